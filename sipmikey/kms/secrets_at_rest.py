@@ -1,0 +1,147 @@
+"""Encryption of secrets in a store, under a master key kept apart from it.
+
+Each secret is sealed with AES-256-GCM under a key derived from the master key (HKDF-SHA-256, RFC 5869). The
+additional data names table, row and column, so that a ciphertext moved to another row does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from sipmikey.mikey.errors import LocalError, SipmikeyError
+from sipmikey.mikey.secret import Secret
+
+MASTER_KEY_BYTES = 32
+ENVIRONMENT_VARIABLE = "SIPMIKEY_KMS_MASTER_KEY"
+
+_NONCE_BYTES = 12
+_VERSION = b"\x01"
+
+
+class MasterKeyMismatch(SipmikeyError):
+    """A sealed secret does not open: another master key, or the row was altered."""
+
+
+class MasterKeyProvider(Protocol):
+    """Where the master key comes from: a file, the environment, a key vault."""
+
+    def master_key(self) -> Secret:
+        """Return the master key (32 bytes); raise `LocalError` saying what is missing."""
+        ...
+
+
+class FileMasterKey:
+    """A master key in a file of base64 text that only its owner can read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, random: Callable[[int], bytes] = os.urandom) -> None:
+        """Write a new key with mode 0600; raise `LocalError` if the file is there already."""
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise LocalError(f"{self.path} exists already; a master key is never overwritten") from None
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(random(MASTER_KEY_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def master_key(self) -> Secret:
+        """Read the key; raise `LocalError` if the file is missing, readable by others or not a key."""
+        try:
+            with self.path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                text = file.read(4096)
+        except OSError as error:
+            raise LocalError(f"master key file {self.path}: {error.strerror}") from None
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise LocalError(f"master key file {self.path} is accessible to others: chmod 600 {self.path}")
+        return decode_master_key(text, f"master key file {self.path}")
+
+
+class EnvironmentMasterKey:
+    """A master key in base64 in an environment variable."""
+
+    def __init__(self, name: str = ENVIRONMENT_VARIABLE) -> None:
+        self.name = name
+
+    def master_key(self) -> Secret:
+        """Read the key; raise `LocalError` if the variable is not set or not a key."""
+        text = os.environ.get(self.name)
+        if text is None:
+            raise LocalError(f"environment variable {self.name} is not set")
+        return decode_master_key(text.encode(), f"environment variable {self.name}")
+
+
+def decode_master_key(text: bytes, where: str) -> Secret:
+    """Decode base64 *text* to a master key; the error says *where* and never what was there."""
+    try:
+        octets = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise LocalError(f"{where} is not base64") from None
+    if len(octets) != MASTER_KEY_BYTES:
+        raise LocalError(f"{where} holds {len(octets)} bytes; a master key has {MASTER_KEY_BYTES}")
+    return Secret(octets)
+
+
+class Vault:
+    """Seals and opens the secrets of one store."""
+
+    def __init__(self, master_key: Secret, random: Callable[[int], bytes] = os.urandom) -> None:
+        if len(master_key) != MASTER_KEY_BYTES:
+            raise LocalError(f"a master key has {MASTER_KEY_BYTES} bytes, not {len(master_key)}")
+        self._cipher = AESGCM(_expand(master_key.reveal(), b"sipmikey kms secrets at rest"))
+        self._random = random
+
+    def seal(self, secret: Secret, *identity: bytes | str | int) -> bytes:
+        """Encrypt *secret* for the row that *identity* names: version (1), nonce (12), ciphertext, tag (16)."""
+        nonce = self._random(_NONCE_BYTES)
+        return _VERSION + nonce + self._cipher.encrypt(nonce, secret.reveal(), _bound(identity))
+
+    def open(self, sealed: bytes, *identity: bytes | str | int) -> Secret:
+        """Decrypt what `seal` made for the same row; raise `MasterKeyMismatch` if it does not open."""
+        if sealed[:1] != _VERSION:
+            raise MasterKeyMismatch("a secret in the store is of an unknown version")
+        try:
+            return Secret(self._cipher.decrypt(sealed[1:13], sealed[13:], _bound(identity)))
+        except (InvalidTag, ValueError):
+            raise MasterKeyMismatch(
+                f"a secret of {identity[0]!r} does not open: it was sealed under another master key, or altered"
+            ) from None
+
+
+def _expand(key: bytes, info: bytes) -> bytes:
+    extracted = hmac.digest(bytes(32), key, hashlib.sha256)
+    return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
+
+
+def _bound(identity: tuple[bytes | str | int, ...]) -> bytes:
+    parts = []
+    for part in identity:
+        octets = part if isinstance(part, bytes) else str(part).encode()
+        parts.append(len(octets).to_bytes(4, "big") + octets)
+    return b"".join(parts)
+
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "MASTER_KEY_BYTES",
+    "EnvironmentMasterKey",
+    "FileMasterKey",
+    "MasterKeyMismatch",
+    "MasterKeyProvider",
+    "Vault",
+    "decode_master_key",
+]
