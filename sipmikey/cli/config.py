@@ -1,0 +1,93 @@
+"""`sipmikey config show`: the configuration that the file, the variables and the options make together."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from sipmikey.cli.config_load import Loaded
+from sipmikey.cli.config_options import add_options, load_from
+from sipmikey.cli.config_schema import Value, settings
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.output import Output
+from sipmikey.mikey.secret import Secret
+
+__all__ = ["add_parser", "run"]
+
+MASK = "********"
+
+EXAMPLES = """\
+examples:
+  sipmikey config show
+  sipmikey config show --config alice.toml --security preferred
+  SIPMIKEY_KMS_URL=https://kms.example.com sipmikey config show --json
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `config` and its one action, `show`."""
+    parser = subparsers.add_parser("config", help="show the merged configuration, secrets masked")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser(
+        "show",
+        help="print every setting, its value and where it came from",
+        description="Print the configuration as TOML that can be kept as a file. Secrets are masked.",
+        epilog=f"{EXAMPLES}\n{table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    show.add_argument("--json", action="store_true", help="one JSON document instead")
+    add_options(show)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the merged configuration."""
+    loaded = load_from(args)
+    output = Output(as_json=args.json)
+    output.document(
+        {
+            "type": "config",
+            "file": loaded.path,
+            "settings": {
+                f"{section}.{key}": {"value": _plain(value), "origin": loaded.origins[section, key]}
+                for section, key, value in _values(loaded)
+            },
+            "warnings": loaded.warnings,
+        }
+    )
+    output.text(as_toml(loaded))
+    return ExitCode.OK
+
+
+def as_toml(loaded: Loaded) -> str:
+    """Return the configuration as TOML; a setting without a value stands as a comment."""
+    lines: list[str] = []
+    last = ""
+    for section, key, value in _values(loaded):
+        if section != last:
+            lines += ["", f"[{section}]"]
+            last = section
+        origin = loaded.origins[section, key]
+        plain = _plain(value)
+        if plain in ("", None):
+            lines.append(f"# {key} is not set")
+        else:
+            lines.append(f"{key} = {json.dumps(plain, ensure_ascii=False)}  # {origin}")
+    return "\n".join(lines[1:])
+
+
+def _values(loaded: Loaded) -> list[tuple[str, str, Value]]:
+    return [
+        (section, key, getattr(getattr(loaded.configuration, section), key))
+        for section, key, _, _ in settings()
+    ]
+
+
+def _plain(value: Value) -> str | int | float | bool | list[str] | None:
+    if isinstance(value, Secret):
+        return MASK
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value

@@ -1,0 +1,208 @@
+"""Merging the configuration: options over `SIPMIKEY_*` variables over the TOML file over the defaults."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from sipmikey.cli.config_schema import (
+    SECTIONS,
+    Configuration,
+    ConfigurationError,
+    Setting,
+    Value,
+    nearest,
+    settings,
+)
+from sipmikey.mikey.secret import Secret
+
+__all__ = ["Loaded", "default_path", "load", "read_secret_file", "variable"]
+
+PREFIX = "SIPMIKEY_"
+OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG"})
+"""Variables with this prefix that are no setting."""
+
+FOREIGN_PREFIXES = ("SIPMIKEY_TEST_", "SIPMIKEY_KMSD_")
+"""Prefixes of variables that belong to the test kit and to the KMS server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration, and of each value where it came from.
+
+    ``origins`` maps (section, key) to `default`, `file`, `environment` or `option`. ``path`` is the file
+    that was read. ``warnings`` are things that are no error and yet not as they should be.
+    """
+
+    configuration: Configuration
+    origins: Mapping[tuple[str, str], str]
+    path: Path | None
+    warnings: tuple[str, ...]
+
+
+def default_path(environment: Mapping[str, str]) -> Path:
+    """Return where the configuration is when nobody says: `$XDG_CONFIG_HOME/sipmikey/config.toml`."""
+    base = environment.get("XDG_CONFIG_HOME") or str(
+        Path(environment.get("HOME", "~")).expanduser() / ".config"
+    )
+    return Path(base) / "sipmikey" / "config.toml"
+
+
+def variable(section: str, key: str) -> str:
+    """Return the environment variable of a setting: `SIPMIKEY_KMS_URL` for `kms.url`."""
+    return f"{PREFIX}{section}_{key}".upper()
+
+
+def load(
+    *,
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[tuple[str, str], object] | None = None,
+) -> Loaded:
+    """Return the merged configuration.
+
+    *path* is the file named by `--config`; without it `SIPMIKEY_CONFIG` and then the default place are
+    tried. *environment* is `os.environ` by default. *options* maps (section, key) to what the command line
+    gave. Raises ConfigurationError naming the key, the word and what is allowed.
+    """
+    environment = os.environ if environment is None else environment
+    found, named = _find(path, environment)
+    file_values = {} if found is None else _read_toml(found)
+    values: dict[tuple[str, str], Value] = {}
+    origins: dict[tuple[str, str], str] = {}
+    known = {(section, key): (setting, default) for section, key, setting, default in settings()}
+    _reject_unknown_variables(environment, tuple(variable(*name) for name in known))
+    for name, (setting, default) in known.items():
+        values[name], origins[name] = default, "default"
+        if name in file_values:
+            value = _value(f"{found}: {name[0]}.{name[1]}", setting, file_values[name])
+            values[name], origins[name] = _relative(value, found), "file"
+        if (text := environment.get(variable(*name))) is not None:
+            values[name], origins[name] = _value(variable(*name), setting, text), "environment"
+        if options and (given := options.get(name)) is not None:
+            values[name], origins[name] = _value(setting.option or ".".join(name), setting, given), "option"
+    sections = {
+        section: kind(**{key: value for (owner, key), value in values.items() if owner == section})
+        for section, kind in SECTIONS.items()
+    }
+    warnings = _warnings(found, values, origins)
+    _check(values)
+    return Loaded(
+        configuration=Configuration(**sections),
+        origins=origins,
+        path=found if named or found else None,
+        warnings=warnings,
+    )
+
+
+def _find(path: Path | None, environment: Mapping[str, str]) -> tuple[Path | None, bool]:
+    """Return the file to read, if any, and whether somebody named it."""
+    if path is None and environment.get("SIPMIKEY_CONFIG"):
+        path = Path(environment["SIPMIKEY_CONFIG"])
+    if path is not None:
+        return path.expanduser(), True
+    usual = default_path(environment)
+    return (usual if usual.is_file() else None), False
+
+
+def _read_toml(path: Path) -> dict[tuple[str, str], object]:
+    """Return the file's values by (section, key); every section and key is known."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from None
+    keys: dict[str, tuple[str, ...]] = {}
+    for section, key, _, _ in settings():
+        keys[section] = (*keys.get(section, ()), key)
+    values: dict[tuple[str, str], object] = {}
+    for section, table in document.items():
+        if section not in keys:
+            raise ConfigurationError(f"{path}: unknown section [{section}]; {nearest(section, tuple(keys))}")
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{path}: {section} is a section: write [{section}]")
+        for key, value in table.items():
+            if key not in keys[section]:
+                raise ConfigurationError(
+                    f"{path}: unknown key {section}.{key}; {nearest(key, keys[section])}"
+                )
+            values[section, key] = value
+    return values
+
+
+def _value(name: str, setting: Setting, given: object) -> Value:
+    try:
+        return setting.read(given)
+    except ValueError as error:
+        shown = "not usable" if setting.secret else str(error)  # the value of a secret is not repeated
+        raise ConfigurationError(f"{name}: {shown}") from None
+
+
+def _relative(value: Value, file: Path | None) -> Value:
+    """A path written in a file is relative to that file."""
+    if isinstance(value, Path) and file is not None:
+        return file.parent / value
+    return value
+
+
+def _reject_unknown_variables(environment: Mapping[str, str], known: tuple[str, ...]) -> None:
+    for name in environment:
+        if not name.startswith(PREFIX) or name in known or name in OWN_VARIABLES:
+            continue
+        if not name.startswith(FOREIGN_PREFIXES):
+            raise ConfigurationError(f"unknown variable {name}; {nearest(name, known)}")
+
+
+def _check(values: Mapping[tuple[str, str], Value]) -> None:
+    """What no field can check alone."""
+    for section, plain, file in (("credentials", "password", "password_file"), ("kms", "psk", "psk_file")):
+        if values[section, plain] is not None and values[section, file] is not None:
+            raise ConfigurationError(f"{section}.{plain} and {section}.{file} are both set: keep one")
+    url = cast(str, values["kms", "url"])
+    if url and not values["identity", "uri"]:
+        raise ConfigurationError("kms.url is set and identity.uri is not: the KMS must know who asks")
+
+
+def _warnings(
+    path: Path | None, values: Mapping[tuple[str, str], Value], origins: Mapping[tuple[str, str], str]
+) -> tuple[str, ...]:
+    warnings: list[str] = []
+    secrets = [
+        ".".join(name)
+        for name, value in values.items()
+        if isinstance(value, Secret) and origins[name] == "file"
+    ]
+    if path is not None and secrets and (mode := _too_open(path)):
+        warnings.append(
+            f"{path} holds {' and '.join(secrets)} and others may read it ({mode}): chmod 600 {path}"
+        )
+    for name in (("credentials", "password_file"), ("kms", "psk_file")):
+        file = values[name]
+        if isinstance(file, Path) and file.exists() and (mode := _too_open(file)):
+            warnings.append(f"{file} ({'.'.join(name)}) may be read by others ({mode}): chmod 600 {file}")
+    if values["security", "policy"] != "required":
+        warnings.append(f"security.policy is {values['security', 'policy']}: calls may go out unprotected")
+    return tuple(warnings)
+
+
+def _too_open(path: Path) -> str:
+    """Return the file's mode when group or others may read it, or an empty text."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return f"mode {mode:04o}" if mode & (stat.S_IRGRP | stat.S_IROTH) else ""
+
+
+def read_secret_file(path: Path, name: str) -> Secret:
+    """Return the secret in the first line of *path*, without the line end. *name* is for the error text."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{name}: {path}: {error.strerror}") from None
+    if not lines or not lines[0].strip():
+        raise ConfigurationError(f"{name}: {path} is empty")
+    return Secret(lines[0].strip())

@@ -1,0 +1,313 @@
+"""What can be configured: one frozen dataclass a section, each field with its own description and check.
+
+The same table makes the TOML keys, the `SIPMIKEY_*` variables, the command-line options, the error texts and
+the reference in the README, so that they cannot disagree.
+"""
+
+# ruff: noqa: RUF009 (what `_setting` returns is a dataclass field)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.secret import Secret
+
+__all__ = [
+    "SECTIONS",
+    "Configuration",
+    "ConfigurationError",
+    "Setting",
+    "Value",
+    "nearest",
+    "settings",
+]
+
+Value = str | int | float | bool | Path | Secret | tuple[str, ...] | None
+
+
+class ConfigurationError(LocalError):
+    """The configuration holds an unknown key, an unknown word or a value that cannot be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One thing that can be configured.
+
+    ``read`` turns the TOML value or the text of an option or variable into the field's value, raising
+    ValueError with the reason. ``option`` is the command-line option, if it has one; ``flag`` is what the
+    option without a value stands for.
+    """
+
+    help: str
+    read: Callable[[object], Value]
+    words: tuple[str, ...] = ()
+    option: str | None = None
+    metavar: str | None = None
+    flag: str | None = None
+    secret: bool = False
+
+
+def nearest(word: str, allowed: tuple[str, ...]) -> str:
+    """Return the text that names *allowed* and the word of them that was probably meant."""
+    close = get_close_matches(word, allowed, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"allowed: {', '.join(allowed)}{hint}"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"needs text, not {_kind(value)}")
+    if not value.strip() or any(ord(character) < 0x20 for character in value):
+        raise ValueError("must not be empty or hold control characters")
+    return value.strip()
+
+
+def _kind(value: object) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
+    return names.get(type(value), "text" if isinstance(value, str) else type(value).__name__)
+
+
+def _uri(*schemes: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _text(value)
+        scheme, colon, rest = text.partition(":")
+        if not colon or scheme.lower() not in schemes or not rest or any(c in text for c in ' <>"'):
+            raise ValueError(f"{text!r} is no {' or '.join(schemes)} URI")
+        return text
+
+    return read
+
+
+def _word(*words: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _text(value)
+        if text not in words:
+            raise ValueError(f"unknown word {text!r}; {nearest(text, words)}")
+        return text
+
+    return read
+
+
+def _words(*words: str) -> Callable[[object], tuple[str, ...]]:
+    """A list of *words* without repetition, in order of preference; as text, separated by commas."""
+    one = _word(*words)
+
+    def read(value: object) -> tuple[str, ...]:
+        chosen = tuple(one(item) for item in _items(value))
+        if not chosen or len(set(chosen)) != len(chosen):
+            raise ValueError(f"needs one or more of {', '.join(words)}, each once")
+        return chosen
+
+    return read
+
+
+def _items(value: object) -> list[object]:
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, list | tuple):
+        return list(value)
+    raise ValueError(f"needs a list, not {_kind(value)}")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(_text(item) for item in _items(value))
+
+
+def _seconds(least: float, most: float) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        try:
+            number = float(value) if isinstance(value, str | int | float) else math.nan
+        except ValueError:
+            number = math.nan
+        if isinstance(value, bool) or not least <= number <= most:
+            raise ValueError(f"needs seconds between {least:g} and {most:g}, not {value!r}")
+        return number
+
+    return read
+
+
+def _boolean(value: object) -> bool:
+    table: dict[object, bool] = {"true": True, "yes": True, "false": False, "no": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in table:
+        return table[value.lower()]
+    raise ValueError(f"needs true or false, not {value!r}")
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _secret(value: object) -> Secret:
+    return Secret(_text(value).encode())
+
+
+def _endpoint(value: object) -> str:
+    """`HOST:PORT`, an IPv6 host in brackets; port 0 lets the system choose."""
+    text = _text(value)
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"needs HOST:PORT, not {text!r}")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"an IPv6 host stands in brackets: [{host}]:{port}")
+    return text
+
+
+def _setting(default: Value, help: str, read: Callable[[object], Value], **more: Any) -> Any:
+    """Declare a field: its default and the `Setting` that describes it."""
+    return field(default=default, metadata={"setting": Setting(help=help, read=read, **more)})
+
+
+POLICIES = ("required", "preferred", "off")
+SUITES = ("256", "128")
+TRANSPORTS = ("udp", "tcp", "tls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this agent is."""
+
+    uri: str = _setting("", "our SIP identity", _uri("sip", "sips"), option="--identity", metavar="URI")
+    display_name: str = _setting("", "name shown to the other side", _text, option="--display-name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What the SIP registrar or proxy asks for (digest). The key shared with the KMS is in `[kms]`."""
+
+    username: str = _setting("", "digest user name (the user part of the identity by default)", _text)
+    realm: str = _setting("*", "digest realm these credentials are for; * is any", _text)
+    password: Secret | None = _setting(None, "digest password; better in a file", _secret, secret=True)
+    password_file: Path | None = _setting(
+        None, "file that holds the digest password", _path, option="--password-file", metavar="FILE"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sip:
+    """Signalling."""
+
+    listen: str = _setting(
+        "0.0.0.0:0", "address and port to listen on", _endpoint, option="--listen", metavar="HOST:PORT"
+    )
+    transport: str = _setting(
+        "udp", "transport for requests", _word(*TRANSPORTS), words=TRANSPORTS, option="--transport"
+    )
+    proxy: str = _setting("", "outbound proxy", _uri("sip", "sips"), option="--proxy", metavar="URI")
+    registrar: str = _setting(
+        "", "registrar; without one there is no registration", _uri("sip", "sips"), option="--registrar",
+        metavar="URI",
+    )  # fmt: skip
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "addresses whose P-Asserted-Identity is believed", _texts, metavar="ADDRESS,..."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kms:
+    """The key management service and what is shared with it."""
+
+    url: str = _setting("", "base URL of the KMS", _uri("https", "http"), option="--kms", metavar="URL")
+    identity: str = _setting(
+        "", "the KMS's identity (IDRkms)", _uri("sip", "sips", "kms"), option="--kms-identity", metavar="URI"
+    )
+    psk_id: str = _setting(
+        "", "name of the pre-shared key (IDRpsk), where the KMS gave one", _text, option="--psk-id"
+    )
+    psk: Secret | None = _setting(None, "the pre-shared key in hex; better in a file", _secret, secret=True)
+    psk_file: Path | None = _setting(
+        None, "file that holds the pre-shared key", _path, option="--psk-file", metavar="FILE"
+    )
+    ca_file: Path | None = _setting(
+        None, "certificates to verify the KMS by, instead of the system's", _path, option="--kms-ca",
+        metavar="FILE",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What a call must be."""
+
+    policy: str = _setting(
+        "required", "protection by MIKEY-TICKET", _word(*POLICIES), words=POLICIES, option="--security"
+    )
+    suites: tuple[str, ...] = _setting(
+        SUITES, "suites of RFC 6043 section 12.1, best first", _words(*SUITES), words=SUITES,
+        option="--suites", metavar="SUITE,...",
+    )  # fmt: skip
+    prefetch: bool = _setting(False, "ask the KMS for the ticket before dialling", _boolean)
+    clock_skew: float = _setting(
+        300.0, "tolerated difference of clocks, seconds", _seconds(0, 86400), metavar="SECONDS"
+    )
+    answerers: tuple[str, ...] = _setting(
+        (), "identities that may answer for the one called; none listed: whoever the KMS allows", _texts,
+        metavar="URI,...",
+    )  # fmt: skip
+
+
+DEVICES = ("default", "null")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """Sound."""
+
+    device: str = _setting("default", "sound device", _word(*DEVICES), words=DEVICES)
+    play: Path | None = _setting(None, "WAV file to send", _path, option="--play", metavar="WAV")
+    record: Path | None = _setting(
+        None, "WAV file to write what is heard to", _path, option="--record", metavar="WAV"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    kms: float = _setting(
+        5.0, "for an answer of the KMS", _seconds(0.01, 600), option="--kms-timeout", metavar="SECONDS"
+    )
+    ring: float = _setting(
+        60.0, "for the call to be answered", _seconds(0.1, 3600), option="--ring-timeout", metavar="SECONDS"
+    )
+    register: float = _setting(10.0, "for the registrar", _seconds(0.1, 600))
+    media: float = _setting(5.0, "for the first packet that proves the keys", _seconds(0.1, 600))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """All of it, merged and checked."""
+
+    identity: Identity = Identity()
+    credentials: Credentials = Credentials()
+    sip: Sip = Sip()
+    kms: Kms = Kms()
+    security: Security = Security()
+    media: Media = Media()
+    timeouts: Timeouts = Timeouts()
+
+
+SECTIONS: dict[str, type] = {
+    "identity": Identity,
+    "credentials": Credentials,
+    "sip": Sip,
+    "kms": Kms,
+    "security": Security,
+    "media": Media,
+    "timeouts": Timeouts,
+}
+
+
+def settings() -> Iterator[tuple[str, str, Setting, Value]]:
+    """Yield (section, key, setting, default) of everything that can be configured, in order."""
+    for section, kind in SECTIONS.items():
+        entry: Field[Any]
+        for entry in fields(kind):
+            assert entry.default is not MISSING, f"{section}.{entry.name} has no default"
+            yield section, entry.name, entry.metadata["setting"], entry.default

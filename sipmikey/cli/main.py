@@ -1,0 +1,145 @@
+"""The `sipmikey` command: finds the subcommand, runs it, and turns what goes wrong into an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Protocol, cast
+
+from sipmikey import __version__
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.output import complain
+from sipmikey.mikey.errors import LocalError, SipmikeyError
+
+__all__ = ["main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "call": ("sipmikey.cli.call", "call a SIP URI with keys from a MIKEY ticket"),
+    "answer": ("sipmikey.cli.answer", "wait for calls and answer them"),
+    "register": ("sipmikey.cli.register", "register with a SIP registrar and stay registered"),
+    "demo": ("sipmikey.cli.demo", "run a KMS and two agents here and prove that a secured call works"),
+    "kms": ("sipmikey.cli.kms", "set up and run a key management service"),
+    "decode": ("sipmikey.cli.decode", "explain MIKEY messages from base64, hex, SDP or a capture"),
+    "vectors": ("sipmikey.cli.vectors", "check or print test vectors"),
+    "config": ("sipmikey.cli.config", "show the merged configuration, secrets masked"),
+}
+"""Command -> (module with `add_parser` and `run`, one line for `--help`). Modules load when asked for."""
+
+EXTRAS = {
+    "pjsua2": "pjsua2",
+    "_pjsua2": "pjsua2",
+    "pylibsrtp": "media",
+    "uvicorn": "kms",
+    "httptools": "kms",
+    "uvloop": "kms",
+}
+"""Optional package -> the extra of ours that installs it."""
+
+EXAMPLES = """\
+examples:
+  sipmikey demo                                  a whole secured call on this machine
+  sipmikey kms init --help                       start a KMS of your own
+  sipmikey answer --config bob.toml              wait for calls as bob
+  sipmikey call --config alice.toml sip:bob@example.com --duration 10
+  sipmikey decode AQAg...                        what is in this a=key-mgmt line?
+"""
+
+
+class Command(Protocol):
+    """What a command module offers."""
+
+    def add_parser(self, subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        """Add the command's parser, options and help."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Run the command and return its exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sipmikey` with *argv* (the process's arguments by default) and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        complain("interrupted", as_json=as_json, code=ExitCode.INTERRUPTED, reason="interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; leave nothing that flushes into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except ModuleNotFoundError as error:
+        return _missing(error, as_json)
+    except LocalError as error:
+        complain(str(error), as_json=as_json, code=ExitCode.USAGE, reason="usage")
+        return ExitCode.USAGE
+    except Exception as error:  # noqa: BLE001 - the last resort of the process
+        return _bug(error, as_json)
+
+
+def _run(words: list[str]) -> int:
+    """Parse *words* and run the command they name."""
+    parser = argparse.ArgumentParser(
+        prog="sipmikey",
+        description="SIP calls protected end to end with MIKEY-TICKET (RFC 6043).",
+        epilog=f"{EXAMPLES}\n{table()}\n\nSIPMIKEY_DEBUG=1 adds tracebacks to internal errors.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sipmikey {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    module: ModuleType | None = None
+    for name, (path, summary) in COMMANDS.items():
+        if name == chosen:
+            module = importlib.import_module(path)
+            cast(Command, module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
+    try:
+        args = parser.parse_args(words)
+    except SystemExit as stop:  # argparse leaves with 0 after --help and with 2 after an error
+        return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
+    assert module is not None, "argparse accepted a command that is not in the table"
+    return int(cast(Command, module).run(args))
+
+
+def _missing(error: ModuleNotFoundError, as_json: bool) -> int:
+    """Name the extra that installs a package that is not here."""
+    package = (error.name or "").split(".")[0]
+    extra = EXTRAS.get(package)
+    if extra is None:
+        return _bug(error, as_json)
+    complain(
+        f"this command needs {package}, which is not installed: pip install 'sipmikey[{extra}]'",
+        as_json=as_json,
+        code=ExitCode.USAGE,
+        reason="missing-extra",
+    )
+    return ExitCode.USAGE
+
+
+def _bug(error: Exception, as_json: bool) -> int:
+    """Report an error no command expected. The message of a foreign exception may hold anything: hide it.
+
+    Errors of this package never contain keys, so theirs is shown; of others only the type and the place.
+    """
+    if isinstance(error, SipmikeyError):
+        what = f"{type(error).__name__}: {error}"
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1:]
+        place = "".join(f" at {os.path.basename(entry.filename)}:{entry.lineno}" for entry in frame)
+        what = f"{type(error).__name__}{place}"
+    hint = "" if os.environ.get("SIPMIKEY_DEBUG") else " (SIPMIKEY_DEBUG=1 shows where)"
+    complain(f"internal error: {what}{hint}", as_json=as_json, code=ExitCode.INTERNAL, reason="internal")
+    if os.environ.get("SIPMIKEY_DEBUG"):
+        traceback.print_tb(error.__traceback__)  # frames and source lines only: no values, so no keys
+    return ExitCode.INTERNAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

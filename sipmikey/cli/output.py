@@ -1,0 +1,97 @@
+"""Printing: events as JSON lines for programs or as text for people, and complaints on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import IO
+
+from sipmikey.mikey.secret import Secret
+
+__all__ = ["SCHEMA_VERSION", "JsonValue", "Output", "Paint", "complain", "jsonable", "timestamp"]
+
+SCHEMA_VERSION = 1
+"""`v` of every JSON line. It grows when a field changes its meaning or goes away, not when one is added."""
+
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+def jsonable(value: object) -> JsonValue:
+    """Return *value* as JSON data. A secret is shown by its fingerprint, octets in hexadecimal."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Secret):
+        return f"secret:{value.fingerprint()}"
+    if isinstance(value, int | float):
+        return value + 0  # an IntEnum or IntFlag becomes its number
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).hex()
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    return str(value)
+
+
+def timestamp(seconds: float) -> str:
+    """Return Unix time *seconds* as RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Paint:
+    """Emphasis on a terminal; plain text elsewhere or when NO_COLOR is set (no-color.org)."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._on = wanted and stream.isatty()
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._on else text
+
+    def good(self, text: str) -> str:
+        return self("32", text)
+
+    def bad(self, text: str) -> str:
+        return self("31;1", text)
+
+    def faint(self, text: str) -> str:
+        return self("2", text)
+
+    def strong(self, text: str) -> str:
+        return self("1", text)
+
+
+class Output:
+    """Where a command prints: one JSON document a line, or text.
+
+    Each write is flushed, so that a reader of a pipe sees an event when it happens.
+    """
+
+    def __init__(self, *, as_json: bool, stream: IO[str] | None = None) -> None:
+        self.as_json = as_json
+        self._stream = sys.stdout if stream is None else stream
+        self.paint = Paint(self._stream)
+
+    def text(self, line: str) -> None:
+        """Print *line* for people; nothing in JSON mode."""
+        if not self.as_json:
+            print(line, file=self._stream, flush=True)
+
+    def document(self, fields: Mapping[str, object]) -> None:
+        """Print one JSON document on a line; nothing in text mode."""
+        if self.as_json:
+            document = {"v": SCHEMA_VERSION} | {name: jsonable(value) for name, value in fields.items()}
+            print(json.dumps(document, ensure_ascii=False), file=self._stream, flush=True)
+
+
+def complain(message: str, *, as_json: bool = False, code: int, reason: str) -> None:
+    """Print an error that ends the command: on stderr, and as a JSON line on stdout with `--json`."""
+    paint = Paint(sys.stderr)
+    print(f"{paint.bad('sipmikey:')} {message}", file=sys.stderr, flush=True)
+    if as_json:
+        Output(as_json=True).document(
+            {"type": "error", "reason": reason, "detail": message, "exit_code": code}
+        )
