@@ -1,0 +1,46 @@
+"""A SIP user agent on pjsua2 whose calls are keyed with MIKEY-TICKET. asyncio on the outside."""
+
+from sipmikey.agent.agent import Agent, RegistrationError
+from sipmikey.agent.call import Call, CallFailed, IncomingCall
+from sipmikey.agent.config import (
+    MAX_CALLS,
+    AgentConfig,
+    Audio,
+    DigestCredentials,
+    KeyManagement,
+    Sip,
+    Timeouts,
+    TlsFiles,
+    Transport,
+)
+from sipmikey.agent.events import Event, MediaProtection, Security, document
+from sipmikey.agent.kms import KmsClient
+from sipmikey.agent.policy import CallPolicy, Fallback, SecurityMode
+from sipmikey.agent.reasons import Family, Reason
+
+__all__ = [
+    "MAX_CALLS",
+    "Agent",
+    "AgentConfig",
+    "Audio",
+    "Call",
+    "CallFailed",
+    "CallPolicy",
+    "DigestCredentials",
+    "Event",
+    "Fallback",
+    "Family",
+    "IncomingCall",
+    "KeyManagement",
+    "KmsClient",
+    "MediaProtection",
+    "Reason",
+    "RegistrationError",
+    "Security",
+    "SecurityMode",
+    "Sip",
+    "Timeouts",
+    "TlsFiles",
+    "Transport",
+    "document",
+]

@@ -1,0 +1,136 @@
+"""What an agent is told when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from sipmikey.agent.policy import CallPolicy
+from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.secret import Secret
+
+MAX_CALLS = 4
+"""Calls one process can hold: the limit compiled into the pjsua2 wheel."""
+
+
+class Transport(StrEnum):
+    """SIP transports. An INVITE too large for UDP goes over TCP when both exist (RFC 3261 section 18.1.1)."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestCredentials:
+    """What the registrar or proxy asks for (RFC 3261 section 22)."""
+
+    username: str
+    password: Secret
+    realm: str = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files for SIP over TLS. ``verify``: check the certificate of the other side."""
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sip:
+    """Signalling. ``bind``: local address (IPv4 or IPv6) of all transports; ``port`` 0: chosen by the system
+    (TLS takes port + 1 when a port is given). ``registrar``, ``proxy``: SIP URIs. ``trusted_proxies``:
+    addresses whose P-Asserted-Identity is believed. ``credentials``: for digest challenges."""
+
+    bind: str = "0.0.0.0"
+    port: int = 0
+    transports: tuple[Transport, ...] = (Transport.UDP, Transport.TCP)
+    prefer: Transport | None = None
+    public_address: str | None = None
+    registrar: str | None = None
+    registration_expires_s: int = 300
+    proxy: str | None = None
+    credentials: DigestCredentials | None = None
+    trusted_proxies: frozenset[str] = frozenset()
+    tls: TlsFiles = TlsFiles()
+    keepalive_s: int = 15
+    session_expires_s: int = 1800
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.transports:
+            raise LocalError("sip.transports: at least one of udp, tcp, tls is needed")
+        if self.prefer is not None and self.prefer not in self.transports:
+            raise LocalError(f"sip.prefer: {self.prefer} is not among the transports")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """Sound. ``device``: ``null`` (no sound hardware) or ``default``. ``play``: WAV file sent instead of the
+    microphone, from the moment the media may flow; ``repeat``: over and over. ``record``: WAV file what is
+    heard is written to. ``streams``: audio m-lines offered. ``codecs``: names in order of preference
+    (``PCMU``, ``PCMA``, ``G722``, ...), empty for pjmedia's own order. ``rtp_port``: first RTP port, 0 for
+    any."""
+
+    device: str = "null"
+    play: Path | None = None
+    record: Path | None = None
+    repeat: bool = False
+    streams: int = 1
+    codecs: tuple[str, ...] = ("PCMA", "PCMU")
+    rtp_port: int = 0
+
+    def __post_init__(self) -> None:
+        if self.device not in ("null", "default"):
+            raise LocalError(f"audio.device: unknown word {self.device!r}; allowed: null, default")
+        if not 1 <= self.streams <= MAX_CALLS:
+            raise LocalError(f"audio.streams: 1 to {MAX_CALLS}, not {self.streams}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. ``kms``: for one answer of the KMS. ``setup``: from INVITE to final response. ``register``:
+    for the registrar. ``media``: after establishment, for the first packet that proves the keys."""
+
+    kms: float = 5.0
+    setup: float = 60.0
+    register: float = 10.0
+    media: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyManagement:
+    """The KMS as this agent knows it, and what is shared with it.
+
+    ``kms``: the identity of the KMS (IDRkms), e.g. ``sip:kms@example.com``. ``psk``: the pre-shared key.
+    ``psk_id``: name of that key (IDRpsk data), None when the identity alone names it. ``suites``: names of
+    the suites of RFC 6043 section 12.1 to use, best first (``256``, ``128``); tickets are asked for with the
+    first. ``clock_skew_s``: tolerated difference of clocks.
+    """
+
+    kms: str
+    psk: Secret
+    psk_id: bytes | None = None
+    suites: tuple[str, ...] = ("256", "128")
+    clock_skew_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """All of it. ``identity``: our SIP URI. ``keys`` None: no KMS (only security ``off`` can call then)."""
+
+    identity: str
+    display_name: str = ""
+    keys: KeyManagement | None = None
+    policy: CallPolicy = CallPolicy()
+    sip: Sip = Sip()
+    audio: Audio = Audio()
+    timeouts: Timeouts = Timeouts()
+    log_level: int = 0
+    log_file: Path | None = None

@@ -1,0 +1,369 @@
+"""What an agent tells about itself while it works.
+
+Every event is a frozen dataclass with a dotted ``type``; ``document`` turns one into plain JSON data.
+Events that end something carry a ``reason`` of the closed set ``Reason`` and a ``side``. No event holds
+a key, a TGK, a pre-shared key or a ticket: only identifiers and 8-digit fingerprints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from sipmikey.agent.reasons import Reason, Side
+
+SCHEMA_VERSION = 1
+
+
+class MediaProtection(StrEnum):
+    """``OFF``: in clear. ``KEYED``: SRTP has keys. ``PROVEN``: a packet of the peer verified under them."""
+
+    OFF = "off"
+    HELD = "held"
+    KEYED = "keyed"
+    PROVEN = "proven"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """Three separate facts about a call.
+
+    ``signalling``: transport of the SIP messages on this hop (``udp``, ``tcp`` or ``tls``).
+    ``media``: see ``MediaProtection``; ``held`` means no keys yet, and nothing is sent or played.
+    ``peer``: the identity that answered (or called) as ``kms`` vouches for it, None when nobody does;
+    ``called``: the identity that was dialled, which differs from ``peer`` after retargeting.
+    ``suite``: the SRTP profile's name, e.g. ``AES_256_CM_HMAC_SHA1_80``. ``ticket``: 8 hexadecimal digits
+    that identify the ticket.
+    """
+
+    signalling: str
+    media: MediaProtection
+    peer: str | None = None
+    called: str | None = None
+    kms: str | None = None
+    suite: str | None = None
+    ticket: str | None = None
+
+    @property
+    def secured(self) -> bool:
+        """True when the media is keyed (or proven) and a KMS vouches for the peer."""
+        return self.media in (MediaProtection.KEYED, MediaProtection.PROVEN) and self.peer is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStats:
+    """Packet counts of one stream, from pjmedia.
+
+    ``sent``: RTP packets protected and sent. ``decrypted``: RTP packets that verified and decrypted (or
+    arrived, when media is off). ``lost``: gaps in the sequence numbers received.
+    """
+
+    index: int
+    codec: str
+    sent: int
+    decrypted: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketFacts:
+    """What may be shown of a ticket: no key, not the ticket itself.
+
+    ``ticket``: 8 hexadecimal digits naming it. ``valid_until``: Unix seconds. ``flags``: letters of the
+    Ticket Policy flags that are set. ``responders``: identities it may be resolved by (patterns).
+    """
+
+    ticket: str
+    kms: str
+    initiator: str
+    responders: tuple[str, ...]
+    valid_from: float | None
+    valid_until: float | None
+    flags: str
+    suite: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. ``at``: Unix seconds. ``call``: the agent's own number of the call, or ``""``."""
+
+    type: ClassVar[str] = "event"
+    at: float
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered(Event):
+    type: ClassVar[str] = "reg.ok"
+    identity: str
+    registrar: str
+    expires_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationFailed(Event):
+    type: ClassVar[str] = "reg.fail"
+    identity: str
+    registrar: str
+    status: int
+    reason: Reason
+    side: Side
+    detail: str
+
+
+KmsExchange = Literal["ticket-request", "ticket-resolve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsRequest(Event):
+    """A message went to the KMS. ``size``: octets."""
+
+    type: ClassVar[str] = "kms.request"
+    exchange: KmsExchange
+    kms: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsResponse(Event):
+    """The KMS answered. ``elapsed_ms``: from request to response. ``answerer``: whom it vouches for."""
+
+    type: ClassVar[str] = "kms.response"
+    exchange: KmsExchange
+    kms: str
+    size: int
+    elapsed_ms: float
+    ticket: TicketFacts | None = None
+    answerer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsFailed(Event):
+    type: ClassVar[str] = "kms.error"
+    exchange: KmsExchange
+    kms: str
+    reason: Reason
+    side: Side
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOut(Event):
+    """An INVITE is about to be sent. ``sip_call_id``: its Call-ID."""
+
+    type: ClassVar[str] = "call.out"
+    uri: str
+    sip_call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallIn(Event):
+    """An INVITE passed the early checks. ``caller``: From, not yet vouched for by any KMS."""
+
+    type: ClassVar[str] = "call.in"
+    caller: str
+    called: str
+    sip_call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRinging(Event):
+    """A provisional response arrived. ``early_media``: it carried SDP."""
+
+    type: ClassVar[str] = "call.ringing"
+    status: int
+    to_tag: str
+    early_media: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAnswered(Event):
+    """The call is established. ``setup_ms``: from INVITE to 2xx, this side's view."""
+
+    type: ClassVar[str] = "call.answered"
+    to_tag: str
+    setup_ms: float
+    security: Security
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallState(Event):
+    """One of the three security facts, or hold, changed during the call."""
+
+    type: ClassVar[str] = "call.state"
+    state: str
+    security: Security
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded(Event):
+    """The call is over. ``status``: the SIP status that ended the set-up, or 200 for a BYE."""
+
+    type: ClassVar[str] = "call.end"
+    reason: Reason
+    side: Side
+    status: int
+    detail: str
+    duration_s: float
+    security: Security
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkCandidate(Event):
+    """A branch answered with a TRANSFER_RESP that verifies."""
+
+    type: ClassVar[str] = "fork.candidate"
+    to_tag: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkCommitted(Event):
+    type: ClassVar[str] = "fork.committed"
+    to_tag: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkAbandoned(Event):
+    """A branch lost the call or failed; its keys are erased."""
+
+    type: ClassVar[str] = "fork.abandoned"
+    to_tag: str
+    reason: Reason
+    side: Side
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MikeySent(Event):
+    """A MIKEY message left in SDP. ``message``: e.g. ``TRANSFER_INIT``. ``size``: octets before base64."""
+
+    type: ClassVar[str] = "mikey.sent"
+    message: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MikeyReceived(Event):
+    type: ClassVar[str] = "mikey.received"
+    message: str
+    size: int
+    to_tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MikeyRefused(Event):
+    type: ClassVar[str] = "mikey.refused"
+    reason: Reason
+    side: Side
+    detail: str
+    to_tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaKeyed(Event):
+    """SRTP of one stream has keys. ``send_key``, ``receive_key``: fingerprints, 8 hexadecimal digits."""
+
+    type: ClassVar[str] = "media.keyed"
+    index: int
+    to_tag: str
+    suite: str
+    send_key: str
+    receive_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaProven(Event):
+    """A first packet of the peer verified under the keys of ``media.keyed``."""
+
+    type: ClassVar[str] = "media.proven"
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaRekeyed(Event):
+    type: ClassVar[str] = "media.rekeyed"
+    index: int
+    suite: str
+    send_key: str
+    receive_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFailed(Event):
+    type: ClassVar[str] = "media.failed"
+    index: int
+    reason: Reason
+    side: Side
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaExpired(Event):
+    type: ClassVar[str] = "media.expired"
+    index: int
+    reason: Reason
+    side: Side
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRefused(Event):
+    """This agent's policy refused something: an offer in clear, a fifth call, an identity."""
+
+    type: ClassVar[str] = "policy.refused"
+    reason: Reason
+    side: Side
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFallback(Event):
+    """Policy ``preferred`` let a call go on without protection; said loudly, once per call."""
+
+    type: ClassVar[str] = "policy.fallback"
+    reason: Reason
+    side: Side
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DtmfReceived(Event):
+    type: ClassVar[str] = "dtmf.received"
+    digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackFinished(Event):
+    """The WAV file given as audio source was played to its end."""
+
+    type: ClassVar[str] = "audio.played"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats(Event):
+    """Counts at the end of a call, before ``call.end``."""
+
+    type: ClassVar[str] = "stats"
+    streams: tuple[StreamStats, ...]
+
+
+def document(event: Event) -> dict[str, Any]:
+    """Return *event* as JSON data: ``v``, ``type`` and ``at`` first, then its own fields.
+
+    Enumerations become their words, tuples become lists, nested facts become objects.
+    """
+    fields = dataclasses.asdict(event)
+    head = {"v": SCHEMA_VERSION, "type": event.type, "at": fields.pop("at")}
+    return {**head, **{name: _plain(value) for name, value in fields.items()}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, StrEnum) else value

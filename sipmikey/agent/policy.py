@@ -1,0 +1,59 @@
+"""What the user demands of a call's protection, and what that allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SecurityMode(StrEnum):
+    """``REQUIRED``: MIKEY-TICKET or no call. ``PREFERRED``: offer it, and fall back to clear media only
+    where ``CallPolicy.fallback`` says so. ``OFF``: never offer it, media in clear."""
+
+    REQUIRED = "required"
+    PREFERRED = "preferred"
+    OFF = "off"
+
+
+class Fallback(StrEnum):
+    """When ``preferred`` may end in clear media.
+
+    ``NEVER``: it may not (the offer of a peer without key management is refused as under ``required``).
+    ``INCOMING``: a call that arrives without key management is taken in clear; outgoing calls are not.
+    ``BOTH``: as well, an outgoing call whose protected offer was refused with 488 or 606 is repeated in
+    clear. A refusal can be forged by whoever can drop a line, so this is never the default.
+    """
+
+    NEVER = "never"
+    INCOMING = "incoming"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPolicy:
+    """The user's demands, with overrides per contact.
+
+    ``contacts`` maps a canonical URI (``sip:bob@example.com``) to the security for calls with it.
+    ``retarget``: accept an answer by another identity than the one dialled (it is shown either way).
+    """
+
+    security: SecurityMode = SecurityMode.REQUIRED
+    fallback: Fallback = Fallback.NEVER
+    contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
+    retarget: bool = True
+
+    def security_for(self, uri: str) -> SecurityMode:
+        """Return what calls with *uri* (canonical) demand."""
+        return self.contacts.get(uri, self.security)
+
+    def accepts_clear_from(self, uri: str) -> bool:
+        """True when an offer of *uri* without key management may be answered in clear."""
+        security = self.security_for(uri)
+        if security is SecurityMode.OFF:
+            return True
+        return security is SecurityMode.PREFERRED and self.fallback in (Fallback.INCOMING, Fallback.BOTH)
+
+    def retries_in_clear(self, uri: str) -> bool:
+        """True when a protected call to *uri* that was refused may be repeated in clear."""
+        return self.security_for(uri) is SecurityMode.PREFERRED and self.fallback is Fallback.BOTH

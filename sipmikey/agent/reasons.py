@@ -1,0 +1,229 @@
+"""Why a call, a registration or a KMS request ended: a closed set of words, and what SIP says for each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from sipmikey.mikey.errors import PeerError
+
+Side = Literal["local", "remote", "kms", "network"]
+"""Who ended it: this agent (or its user), the peer (or its proxy), the KMS, or what lies between."""
+
+
+class Family(StrEnum):
+    """Coarse grouping of reasons; commands map each family to one exit code."""
+
+    ENDED = "ended"
+    SIP = "sip"
+    TRANSPORT = "transport"
+    KMS = "kms"
+    KEYING = "keying"
+    NO_KEYING = "no-keying"
+    MEDIA = "media"
+    TIMEOUT = "timeout"
+    INTERNAL = "internal"
+
+
+class Reason(StrEnum):
+    """The closed set of reasons. Those of key management carry the words of ``PeerError.reason``."""
+
+    HANGUP = "hangup"
+    CANCELLED = "cancelled"
+    TRANSFERRED = "transferred"
+    BUSY = "busy"
+    DECLINED = "declined"
+    NOT_FOUND = "not-found"
+    UNAUTHORIZED = "unauthorized"
+    REDIRECTED = "redirected"
+    SIP_FAILURE = "sip-failure"
+    NO_ANSWER = "no-answer"
+    TOO_MANY_CALLS = "too-many-calls"
+    MESSAGE_TOO_LARGE = "message-too-large"
+    TRANSPORT_FAILED = "transport-failed"
+    REGISTRATION_FAILED = "registration-failed"
+    SETUP_TIMEOUT = "setup-timeout"
+    KMS_UNREACHABLE = "kms-unreachable"
+    KMS_TIMEOUT = "kms-timeout"
+    KMS_REFUSED = "kms-refused"
+    NO_KMS = "no-kms"
+    SDP_MALFORMED = "sdp-malformed"
+    OFFER_MISSING = "offer-missing"
+    ANSWER_MISSING = "answer-missing"
+    KEY_MGMT_MISSING = "key-mgmt-missing"
+    KEY_MGMT_MALFORMED = "key-mgmt-malformed"
+    KEY_MGMT_DUPLICATE = "key-mgmt-duplicate"
+    BIDDING_DOWN = "bidding-down"
+    MEDIA_NOT_SECURED = "media-not-secured"
+    MEDIA_MISMATCH = "media-mismatch"
+    IDENTITY_MISMATCH = "identity-mismatch"
+    SENT_SDP_ALTERED = "sent-sdp-altered"
+    PEER_REFUSED_KEYING = "peer-refused-keying"
+    SUITE_UNAVAILABLE = "suite-unavailable"
+    MEDIA_UNPROVEN = "media-unproven"
+    MEDIA_FAILED = "media-failed"
+    KEY_EXPIRED = "key-expired"
+    POLICY = "policy"
+    INTERNAL_ERROR = "internal-error"
+
+    PEER_ERROR = "peer-error"
+    MALFORMED_MESSAGE = "malformed-message"
+    LIMIT_EXCEEDED = "limit-exceeded"
+    UNSUPPORTED_DATA_TYPE = "unsupported-data-type"
+    UNEXPECTED_MESSAGE = "unexpected-message"
+    AUTH_FAILURE = "auth-failure"
+    UNKNOWN_KEY = "unknown-key"
+    INVALID_TIMESTAMP = "invalid-timestamp"
+    REPLAYED_MESSAGE = "replayed-message"
+    UNSUPPORTED_PRF = "unsupported-prf"
+    UNSUPPORTED_MAC = "unsupported-mac"
+    UNSUPPORTED_ENCRYPTION = "unsupported-encryption"
+    UNSUPPORTED_HASH = "unsupported-hash"
+    INVALID_IDENTITY = "invalid-identity"
+    INVALID_CERTIFICATE = "invalid-certificate"
+    UNSUPPORTED_SECURITY_POLICY = "unsupported-security-policy"
+    INVALID_SECURITY_POLICY = "invalid-security-policy"
+    INVALID_TICKET = "invalid-ticket"
+    TICKET_EXPIRED = "ticket-expired"
+    INVALID_TICKET_POLICY = "invalid-ticket-policy"
+    NOT_AUTHORIZED = "not-authorized"
+    PEER_REPORTED_ERROR = "peer-reported-error"
+
+    @property
+    def family(self) -> Family:
+        """The group this reason belongs to (see ``Family``)."""
+        return _FAMILIES.get(self, Family.KEYING)
+
+
+_FAMILIES = {
+    Reason.HANGUP: Family.ENDED,
+    Reason.CANCELLED: Family.ENDED,
+    Reason.TRANSFERRED: Family.ENDED,
+    Reason.BUSY: Family.SIP,
+    Reason.DECLINED: Family.SIP,
+    Reason.NOT_FOUND: Family.SIP,
+    Reason.UNAUTHORIZED: Family.SIP,
+    Reason.REDIRECTED: Family.SIP,
+    Reason.SIP_FAILURE: Family.SIP,
+    Reason.TOO_MANY_CALLS: Family.SIP,
+    Reason.MESSAGE_TOO_LARGE: Family.SIP,
+    Reason.SDP_MALFORMED: Family.SIP,
+    Reason.OFFER_MISSING: Family.SIP,
+    Reason.ANSWER_MISSING: Family.SIP,
+    Reason.TRANSPORT_FAILED: Family.TRANSPORT,
+    Reason.REGISTRATION_FAILED: Family.TRANSPORT,
+    Reason.NO_ANSWER: Family.TIMEOUT,
+    Reason.SETUP_TIMEOUT: Family.TIMEOUT,
+    Reason.KMS_UNREACHABLE: Family.KMS,
+    Reason.KMS_TIMEOUT: Family.KMS,
+    Reason.KMS_REFUSED: Family.KMS,
+    Reason.NO_KMS: Family.KMS,
+    Reason.KEY_MGMT_MISSING: Family.NO_KEYING,
+    Reason.MEDIA_NOT_SECURED: Family.NO_KEYING,
+    Reason.PEER_REFUSED_KEYING: Family.NO_KEYING,
+    Reason.MEDIA_UNPROVEN: Family.MEDIA,
+    Reason.MEDIA_FAILED: Family.MEDIA,
+    Reason.KEY_EXPIRED: Family.MEDIA,
+    Reason.INTERNAL_ERROR: Family.INTERNAL,
+}
+
+
+class AgentError(PeerError):
+    """A set-up that failed for a reason found by the agent rather than by the message parsers.
+
+    ``reason`` is a word of ``Reason``; ``side`` says where the fault lies; ``sip_status`` is the final
+    response or BYE cause that fits.
+    """
+
+    side: Side = "remote"
+
+    def __init__(
+        self, reason: Reason, detail: str, *, side: Side = "remote", sip_status: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.word = reason
+        self.side = side
+        self.status = sip_status if sip_status is not None else _STATUS.get(reason, 488)
+
+
+_STATUS = {
+    Reason.KMS_UNREACHABLE: 503,
+    Reason.KMS_TIMEOUT: 503,
+    Reason.NO_KMS: 503,
+    Reason.KMS_REFUSED: 403,
+    Reason.NOT_AUTHORIZED: 403,
+    Reason.IDENTITY_MISMATCH: 403,
+    Reason.TOO_MANY_CALLS: 503,
+    Reason.INTERNAL_ERROR: 500,
+    Reason.MESSAGE_TOO_LARGE: 513,
+    Reason.BUSY: 486,
+    Reason.DECLINED: 603,
+}
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Return the reason word of *error*; an error that is not the peer's is ``INTERNAL_ERROR``."""
+    if isinstance(error, AgentError):
+        return error.word
+    if isinstance(error, PeerError):
+        try:
+            return Reason(error.reason)
+        except ValueError:
+            return Reason.PEER_ERROR
+    return Reason.INTERNAL_ERROR
+
+
+def side_of(error: BaseException) -> Side:
+    """Return where the fault of *error* lies."""
+    if isinstance(error, AgentError):
+        return error.side
+    return "remote" if isinstance(error, PeerError) else "local"
+
+
+def status_of(error: BaseException) -> int:
+    """Return the SIP status code that answers *error* (488, 403, 503, 513 or 500)."""
+    if isinstance(error, AgentError):
+        return error.status
+    return error.sip_status if isinstance(error, PeerError) else 500
+
+
+def warning_header(reason: Reason, detail: str, *, agent: str) -> str:
+    """Return the value of a Warning header (RFC 3261 section 20.43), code 399.
+
+    *agent* is the host or pseudonym of the warning agent. The text is quoted, printable ASCII and at
+    most 200 characters; *detail* never contains key material.
+    """
+    text = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in f"{reason}: {detail}")
+    return f'399 {agent} "{text[:200]}"'
+
+
+_BY_STATUS = {
+    401: Reason.UNAUTHORIZED,
+    407: Reason.UNAUTHORIZED,
+    404: Reason.NOT_FOUND,
+    410: Reason.NOT_FOUND,
+    408: Reason.NO_ANSWER,
+    480: Reason.NO_ANSWER,
+    486: Reason.BUSY,
+    600: Reason.BUSY,
+    603: Reason.DECLINED,
+    487: Reason.CANCELLED,
+    488: Reason.PEER_REFUSED_KEYING,
+    606: Reason.PEER_REFUSED_KEYING,
+    513: Reason.MESSAGE_TOO_LARGE,
+}
+
+
+def reason_of_status(status: int, *, warning: str | None = None) -> Reason:
+    """Return the reason for a final response of the peer with *status*.
+
+    A *warning* text of the form ``word: detail``, as ``warning_header`` writes it, names the reason
+    itself when the word is one of ``Reason``.
+    """
+    if warning is not None:
+        word = warning.partition(":")[0].strip()
+        if word in set(Reason):
+            return Reason(word)
+    if 300 <= status < 400:
+        return Reason.REDIRECTED
+    return _BY_STATUS.get(status, Reason.SIP_FAILURE)
