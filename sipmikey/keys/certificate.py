@@ -154,6 +154,8 @@ def _check_anchored(
     at: datetime,
     max_certificates: int,
 ) -> None:
+    if not anchors:
+        raise InvalidCertificate("no trust anchor is configured", field="CERT")
     policy = (
         verification.PolicyBuilder()
         .store(verification.Store(list(anchors)))
