@@ -1,0 +1,130 @@
+"""A MIKEY message: HDR and a chain of payloads, with the octets it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar, runtime_checkable
+
+from sipmikey.mikey.cursor import Reader
+from sipmikey.mikey.errors import LimitExceeded, LocalError, MalformedMessage
+from sipmikey.mikey.header import Header
+from sipmikey.mikey.limits import DEFAULT_LIMITS, Limits
+from sipmikey.mikey.payload import Payload, decode_chain, encode_chain
+from sipmikey.mikey.registry import PayloadType
+from sipmikey.mikey.ticket import TICKET
+
+
+@runtime_checkable
+class _HasRole(Protocol):
+    @property
+    def role(self) -> int: ...
+
+
+P = TypeVar("P")
+
+
+def find_payload(payloads: Iterable[Payload], cls: type[P], role: int | None = None) -> P | None:
+    """Return the only payload of a class (and role), or None; two raise `MalformedMessage`."""
+    found: P | None = None
+    for payload in payloads:
+        if isinstance(payload, cls) and (
+            role is None or (isinstance(payload, _HasRole) and payload.role == role)
+        ):
+            if found is not None:
+                raise MalformedMessage("is given twice", field=describe(cls, role))
+            found = payload
+    return found
+
+
+def one_payload(payloads: Iterable[Payload], cls: type[P], role: int | None = None) -> P:
+    """Return the only payload of a class (and role); none or two raise `MalformedMessage`."""
+    found = find_payload(payloads, cls, role)
+    if found is None:
+        raise MalformedMessage("is missing", field=describe(cls, role))
+    return found
+
+
+def all_payloads(payloads: Iterable[Payload], cls: type[P], role: int | None = None) -> tuple[P, ...]:
+    """Return every payload of a class (and role), in order."""
+    return tuple(
+        payload
+        for payload in payloads
+        if isinstance(payload, cls)
+        and (role is None or (isinstance(payload, _HasRole) and payload.role == role))
+    )
+
+
+def describe(cls: type[object], role: int | None) -> str:
+    """Name a payload for an error: its class, and its role where it has one."""
+    name = getattr(role, "name", role)
+    return cls.__name__ if role is None else f"{cls.__name__} {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that was parsed, or built; ``raw`` are its octets and MACs are computed over those.
+
+    ``offsets[n]`` is the first octet of ``payloads[n]`` in ``raw``.
+    """
+
+    header: Header
+    payloads: tuple[Payload, ...]
+    raw: bytes
+    offsets: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Self:
+        """Read a whole message.
+
+        Raises `LimitExceeded` when it is larger than *limits* allow, `MalformedMessage` for octets that do
+        not follow the encoding (with field and offset), and the ``Unsupported...`` errors for registered
+        fields with unknown values.
+        """
+        if len(data) > limits.message_bytes:
+            raise LimitExceeded(f"{len(data)} octets, at most {limits.message_bytes}", field="message")
+        data = bytes(data)
+        reader = Reader(data)
+        header, first = Header.decode(reader, limits)
+        payloads, offsets = decode_chain(first, reader, limits, "message")
+        return cls(header, payloads, data, offsets)
+
+    @classmethod
+    def build(cls, header: Header, payloads: Iterable[Payload]) -> Self:
+        """Encode a message from its parts."""
+        chain = tuple(payloads)
+        if any(item.payload_type == PayloadType.SIGN for item in chain[:-1]):
+            raise LocalError("SIGN has no Next Payload and so must be the last payload")
+        first, octets = encode_chain(chain)
+        head = header.encode(first)
+        offsets = []
+        at = len(head)
+        for item in chain:
+            offsets.append(at)
+            at += len(item.encode_body()) + (item.payload_type != PayloadType.SIGN)
+        return cls(header, chain, head + octets, tuple(offsets))
+
+    def find(self, cls: type[P], role: int | None = None) -> P | None:
+        """Return the only payload of a class (and role), or None; two raise `MalformedMessage`."""
+        return find_payload(self.payloads, cls, role)
+
+    def one(self, cls: type[P], role: int | None = None) -> P:
+        """Return the only payload of a class (and role); none or two raise `MalformedMessage`."""
+        return one_payload(self.payloads, cls, role)
+
+    def all(self, cls: type[P], role: int | None = None) -> tuple[P, ...]:
+        """Return every payload of a class (and role), in order."""
+        return all_payloads(self.payloads, cls, role)
+
+    @property
+    def data_type(self) -> int:
+        """The HDR data type."""
+        return self.header.data_type
+
+    def without_initiator_data(self) -> bytes:
+        """Return the octets without Initiator Data and its length field (RFC 6043 section 5.5)."""
+        for index, payload in enumerate(self.payloads):
+            if isinstance(payload, TICKET):
+                end = self.offsets[index + 1] if index + 1 < len(self.offsets) else len(self.raw)
+                return self.raw[: end - payload.initiator_data_span] + self.raw[end:]
+        return self.raw

@@ -1,0 +1,87 @@
+"""What all payloads have in common, and the chain that links them by Next Payload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Protocol, Self, TypeVar
+
+from sipmikey.mikey.cursor import Reader
+from sipmikey.mikey.errors import LimitExceeded, MalformedMessage
+from sipmikey.mikey.limits import Limits
+from sipmikey.mikey.registry import PayloadType
+
+
+class Payload(Protocol):
+    """A payload without its Next Payload octet, which belongs to the chain."""
+
+    payload_type: ClassVar[PayloadType]
+
+    def encode_body(self) -> bytes:
+        """Return the octets after Next Payload."""
+        ...
+
+    @classmethod
+    def decode_body(cls, reader: Reader, limits: Limits) -> Self:
+        """Read the octets after Next Payload; raise a `PeerError` that names the field."""
+        ...
+
+
+PAYLOAD_CLASSES: dict[int, type[Payload]] = {}
+"""Payload classes by number; filled by `register`."""
+
+PayloadClass = TypeVar("PayloadClass", bound=type[Payload])
+
+
+def register(cls: PayloadClass) -> PayloadClass:
+    """Make a payload class known to `decode_chain`."""
+    PAYLOAD_CLASSES[cls.payload_type] = cls
+    return cls
+
+
+def encode_chain(payloads: Iterable[Payload]) -> tuple[int, bytes]:
+    """Return (first payload number, octets) of a chain; SIGN, which has no Next Payload, must be last."""
+    chain = tuple(payloads)
+    parts: list[bytes] = []
+    last = len(chain) - 1
+    for index, payload in enumerate(chain):
+        if payload.payload_type != PayloadType.SIGN:
+            parts.append(bytes((chain[index + 1].payload_type if index < last else PayloadType.LAST,)))
+        parts.append(payload.encode_body())
+    return (chain[0].payload_type if chain else PayloadType.LAST), b"".join(parts)
+
+
+def decode_chain(
+    first: int, reader: Reader, limits: Limits, what: str
+) -> tuple[tuple[Payload, ...], tuple[int, ...]]:
+    """Read payloads from *reader* until Next Payload is 0; return them and the offset of each.
+
+    An offset is that of the payload's first octet (its Next Payload) in the message. There is no length by
+    which an unknown payload could be skipped, so one raises `MalformedMessage`; more payloads or CERTs than
+    *limits* allow raise `LimitExceeded`; octets after the last payload raise `MalformedMessage`.
+    """
+    payloads: list[Payload] = []
+    offsets: list[int] = []
+    certificates = 0
+    following = first
+    while following != PayloadType.LAST:
+        cls = PAYLOAD_CLASSES.get(following)
+        if cls is None:
+            raise MalformedMessage(
+                f"unknown payload number {following}", field=f"{what} next payload", offset=reader.offset
+            )
+        if len(payloads) >= limits.payloads:
+            raise LimitExceeded(f"more than {limits.payloads} payloads", field=what, offset=reader.offset)
+        if following == PayloadType.CERT:
+            certificates += 1
+            if certificates > limits.certificates:
+                raise LimitExceeded(
+                    f"more than {limits.certificates} certificates", field=what, offset=reader.offset
+                )
+        offsets.append(reader.offset)
+        if following == PayloadType.SIGN:
+            following = PayloadType.LAST
+        else:
+            following = reader.u8(f"{cls.payload_type.name} next payload")
+        payloads.append(cls.decode_body(reader, limits))
+    reader.finish(what)
+    return tuple(payloads), tuple(offsets)
