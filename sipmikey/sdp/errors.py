@@ -1,0 +1,88 @@
+"""What can be wrong with a session description, or with what became of ours on its way out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sipmikey.mikey.errors import InvalidIdentity, PeerError, SipmikeyError
+from sipmikey.mikey.registry import ErrorNo
+
+
+class SdpMalformed(PeerError):
+    """The session description cannot be read: a stray control character, a bad m-line, too large."""
+
+    reason = "sdp-malformed"
+    sip_status = 400
+
+
+class OfferMissing(PeerError):
+    """The INVITE carries no session description.
+
+    The offer would come in our 200 and the answer in the ACK: the caller would then be the MIKEY Responder,
+    and nobody could refuse its TRANSFER_RESP any more. The caller has to send its offer in the INVITE.
+    """
+
+    reason = "offer-missing"
+
+
+class AnswerMissing(PeerError):
+    """The response that must carry the answer carries no session description."""
+
+    reason = "answer-missing"
+
+
+class KeyMgmtMissing(PeerError):
+    """No usable a=key-mgmt:mikey attribute where there must be one: not supported, or stripped."""
+
+    reason = "key-mgmt-missing"
+
+
+class KeyMgmtMalformed(PeerError):
+    """An a=key-mgmt attribute does not follow RFC 4567 section 3.1."""
+
+    reason = "key-mgmt-malformed"
+
+
+class KeyMgmtDuplicate(PeerError):
+    """Two a=key-mgmt:mikey attributes stand at the same level of a description."""
+
+    reason = "key-mgmt-duplicate"
+
+
+class BiddingDown(PeerError):
+    """The key management protocols in SDP are not those the offerer listed (RFC 4567 section 4.1.4)."""
+
+    reason = "bidding-down"
+    error_no = ErrorNo.AUTH_FAILURE
+
+
+class MediaNotSecured(PeerError):
+    """A stream that must be SRTP is offered or answered in clear, or keyed by something else."""
+
+    reason = "media-not-secured"
+
+
+class MediaMismatch(PeerError):
+    """The m-lines and the crypto sessions, or the m-lines of offer and answer, do not belong together."""
+
+    reason = "media-mismatch"
+
+
+class IdentityMismatch(InvalidIdentity):
+    """The MIKEY Initiator is not the SIP caller, or who answered is not whom policy accepts."""
+
+    reason = "identity-mismatch"
+    sip_status = 403
+
+
+class SentSdpAltered(SipmikeyError):
+    """What the SIP stack sent is not the description that was made for it: the call must end.
+
+    ``detail`` says what differs.
+    """
+
+    reason: ClassVar[str] = "sent-sdp-altered"
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(detail)
