@@ -9,16 +9,20 @@ class Reader:
     """Reads big-endian fields from ``data[start:end]``.
 
     ``base`` is the offset of ``data`` in the whole message; errors give offsets in the message. Every
-    read names its field; a read past the end raises `MalformedMessage`.
+    read names its field; a read past the end raises `MalformedMessage`. ``depth`` counts how many readers
+    this one was taken from.
     """
 
-    __slots__ = ("_data", "base", "end", "position")
+    __slots__ = ("_data", "base", "depth", "end", "position")
 
-    def __init__(self, data: bytes, *, start: int = 0, end: int | None = None, base: int = 0) -> None:
+    def __init__(
+        self, data: bytes, *, start: int = 0, end: int | None = None, base: int = 0, depth: int = 0
+    ) -> None:
         self._data = data
         self.position = start
         self.end = len(data) if end is None else end
         self.base = base
+        self.depth = depth
 
     @property
     def offset(self) -> int:
@@ -69,7 +73,7 @@ class Reader:
         if at + count > self.end:
             raise self._short(field, count)
         self.position = at + count
-        return Reader(self._data, start=at, end=at + count, base=self.base)
+        return Reader(self._data, start=at, end=at + count, base=self.base, depth=self.depth + 1)
 
     def finish(self, what: str) -> None:
         """Raise `MalformedMessage` unless every octet has been read."""

@@ -7,7 +7,13 @@ from enum import IntFlag
 from typing import ClassVar, Self
 
 from sipmikey.mikey.cursor import Reader
-from sipmikey.mikey.errors import InvalidTicketPolicy, LocalError, MalformedMessage, UnsupportedPrf
+from sipmikey.mikey.errors import (
+    InvalidTicketPolicy,
+    LimitExceeded,
+    LocalError,
+    MalformedMessage,
+    UnsupportedPrf,
+)
 from sipmikey.mikey.fields import U8_MAX, U16_MAX, check_length, check_range, named, registered
 from sipmikey.mikey.limits import Limits
 from sipmikey.mikey.payload import Payload, decode_chain, encode_chain, register
@@ -217,6 +223,8 @@ def _decode_policy(reader: Reader, limits: Limits, what: str) -> _DecodedPolicy:
             section="RFC 6043 6.10",
         )
     tp_data = reader.sub(reader.u16("TP Data length"), "TP Data")
+    if tp_data.depth > limits.nesting:
+        raise LimitExceeded(f"nested deeper than {limits.nesting}", field="TP Data", offset=tp_data.offset)
     first = tp_data.u8("TP Data first payload")
     payloads, _ = decode_chain(first, tp_data, limits, "TP Data")
     end = reader.position
