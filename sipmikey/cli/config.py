@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from sipmikey.cli.config_load import Loaded
 from sipmikey.cli.config_options import add_options, load_from
 from sipmikey.cli.config_schema import Value, settings
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.output import Output
+from sipmikey.cli.output import JsonValue, Output
 from sipmikey.mikey.secret import Secret
 
 __all__ = ["add_parser", "run"]
@@ -72,7 +73,7 @@ def as_toml(loaded: Loaded) -> str:
         if plain in ("", None):
             lines.append(f"# {key} is not set")
         else:
-            lines.append(f"{key} = {json.dumps(plain, ensure_ascii=False)}  # {origin}")
+            lines.append(f"{key} = {_toml(plain)}  # {origin}")
     return "\n".join(lines[1:])
 
 
@@ -83,11 +84,20 @@ def _values(loaded: Loaded) -> list[tuple[str, str, Value]]:
     ]
 
 
-def _plain(value: Value) -> str | int | float | bool | list[str] | None:
+def _toml(value: JsonValue) -> str:
+    """Return *value* as TOML, which writes scalars and lists as JSON does, and tables its own way."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _plain(value: Value) -> JsonValue:
     if isinstance(value, Secret):
         return MASK
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, tuple):
         return list(value)
     return value

@@ -9,10 +9,11 @@ the reference in the README, so that they cannot disagree.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sipmikey.mikey.errors import LocalError
@@ -28,7 +29,7 @@ __all__ = [
     "settings",
 ]
 
-Value = str | int | float | bool | Path | Secret | tuple[str, ...] | None
+Value = str | int | float | bool | Path | Secret | tuple[str, ...] | Mapping[str, str] | None
 
 
 class ConfigurationError(LocalError):
@@ -160,14 +161,50 @@ def _endpoint(value: object) -> str:
     return text
 
 
+def _count(least: int, most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
+            raise ValueError(f"needs a number from {least} to {most}, not {value!r}")
+        return number
+
+    return read
+
+
+def _pairs(value: object) -> dict[str, object]:
+    """A TOML table, or `name=value,name=value` as text."""
+    if isinstance(value, dict):
+        return value
+    pairs = [_text(item).partition("=") for item in _items(value)]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError("needs a table, or name=value separated by commas")
+    return {name.strip(): word.strip() for name, _, word in pairs}
+
+
+def _urls(value: object) -> Mapping[str, str]:
+    identity, url = _uri("sip", "sips", "kms"), _uri("https", "http")
+    return MappingProxyType({identity(name): url(text) for name, text in _pairs(value).items()})
+
+
+def _contacts(value: object) -> Mapping[str, str]:
+    contact, policy = _uri("sip", "sips", "tel"), _word(*POLICIES)
+    return MappingProxyType({contact(name): policy(word) for name, word in _pairs(value).items()})
+
+
 def _setting(default: Value, help: str, read: Callable[[object], Value], **more: Any) -> Any:
     """Declare a field: its default and the `Setting` that describes it."""
-    return field(default=default, metadata={"setting": Setting(help=help, read=read, **more)})
+    metadata = {"setting": Setting(help=help, read=read, **more)}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 POLICIES = ("required", "preferred", "off")
+FALLBACKS = ("never", "incoming", "both")
 SUITES = ("256", "128")
 TRANSPORTS = ("udp", "tcp", "tls")
+DEVICES = ("default", "null")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +212,19 @@ class Identity:
     """Who this agent is."""
 
     uri: str = _setting("", "our SIP identity", _uri("sip", "sips"), option="--identity", metavar="URI")
-    display_name: str = _setting("", "name shown to the other side", _text, option="--display-name")
+    display_name: str = _setting(
+        "", "name shown to the other side", _text, option="--display-name", metavar="NAME"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """What the SIP registrar or proxy asks for (digest). The key shared with the KMS is in `[kms]`."""
 
-    username: str = _setting("", "digest user name (the user part of the identity by default)", _text)
+    username: str = _setting(
+        "", "digest user name (by default the user part of the identity)", _text, option="--username",
+        metavar="NAME",
+    )  # fmt: skip
     realm: str = _setting("*", "digest realm these credentials are for; * is any", _text)
     password: Secret | None = _setting(None, "digest password; better in a file", _secret, secret=True)
     password_file: Path | None = _setting(
@@ -195,19 +237,29 @@ class Sip:
     """Signalling."""
 
     listen: str = _setting(
-        "0.0.0.0:0", "address and port to listen on", _endpoint, option="--listen", metavar="HOST:PORT"
-    )
-    transport: str = _setting(
-        "udp", "transport for requests", _word(*TRANSPORTS), words=TRANSPORTS, option="--transport"
-    )
-    proxy: str = _setting("", "outbound proxy", _uri("sip", "sips"), option="--proxy", metavar="URI")
+        "0.0.0.0:0", "address and port of all transports; port 0: any", _endpoint, option="--listen",
+        metavar="HOST:PORT",
+    )  # fmt: skip
+    transports: tuple[str, ...] = _setting(
+        ("udp", "tcp"), "transports to open", _words(*TRANSPORTS), words=TRANSPORTS, option="--transports",
+        metavar="WORD,...",
+    )  # fmt: skip
+    prefer: str = _setting(
+        "", "transport for our requests (by default UDP, and TCP for what is too large for it)",
+        _word(*TRANSPORTS), words=TRANSPORTS,
+    )  # fmt: skip
+    public_address: str = _setting("", "address to give to others, where it is not our own", _text)
     registrar: str = _setting(
         "", "registrar; without one there is no registration", _uri("sip", "sips"), option="--registrar",
         metavar="URI",
     )  # fmt: skip
-    trusted_proxies: tuple[str, ...] = _setting(
-        (), "addresses whose P-Asserted-Identity is believed", _texts, metavar="ADDRESS,..."
-    )
+    registration_expires: float = _setting(300.0, "life of a registration, seconds", _seconds(10, 86400))
+    proxy: str = _setting("", "outbound proxy", _uri("sip", "sips"), option="--proxy", metavar="URI")
+    trusted_proxies: tuple[str, ...] = _setting((), "addresses whose P-Asserted-Identity is believed", _texts)
+    tls_ca_file: Path | None = _setting(None, "certificates to verify SIP peers by", _path)
+    tls_certificate_file: Path | None = _setting(None, "our certificate for SIP over TLS", _path)
+    tls_private_key_file: Path | None = _setting(None, "its private key", _path)
+    session_expires: float = _setting(1800.0, "session timer (RFC 4028), seconds", _seconds(90, 86400))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,19 +268,26 @@ class Kms:
 
     url: str = _setting("", "base URL of the KMS", _uri("https", "http"), option="--kms", metavar="URL")
     identity: str = _setting(
-        "", "the KMS's identity (IDRkms)", _uri("sip", "sips", "kms"), option="--kms-identity", metavar="URI"
+        "", "identity of the KMS (IDRkms)", _uri("sip", "sips", "kms"), option="--kms-identity", metavar="URI"
     )
-    psk_id: str = _setting(
-        "", "name of the pre-shared key (IDRpsk), where the KMS gave one", _text, option="--psk-id"
+    others: Mapping[str, str] = _setting(
+        NOTHING, "URLs of further KMSs by their identity, for tickets of other domains", _urls
     )
-    psk: Secret | None = _setting(None, "the pre-shared key in hex; better in a file", _secret, secret=True)
+    psk: Secret | None = _setting(None, "the pre-shared key; better in a file", _secret, secret=True)
     psk_file: Path | None = _setting(
         None, "file that holds the pre-shared key", _path, option="--psk-file", metavar="FILE"
     )
+    psk_id: str = _setting(
+        "", "name of the pre-shared key (IDRpsk), where the KMS gave one", _text, option="--psk-id",
+        metavar="NAME",
+    )  # fmt: skip
     ca_file: Path | None = _setting(
         None, "certificates to verify the KMS by, instead of the system's", _path, option="--kms-ca",
         metavar="FILE",
     )  # fmt: skip
+    certificate_file: Path | None = _setting(None, "our certificate, if the KMS asks for one", _path)
+    private_key_file: Path | None = _setting(None, "its private key", _path)
+    plain_http: bool = _setting(False, "allow http:// to a KMS that is not on this machine", _boolean)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,21 +297,18 @@ class Security:
     policy: str = _setting(
         "required", "protection by MIKEY-TICKET", _word(*POLICIES), words=POLICIES, option="--security"
     )
+    fallback: str = _setting(
+        "never", "which calls may be in clear under `preferred`", _word(*FALLBACKS), words=FALLBACKS
+    )
+    contacts: Mapping[str, str] = _setting(
+        NOTHING, "policy for single contacts by URI, instead of the general one", _contacts
+    )
+    retarget: bool = _setting(True, "accept that another identity answers than the one dialled", _boolean)
     suites: tuple[str, ...] = _setting(
         SUITES, "suites of RFC 6043 section 12.1, best first", _words(*SUITES), words=SUITES,
         option="--suites", metavar="SUITE,...",
     )  # fmt: skip
-    prefetch: bool = _setting(False, "ask the KMS for the ticket before dialling", _boolean)
-    clock_skew: float = _setting(
-        300.0, "tolerated difference of clocks, seconds", _seconds(0, 86400), metavar="SECONDS"
-    )
-    answerers: tuple[str, ...] = _setting(
-        (), "identities that may answer for the one called; none listed: whoever the KMS allows", _texts,
-        metavar="URI,...",
-    )  # fmt: skip
-
-
-DEVICES = ("default", "null")
+    clock_skew: float = _setting(300.0, "tolerated difference of clocks, seconds", _seconds(0, 86400))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,9 +317,13 @@ class Media:
 
     device: str = _setting("default", "sound device", _word(*DEVICES), words=DEVICES)
     play: Path | None = _setting(None, "WAV file to send", _path, option="--play", metavar="WAV")
+    repeat: bool = _setting(False, "play it over and over", _boolean)
     record: Path | None = _setting(
         None, "WAV file to write what is heard to", _path, option="--record", metavar="WAV"
     )
+    streams: int = _setting(1, "audio streams to offer", _count(1, 4))
+    codecs: tuple[str, ...] = _setting(("PCMA", "PCMU"), "codecs, best first", _texts)
+    rtp_port: int = _setting(0, "first RTP port; 0: any", _count(0, 65534))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +333,7 @@ class Timeouts:
     kms: float = _setting(
         5.0, "for an answer of the KMS", _seconds(0.01, 600), option="--kms-timeout", metavar="SECONDS"
     )
-    ring: float = _setting(
+    setup: float = _setting(
         60.0, "for the call to be answered", _seconds(0.1, 3600), option="--ring-timeout", metavar="SECONDS"
     )
     register: float = _setting(10.0, "for the registrar", _seconds(0.1, 600))
@@ -307,7 +367,6 @@ SECTIONS: dict[str, type] = {
 def settings() -> Iterator[tuple[str, str, Setting, Value]]:
     """Yield (section, key, setting, default) of everything that can be configured, in order."""
     for section, kind in SECTIONS.items():
-        entry: Field[Any]
+        plain = kind()
         for entry in fields(kind):
-            assert entry.default is not MISSING, f"{section}.{entry.name} has no default"
-            yield section, entry.name, entry.metadata["setting"], entry.default
+            yield section, entry.name, entry.metadata["setting"], getattr(plain, entry.name)

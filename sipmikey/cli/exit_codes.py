@@ -35,40 +35,19 @@ def table() -> str:
     return "exit codes:\n" + "\n".join(lines)
 
 
-_BY_REASON = {
+_BY_FAMILY = {
     "ended": ExitCode.OK,
-    "hangup": ExitCode.OK,
+    "sip": ExitCode.CALL_FAILED,
+    "transport": ExitCode.TRANSPORT,
+    "kms": ExitCode.KMS,
+    "keying": ExitCode.PEER_REFUSED,
+    "no-keying": ExitCode.NO_KEY_MANAGEMENT,
+    "media": ExitCode.MEDIA,
     "timeout": ExitCode.TIMEOUT,
-    "registration-failed": ExitCode.TRANSPORT,
-    "transport-failed": ExitCode.TRANSPORT,
-    "busy": ExitCode.CALL_FAILED,
-    "declined": ExitCode.CALL_FAILED,
-    "sip-failure": ExitCode.CALL_FAILED,
-    "cancelled": ExitCode.CALL_FAILED,
-    "interrupted": ExitCode.INTERRUPTED,
+    "internal": ExitCode.INTERNAL,
 }
 
-_BY_PREFIX = (
-    ("kms-", ExitCode.KMS),
-    ("key-mgmt-missing", ExitCode.NO_KEY_MANAGEMENT),
-    ("no-key-management", ExitCode.NO_KEY_MANAGEMENT),
-    ("plain-", ExitCode.NO_KEY_MANAGEMENT),
-    ("sip-", ExitCode.CALL_FAILED),
-    ("transport-", ExitCode.TRANSPORT),
-    ("registration-", ExitCode.TRANSPORT),
-    ("media-", ExitCode.MEDIA),
-    ("srtp-", ExitCode.MEDIA),
-)
 
-
-def for_reason(reason: str) -> ExitCode:
-    """Return the exit code of a call that ended for *reason* (a word of the closed set of reasons).
-
-    A reason with no row of its own comes from a refused MIKEY message: that is the largest family.
-    """
-    if (code := _BY_REASON.get(reason)) is not None:
-        return code
-    for prefix, code in _BY_PREFIX:
-        if reason.startswith(prefix):
-            return code
-    return ExitCode.PEER_REFUSED
+def for_family(family: str) -> ExitCode:
+    """Return the exit code of a call that ended for a reason of *family* (`sipmikey.agent.Family`)."""
+    return _BY_FAMILY[str(family)]

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRAS = {
     "pjsua2": "pjsua2",
     "_pjsua2": "pjsua2",
+    "aiohttp": "pjsua2",
     "pylibsrtp": "media",
     "uvicorn": "kms",
     "httptools": "kms",

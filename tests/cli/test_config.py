@@ -48,11 +48,11 @@ def test_options_win_over_environment_and_environment_over_file(file: Path) -> N
     assert loaded.configuration.security.policy == "required"
     assert loaded.configuration.kms.url == "https://env.example.com"
     assert loaded.configuration.identity.uri == "sip:alice@example.com"
-    assert loaded.configuration.timeouts.ring == 60.0
+    assert loaded.configuration.timeouts.setup == 60.0
     assert loaded.origins["security", "policy"] == "option"
     assert loaded.origins["kms", "url"] == "environment"
     assert loaded.origins["identity", "uri"] == "file"
-    assert loaded.origins["timeouts", "ring"] == "default"
+    assert loaded.origins["timeouts", "setup"] == "default"
 
 
 def test_protection_is_required_when_nobody_says_otherwise() -> None:
@@ -85,14 +85,21 @@ def test_paths_in_a_file_are_relative_to_it(file: Path) -> None:
         ("[security]\nsuites = ['512']", ("security.suites", "'512'", "256, 128")),
         ("[security]\nsuites = ['256', '256']", ("security.suites", "each once")),
         ("[security]\nsuites = []", ("security.suites",)),
-        ("[security]\nprefetch = 'maybe'", ("security.prefetch", "true or false")),
+        ("[security]\nretarget = 'maybe'", ("security.retarget", "true or false")),
         ("security = 'off'", ("security is a section",)),
         ("[identity]\nuri = 'alice@example.com'", ("identity.uri", "sip or sips URI")),
         ("[identity]\nuri = 'http://example.com'", ("identity.uri", "sip or sips URI")),
         ("[sip]\nlisten = 'localhost'", ("sip.listen", "HOST:PORT")),
         ("[sip]\nlisten = '::1:5060'", ("sip.listen", "brackets")),
         ("[sip]\nlisten = '127.0.0.1:70000'", ("sip.listen", "HOST:PORT")),
-        ("[sip]\ntransport = 'UDP'", ("sip.transport", "udp, tcp, tls")),
+        ("[sip]\ntransports = ['UDP']", ("sip.transports", "udp, tcp, tls")),
+        (
+            "[security.contacts]\n'sip:b@example.com' = 'on'",
+            ("security.contacts", "'on'", "required, preferred"),
+        ),
+        ("[security]\ncontacts = 'sip:b@example.com'", ("security.contacts", "name=value")),
+        ("[media]\nstreams = 5", ("media.streams", "from 1 to 4")),
+        ("[media]\nstreams = true", ("media.streams", "from 1 to 4")),
         ("[timeouts]\nkms = -1", ("timeouts.kms", "between")),
         ("[timeouts]\nkms = true", ("timeouts.kms", "seconds")),
         ("[timeouts]\nkms = nan", ("timeouts.kms", "seconds")),
@@ -111,6 +118,15 @@ def test_a_wrong_file_is_an_error_that_names_key_and_words(
     assert str(path) in str(caught.value) or "kms." in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_contacts_are_a_table_or_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.toml"
+    path.write_text("[security.contacts]\n'sip:bob@example.com' = 'off'\n'tel:+12025550100' = 'required'\n")
+    expected = {"sip:bob@example.com": "off", "tel:+12025550100": "required"}
+    assert load(path=path, environment={}).configuration.security.contacts == expected
+    text = "sip:bob@example.com=off, tel:+12025550100=required"
+    assert load(environment={"SIPMIKEY_SECURITY_CONTACTS": text}).configuration.security.contacts == expected
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
@@ -149,7 +165,7 @@ def test_show_masks_secrets_and_can_be_read_back(
     assert set(table) == set(SECTIONS)
     assert table["kms"]["psk"] == "********"
     assert table["identity"]["uri"] == "sip:a@example.com"
-    assert table["timeouts"]["ring"] == 60.0
+    assert table["timeouts"]["setup"] == 60.0
     assert main(["config", "show", "--config", str(path), "--json", "--security", "off"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["settings"]["kms.psk"] == {"value": "********", "origin": "file"}

@@ -10,10 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from sipmikey.agent.reasons import Family
 from sipmikey.cli import main as command
-from sipmikey.cli.exit_codes import ExitCode, for_reason
+from sipmikey.cli.exit_codes import ExitCode, for_family
 from sipmikey.cli.output import jsonable
-from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 
 KEY = b"this key must not be seen"
@@ -104,14 +105,18 @@ def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "interrupted" in capsys.readouterr().err
 
 
-def subclasses(kind: type[PeerError]) -> list[type[PeerError]]:
-    return [kind, *(deep for child in kind.__subclasses__() for deep in subclasses(child))]
-
-
-def test_no_refusal_of_a_peer_counts_as_success() -> None:
-    for kind in subclasses(PeerError):
-        assert for_reason(kind.reason) not in (ExitCode.OK, ExitCode.INTERNAL), kind.__name__
-    assert for_reason("auth-failure") is ExitCode.PEER_REFUSED
+def test_every_family_of_reasons_has_an_exit_code() -> None:
+    assert {family: for_family(family) for family in Family} == {
+        Family.ENDED: 0,
+        Family.SIP: 1,
+        Family.TRANSPORT: 3,
+        Family.KMS: 4,
+        Family.KEYING: 5,
+        Family.NO_KEYING: 6,
+        Family.MEDIA: 7,
+        Family.TIMEOUT: 8,
+        Family.INTERNAL: 70,
+    }
 
 
 def test_json_never_holds_a_secret() -> None:
