@@ -1,0 +1,48 @@
+"""Offer and answer: MIKEY-TICKET in SDP (RFC 4567), without I/O.
+
+Text in, text out, for any SIP stack. `Offerer` is the caller, `Answerer` the callee; both lead to a `Session`
+for re-INVITE and UPDATE. `Keyed` holds the SRTP keys of every m-line.
+"""
+
+from sipmikey.sdp.answer import Answerer
+from sipmikey.sdp.errors import (
+    AnswerMissing,
+    BiddingDown,
+    IdentityMismatch,
+    KeyMgmtDuplicate,
+    KeyMgmtMalformed,
+    KeyMgmtMissing,
+    MediaMismatch,
+    MediaNotSecured,
+    OfferMissing,
+    SdpMalformed,
+    SentSdpAltered,
+)
+from sipmikey.sdp.keyed import Keyed, MediaKeys, Offered
+from sipmikey.sdp.mapping import Direction
+from sipmikey.sdp.offer import Offerer
+from sipmikey.sdp.session import Session
+from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite
+
+__all__ = [
+    "DEFAULT_SUITES",
+    "AnswerMissing",
+    "Answerer",
+    "BiddingDown",
+    "Direction",
+    "IdentityMismatch",
+    "KeyMgmtDuplicate",
+    "KeyMgmtMalformed",
+    "KeyMgmtMissing",
+    "Keyed",
+    "MediaKeys",
+    "MediaMismatch",
+    "MediaNotSecured",
+    "OfferMissing",
+    "Offered",
+    "Offerer",
+    "SdpMalformed",
+    "SentSdpAltered",
+    "Session",
+    "SrtpSuite",
+]

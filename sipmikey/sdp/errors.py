@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from sipmikey.mikey.errors import InvalidIdentity, PeerError, SipmikeyError
+from sipmikey.mikey.errors import InvalidIdentity, PeerError
 from sipmikey.mikey.registry import ErrorNo
 
 
@@ -75,14 +73,11 @@ class IdentityMismatch(InvalidIdentity):
     sip_status = 403
 
 
-class SentSdpAltered(SipmikeyError):
+class SentSdpAltered(PeerError):
     """What the SIP stack sent is not the description that was made for it: the call must end.
 
-    ``detail`` says what differs.
+    Nobody but this side is to blame, yet it ends a call like the others do, with a reason.
     """
 
-    reason: ClassVar[str] = "sent-sdp-altered"
-
-    def __init__(self, detail: str) -> None:
-        self.detail = detail
-        super().__init__(detail)
+    reason = "sent-sdp-altered"
+    sip_status = 500

@@ -20,7 +20,11 @@ AUDIO = (
 )
 
 AUDIO_VIDEO = AUDIO + (
-    "m=video 4002/2 RTP/AVPF 31\r\nc=IN IP4 192.0.2.1\r\na=mid:v\r\na=sendonly\r\na=ssrc:4294967295 cname:alice\r\n"
+    "m=video 4002/2 RTP/AVPF 31\r\n"
+    "c=IN IP4 192.0.2.1\r\n"
+    "a=mid:v\r\n"
+    "a=sendonly\r\n"
+    "a=ssrc:4294967295 cname:alice\r\n"
 )
 
 _text = st.text(

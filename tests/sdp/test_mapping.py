@@ -44,7 +44,8 @@ def test_direction_is_inherited_from_the_session_level() -> None:
     text = AUDIO.replace("a=sendrecv\r\n", "").replace("a=tool", "a=inactive\r\na=tool")
     (audio,) = streams(parsed(text))
     assert audio.direction is Direction.INACTIVE
-    assert not (audio.direction.sends or audio.direction.receives)
+    assert not (audio.direction.sends)
+    assert not (audio.direction.receives)
 
 
 @pytest.mark.parametrize("ssrc", ["4294967296", "99999999999999999999", "", "-1"])
