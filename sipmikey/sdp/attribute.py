@@ -126,11 +126,11 @@ def insert(document: Document, level: int | None, message: bytes) -> Document:
 
 
 def strip(document: Document) -> Document:
-    """Return the document without any a=key-mgmt attribute."""
+    """Return the document without its MIKEY attributes; those of other protocols stay."""
     numbers = frozenset(
         line
         for level in document.levels()
-        for line, name, _ in document.attributes(level)
-        if name == ATTRIBUTE
+        for line, name, value in document.attributes(level)
+        if name == ATTRIBUTE and (match := _VALUE.fullmatch(value or "")) and match[1] == MIKEY
     )
     return document.without_lines(numbers) if numbers else document

@@ -1,0 +1,83 @@
+"""This side's own description, made ready to carry a MIKEY message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.sdp.attribute import find, insert, protocol_ids, strip
+from sipmikey.sdp.document import Document
+from sipmikey.sdp.mapping import MediaStream, keyed_streams, secured, secured_like, streams
+from sipmikey.ticket.environment import Environment
+
+_PLACEHOLDER = b"\0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDescription:
+    """A description with SRTP profiles and without a MIKEY attribute.
+
+    ``streams`` are all its m-lines, ``keyed`` those that need keys, ``protocols`` the key management
+    protocols it will list once a MIKEY attribute stands at session level.
+    """
+
+    document: Document
+    streams: tuple[MediaStream, ...]
+    keyed: tuple[MediaStream, ...]
+    protocols: tuple[str, ...]
+
+    def carrying(self, message: bytes, levels: tuple[int | None, ...] = (None,)) -> str:
+        """Return the text with a MIKEY message at each of *levels*."""
+        document = self.document
+        for level in levels:
+            document = insert(document, level, message)
+        return str(document)
+
+
+def own_offer(sdp: str, *, allow_other_media: bool, max_bytes: int) -> OwnDescription:
+    """Make an offer ready: RTP/AVP becomes RTP/SAVP, an old MIKEY attribute goes. Raises `LocalError`."""
+    try:
+        document = strip(secured(Document.parse(sdp)))
+        return _own(document, allow_other_media=allow_other_media, max_bytes=max_bytes)
+    except PeerError as error:
+        raise LocalError(f"this side's description: {error}") from error
+
+
+def own_answer(sdp: str, offer: Document, *, allow_other_media: bool, max_bytes: int) -> OwnDescription:
+    """Make an answer ready: the SRTP profiles of the offer, rejected m-lines included. Raises `LocalError`."""
+    try:
+        document = strip(secured(secured_like(Document.parse(sdp), offer)))
+        return _own(document, allow_other_media=allow_other_media, max_bytes=max_bytes)
+    except PeerError as error:
+        raise LocalError(f"this side's description: {error}") from error
+
+
+def _own(document: Document, *, allow_other_media: bool, max_bytes: int) -> OwnDescription:
+    all_streams = streams(document)
+    return OwnDescription(
+        document=document,
+        streams=all_streams,
+        keyed=keyed_streams(all_streams, allow_other=allow_other_media),
+        protocols=protocol_ids(find(insert(document, None, _PLACEHOLDER), max_bytes=max_bytes)),
+    )
+
+
+def choose_ssrcs(
+    env: Environment, keyed: tuple[MediaStream, ...], given: Mapping[int, int] | None
+) -> dict[int, int]:
+    """Return the SSRC this side sends with, by m-line index.
+
+    The one given, else that of the m-line's a=ssrc, else a random one. Raises `LocalError` for one given that
+    has more than 32 bits.
+    """
+    given = given or {}
+    chosen: dict[int, int] = {}
+    for stream in keyed:
+        ssrc = given.get(stream.index, stream.ssrc)
+        if ssrc is None:
+            ssrc = int.from_bytes(env.random(4), "big")
+        if not 0 <= ssrc < 1 << 32:
+            raise LocalError(f"{stream.name}: an SSRC has 32 bits")
+        chosen[stream.index] = ssrc
+    return chosen
