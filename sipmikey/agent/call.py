@@ -33,7 +33,7 @@ class Call:
         """Return when the call is answered and its media keyed; raises ``CallFailed``."""
 
     async def proven(self) -> None:
-        """Return when every stream received a packet that verified; raises ``CallFailed`` after the time-out."""
+        """Return when every stream received a packet that verified; raises ``CallFailed`` when time is up."""
 
     async def ended(self) -> CallEnded:
         """Wait for the end of the call and say why it came. Never raises ``CallFailed``."""
@@ -70,7 +70,7 @@ class IncomingCall:
         """Send 180 Ringing."""
 
     async def answer(self) -> Call:
-        """Send 200 with TRANSFER_RESP, key the media, and return the established call; raises ``CallFailed``."""
+        """Send 200 with TRANSFER_RESP, key the media, return the established call; raises ``CallFailed``."""
 
     async def reject(self, status: int = 603) -> None:
         """Refuse with a SIP *status* from 300 to 699 (486 busy, 603 decline)."""

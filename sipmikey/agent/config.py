@@ -128,7 +128,7 @@ class AgentConfig:
     identity: str
     display_name: str = ""
     keys: KeyManagement | None = None
-    policy: CallPolicy = CallPolicy()
+    policy: CallPolicy = field(default_factory=CallPolicy)
     sip: Sip = Sip()
     audio: Audio = Audio()
     timeouts: Timeouts = Timeouts()

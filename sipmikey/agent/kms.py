@@ -8,7 +8,7 @@ from sipmikey.agent.reasons import AgentError, Reason
 
 
 class KmsClient(Protocol):
-    """Carries MIKEY messages to a KMS. ``sipmikey.kms`` has one over HTTP; tests call the service directly."""
+    """Carries MIKEY messages to a KMS. ``sipmikey.kms`` has one over HTTP."""
 
     async def request(self, message: bytes, *, kms: str | None = None) -> bytes:
         """Send *message* (REQUEST_INIT or RESOLVE_INIT) and return the response message.

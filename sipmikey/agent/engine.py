@@ -1,0 +1,204 @@
+"""The thread that owns the SIP stack, and the ways in and out of it.
+
+pjsua2 runs without threads of its own for signalling: one thread of ours polls it, and every callback
+runs there. Work comes in through a queue; a datagram of two empty lines to our own SIP port (which SIP
+ignores: NAT keep-alives look like that) ends the poll at once, so that no work waits for a polling interval.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from sipmikey.agent.config import AgentConfig, Transport
+from sipmikey.agent.stack import CallObserver, Headers, Lane, StackCall, StackError, StackObserver
+
+if TYPE_CHECKING:
+    from sipmikey.agent.pjsua import PjsuaStack
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger("sipmikey.agent.engine")
+
+_POLL_MS = 500
+_POLL_IN_CALL_MS = 20
+_POLL_WITHOUT_WAKER_MS = 2
+_FAREWELL_S = 1.5
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Owns pjsua2 for this process. All public methods may be called from any thread.
+
+    *observer* is told of incoming calls and registration, in the engine's thread.
+    """
+
+    def __init__(self, config: AgentConfig, observer: StackObserver) -> None:
+        self._config = config
+        self._observer = observer
+        self._work: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._thread = threading.Thread(target=self._run, name="sipmikey-engine", daemon=True)
+        self._started: Future[None] = Future()
+        self._closing: Future[None] | None = None
+        self._waker: tuple[socket.socket, tuple[str, int]] | None = None
+        self._addresses: dict[Transport, str] = {}
+        self._stack: PjsuaStack | None = None
+
+    def start(self) -> Future[None]:
+        """Start the thread; the future completes when transports listen, or fails with ``StackError``."""
+        self._thread.start()
+        return self._started
+
+    @property
+    def addresses(self) -> dict[Transport, str]:
+        """``host:port`` each transport listens on."""
+        return dict(self._addresses)
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Have *work* done in the engine's thread, soon."""
+        self._work.append(work)
+        if threading.current_thread() is not self._thread:
+            self._wake()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have *work* done in the engine's thread; the future carries its result or exception."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:  # noqa: BLE001 - the future carries it to the caller
+                    future.set_exception(error)
+
+        self.post(run)
+        return future
+
+    def later(self, delay_s: float, work: Callable[[], None]) -> None:
+        """In the engine's thread only: do *work* after *delay_s* seconds."""
+        self._timers.append((time.monotonic() + delay_s, work))
+
+    def close(self) -> Future[None]:
+        """End all calls, leave the registrar, and stop; the future completes when the thread is done."""
+        done: Future[None] = Future()
+
+        def finish() -> None:
+            self._closing = done
+
+        if not self._thread.is_alive():
+            done.set_result(None)
+        else:
+            self.post(finish)
+        return done
+
+    def call(self, uri: str, lane: Lane, observer: CallObserver, headers: Headers = ()) -> StackCall:
+        """In the engine's thread: send an INVITE to *uri*. Raises ``StackError``; see ``ready_in``."""
+        return self._up.make_call(uri, lane, observer, headers)
+
+    def ready_in(self, streams: int) -> float | None:
+        """In the engine's thread: seconds until a call of *streams* may be made; None: too many calls."""
+        return self._up.ready_in(streams)
+
+    def register(self) -> None:
+        """In the engine's thread: register, or refresh; the observer hears of the outcome."""
+        self._up.set_registration(True)
+
+    def unregister(self) -> None:
+        """In the engine's thread: remove the registration."""
+        self._up.set_registration(False)
+
+    @property
+    def _up(self) -> PjsuaStack:
+        if self._stack is None:
+            raise StackError("the SIP stack is not running")
+        return self._stack
+
+    def _wake(self) -> None:
+        if self._waker is not None:
+            sock, address = self._waker
+            with contextlib.suppress(OSError):
+                sock.sendto(b"\r\n\r\n", address)
+
+    def _run(self) -> None:
+        try:
+            stack = _open_stack()(self._config, self._observer, self.later)
+            self._stack = stack
+            self._addresses = stack.addresses
+            self._waker = _open_waker(stack.addresses.get(Transport.UDP))
+        except BaseException as error:  # noqa: BLE001 - start() reports it
+            self._stack = None
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        deadline: float | None = None
+        while deadline is None or (stack.busy and time.monotonic() < deadline):
+            self._turn(stack)
+            if self._closing is not None and deadline is None:
+                deadline = time.monotonic() + _FAREWELL_S
+                stack.leave()
+        self._stack = None
+        stack.destroy()
+        if self._waker is not None:
+            self._waker[0].close()
+        if self._closing is not None:
+            self._closing.set_result(None)
+
+    def _turn(self, stack: PjsuaStack) -> None:
+        while self._work:
+            _guarded(self._work.popleft())
+        stack.poll(self._poll_ms(stack))
+        now = time.monotonic()
+        due = [work for when, work in self._timers if when <= now]
+        if due:
+            self._timers = [entry for entry in self._timers if entry[0] > now]
+            for work in due:
+                _guarded(work)
+
+    def _poll_ms(self, stack: PjsuaStack) -> int:
+        if self._waker is None:
+            return _POLL_WITHOUT_WAKER_MS
+        longest = _POLL_IN_CALL_MS if stack.busy else _POLL_MS
+        if self._closing is not None and not stack.busy:
+            longest = 0
+        if self._timers:
+            next_due = min(when for when, _ in self._timers) - time.monotonic()
+            longest = min(longest, max(0, int(next_due * 1000) + 1))
+        return longest
+
+
+def _open_stack() -> type[PjsuaStack]:
+    try:
+        from sipmikey.agent.pjsua import PjsuaStack
+    except ImportError as error:
+        raise StackError(f"pjsua2 is not installed ({error}); pip install 'sipmikey[pjsua2]'") from None
+    return PjsuaStack
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:  # the thread must live on
+        _log.exception("work in the engine's thread failed")
+
+
+def _open_waker(address: str | None) -> tuple[socket.socket, tuple[str, int]] | None:
+    """Return a socket and the address of our UDP transport on this host, None without UDP."""
+    if address is None:
+        return None
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if host in ("0.0.0.0", "::"):
+        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    return sock, (host, int(port))

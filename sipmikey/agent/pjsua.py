@@ -1,0 +1,702 @@
+"""The SIP stack on pjsua2. The only module that imports it; everything here runs in the engine's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pjsua2 as pj
+
+from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.handles import HANDLES_PER_STREAM, HandleBudget
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.native_srtp import NativeSrtp
+from sipmikey.agent.stack import (
+    CallObserver,
+    Headers,
+    Lane,
+    Phase,
+    SrtpKeys,
+    StackCall,
+    StackError,
+    StackObserver,
+    StreamCount,
+)
+
+__all__ = ["PjsuaStack"]
+
+_log = logging.getLogger("sipmikey.agent.pjsua")
+
+_NO_KEYING_METHOD = 7
+"""No keying method of pjmedia has this number: SRTP is created, left out of SDP, and drops all packets."""
+
+_ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
+_REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
+_ABRUPT = 3
+"""Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""
+
+_PHASES = {
+    pj.PJSIP_INV_STATE_CALLING: Phase.CALLING,
+    pj.PJSIP_INV_STATE_INCOMING: Phase.INCOMING,
+    pj.PJSIP_INV_STATE_EARLY: Phase.EARLY,
+    pj.PJSIP_INV_STATE_CONNECTING: Phase.CONNECTING,
+    pj.PJSIP_INV_STATE_CONFIRMED: Phase.CONFIRMED,
+    pj.PJSIP_INV_STATE_DISCONNECTED: Phase.DISCONNECTED,
+}
+_TRANSPORTS = {
+    Transport.UDP: (pj.PJSIP_TRANSPORT_UDP, pj.PJSIP_TRANSPORT_UDP6),
+    Transport.TCP: (pj.PJSIP_TRANSPORT_TCP, pj.PJSIP_TRANSPORT_TCP6),
+    Transport.TLS: (pj.PJSIP_TRANSPORT_TLS, pj.PJSIP_TRANSPORT_TLS6),
+}
+_SRTP_USE = {
+    Lane.SECURED: pj.PJMEDIA_SRTP_MANDATORY,
+    Lane.CLEAR: pj.PJMEDIA_SRTP_DISABLED,
+    Lane.REFUSED: pj.PJMEDIA_SRTP_OPTIONAL,
+}
+_ANY_ADDRESS = ("0.0.0.0", "::", "")
+
+
+@contextlib.contextmanager
+def _typed(doing: str) -> Iterator[None]:
+    """Turn pjsua2's own exception into a ``StackError`` that says what was being done."""
+    try:
+        yield
+    except pj.Error as error:
+        raise StackError(f"{doing}: {error.reason}", int(error.status)) from None
+
+
+def _fill(headers: Any, values: Headers) -> None:
+    for name, value in values:
+        header = pj.SipHeader()
+        header.hName, header.hValue = name, value
+        headers.append(header)
+
+
+class PjsuaStack:
+    """pjsua2 with its transports, accounts and calls.
+
+    *later* runs a callable in the engine's thread after a delay in seconds.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        observer: StackObserver,
+        later: Callable[[float, Callable[[], None]], None],
+    ) -> None:
+        self.config = config
+        self.observer = observer
+        self.later = later
+        self.srtp = NativeSrtp(pj._pjsua2.__file__)
+        self.handles = HandleBudget()
+        self.calls: list[PjsuaCall] = []
+        self._over: list[PjsuaCall] = []
+        self.sound = _Sound(config)
+        self.addresses: dict[Transport, str] = {}
+        self.registered = False
+        self._lanes: dict[int, Lane] = {}
+        self._accounts: dict[Lane, _Account] = {}
+        # pjlib prints its first lines before any configuration of ours applies.
+        ctypes.CDLL(pj._pjsua2.__file__).pj_log_set_level(0)
+        self._endpoint = _Endpoint(self)
+        try:
+            with _typed("start of pjsua2"):
+                self._open()
+        except BaseException:
+            self.destroy()
+            raise
+
+    def _open(self) -> None:
+        endpoint = self._endpoint
+        endpoint.libCreate()
+        endpoint.libInit(_endpoint_config(self.config))
+        for transport in self.config.sip.transports:
+            self.addresses[transport] = self._listen(transport)
+        endpoint.libStart()
+        if self.config.audio.device == "null":
+            endpoint.audDevManager().setNullDev()
+        self._order_codecs()
+        for lane in Lane:
+            account = _Account(self, lane)
+            with _typed("account"):
+                account.create(_account_config(self.config, lane))
+            self._accounts[lane] = account
+            self._lanes[account.getId()] = lane
+
+    def _listen(self, transport: Transport) -> str:
+        sip = self.config.sip
+        settings = pj.TransportConfig()
+        settings.boundAddress = "" if sip.bind in _ANY_ADDRESS else sip.bind
+        settings.port = sip.port + 1 if transport is Transport.TLS and sip.port else sip.port
+        if sip.public_address:
+            settings.publicAddress = sip.public_address
+        if transport is Transport.TLS:
+            tls = settings.tlsConfig
+            tls.CaListFile = str(sip.tls.ca_file or "")
+            tls.certFile = str(sip.tls.certificate_file or "")
+            tls.privKeyFile = str(sip.tls.private_key_file or "")
+            tls.verifyServer = sip.tls.verify
+        with _typed(f"SIP over {transport} on {sip.bind}:{settings.port}"):
+            number = self._endpoint.transportCreate(_TRANSPORTS[transport][":" in sip.bind], settings)
+            return str(self._endpoint.transportGetInfo(number).localAddress)
+
+    def _order_codecs(self) -> None:
+        wanted = self.config.audio.codecs
+        if not wanted:
+            return
+        for codec in self._endpoint.codecEnum2():
+            name = codec.codecId.partition("/")[0].upper()
+            place = wanted.index(name) if name in wanted else None
+            self._endpoint.codecSetPriority(codec.codecId, 0 if place is None else 255 - place)
+
+    @property
+    def busy(self) -> bool:
+        """True while calls exist or the registrar has not confirmed that we left."""
+        return bool(self.calls) or self.registered
+
+    def poll(self, wait_ms: int) -> None:
+        """Handle what came in, waiting at most *wait_ms* for something to come."""
+        self._endpoint.libHandleEvents(wait_ms)
+        if self._over:
+            self._bury()
+
+    def _bury(self) -> None:
+        """Free the objects of calls that are over.
+
+        The destructor of pjsua2's Call acts on the slot by number, so it must not run in the call's own
+        callback, nor while a newer call has the slot.
+        """
+        taken = {call.slot for call in self.calls}
+        waiting = [call for call in self._over if call.slot in taken]
+        for call in self._over:
+            if call.slot not in taken:
+                call.discard()
+        self._over = waiting
+
+    def ready_in(self, streams: int) -> float | None:
+        """Return seconds until a call of *streams* can be made; None when one must end first."""
+        if len(self.calls) >= MAX_CALLS:
+            return None
+        return self.handles.wait_s(streams * HANDLES_PER_STREAM, time.monotonic())
+
+    def make_call(self, uri: str, lane: Lane, observer: CallObserver, headers: Headers) -> PjsuaCall:
+        streams = self.config.audio.streams
+        if self.ready_in(streams) != 0.0:
+            raise StackError(f"all {MAX_CALLS} calls of this process are taken")
+        handles = streams * HANDLES_PER_STREAM
+        self.handles.take(handles, time.monotonic())
+        call = PjsuaCall(self, self._accounts[lane], observer, handles)
+        self.calls.append(call)
+        try:
+            call.invite(uri, headers)
+        except BaseException:
+            self.forget(call)
+            raise
+        return call
+
+    def choose_account(self, text: str, source: str) -> int:
+        """Return the number of the account for an INVITE, before the stack opens any socket for it."""
+        lane = Lane.REFUSED
+        try:
+            invite = SipMessage.parse(text)
+            handles = HANDLES_PER_STREAM * max(1, invite.body.count("\nm="))
+            if self.handles.take(handles, time.monotonic()):
+                self.handles.give_back(handles, time.monotonic() - 1.0)
+                lane = self.observer.choose_lane(invite, source)
+        except Exception:
+            _log.exception("an INVITE could not be judged")
+        return int(self._accounts[lane].getId())
+
+    def accept_incoming(self, account: _Account, number: int, text: str, source: str) -> None:
+        invite = SipMessage.parse(text)
+        handles = 0
+        if account.lane is not Lane.REFUSED:
+            handles = HANDLES_PER_STREAM * max(1, invite.body.count("\nm="))
+            self.handles.take(handles, time.monotonic())
+        call = PjsuaCall(self, account, None, handles, number)
+        self.calls.append(call)
+        call.observe(self.observer.incoming(call, invite, source, account.lane))
+
+    def forget(self, call: PjsuaCall) -> None:
+        """Drop a call that is over. Its handles count until pjlib gives them back."""
+        if call in self.calls:
+            self.calls.remove(call)
+            self.handles.give_back(call.handles, time.monotonic())
+            self._over.append(call)
+
+    def set_registration(self, renew: bool) -> None:
+        with _typed("registration" if renew else "end of registration"):
+            self._accounts[Lane.SECURED].setRegistration(renew)
+
+    def leave(self) -> None:
+        """Hang up everything and leave the registrar."""
+        for call in list(self.calls):
+            with contextlib.suppress(StackError):
+                call.hangup()
+        if self.registered:
+            with contextlib.suppress(StackError):
+                self.set_registration(False)
+
+    def destroy(self) -> None:
+        """Free everything in the order pjsua2 demands: audio, calls, accounts, library."""
+        self.sound.close()
+        for call in self.calls + self._over:
+            call.discard()
+        self.calls.clear()
+        self._over.clear()
+        for account in self._accounts.values():
+            with contextlib.suppress(pj.Error):
+                account.shutdown()
+        self._accounts.clear()
+        with contextlib.suppress(pj.Error):
+            self._endpoint.libDestroy(_ABRUPT)
+
+
+def _endpoint_config(config: AgentConfig) -> Any:
+    settings = pj.EpConfig()
+    settings.uaConfig.threadCnt = 0
+    settings.uaConfig.mainThreadOnly = True
+    settings.uaConfig.maxCalls = MAX_CALLS
+    settings.uaConfig.natTypeInSdp = 0
+    settings.uaConfig.userAgent = "sipmikey"
+    settings.logConfig.level = config.log_level
+    settings.logConfig.consoleLevel = 0
+    settings.logConfig.filename = str(config.log_file or "")
+    settings.medConfig.noVad = True
+    settings.medConfig.ecTailLen = 0 if config.audio.device == "null" else settings.medConfig.ecTailLen
+    return settings
+
+
+def _account_config(config: AgentConfig, lane: Lane) -> Any:
+    sip = config.sip
+    settings = pj.AccountConfig()
+    name = f'"{config.display_name}" ' if config.display_name else ""
+    settings.idUri = f"{name}<{config.identity}>"
+    if sip.registrar and lane is Lane.SECURED:
+        settings.regConfig.registrarUri = sip.registrar
+        settings.regConfig.timeoutSec = sip.registration_expires_s
+    settings.regConfig.registerOnAdd = False
+    if sip.credentials is not None:
+        given = sip.credentials
+        secret = given.password.reveal().decode()
+        settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", given.realm, given.username, 0, secret))
+    if sip.proxy:
+        route = sip.proxy if ";lr" in sip.proxy else f"{sip.proxy};lr"
+        settings.sipConfig.proxies.append(route)
+    settings.natConfig.udpKaIntervalSec = sip.keepalive_s
+    settings.callConfig.timerSessExpiresSec = sip.session_expires_s
+    _fill_media(settings, config, lane)
+    return settings
+
+
+def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
+    bind = config.sip.bind
+    media = settings.mediaConfig
+    media.transportConfig.port = config.audio.rtp_port
+    media.transportConfig.boundAddress = "" if bind in _ANY_ADDRESS else bind
+    if config.sip.public_address:
+        media.transportConfig.publicAddress = config.sip.public_address
+    if ":" in bind:
+        settings.sipConfig.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+        media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+    media.srtpSecureSignaling = 0
+    media.srtpUse = _SRTP_USE[lane]
+    if lane is not Lane.CLEAR:
+        methods = pj.IntVector()
+        methods.append(_NO_KEYING_METHOD)
+        media.srtpOpt.keyings = methods
+    media.useLoopMedTp = lane is Lane.REFUSED
+
+
+class _Endpoint(pj.Endpoint):  # type: ignore[misc]
+    def __init__(self, stack: PjsuaStack) -> None:
+        super().__init__()
+        self._stack = stack
+
+    def onSelectAccount(self, prm: Any) -> None:  # noqa: N802 - pjsua2's name
+        data = prm.rdata
+        if data.info.startswith("Request msg INVITE"):
+            prm.accountIndex = self._stack.choose_account(data.wholeMsg, data.srcAddress)
+
+    def onRejectedIncomingCall(self, prm: Any) -> None:  # noqa: N802
+        with _logged("a call the stack refused"):
+            self._stack.observer.turned_away(prm.remoteInfo, int(prm.statusCode), prm.reason)
+
+
+class _Account(pj.Account):  # type: ignore[misc]
+    def __init__(self, stack: PjsuaStack, lane: Lane) -> None:
+        super().__init__()
+        self._stack = stack
+        self.lane = lane
+
+    def onIncomingCall(self, prm: Any) -> None:  # noqa: N802
+        with _logged("an incoming call"):
+            self._stack.accept_incoming(self, prm.callId, prm.rdata.wholeMsg, prm.rdata.srcAddress)
+
+    def onRegState(self, prm: Any) -> None:  # noqa: N802
+        with _logged("a registration"):
+            self._stack.registered = prm.code // 100 == 2 and prm.expiration > 0
+            self._stack.observer.registration(int(prm.code), prm.reason, int(prm.expiration))
+
+
+@contextlib.contextmanager
+def _logged(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        _log.exception("%s could not be handled", what)
+
+
+class PjsuaCall:
+    """One INVITE session; implements ``StackCall``."""
+
+    def __init__(
+        self,
+        stack: PjsuaStack,
+        account: _Account,
+        observer: CallObserver | None,
+        handles: int,
+        number: int | None = None,
+    ) -> None:
+        self.handles = handles
+        self._stack = stack
+        self._observer = observer
+        self._secured = account.lane is Lane.SECURED
+        self._pj: _Call | None = _Call(self, account, *(() if number is None else (number,)))
+        self._streams: dict[int, int] = {}
+        self._past: dict[int, StreamCount] = {}
+        self._confirmed = False
+        self._over = False
+        self._audible: set[int] = set()
+        self._speaking = False
+        self.sip_call_id = "" if number is None else str(self._live.getInfo().callIdString)
+
+    def observe(self, observer: CallObserver) -> None:
+        self._observer = observer
+
+    def invite(self, uri: str, headers: Headers) -> None:
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = self._stack.config.audio.streams
+        parameters.opt.videoCount = 0
+        _fill(parameters.txOption.headers, headers)
+        with _typed(f"INVITE to {uri}"):
+            self._live.makeCall(uri, parameters)
+
+    def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
+        """Answer with *status*; *sdp* replaces the answer the stack made."""
+        parameters = pj.CallOpParam()
+        parameters.statusCode = status
+        if sdp is not None:
+            parameters.sdp.wholeSdp = sdp
+        _fill(parameters.txOption.headers, headers)
+        with _typed(f"answer {status}"):
+            self._live.answer(parameters)
+
+    def hangup(self, status: int = 0, *, headers: Headers = ()) -> None:
+        """CANCEL, BYE, or refuse with *status*, whichever the state of the call calls for."""
+        if self._over:
+            return
+        parameters = pj.CallOpParam()
+        parameters.statusCode = status
+        _fill(parameters.txOption.headers, headers)
+        with _typed("hang-up"):
+            self._live.hangup(parameters)
+
+    def key(self, index: int, keys: SrtpKeys) -> None:
+        """Give the stream at *index* its keys. A stream that does not exist yet is an error."""
+        if index not in self._streams:
+            raise StackError(f"no stream at m-line {index}")
+        self._stack.srtp.start(self._streams[index], keys)
+
+    def unkey(self) -> None:
+        """Take the keys of all streams away."""
+        for stream in self._streams.values():
+            self._stack.srtp.stop(stream)
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """m-line indices of the streams that exist."""
+        return tuple(sorted(self._streams))
+
+    def counts(self) -> tuple[StreamCount, ...]:
+        """Packets of every stream so far, those of streams that were replaced included."""
+        now = {index: self._count(index) for index in self._streams}
+        return tuple(
+            _sum(self._past.get(index), now.get(index)) for index in sorted(self._past.keys() | now.keys())
+        )
+
+    def connect_audio(self) -> None:
+        """Let sound flow between the streams, now or once they are ready, and the configured audio."""
+        self._speaking = True
+        for index in self._audible & self._streams.keys():
+            self._stack.sound.connect(self._live.getAudioMedia(index))
+
+    def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = max(1, len(self._streams))
+        parameters.opt.videoCount = 0
+        with _typed("re-INVITE"):
+            if hold:
+                self._live.setHold(parameters)
+                return
+            if unhold:
+                parameters.opt.flag = pj.PJSUA_CALL_UNHOLD
+            self._live.reinvite(parameters)
+
+    def update(self) -> None:
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = max(1, len(self._streams))
+        parameters.opt.videoCount = 0
+        with _typed("UPDATE"):
+            self._live.update(parameters)
+
+    def dtmf(self, digits: str) -> None:
+        parameters = pj.CallSendDtmfParam()
+        parameters.method = pj.PJSUA_DTMF_METHOD_RFC2833
+        parameters.digits = digits
+        with _typed("DTMF"):
+            self._live.sendDtmf(parameters)
+
+    def transfer(self, target: str) -> None:
+        with _typed("REFER"):
+            self._live.xfer(target, pj.CallOpParam(True))
+
+    def transfer_to(self, other: StackCall) -> None:
+        if not isinstance(other, PjsuaCall):
+            raise StackError("the other call is not one of this stack")
+        with _typed("REFER"):
+            self._live.xferReplaces(other._live, pj.CallOpParam(True))
+
+    def redirect(self, accept: bool) -> None:
+        with _typed("redirection"):
+            self._live.processRedirect(
+                pj.PJSIP_REDIRECT_ACCEPT_REPLACE if accept else pj.PJSIP_REDIRECT_REJECT
+            )
+
+    def discard(self) -> None:
+        """Let go of pjsua2's object."""
+        self._over = True
+        self._observer = None
+        self._streams.clear()
+        if self._pj is not None:
+            self._pj.release()
+            self._pj = None
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[CallObserver | None]:
+        """Run an observer's method: what it raises becomes the call's failure, never pjsua2's."""
+        try:
+            yield self._observer
+        except BaseException as error:  # noqa: BLE001 - an exception in a callback would end the process
+            observer, cause = self._observer, error
+            if observer is None:
+                _log.exception("a callback failed")
+                return
+            self._stack.later(0.0, lambda: observer.failed(cause))
+
+    def on_phase(self, info: Any) -> None:
+        phase = _PHASES.get(info.state)
+        if phase is None:
+            return
+        self.sip_call_id = str(info.callIdString)
+        self._confirmed = self._confirmed or phase is Phase.CONFIRMED
+        if phase is Phase.DISCONNECTED:
+            self._over = True
+        with self.guarded() as observer:
+            if observer is not None:
+                observer.phase(phase, int(info.lastStatusCode), str(info.lastReason))
+        if phase is Phase.DISCONNECTED:
+            self._stack.forget(self)
+
+    def on_stream(self, index: int, stream: int) -> None:
+        self._streams[index] = stream
+        self._audible.discard(index)
+        if not self._confirmed and self._secured:
+            # The SRTP transport outlives the stream: it may still hold the keys of another branch.
+            self._stack.srtp.stop(stream)
+        with self.guarded() as observer:
+            if observer is not None:
+                observer.stream_created(index)
+
+    def on_stream_gone(self, index: int, stream: int) -> None:
+        if self._streams.get(index) != stream:
+            return
+        self._past[index] = _sum(self._past.get(index), self._count(index))
+        if not self._confirmed and not self._over and self._secured:
+            self._stack.srtp.stop(stream)
+        del self._streams[index]
+
+    def on_media(self, info: Any) -> None:
+        media = info.media
+        self._audible = {
+            int(one.index)
+            for one in media
+            if one.type == pj.PJMEDIA_TYPE_AUDIO and one.status in (_ACTIVE, _REMOTE_HOLD)
+        }
+        if self._speaking:
+            self.connect_audio()
+
+    @property
+    def _live(self) -> _Call:
+        if self._pj is None:
+            raise StackError("the call is over")
+        return self._pj
+
+    @property
+    def slot(self) -> int:
+        """Number of pjsua's call slot this call has, or had."""
+        return -1 if self._pj is None else int(self._pj.getId())
+
+    def _count(self, index: int) -> StreamCount:
+        try:
+            # The statistics are views into the object they come from: it must stay referenced.
+            whole = self._live.getStreamStat(index)
+            codec = str(self._live.getStreamInfo(index).codecName)
+        except pj.Error:
+            return StreamCount(index=index, codec="", sent=0, received=0, lost=0)
+        rtcp = whole.rtcp
+        return StreamCount(
+            index=index,
+            codec=codec,
+            sent=int(rtcp.txStat.pkt),
+            received=int(rtcp.rxStat.pkt),
+            lost=int(rtcp.rxStat.loss),
+        )
+
+
+def _sum(past: StreamCount | None, now: StreamCount | None) -> StreamCount:
+    if past is None or now is None:
+        one = past or now
+        assert one is not None
+        return one
+    return StreamCount(
+        index=now.index,
+        codec=now.codec or past.codec,
+        sent=past.sent + now.sent,
+        received=past.received + now.received,
+        lost=past.lost + now.lost,
+    )
+
+
+class _Call(pj.Call):  # type: ignore[misc]
+    """Takes pjsua2's callbacks to the ``PjsuaCall`` they belong to."""
+
+    def __init__(self, owner: PjsuaCall, account: _Account, *number: int) -> None:
+        super().__init__(account, *number)
+        self._owner: PjsuaCall | None = owner
+
+    def release(self) -> None:
+        self._owner = None
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[CallObserver | None]:
+        if self._owner is None:
+            yield None
+            return
+        with self._owner.guarded() as observer:
+            yield observer
+
+    def onCallState(self, prm: Any) -> None:  # noqa: N802 - pjsua2's names, here and below
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_phase(self.getInfo())
+
+    def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            state = prm.e.body.tsxState
+            if observer is None:
+                return
+            if state.type == pj.PJSIP_EVENT_RX_MSG:
+                observer.message("received", SipMessage.parse(state.src.rdata.wholeMsg))
+            elif state.type == pj.PJSIP_EVENT_TX_MSG:
+                observer.message("sent", SipMessage.parse(state.src.tdata.wholeMsg))
+
+    def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                made = prm.sdp.wholeSdp
+                # Should the observer fail, nothing that could be talked to goes out.
+                prm.sdp.wholeSdp = _without_media(made)
+                prm.sdp.wholeSdp = observer.local_sdp(made, prm.remSdp.wholeSdp)
+
+    def onStreamCreated(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_stream(int(prm.streamIdx), int(prm.stream))
+
+    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_stream_gone(int(prm.streamIdx), int(prm.stream))
+
+    def onCallMediaState(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_media(self.getInfo())
+
+    def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.dtmf(str(prm.digit))
+
+    def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            prm.statusCode = 603 if observer is None else observer.transfer_requested(str(prm.dstUri))
+
+    def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.transfer_progress(int(prm.statusCode), bool(prm.finalNotify))
+
+    def onCallRedirected(self, prm: Any) -> int:  # noqa: N802
+        followed = False
+        with self._guarded() as observer:
+            followed = observer is not None and observer.redirected(str(prm.targetUri))
+        return int(pj.PJSIP_REDIRECT_ACCEPT_REPLACE if followed else pj.PJSIP_REDIRECT_REJECT)
+
+
+def _without_media(sdp: str) -> str:
+    """Return *sdp* with every m-line's port 0, which rejects the stream (RFC 3264 section 5.1)."""
+    return re.sub(r"^(m=\w+ )\d+", r"\g<1>0", sdp, flags=re.MULTILINE)
+
+
+class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
+    pass
+
+
+class _Sound:
+    """The audio source and sink of all calls: WAV files, or the sound device."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self._audio = config.audio
+        self._player: Any = None
+        self._recorder: Any = None
+
+    def connect(self, call: Any) -> None:
+        with _typed("audio"):
+            if self._audio.play is not None:
+                if self._player is None:
+                    self._player = _Player()
+                    flags = 0 if self._audio.repeat else pj.PJMEDIA_FILE_NO_LOOP
+                    self._player.createPlayer(str(self._audio.play), flags)
+                self._player.startTransmit(call)
+            if self._audio.record is not None:
+                if self._recorder is None:
+                    self._recorder = pj.AudioMediaRecorder()
+                    self._recorder.createRecorder(str(self._audio.record))
+                call.startTransmit(self._recorder)
+            if self._audio.device != "null":
+                manager = pj.Endpoint.instance().audDevManager()
+                if self._audio.play is None:
+                    manager.getCaptureDevMedia().startTransmit(call)
+                call.startTransmit(manager.getPlaybackDevMedia())
+
+    def close(self) -> None:
+        """Delete player and recorder; the recording is complete only then."""
+        self._player = None
+        self._recorder = None

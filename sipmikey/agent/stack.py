@@ -1,0 +1,140 @@
+"""What the agent needs of a SIP stack, and what it is told by it. The engine implements it on pjsua2.
+
+Everything here happens in the engine's thread; nothing here may wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from sipmikey.agent.message import SipMessage
+from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.mikey.secret import Secret
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class StackError(SipmikeyError):
+    """The SIP stack refused an operation. ``status``: pjsip's status number, 0 when it has none."""
+
+    def __init__(self, detail: str, status: int = 0) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+
+
+class Lane(StrEnum):
+    """Which of the stack's accounts takes a call.
+
+    ``SECURED``: SRTP that drops everything until it is given keys. ``CLEAR``: plain RTP. ``REFUSED``: no
+    media at all; such a call is answered with a failure.
+    """
+
+    SECURED = "secured"
+    CLEAR = "clear"
+    REFUSED = "refused"
+
+
+class Phase(StrEnum):
+    """State of the INVITE session."""
+
+    CALLING = "calling"
+    INCOMING = "incoming"
+    EARLY = "early"
+    CONNECTING = "connecting"
+    CONFIRMED = "confirmed"
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrtpKeys:
+    """Keys of one stream. ``suite``: pjmedia's name of the profile. ``send``, ``receive``: key || salt."""
+
+    suite: str
+    send: Secret
+    receive: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCount:
+    """``sent`` and ``received`` count RTP packets; under SRTP only those that verified are received."""
+
+    index: int
+    codec: str
+    sent: int
+    received: int
+    lost: int
+
+
+class StackCall(Protocol):
+    """One INVITE session of the stack."""
+
+    @property
+    def sip_call_id(self) -> str: ...
+
+    def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None: ...
+
+    def hangup(self, status: int = 0, *, headers: Headers = ()) -> None: ...
+
+    def key(self, index: int, keys: SrtpKeys) -> None: ...
+
+    def unkey(self) -> None: ...
+
+    def counts(self) -> tuple[StreamCount, ...]: ...
+
+    def connect_audio(self) -> None: ...
+
+    def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None: ...
+
+    def update(self) -> None: ...
+
+    def dtmf(self, digits: str) -> None: ...
+
+    def transfer(self, target: str) -> None: ...
+
+    def transfer_to(self, other: StackCall) -> None: ...
+
+    def redirect(self, accept: bool) -> None: ...
+
+
+class CallObserver(Protocol):
+    """What a call's owner is told. An exception raised by any of these ends the call with it as the cause."""
+
+    def local_sdp(self, sdp: str, remote: str) -> str:
+        """The stack made an offer (*remote* is empty) or an answer: return what is to be sent instead."""
+
+    def stream_created(self, index: int) -> None:
+        """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before."""
+
+    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        """A message of a transaction within the call went out or came in, after it took effect."""
+
+    def phase(self, phase: Phase, status: int, reason: str) -> None: ...
+
+    def dtmf(self, digit: str) -> None: ...
+
+    def transfer_requested(self, target: str) -> int:
+        """The peer asks (REFER) to call *target*: return the status to answer with, 202 to accept."""
+
+    def transfer_progress(self, status: int, final: bool) -> None: ...
+
+    def redirected(self, target: str) -> bool:
+        """A 3xx names *target*: return True to follow it."""
+
+    def failed(self, error: BaseException) -> None:
+        """An observer method, or the stack within this call, raised *error*."""
+
+
+class StackObserver(Protocol):
+    """What the agent is told outside of calls."""
+
+    def choose_lane(self, invite: SipMessage, source: str) -> Lane: ...
+
+    def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver: ...
+
+    def turned_away(self, caller: str, status: int, reason: str) -> None:
+        """The stack itself refused an incoming call, because all its slots are taken."""
+
+    def registration(self, status: int, reason: str, expires_s: int) -> None: ...

@@ -1,0 +1,181 @@
+"""A process with one engine and fixed keys: the SIP stack without any key management.
+
+Reads JSON commands from stdin, one a line, and writes JSON events to stdout. Run with one JSON argument
+of settings.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+from sipmikey.agent.config import AgentConfig, Audio, Sip, Transport
+from sipmikey.agent.engine import Engine
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.stack import CallObserver, Lane, Phase, SrtpKeys, StackCall, StackError
+from sipmikey.mikey.secret import Secret
+
+SUITE_LENGTHS = {"AES_CM_128_HMAC_SHA1_80": 30, "AES_256_CM_HMAC_SHA1_80": 46}
+
+_writing = threading.Lock()
+
+
+def tell(**event: Any) -> None:
+    with _writing:
+        print(json.dumps(event), flush=True)
+
+
+def keys(suite: str, seed: int, *, swapped: bool) -> SrtpKeys:
+    length = SUITE_LENGTHS[suite]
+    one, other = (Secret(bytes((seed + n + i) % 256 for i in range(length))) for n in (0, 100))
+    return SrtpKeys(suite=suite, send=other if swapped else one, receive=one if swapped else other)
+
+
+class RawCall:
+    """Tells everything; keys and answers on command, or at once when the settings say so."""
+
+    def __init__(self, peer: Peer, name: str) -> None:
+        self.peer, self.name = peer, name
+        self.call: StackCall | None = None
+        self.sdp = ""
+
+    def tell(self, what: str, **more: Any) -> None:
+        tell(what=what, call=self.name, **more)
+
+    def local_sdp(self, sdp: str, remote: str) -> str:
+        if self.peer.settings.get("bad_sdp"):
+            return "this is not SDP"
+        if self.peer.settings.get("raise_in_sdp"):
+            raise ValueError("no offer today")
+        marked = sdp.replace("RTP/AVP", "RTP/SAVP").replace("\r\nm=", "\r\na=key-mgmt:mikey AAAA\r\nm=", 1)
+        self.sdp = marked
+        return marked
+
+    def stream_created(self, index: int) -> None:
+        self.tell("stream", index=index)
+        if self.peer.settings.get("key_at_once"):
+            self.key(self.peer.settings.get("seed", 1))
+
+    def key(self, seed: int) -> None:
+        assert self.call is not None
+        suite = self.peer.settings.get("suite", "AES_CM_128_HMAC_SHA1_80")
+        swapped = not self.name.startswith("out")
+        for index in range(self.peer.settings.get("streams", 1)):
+            self.call.key(index, keys(suite, seed, swapped=swapped))
+        self.call.connect_audio()
+        self.tell("keyed", seed=seed)
+
+    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        self.tell("message", direction=direction, line=message.start_line, status=message.status,
+                  to_tag=message.to_tag, body=message.body, transport=message.transport)  # fmt: skip
+
+    def phase(self, phase: Phase, status: int, reason: str) -> None:
+        counts = [[c.sent, c.received, c.lost] for c in self.call.counts()] if self.call else []
+        self.tell("phase", phase=phase, status=status, counts=counts)
+
+    def dtmf(self, digit: str) -> None:
+        self.tell("dtmf", digit=digit)
+
+    def transfer_requested(self, target: str) -> int:
+        return 603
+
+    def transfer_progress(self, status: int, final: bool) -> None:
+        self.tell("transfer", status=status, final=final)
+
+    def redirected(self, target: str) -> bool:
+        return False
+
+    def failed(self, error: BaseException) -> None:
+        self.tell("failed", kind=type(error).__name__, detail=str(error))
+        assert self.call is not None
+        self.call.hangup(488)
+
+
+class Peer:
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.calls: dict[str, RawCall] = {}
+        play = settings.get("play")
+        self.engine = Engine(
+            AgentConfig(
+                identity=settings.get("identity", "sip:raw@127.0.0.1"),
+                sip=Sip(
+                    bind=settings.get("bind", "127.0.0.1"),
+                    transports=tuple(Transport(t) for t in settings.get("transports", ("udp", "tcp"))),
+                ),
+                audio=Audio(
+                    play=Path(play) if play else None, repeat=True, streams=settings.get("streams", 1)
+                ),
+                log_level=settings.get("log_level", 0),
+                log_file=Path(settings["log_file"]) if "log_file" in settings else None,
+            ),
+            self,
+        )
+
+    def choose_lane(self, invite: SipMessage, source: str) -> Lane:
+        return Lane(self.settings.get("lane", "secured"))
+
+    def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
+        raw = RawCall(self, f"in{len(self.calls)}")
+        raw.call = call
+        self.calls[raw.name] = raw
+        tell(what="incoming", call=raw.name, source=source, lane=lane, body=invite.body)
+        if lane is Lane.REFUSED:
+            self.engine.post(lambda: call.answer(503))
+        elif self.settings.get("answer_at_once"):
+            self.engine.post(lambda: call.answer(200, sdp=raw.sdp))
+        return raw
+
+    def turned_away(self, caller: str, status: int, reason: str) -> None:
+        tell(what="turned-away", caller=caller, status=status)
+
+    def registration(self, status: int, reason: str, expires_s: int) -> None:
+        tell(what="registration", status=status, expires=expires_s)
+
+    def do(self, command: dict[str, Any]) -> None:
+        name = command.get("call", "")
+        if command["do"] == "call":
+            raw = RawCall(self, name)
+            self.calls[name] = raw
+            try:
+                raw.call = self.engine.call(command["uri"], Lane(command.get("lane", "secured")), raw)
+            except StackError as error:
+                tell(what="refused", call=name, detail=str(error))
+            return
+        call = self.calls[name].call
+        assert call is not None
+        if command["do"] == "key":
+            self.calls[name].key(command["seed"])
+        elif command["do"] == "unkey":
+            call.unkey()
+        elif command["do"] == "answer":
+            call.answer(command["status"], sdp=self.calls[name].sdp if command["status"] < 300 else None)
+        elif command["do"] == "hangup":
+            call.hangup(command.get("status", 0))
+        elif command["do"] == "counts":
+            tell(what="counts", call=name, counts=[[c.sent, c.received, c.lost] for c in call.counts()])
+        elif command["do"] == "hold":
+            call.reinvite(hold=True)
+        elif command["do"] == "resume":
+            call.reinvite(unhold=True)
+        elif command["do"] == "dtmf":
+            call.dtmf(command["digits"])
+
+    def run(self) -> None:
+        self.engine.start().result()
+        tell(what="ready", addresses=self.engine.addresses)
+        for line in sys.stdin:
+            command = json.loads(line)
+            if command["do"] == "ready_in":
+                tell(what="ready_in", seconds=self.engine.submit(lambda: self.engine.ready_in(1)).result())
+                continue
+            self.engine.submit(lambda c=command: self.do(c)).result()
+        self.engine.close().result()
+        tell(what="closed")
+
+
+if __name__ == "__main__":
+    Peer(json.loads(sys.argv[1])).run()
