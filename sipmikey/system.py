@@ -9,7 +9,7 @@ import time
 from sipmikey.mikey.limits import DEFAULT_LIMITS, Limits
 from sipmikey.ticket.environment import Environment
 
-__all__ = ["SystemClock", "environment"]
+__all__ = ["SystemClock", "environment", "now_ns"]
 
 _COARSE_NS = 1_000_000
 """A reading at most this far behind the last one is the same tick of a coarse clock, not a step back."""
@@ -38,6 +38,11 @@ class SystemClock:
 _clock = SystemClock()
 
 
+def now_ns() -> int:
+    """Return the time of the clock that all of this process share, in nanoseconds since 1970 (UTC)."""
+    return _clock.now_ns()
+
+
 def environment(*, limits: Limits = DEFAULT_LIMITS, clock_skew_s: int = 300) -> Environment:
     """Return the environment of a running program. All of a process share one clock."""
-    return Environment(now_ns=_clock.now_ns, random=os.urandom, limits=limits, clock_skew_s=clock_skew_s)
+    return Environment(now_ns=now_ns, random=os.urandom, limits=limits, clock_skew_s=clock_skew_s)
