@@ -1,0 +1,110 @@
+"""Identities: one canonical form of SIP and tel URIs, used by the KMS, SDP and the agent alike."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from sipmikey.mikey.errors import InvalidIdentity, LocalError
+from sipmikey.mikey.identity import IDR
+from sipmikey.mikey.registry import IdRole, IdType
+
+_DEFAULT_PORTS = {"sip": "5060", "sips": "5061"}
+_USER_SAFE = "-_.!~*'()&=+$,;?/"
+_SEPARATORS = re.compile(r"[-.()]")
+_HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
+_NUMBER = re.compile(r"\+?[0-9a-f*#]+")
+
+
+def canonical(uri: str) -> str:
+    """Return the canonical form of a ``sip:``, ``sips:`` or ``tel:`` URI.
+
+    SIP: scheme and host in lower case, no password, parameters, headers or default port, escapes only
+    where the grammar wants them (RFC 3261 section 19.1). tel: no visual separators, no parameters but
+    phone-context (RFC 3966). Another scheme is returned with the scheme in lower case. Angle brackets
+    and a display name are taken off. Raises `LocalError` for what is no such URI.
+    """
+    text = uri.strip()
+    if "<" in text:
+        text = text[text.index("<") + 1 :].partition(">")[0]
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if not colon or not scheme.isalnum() or not rest:
+        raise LocalError(f"{uri!r} is no URI: it needs a scheme, such as sip:")
+    if scheme in _DEFAULT_PORTS:
+        return _canonical_sip(scheme, rest, uri)
+    if scheme == "tel":
+        return _canonical_tel(rest, uri)
+    return f"{scheme}:{rest}"
+
+
+def _canonical_sip(scheme: str, rest: str, uri: str) -> str:
+    rest = rest.partition("?")[0] if "@" not in rest.partition("?")[2] else rest
+    user, at, hostport = rest.rpartition("@")
+    hostport = re.split(r"[;?]", hostport, maxsplit=1)[0].lower()
+    match = re.fullmatch(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]+))?", hostport)
+    if match is None or _HOST.fullmatch(match["host"]) is None:
+        raise LocalError(f"{uri!r} is no SIP URI: the host is not valid")
+    port = match["port"]
+    tail = "" if port is None or port == _DEFAULT_PORTS[scheme] else f":{port}"
+    if not at:
+        return f"{scheme}:{match['host']}{tail}"
+    name = quote(unquote(user.partition(":")[0]), safe=_USER_SAFE)
+    if not name:
+        raise LocalError(f"{uri!r} is no SIP URI: the user part is empty")
+    return f"{scheme}:{name}@{match['host']}{tail}"
+
+
+def _canonical_tel(rest: str, uri: str) -> str:
+    number, *parameters = rest.lower().split(";")
+    number = _SEPARATORS.sub("", number)
+    if _NUMBER.fullmatch(number) is None:
+        raise LocalError(f"{uri!r} is no tel URI: {number!r} is no number")
+    context = [item for item in parameters if item.startswith("phone-context=")]
+    return ";".join([f"tel:{number}", *context])
+
+
+def same_identity(one: str, other: str) -> bool:
+    """Tell whether two URIs name the same identity; what is no URI is compared as it is."""
+    return _comparable(one) == _comparable(other)
+
+
+def _comparable(uri: str) -> str:
+    try:
+        return canonical(uri)
+    except LocalError:
+        return uri
+
+
+def matches(pattern: str, identity: str) -> bool:
+    """Tell whether an identity is *pattern*, or fits it where its user part or the whole is ``*``.
+
+    ``sip:*@support.example.com`` stands for every user of that host, ``*`` for everybody.
+    """
+    if pattern == "*":
+        return True
+    scheme, _, rest = pattern.partition(":")
+    if rest.startswith("*@"):
+        wanted = _comparable(f"{scheme}:{rest[2:]}").partition(":")[2]
+        mine_scheme, _, mine = _comparable(identity).partition(":")
+        return mine_scheme == scheme.lower() and "@" in mine and mine.rpartition("@")[2] == wanted
+    return same_identity(pattern, identity)
+
+
+def uri_identity(role: IdRole, uri: str) -> IDR:
+    """Return an IDR payload of type URI with the canonical form of *uri*."""
+    return IDR(role=role, id_type=IdType.URI, data=canonical(uri).encode("utf-8"))
+
+
+def psk_identity(key_id: bytes) -> IDR:
+    """Return an IDRpsk payload: a byte string that names a pre-shared key."""
+    return IDR(role=IdRole.PSK, id_type=IdType.BYTE_STRING, data=key_id)
+
+
+def identity_text(payload: IDR) -> str:
+    """Return the ID Data of an IDR payload as text; raise `InvalidIdentity` unless it is UTF-8."""
+    try:
+        return payload.data.decode("utf-8")
+    except UnicodeDecodeError:
+        name = payload.role.name if isinstance(payload.role, IdRole) else str(payload.role)
+        raise InvalidIdentity("the ID Data is not UTF-8 text", field=f"IDR {name}") from None

@@ -1,0 +1,455 @@
+"""What Ticket Request and Ticket Resolve share: both are an exchange of a client with the KMS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sipmikey.keys.certificate import (
+    certificate_hash,
+    choose_by_hash,
+    load_certificate,
+    rsa_public_key,
+    verify_chain,
+)
+from sipmikey.keys.derivation import initial_message_keys, response_message_keys
+from sipmikey.keys.envelope import open_envelope, seal_envelope
+from sipmikey.keys.prf import Prf
+from sipmikey.keys.signature import sign, signature_length, verify_signature
+from sipmikey.keys.suite import MINIMUM_KEY_LENGTH, Suite, suite_of
+from sipmikey.keys.transport import open_keys, seal_keys
+from sipmikey.mikey.certificate import CERT, CHASH, PKE, SIGN
+from sipmikey.mikey.errors import (
+    InvalidCertificate,
+    LocalError,
+    MalformedMessage,
+    UnexpectedMessage,
+    UnsupportedDataType,
+)
+from sipmikey.mikey.header import Header
+from sipmikey.mikey.identity import IDR
+from sipmikey.mikey.kemac import KEMAC, KeyData
+from sipmikey.mikey.message import Message
+from sipmikey.mikey.payload import Payload
+from sipmikey.mikey.rand import RANDR
+from sipmikey.mikey.registry import (
+    CertType,
+    CsIdMapType,
+    DataType,
+    ErrorNo,
+    HashFunc,
+    IdRole,
+    MacAlg,
+    RandRole,
+    SignatureType,
+)
+from sipmikey.mikey.secret import Secret
+from sipmikey.mikey.timestamp import T, Timestamp
+from sipmikey.ticket.credentials import CertificateCredential, ClientCredential, KmsKeyPair, PreSharedKey
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.error_message import ErrorMessage, build_error
+from sipmikey.ticket.identity import canonical, identity_text, psk_identity, uri_identity
+from sipmikey.ticket.protection import last_v, seal, verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeKind:
+    """The numbers in which the two exchanges differ (RFC 6043 sections 4.2.1 and 4.2.3)."""
+
+    name: str
+    psk_init: DataType
+    pk_init: DataType
+    response: DataType
+    id_role: IdRole
+    rand_role: RandRole
+
+    def rands(self, rand: bytes) -> dict[str, bytes]:
+        """Return the client's RAND as the argument of the key derivation it is."""
+        return {"rand_i" if self.rand_role is RandRole.INITIATOR else "rand_r": rand}
+
+
+TICKET_REQUEST = ExchangeKind(
+    name="REQUEST",
+    psk_init=DataType.REQUEST_INIT_PSK,
+    pk_init=DataType.REQUEST_INIT_PK,
+    response=DataType.REQUEST_RESP,
+    id_role=IdRole.INITIATOR,
+    rand_role=RandRole.INITIATOR,
+)
+
+TICKET_RESOLVE = ExchangeKind(
+    name="RESOLVE",
+    psk_init=DataType.RESOLVE_INIT_PSK,
+    pk_init=DataType.RESOLVE_INIT_PK,
+    response=DataType.RESOLVE_RESP,
+    id_role=IdRole.RESPONDER,
+    rand_role=RandRole.RESPONDER,
+)
+
+_KINDS = {
+    kind: exchange
+    for exchange in (TICKET_REQUEST, TICKET_RESOLVE)
+    for kind in (exchange.psk_init, exchange.pk_init)
+}
+
+_SIGNATURE_HASH = {MacAlg.HMAC_SHA_1_160: HashFunc.SHA_1, MacAlg.HMAC_SHA_256_256: HashFunc.SHA_256}
+_SIGNATURE_HASHES = (HashFunc.SHA_256, HashFunc.SHA_1)
+
+
+@dataclass(frozen=True, slots=True)
+class KmsResponse:
+    """A verified response of the KMS and the keys of its KEMAC."""
+
+    message: Message
+    keys: tuple[KeyData, ...]
+
+
+class KmsClientExchange:
+    """The client's half: the INIT message sent, and the response to it.
+
+    ``message`` is the INIT. Made by `start`, or by `resume` from an INIT sent before.
+    """
+
+    def __init__(self, env: Environment, kind: ExchangeKind, message: bytes, inkey: Secret) -> None:
+        self._env = env
+        self._kind = kind
+        self.message = message
+        parsed = Message.parse(message, env.limits)
+        self._header = parsed.header
+        self._suite = suite_of(parsed.header.prf)
+        self._rand = parsed.one(RANDR, kind.rand_role).rand
+        self._prf = Prf(self._suite.prf, inkey)
+
+    @classmethod
+    def start(
+        cls,
+        env: Environment,
+        kind: ExchangeKind,
+        *,
+        suite: Suite,
+        credential: ClientCredential,
+        body: Payload,
+        identity: str,
+        kms: str,
+    ) -> Self:
+        """Build the INIT message: *body* is TP in a Ticket Request, TICKET in a Ticket Resolve.
+
+        *identity* and *kms* are URIs and are always sent (IDRi or IDRr, and IDRkms).
+        """
+        if isinstance(credential, PreSharedKey):
+            return cls(
+                env, kind, _psk_init(env, kind, suite, credential, body, identity, kms), credential.key
+            )
+        envelope_key = Secret(env.random(suite.key_length))
+        message = _pk_init(env, kind, suite, credential, envelope_key, body, identity, kms)
+        return cls(env, kind, message, envelope_key)
+
+    def receive(self, data: bytes) -> KmsResponse:
+        """Verify the KMS's response and decrypt its keys.
+
+        Raises `PeerReportedError` for an Error message, and otherwise a `PeerError` that says what is
+        wrong with the response.
+        """
+        env, suite, kind = self._env, self._suite, self._kind
+        message = Message.parse(data, env.limits)
+        header = message.header
+        if header.data_type is DataType.ERROR:
+            protection = initial_message_keys(self._prf, self._header.csb_id, **kind.rands(self._rand))
+            raise ErrorMessage.read(env, message, self._header, suite, protection).exception()
+        if header.data_type is not kind.response:
+            raise UnexpectedMessage(f"{header.data_type.name} is no {kind.name}_RESP", field="data type")
+        if (header.prf, header.csb_id) != (self._header.prf, self._header.csb_id):
+            raise UnexpectedMessage("PRF func or CSB ID is not that of the INIT", field="HDR")
+        _check_empty_map(header)
+        timestamp = message.one(T).timestamp
+        env.check_timestamp(timestamp, header.data_type.name)
+        protection = response_message_keys(self._prf, header.csb_id, **kind.rands(self._rand))
+        verify(message, suite, protection, self.message)
+        kemac = message.one(KEMAC)
+        suite.check_encryption(kemac.encr_alg, "KEMAC Encr alg")
+        keys = open_keys(
+            kemac,
+            protection,
+            csb_id=header.csb_id,
+            timestamp=timestamp,
+            limits=env.limits,
+            what=header.data_type.name,
+        )
+        return KmsResponse(message, keys)
+
+
+def _init_head(
+    env: Environment, kind: ExchangeKind, data_type: DataType, suite: Suite, inkey_length: int
+) -> tuple[Header, list[Payload], bytes]:
+    header = Header(
+        data_type=data_type, v=True, prf=suite.prf, csb_id=env.csb_id(), map_type=CsIdMapType.EMPTY
+    )
+    rand = env.random(max(suite.rand_length, inkey_length))
+    return header, [T(timestamp=env.timestamp()), RANDR(role=kind.rand_role, rand=rand)], rand
+
+
+def _psk_init(
+    env: Environment,
+    kind: ExchangeKind,
+    suite: Suite,
+    credential: PreSharedKey,
+    body: Payload,
+    identity: str,
+    kms: str,
+) -> bytes:
+    header, payloads, rand = _init_head(env, kind, kind.psk_init, suite, len(credential.key))
+    own, peer = uri_identity(kind.id_role, identity), uri_identity(IdRole.KMS, kms)
+    payloads += [own, peer, body]
+    if credential.key_id is not None:
+        payloads.append(psk_identity(credential.key_id))
+    protection = initial_message_keys(credential.prf(suite.prf), header.csb_id, **kind.rands(rand))
+    return seal(header, payloads, suite, protection, own.data + peer.data)
+
+
+def _pk_init(
+    env: Environment,
+    kind: ExchangeKind,
+    suite: Suite,
+    credential: CertificateCredential,
+    envelope_key: Secret,
+    body: Payload,
+    identity: str,
+    kms: str,
+) -> bytes:
+    header, payloads, _ = _init_head(env, kind, kind.pk_init, suite, len(envelope_key))
+    own, peer = uri_identity(kind.id_role, identity), uri_identity(IdRole.KMS, kms)
+    payloads.append(own)
+    payloads += [
+        CERT(cert_type=CertType.X509V3, data=certificate.public_bytes(Encoding.DER))
+        for certificate in credential.certificates
+    ]
+    payloads += [peer, body]
+    kms_certificate = credential.kms_certificates[0]
+    hash_func = _SIGNATURE_HASH[suite.mac_alg]
+    if len(credential.kms_certificates) > 1:
+        digest = certificate_hash(kms_certificate, hash_func)
+        payloads.append(CHASH(hash_func=hash_func, hash=digest))
+    payloads.append(PKE(data=seal_envelope(rsa_public_key(kms_certificate), envelope_key)))
+    length = signature_length(credential.private_key)
+    payloads.append(SIGN(signature_type=credential.signature_type, signature=bytes(length)))
+    unsigned = Message.build(header, payloads).raw[:-length]
+    covered = unsigned + own.data + peer.data
+    return unsigned + sign(
+        credential.private_key, covered, hash_func=hash_func, signature_type=credential.signature_type
+    )
+
+
+class KmsInit:
+    """An INIT message at the KMS, parsed and not yet authenticated.
+
+    ``identity`` (IDRi or IDRr), ``kms`` (IDRkms) and ``psk_id`` (IDRpsk) are what the message claims, None
+    where left out; ``public_key`` tells the variant.
+    """
+
+    def __init__(self, env: Environment, data: bytes) -> None:
+        """Parse and check all that can be checked without a key.
+
+        Raises `UnsupportedDataType` for another message, `InvalidTimestamp` outside the clock skew,
+        `MalformedMessage` for a missing or doubled payload.
+        """
+        self._env = env
+        self.message = message = Message.parse(data, env.limits)
+        header = message.header
+        kind = _KINDS.get(header.data_type)
+        if kind is None:
+            raise UnsupportedDataType(
+                f"{header.data_type.name} is not for a KMS", field="data type", offset=1
+            )
+        self.kind = kind
+        self.suite = suite_of(header.prf)
+        _check_empty_map(header)
+        self.timestamp: Timestamp = message.one(T).timestamp
+        env.check_timestamp(self.timestamp, header.data_type.name)
+        self.rand = message.one(RANDR, kind.rand_role).rand
+        self._own = message.find(IDR, kind.id_role)
+        self._kms = message.find(IDR, IdRole.KMS)
+        self._psk = message.find(IDR, IdRole.PSK)
+        self.identity = None if self._own is None else identity_text(self._own)
+        self.kms = None if self._kms is None else identity_text(self._kms)
+        self.psk_id = None if self._psk is None else self._psk.data
+        self.public_key = header.data_type is kind.pk_init
+        if not self.public_key:
+            last_v(message, self.suite)
+
+    def verify_psk(self, psk: PreSharedKey, *, owner: str, kms: str) -> AuthenticatedInit:
+        """Verify the MAC with *psk*, whose owner and KMS stand for identities the message left out.
+
+        Raises `AuthenticationFailure` when the MAC does not verify. That the owner may use the claimed
+        identity is the caller's to check.
+        """
+        if self.public_key:
+            raise LocalError("a public-key message has no MAC")
+        self._check_rand(len(psk.key))
+        prf = psk.prf(self.suite.prf)
+        protection = initial_message_keys(prf, self.message.header.csb_id, **self.kind.rands(self.rand))
+        verify(self.message, self.suite, protection, self._identities(owner, kms))
+        return AuthenticatedInit(self._env, self, self.identity or owner, prf)
+
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """Return the certificate chain of a public-key message; raise `InvalidCertificate` if it has none."""
+        chain = tuple(load_certificate(item) for item in self.message.all(CERT))
+        if not chain:
+            raise InvalidCertificate("no certificate is given, and none is known", field="CERT")
+        return chain
+
+    def verify_pk(
+        self, *, anchors: Sequence[x509.Certificate], key_pairs: Sequence[KmsKeyPair], kms: str
+    ) -> AuthenticatedInit:
+        """Verify chain and signature, and open the envelope key.
+
+        The certificate must name the identity the message claims. Raises `InvalidCertificate` or
+        `AuthenticationFailure`; an envelope for another key shows only at the client, which then cannot
+        verify the response (RFC 3830 section 3.2).
+        """
+        if not self.public_key or not key_pairs:
+            raise LocalError("a pre-shared-key message, or no key pair")
+        if self._own is None:
+            raise InvalidCertificate("the message names no identity", field="IDR")
+        message = self.message
+        sign_payload = message.one(SIGN)
+        at = datetime.fromtimestamp(self._env.now_ns() / 1e9, UTC)
+        key = verify_chain(
+            self.certificates(),
+            anchors=anchors,
+            at=at,
+            identity=self._own.data,
+            max_certificates=self._env.limits.certificates,
+        )
+        covered = message.raw[: -len(sign_payload.signature) or None] + self._identities("", kms)
+        verify_signature(
+            key,
+            sign_payload.signature,
+            covered,
+            hash_funcs=_SIGNATURE_HASHES,
+            signature_type=_known_signature(sign_payload),
+        )
+        pair = self._key_pair(key_pairs)
+        length = self.suite.key_length
+        self._check_rand(length)
+        envelope_key = open_envelope(
+            pair.private_key,
+            message.one(PKE).data,
+            length=length,
+            substitute=Secret(self._env.random(length)),
+        )
+        return AuthenticatedInit(self._env, self, identity_text(self._own), Prf(self.suite.prf, envelope_key))
+
+    def _key_pair(self, key_pairs: Sequence[KmsKeyPair]) -> KmsKeyPair:
+        chash = self.message.find(CHASH)
+        if chash is None:
+            return key_pairs[0]
+        chosen = choose_by_hash(chash.hash_func, chash.hash, [pair.certificate for pair in key_pairs])
+        return next(pair for pair in key_pairs if pair.certificate == chosen)
+
+    def _identities(self, owner: str, kms: str) -> bytes:
+        """Identities as the MAC covers them: ID Data as sent, or the names known where left out."""
+        own = canonical(owner).encode() if self._own is None else self._own.data
+        return own + (canonical(kms).encode() if self._kms is None else self._kms.data)
+
+    def _check_rand(self, inkey_length: int) -> None:
+        if len(self.rand) < max(inkey_length, MINIMUM_KEY_LENGTH):
+            raise MalformedMessage(
+                f"{len(self.rand)} octets, the key has {inkey_length}", field="RANDR", section="RFC 6043 12.1"
+            )
+
+    def plain_error(self, errors: Sequence[ErrorNo]) -> bytes:
+        """Return an unauthenticated Error message about this message."""
+        return build_error(self._env, self.message.header, errors)
+
+
+class AuthenticatedInit:
+    """An INIT message whose sender is known; gives the response and authenticated Error messages."""
+
+    def __init__(self, env: Environment, init: KmsInit, identity: str, prf: Prf) -> None:
+        self._env = env
+        self._prf = prf
+        self.init = init
+        self.identity = identity
+
+    def respond(
+        self, before: Sequence[Payload], keys: Sequence[KeyData], after: Sequence[Payload] = ()
+    ) -> bytes:
+        """Return the response: HDR, T, *before*, a KEMAC with *keys*, *after*, V."""
+        init, suite = self.init, self.init.suite
+        about = init.message.header
+        header = Header(
+            data_type=init.kind.response, prf=about.prf, csb_id=about.csb_id, map_type=CsIdMapType.EMPTY
+        )
+        timestamp = self._env.timestamp()
+        protection = response_message_keys(self._prf, about.csb_id, **init.kind.rands(init.rand))
+        kemac = seal_keys(keys, suite.encr_alg, protection, csb_id=about.csb_id, timestamp=timestamp)
+        payloads = (T(timestamp=timestamp), *before, kemac, *after)
+        return seal(header, payloads, suite, protection, init.message.raw)
+
+    def error(self, errors: Sequence[ErrorNo]) -> bytes:
+        """Return an authenticated Error message about the INIT."""
+        init = self.init
+        header = init.message.header
+        protection = initial_message_keys(self._prf, header.csb_id, **init.kind.rands(init.rand))
+        return build_error(self._env, header, errors, suite=init.suite, protection=protection)
+
+
+def _check_empty_map(header: Header) -> None:
+    if header.map_type is not CsIdMapType.EMPTY or header.cs_count:
+        raise MalformedMessage(
+            "crypto sessions are not handled here: #CS must be 0 with the Empty map",
+            field="CS ID map",
+            offset=8,
+            section="RFC 6043 4.2.1.1",
+        )
+
+
+def _known_signature(payload: SIGN) -> SignatureType:
+    if not isinstance(payload.signature_type, SignatureType):
+        raise InvalidCertificate(f"S type {payload.signature_type} is not supported", field="SIGN")
+    return payload.signature_type
+
+
+def check_transported_keys(keys: Sequence[KeyData], suite: Suite, what: str) -> None:
+    """Raise `MalformedMessage` for keys that RFC 6043 sections 6.2.1 and 12.1 forbid.
+
+    Every session key has an SPI of its own; every key has 128 bits or more; with the 128-bit suite no
+    session key is longer.
+    """
+    spis: set[bytes] = set()
+    for key in keys:
+        field = f"{what} KEMAC {key.key_type.name}"
+        if len(key.key) < MINIMUM_KEY_LENGTH:
+            raise MalformedMessage("a key has 128 bits or more", field=field, section="RFC 6043 12.1")
+        if not key.key_type.is_session_key:
+            continue
+        if len(key.key) > suite.key_length:
+            raise MalformedMessage(
+                f"{len(key.key)} octets are too long for the suite", field=field, section="RFC 6043 12.1"
+            )
+        if not key.spi:
+            raise MalformedMessage("has no SPI", field=field, section="RFC 6043 6.2.1")
+        if key.spi in spis:
+            raise MalformedMessage("its SPI names another key too", field=field, section="RFC 6043 6.2.1")
+        spis.add(key.spi)
+
+
+def split_mpks(
+    keys: Sequence[KeyData], forking: bool, what: str
+) -> tuple[Secret, Secret | None, tuple[KeyData, ...]]:
+    """Return MPKi, MPKr (with key forking) and the session keys of a KEMAC of the KMS.
+
+    The MPKs come first, in that order (RFC 6043 section 4.2.1.5); raises `MalformedMessage` otherwise.
+    """
+    count = 2 if forking else 1
+    mpks = [key for key in keys if not key.key_type.is_session_key]
+    if len(mpks) != count or tuple(mpks) != tuple(keys[:count]):
+        raise MalformedMessage(
+            f"{len(mpks)} MPKs, {count} must come first", field=f"{what} KEMAC", section="RFC 6043 4.2.1.5"
+        )
+    return mpks[0].key, mpks[1].key if forking else None, tuple(keys[count:])
