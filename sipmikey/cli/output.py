@@ -87,7 +87,7 @@ class Output:
             print(json.dumps(document, ensure_ascii=False), file=self._stream, flush=True)
 
 
-def complain(message: str, *, as_json: bool = False, code: int, reason: str) -> None:
+def complain(message: str, *, as_json: bool = False, code: int = 70, reason: str = "internal") -> None:
     """Print an error that ends the command: on stderr, and as a JSON line on stdout with `--json`."""
     paint = Paint(sys.stderr)
     print(f"{paint.bad('sipmikey:')} {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,175 @@
+"""From a merged configuration to the agent and the KMS client it stands for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from sipmikey.agent import (
+    AgentConfig,
+    Audio,
+    CallPolicy,
+    DigestCredentials,
+    Fallback,
+    KeyManagement,
+    SecurityMode,
+    Sip,
+    Timeouts,
+    TlsFiles,
+    Transport,
+)
+from sipmikey.cli.config_load import read_secret_file
+from sipmikey.cli.config_schema import Configuration, ConfigurationError
+from sipmikey.kms.client import ClientTls, HttpKmsClient
+from sipmikey.mikey.secret import Secret
+
+__all__ = ["agent_config", "kms_client"]
+
+MIN_PSK_BYTES = 16
+"""Shortest pre-shared key (RFC 6043 section 12.1: 128 bits or more)."""
+
+
+def agent_config(configuration: Configuration) -> AgentConfig:
+    """Return what the agent is made from. Raises ConfigurationError naming the setting that is missing."""
+    if not configuration.identity.uri:
+        raise ConfigurationError("no identity: set identity.uri, SIPMIKEY_IDENTITY_URI or --identity")
+    return AgentConfig(
+        identity=configuration.identity.uri,
+        display_name=configuration.identity.display_name,
+        keys=_key_management(configuration),
+        policy=_policy(configuration),
+        sip=_sip(configuration),
+        audio=_audio(configuration),
+        timeouts=_timeouts(configuration),
+    )
+
+
+def kms_client(configuration: Configuration) -> HttpKmsClient | None:
+    """Return a client for the configured KMS, or None when there is none."""
+    kms = configuration.kms
+    if not kms.url:
+        return None
+    return HttpKmsClient(
+        kms.url,
+        by_identity=kms.others,
+        tls=ClientTls(
+            ca_file=kms.ca_file, certificate=kms.certificate_file, private_key=kms.private_key_file
+        ),
+        timeout_s=configuration.timeouts.kms,
+        connect_timeout_s=min(3.0, configuration.timeouts.kms),
+        allow_plain_http=kms.plain_http,
+    )
+
+
+def _key_management(configuration: Configuration) -> KeyManagement | None:
+    kms = configuration.kms
+    if not kms.url:
+        if configuration.security.policy == "required":
+            raise ConfigurationError(
+                "security.policy is required and there is no KMS: set kms.url, kms.identity and kms.psk_file"
+            )
+        return None
+    if not kms.identity:
+        raise ConfigurationError("kms.url is set and kms.identity is not: the KMS must be known by name")
+    return KeyManagement(
+        kms=kms.identity,
+        psk=_pre_shared_key(configuration),
+        psk_id=kms.psk_id.encode() if kms.psk_id else None,
+        suites=configuration.security.suites,
+        clock_skew_s=configuration.security.clock_skew,
+    )
+
+
+def _pre_shared_key(configuration: Configuration) -> Secret:
+    """Return the key as octets: it is written in hexadecimal, or else in base64."""
+    kms = configuration.kms
+    if kms.psk_file is not None:
+        name, text = f"kms.psk_file: {kms.psk_file}", read_secret_file(kms.psk_file, "kms.psk_file").reveal()
+    elif kms.psk is not None:
+        name, text = "kms.psk", kms.psk.reveal()
+    else:
+        raise ConfigurationError("no pre-shared key for the KMS: set kms.psk_file or --psk-file")
+    try:
+        octets = binascii.unhexlify(text)
+    except (binascii.Error, ValueError):
+        try:
+            octets = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise ConfigurationError(f"{name}: the key is neither hexadecimal nor base64") from None
+    if len(octets) < MIN_PSK_BYTES:
+        raise ConfigurationError(
+            f"{name}: the key has {len(octets)} octets; {MIN_PSK_BYTES} or more are needed"
+        )
+    return Secret(octets)
+
+
+def _policy(configuration: Configuration) -> CallPolicy:
+    security = configuration.security
+    return CallPolicy(
+        security=SecurityMode(security.policy),
+        fallback=Fallback(security.fallback),
+        contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},
+        retarget=security.retarget,
+    )
+
+
+def _sip(configuration: Configuration) -> Sip:
+    sip = configuration.sip
+    host, _, port = sip.listen.rpartition(":")
+    return Sip(
+        bind=host.strip("[]"),
+        port=int(port),
+        transports=tuple(Transport(word) for word in sip.transports),
+        prefer=Transport(sip.prefer) if sip.prefer else None,
+        public_address=sip.public_address or None,
+        registrar=sip.registrar or None,
+        registration_expires_s=round(sip.registration_expires),
+        proxy=sip.proxy or None,
+        credentials=_digest(configuration),
+        trusted_proxies=frozenset(sip.trusted_proxies),
+        tls=TlsFiles(
+            ca_file=sip.tls_ca_file,
+            certificate_file=sip.tls_certificate_file,
+            private_key_file=sip.tls_private_key_file,
+        ),
+        session_expires_s=round(sip.session_expires),
+    )
+
+
+def _digest(configuration: Configuration) -> DigestCredentials | None:
+    credentials = configuration.credentials
+    password = credentials.password
+    if credentials.password_file is not None:
+        password = read_secret_file(credentials.password_file, "credentials.password_file")
+    if password is None:
+        if credentials.username:
+            raise ConfigurationError(
+                "credentials.username is set and there is no password: set credentials.password_file"
+            )
+        return None
+    user = configuration.identity.uri.partition(":")[2].partition("@")[0]
+    return DigestCredentials(
+        username=credentials.username or user, password=password, realm=credentials.realm
+    )
+
+
+def _audio(configuration: Configuration) -> Audio:
+    media = configuration.media
+    if media.play is not None and not media.play.is_file():
+        raise ConfigurationError(f"media.play: {media.play}: no such file")
+    if media.record is not None and not media.record.parent.is_dir():
+        raise ConfigurationError(f"media.record: {media.record.parent}: no such directory")
+    return Audio(
+        device=media.device,
+        play=media.play,
+        record=media.record,
+        repeat=media.repeat,
+        streams=media.streams,
+        codecs=media.codecs,
+        rtp_port=media.rtp_port,
+    )
+
+
+def _timeouts(configuration: Configuration) -> Timeouts:
+    timeouts = configuration.timeouts
+    return Timeouts(kms=timeouts.kms, setup=timeouts.setup, register=timeouts.register, media=timeouts.media)

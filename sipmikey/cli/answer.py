@@ -1,0 +1,158 @@
+"""`sipmikey answer`: wait for calls and answer them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from sipmikey.agent import CallFailed, IncomingCall
+from sipmikey.cli.config_load import Loaded
+from sipmikey.cli.config_options import add_options, load_from
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.output import Output, timestamp
+from sipmikey.cli.session import (
+    Outcome,
+    Session,
+    add_session_options,
+    finish,
+    open_session,
+    positive_seconds,
+)
+
+__all__ = ["add_parser", "run"]
+
+EXAMPLES = """\
+examples:
+  sipmikey answer --config bob.toml
+  sipmikey answer --config bob.toml --listen 127.0.0.1:5070 --null-audio --play hello.wav --once
+  sipmikey answer --config bob.toml --reject 486
+
+Without a registrar, call the address that the line "listening" shows.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `answer` and its options."""
+    parser = subparsers.add_parser(
+        "answer",
+        help="wait for calls and answer them",
+        description="Wait for calls, have the KMS resolve their tickets, and answer them.",
+        epilog=f"{EXAMPLES}\n{table()}\n\nWith several calls the exit code is the highest of theirs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="leave after the first call, refused ones included"
+    )
+    parser.add_argument(
+        "--duration", type=positive_seconds, metavar="SECONDS", help="hang up so long after answering"
+    )
+    parser.add_argument(
+        "--ring", type=positive_seconds, metavar="SECONDS", help="ring so long before answering"
+    )
+    parser.add_argument(
+        "--reject", type=_failure_status, metavar="STATUS", help="refuse calls with this SIP status (300-699)"
+    )
+    add_session_options(parser)
+    add_options(parser)
+
+
+def _failure_status(text: str) -> int:
+    """Return *text* as a SIP status that refuses a call; raises ValueError, as argparse expects."""
+    status = int(text)
+    if not 300 <= status <= 699:
+        raise ValueError(text)
+    return status
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer calls until Ctrl-C, or one with `--once`, and return the exit code."""
+    loaded = load_from(args)
+    return asyncio.run(_run(args, loaded))
+
+
+async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+    output = Output(as_json=args.json)
+    required = loaded.configuration.security.policy == "required"
+    async with open_session(loaded, output, quiet=args.quiet) as session:
+        try:
+            if loaded.configuration.sip.registrar:
+                await session.agent.register()
+            session.print(
+                {
+                    "ts": timestamp(time.time()),
+                    "type": "agent.ready",
+                    "call": "",
+                    "identity": loaded.configuration.identity.uri,
+                    "contact": session.agent.contact,
+                }
+            )
+            outcomes = await _answer_calls(args, session, required=required)
+        except CallFailed as error:
+            outcomes = [Outcome.of_failure(error)]
+    return finish(session, _worst(outcomes), ladder=args.ladder)
+
+
+async def _answer_calls(args: argparse.Namespace, session: Session, *, required: bool) -> list[Outcome]:
+    """Handle calls side by side until Ctrl-C; with `--once` until the first one is over."""
+    outcomes: list[Outcome] = []
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def handle(incoming: IncomingCall) -> None:
+        outcomes.append(await _handle(args, session, incoming, required=required))
+
+    async def accept() -> None:
+        while True:
+            task = asyncio.create_task(handle(await session.agent.incoming()))
+            handlers.add(task)
+            if args.once:
+                await asyncio.wait((task,))  # unlike `await task`, this does not cancel it with us
+                return
+
+    if args.once:
+        # A call that is refused before it rings ends without ever having been an incoming call.
+        done = await session.until_stopped(_first(accept(), session.ended.get()))
+    else:
+        done = await session.until_stopped(accept())
+    if handlers:
+        await asyncio.gather(*handlers)
+    if done and not outcomes and session.last_end is not None:
+        outcomes.append(Outcome.of_refusal(session.last_end))
+    return outcomes
+
+
+async def _first(*work: Coroutine[Any, Any, Any]) -> None:
+    """Return when the first of *work* is done, and cancel the others."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _handle(
+    args: argparse.Namespace, session: Session, incoming: IncomingCall, *, required: bool
+) -> Outcome:
+    """Ring, answer (or reject), stay, and hang up."""
+    try:
+        if args.reject is not None:
+            await incoming.reject(args.reject)
+            return Outcome(code=ExitCode.OK, reason="declined", side="local", status=args.reject)
+        await incoming.ring()
+        if args.ring is not None and await session.until_stopped(incoming.ended(), timeout_s=args.ring):
+            end = await incoming.ended()
+            return Outcome.of_end(end, required=False)
+        call = await incoming.answer()
+    except CallFailed as error:
+        return Outcome.of_failure(error)
+    over = await session.until_stopped(call.ended(), timeout_s=args.duration)
+    return Outcome.of_end(await (call.ended() if over else call.hangup()), required=required)
+
+
+def _worst(outcomes: Iterable[Outcome]) -> Outcome:
+    return max(outcomes, key=lambda outcome: outcome.code, default=Outcome(code=ExitCode.OK))

@@ -1,0 +1,84 @@
+"""`sipmikey call`: call a SIP URI, keep the call for a while, and say how secure it was."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from sipmikey.agent import CallFailed
+from sipmikey.cli.config_load import Loaded
+from sipmikey.cli.config_options import add_options, load_from
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.output import Output
+from sipmikey.cli.session import (
+    Outcome,
+    Session,
+    add_session_options,
+    finish,
+    open_session,
+    positive_seconds,
+)
+
+__all__ = ["add_parser", "run"]
+
+EXAMPLES = """\
+examples:
+  sipmikey call --config alice.toml sip:bob@example.com
+  sipmikey call --config alice.toml sip:bob@192.0.2.7:5060 --duration 10 --null-audio \\
+      --play hello.wav --record heard.wav
+  sipmikey call --config alice.toml sip:bob@example.com --json --duration 5 | jq -r .type
+
+The call lasts until the other side hangs up, --duration is over, or Ctrl-C, which hangs up too.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `call` and its options."""
+    parser = subparsers.add_parser(
+        "call",
+        help="call a SIP URI with keys from a MIKEY ticket",
+        description="Call a SIP URI. Keys come from the KMS; nothing is sent before they are there.",
+        epilog=f"{EXAMPLES}\n{table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("uri", metavar="SIP-URI", help="whom to call")
+    parser.add_argument(
+        "--duration", type=positive_seconds, metavar="SECONDS", help="hang up so long after the answer"
+    )
+    parser.add_argument(
+        "--prefetch", action="store_true", help="get the ticket first, so that the call itself needs no KMS"
+    )
+    add_session_options(parser)
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the call and return its exit code."""
+    loaded = load_from(args)
+    return asyncio.run(_run(args, loaded))
+
+
+async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+    output = Output(as_json=args.json)
+    async with open_session(loaded, output, quiet=args.quiet) as session:
+        try:
+            if loaded.configuration.sip.registrar:
+                await session.agent.register()
+            if args.prefetch:
+                await session.agent.prefetch(args.uri)
+            required = loaded.configuration.security.policy == "required"
+            outcome = await _call(args, session, required=required)
+        except CallFailed as error:
+            outcome = Outcome.of_failure(error)
+    return finish(session, outcome, ladder=args.ladder)
+
+
+async def _call(args: argparse.Namespace, session: Session, *, required: bool) -> Outcome:
+    """Call and wait for the end; raises CallFailed when there was no call."""
+    call = await session.agent.call(args.uri)
+    if not await session.until_stopped(call.established()):
+        await call.hangup()
+        return Outcome(code=ExitCode.INTERRUPTED, reason="cancelled", side="local")
+    over = await session.until_stopped(call.ended(), timeout_s=args.duration)
+    end = await (call.ended() if over else call.hangup())
+    return Outcome.of_end(end, required=required)

@@ -1,0 +1,188 @@
+"""`sipmikey demo`: a KMS and two agents on this machine, a secured call, and the proof that it worked."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sipmikey.capture import CaptureError, LoopbackCapture, enter_private_network
+from sipmikey.cli.demo.actor import ActorFailed
+from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
+from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance, perform
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.narrate import narrate
+from sipmikey.cli.output import Output
+
+__all__ = ["add_parser", "run"]
+
+EXAMPLES = """\
+examples:
+  sipmikey demo
+  sipmikey demo --suite 128
+  sipmikey demo --json | jq .checks
+  sipmikey demo --pcap call.pcap && tshark -r call.pcap -Y 'sip or http or rtp'
+
+--pcap needs no root where Linux lets users make network namespaces: the demonstration then runs in a network
+of its own and the capture holds nothing else. Elsewhere it needs root or CAP_NET_RAW.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `demo` and its options."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="run a KMS and two agents here and prove that a secured call works",
+        description=(
+            "Start a KMS, let alice call bob with keys from a ticket, let both say a sentence, and check that"
+            " the other one heard it. Everything runs on this machine and without a sound device."
+        ),
+        epilog=f"{EXAMPLES}\nThe exit code is 0 if every check holds, and 7 if one does not.\n\n{table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--suite", choices=("256", "128"), default="256", help="suite of RFC 6043 12.1 [256]")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead")
+    parser.add_argument(
+        "--pcap", type=Path, metavar="FILE", help="keep SIP, HTTP and SRTP packets as a capture"
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep recordings, keys and KMS in this directory"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration and return 0 only if every check holds."""
+    for name in [name for name in os.environ if name.startswith("SIPMIKEY_") and name != "SIPMIKEY_DEBUG"]:
+        del os.environ[name]  # a user's own settings are not for alice and bob
+    os.environ["XDG_CONFIG_HOME"] = os.devnull
+    capture, alone = None, False
+    try:
+        if args.pcap is not None:
+            alone = enter_private_network()
+            capture = LoopbackCapture()
+            capture.start()
+    except CaptureError as error:
+        Output(as_json=args.json).document({"type": "demo", "ok": False, "error": str(error)})
+        print(f"sipmikey: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    with _folder(args.keep) as folder:
+        return asyncio.run(_run(args, folder, capture, alone))
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=False, mode=0o700)
+        yield keep.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="sipmikey-demo-") as name:
+        yield Path(name)
+
+
+async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture | None, alone: bool) -> int:
+    output = Output(as_json=args.json)
+    show = Performance(folder=folder, started=time.time())
+    output.text("A call from alice to bob with keys from a KMS, all on this machine.")
+    output.text(f"suite {args.suite}, security required, no sound device, {TALK_S:g} s of speech each way\n")
+
+    def tell(name: str, event: dict[str, Any]) -> None:
+        if (line := narrate(event, output.paint)) is not None:
+            _line(output, event["at"] - show.started, name, line)
+
+    error = ""
+    try:
+        await perform(show, suite=args.suite, tell=tell)
+    except ActorFailed as failure:
+        error = str(failure)
+    began = time.monotonic()
+    checks, hearings = _judge(show, args.suite, error)
+    show.phase("checks", began)
+    kept = None
+    if capture is not None:
+        kept = capture.save(args.pcap, ports=None if alone else show.ports)
+        checks.append(
+            Check(name="capture", ok=kept > 0 and not capture.dropped,
+                  detail=f"{kept} packets in {args.pcap}, {capture.dropped} lost")
+        )  # fmt: skip
+    ok = all(check.ok for check in checks)
+    _report(output, show, checks, ok)
+    output.document(_document(show, args, checks, hearings, ok, error))
+    return ExitCode.OK if ok else ExitCode.MEDIA
+
+
+def _judge(show: Performance, suite: str, error: str) -> tuple[list[Check], list[Hearing]]:
+    """Return all checks of the call, and what was heard."""
+    if error or show.alice is None or show.bob is None:
+        return [Check(name="the call", ok=False, detail=error or "did not take place")], []
+    checks = list(check_call(show.alice, show.bob, suite=suite, seconds=TALK_S))
+    hearings = [
+        listen(
+            here,
+            show.recording(here),
+            played_by_peer=ASSETS / f"{there}.wav",
+            played_here=ASSETS / f"{here}.wav",
+        )
+        for here, there in (("bob", "alice"), ("alice", "bob"))
+    ]
+    checks += [check_hearing(hearing) for hearing in hearings]
+    for name, code in show.exit_codes.items():
+        checks.append(Check(name=f"{name} exit code", ok=code == 0, detail=str(code)))
+    return checks, hearings
+
+
+def _line(output: Output, at: float, name: str, text: str) -> None:
+    first, *more = text.splitlines()
+    output.text(f"{output.paint.faint(f'{at:7.3f} s')}  {name:<5}  {first}")
+    for line in more:
+        output.text(f"{'':18}{line.strip()}")
+
+
+def _report(output: Output, show: Performance, checks: list[Check], ok: bool) -> None:
+    paint = output.paint
+    output.text("")
+    for check in checks:
+        mark = paint.good("yes") if check.ok else paint.bad("NO ")
+        output.text(f"  {mark}  {check.name:<22} {check.detail}")
+    output.text("\n" + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in show.phases.items()))
+    verdict = "The call was protected end to end, and the speech arrived."
+    output.text(
+        paint.good(verdict) if ok else paint.bad("Something is not as it must be: see the lines with NO.")
+    )
+
+
+def _document(
+    show: Performance,
+    args: argparse.Namespace,
+    checks: list[Check],
+    hearings: list[Hearing],
+    ok: bool,
+    error: str,
+) -> dict[str, Any]:
+    """Return everything as one JSON document."""
+    actors = [actor for actor in (show.kms, show.alice, show.bob) if actor is not None]
+    both = show.alice is not None and show.bob is not None
+    ticket = next(
+        (event["ticket"] for actor in actors for event in actor.all("kms.response") if event["ticket"]), None
+    )
+    return {
+        "type": "demo",
+        "ok": ok,
+        "error": error or None,
+        "suite": args.suite,
+        "phases": show.phases,
+        "messages": messages(show.alice, show.bob) if both and show.alice and show.bob else [],
+        "ticket": ticket,
+        "packets": {actor.name: packets(actor) for actor in actors if actor.name != "kms"},
+        "speech": [asdict(hearing) for hearing in hearings],
+        "checks": [asdict(check) for check in checks],
+        "pcap": args.pcap,
+        "events": [event | {"process": actor.name} for actor in actors for event in actor.events],
+    }

@@ -1,0 +1,112 @@
+"""The call of the demonstration: a KMS, bob who waits, alice who calls, each a process with real sockets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sipmikey.cli.demo.actor import Actor, run_once
+
+__all__ = ["Performance", "perform"]
+
+ASSETS = Path(__file__).parent.parent / "assets"
+KMS_IDENTITY = "sip:kms@example.com"
+ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
+TALK_S = 6.5
+"""How long the call is kept: the sentences played last less than six seconds."""
+
+START_S = 30.0
+"""Time for a process to be ready; generous, as a busy machine takes long to load Python."""
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(kw_only=True)
+class Performance:
+    """What happened. ``phases``: name and seconds of each part, in order. ``ports``: of KMS and agents."""
+
+    folder: Path
+    started: float
+    kms: Actor | None = None
+    alice: Actor | None = None
+    bob: Actor | None = None
+    phases: dict[str, float] = field(default_factory=dict)
+    ports: set[int] = field(default_factory=set)
+    exit_codes: dict[str, int] = field(default_factory=dict)
+
+    def recording(self, name: str) -> Path:
+        """Where what *name* heard is recorded."""
+        return self.folder / f"{name}-heard.wav"
+
+    def phase(self, name: str, since: float) -> float:
+        """Note that the part *name*, begun at *since*, is over; return the time now."""
+        now = time.monotonic()
+        self.phases[name] = round(now - since, 3)
+        return now
+
+
+async def perform(show: Performance, *, suite: str, tell: Tell) -> None:
+    """Run the call; *show* is filled as it goes, so that a failure leaves what was reached.
+
+    Raises ActorFailed when a process does not do its part.
+    """
+    async with AsyncExitStack() as stack:
+        mark = time.monotonic()
+        url = await _start_kms(show, stack, tell)
+        mark = show.phase("KMS ready", mark)
+        options = ["--kms", url, "--suites", suite]
+        show.bob = await _start_agent(show, stack, tell, "bob", ["answer", "--once"], options)
+        contact = str((await show.bob.until("agent.ready", timeout_s=START_S))["contact"])
+        mark = show.phase("bob ready", mark)
+        # No registrar is needed: bob's own address stands in for the proxy that would know it.
+        words = ["call", BOB, "--proxy", f"{contact};lr", "--duration", str(TALK_S)]
+        show.alice = await _start_agent(show, stack, tell, "alice", words, options)
+        await show.alice.until("call.out", timeout_s=START_S)
+        mark = show.phase("alice ready", mark)
+        await show.alice.until("call.answered", timeout_s=START_S)
+        mark = show.phase("call set up", mark)
+        await show.alice.until("call.end", timeout_s=TALK_S + START_S)
+        mark = show.phase("talk", mark)
+        for actor in (show.alice, show.bob):
+            show.exit_codes[actor.name] = await actor.exit_code(timeout_s=START_S)
+        show.phase("agents closed", mark)
+
+
+async def _start_kms(show: Performance, stack: AsyncExitStack, tell: Tell) -> str:
+    """Make a KMS with alice and bob as its users, start it, and return its base URL."""
+    directory = show.folder / "kms"
+    common = ["--dir", str(directory), "--json"]
+    await run_once(["kms", "init", *common, "--identity", KMS_IDENTITY, "--listen", "127.0.0.1:0"])
+    for name, identity in (("alice", ALICE), ("bob", BOB)):
+        key = ["--psk-id", name, "--psk-file", str(show.folder / f"{name}.psk")]
+        await run_once(["kms", "user", "add", *common, *key, identity])
+    show.kms = await Actor.start("kms", ["kms", "serve", *common], tell)
+    stack.push_async_callback(show.kms.stop)
+    ready = await show.kms.until("kms.ready", timeout_s=START_S)
+    address = str(ready["listen"][0])
+    show.ports.add(int(address.rpartition(":")[2]))
+    return f"http://{address}"
+
+
+async def _start_agent(
+    show: Performance, stack: AsyncExitStack, tell: Tell, name: str, words: list[str], options: list[str]
+) -> Actor:
+    """Start the agent *name* with the command *words*."""
+    identity = ALICE if name == "alice" else BOB
+    actor = await Actor.start(
+        name,
+        [
+            *words, "--json", "--identity", identity, "--listen", "127.0.0.1:0",
+            "--kms-identity", KMS_IDENTITY, "--psk-file", str(show.folder / f"{name}.psk"),
+            "--psk-id", name,
+            "--security", "required", "--null-audio", "--play", str(ASSETS / f"{name}.wav"),
+            "--record", str(show.recording(name)), *options,
+        ],
+        tell,
+    )  # fmt: skip
+    stack.push_async_callback(actor.stop)
+    return actor

@@ -1,0 +1,207 @@
+"""Telling people what an agent does: one line an event, and the state line with its three facts.
+
+It works on events as JSON data, so that the same words tell of this process's agent and of another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sipmikey.cli.output import Paint
+
+__all__ = ["narrate", "state_line"]
+
+Document = Mapping[str, Any]
+
+MEDIA_WORDS = {
+    "off": "OFF, IN CLEAR",
+    "held": "held, no keys yet",
+    "keyed": "SRTP {suite}, not proven yet",
+    "proven": "SRTP {suite}, proven",
+}
+
+
+def narrate(event: Document, paint: Paint) -> str | None:
+    """Return the line that tells of *event*, or None for one that says nothing new to people."""
+    tell = _TELLERS.get(event["type"])
+    return None if tell is None else tell(event, paint)
+
+
+def state_line(peer: str, state: str, security: Document, paint: Paint) -> str:
+    """Return the state of a call: signalling, media and peer stand apart, each in words.
+
+    There is no padlock: no single sign says that all three are good.
+    """
+    media = MEDIA_WORDS[security["media"]].format(suite=security["suite"] or "")
+    good = security["media"] == "proven"
+    clear = security["media"] == "off"
+    signalling = security["signalling"].upper()
+    if security["peer"] is None:
+        who = paint.bad("UNAUTHENTICATED")
+    else:
+        who = f"{security['peer']}, KMS-authenticated ({security['kms']}), ticket {security['ticket']}"
+        if security["called"] not in (None, security["peer"]):
+            who = paint.bad(f"{who}; {security['called']} was dialled")
+    shown = paint.good(media) if good else paint.bad(media) if clear else media
+    return f"{peer}  {paint.strong(state)}  signalling: {signalling} | media: {shown} | peer: {who}"
+
+
+def _exchange(event: Document) -> str:
+    return {"ticket-request": "REQUEST", "ticket-resolve": "RESOLVE"}[event["exchange"]]
+
+
+def _ready(event: Document, paint: Paint) -> str:
+    return f"listening as {event['identity']} at {event['contact']}"
+
+
+def _registered(event: Document, paint: Paint) -> str:
+    return f"registered {event['identity']} with {event['registrar']} for {event['expires_s']} s"
+
+
+def _registration_failed(event: Document, paint: Paint) -> str:
+    return paint.bad(f"registration with {event['registrar']} failed: {_why(event)} (SIP {event['status']})")
+
+
+def _kms_request(event: Document, paint: Paint) -> str:
+    return f"{_exchange(event)}_INIT to {event['kms']}, {event['size']} octets"
+
+
+def _kms_response(event: Document, paint: Paint) -> str:
+    line = f"{_exchange(event)}_RESP from {event['kms']}, {event['size']} octets"
+    line += f", after {event['elapsed_ms']:.1f} ms"
+    if (ticket := event["ticket"]) is not None:
+        who = ", ".join(ticket["responders"]) or "anyone the KMS allows"
+        line += f"\n      ticket {ticket['ticket']} of {ticket['initiator']} for {who}"
+        line += f"; policy flags {ticket['flags'] or 'none'}, suite {ticket['suite']}"
+    if event["answerer"] is not None:
+        line += f"\n      the KMS says the call is for {event['answerer']}"
+    return line
+
+
+def _kms_failed(event: Document, paint: Paint) -> str:
+    return paint.bad(f"{_exchange(event)}_INIT to {event['kms']} failed: {_why(event)}")
+
+
+def _call_out(event: Document, paint: Paint) -> str:
+    return f"calling {event['uri']}"
+
+
+def _call_in(event: Document, paint: Paint) -> str:
+    return f"call from {event['caller']} to {event['called']}"
+
+
+def _ringing(event: Document, paint: Paint) -> str:
+    return f"ringing ({event['status']}{', with early media' if event['early_media'] else ''})"
+
+
+def _answered(event: Document, paint: Paint) -> str:
+    line = state_line("call", "ESTABLISHED", event["security"], paint)
+    return f"{line} | set up in {event['setup_ms']:.1f} ms"
+
+
+def _state(event: Document, paint: Paint) -> str:
+    return state_line("call", event["state"].upper(), event["security"], paint)
+
+
+def _ended(event: Document, paint: Paint) -> str:
+    why = f"{event['reason']} by {event['side']} (SIP {event['status']})"
+    text = f"ended: {why} after {event['duration_s']:.1f} s" + (
+        f": {event['detail']}" if event["detail"] else ""
+    )
+    fine = event["reason"] in ("hangup", "cancelled", "transferred")
+    return text if fine else paint.bad(text)
+
+
+def _candidate(event: Document, paint: Paint) -> str:
+    return f"branch {event['to_tag']} answered by {event['peer']}: candidate"
+
+
+def _committed(event: Document, paint: Paint) -> str:
+    return f"branch {event['to_tag']} of {event['peer']} has the call"
+
+
+def _abandoned(event: Document, paint: Paint) -> str:
+    return f"branch {event['to_tag']} abandoned, its keys erased: {_why(event)}"
+
+
+def _mikey_sent(event: Document, paint: Paint) -> str:
+    return f"{event['message']} sent in SDP, {event['size']} octets"
+
+
+def _mikey_received(event: Document, paint: Paint) -> str:
+    return f"{event['message']} received in SDP, {event['size']} octets"
+
+
+def _refused(event: Document, paint: Paint) -> str:
+    return paint.bad(f"refused: {_why(event)}")
+
+
+def _fallback(event: Document, paint: Paint) -> str:
+    return paint.bad(f"NOT PROTECTED: policy lets the call go on in clear: {_why(event)}")
+
+
+def _keyed(event: Document, paint: Paint) -> str:
+    keys = f"keys {event['send_key']} (sending), {event['receive_key']} (receiving)"
+    return f"stream {event['index']}: {event['suite']}, {keys}"
+
+
+def _proven(event: Document, paint: Paint) -> str:
+    return paint.good(f"stream {event['index']}: first packet verified: proven")
+
+
+def _media_failed(event: Document, paint: Paint) -> str:
+    return paint.bad(f"stream {event['index']}: {_why(event)}")
+
+
+def _dtmf(event: Document, paint: Paint) -> str:
+    return f"digit {event['digit']}"
+
+
+def _played(event: Document, paint: Paint) -> str:
+    return "the file has been played"
+
+
+def _stats(event: Document, paint: Paint) -> str:
+    return "\n".join(
+        f"stream {stream['index']} ({stream['codec']}): {stream['sent']} packets sent,"
+        f" {stream['decrypted']} verified and decrypted, {stream['lost']} lost"
+        for stream in event["streams"]
+    )
+
+
+def _why(event: Document) -> str:
+    return f"{event['reason']}: {event['detail']}" if event["detail"] else str(event["reason"])
+
+
+_TELLERS: dict[str, Callable[[Document, Paint], str]] = {
+    "agent.ready": _ready,
+    "reg.ok": _registered,
+    "reg.fail": _registration_failed,
+    "kms.request": _kms_request,
+    "kms.response": _kms_response,
+    "kms.error": _kms_failed,
+    "call.out": _call_out,
+    "call.in": _call_in,
+    "call.ringing": _ringing,
+    "call.answered": _answered,
+    "call.state": _state,
+    "call.end": _ended,
+    "fork.candidate": _candidate,
+    "fork.committed": _committed,
+    "fork.abandoned": _abandoned,
+    "mikey.sent": _mikey_sent,
+    "mikey.received": _mikey_received,
+    "mikey.refused": _refused,
+    "policy.refused": _refused,
+    "policy.fallback": _fallback,
+    "media.keyed": _keyed,
+    "media.rekeyed": _keyed,
+    "media.proven": _proven,
+    "media.failed": _media_failed,
+    "media.expired": _media_failed,
+    "dtmf.received": _dtmf,
+    "audio.played": _played,
+    "stats": _stats,
+}
+"""Event type -> what to say of it. The test of this table reads the types from `sipmikey.agent.events`."""

@@ -1,0 +1,59 @@
+"""`sipmikey register`: register with a SIP registrar, and stay registered."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from sipmikey.agent import CallFailed
+from sipmikey.cli.config_load import Loaded
+from sipmikey.cli.config_options import add_options, load_from
+from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.output import Output
+from sipmikey.cli.session import Outcome, add_session_options, finish, open_session, positive_seconds
+
+__all__ = ["add_parser", "run"]
+
+EXAMPLES = """\
+examples:
+  sipmikey register --config alice.toml --once         does the registrar take us?
+  sipmikey register --config alice.toml --duration 60
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `register` and its options."""
+    parser = subparsers.add_parser(
+        "register",
+        help="register with a SIP registrar and stay registered",
+        description="Register, refresh the registration, and remove it at the end.",
+        epilog=f"{EXAMPLES}\n{table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--once", action="store_true", help="leave as soon as the registrar has accepted")
+    parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="leave after so long")
+    add_session_options(parser)
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Register until Ctrl-C, `--once` or `--duration`, and return the exit code."""
+    loaded = load_from(args)
+    if not loaded.configuration.sip.registrar:
+        raise ConfigurationError("no registrar: set sip.registrar, SIPMIKEY_SIP_REGISTRAR or --registrar")
+    return asyncio.run(_run(args, loaded))
+
+
+async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+    output = Output(as_json=args.json)
+    async with open_session(loaded, output, quiet=args.quiet) as session:
+        try:
+            await session.agent.register()
+            if not args.once:
+                await session.until_stopped(asyncio.Event().wait(), timeout_s=args.duration)
+            await session.agent.unregister()
+            outcome = Outcome(code=ExitCode.OK)
+        except CallFailed as error:
+            outcome = Outcome.of_failure(error)
+    return finish(session, outcome, ladder=args.ladder)

@@ -1,0 +1,183 @@
+"""What the calling commands share: an agent whose events are printed, and Ctrl-C as a request to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sipmikey.agent import Agent, CallFailed, Event, document
+from sipmikey.agent.events import CallEnded
+from sipmikey.cli.agent_setup import agent_config, kms_client
+from sipmikey.cli.config_load import Loaded
+from sipmikey.cli.exit_codes import ExitCode, for_family
+from sipmikey.cli.narrate import narrate
+from sipmikey.cli.output import Output, complain, timestamp
+
+__all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session", "positive_seconds"]
+
+
+def add_session_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command with an agent has."""
+    parser.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
+    parser.add_argument(
+        "--ladder", action="store_true", help="draw the message ladder at the end (on stderr)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no line per event, only errors")
+
+
+def positive_seconds(text: str) -> float:
+    """Return *text* as a number of seconds above zero; raises ValueError, as argparse expects."""
+    seconds = float(text)
+    if not 0 < seconds < 1e9:
+        raise ValueError(text)
+    return seconds
+
+
+class Session:
+    """An open agent. ``stopping`` is set by the first Ctrl-C or SIGTERM; a second one kills the process.
+
+    ``documents`` holds the events so far as JSON data, in the order they happened.
+    """
+
+    def __init__(self, agent: Agent, output: Output, *, quiet: bool) -> None:
+        self.agent = agent
+        self.output = output
+        self.stopping = asyncio.Event()
+        self.documents: list[dict[str, Any]] = []
+        self.ended: asyncio.Queue[CallEnded] = asyncio.Queue()
+        self.last_end: CallEnded | None = None
+        self._quiet = quiet
+
+    async def until_stopped(self, work: Coroutine[Any, Any, Any], *, timeout_s: float | None = None) -> bool:
+        """Run *work* until it is done (True), or Ctrl-C or the time-out comes first (False).
+
+        What *work* raises is raised here.
+        """
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait((task, stop), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+                return True
+            return False
+        finally:
+            for pending in (task, stop):
+                pending.cancel()
+                with suppress(asyncio.CancelledError, CallFailed):
+                    await pending
+
+    def print(self, fields: Mapping[str, Any]) -> None:
+        """Print a document of this command's own, as a line of text if there is one for it."""
+        self.documents.append(dict(fields))
+        self.output.document(fields)
+        if not self._quiet and (line := narrate(fields, self.output.paint)) is not None:
+            clock = self.output.paint.faint(fields["ts"][11:23])
+            self.output.text(f"{clock} {line}")
+
+    def record(self, event: Event) -> None:
+        """Print an event of the agent."""
+        fields = document(event)
+        fields.pop("v")
+        at = fields.pop("at")
+        self.print({"ts": timestamp(at), **fields})
+        if isinstance(event, CallEnded):
+            self.last_end = event
+            self.ended.put_nowait(event)
+
+
+@asynccontextmanager
+async def open_session(loaded: Loaded, output: Output, *, quiet: bool) -> AsyncIterator[Session]:
+    """Open an agent as *loaded* says, print its events, and close it at the end."""
+    config = agent_config(loaded.configuration)
+    async with AsyncExitStack() as stack:
+        client = kms_client(loaded.configuration)
+        if client is not None:
+            await stack.enter_async_context(client)
+        agent = Agent(config, kms=client)
+        session = Session(agent, output, quiet=quiet)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _stop, session, loop)
+            stack.callback(loop.remove_signal_handler, number)
+        printing = asyncio.create_task(_print_events(session))
+        await asyncio.sleep(0)  # the task has to subscribe before anything happens
+        try:
+            async with agent:
+                yield session
+        finally:
+            await printing
+
+
+def _stop(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    session.stopping.set()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+
+
+async def _print_events(session: Session) -> None:
+    async for event in session.agent.events():
+        session.record(event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a command ended: its exit code, and why, in the words of the events."""
+
+    code: ExitCode
+    reason: str = ""
+    side: str = ""
+    status: int = 0
+    detail: str = ""
+
+    @classmethod
+    def of_failure(cls, error: CallFailed) -> Outcome:
+        """Of a call that was never established. That the other side cancelled is no success then."""
+        code = for_family(error.reason.family)
+        return cls(
+            code=ExitCode.CALL_FAILED if code is ExitCode.OK else code,
+            reason=error.reason,
+            side=error.side,
+            status=error.status,
+            detail=error.detail,
+        )
+
+    @classmethod
+    def of_end(cls, end: CallEnded, *, required: bool) -> Outcome:
+        """Of a call that was established: how it ended, and whether it was proven secure if *required*."""
+        code = for_family(end.reason.family)
+        detail = end.detail
+        if code is ExitCode.OK and required and end.security.media != "proven":
+            code, detail = (
+                ExitCode.MEDIA,
+                "no packet of the other side verified: the media is not proven secure",
+            )
+        return cls(code=code, reason=end.reason, side=end.side, status=end.status, detail=detail)
+
+    @classmethod
+    def of_refusal(cls, end: CallEnded) -> Outcome:
+        """Of an incoming call that was refused before it rang."""
+        return cls.of_failure(CallFailed(end.reason, end.side, end.status, end.detail))
+
+
+def finish(session: Session, outcome: Outcome, *, ladder: bool) -> int:
+    """Print the result, as the last line, and the ladder if it is wanted; return the exit code."""
+    fields = asdict(outcome) | {"exit_code": int(outcome.code), "exit_meaning": outcome.code.meaning}
+    del fields["code"]
+    session.output.document({"ts": timestamp(time.time()), "type": "result", "call": "", **fields})
+    if outcome.code is not ExitCode.OK:
+        why = ": ".join(filter(None, (outcome.reason, outcome.detail)))
+        sip = f" (SIP {outcome.status})" if outcome.status >= 300 else ""
+        complain(f"{outcome.code.meaning}; {why or 'no more is known'}{sip}")
+    if ladder:
+        from sipmikey.cli.ladder import render
+
+        print(render(session.documents), file=sys.stderr)
+    return outcome.code
