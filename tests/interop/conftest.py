@@ -1,0 +1,82 @@
+"""Fixtures of the interop lab: a private network, a proxy, a capture, speech to send."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lab import programs
+from lab.capture import Capture, recording
+from lab.kamailio import Kamailio
+from lab.namespace import Namespace, NotPermitted
+from lab.speech import write_speech
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+
+
+@pytest.fixture(scope="session")
+def namespace() -> Iterator[Namespace]:
+    """A network of our own: no port is taken, nothing gets out, and captures see this test run only."""
+    try:
+        made = Namespace()
+    except NotPermitted as error:
+        pytest.skip(str(error))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def network(namespace: Namespace) -> Iterator[Namespace]:
+    """Run the test, and every process it starts, inside the private network."""
+    with namespace:
+        yield namespace
+
+
+@pytest.fixture
+def need_program() -> programs.Need:
+    """`need_program("sipp")` skips the test (fails it in CI) where the program is absent."""
+    return programs.need
+
+
+@pytest.fixture
+def kamailio(network: Namespace, tmp_path: Path) -> Iterator[Kamailio]:
+    """A fresh registrar and forking proxy, digest authentication on."""
+    programs.need("kamailio")
+    with Kamailio(tmp_path / "kamailio") as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def capture(network: Namespace, tmp_path: Path) -> Iterator[Capture]:
+    """Everything on the private network's loopback, from before the test's first packet."""
+    programs.need("tcpdump")
+    programs.need("tshark")
+    with recording(tmp_path / "test.pcap") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WAV of 4 s that sounds like speech to a codec and correlates with nothing but itself."""
+    path = tmp_path_factory.mktemp("speech") / "alice.wav"
+    write_speech(path, seconds=4.0, seed=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def other_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Speech of another voice: what bob says."""
+    path = tmp_path_factory.mktemp("speech") / "bob.wav"
+    write_speech(path, seconds=4.0, seed=2)
+    return path

@@ -1,0 +1,183 @@
+"""Kamailio as registrar and forking proxy."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab import programs
+from lab.certificates import Authority
+from lab.process import PeerFailed, Process
+
+DOMAIN = "example.test"
+TEMPLATE = Path(__file__).with_name("kamailio.cfg")
+USERS = ("alice", "bob", "carol", "dave", "kms")
+READY_SECONDS = 15.0
+PROBE_SECONDS = 0.05
+SHARED_MEGABYTES, PRIVATE_MEGABYTES = 64, 16
+
+
+def password(user: str) -> str:
+    """The SIP password of a lab user."""
+    return f"{user}-sip-password"
+
+
+class Kamailio:
+    """One proxy on 127.0.0.1 and, where the kernel has IPv6, on ::1. A context manager.
+
+    *serial* names users whose devices are tried one after the other, with the milliseconds each has;
+    *aliases* maps a called user to the one whose devices ring; *moved* maps one to the URI of a 302.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int = 5060,
+        tls_port: int = 5061,
+        aliases: Mapping[str, str] | None = None,
+        serial: Mapping[str, int] | None = None,
+        moved: Mapping[str, str] | None = None,
+        rtpengine_port: int | None = None,
+        shared_megabytes: int = SHARED_MEGABYTES,
+    ) -> None:
+        self.directory = directory
+        self.port = port
+        self.tls_port = tls_port
+        self._aliases = {"it-support": "carol", **(aliases or {})}
+        self._serial = dict(serial or {})
+        self._moved = dict(moved or {})
+        self._rtpengine_port = rtpengine_port
+        self._shared_megabytes = shared_megabytes
+        self._process: Process | None = None
+        self.authority = Authority()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def uri(self) -> str:
+        """The proxy over UDP, for an outbound-proxy setting."""
+        return f"sip:127.0.0.1:{self.port};lr"
+
+    @property
+    def log(self) -> list[str]:
+        assert self._process is not None
+        return self._process.lines
+
+    def start(self) -> None:
+        """Start and return once a SIP request has been answered."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "ctl").unlink(missing_ok=True)
+        self.authority.issue(self.directory, DOMAIN, "127.0.0.1", "::1")
+        (self.directory / "tls.cfg").write_text(
+            "[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
+            f"private_key = {self.directory}/key.pem\ncertificate = {self.directory}/certificate.pem\n"
+            "[client:default]\nverify_certificate = no\nrequire_certificate = no\n"
+        )
+        configuration = self.directory / "kamailio.cfg"
+        configuration.write_text(self._configuration())
+        argv = [programs.need("kamailio"), "-f", configuration, "-DD", "-E"]
+        argv += ["-m", str(self._shared_megabytes), "-M", str(PRIVATE_MEGABYTES)]
+        argv += ["-Y", self.directory, "-P", self.directory / "pid"]
+        if self._rtpengine_port is not None:
+            argv += ["-A", "WITH_RTPENGINE"]
+        self._process = Process(argv, name="kamailio")
+        try:
+            self._await_answer()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+
+    def wait_for(self, wanted: str, *, timeout: float = 15.0, start: int = 0) -> int:
+        """Wait for a line of the proxy's log: `branch N to URI`, `reply STATUS from branch N`."""
+        assert self._process is not None
+        return self._process.wait_for(wanted, timeout=timeout, start=start)
+
+    def command(self, *words: str) -> str:
+        """Output of a control command, for example `ul.dump`."""
+        program = programs.need("kamcmd")
+        argv = [program, "-s", f"unixs:{self.directory}/ctl", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=READY_SECONDS)
+        if done.returncode != 0 or done.stdout.startswith("error:"):
+            raise PeerFailed(f"kamcmd {' '.join(words)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def bind(self, user: str, contact: str, *, q: float = 1.0) -> None:
+        """Register *contact* for *user* from inside the proxy, where a test needs no REGISTER on the wire."""
+        self.command("ul.add", "location", user, contact, "0", f"{q:.2f}", ".", "0", "0", "0")
+
+    def contacts(self, user: str) -> list[str]:
+        """The contact URIs registered for *user*."""
+        try:
+            listed = self.command("ul.lookup", "location", user)
+        except PeerFailed:
+            return []
+        return [line.split(": ", 1)[1] for line in listed.splitlines() if line.strip().startswith("Address:")]
+
+    def _configuration(self) -> str:
+        addresses = ["127.0.0.1", *(["[::1]"] if _has_ipv6() else [])]
+        listen = [f"listen={kind}:{address}:{self.port}" for address in addresses for kind in ("udp", "tcp")]
+        listen += [f"listen=tls:{address}:{self.tls_port}" for address in addresses]
+        listen += [f'alias="{address}"' for address in addresses]
+        tables = [f'    $sht(users=>{user}) = "{password(user)}";' for user in USERS]
+        tables += [f'    $sht(aliases=>{called}) = "{member}";' for called, member in self._aliases.items()]
+        tables += [f'    $sht(serial=>{user}) = "{wait}";' for user, wait in self._serial.items()]
+        tables += [f'    $sht(moved=>{user}) = "{target}";' for user, target in self._moved.items()]
+        filled = TEMPLATE.read_text()
+        for word, text in {
+            "@DOMAIN@": DOMAIN,
+            "@LISTEN@": "\n".join(listen),
+            "@TABLES@": "\n".join(tables),
+            "@DIRECTORY@": str(self.directory),
+            "@RTPENGINE_PORT@": str(self._rtpengine_port),
+        }.items():
+            filled = filled.replace(word, text)
+        return filled
+
+    def _await_answer(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + READY_SECONDS
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            probe.settimeout(PROBE_SECONDS)
+            here = "{}:{}".format(*probe.getsockname())
+            to = f"sip:127.0.0.1:{self.port}"
+            request = (
+                f"OPTIONS {to} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKprobe\r\n"
+                f"Max-Forwards: 5\r\nFrom: <sip:probe@{here}>;tag=probe\r\nTo: <{to}>\r\n"
+                f"Call-ID: probe@{here}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+            ).encode()
+            while time.monotonic() < deadline:
+                if not self._process.running:
+                    raise PeerFailed(f"kamailio ended\n{self._process.tail()}")
+                try:
+                    probe.sendto(request, ("127.0.0.1", self.port))
+                    probe.recv(4096)
+                    self.command("core.uptime")
+                except (TimeoutError, ConnectionRefusedError, PeerFailed):
+                    continue
+                return
+        raise PeerFailed(f"kamailio does not answer\n{self._process.tail()}")
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
