@@ -1,0 +1,1 @@
+"""Describing MIKEY messages field by field, for people and for programs."""
