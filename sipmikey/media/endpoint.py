@@ -1,0 +1,285 @@
+"""Many RTP streams in one thread: UDP sockets, epoll, one clock.
+
+The loop wakes once a tick (5 ms), sends the frames whose turn it is and reads whatever came since. Streams
+are spread over the four ticks of a frame. Arrival times are the kernel's, so the tick does not show in the
+jitter measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
+
+from sipmikey.media.errors import PacketNotSent
+from sipmikey.media.g711 import FRAME_MS
+from sipmikey.media.stream import RtpStream
+
+__all__ = ["Address", "MediaLoop", "MediaPort", "udp_pair", "udp_socket"]
+
+TICK_MS = 5
+TICKS = FRAME_MS // TICK_MS
+
+_TICK_NS = TICK_MS * 1_000_000
+_FARTHEST_BEHIND_NS = 1_000_000_000
+_SO_TIMESTAMPNS = 35  # linux/socket.h; the socket module does not name it
+_TIMESPEC = struct.Struct("@qq")
+_DATAGRAM = 2048
+_ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
+_EVENTS = 1024
+_RTCP_EVERY_TICKS = 200 // TICK_MS
+
+Address = tuple[str, int]
+T = TypeVar("T")
+
+
+def udp_socket(host: str, port: int = 0) -> socket.socket:
+    """Return a non-blocking UDP socket bound to *host* that has the kernel stamp arrivals."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.bind((host, port))
+        stamp_arrivals(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def stamp_arrivals(sock: socket.socket) -> None:
+    """Make *sock* what `MediaLoop` reads from: non-blocking, arrivals stamped by the kernel."""
+    sock.setblocking(False)
+    with contextlib.suppress(OSError):  # without it the time of reading is taken
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+
+def udp_pair(host: str, *, attempts: int = 100) -> tuple[socket.socket, socket.socket]:
+    """Return sockets for RTP on an even port and RTCP on the next (RFC 3550 section 11)."""
+    for _ in range(attempts):
+        rtp = udp_socket(host)
+        port = rtp.getsockname()[1]
+        if port % 2 == 0:
+            try:
+                return rtp, udp_socket(host, port + 1)
+            except OSError:
+                pass
+        rtp.close()
+    raise OSError(f"no free pair of UDP ports on {host}")
+
+
+class MediaPort:
+    """A stream on its sockets. Without an RTCP socket, RTCP shares the RTP port (RFC 5761).
+
+    ``remote`` and ``remote_rtcp`` are where to send; None sends nothing. ``unsent`` counts packets the
+    kernel did not take.
+    """
+
+    __slots__ = ("remote", "remote_rtcp", "rtcp", "rtp", "slot", "stream", "unsent")
+
+    def __init__(self, stream: RtpStream, rtp: socket.socket, rtcp: socket.socket | None, slot: int) -> None:
+        self.stream = stream
+        self.rtp = rtp
+        self.rtcp = rtcp
+        self.slot = slot
+        self.remote: Address | None = None
+        self.remote_rtcp: Address | None = None
+        self.unsent = 0
+
+    @property
+    def local(self) -> Address:
+        """Address and port of the RTP socket."""
+        host, port = self.rtp.getsockname()[:2]
+        return host, port
+
+    def send_to(self, remote: Address, remote_rtcp: Address | None = None) -> None:
+        """Set where to send; RTCP goes to the next port unless shared or given."""
+        self.remote = remote
+        if remote_rtcp is None:
+            remote_rtcp = remote if self.rtcp is None else (remote[0], remote[1] + 1)
+        self.remote_rtcp = remote_rtcp
+
+
+class MediaLoop:
+    """Runs streams in a thread of its own.
+
+    Streams are touched by that thread only: use `call` to change one that runs. `close` sends a BYE for every
+    stream, closes the sockets and ends the thread. Usable as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._readers: dict[int, tuple[MediaPort, Callable[..., tuple[Any, ...]]]] = {}
+        self._slots: list[list[MediaPort]] = [[] for _ in range(TICKS)]
+        self._calls: deque[tuple[Callable[[], object], Future[Any]]] = deque()
+        self._conditions: deque[tuple[Callable[[], bool], Future[None]]] = deque()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.late_ticks = 0
+        self.skipped_ticks = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self.run, name="sipmikey-media", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End every stream with a BYE and stop."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def open(self, stream: RtpStream, rtp: socket.socket, rtcp: socket.socket | None = None) -> MediaPort:
+        """Run *stream* on sockets made by `udp_pair` or `udp_socket`, which the loop then owns."""
+        slot = min(range(TICKS), key=lambda number: len(self._slots[number]))
+        port = MediaPort(stream, rtp, rtcp, slot)
+        self.call(lambda: self._add(port)) if self._thread is not None else self._add(port)
+        return port
+
+    def shut(self, port: MediaPort) -> Future[None]:
+        """End one stream: BYE, then close its sockets."""
+        return self.call(lambda: self._remove(port))
+
+    def call(self, function: Callable[[], T]) -> Future[T]:
+        """Run *function* in the loop's thread within a tick; for asyncio, wrap the future."""
+        future: Future[T] = Future()
+        self._calls.append((function, future))
+        return future
+
+    def when(self, condition: Callable[[], bool]) -> Future[None]:
+        """Return a future that is done when *condition*, looked at every tick, holds."""
+        future: Future[None] = Future()
+        self._conditions.append((condition, future))
+        return future
+
+    def _add(self, port: MediaPort) -> None:
+        self._slots[port.slot].append(port)
+        for sock in (port.rtp, port.rtcp):
+            if sock is not None:
+                self._readers[sock.fileno()] = (port, sock.recvmsg)
+                self._epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def _remove(self, port: MediaPort) -> None:
+        if port not in self._slots[port.slot]:
+            return
+        self._slots[port.slot].remove(port)
+        self._send_rtcp(port, port.stream.bye(time.time_ns()))
+        for sock in (port.rtp, port.rtcp):
+            if sock is not None:
+                self._epoll.unregister(sock.fileno())
+                del self._readers[sock.fileno()]
+                sock.close()
+
+    def run(self) -> None:
+        """Run in the calling thread until `close` is called from another."""
+        tick = 0
+        due = time.monotonic_ns()
+        try:
+            while not self._stopping.is_set():
+                self._tick(tick)
+                tick += 1
+                due += _TICK_NS
+                behind = time.monotonic_ns() - due
+                if behind > 0:
+                    self.late_ticks += 1
+                    if behind > _FARTHEST_BEHIND_NS:  # stopped or starved: do not send a burst
+                        self.skipped_ticks += behind // _TICK_NS
+                        due += behind
+                self._read_until(due)
+        finally:
+            for port in [port for slot in self._slots for port in slot]:
+                self._remove(port)
+            self._epoll.close()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        for _, future in (*self._calls, *self._conditions):
+            future.cancel()
+
+    def _tick(self, tick: int) -> None:
+        while self._calls:
+            function, future = self._calls.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except Exception as error:  # noqa: BLE001 - it belongs to the caller
+                    future.set_exception(error)
+        slot = self._slots[tick % TICKS]
+        for port in slot:
+            if port.remote is not None:
+                self._send_rtp(port, port.remote)
+        if tick // TICKS % _RTCP_EVERY_TICKS == 0:
+            now = time.time_ns()
+            for port in slot:
+                self._send_rtcp(port, port.stream.report(now))
+        for _ in range(len(self._conditions)):
+            condition, awaited = self._conditions.popleft()
+            if not _settle(condition, awaited):
+                self._conditions.append((condition, awaited))
+
+    def _send_rtp(self, port: MediaPort, remote: Address) -> None:
+        try:
+            packet = port.stream.next_packet()
+            if packet is not None:
+                port.rtp.sendto(packet, remote)
+        except (OSError, PacketNotSent):
+            port.unsent += 1
+
+    def _send_rtcp(self, port: MediaPort, packet: bytes | None) -> None:
+        if packet is None or port.remote_rtcp is None:
+            return
+        try:
+            (port.rtcp or port.rtp).sendto(packet, port.remote_rtcp)
+        except OSError:
+            port.unsent += 1
+
+    def _read_until(self, due: int) -> None:
+        """Read what has arrived, at least one datagram of each socket, then sleep until *due*."""
+        readers, poll = self._readers, self._epoll.poll
+        while True:
+            ready = poll(0, _EVENTS)
+            for descriptor, _ in ready:
+                port, recvmsg = readers[descriptor]
+                try:
+                    packet, ancillary, _, _ = recvmsg(_DATAGRAM, _ANCILLARY)
+                except OSError:
+                    continue
+                arrival = _arrival(ancillary[0][2]) if ancillary else time.time_ns()
+                port.stream.receive(packet, arrival)
+            wait = due - time.monotonic_ns()
+            if wait <= 0:
+                return
+            if not ready:
+                time.sleep(wait / 1e9)
+                return
+
+
+def _arrival(timespec: bytes) -> int:
+    seconds, nanoseconds = _TIMESPEC.unpack(timespec)
+    return int(seconds * 1_000_000_000 + nanoseconds)
+
+
+def _settle(condition: Callable[[], bool], future: Future[None]) -> bool:
+    if future.cancelled():
+        return True
+    try:
+        met = condition()
+    except Exception as error:  # noqa: BLE001 - it belongs to the caller
+        future.set_exception(error)
+        return True
+    if met:
+        future.set_result(None)
+    return met

@@ -1,0 +1,71 @@
+"""G.711 (PCMU and PCMA, RFC 3551 section 4.5.14) and the sample conversions around it.
+
+The octet conversions are CPython's audioop: in the standard library up to 3.12, as the package audioop-lts
+under the same name from 3.13 on. It is C code of the same maintainers in both, and has the resampler and
+mixer that a WAV of another format needs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from sipmikey.mikey.errors import LocalError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
+
+__all__ = ["FRAME_MS", "G711", "PCMA", "PCMU", "RATE", "to_mono_8k"]
+
+RATE = 8000
+"""Samples per second of G.711."""
+
+FRAME_MS = 20
+"""Default packet time (RFC 3551 section 4.2)."""
+
+_WIDTH = 2
+_PCM_MAX_WIDTH = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class G711:
+    """One of the two laws: one octet a sample. ``silence`` is the octet of sample value 0."""
+
+    name: str
+    payload_type: int
+    silence: int
+
+    @property
+    def frame_length(self) -> int:
+        """Octets, and samples, of a 20 ms frame."""
+        return RATE * FRAME_MS // 1000
+
+    def encode(self, pcm: bytes) -> bytes:
+        """Return one octet for each 16-bit native-endian sample."""
+        return audioop.lin2ulaw(pcm, _WIDTH) if self.payload_type == 0 else audioop.lin2alaw(pcm, _WIDTH)
+
+    def decode(self, octets: bytes) -> bytes:
+        """Return 16-bit native-endian samples."""
+        return (
+            audioop.ulaw2lin(octets, _WIDTH) if self.payload_type == 0 else audioop.alaw2lin(octets, _WIDTH)
+        )
+
+
+PCMU = G711(name="PCMU", payload_type=0, silence=0xFF)
+PCMA = G711(name="PCMA", payload_type=8, silence=0xD5)
+
+
+def to_mono_8k(pcm: bytes, *, width: int, channels: int, rate: int) -> bytes:
+    """Return 16-bit mono samples at 8000 Hz from linear samples of *width* bytes, 1 or 2 channels."""
+    if not 1 <= width <= _PCM_MAX_WIDTH or channels not in (1, 2) or rate <= 0:
+        raise LocalError(f"cannot convert {channels} channels of {width}-byte samples at {rate} Hz")
+    if width == 1:
+        pcm = audioop.bias(pcm, 1, 128)  # WAV has 8-bit samples unsigned
+    if width != _WIDTH:
+        pcm = audioop.lin2lin(pcm, width, _WIDTH)
+    if channels == 2:
+        pcm = audioop.tomono(pcm, _WIDTH, 0.5, 0.5)
+    if rate != RATE:
+        pcm, _ = audioop.ratecv(pcm, _WIDTH, 1, rate, RATE, None)
+    return pcm

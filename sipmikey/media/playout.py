@@ -1,0 +1,65 @@
+"""Puts received frames into order for a recording. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["Playout"]
+
+_TIMESTAMP_SPACE = 1 << 32
+_HALF = 1 << 31
+_LONGEST_GAP = 8000 * 10
+
+
+class Playout:
+    """Orders frames by timestamp, waits for late ones, fills gaps with silence.
+
+    ``write`` gets octets of consecutive samples, one octet a sample (G.711); ``silence`` is the octet of
+    silence; ``depth`` is how many frames wait at most. A gap longer than ten seconds is cut to that.
+    """
+
+    __slots__ = ("_depth", "_highest", "_next", "_silence", "_waiting", "_write", "late")
+
+    def __init__(self, write: Callable[[bytes], object], *, silence: int, depth: int = 5) -> None:
+        self._write = write
+        self._silence = bytes((silence,))
+        self._depth = depth
+        self._waiting: dict[int, bytes] = {}
+        self._next: int | None = None
+        self._highest: int | None = None
+        self.late = 0
+
+    def put(self, timestamp: int, payload: bytes) -> None:
+        """Take one frame."""
+        extended = self._extend(timestamp)
+        if self._next is not None and extended < self._next:
+            self.late += 1
+            return
+        self._waiting[extended] = payload
+        while len(self._waiting) > self._depth:
+            self._pop()
+        while self._next in self._waiting:
+            self._pop()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        while self._waiting:
+            self._pop()
+
+    def _extend(self, timestamp: int) -> int:
+        if self._highest is None:
+            self._highest = timestamp
+            return timestamp
+        ahead = (timestamp - self._highest) % _TIMESTAMP_SPACE
+        if ahead < _HALF:
+            self._highest += ahead
+            return self._highest
+        return self._highest + ahead - _TIMESTAMP_SPACE
+
+    def _pop(self) -> None:
+        first = min(self._waiting)
+        payload = self._waiting.pop(first)
+        if self._next is not None and first > self._next:
+            self._write(self._silence * min(first - self._next, _LONGEST_GAP))
+        self._write(payload)
+        self._next = first + len(payload)

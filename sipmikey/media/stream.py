@@ -1,0 +1,302 @@
+"""One RTP stream each way, protected: packets in, packets out. No I/O."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sipmikey.media.early import EarlyMedia
+from sipmikey.media.errors import PacketRefused, SrtpError
+from sipmikey.media.g711 import G711, RATE
+from sipmikey.media.keying import StreamKey
+from sipmikey.media.rtcp import (
+    Bye,
+    ReceiverReport,
+    ReportBlock,
+    RtcpPacket,
+    SenderReport,
+    SourceDescription,
+    encode_compound,
+    ntp_timestamp,
+    parse_compound,
+)
+from sipmikey.media.rtp import MalformedPacket, Packetiser, RtpPacket, is_rtcp
+from sipmikey.media.srtp import SrtpReceiver, SrtpSender
+from sipmikey.media.statistics import ReceptionCounter, ReceptionStatistics, round_trip_ns
+from sipmikey.mikey.errors import LocalError
+
+__all__ = ["RtpStream", "Sink", "Source", "StreamReport"]
+
+RTCP_INTERVAL_S = 5.0
+"""Minimum interval of reports (RFC 3550 section 6.2)."""
+
+_NS = 1_000_000_000
+_PLAIN_HEADER = 0x80
+_HEADER_LENGTH = 12
+_ONLY = "the peer"
+
+
+class Source(Protocol):
+    """Where outgoing frames come from."""
+
+    def next_frame(self) -> bytes | None:
+        """Return the next encoded frame, None after the last."""
+        ...
+
+
+class Sink(Protocol):
+    """Where received frames go."""
+
+    def put(self, timestamp: int, payload: bytes) -> None:
+        """Take one authenticated frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamReport:
+    """Counts of a stream so far.
+
+    ``refused`` counts packets not accepted, by kind; ``diagnoses`` explains the first of each kind.
+    ``round_trip_ms`` is from the peer's last report, None without one.
+    """
+
+    sent: int
+    reception: ReceptionStatistics
+    refused: Mapping[SrtpError, int]
+    diagnoses: tuple[str, ...]
+    held: int
+    held_dropped: int
+    rtcp_sent: int
+    rtcp_received: int
+    round_trip_ms: float | None
+    peer_left: bool
+
+
+class RtpStream:
+    """Sends and receives one G.711 stream under SRTP.
+
+    Fails closed: without a sending key nothing is sent, without a receiving key nothing is decoded. Packets
+    that come before the key are held (`EarlyMedia`) and opened with candidates' keys only.
+
+    ``on_refused`` is called with the first refusal of each kind.
+    """
+
+    def __init__(
+        self,
+        *,
+        codec: G711,
+        cname: str,
+        source: Source | None = None,
+        sink: Sink | None = None,
+        on_refused: Callable[[PacketRefused], object] | None = None,
+        rtcp_interval_s: float = RTCP_INTERVAL_S,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.codec = codec
+        self.source = source
+        self.sink = sink
+        self.early = EarlyMedia()
+        self.peer_left = False
+        self._cname = cname
+        self._on_refused = on_refused
+        self._rng = rng or random.SystemRandom()
+        self._sender: SrtpSender | None = None
+        self._receiver: SrtpReceiver | None = None
+        self._packetiser: Packetiser | None = None
+        self._candidates: dict[str, StreamKey] = {}
+        self._counter = ReceptionCounter(RATE)
+        self._malformed = 0
+        self._reported: set[SrtpError] = set()
+        self._rtcp_interval_ns = int(rtcp_interval_s * _NS)
+        self._rtcp_due_ns: int | None = None
+        self._rtcp_sent = 0
+        self._rtcp_received = 0
+        self._round_trip_ns: int | None = None
+
+    def send_with(self, key: StreamKey) -> None:
+        """Send under *key* from the next packet on; the first key also fixes SSRC and sequence number."""
+        if self._sender is None or key.ssrc != self._sender.key.ssrc:
+            self._sender = SrtpSender(key)
+            self._packetiser = Packetiser(
+                ssrc=key.ssrc,
+                payload_type=self.codec.payload_type,
+                samples=self.codec.frame_length,
+                sequence=self._rng.getrandbits(15) if key.seq is None else key.seq,
+                timestamp=self._rng.getrandbits(32),
+            )
+        else:
+            self._sender.rekey(key)
+
+    def add_candidate(self, name: str, key: StreamKey) -> None:
+        """Know the receiving key of one branch of the call (a To-tag), which may or may not be chosen."""
+        self._candidates[name] = key
+
+    def listen_to(self, name: str) -> None:
+        """Receive from candidate *name* only, beginning with what it sent early.
+
+        The other candidates' keys stay, to say whose a packet is that does not fit.
+        """
+        key = self._candidates.get(name)
+        if key is None:
+            raise LocalError(f"no candidate {name!r}")
+        self._receiver = SrtpReceiver(key, candidates=self._candidates)
+        self._counter = ReceptionCounter(RATE)
+        for held in self.early.take(name, key):
+            self.receive(held.packet, held.arrival_ns)
+
+    def choose(self, name: str) -> None:
+        """Receive from candidate *name* for good: forget the other keys and what is held for them."""
+        key = self._candidates.get(name)
+        if self._receiver is None or key is not self._receiver.key:
+            self.listen_to(name)
+        self._candidates.clear()
+        self.early.clear()
+
+    def receive_with(self, key: StreamKey) -> None:
+        """Receive under *key*: at once when it is the first, with overlap when it replaces another."""
+        if self._receiver is None:
+            self.add_candidate(_ONLY, key)
+            self.choose(_ONLY)
+            return
+        if key.ssrc != self._receiver.key.ssrc:
+            self._counter = ReceptionCounter(RATE)
+        self._receiver.rekey(key)
+
+    def explain_with(self, candidates: Mapping[str, StreamKey]) -> None:
+        """Give keys that only serve to say whose a packet is that fits none of ours."""
+        if self._receiver is not None:
+            self._receiver.candidates = dict(candidates)
+
+    def next_packet(self) -> bytes | None:
+        """Return the SRTP packet for this frame's turn, None without a key or a frame."""
+        sender, packetiser = self._sender, self._packetiser
+        if sender is None or packetiser is None or self.source is None:
+            return None
+        frame = self.source.next_frame()
+        if frame is None:
+            packetiser.skip()
+            return None
+        return sender.protect(packetiser.next_packet(frame))
+
+    def receive(self, packet: bytes, arrival_ns: int) -> None:
+        """Take a packet from the RTP or RTCP port; *arrival_ns* is Unix time. Never raises."""
+        rtcp = is_rtcp(packet)
+        receiver = self._receiver
+        if receiver is None:
+            self.early.hold(packet, arrival_ns, rtcp=rtcp)
+            return
+        try:
+            if rtcp:
+                self._receive_rtcp(receiver.unprotect_rtcp(packet), arrival_ns)
+            else:
+                self._receive_rtp(receiver.unprotect(packet), arrival_ns)
+        except PacketRefused as refused:
+            if refused.error not in self._reported:
+                self._reported.add(refused.error)
+                if self._on_refused is not None:
+                    self._on_refused(refused)
+        except MalformedPacket:
+            self._malformed += 1
+
+    def _receive_rtp(self, plain: bytes, arrival_ns: int) -> None:
+        if plain[0] == _PLAIN_HEADER:
+            payload_type, payload = plain[1] & 0x7F, plain[_HEADER_LENGTH:]
+        else:
+            packet = RtpPacket.parse(plain)
+            payload_type, payload = packet.payload_type, packet.payload
+        timestamp = int.from_bytes(plain[4:8], "big")
+        self._counter.count(plain[2] << 8 | plain[3], timestamp, len(payload), arrival_ns)
+        if self.sink is not None and payload_type == self.codec.payload_type:
+            self.sink.put(timestamp, payload)
+
+    def _receive_rtcp(self, plain: bytes, arrival_ns: int) -> None:
+        own = None if self._sender is None else self._sender.key.ssrc
+        for packet in parse_compound(plain):
+            if isinstance(packet, Bye):
+                self.peer_left = True
+            elif isinstance(packet, SenderReport | ReceiverReport):
+                if isinstance(packet, SenderReport):
+                    self._counter.sender_report(packet, arrival_ns)
+                for block in packet.blocks:
+                    if block.ssrc == own:
+                        self._round_trip_ns = round_trip_ns(block, arrival_ns)
+        self._rtcp_received += 1
+
+    def report(self, now_ns: int) -> bytes | None:
+        """Return a protected RTCP report when one is due at *now_ns* (Unix time), else None."""
+        if self._sender is None:
+            return None
+        if self._rtcp_due_ns is None:
+            # The first comes after half an interval (RFC 3550 section 6.2).
+            self._rtcp_due_ns = now_ns + self._next_interval() // 2
+            return None
+        if now_ns < self._rtcp_due_ns:
+            return None
+        self._rtcp_due_ns = now_ns + self._next_interval()
+        return self._compound(now_ns)
+
+    def bye(self, now_ns: int) -> bytes | None:
+        """Return the protected RTCP packet that ends our stream, None if nothing was ever sent."""
+        if self._sender is None or self._packetiser is None or not self._packetiser.packets:
+            return None
+        return self._compound(now_ns, Bye(ssrcs=(self._packetiser.ssrc,)))
+
+    def _next_interval(self) -> int:
+        # Spread over half to one and a half, so that parties do not report in step (RFC 3550 section 6.3.1).
+        return int(self._rtcp_interval_ns * (0.5 + self._rng.random()))
+
+    def _compound(self, now_ns: int, *more: RtcpPacket) -> bytes | None:
+        sender, packetiser = self._sender, self._packetiser
+        if sender is None or packetiser is None:
+            return None
+        blocks: tuple[ReportBlock, ...] = ()
+        if self._receiver is not None and self._counter.received:
+            blocks = (self._counter.report_block(self._receiver.key.ssrc, now_ns),)
+        first: RtcpPacket
+        if packetiser.packets:
+            first = SenderReport(
+                ssrc=packetiser.ssrc,
+                ntp=ntp_timestamp(now_ns),
+                rtp_timestamp=packetiser.timestamp,
+                packets=packetiser.packets & 0xFFFF_FFFF,
+                octets=packetiser.octets & 0xFFFF_FFFF,
+                blocks=blocks,
+            )
+        else:
+            first = ReceiverReport(ssrc=packetiser.ssrc, blocks=blocks)
+        compound = encode_compound((first, SourceDescription.cname(packetiser.ssrc, self._cname), *more))
+        self._rtcp_sent += 1
+        return sender.protect_rtcp(compound)
+
+    @property
+    def received(self) -> int:
+        """Packets authenticated and counted."""
+        return self._counter.received
+
+    @property
+    def sent(self) -> int:
+        """Packets protected for sending."""
+        return 0 if self._packetiser is None else self._packetiser.packets
+
+    def statistics(self) -> StreamReport:
+        """Return the counts so far."""
+        receiver = self._receiver
+        refused = Counter({} if receiver is None else receiver.failures)
+        if self._malformed:
+            refused[SrtpError.MALFORMED] += self._malformed
+        diagnoses = () if receiver is None else receiver.diagnoses.values()
+        return StreamReport(
+            sent=self.sent,
+            reception=self._counter.statistics(),
+            refused=dict(refused),
+            diagnoses=tuple(f"{refusal.error}: {refusal.detail}" for refusal in diagnoses),
+            held=len(self.early),
+            held_dropped=self.early.dropped,
+            rtcp_sent=self._rtcp_sent,
+            rtcp_received=self._rtcp_received,
+            round_trip_ms=None if self._round_trip_ns is None else self._round_trip_ns / 1e6,
+            peer_left=self.peer_left,
+        )

@@ -1,0 +1,107 @@
+"""Streams on real sockets, many in one thread."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+
+import pytest
+
+from sipmikey.media.endpoint import MediaLoop, MediaPort, udp_pair, udp_socket
+from sipmikey.media.g711 import PCMA
+from sipmikey.media.stream import RtpStream
+from sipmikey.media.wav import FrameSource
+from tests.media.keys import GCM_128, make_key
+
+FRAMES = tuple(random.Random(1).randbytes(160) for _ in range(50))
+HOST = "127.0.0.1"
+PATIENCE_S = 20
+
+
+class Collected:
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    def put(self, timestamp: int, payload: bytes) -> None:
+        self.frames.append(payload)
+
+
+def make_call(loop: MediaLoop, number: int, *, shared_port: bool = False) -> tuple[MediaPort, MediaPort]:
+    """Two streams that send each other all of FRAMES, keyed both ways."""
+    ends = []
+    for _ in range(2):
+        stream = RtpStream(
+            codec=PCMA, cname="x", source=FrameSource(FRAMES), sink=Collected(), rtcp_interval_s=0.2
+        )
+        sockets = (udp_socket(HOST),) if shared_port else udp_pair(HOST)
+        ends.append(loop.open(stream, *sockets))
+    for (one, other), seed in zip((ends, ends[::-1]), (1, 2), strict=True):
+        key = make_key(GCM_128, seed=seed, ssrc=2 * number + seed)
+        one.stream.send_with(key)
+        other.stream.receive_with(key)
+        one.send_to(other.local)
+    return ends[0], ends[1]
+
+
+@pytest.mark.parametrize("shared_port", [False, True])
+def test_many_calls_in_one_thread_lose_nothing(shared_port: bool) -> None:
+    loop = MediaLoop()
+    ports = [port for number in range(20) for port in make_call(loop, number, shared_port=shared_port)]
+    with loop:
+        loop.when(
+            lambda: all(p.stream.received == len(FRAMES) and p.stream.peer_left is False for p in ports)
+        ).result(PATIENCE_S)
+        loop.when(lambda: all(p.stream.statistics().rtcp_received for p in ports)).result(PATIENCE_S)
+        for port in ports[::2]:
+            loop.shut(port)
+        loop.when(lambda: all(p.stream.peer_left for p in ports[1::2])).result(PATIENCE_S)
+    for port in ports:
+        assert isinstance(port.stream.sink, Collected)
+        assert port.stream.sink.frames == list(FRAMES)
+        found = port.stream.statistics()
+        assert (found.reception.lost, found.refused, port.unsent) == (0, {}, 0)
+        assert port.rtp.fileno() == -1
+
+
+def test_what_is_on_the_wire_is_not_the_sound() -> None:
+    with udp_socket(HOST) as wire, MediaLoop() as loop:
+        wire.setblocking(True)
+        wire.settimeout(PATIENCE_S)
+        stream = RtpStream(codec=PCMA, cname="secret name", source=FrameSource(FRAMES), rtcp_interval_s=0.1)
+        stream.send_with(make_key())
+        port = loop.open(stream, udp_socket(HOST))
+        port.send_to(wire.getsockname())
+        seen = [wire.recv(2048) for _ in range(20)]
+        loop.shut(port).result(PATIENCE_S)
+        seen.append(wire.recv(2048))
+        assert all(frame not in packet for packet in seen for frame in FRAMES)
+        assert not any(b"secret name" in packet for packet in seen)
+
+
+def test_a_datagram_of_a_stranger_stops_nothing() -> None:
+    loop = MediaLoop()
+    ports = make_call(loop, 1, shared_port=True)
+    with loop, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for size in (0, 1, 12, 182, 1500, 9000):
+            stranger.sendto(b"\x80" * size, ports[0].local)
+        loop.when(lambda: ports[0].stream.received == len(FRAMES)).result(PATIENCE_S)
+        assert sum(ports[0].stream.statistics().refused.values()) == 6
+
+
+def test_calls_run_in_the_loops_thread_and_bring_back_errors() -> None:
+    with MediaLoop() as loop:
+        assert loop.call(lambda: threading.current_thread().name).result(PATIENCE_S) == "sipmikey-media"
+        with pytest.raises(ZeroDivisionError):
+            loop.call(lambda: 1 // 0).result(PATIENCE_S)
+        with pytest.raises(ZeroDivisionError):
+            loop.when(lambda: bool(1 // 0)).result(PATIENCE_S)
+        never = loop.when(lambda: False)
+    assert never.cancelled()
+
+
+def test_a_pair_of_ports_is_even_and_odd() -> None:
+    rtp, rtcp = udp_pair(HOST)
+    with rtp, rtcp:
+        assert rtp.getsockname()[1] % 2 == 0
+        assert rtcp.getsockname()[1] == rtp.getsockname()[1] + 1
