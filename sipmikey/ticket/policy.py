@@ -24,8 +24,8 @@ from sipmikey.mikey.ticket import TICKET, TP, PolicyFields, TicketFlags
 from sipmikey.mikey.timestamp import TR, Timestamp
 from sipmikey.ticket.identity import identity_text, matches, uri_identity
 
-FULL_MODE = TicketFlags.of("DEFGHINO")
-"""Mode 1 with key forking and both RANDs: the default of a call."""
+FULL_MODE = TicketFlags.of("DEFGHILMNO")
+"""Mode 1 with key forking and both RANDs, both sides free to rekey: the default of a call."""
 
 _NS = 1_000_000_000
 

@@ -1,0 +1,559 @@
+"""Ticket Transfer (RFC 6043 section 4.2.2), both sides, with key forking (section 5.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from sipmikey.keys.derivation import ProtectionKeys, initial_message_keys, response_message_keys
+from sipmikey.keys.mac import compute_mac, verify_mac
+from sipmikey.keys.prf import Prf
+from sipmikey.keys.suite import suite_of
+from sipmikey.keys.transport import open_keys, seal_keys
+from sipmikey.mikey.errors import (
+    AuthenticationFailure,
+    InvalidIdentity,
+    InvalidTicket,
+    InvalidTicketPolicy,
+    LocalError,
+    MalformedMessage,
+    UnexpectedMessage,
+    UnsupportedDataType,
+    UnsupportedPrf,
+)
+from sipmikey.mikey.header import GenericIdEntry, Header
+from sipmikey.mikey.identity import IDR
+from sipmikey.mikey.kemac import KEMAC, KeyData
+from sipmikey.mikey.message import Message
+from sipmikey.mikey.payload import Payload
+from sipmikey.mikey.rand import RANDR
+from sipmikey.mikey.registry import CsIdMapType, DataType, ErrorNo, IdRole, RandRole
+from sipmikey.mikey.secret import Secret
+from sipmikey.mikey.security_policy import SP, policies_by_number
+from sipmikey.mikey.ticket import TICKET
+from sipmikey.mikey.timestamp import T, Timestamp
+from sipmikey.mikey.verification import EXT, V
+from sipmikey.ticket.bundle import (
+    CryptoSessionBundle,
+    check_policies,
+    generic_ids,
+    longest_key,
+    session_rands,
+)
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.error_message import ErrorMessage, build_error
+from sipmikey.ticket.identity import canonical, identity_text, same_identity, uri_identity
+from sipmikey.ticket.kms_exchange import check_transported_keys
+from sipmikey.ticket.policy import TicketPolicy
+from sipmikey.ticket.protection import empty_v, last_v, seal, verify
+from sipmikey.ticket.replay import ReplayCache, ReplayKey
+from sipmikey.ticket.request import TicketGrant
+from sipmikey.ticket.resolve import (
+    Modifier,
+    ResolvedTicket,
+    fork_keys,
+    make_initiator_data,
+    read_initiator_data,
+)
+
+
+def transfer_init_coverage(message: Message, identities: bytes) -> bytes:
+    """Return what the MAC of TRANSFER_INIT covers (RFC 6043 section 5.5).
+
+    That is the message without its MAC, Initiator Data and Initiator Data length, then the identities.
+    """
+    mac_length = len(message.one(V).mac)
+    return message.without_initiator_data()[:-mac_length] + identities
+
+
+class TransferInitiator:
+    """The Initiator's half. One TRANSFER_INIT, ``message``, gets any number of TRANSFER_RESPs."""
+
+    def __init__(
+        self, env: Environment, grant: TicketGrant, message: bytes, *, initiator: str, responder: str
+    ) -> None:
+        """Take up a TRANSFER_INIT made before; `start` makes one."""
+        self._env = env
+        self._grant = grant
+        self._parsed = Message.parse(message, env.limits)
+        self.message = message
+        self._suite = suite_of(self._parsed.header.prf)
+        self._rand_i = self._parsed.one(RANDR, RandRole.INITIATOR).rand
+        self._identity_i = _own_octets(self._parsed, IdRole.INITIATOR, initiator)
+        self._identity_r = _own_octets(self._parsed, IdRole.RESPONDER, responder)
+        self._init_keys = initial_message_keys(
+            Prf(self._suite.prf, grant.mpk_i), self._parsed.header.csb_id, rand_i=self._rand_i
+        )
+
+    @classmethod
+    def start(
+        cls,
+        env: Environment,
+        grant: TicketGrant,
+        *,
+        crypto_sessions: Sequence[GenericIdEntry],
+        policies: Sequence[SP],
+        initiator: str,
+        responder: str,
+        extensions: Sequence[EXT] = (),
+        keys: Sequence[KeyData] = (),
+        rand_i: bytes | None = None,
+    ) -> Self:
+        """Build TRANSFER_INIT.
+
+        *keys* are sent in a KEMAC, which the policy must allow (L): with key forking everybody who resolves
+        the ticket can read them. *rand_i* is given to repeat the RANDRi of a group's other transfers (RFC
+        6043 section 9); otherwise a fresh one is drawn. Raises `LocalError` where the policy forbids
+        what is asked.
+        """
+        policy = grant.policy
+        if keys and not policy.flags.initiator_keys:
+            raise LocalError("L is 0: the Initiator supplies no session keys")
+        if not policy.flags.standard_initiator:
+            raise LocalError("N is 0: the ticket needs processing that RFC 6043 does not define")
+        policy.check_validity(env.now_ns())
+        message = _build_transfer_init(
+            env, grant, crypto_sessions, policies, initiator, responder, extensions, keys, rand_i
+        )
+        return cls(env, grant, message, initiator=initiator, responder=responder)
+
+    @property
+    def csb_id(self) -> int:
+        """The CSB ID of this transfer."""
+        return self._parsed.header.csb_id
+
+    @property
+    def rand_i(self) -> bytes:
+        """RANDRi, to be repeated in the other transfers of a group."""
+        return self._rand_i
+
+    @property
+    def grant(self) -> TicketGrant:
+        """The ticket and keys this transfer uses."""
+        return self._grant
+
+    def receive(self, data: bytes) -> CryptoSessionBundle:
+        """Verify a TRANSFER_RESP and return the bundle with the branch that sent it.
+
+        Raises `PeerReportedError` for an Error message, otherwise a `PeerError` that says what is wrong.
+        Every answer is judged on its own: a bad one takes nothing from the others.
+        """
+        env, policy = self._env, self._grant.policy
+        message = Message.parse(data, env.limits)
+        header = message.header
+        if header.data_type is DataType.ERROR:
+            raise ErrorMessage.read(
+                env, message, self._parsed.header, self._suite, self._init_keys
+            ).exception()
+        if header.data_type is not DataType.TRANSFER_RESP:
+            raise UnexpectedMessage(
+                f"{header.data_type.name} is no TRANSFER_RESP", field="data type", offset=1
+            )
+        if not policy.flags.response_sent:
+            raise UnexpectedMessage("F is 0: no TRANSFER_RESP is sent", field="data type", offset=1)
+        if (header.prf, header.csb_id) != (self._parsed.header.prf, self.csb_id):
+            raise UnexpectedMessage("PRF func or CSB ID is not that of TRANSFER_INIT", field="HDR")
+        entries = generic_ids(header)
+        timestamp = message.one(T).timestamp
+        env.check_timestamp(timestamp, "TRANSFER_RESP")
+        rand_r = message.one(RANDR, RandRole.RESPONDER).rand if policy.flags.randr_r else b""
+        mpk, keys, identity_r = self._branch_keys(message)
+        _check_rands(self._rand_i, rand_r, mpk, keys)
+        protection = response_message_keys(
+            Prf(self._suite.prf, mpk), header.csb_id, rand_i=self._rand_i, rand_r=rand_r
+        )
+        verify(message, self._suite, protection, self.message)
+        carried = carried_keys(
+            env, message, protection, allowed=policy.flags.responder_keys, what="TRANSFER_RESP"
+        )
+        own = _open_own_keys(env, self._parsed, self._init_keys)
+        policies = policies_by_number(self._parsed.all(SP)) | policies_by_number(message.all(SP))
+        return CryptoSessionBundle(
+            csb_id=self.csb_id,
+            is_initiator=True,
+            suite=self._suite,
+            policy=policy,
+            identity_i=self._identity_i,
+            identity_r=identity_r,
+            entries=entries,
+            policies=policies,
+            keys=joined_keys(keys, own, carried),
+            rands=session_rands(policy, self._rand_i, rand_r),
+            protection=protection,
+            sent=self._parsed.one(T).timestamp,
+            received=timestamp,
+        )
+
+    def _branch_keys(self, message: Message) -> tuple[Secret, tuple[KeyData, ...], bytes]:
+        """MPK that protects this answer, session keys of its branch, and who answered."""
+        grant = self._grant
+        if grant.mpk_r is None:
+            idr = message.find(IDR, IdRole.RESPONDER)
+            return grant.mpk_i, grant.keys, self._identity_r if idr is None else idr.data
+        idr = message.one(IDR, IdRole.RESPONDER)
+        modifier = Modifier(idr=idr, rand_kms=message.one(RANDR, RandRole.KMS).rand)
+        mpk, keys = fork_keys(grant.policy.suite, grant.mpk_r, grant.keys, modifier)
+        return mpk, keys, idr.data
+
+    def established(self) -> CryptoSessionBundle:
+        """Return the bundle of a transfer without response (F is 0), described by TRANSFER_INIT alone."""
+        grant, policy = self._grant, self._grant.policy
+        if policy.flags.response_sent:
+            raise LocalError("F is 1: the bundle is established by TRANSFER_RESP")
+        own = _open_own_keys(self._env, self._parsed, self._init_keys)
+        return CryptoSessionBundle(
+            csb_id=self.csb_id,
+            is_initiator=True,
+            suite=self._suite,
+            policy=policy,
+            identity_i=self._identity_i,
+            identity_r=self._identity_r,
+            entries=generic_ids(self._parsed.header),
+            policies=policies_by_number(self._parsed.all(SP)),
+            keys=joined_keys(grant.keys, own),
+            rands=session_rands(policy, self._rand_i, b""),
+            protection=self._init_keys,
+            sent=self._parsed.one(T).timestamp,
+        )
+
+
+def _build_transfer_init(
+    env: Environment,
+    grant: TicketGrant,
+    crypto_sessions: Sequence[GenericIdEntry],
+    policies: Sequence[SP],
+    initiator: str,
+    responder: str,
+    extensions: Sequence[EXT],
+    keys: Sequence[KeyData],
+    rand_i: bytes | None,
+) -> bytes:
+    policy, suite = grant.policy, grant.policy.suite
+    longest = max(len(grant.mpk_i), longest_key((*grant.keys, *keys)), suite.rand_length)
+    rand = env.random(longest) if rand_i is None else rand_i
+    header = Header(
+        data_type=DataType.TRANSFER_INIT,
+        v=policy.flags.response_sent,
+        prf=suite.prf,
+        csb_id=env.csb_id(),
+        map_type=CsIdMapType.GENERIC_ID if crypto_sessions else CsIdMapType.EMPTY,
+        crypto_sessions=tuple(crypto_sessions),
+    )
+    timestamp = env.timestamp()
+    protection = initial_message_keys(Prf(suite.prf, grant.mpk_i), header.csb_id, rand_i=rand)
+    idr_i, idr_r = uri_identity(IdRole.INITIATOR, initiator), uri_identity(IdRole.RESPONDER, responder)
+    before: list[Payload] = [
+        T(timestamp=timestamp),
+        RANDR(role=RandRole.INITIATOR, rand=rand),
+        idr_i,
+        idr_r,
+        *policies,
+    ]
+    after: list[Payload] = list(extensions)
+    if keys:
+        after.append(seal_keys(keys, suite.encr_alg, protection, csb_id=header.csb_id, timestamp=timestamp))
+    draft = Message.build(header, (*before, grant.ticket, *after, empty_v(suite)))
+    covered = transfer_init_coverage(draft, idr_i.data + idr_r.data)
+    mac = compute_mac(suite.mac_alg, protection.auth_key(suite.mac_alg), covered)
+    v = V(auth_alg=suite.mac_alg, mac=mac)
+    ticket = grant.ticket
+    if grant.mpk_r is not None:
+        ticket = with_initiator_data(ticket, make_initiator_data(suite, v, grant.mpk_r))
+    return Message.build(header, (*before, ticket, *after, v)).raw
+
+
+def with_initiator_data(ticket: TICKET, initiator_data: bytes) -> TICKET:
+    """Return a ticket with Initiator Data put in."""
+    return TICKET(
+        ticket_type=ticket.ticket_type,
+        subtype=ticket.subtype,
+        version=ticket.version,
+        prf=ticket.prf,
+        flags=ticket.flags,
+        res=ticket.res,
+        payloads=ticket.payloads,
+        policy_octets=ticket.policy_octets,
+        ticket_data=ticket.ticket_data,
+        initiator_data=initiator_data,
+    )
+
+
+class TransferResponder:
+    """The Responder's half: a TRANSFER_INIT, checked as far as possible before the ticket is resolved.
+
+    ``policy`` is the Ticket Policy, ``initiator`` who made the message and ``responder`` who is called, as
+    they stand there, not to be trusted before `verify` returned. ``crypto_sessions``, ``policies`` and
+    ``extensions`` are what the Initiator offers.
+    """
+
+    def __init__(self, env: Environment, data: bytes, *, identity: str) -> None:
+        """Parse and check early (RFC 6043 section 4.2.2.2). *identity* is this side's own.
+
+        Raises `UnsupportedDataType` for another message, `UnexpectedMessage` for a CSB update,
+        `InvalidTicket`, `InvalidTicketPolicy`, `TicketNotValid`, `InvalidTimestamp`,
+        `InvalidSecurityPolicy` and `MalformedMessage` as their names say.
+        """
+        self._env = env
+        self.message = message = Message.parse(data, env.limits)
+        header = message.header
+        if header.data_type is not DataType.TRANSFER_INIT:
+            raise UnsupportedDataType(
+                f"{header.data_type.name} is no TRANSFER_INIT", field="data type", offset=1
+            )
+        ticket = message.find(TICKET)
+        if ticket is None:
+            raise UnexpectedMessage("no TICKET: a CSB update of no bundle known here", field="TICKET")
+        self.ticket = ticket
+        self.policy = policy = TicketPolicy.of(ticket, env.limits)
+        self._suite = suite_of(header.prf)
+        self.timestamp = message.one(T).timestamp
+        env.check_timestamp(self.timestamp, "TRANSFER_INIT")
+        self._rand_i = message.one(RANDR, RandRole.INITIATOR).rand
+        self._check_policy()
+        idr_i = message.find(IDR, IdRole.INITIATOR)
+        idr_r = message.find(IDR, IdRole.RESPONDER)
+        claimed = policy.initiator if idr_i is None else identity_text(idr_i)
+        if claimed is None:
+            raise InvalidIdentity("neither TRANSFER_INIT nor the ticket names the Initiator", field="IDRi")
+        self.initiator = claimed
+        self.responder = identity if idr_r is None else identity_text(idr_r)
+        self._identity_i = claimed.encode() if idr_i is None else idr_i.data
+        self._identity_r = canonical(identity).encode() if idr_r is None else idr_r.data
+        self.crypto_sessions = generic_ids(header)
+        self.policies = policies_by_number(message.all(SP))
+        check_policies(self.crypto_sessions, self.policies)
+        if header.map_type is CsIdMapType.EMPTY and self.policies:
+            raise MalformedMessage("SP is not used with the Empty map", field="SP", section="RFC 4563 5")
+        self.extensions = message.all(EXT)
+        self._resolved: ResolvedTicket | None = None
+        self._own_keys: tuple[KeyData, ...] = ()
+        self._check_message()
+
+    def _check_policy(self) -> None:
+        policy = self.policy
+        if not policy.flags.standard_responder:
+            raise InvalidTicket("O is 0: the ticket needs processing not known here", field="TICKET flags")
+        policy.check_type()
+        policy.check_validity(self._env.now_ns())
+        if self._suite is not policy.suite:
+            raise UnsupportedPrf(
+                "HDR and Ticket Policy name PRFs of different suites",
+                field="PRF func",
+                section="RFC 6043 12.1",
+            )
+
+    def _check_message(self) -> None:
+        message, policy = self.message, self.policy
+        last_v(message, self._suite)
+        kemac = message.find(KEMAC)
+        if kemac is not None:
+            if not policy.flags.initiator_keys:
+                raise InvalidTicketPolicy("L is 0 but the Initiator sends keys", field="KEMAC")
+            self._suite.check_encryption(kemac.encr_alg, "KEMAC Encr alg")
+        if policy.flags.key_forking:
+            vi, _ = read_initiator_data(self.ticket, policy.suite, self._env.limits)
+            self._check_vi(vi)
+        elif self.ticket.initiator_data:
+            raise MalformedMessage("is there without key forking", field="Initiator Data")
+
+    def _check_vi(self, vi: V) -> None:
+        if Secret(vi.mac) != Secret(self.message.one(V).mac):
+            raise AuthenticationFailure(
+                "Vi is not the MAC of this message", field="Initiator Data Vi", section="RFC 6043 4.2.3.6"
+            )
+
+    def verify(self, resolved: ResolvedTicket, replay: ReplayCache | None = None) -> None:
+        """Verify TRANSFER_INIT with the keys of the resolved ticket, and remember it in *replay*.
+
+        Raises `AuthenticationFailure`, `ReplayedMessage`, `InvalidIdentity` when the ticket belongs to
+        another Initiator, and `MalformedMessage` for keys that RFC 6043 forbids.
+        """
+        message, suite = self.message, self._suite
+        protection = self._init_protection(resolved)
+        v = last_v(message, suite)
+        covered = transfer_init_coverage(message, self._identity_i + self._identity_r)
+        verify_mac(v.auth_alg, protection.auth_key(v.auth_alg), covered, v.mac, "TRANSFER_INIT V")
+        owner = self.policy.initiator
+        if owner is not None and not same_identity(owner, self.initiator):
+            raise InvalidIdentity(
+                f"{self.initiator} uses a ticket of {owner}", field="IDRi", section="RFC 6043 12.4"
+            )
+        self._own_keys = carried_keys(
+            self._env, message, protection, allowed=self.policy.flags.initiator_keys, what="TRANSFER_INIT"
+        )
+        if replay is not None:
+            key = ReplayKey.of(self.initiator, self.timestamp, message.raw)
+            replay.add(key, self.timestamp, self._env.now_ns())
+        self._resolved = resolved
+
+    def _init_protection(self, resolved: ResolvedTicket) -> ProtectionKeys:
+        prf = Prf(self._suite.prf, resolved.mpk_i)
+        return initial_message_keys(prf, self.message.header.csb_id, rand_i=self._rand_i)
+
+    def _verified(self) -> ResolvedTicket:
+        if self._resolved is None:
+            raise LocalError("TRANSFER_INIT has not been verified")
+        return self._resolved
+
+    def session_keys(self) -> tuple[KeyData, ...]:
+        """Return the session keys a crypto session may name: those of the ticket, then the Initiator's."""
+        return joined_keys(self._verified().keys, self._own_keys)
+
+    def respond(
+        self,
+        *,
+        crypto_sessions: Sequence[GenericIdEntry],
+        policies: Sequence[SP] = (),
+        keys: Sequence[KeyData] = (),
+    ) -> tuple[bytes, CryptoSessionBundle]:
+        """Return TRANSFER_RESP and the bundle.
+
+        *crypto_sessions* describe each session completely: one policy, Session Data and SPI. *policies* are
+        further SP payloads that they name, *keys* further session keys, which the policy must allow (M).
+        """
+        env, policy, suite, resolved = self._env, self.policy, self._suite, self._verified()
+        if not policy.flags.response_sent:
+            raise LocalError("F is 0: no TRANSFER_RESP is sent")
+        if keys and not policy.flags.responder_keys:
+            raise LocalError("M is 0: the Responder supplies no session keys")
+        header = Header(
+            data_type=DataType.TRANSFER_RESP,
+            prf=self.message.header.prf,
+            csb_id=self.message.header.csb_id,
+            map_type=CsIdMapType.GENERIC_ID if crypto_sessions else CsIdMapType.EMPTY,
+            crypto_sessions=tuple(crypto_sessions),
+        )
+        session_keys = joined_keys(self.session_keys(), keys)
+        timestamp = env.timestamp()
+        mpk = resolved.mpk_i if resolved.mpk_r is None else resolved.mpk_r
+        rand_r = self._fresh_rand_r(mpk, session_keys)
+        protection = response_message_keys(
+            Prf(suite.prf, mpk), header.csb_id, rand_i=self._rand_i, rand_r=rand_r
+        )
+        payloads: list[Payload] = [T(timestamp=timestamp)]
+        if rand_r:
+            payloads.append(RANDR(role=RandRole.RESPONDER, rand=rand_r))
+        if resolved.answerer is not None:
+            payloads.append(resolved.answerer)
+        if resolved.modifier is not None:
+            payloads.append(RANDR(role=RandRole.KMS, rand=resolved.modifier.rand_kms))
+        payloads += policies
+        if keys:
+            payloads.append(
+                seal_keys(keys, suite.encr_alg, protection, csb_id=header.csb_id, timestamp=timestamp)
+            )
+        answer = seal(header, payloads, suite, protection, self.message.raw)
+        bundle = self._bundle(tuple(crypto_sessions), policies, session_keys, rand_r, protection, timestamp)
+        return answer, bundle
+
+    def _fresh_rand_r(self, mpk: Secret, keys: Sequence[KeyData]) -> bytes:
+        if not self.policy.flags.randr_r:
+            _check_rands(self._rand_i, b"", mpk, keys)
+            return b""
+        return self._env.random(max(self._suite.rand_length, len(mpk), longest_key(keys)))
+
+    def accept(self) -> CryptoSessionBundle:
+        """Return the bundle of a transfer without response (F is 0)."""
+        if self.policy.flags.response_sent:
+            raise LocalError("F is 1: the Responder must send TRANSFER_RESP")
+        resolved = self._verified()
+        keys = self.session_keys()
+        _check_rands(self._rand_i, b"", resolved.mpk_i, keys)
+        return self._bundle(self.crypto_sessions, (), keys, b"", self._init_protection(resolved), None)
+
+    def _bundle(
+        self,
+        entries: tuple[GenericIdEntry, ...],
+        policies: Sequence[SP],
+        keys: tuple[KeyData, ...],
+        rand_r: bytes,
+        protection: ProtectionKeys,
+        sent: Timestamp | None,
+    ) -> CryptoSessionBundle:
+        answerer = self._verified().answerer
+        return CryptoSessionBundle(
+            csb_id=self.message.header.csb_id,
+            is_initiator=False,
+            suite=self._suite,
+            policy=self.policy,
+            identity_i=self._identity_i,
+            identity_r=self._identity_r if answerer is None else answerer.data,
+            entries=entries,
+            policies=self.policies | policies_by_number(tuple(policies)),
+            keys=keys,
+            rands=session_rands(self.policy, self._rand_i, rand_r),
+            protection=protection,
+            sent=sent,
+            received=self.timestamp,
+        )
+
+    def error(self, errors: Sequence[ErrorNo], supported: Sequence[SP] = ()) -> bytes:
+        """Return an Error message about TRANSFER_INIT, authenticated once the ticket is resolved."""
+        if self._resolved is None:
+            return build_error(self._env, self.message.header, errors, supported=supported)
+        protection = self._init_protection(self._resolved)
+        return build_error(
+            self._env,
+            self.message.header,
+            errors,
+            suite=self._suite,
+            protection=protection,
+            supported=supported,
+        )
+
+
+def carried_keys(
+    env: Environment, message: Message, protection: ProtectionKeys, *, allowed: bool, what: str
+) -> tuple[KeyData, ...]:
+    """Return the session keys of a verified message's KEMAC, which the Ticket Policy must allow.
+
+    Raises `InvalidTicketPolicy` when it does not (L and M flags), `MalformedMessage` for an MPK.
+    """
+    kemac = message.find(KEMAC)
+    if kemac is None:
+        return ()
+    if not allowed:
+        raise InvalidTicketPolicy("the Ticket Policy allows no keys here", field=f"{what} KEMAC")
+    suite = suite_of(message.header.prf)
+    suite.check_encryption(kemac.encr_alg, f"{what} KEMAC Encr alg")
+    keys = open_keys(
+        kemac,
+        protection,
+        csb_id=message.header.csb_id,
+        timestamp=message.one(T).timestamp,
+        limits=env.limits,
+        what=what,
+    )
+    if any(not key.key_type.is_session_key for key in keys):
+        raise MalformedMessage("an MPK is not sent in Ticket Transfer", field=f"{what} KEMAC")
+    check_transported_keys(keys, suite, what)
+    return keys
+
+
+def joined_keys(*groups: Sequence[KeyData]) -> tuple[KeyData, ...]:
+    """Return the keys of all groups; an SPI that names two of them raises `MalformedMessage`."""
+    keys = tuple(key for group in groups for key in group)
+    spis = [key.spi for key in keys if key.spi]
+    if len(set(spis)) != len(spis):
+        raise MalformedMessage("an SPI names two keys", field="KEMAC", section="RFC 6043 6.2.1")
+    return keys
+
+
+def _open_own_keys(env: Environment, message: Message, protection: ProtectionKeys) -> tuple[KeyData, ...]:
+    return carried_keys(env, message, protection, allowed=True, what="TRANSFER_INIT")
+
+
+def _own_octets(message: Message, role: IdRole, known: str) -> bytes:
+    """ID Data as the MAC covers it: as sent, or the name known where the payload is left out."""
+    idr = message.find(IDR, role)
+    return canonical(known).encode() if idr is None else idr.data
+
+
+def _check_rands(rand_i: bytes, rand_r: bytes, mpk: Secret, keys: Sequence[KeyData]) -> None:
+    needed = max(len(mpk), longest_key(keys))
+    if len(rand_i) + len(rand_r) < needed:
+        raise MalformedMessage(
+            f"RANDRi and RANDRr have {len(rand_i) + len(rand_r)} octets, the longest key has {needed}",
+            field="RANDR",
+            section="RFC 6043 12.1",
+        )
