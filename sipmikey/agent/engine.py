@@ -186,7 +186,7 @@ def _open_stack() -> type[PjsuaStack]:
 def _guarded(work: Callable[[], None]) -> None:
     try:
         work()
-    except Exception:  # the thread must live on
+    except Exception:  # noqa: BLE001 - the thread must live on
         _log.exception("work in the engine's thread failed")
 
 

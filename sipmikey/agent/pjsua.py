@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import logging
 import re
 import time
@@ -27,6 +28,7 @@ from sipmikey.agent.stack import (
     StackObserver,
     StreamCount,
 )
+from sipmikey.mikey.errors import SipmikeyError
 
 __all__ = ["PjsuaStack"]
 
@@ -113,6 +115,10 @@ class PjsuaStack:
 
     def _open(self) -> None:
         endpoint = self._endpoint
+        if ":" in self.config.sip.bind and not _has_ipv6():
+            raise StackError(
+                "this build of pjsua2 has no IPv6: bind to an IPv4 address, or build it with IPv6"
+            )
         endpoint.libCreate()
         endpoint.libInit(_endpoint_config(self.config))
         for transport in self.config.sip.transports:
@@ -208,7 +214,7 @@ class PjsuaStack:
             if self.handles.take(handles, time.monotonic()):
                 self.handles.give_back(handles, time.monotonic() - 1.0)
                 lane = self.observer.choose_lane(invite, source)
-        except Exception:
+        except Exception:  # noqa: BLE001 - an unjudged INVITE is refused
             _log.exception("an INVITE could not be judged")
         return int(self._accounts[lane].getId())
 
@@ -253,8 +259,15 @@ class PjsuaStack:
             with contextlib.suppress(pj.Error):
                 account.shutdown()
         self._accounts.clear()
+        # What a reference cycle still holds would be freed after the library, which aborts the process.
+        gc.collect()
         with contextlib.suppress(pj.Error):
             self._endpoint.libDestroy(_ABRUPT)
+
+
+def _has_ipv6() -> bool:
+    """Tell whether pjlib was built with IPv6 (the wheels are not): only then is it on by default."""
+    return bool(pj.AccountConfig().mediaConfig.ipv6Use != pj.PJSUA_IPV6_DISABLED)
 
 
 def _endpoint_config(config: AgentConfig) -> Any:
@@ -348,7 +361,7 @@ class _Account(pj.Account):  # type: ignore[misc]
 def _logged(what: str) -> Iterator[None]:
     try:
         yield
-    except Exception:
+    except Exception:  # noqa: BLE001 - an exception in a callback would end the process
         _log.exception("%s could not be handled", what)
 
 
@@ -493,9 +506,11 @@ class PjsuaCall:
         try:
             yield self._observer
         except BaseException as error:  # noqa: BLE001 - an exception in a callback would end the process
-            observer, cause = self._observer, error
-            if observer is None:
+            if not isinstance(error, SipmikeyError):
                 _log.exception("a callback failed")
+            # Its traceback would keep pjsua2's object alive beyond the call.
+            observer, cause = self._observer, error.with_traceback(None)
+            if observer is None:
                 return
             self._stack.later(0.0, lambda: observer.failed(cause))
 

@@ -125,6 +125,8 @@ class Peer:
         tell(what="incoming", call=raw.name, source=source, lane=lane, body=invite.body)
         if lane is Lane.REFUSED:
             self.engine.post(lambda: call.answer(503))
+        elif self.settings.get("refuse"):
+            self.engine.post(lambda: call.answer(self.settings["refuse"]))
         elif self.settings.get("answer_at_once"):
             self.engine.post(lambda: call.answer(200, sdp=raw.sdp))
         return raw
@@ -149,6 +151,8 @@ class Peer:
         assert call is not None
         if command["do"] == "key":
             self.calls[name].key(command["seed"])
+        elif command["do"] == "audio":
+            call.connect_audio()
         elif command["do"] == "unkey":
             call.unkey()
         elif command["do"] == "answer":
@@ -165,7 +169,11 @@ class Peer:
             call.dtmf(command["digits"])
 
     def run(self) -> None:
-        self.engine.start().result()
+        try:
+            self.engine.start().result()
+        except StackError as error:
+            tell(what="not-started", detail=str(error))
+            return
         tell(what="ready", addresses=self.engine.addresses)
         for line in sys.stdin:
             command = json.loads(line)
