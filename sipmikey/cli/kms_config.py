@@ -56,7 +56,7 @@ class KmsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection:
-    """``url``: ``sqlite:PATH`` or ``postgresql://...``. ``replay_url``: ``redis://...``, or empty for the store.
+    """``url``: ``sqlite:PATH`` or ``postgresql://...``. ``replay_url``: ``redis://...``; empty: in the store.
 
     ``master_key``: ``file:PATH``, ``env:NAME`` or ``provider:PACKAGE.MODULE:CLASS`` (a `MasterKeyProvider`).
     """
@@ -105,7 +105,7 @@ class TlsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSection:
-    """Messages a second of one address and of one subscriber, and bursts, in each worker; rate 0: no limit."""
+    """Messages a second of an address and of a subscriber, and bursts, in each worker; rate 0: no limit."""
 
     address_per_second: float = 200.0
     address_burst: int = 400

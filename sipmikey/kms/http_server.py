@@ -7,8 +7,7 @@ import contextlib
 import ipaddress
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +23,7 @@ from sipmikey.kms.http_protocol import ConnectionLimits, KmsHttpProtocol
 from sipmikey.kms.http_tls import ServerTls
 from sipmikey.kms.limits import RateLimiter
 from sipmikey.kms.metrics import Metrics
-from sipmikey.kms.service import KeyManagementService, StoreUnavailable
+from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError
 
@@ -167,15 +166,15 @@ def _config(
 class Worker:
     """Serves until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads certificate and policy.
 
-    ``public`` and ``admin`` are listening sockets (`bind`); ``store`` is open. ``reload_policy`` puts the
-    policy file's present content into force, raising LocalError if it is not valid. ``on_start`` is called
-    when connections are accepted. ``forwarder`` passes resolves on to other KMSs.
+    ``store`` is open; ``forwarder`` is the service over it. ``public`` and ``admin`` are listening sockets
+    (`bind`). ``reload_policy`` puts the policy file's present content into force, raising LocalError if it is
+    not valid. ``on_start`` is called when connections are accepted.
     """
 
     def __init__(
         self,
-        service: KeyManagementService,
         store: Store,
+        forwarder: Forwarder,
         *,
         public: Sequence[socket.socket],
         admin: socket.socket | None = None,
@@ -183,7 +182,6 @@ class Worker:
         settings: WorkerSettings,
         metrics: Metrics,
         by_address: RateLimiter | None = None,
-        forwarder: Forwarder,
         reload_policy: Callable[[], None],
         on_start: Callable[[], None],
     ) -> None:
@@ -282,13 +280,7 @@ async def _beside(*duties: Callable[[], Awaitable[None]]) -> AsyncIterator[None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run_worker(main: Callable[[], Awaitable[int]]) -> int:
-    """Run the coroutine function *main* on uvloop and return its exit code."""
-
-    async def body() -> int:
-        return await main()
-
-    if sys.version_info >= (3, 12):
-        return uvloop.run(body())
+def run_worker(main: Coroutine[Any, Any, int]) -> int:
+    """Run the coroutine *main* on uvloop and return its exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(body())
+        return runner.run(main)

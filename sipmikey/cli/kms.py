@@ -1,0 +1,58 @@
+"""`sipmikey kms`: set up, run and administer a key management service. One module a subject."""
+
+from __future__ import annotations
+
+import argparse
+
+from sipmikey.cli import (
+    kms_audit,
+    kms_backup,
+    kms_data,
+    kms_group,
+    kms_init,
+    kms_policy,
+    kms_serve,
+    kms_tpk,
+    kms_user,
+)
+from sipmikey.cli.exit_codes import table
+
+__all__ = ["add_parser", "run"]
+
+EXAMPLES = """\
+a KMS in four commands:
+  sipmikey kms init --identity sip:kms@example.com
+  sipmikey kms user add sip:alice@example.com
+  sipmikey kms user add sip:bob@example.com
+  sipmikey kms serve
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `kms` and its actions."""
+    parser = subparsers.add_parser(
+        "kms",
+        help="set up and run a key management service",
+        description="Set up, run and administer a key management service (RFC 6043).",
+        epilog=f"{EXAMPLES}\n{table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="kms_action", metavar="ACTION", required=True)
+    for module in (
+        kms_init,
+        kms_serve,
+        kms_user,
+        kms_group,
+        kms_policy,
+        kms_tpk,
+        kms_audit,
+        kms_backup,
+        kms_data,
+    ):
+        module.add_actions(actions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action and return its exit code."""
+    code: int = args.kms_run(args)
+    return code

@@ -1,0 +1,147 @@
+"""`sipmikey kms init`: a new KMS in a directory of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.exit_codes import ExitCode
+from sipmikey.cli.kms_config import CONFIG_NAME, HttpSection, load
+from sipmikey.cli.kms_open import (
+    Actions,
+    action,
+    open_configured,
+    output,
+    path_of,
+    write_private,
+)
+from sipmikey.kms.secrets_at_rest import FileMasterKey
+from sipmikey.kms.subscribers import normal_identity
+
+__all__ = ["add_actions"]
+
+EXAMPLES = """\
+  sipmikey kms init --identity sip:kms@example.com
+  sipmikey kms init --dir /etc/sipmikey-kms --identity sip:kms@example.com \\
+      --listen 0.0.0.0:8443 --tls-cert kms.pem --tls-key kms.key
+  sipmikey kms init --identity sip:kms@example.com --store postgresql://kms@db/kms \\
+      --replay redis://cache:6379/0 --workers 2
+"""
+
+POLICY = """\
+# Who may have tickets for whom, and with which properties.
+# `sipmikey kms policy test --from URI --to URI` explains a decision.
+# Without a rule everything is refused.
+
+[[rule]]
+name = "subscribers"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+"""
+
+
+def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
+    """Add `init`."""
+    parser = action(
+        actions,
+        "init",
+        help="make a new KMS: configuration, master key, store, policy",
+        examples=EXAMPLES,
+        body=_init,
+    )
+    parser.add_argument(
+        "--identity", required=True, metavar="URI", help="the KMS's own URI, e.g. sip:kms@example.com"
+    )
+    parser.add_argument(
+        "--listen",
+        action="append",
+        metavar="HOST:PORT",
+        help=f"address to serve on, repeatable (default: {HttpSection().listen[0]})",
+    )
+    parser.add_argument(
+        "--store", default="sqlite:kms.sqlite", metavar="URL", help="sqlite:PATH or postgresql://..."
+    )
+    parser.add_argument(
+        "--replay", default="", metavar="URL", help="redis://... for a replay cache shared by machines"
+    )
+    parser.add_argument(
+        "--master-key",
+        default="file:master.key",
+        metavar="SOURCE",
+        help="file:PATH (made if it is missing), env:NAME or provider:MODULE:CLASS",
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="server certificate with its chain, PEM")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+
+
+async def _init(args: argparse.Namespace) -> int:
+    directory: Path = args.dir
+    if (directory / CONFIG_NAME).exists():
+        raise ConfigurationError(f"there is a KMS in {directory} already; name another directory with --dir")
+    if (args.tls_cert is None) != (args.tls_key is None):
+        raise ConfigurationError("--tls-cert and --tls-key go together")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_private(directory / CONFIG_NAME, _configuration(args))
+    try:
+        configuration = load(directory)
+        if not configuration.policy.file.exists():
+            write_private(configuration.policy.file, POLICY)
+        kind, _, name = configuration.store.master_key.partition(":")
+        if kind == "file" and not path_of(configuration, name).exists():
+            FileMasterKey(path_of(configuration, name)).create()
+        store = await open_configured(configuration, create=True)
+    except BaseException:
+        (directory / CONFIG_NAME).unlink()  # so that the same command can be given again
+        raise
+    await store.close()
+    out = output(args)
+    out.document(
+        {
+            "type": "kms.init",
+            "directory": directory,
+            "identity": configuration.kms.identity,
+            "store": args.store,
+            "listen": configuration.http.listen,
+        }
+    )
+    out.text(f"KMS {configuration.kms.identity} made in {directory}")
+    if kind == "file":
+        out.text(f"keep {path_of(configuration, name)} apart from backups of the store: it opens every key")
+    out.text(f"next: sipmikey kms user add --dir {directory} sip:alice@example.com")
+    return ExitCode.OK
+
+
+def _configuration(args: argparse.Namespace) -> str:
+    """Return the text of `kms.toml`: what was asked for, all else by default."""
+    listen = args.listen or list(HttpSection().listen)
+    lines = [
+        "# A key management service; `sipmikey kms serve --help` says more. Paths are relative to this file.",
+        "[kms]",
+        f"identity = {_quoted(normal_identity(args.identity))}",
+        "",
+        "[store]",
+        f"url = {_quoted(args.store)}",
+        f"replay_url = {_quoted(args.replay)}",
+        f"master_key = {_quoted(args.master_key)}",
+        "",
+        "[http]",
+        f"listen = [{', '.join(_quoted(address) for address in listen)}]",
+        f"workers = {args.workers}",
+    ]
+    if args.tls_cert is not None:
+        lines += [
+            "",
+            "[tls]",
+            f"certificate = {_quoted(str(Path(args.tls_cert).resolve()))}",
+            f"private_key = {_quoted(str(Path(args.tls_key).resolve()))}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Return *text* as a TOML basic string, which JSON's strings are (but for lone surrogates)."""
+    return json.dumps(text, ensure_ascii=False)

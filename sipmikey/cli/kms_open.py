@@ -1,0 +1,204 @@
+"""What the `sipmikey kms` commands share: their common options, and opening the KMS they work on."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import functools
+import importlib
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.kms_config import (
+    DIRECTORY_VARIABLE,
+    MASTER_KEY_VARIABLE,
+    KmsConfiguration,
+    default_directory,
+    load,
+)
+from sipmikey.cli.output import Output, complain
+from sipmikey.kms.secrets_at_rest import (
+    EnvironmentMasterKey,
+    FileMasterKey,
+    MasterKeyMismatch,
+    MasterKeyProvider,
+)
+from sipmikey.kms.service import StoreUnavailable
+from sipmikey.kms.stores.open import open_store
+from sipmikey.kms.stores.store import Store
+from sipmikey.mikey.secret import Secret
+
+__all__ = [
+    "Actions",
+    "action",
+    "create_private",
+    "drive",
+    "master_key",
+    "open_configured",
+    "opened",
+    "output",
+    "path_of",
+    "pre_shared_key",
+    "store_url",
+    "write_private",
+]
+
+DAY_S = 86_400
+
+Body = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
+
+Actions = argparse._SubParsersAction  # argparse's own name for it; there is no public one
+
+
+def action(
+    actions: Actions[argparse.ArgumentParser],
+    name: str,
+    *,
+    help: str,
+    examples: str,
+    body: Body | None = None,
+    run: Callable[[argparse.Namespace], int] | None = None,
+    description: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add one command with `--dir`, `--json`, examples and exit codes; *body* or *run* is what it does."""
+    parser = actions.add_parser(
+        name,
+        help=help,
+        description=description or help[0].upper() + help[1:] + ".",
+        epilog=f"examples:\n{examples.rstrip()}\n\n{table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=default_directory(),
+        metavar="DIR",
+        help=f"the KMS's directory, with its kms.toml (default: ${DIRECTORY_VARIABLE}, or ./kms)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document a line instead of text")
+    if body is not None:
+        run = functools.partial(drive, body=body)
+    parser.set_defaults(kms_run=run)
+    return parser
+
+
+def output(args: argparse.Namespace) -> Output:
+    """Return where the command prints."""
+    return Output(as_json=args.json)
+
+
+def master_key(configuration: KmsConfiguration) -> Secret:
+    """Return the master key from where `store.master_key` says."""
+    kind, _, rest = configuration.store.master_key.partition(":")
+    provider: MasterKeyProvider
+    if kind == "file" and rest:
+        provider = FileMasterKey(path_of(configuration, rest))
+    elif kind == "env":
+        provider = EnvironmentMasterKey(rest or MASTER_KEY_VARIABLE)
+    elif kind == "provider":
+        provider = _provider(rest)
+    else:
+        raise ConfigurationError(
+            f"store.master_key: {kind!r} is no source; allowed: file:PATH, env:NAME, provider:MODULE:CLASS"
+        )
+    return provider.master_key()
+
+
+def pre_shared_key(path: Path) -> Secret:
+    """Return the pre-shared key in a file of base64 text; raise ConfigurationError without showing it."""
+    try:
+        return Secret(base64.b64decode(path.read_bytes().strip(), validate=True))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(f"{path}: the key is not base64") from None
+
+
+def _provider(name: str) -> MasterKeyProvider:
+    """Return an object of the operator's own class, named ``package.module:Class``."""
+    module, _, kind = name.partition(":")
+    try:
+        provider: MasterKeyProvider = getattr(importlib.import_module(module), kind)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"store.master_key: cannot load the provider {name!r}: {error}") from None
+    return provider
+
+
+def path_of(configuration: KmsConfiguration, text: str) -> Path:
+    """Return a path of the configuration, relative to its file."""
+    return configuration.directory / Path(text).expanduser()
+
+
+def store_url(configuration: KmsConfiguration) -> str:
+    """Return the store's URL, a SQLite path made relative to the configuration file."""
+    url = configuration.store.url
+    if url.startswith("sqlite:"):
+        return f"sqlite:{path_of(configuration, url.removeprefix('sqlite:'))}"
+    return url
+
+
+async def open_configured(configuration: KmsConfiguration, *, create: bool = False) -> Store:
+    """Open the store of a KMS with its master key."""
+    days = configuration.kms.ticket_key_days
+    return await open_store(
+        store_url(configuration),
+        master_key(configuration),
+        replay_url=configuration.store.replay_url or None,
+        create=create,
+        rotate_tpk_every_s=round(days * DAY_S) or None,
+    )
+
+
+@asynccontextmanager
+async def opened(args: argparse.Namespace) -> AsyncIterator[Store]:
+    """Open the store of the KMS that the options name, and close it in the end."""
+    store = await open_configured(load(args.dir))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def drive(
+    args: argparse.Namespace,
+    body: Body,
+    *,
+    runner: Callable[[Coroutine[Any, Any, int]], int] = asyncio.run,
+) -> int:
+    """Run the coroutine function *body*; a store that does not answer or open ends it with an exit code."""
+    try:
+        return runner(body(args))
+    except StoreUnavailable as error:
+        complain(
+            f"the store does not answer: {error}",
+            as_json=args.json,
+            code=ExitCode.KMS,
+            reason="store-unavailable",
+        )
+        return ExitCode.KMS
+    except MasterKeyMismatch as error:
+        complain(str(error), as_json=args.json, code=ExitCode.USAGE, reason="master-key-mismatch")
+        return ExitCode.USAGE
+
+
+def create_private(path: Path) -> IO[str]:
+    """Open a new file that only its owner can read; it must not be there yet."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} exists already and is left alone; name another file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    return os.fdopen(descriptor, "w", encoding="utf-8")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write *text* to a new file that only its owner can read."""
+    with create_private(path) as file:
+        file.write(text)

@@ -1,0 +1,312 @@
+"""`sipmikey kms serve`: the KMS over HTTP, in one process or several."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.exit_codes import ExitCode
+from sipmikey.cli.kms_config import CONFIG_NAME, KmsConfiguration, load
+from sipmikey.cli.kms_open import (
+    Actions,
+    action,
+    drive,
+    open_configured,
+    output,
+    path_of,
+    pre_shared_key,
+)
+from sipmikey.cli.output import Output
+from sipmikey.kms.client import ClientTls, HttpKmsClient
+from sipmikey.kms.http_app import HttpSettings, current_peer_names
+from sipmikey.kms.http_forward import Forwarder, GuardedCredentials
+from sipmikey.kms.http_log import set_up
+from sipmikey.kms.http_protocol import ConnectionLimits
+from sipmikey.kms.http_server import PLAIN_HTTP_WORDS, Worker, WorkerSettings, bind, run_worker
+from sipmikey.kms.http_tls import ClientCertificates, ServerTls, TlsFiles
+from sipmikey.kms.http_workers import READY_LINE, supervise
+from sipmikey.kms.limits import RateLimiter
+from sipmikey.kms.metrics import Metrics
+from sipmikey.kms.service import KeyManagementService, KmsSettings, PeerKms
+from sipmikey.system import environment
+
+__all__ = ["add_actions"]
+
+EXAMPLES = f"""\
+  sipmikey kms serve
+  sipmikey kms serve --dir /etc/sipmikey-kms --workers 2 --metrics 127.0.0.1:9464
+  sipmikey kms serve --listen 0.0.0.0:8443 --tls-cert kms.pem --tls-key kms.key
+  sipmikey kms serve --listen 10.0.0.5:8043 --plain-http "{PLAIN_HTTP_WORDS}"
+
+signals:
+  SIGTERM, SIGINT   finish the requests in flight and end
+  SIGHUP            read certificate and policy again
+"""
+
+
+def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
+    """Add `serve`."""
+    parser = action(
+        actions,
+        "serve",
+        help="serve Ticket Requests and Resolves over HTTP",
+        description="Serve Ticket Requests and Resolves over HTTP. Options override kms.toml. "
+        "Logs are JSON lines on standard error.",
+        examples=EXAMPLES,
+        run=_serve,
+    )
+    parser.add_argument(
+        "--listen", action="append", metavar="HOST:PORT", help="address, repeatable; port 0: any"
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="server certificate with its chain, PEM")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes")
+    parser.add_argument(
+        "--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there, on a loopback address"
+    )
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    parser.add_argument(
+        "--plain-http",
+        metavar="WORDS",
+        help=f'allow HTTP without TLS beyond loopback; the words are "{PLAIN_HTTP_WORDS}"',
+    )
+    # What a worker inherits from the process that started it.
+    parser.add_argument("--inherited", help=argparse.SUPPRESS)
+    parser.add_argument("--inherited-metrics", type=int, help=argparse.SUPPRESS)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    configuration = _overridden(load(args.dir), args)
+    set_up(configuration.http.log_level, sys.stderr)
+    tls = _server_tls(configuration)
+    if args.inherited is not None:
+        public = [_inherited(int(number)) for number in args.inherited.split(",")]
+        admin = None if args.inherited_metrics is None else _inherited(args.inherited_metrics)
+        return _work(args, configuration, tls, public, admin, Output(as_json=True), worker=True)
+    http = configuration.http
+    public = [bind(address, tls=tls is not None, plain_words=http.plain_http) for address in http.listen]
+    admin = bind(http.metrics_listen, tls=False) if http.metrics_listen else None
+    out = output(args)
+    if http.workers <= 1:
+        return _work(args, configuration, tls, public, admin, out, worker=False)
+    command = _worker_command(args, public, admin)
+    sockets = [*public, *([] if admin is None else [admin])]
+    return supervise(
+        command,
+        sockets,
+        http.workers,
+        on_start=lambda: _announce(out, configuration, public, admin),
+        kill_after_s=http.shutdown_s + 5.0,
+    )
+
+
+def _overridden(configuration: KmsConfiguration, args: argparse.Namespace) -> KmsConfiguration:
+    """Return the configuration with the options put over it."""
+    given = {
+        "listen": None if args.listen is None else tuple(args.listen),
+        "workers": args.workers,
+        "metrics_listen": args.metrics,
+        "log_level": args.log_level,
+        "plain_http": args.plain_http,
+    }
+    http = dataclasses.replace(
+        configuration.http, **{name: value for name, value in given.items() if value is not None}
+    )
+    if not 0 < http.workers <= 256:
+        raise ConfigurationError(f"workers is from 1 to 256, not {http.workers}")
+    if not http.listen:
+        raise ConfigurationError("http.listen is empty: give at least one HOST:PORT")
+    tls = configuration.tls
+    if (args.tls_cert is None) != (args.tls_key is None):
+        raise ConfigurationError("--tls-cert and --tls-key go together")
+    if args.tls_cert is not None:
+        tls = dataclasses.replace(tls, certificate=Path(args.tls_cert), private_key=Path(args.tls_key))
+    return dataclasses.replace(configuration, http=http, tls=tls)
+
+
+def _server_tls(configuration: KmsConfiguration) -> ServerTls | None:
+    tls = configuration.tls
+    if tls.certificate is None and tls.private_key is None:
+        if tls.client_certificates != "none":
+            raise ConfigurationError("tls.client_certificates needs tls.certificate and tls.private_key")
+        return None
+    if tls.certificate is None or tls.private_key is None:
+        raise ConfigurationError("tls.certificate and tls.private_key go together")
+    return ServerTls(
+        TlsFiles(
+            certificate=tls.certificate,
+            private_key=tls.private_key,
+            client_ca=tls.client_ca,
+            client_certificates=ClientCertificates(tls.client_certificates),
+        )
+    )
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    listener = socket.socket(fileno=descriptor)
+    listener.setblocking(False)
+    return listener
+
+
+def _worker_command(
+    args: argparse.Namespace, public: Sequence[socket.socket], admin: socket.socket | None
+) -> list[str]:
+    """Return the command line of a worker: ours, with the sockets in place of the addresses."""
+    command = [sys.executable, "-m", "sipmikey.cli", "kms", "serve", "--dir", str(args.dir)]
+    for option, value in (
+        ("--tls-cert", args.tls_cert),
+        ("--tls-key", args.tls_key),
+        ("--log-level", args.log_level),
+    ):
+        if value is not None:
+            command += [option, str(value)]
+    command += ["--inherited", ",".join(str(listener.fileno()) for listener in public)]
+    if admin is not None:
+        command += ["--inherited-metrics", str(admin.fileno())]
+    return command
+
+
+def _work(
+    args: argparse.Namespace,
+    configuration: KmsConfiguration,
+    tls: ServerTls | None,
+    public: Sequence[socket.socket],
+    admin: socket.socket | None,
+    out: Output,
+    *,
+    worker: bool,
+) -> int:
+    """Serve in this process until a signal ends it."""
+
+    def on_start() -> None:
+        if worker:
+            sys.stdout.buffer.write(READY_LINE)
+            sys.stdout.buffer.flush()
+        else:
+            _announce(out, configuration, public, admin)
+
+    async def body(_: argparse.Namespace) -> int:
+        store = await open_configured(configuration)
+        try:
+            limits = configuration.limits
+            found = store.lookups(_limiter(limits.subscriber_per_second, limits.subscriber_burst))
+            lookups = dataclasses.replace(
+                found, credentials=GuardedCredentials(found.credentials, current_peer_names.get)
+            )
+            env = environment(clock_skew_s=configuration.kms.clock_skew_s)
+            service = KeyManagementService(env, _settings(configuration), load_policy(configuration), lookups)
+            metrics = Metrics()
+
+            def reload_policy() -> None:
+                service.policy = load_policy(configuration)
+
+            await Worker(
+                store,
+                Forwarder(service, _peer_client(configuration), metrics),
+                public=public,
+                admin=admin,
+                tls=tls,
+                settings=_worker_settings(configuration),
+                metrics=metrics,
+                by_address=_limiter(limits.address_per_second, limits.address_burst),
+                reload_policy=reload_policy,
+                on_start=on_start,
+            ).serve()
+        finally:
+            await store.close()
+        return ExitCode.OK
+
+    return drive(args, body, runner=run_worker)
+
+
+def _limiter(per_second: float, burst: int) -> RateLimiter | None:
+    """Return a rate limit, or None where the rate is 0."""
+    if per_second == 0:
+        return None
+    return RateLimiter(per_second=per_second, burst=burst, now=time.monotonic)
+
+
+def _settings(configuration: KmsConfiguration) -> KmsSettings:
+    kms = configuration.kms
+    return KmsSettings(
+        identity=kms.identity,
+        aliases=frozenset(kms.aliases),
+        peers={
+            identity: PeerKms(
+                identity=identity,
+                url=peer.url,
+                key=pre_shared_key(peer.key_file),
+                key_id=peer.key_id.encode(),
+            )
+            for identity, peer in configuration.peers.items()
+        },
+    )
+
+
+def _peer_client(configuration: KmsConfiguration) -> HttpKmsClient | None:
+    """Return the client for other KMSs: TLS with a certificate of ours, always."""
+    if not configuration.peers:
+        return None
+    tls = configuration.peer_tls
+    if tls.ca is None or tls.certificate is None or tls.private_key is None:
+        raise ConfigurationError(
+            f"{path_of(configuration, CONFIG_NAME)}: other KMSs are asked over mutually authenticated TLS: "
+            "[peer_tls] needs ca, certificate and private_key"
+        )
+    for identity, peer in configuration.peers.items():
+        if not peer.url.startswith("https:"):
+            raise ConfigurationError(f'peers."{identity}".url must be https, not {peer.url}')
+    return HttpKmsClient(
+        by_identity={identity: peer.url for identity, peer in configuration.peers.items()},
+        tls=ClientTls(ca_file=tls.ca, certificate=tls.certificate, private_key=tls.private_key),
+        timeout_s=max(0.5, configuration.http.answer_s * 0.8),
+    )
+
+
+def _worker_settings(configuration: KmsConfiguration) -> WorkerSettings:
+    http = configuration.http
+    return WorkerSettings(
+        http=HttpSettings(
+            path=http.path, body_bytes=http.body_bytes, handle_s=http.answer_s, pending=http.pending
+        ),
+        connections=ConnectionLimits(
+            request_s=http.request_s, connections=http.connections, idle_s=http.idle_s
+        ),
+        trusted_proxies=http.trusted_proxies,
+        shutdown_s=http.shutdown_s,
+    )
+
+
+def _announce(
+    out: Output,
+    configuration: KmsConfiguration,
+    public: Sequence[socket.socket],
+    admin: socket.socket | None,
+) -> None:
+    """Say where the KMS can be reached; ports that were 0 have their numbers now."""
+    scheme = "http" if configuration.tls.certificate is None else "https"
+    urls = [f"{scheme}://{_address(listener)}" for listener in public]
+    metrics = None if admin is None else f"http://{_address(admin)}/metrics"
+    out.document(
+        {
+            "type": "kms.ready",
+            "identity": configuration.kms.identity,
+            "urls": urls,
+            "metrics": metrics,
+            "workers": configuration.http.workers,
+        }
+    )
+    out.text(f"{configuration.kms.identity} serves {' '.join(urls)}")
+    if metrics is not None:
+        out.text(f"metrics at {metrics}")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
