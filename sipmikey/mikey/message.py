@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import Self, TypeVar
 
 from sipmikey.mikey.cursor import Reader
 from sipmikey.mikey.errors import LimitExceeded, LocalError, MalformedMessage
 from sipmikey.mikey.header import Header
 from sipmikey.mikey.limits import DEFAULT_LIMITS, Limits
-from sipmikey.mikey.payload import Payload, decode_chain, encode_chain
+from sipmikey.mikey.payload import Payload, decode_chain, encode_payloads
 from sipmikey.mikey.registry import PayloadType
 from sipmikey.mikey.ticket import TICKET
-
-
-@runtime_checkable
-class _HasRole(Protocol):
-    @property
-    def role(self) -> int: ...
-
 
 P = TypeVar("P")
 
@@ -28,9 +21,7 @@ def find_payload(payloads: Iterable[Payload], cls: type[P], role: int | None = N
     """Return the only payload of a class (and role), or None; two raise `MalformedMessage`."""
     found: P | None = None
     for payload in payloads:
-        if isinstance(payload, cls) and (
-            role is None or (isinstance(payload, _HasRole) and payload.role == role)
-        ):
+        if isinstance(payload, cls) and (role is None or getattr(payload, "role", None) == role):
             if found is not None:
                 raise MalformedMessage("is given twice", field=describe(cls, role))
             found = payload
@@ -50,8 +41,7 @@ def all_payloads(payloads: Iterable[Payload], cls: type[P], role: int | None = N
     return tuple(
         payload
         for payload in payloads
-        if isinstance(payload, cls)
-        and (role is None or (isinstance(payload, _HasRole) and payload.role == role))
+        if isinstance(payload, cls) and (role is None or getattr(payload, "role", None) == role)
     )
 
 
@@ -59,6 +49,14 @@ def describe(cls: type[object], role: int | None) -> str:
     """Name a payload for an error: its class, and its role where it has one."""
     name = getattr(role, "name", role)
     return cls.__name__ if role is None else f"{cls.__name__} {name}"
+
+
+def _offsets(start: int, octets: Iterable[bytes]) -> tuple[int, ...]:
+    offsets = []
+    for item in octets:
+        offsets.append(start)
+        start += len(item)
+    return tuple(offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +93,9 @@ class Message:
         chain = tuple(payloads)
         if any(item.payload_type == PayloadType.SIGN for item in chain[:-1]):
             raise LocalError("SIGN has no Next Payload and so must be the last payload")
-        first, octets = encode_chain(chain)
+        first, octets = encode_payloads(chain)
         head = header.encode(first)
-        offsets = []
-        at = len(head)
-        for item in chain:
-            offsets.append(at)
-            at += len(item.encode_body()) + (item.payload_type != PayloadType.SIGN)
-        return cls(header, chain, head + octets, tuple(offsets))
+        return cls(header, chain, head + b"".join(octets), _offsets(len(head), octets))
 
     def find(self, cls: type[P], role: int | None = None) -> P | None:
         """Return the only payload of a class (and role), or None; two raise `MalformedMessage`."""

@@ -38,16 +38,30 @@ def register(cls: PayloadClass) -> PayloadClass:
     return cls
 
 
+_NO_NEXT_PAYLOAD = int(PayloadType.SIGN)
+_OCTETS = tuple(bytes((number,)) for number in range(256))
+
+
+def encode_payloads(payloads: Iterable[Payload]) -> tuple[int, list[bytes]]:
+    """Return (first payload number, octets of each payload) of a chain.
+
+    SIGN has no Next Payload and so must be last.
+    """
+    octets: list[bytes] = []
+    following = int(PayloadType.LAST)
+    for payload in reversed(tuple(payloads)):
+        number = int(payload.payload_type)
+        body = payload.encode_body()
+        octets.append(body if number == _NO_NEXT_PAYLOAD else _OCTETS[following] + body)
+        following = number
+    octets.reverse()
+    return following, octets
+
+
 def encode_chain(payloads: Iterable[Payload]) -> tuple[int, bytes]:
-    """Return (first payload number, octets) of a chain; SIGN, which has no Next Payload, must be last."""
-    chain = tuple(payloads)
-    parts: list[bytes] = []
-    last = len(chain) - 1
-    for index, payload in enumerate(chain):
-        if payload.payload_type != PayloadType.SIGN:
-            parts.append(bytes((chain[index + 1].payload_type if index < last else PayloadType.LAST,)))
-        parts.append(payload.encode_body())
-    return (chain[0].payload_type if chain else PayloadType.LAST), b"".join(parts)
+    """Return (first payload number, octets) of a chain; SIGN must be last."""
+    first, octets = encode_payloads(payloads)
+    return first, b"".join(octets)
 
 
 def decode_chain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 from typing import ClassVar, Self
 
@@ -37,23 +37,24 @@ class TicketFlag(IntFlag):
     O = 1 << 0  # noqa: E741 (the RFC's letter)
 
 
-_RULES: tuple[tuple[str, TicketFlag, TicketFlag, TicketFlag], ...] = (
-    ("NOT D implies L", TicketFlag(0), TicketFlag.D, TicketFlag.L),
-    ("G implies F", TicketFlag.G, TicketFlag(0), TicketFlag.F),
-    ("NOT G implies H", TicketFlag(0), TicketFlag.G, TicketFlag.H),
-    ("I implies E", TicketFlag.I, TicketFlag(0), TicketFlag.E),
-    ("K implies D", TicketFlag.K, TicketFlag(0), TicketFlag.D),
-    ("M implies F", TicketFlag.M, TicketFlag(0), TicketFlag.F),
+_RULES: tuple[tuple[str, int, int, int], ...] = (
+    ("NOT D implies L", 0, int(TicketFlag.D), int(TicketFlag.L)),
+    ("G implies F", int(TicketFlag.G), 0, int(TicketFlag.F)),
+    ("NOT G implies H", 0, int(TicketFlag.G), int(TicketFlag.H)),
+    ("I implies E", int(TicketFlag.I), 0, int(TicketFlag.E)),
+    ("K implies D", int(TicketFlag.K), 0, int(TicketFlag.D)),
+    ("M implies F", int(TicketFlag.M), 0, int(TicketFlag.F)),
 )
 """(rule, flags set, flags clear, flag then set). NOT H implies G is the contrapositive of NOT G implies H."""
 
 
 def flag_violations(bits: int) -> tuple[str, ...]:
     """Return the rules of RFC 6043 section 6.10 that a combination of flags breaks."""
+    number = int(bits)
     return tuple(
         rule
         for rule, present, absent, implied in _RULES
-        if bits & present == present and not bits & absent and not bits & implied
+        if number & present == present and not number & absent and not number & implied
     )
 
 
@@ -295,6 +296,14 @@ class TICKET(PolicyFields):
                 len(self.initiator_data).to_bytes(2, "big"),
                 self.initiator_data,
             )
+        )
+
+    def with_data(self, *, ticket_data: bytes | None = None, initiator_data: bytes | None = None) -> Self:
+        """Return this ticket with other Ticket Data or Initiator Data; the policy octets stay as they are."""
+        return replace(
+            self,
+            ticket_data=self.ticket_data if ticket_data is None else ticket_data,
+            initiator_data=self.initiator_data if initiator_data is None else initiator_data,
         )
 
     @property

@@ -93,7 +93,7 @@ def seal_ticket(
     ticket = policy.ticket(unsigned)
     auth_key = protection.auth_key(suite.mac_alg)
     mac = compute_mac(suite.mac_alg, auth_key, _covered(ticket, suite.mac_alg.length))
-    sealed = policy.ticket(unsigned[: -suite.mac_alg.length] + mac)
+    sealed = ticket.with_data(ticket_data=unsigned[: -suite.mac_alg.length] + mac)
     mpk_i, mpk_r = derive_mpks(suite.prf, mpk.key, rand)
     return sealed, TicketContents(mpk_i=mpk_i, mpk_r=mpk_r, keys=tuple(keys))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from sipmikey.mikey.errors import InvalidIdentity, LocalError
@@ -16,6 +17,7 @@ _HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
 _NUMBER = re.compile(r"\+?[0-9a-f*#]+")
 
 
+@lru_cache(maxsize=4096)
 def canonical(uri: str) -> str:
     """Return the canonical form of a ``sip:``, ``sips:`` or ``tel:`` URI.
 

@@ -258,24 +258,8 @@ def _build_transfer_init(
     v = V(auth_alg=suite.mac_alg, mac=mac)
     ticket = grant.ticket
     if grant.mpk_r is not None:
-        ticket = with_initiator_data(ticket, make_initiator_data(suite, v, grant.mpk_r))
+        ticket = ticket.with_data(initiator_data=make_initiator_data(suite, v, grant.mpk_r))
     return Message.build(header, (*before, ticket, *after, v)).raw
-
-
-def with_initiator_data(ticket: TICKET, initiator_data: bytes) -> TICKET:
-    """Return a ticket with Initiator Data put in."""
-    return TICKET(
-        ticket_type=ticket.ticket_type,
-        subtype=ticket.subtype,
-        version=ticket.version,
-        prf=ticket.prf,
-        flags=ticket.flags,
-        res=ticket.res,
-        payloads=ticket.payloads,
-        policy_octets=ticket.policy_octets,
-        ticket_data=ticket.ticket_data,
-        initiator_data=initiator_data,
-    )
 
 
 class TransferResponder:
