@@ -141,7 +141,7 @@ def _unpack(file: Path, scratch: Path) -> None:
 
 
 def _put_back(scratch: Path, directory: Path, master_key: Path | None) -> KmsConfiguration:
-    """Put configuration, policy, store and master key where the configuration says, all within *directory*."""
+    """Put configuration, policy, store and master key where the configuration says."""
     shutil.copy(scratch / CONFIG_NAME, directory / CONFIG_NAME)
     configuration = load(directory)
     if not configuration.policy.file.exists():

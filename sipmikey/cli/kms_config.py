@@ -68,8 +68,9 @@ class StoreSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySection:
-    """``file``: the policy."""
+    """``source``: ``file``, read at start and at SIGHUP, or ``store``, in force everywhere within seconds."""
 
+    source: str = "file"
     file: Path = Path("policy.toml")
 
 
@@ -157,6 +158,7 @@ SECTIONS: Final[dict[str, type]] = {
 }
 
 WORDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("policy", "source"): ("file", "store"),
     ("tls", "client_certificates"): ("none", "optional", "required"),
     ("http", "log_level"): ("debug", "info", "warning", "error"),
 }

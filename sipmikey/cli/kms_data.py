@@ -88,7 +88,7 @@ def _write(file: IO[str], record: SubscriberRecord) -> None:
 
 
 def _without_groups(lines: Iterator[str], groups: list[tuple[str, list[str]]]) -> Iterator[str]:
-    """Yield the lines of subscribers; put those of groups into *groups*, leaving a blank line to keep count."""
+    """Yield the lines of subscribers; put those of groups into *groups*, a blank line in their place."""
     for number, line in enumerate(lines, 1):
         if not line.lstrip().startswith('{"group"'):
             yield line

@@ -22,6 +22,7 @@ from sipmikey.cli.kms_open import (
     path_of,
     pre_shared_key,
 )
+from sipmikey.cli.kms_policy import current_policy
 from sipmikey.cli.output import Output
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.http_app import HttpSettings, current_peer_names
@@ -200,11 +201,13 @@ def _work(
                 found, credentials=GuardedCredentials(found.credentials, current_peer_names.get)
             )
             env = environment(clock_skew_s=configuration.kms.clock_skew_s)
-            service = KeyManagementService(env, _settings(configuration), load_policy(configuration), lookups)
+            service = KeyManagementService(
+                env, _settings(configuration), await current_policy(configuration, store), lookups
+            )
             metrics = Metrics()
 
-            def reload_policy() -> None:
-                service.policy = load_policy(configuration)
+            async def reload_policy() -> None:
+                service.policy = await current_policy(configuration, store)
 
             await Worker(
                 store,
@@ -216,6 +219,7 @@ def _work(
                 metrics=metrics,
                 by_address=_limiter(limits.address_per_second, limits.address_burst),
                 reload_policy=reload_policy,
+                policy_in_store=configuration.policy.source == "store",
                 on_start=on_start,
             ).serve()
         finally:

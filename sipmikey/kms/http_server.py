@@ -167,8 +167,8 @@ class Worker:
     """Serves until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads certificate and policy.
 
     ``store`` is open; ``forwarder`` is the service over it. ``public`` and ``admin`` are listening sockets
-    (`bind`). ``reload_policy`` puts the policy file's present content into force, raising LocalError if it is
-    not valid. ``on_start`` is called when connections are accepted.
+    (`bind`). ``reload_policy`` puts the present policy into force, raising LocalError if it is not valid;
+    with ``policy_in_store`` it is called all the time. ``on_start`` is called when connections are accepted.
     """
 
     def __init__(
@@ -182,7 +182,8 @@ class Worker:
         settings: WorkerSettings,
         metrics: Metrics,
         by_address: RateLimiter | None = None,
-        reload_policy: Callable[[], None],
+        reload_policy: Callable[[], Awaitable[None]],
+        policy_in_store: bool = False,
         on_start: Callable[[], None],
     ) -> None:
         self.public = public
@@ -194,6 +195,8 @@ class Worker:
         self._store = store
         self._forwarder = forwarder
         self._reload_policy = reload_policy
+        self._policy_in_store = policy_in_store
+        self._reloads: set[asyncio.Task[None]] = set()
         self._ready = True
         application: Any = KmsApplication(
             forwarder.handle,
@@ -215,15 +218,20 @@ class Worker:
 
     def reload(self) -> None:
         """Read certificate and policy again; what is not valid is logged and the old stays in force."""
+        task = asyncio.ensure_future(self._reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> None:
         for what, action in (("certificate", self._reload_tls), ("policy", self._reload_policy)):
             try:
-                action()
-            except LocalError as error:
+                await action()
+            except (LocalError, StoreUnavailable) as error:
                 log.error("reload-failed", extra={"fields": {"what": what, "detail": str(error)}})
             else:
                 log.info("reloaded", extra={"fields": {"what": what}})
 
-    def _reload_tls(self) -> None:
+    async def _reload_tls(self) -> None:
         if self.tls is not None:
             self.tls.reload()
             self.metrics.certificate_expiry.set(self.tls.expires_at())
@@ -234,6 +242,10 @@ class Worker:
             try:
                 async with asyncio.timeout(self.settings.http.handle_s):
                     await self._store.ping()
+                    if self._policy_in_store:
+                        await self._reload_policy()
+            except LocalError as error:
+                log.error("reload-failed", extra={"fields": {"what": "policy", "detail": str(error)}})
             except (StoreUnavailable, TimeoutError) as error:
                 if self._ready:
                     log.error("store-unavailable", extra={"fields": {"detail": str(error)}})
@@ -255,7 +267,7 @@ class Worker:
             try:
                 await self._store.maintain()
                 if self.tls is not None and self.tls.changed():
-                    self._reload_tls()
+                    await self._reload_tls()
                     log.info("reloaded", extra={"fields": {"what": "certificate"}})
             except (StoreUnavailable, LocalError) as error:
                 log.error("maintenance-failed", extra={"fields": {"detail": str(error)}})
