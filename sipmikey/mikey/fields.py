@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from sipmikey.mikey.errors import LocalError, MalformedMessage, PeerError
 
@@ -12,6 +12,17 @@ U16_MAX = 0xFFFF
 U32_MAX = 0xFFFF_FFFF
 
 Registered = TypeVar("Registered", bound=IntEnum)
+
+
+_MEMBERS: dict[type[IntEnum], dict[int, IntEnum]] = {}
+
+
+def _members(enum: type[Registered]) -> dict[int, Registered]:
+    """Members by value: a dictionary is several times quicker than calling the enumeration."""
+    members = _MEMBERS.get(enum)
+    if members is None:
+        members = _MEMBERS[enum] = {int(member): member for member in enum}
+    return cast("dict[int, Registered]", members)
 
 
 def registered(
@@ -23,18 +34,15 @@ def registered(
     error: type[PeerError] = MalformedMessage,
 ) -> Registered:
     """Return *value* as a member of *enum*, or raise *error*."""
-    try:
-        return enum(value)
-    except ValueError:
-        raise error(f"unknown value {value}", field=field, offset=offset) from None
+    member = _members(enum).get(value)
+    if member is None:
+        raise error(f"unknown value {value}", field=field, offset=offset)
+    return member
 
 
 def named(enum: type[Registered], value: int) -> Registered | int:
     """Return *value* as a member of *enum* where it is registered, else as it is."""
-    try:
-        return enum(value)
-    except ValueError:
-        return value
+    return _members(enum).get(value, value)
 
 
 def check_range(value: int, maximum: int, field: str) -> None:
