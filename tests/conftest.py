@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
+
+# The rooms of the tests import one another's parties and peers as `tests.<room>`.
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from hypothesis import settings
 
 # Several test runs share a machine's cores: how long an example takes says nothing about the code.

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from lab import programs
-from lab.capture import Capture, recording
-from lab.kamailio import Kamailio
-from lab.namespace import Namespace, NotPermitted
-from lab.speech import write_speech
+from tests.interop.lab import programs
+from tests.interop.lab.capture import Capture, recording
+from tests.interop.lab.kamailio import Kamailio
+from tests.interop.lab.namespace import Namespace, NotPermitted
+from tests.interop.lab.speech import write_speech
 
 HERE = Path(__file__).parent
 

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import sipp, srtp
-from lab.capture import Capture
-from lab.kamailio import Kamailio
-from lab.namespace import Namespace, PacketLoss, read_interface_packets
-from lab.process import PeerFailed, Process
-from lab.relay import Network, UdpRelay, sip_hook
-from lab.sip import SipMessage
-from lab.speech import compare, read_wav
 from pylibsrtp import Policy, Session
+
+from tests.interop.lab import sipp, srtp
+from tests.interop.lab.capture import Capture
+from tests.interop.lab.kamailio import Kamailio
+from tests.interop.lab.namespace import Namespace, PacketLoss, read_interface_packets
+from tests.interop.lab.process import PeerFailed, Process
+from tests.interop.lab.relay import Network, UdpRelay, sip_hook
+from tests.interop.lab.sip import SipMessage
+from tests.interop.lab.speech import compare, read_wav
 
 Pair = tuple[socket.socket, socket.socket]
 KEY_128, SALT = bytes(range(16)), bytes(range(100, 114))

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab import programs
-from lab.certificates import Authority
-from lab.process import PeerFailed, Process
+from tests.interop.lab import programs
+from tests.interop.lab.certificates import Authority
+from tests.interop.lab.process import PeerFailed, Process
 
 DOMAIN = "example.test"
 TEMPLATE = Path(__file__).with_name("kamailio.cfg")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-from lab.sip import SipMessage
+from tests.interop.lab.sip import SipMessage
 
 Direction = Literal["forward", "back"]
 Address = tuple[str, int]

@@ -6,6 +6,7 @@ ffmpeg has an SRTP of its own (AES-CM-128 only); GStreamer's srtpdec uses the sy
 from __future__ import annotations
 
 import base64
+import signal
 import socket
 import struct
 import subprocess
@@ -15,9 +16,9 @@ from pathlib import Path
 
 from pylibsrtp import Policy, Session
 
-from lab import programs
-from lab.capture import RtpPacket
-from lab.process import PeerFailed, Process
+from tests.interop.lab import programs
+from tests.interop.lab.capture import RtpPacket
+from tests.interop.lab.process import PeerFailed, Process
 
 G711_ENCODINGS = {0: "PCMU", 8: "PCMA"}
 KEY_LENGTHS = {16: "aes-128-icm", 32: "aes-256-icm"}
@@ -61,6 +62,7 @@ def decrypt_with_ffmpeg(packets: Sequence[RtpPacket], key: bytes, salt: bytes, d
         while time.monotonic() < deadline and ffmpeg.running:
             received = output.read_bytes() if output.exists() else b""
             if received.endswith(end):
+                ffmpeg.stop(signal.SIGKILL)
                 return received[: -len(end)]
             time.sleep(PROBE_SECONDS)
         raise PeerFailed(f"ffmpeg did not reach the end marks: {len(received)} bytes\n{ffmpeg.tail()}")
