@@ -1,11 +1,17 @@
-"""Subscribers, their credentials and groups."""
+"""Subscribers, their credentials and groups: the records, and how they are written down."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.ticket.identity import canonical
 
 MIN_PSK_BYTES = 16
 """Shortest pre-shared key (RFC 6043 section 12.1: 128 bits or more)."""
@@ -47,8 +53,7 @@ class PskCredential:
     valid_until_s: int | None = None
 
     def __post_init__(self) -> None:
-        if len(self.key) < MIN_PSK_BYTES:
-            raise LocalError(f"a pre-shared key has {MIN_PSK_BYTES} bytes or more, not {len(self.key)}")
+        check_psk(self.key)
 
     def valid_at(self, now_s: int) -> bool:
         """Tell whether the key may be used at *now_s*."""
@@ -57,20 +62,190 @@ class PskCredential:
         )
 
 
-def matches(pattern: str, identity: str) -> bool:
-    """Tell whether a canonical *identity* is *pattern* or falls under its wildcard.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PskRecord:
+    """A pre-shared key as stored. ``key`` None in an export without secrets."""
 
-    A wildcard is one ``*`` that stands for the whole user part (``sip:*@support.example.com``) or, as
-    ``tel:+4670*``, for the end of a number. The host is never wild.
+    key_id: bytes
+    key: Secret | None
+    valid_from_s: int | None = None
+    valid_until_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberRecord:
+    """A subscriber as stored, imported and exported. ``certificates`` are DER."""
+
+    name: str
+    identities: tuple[str, ...]
+    enabled: bool = True
+    psks: tuple[PskRecord, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+    groups: tuple[str, ...] = ()
+    vouches_for: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name) > 255 or self.name != self.name.strip():
+            raise LocalError(
+                f"a subscriber's name has 1 to 255 characters without outer blanks, not {self.name!r}"
+            )
+        if not self.identities:
+            raise LocalError(f"subscriber {self.name!r} has no identity")
+        for text in (*self.identities, *self.vouches_for, *self.groups):
+            if normal_identity(text) != text:
+                raise LocalError(f"{text!r} is not in canonical form: write {normal_identity(text)}")
+        for text in self.identities:
+            if ":*@" in text:
+                raise LocalError(f"a subscriber cannot own the wildcard {text!r}; make it a group member")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A group: its identity and its members, each an identity or a wildcard."""
+
+    uri: str
+    members: tuple[str, ...] = ()
+
+
+def check_psk(key: Secret) -> None:
+    """Raise `LocalError` if *key* is too short to be a pre-shared key."""
+    if len(key) < MIN_PSK_BYTES:
+        raise LocalError(f"a pre-shared key has {MIN_PSK_BYTES} bytes or more, not {len(key)}")
+
+
+def normal_identity(text: str) -> str:
+    """Return the canonical form of a sip, sips or tel URI, or of a wildcard ``sip:*@host``.
+
+    Raises `LocalError` saying what an identity looks like.
     """
-    star = pattern.find("*")
-    if star < 0:
-        return pattern == identity
-    head, tail = pattern[:star], pattern[star + 1 :]
-    if len(identity) <= len(head) + len(tail) or not identity.startswith(head) or not identity.endswith(tail):
-        return False
-    middle = identity[star : len(identity) - len(tail)]
-    return "@" not in middle and ";" not in middle
+    scheme, _, rest = text.strip().partition(":")
+    if scheme.lower() not in {"sip", "sips", "tel"} or not rest or rest.split() != [rest]:
+        raise LocalError(f"{text!r} is not an identity: write sip:user@host, sips:user@host or tel:+number")
+    if "*" in text and scheme.lower() != "tel" and not rest.startswith("*@"):
+        raise LocalError(f"{text!r}: the * stands for a whole user part, as in sip:*@support.example.com")
+    return canonical(text)
 
 
-__all__ = ["MIN_PSK_BYTES", "Principal", "PskCredential", "matches"]
+def matches(pattern: str, identity: str) -> bool:
+    """Tell whether a canonical *identity* is *pattern* or falls under it (``sip:*@host``, ``*``)."""
+    return pattern == identity or pattern in wildcards_of(identity)
+
+
+def wildcards_of(identity: str) -> tuple[str, ...]:
+    """Return every wildcard that a canonical *identity* falls under."""
+    scheme, _, rest = identity.partition(":")
+    user, at, host = rest.rpartition("@")
+    return (f"{scheme}:*@{host}", "*") if at and user else ("*",)
+
+
+def dump(records: Iterable[SubscriberRecord]) -> Iterator[str]:
+    """Yield one line of JSON for each record; keys appear if the records hold them."""
+    for record in records:
+        yield json.dumps(
+            {
+                "name": record.name,
+                "identities": list(record.identities),
+                "enabled": record.enabled,
+                "psks": [_psk_json(psk) for psk in record.psks],
+                "certificates": [base64.b64encode(der).decode() for der in record.certificates],
+                "groups": list(record.groups),
+                "vouches_for": list(record.vouches_for),
+            },
+            separators=(",", ":"),
+        )
+
+
+def load(lines: Iterable[str]) -> Iterator[SubscriberRecord]:
+    """Parse what `dump` wrote, or a person did: one JSON object a line.
+
+    Only ``name`` and ``identities`` are required; keys are base64, key identifiers hexadecimal. Raises
+    `LocalError` naming the line and what is wrong in it, and never showing a key.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield _record(json.loads(line))
+        except (json.JSONDecodeError, UnicodeError):
+            raise LocalError(f"line {number}: not a JSON object") from None
+        except LocalError as error:
+            raise LocalError(f"line {number}: {error}") from None
+
+
+_FIELDS = {"name": str, "identities": list, "enabled": bool, "psks": list, "certificates": list, "groups": list,
+           "vouches_for": list}  # fmt: skip
+_PSK_FIELDS = {"key_id": str, "key": str, "valid_from_s": int, "valid_until_s": int}
+
+
+def _psk_json(psk: PskRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = {"key_id": psk.key_id.hex()}
+    if psk.key is not None:
+        fields["key"] = base64.b64encode(psk.key.reveal()).decode()
+    if psk.valid_from_s is not None:
+        fields["valid_from_s"] = psk.valid_from_s
+    if psk.valid_until_s is not None:
+        fields["valid_until_s"] = psk.valid_until_s
+    return fields
+
+
+def _record(value: object) -> SubscriberRecord:
+    fields = _typed(value, _FIELDS, "a subscriber")
+    if "name" not in fields:
+        raise LocalError("name is missing")
+    return SubscriberRecord(
+        name=fields["name"],
+        identities=tuple(map(normal_identity, _strings(fields, "identities"))),
+        enabled=fields.get("enabled", True),
+        psks=tuple(_psk(item) for item in fields.get("psks", ())),
+        certificates=tuple(_base64(text, "certificates") for text in _strings(fields, "certificates")),
+        groups=tuple(map(normal_identity, _strings(fields, "groups"))),
+        vouches_for=tuple(map(normal_identity, _strings(fields, "vouches_for"))),
+    )
+
+
+def _psk(value: object) -> PskRecord:
+    fields = _typed(value, _PSK_FIELDS, "psks")
+    try:
+        key_id = bytes.fromhex(fields["key_id"])
+    except (KeyError, ValueError):
+        raise LocalError("psks: key_id must be given in hexadecimal") from None
+    key = Secret(_base64(fields["key"], "psks: key")) if "key" in fields else None
+    if key is not None:
+        check_psk(key)
+    return PskRecord(
+        key_id=key_id,
+        key=key,
+        valid_from_s=fields.get("valid_from_s"),
+        valid_until_s=fields.get("valid_until_s"),
+    )
+
+
+def _typed(value: object, known: Mapping[str, type], what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise LocalError(f"{what} is a JSON object")
+    for key, item in value.items():
+        if key not in known:
+            raise LocalError(f"{what}: unknown key {key!r}; allowed: {', '.join(known)}")
+        if not isinstance(item, known[key]) or (known[key] is int and isinstance(item, bool)):
+            raise LocalError(f"{what}: {key} must be of type {known[key].__name__}")
+    return value
+
+
+def _strings(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = fields.get(key, [])
+    if not all(isinstance(item, str) for item in value):
+        raise LocalError(f"{key} is a list of strings")
+    return tuple(value)
+
+
+def _base64(text: str, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise LocalError(f"{what} is not base64") from None
+
+
+__all__ = [
+    "MIN_PSK_BYTES", "Group", "Principal", "PskCredential", "PskRecord", "SubscriberRecord", "check_psk", "dump",
+    "load", "matches", "normal_identity", "wildcards_of",
+]  # fmt: skip

@@ -15,7 +15,8 @@ from sipmikey.kms.service.lookups import (
     TicketKeys,
 )
 from sipmikey.kms.service.outcome import Forward, Outcome
-from sipmikey.kms.service.service import KeyManagementService, KmsSettings, PeerKms, run
+from sipmikey.kms.service.service import KeyManagementService, run
+from sipmikey.kms.service.settings import KmsSettings, PeerKms
 
 __all__ = [
     "Admission",

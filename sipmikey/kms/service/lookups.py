@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sipmikey.kms.audit import AuditEvent
 from sipmikey.kms.subscribers import Principal, PskCredential
-from sipmikey.kms.tpk import TicketProtectionKey
+from sipmikey.kms.tpk import TpkRecord
 from sipmikey.mikey.errors import SipmikeyError
 
 
@@ -51,7 +51,7 @@ class CredentialSource(Protocol):
 class TicketKeys(Protocol):
     """Keeper of Ticket Protection Keys."""
 
-    async def sealing_key(self, *, owner: str | None, now_s: int, until_s: int) -> TicketProtectionKey | None:
+    async def sealing_key(self, *, owner: str | None, now_s: int, until_s: int) -> TpkRecord | None:
         """Return the key under which to seal a ticket valid until *until_s* (Unix seconds).
 
         *owner* None means the KMS's own key, otherwise the key shared with that subscriber (None if there
@@ -59,7 +59,7 @@ class TicketKeys(Protocol):
         """
         ...
 
-    async def by_id(self, key_id: bytes) -> TicketProtectionKey | None:
+    async def by_id(self, key_id: bytes) -> TpkRecord | None:
         """Return the key that IDRpsk in the Ticket Data names, or None if it is unknown or destroyed."""
         ...
 
@@ -67,10 +67,12 @@ class TicketKeys(Protocol):
 class ReplayCache(Protocol):
     """Remembers messages until their timestamp is too old to be accepted anyway."""
 
-    async def add(self, digest: bytes, *, now_s: int, expires_s: int) -> bool:
+    async def add(self, digest: bytes, *, stamped_s: int, expires_s: int, now_s: int) -> bool:
         """Remember *digest* (16 bytes) until *expires_s*; return False if it was there already.
 
-        Check and addition are one atomic step across all workers.
+        Check and addition are one atomic step across all workers. *stamped_s* is the message's own timestamp:
+        a cache that lost its memory returns False for what was stamped before the loss. *expires_s* must
+        depend on nothing but the message. All are Unix seconds.
         """
         ...
 

@@ -2,20 +2,131 @@
 
 from __future__ import annotations
 
-from sipmikey.kms.stores.store import Store
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sipmikey.kms.secrets_at_rest import Vault
+from sipmikey.kms.service.lookups import StoreUnavailable
+from sipmikey.kms.stores.database import Database
+from sipmikey.kms.stores.master_key_check import check_master_key
+from sipmikey.kms.stores.replay import DatabaseReplayCache, system_boot
+from sipmikey.kms.stores.schema import AUDIT, DIRECTORY, REPLAY, migrate
+from sipmikey.kms.stores.sqlite import SqliteDatabase
+from sipmikey.kms.stores.store import Store, StoredReplayCache
+from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.system import now_ns
+
+DAY_S = 86_400
+DEFAULT_TPK_ROTATION_S = 7 * DAY_S
 
 
 async def open_store(
-    url: str, master_key: Secret, *, replay_url: str | None = None, create: bool = False
+    url: str,
+    master_key: Secret,
+    *,
+    replay_url: str | None = None,
+    create: bool = False,
+    rotate_tpk_every_s: int | None = DEFAULT_TPK_ROTATION_S,
 ) -> Store:
     """Open the store at *url*, bring its schema up to date, and check that *master_key* opens it.
 
-    *url*: ``sqlite:PATH`` (three files beside one another: PATH, PATH-replay, PATH-audit) or
+    *url*: ``sqlite:PATH`` (three files beside one another: PATH, PATH-audit, PATH-replay) or
     ``postgresql://user@host/database``. *replay_url*: ``redis://host:port/db``, ``rediss://`` or
     ``unix:///path/to/socket`` for a replay cache shared by machines; None keeps it in the store.
     *create* makes a new SQLite file or an empty database's tables; without it a missing store is an error.
+    *rotate_tpk_every_s* None rotates TPKs by command only.
     Raises `LocalError` for a wrong URL, `StoreUnavailable` if the server does not answer and
     `MasterKeyMismatch` for another store's key.
     """
-    raise NotImplementedError
+    vault = Vault(master_key)
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        directory, audit, replay = await _open_sqlite(
+            sqlite_path(url), create=create, own_replay=replay_url is None
+        )
+    elif scheme in {"postgresql", "postgres"}:
+        directory, audit, replay = await _open_postgres(url, create=create, own_replay=replay_url is None)
+    else:
+        raise LocalError(
+            f"store {scheme!r} is not known; write sqlite:PATH or postgresql://user@host/database"
+        )
+    if replay_url is not None:
+        from sipmikey.kms.stores.redis_replay import RedisReplayCache
+
+        replay = RedisReplayCache(replay_url)
+    assert replay is not None
+    await check_master_key(directory, vault)
+    return Store(
+        directory=directory,
+        audit=audit,
+        replay=replay,
+        vault=vault,
+        random=os.urandom,
+        now_s=_now_s,
+        rotate_tpk_every_s=rotate_tpk_every_s,
+    )
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the path in ``sqlite:PATH`` or ``sqlite:///PATH``; raise `LocalError` if it names none."""
+    parts = urlsplit(url)
+    if parts.netloc or not parts.path:
+        raise LocalError(f"{url!r}: write sqlite:PATH, with a path on this machine")
+    path = unquote(parts.path)
+    return (
+        Path("/" + path.lstrip("/")) if path.startswith("//") or url.startswith("sqlite:///") else Path(path)
+    )
+
+
+async def _open_sqlite(
+    path: Path, *, create: bool, own_replay: bool
+) -> tuple[Database, Database, StoredReplayCache | None]:
+    if not create and not path.is_file():
+        raise LocalError(f"there is no store at {path}; make one with: sipmikey kms init")
+    new = not path.exists()
+    directory = SqliteDatabase(path, create=create)
+    await migrate(directory, "directory", DIRECTORY)
+    audit = SqliteDatabase(path.with_name(path.name + "-audit"), create=True)
+    await migrate(audit, "audit", AUDIT)
+    if not own_replay:
+        return directory, audit, None
+    database = SqliteDatabase(path.with_name(path.name + "-replay"), create=True, durable=False)
+    await migrate(database, "replay", REPLAY)
+    replay = DatabaseReplayCache(database, system_boot(Path("/proc/sys/kernel/random/boot_id").read_text))
+    await replay.begin(floor_s=0 if new else _now_s())
+    return directory, audit, replay
+
+
+async def _open_postgres(
+    url: str, *, create: bool, own_replay: bool
+) -> tuple[Database, Database, StoredReplayCache | None]:
+    try:
+        from sipmikey.kms.stores.postgres import PostgresDatabase
+    except ImportError:
+        raise LocalError("a PostgreSQL store needs asyncpg: pip install 'sipmikey[postgresql]'") from None
+    database: Any = await PostgresDatabase.connect(url)
+    try:
+        rows = await database.fetch("SELECT to_regclass('schema_version') IS NOT NULL")
+        if not rows[0][0] and not create:
+            raise LocalError("the database holds no KMS; make one with: sipmikey kms init")
+        await migrate(database, "directory", DIRECTORY)
+        await migrate(database, "audit", AUDIT)
+        if not own_replay:
+            return database, database, None
+        await migrate(database, "replay", REPLAY)
+        replay = DatabaseReplayCache(database, "")
+        await replay.begin(floor_s=0 if not rows[0][0] else _now_s())
+    except BaseException:
+        await database.close()
+        raise
+    return database, database, replay
+
+
+def _now_s() -> int:
+    return now_ns() // 1_000_000_000
+
+
+__all__ = ["DEFAULT_TPK_ROTATION_S", "StoreUnavailable", "open_store", "sqlite_path"]

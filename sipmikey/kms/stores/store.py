@@ -2,28 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
+from sipmikey.kms.secrets_at_rest import Vault
 from sipmikey.kms.service.lookups import Admission, Lookups
+from sipmikey.kms.stores.audit import AuditStore
+from sipmikey.kms.stores.database import Database
+from sipmikey.kms.stores.policies import PolicyStore
+from sipmikey.kms.stores.subscribers import SubscriberStore
+from sipmikey.kms.stores.tpks import TpkStore
+
+
+class StoredReplayCache(Protocol):
+    """A replay cache with its housekeeping."""
+
+    async def add(self, digest: bytes, *, stamped_s: int, expires_s: int, now_s: int) -> bool: ...
+
+    async def forget_expired(self, *, now_s: int) -> int: ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Store:
     """An open store. Used by one event loop (or thread); a process of its own opens its own.
 
-    ``credentials``, ``ticket_keys``, ``replay`` and ``audit`` satisfy the Protocols of
-    `sipmikey.kms.service.lookups`; ``subscribers`` is the administrator's side.
+    ``subscribers`` and ``ticket_keys`` serve the administrator and the service; ``replay``, ``audit`` and
+    ``policies`` are what they say. Get one from `sipmikey.kms.stores.open.open_store`.
     """
+
+    def __init__(
+        self,
+        *,
+        directory: Database,
+        audit: Database,
+        replay: StoredReplayCache,
+        vault: Vault,
+        random: Callable[[int], bytes],
+        now_s: Callable[[], int],
+        rotate_tpk_every_s: int | None,
+    ) -> None:
+        self.directory = directory
+        self.subscribers = SubscriberStore(directory, vault, now_s)
+        self.ticket_keys = TpkStore(directory, vault, random, rotate_every_s=rotate_tpk_every_s)
+        self.policies = PolicyStore(directory)
+        self.audit = AuditStore(audit)
+        self.replay = replay
+        self._now_s = now_s
 
     def lookups(self, admission: Admission | None = None) -> Lookups:
         """Return what the service needs."""
-        raise NotImplementedError
+        return Lookups(
+            credentials=self.subscribers,
+            ticket_keys=self.ticket_keys,
+            replay=self.replay,
+            audit=self.audit,
+            admission=admission,
+        )
 
     async def ping(self) -> None:
-        """Check that the store and the replay cache answer and can be written; else raise `StoreUnavailable`."""
-        raise NotImplementedError
+        """Check that store, audit log and replay cache answer and can be written; else `StoreUnavailable`."""
+        await self.directory.fetch("SELECT 1 FROM tpk")
+        await self.audit.ping()
+        await self.replay.ping()
 
     async def maintain(self) -> None:
         """Forget what has expired (replay entries, TPKs past their last ticket). Call it once a minute."""
-        raise NotImplementedError
+        now_s = self._now_s()
+        await self.replay.forget_expired(now_s=now_s)
+        await self.ticket_keys.forget_expired(now_s=now_s)
 
     async def close(self) -> None:
         """Close connections. The store cannot be used afterwards."""
-        raise NotImplementedError
+        await self.replay.close()
+        await self.audit.close()
+        await self.directory.close()

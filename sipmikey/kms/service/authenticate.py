@@ -1,0 +1,176 @@
+"""Who sent a message: credential, MAC or signature, the identity claimed, and freshness."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sipmikey.kms.service.lookups import Lookups
+from sipmikey.kms.service.settings import KmsSettings
+from sipmikey.kms.service.trail import RateLimited, Trail
+from sipmikey.kms.subscribers import Principal, PskCredential
+from sipmikey.mikey.certificate import SIGN
+from sipmikey.mikey.errors import (
+    AuthenticationFailure,
+    InvalidIdentity,
+    InvalidTimestamp,
+    LocalError,
+    PeerError,
+    ReplayedMessage,
+    UnknownKey,
+)
+from sipmikey.ticket.credentials import PreSharedKey
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import canonical
+from sipmikey.ticket.kms_exchange import AuthenticatedInit, KmsInit
+
+NEVER_S = 1 << 40
+"""Expiry of what carries a COUNTER: it tells no time after which it could be forgotten."""
+
+_NS = 1_000_000_000
+
+
+class WrongKms(InvalidIdentity):
+    """The message is for another KMS."""
+
+    http_status = 404
+
+
+class NotOwner(InvalidIdentity):
+    """The credential does not own the identity claimed."""
+
+    reason = "identity-not-owned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sent a message. ``identity``: canonical, and owned by ``principal``."""
+
+    principal: Principal
+    identity: str
+    authenticated: AuthenticatedInit
+
+
+def canonical_identity(text: str, field: str) -> str:
+    """Return the canonical form of an identity in a message; raise `InvalidIdentity` if it is no URI."""
+    try:
+        return canonical(text)
+    except LocalError as error:
+        raise InvalidIdentity(str(error), field=field) from None
+
+
+async def authenticate(
+    env: Environment, settings: KmsSettings, lookups: Lookups, init: KmsInit, trail: Trail
+) -> Sender:
+    """Return who sent *init*.
+
+    Raises `WrongKms`, `UnknownKey`, `AuthenticationFailure`, `InvalidCertificate`, `NotOwner`,
+    `ReplayedMessage`, `InvalidTimestamp` or `RateLimited`. Nothing is remembered of a message before its MAC
+    or signature has been verified.
+    """
+    field = f"IDR{init.kind.id_role.name[0].lower()}"
+    claimed = None if init.identity is None else canonical_identity(init.identity, field)
+    trail.identity = claimed or ""
+    if init.kms is not None and not settings.is_ours(canonical_identity(init.kms, "IDRkms")):
+        raise WrongKms(f"this KMS is not {init.kms}", field="IDRkms")
+    if not init.timestamp.is_clock and not settings.accept_counter:
+        raise InvalidTimestamp("a COUNTER tells no time: send NTP-UTC", field="T")
+    if init.public_key:
+        sender = await _by_certificate(settings, lookups, init, claimed, trail)
+    else:
+        sender = await _by_psk(env, settings, lookups, init, claimed, trail)
+    trail.subscriber, trail.identity = sender.principal.name, sender.identity
+    if not sender.principal.enabled:
+        raise UnknownKey(f"subscriber {sender.principal.name!r} is disabled")
+    if not sender.principal.owns(sender.identity):
+        raise NotOwner(
+            f"the credential of {sender.principal.name!r} does not own {sender.identity}", field=field
+        )
+    if lookups.admission is not None:
+        wait = lookups.admission.retry_after(sender.principal.name)
+        if wait is not None:
+            raise RateLimited(wait)
+    await _check_fresh(env, lookups, init)
+    return sender
+
+
+async def _by_psk(
+    env: Environment,
+    settings: KmsSettings,
+    lookups: Lookups,
+    init: KmsInit,
+    claimed: str | None,
+    trail: Trail,
+) -> Sender:
+    now_s = env.now_ns() // _NS
+    failure: PeerError | None = None
+    for credential in await _candidates(lookups, init, claimed, trail):
+        if not credential.valid_at(now_s):
+            continue
+        principal = credential.principal
+        try:
+            authenticated = init.verify_psk(
+                PreSharedKey(key=credential.key, key_id=credential.key_id),
+                owner=claimed or principal.identities[0],
+                kms=settings.identity,
+            )
+        except AuthenticationFailure as error:
+            failure = error
+            continue
+        if credential.key_id is not None:
+            trail.credential = credential.key_id.hex()
+        return Sender(
+            principal=principal, identity=claimed or principal.identities[0], authenticated=authenticated
+        )
+    raise failure or UnknownKey("the pre-shared key is not known or not valid now", field="IDRpsk")
+
+
+async def _candidates(
+    lookups: Lookups, init: KmsInit, claimed: str | None, trail: Trail
+) -> tuple[PskCredential, ...]:
+    """The keys a message may be protected with: the one it names, or those of who it claims to be from."""
+    if init.psk_id is not None:
+        trail.credential = init.psk_id[:64].hex()
+        credential = await lookups.credentials.psk_by_key_id(init.psk_id)
+        return () if credential is None else (credential,)
+    if claimed is None:
+        raise UnknownKey("the message names neither its key nor its sender", field="IDRpsk")
+    # IDRr never finds the key another KMS shares with us (RFC 6043 section 10).
+    found = await lookups.credentials.psks_of(claimed)
+    return tuple(credential for credential in found if not credential.principal.is_kms)
+
+
+async def _by_certificate(
+    settings: KmsSettings, lookups: Lookups, init: KmsInit, claimed: str | None, trail: Trail
+) -> Sender:
+    if not settings.key_pairs:
+        raise UnknownKey("this KMS takes no public-key messages", field="CERT")
+    fingerprint = hashlib.sha256(init.certificates()[0].public_bytes(Encoding.DER)).digest()
+    trail.credential = fingerprint.hex()
+    authenticated = init.verify_pk(
+        anchors=settings.trust_anchors, key_pairs=settings.key_pairs, kms=settings.identity
+    )
+    identity = claimed or canonical_identity(authenticated.identity, "IDR")
+    principal = await lookups.credentials.principal_by_certificate(fingerprint)
+    if principal is None:
+        principal = await lookups.credentials.principal_of(identity)
+    if principal is None or principal.is_kms:
+        raise UnknownKey(f"{identity} is no subscriber", field="CERT")
+    return Sender(principal=principal, identity=identity, authenticated=authenticated)
+
+
+async def _check_fresh(env: Environment, lookups: Lookups, init: KmsInit) -> None:
+    """Raise `ReplayedMessage` for a message seen before.
+
+    The digest leaves out the MAC or signature: of a signature there may be several valid ones.
+    """
+    raw = init.message.raw
+    closing = len(init.message.one(SIGN).signature) if init.public_key else init.suite.mac_alg.length
+    digest = hashlib.sha256(raw[: len(raw) - closing]).digest()[:16]
+    stamped_s = init.timestamp.unix_ns() // _NS if init.timestamp.is_clock else NEVER_S
+    expires_s = stamped_s + env.clock_skew_s + 2 if init.timestamp.is_clock else NEVER_S
+    now_s = env.now_ns() // _NS
+    if not await lookups.replay.add(digest, stamped_s=stamped_s, expires_s=expires_s, now_s=now_s):
+        raise ReplayedMessage("this message was received before", field="T", section="RFC 3830 5.4")

@@ -1,0 +1,58 @@
+"""Who a KMS is, and whom it trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from cryptography import x509
+
+from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.secret import Secret
+from sipmikey.ticket.credentials import KmsKeyPair, PreSharedKey
+from sipmikey.ticket.identity import canonical
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerKms:
+    """Another KMS this one passes resolves to. ``url`` is for whoever does the HTTP.
+
+    ``key`` and ``key_id`` protect the RESOLVE_INIT sent to it (pre-shared key variant).
+    """
+
+    identity: str
+    url: str
+    key: Secret
+    key_id: bytes
+
+    @property
+    def credential(self) -> PreSharedKey:
+        """The key as the ticket layer takes it."""
+        return PreSharedKey(key=self.key, key_id=self.key_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsSettings:
+    """Who this KMS is. ``identity``: its canonical URI, put into IDRkms; ``aliases``: others it answers to.
+
+    ``peers``: the KMSs it trusts, by canonical identity; a resolve for a ticket of any other is refused.
+    ``key_pairs`` and ``trust_anchors`` serve the public-key variants, which are refused without them.
+    ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the replay cache.
+    """
+
+    identity: str
+    aliases: frozenset[str] = frozenset()
+    peers: Mapping[str, PeerKms] = field(default_factory=lambda: MappingProxyType({}))
+    key_pairs: tuple[KmsKeyPair, ...] = ()
+    trust_anchors: tuple[x509.Certificate, ...] = ()
+    accept_counter: bool = False
+
+    def __post_init__(self) -> None:
+        for uri in (self.identity, *self.aliases, *self.peers):
+            if canonical(uri) != uri:
+                raise LocalError(f"{uri!r} is not in canonical form: write {canonical(uri)}")
+
+    def is_ours(self, identity: str) -> bool:
+        """Tell whether a canonical *identity* names this KMS."""
+        return identity == self.identity or identity in self.aliases

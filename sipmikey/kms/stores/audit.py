@@ -1,0 +1,93 @@
+"""The audit log in a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
+from sipmikey.kms.stores.database import Database, Row
+
+_COLUMNS = "time_ns, exchange, decision, reason, subscriber, identity, peers, ticket, credential, rule, kms, source, detail"
+_INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+
+
+class AuditStore:
+    """Append-only log of decisions; satisfies `AuditLog`. Triggers refuse change and deletion."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, event: AuditEvent) -> None:
+        """Keep *event*. It survives the death of this process when this returns."""
+        await self._database.execute(
+            _INSERT,
+            event.time_ns,
+            event.exchange.value,
+            event.decision.value,
+            event.reason,
+            event.subscriber,
+            event.identity,
+            " ".join(event.peers),
+            event.ticket,
+            event.credential,
+            event.rule,
+            event.kms,
+            event.source,
+            event.detail,
+        )
+
+    async def query(self, query: AuditQuery) -> Sequence[AuditEvent]:
+        """Return the events that fit *query*."""
+        conditions: list[str] = []
+        args: list[object] = []
+
+        def place(value: object) -> str:
+            args.append(value)
+            return f"?{len(args)}"
+
+        if query.ticket is not None:
+            conditions.append(f"ticket = {place(query.ticket)}")
+        if query.subscriber is not None:
+            name, among = place(query.subscriber), place(f"% {query.subscriber} %")
+            conditions.append(
+                f"(subscriber = {name} OR identity = {name} OR peers = {name}"
+                f" OR (peers LIKE '% %' AND (' ' || peers || ' ') LIKE {among}))"
+            )
+        if query.decision is not None:
+            conditions.append(f"decision = {place(query.decision.value)}")
+        if query.since_ns is not None:
+            conditions.append(f"time_ns >= {place(query.since_ns)}")
+        if query.until_ns is not None:
+            conditions.append(f"time_ns < {place(query.until_ns)}")
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        order = "ASC" if query.oldest_first else "DESC"
+        rows = await self._database.fetch(
+            f"SELECT {_COLUMNS} FROM audit{where} ORDER BY time_ns {order}, id {order} LIMIT {place(query.limit)}",
+            *args,
+        )
+        return [_event(row) for row in rows]
+
+    async def ping(self) -> None:
+        """Check that the log can be written: a write that changes nothing."""
+        await self._database.execute("INSERT INTO audit SELECT * FROM audit WHERE 1 = 0")
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+def _event(row: Row) -> AuditEvent:
+    return AuditEvent(
+        time_ns=row[0],
+        exchange=Exchange(row[1]),
+        decision=Decision(row[2]),
+        reason=row[3],
+        subscriber=row[4],
+        identity=row[5],
+        peers=tuple(row[6].split()),
+        ticket=row[7],
+        credential=row[8],
+        rule=row[9],
+        kms=row[10],
+        source=row[11],
+        detail=row[12],
+    )

@@ -1,0 +1,41 @@
+"""The few SQL verbs the stores are written in, the same for SQLite and PostgreSQL.
+
+Statements number their parameters ``?1``, ``?2``, ...; a database translates what it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+Row = Sequence[Any]
+
+
+class Database(Protocol):
+    """One database, or one transaction on it. Failures of the server raise `StoreUnavailable`."""
+
+    dialect: str
+    """``sqlite`` or ``postgresql``."""
+
+    async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
+        """Return all rows."""
+        ...
+
+    async def execute(self, sql: str, *args: object) -> int:
+        """Run a statement; return how many rows it changed."""
+        ...
+
+    async def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement once for each of *rows*."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Database]:
+        """All or nothing: committed at the end of the block, undone if it raises."""
+        ...
+
+    async def changes(self) -> object:
+        """Return a token that differs from the last one when cached rows may be out of date."""
+        ...
+
+    async def close(self) -> None: ...

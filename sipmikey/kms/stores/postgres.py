@@ -1,0 +1,117 @@
+"""PostgreSQL through asyncpg's pool."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from typing import Any
+
+import asyncpg
+
+from sipmikey.kms.service.lookups import StoreUnavailable
+from sipmikey.kms.stores.database import Database, Row
+
+STATEMENT_TIMEOUT_S = 3.0
+CACHE_S = 1.0
+"""How long cached rows are trusted: a change made elsewhere takes effect within this time."""
+
+_DOWN = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
+    asyncpg.exceptions.InvalidCatalogNameError,
+    asyncpg.exceptions.ConnectionDoesNotExistError,
+)
+
+
+class _Verbs:
+    """The verbs on whatever executes: a pool or one connection."""
+
+    dialect = "postgresql"
+
+    def __init__(self, executor: Any) -> None:
+        self._executor = executor
+
+    async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
+        with _translated():
+            rows: list[Row] = await self._executor.fetch(_numbered(sql), *args)
+            return rows
+
+    async def execute(self, sql: str, *args: object) -> int:
+        with _translated():
+            status: str = await self._executor.execute(_numbered(sql), *args)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        with _translated():
+            await self._executor.executemany(_numbered(sql), rows)
+
+    async def changes(self) -> object:
+        return int(time.monotonic() / CACHE_S)
+
+    async def close(self) -> None:
+        return None
+
+
+class _Transaction(_Verbs):
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Database]:
+        with _translated():
+            async with self._executor.transaction():
+                yield self
+
+
+class PostgresDatabase(_Verbs):
+    """A pool of connections to a PostgreSQL database; it reconnects by itself."""
+
+    @classmethod
+    async def connect(cls, url: str, *, connections: int = 8) -> PostgresDatabase:
+        """Open the pool. Writes return when the server has them; the last 200 ms may be lost if it crashes."""
+        with _translated():
+            pool = await asyncpg.create_pool(
+                url, min_size=1, max_size=connections, command_timeout=STATEMENT_TIMEOUT_S, timeout=STATEMENT_TIMEOUT_S,
+                server_settings={"synchronous_commit": "off", "application_name": "sipmikey-kms"},
+            )  # fmt: skip
+        return cls(pool)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Database]:
+        with _translated():
+            async with (
+                self._executor.acquire(timeout=STATEMENT_TIMEOUT_S) as connection,
+                connection.transaction(),
+            ):
+                yield _Transaction(connection)
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Load *rows* with COPY."""
+        with _translated():
+            await self._executor.copy_records_to_table(table, columns=list(columns), records=rows)
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._executor.close(), STATEMENT_TIMEOUT_S)
+        except TimeoutError:
+            self._executor.terminate()
+
+
+@lru_cache(maxsize=512)
+def _numbered(sql: str) -> str:
+    return re.sub(r"\?(\d+)", r"$\1", sql)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except _DOWN as error:
+        raise StoreUnavailable(f"PostgreSQL: {type(error).__name__}: {error}") from error

@@ -1,0 +1,72 @@
+"""The replay cache in Redis or Valkey, for workers on many machines."""
+
+from __future__ import annotations
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from sipmikey.kms.service.lookups import StoreUnavailable
+from sipmikey.mikey.errors import LocalError
+
+TIMEOUT_S = 1.0
+
+_ADD = """
+local floor = redis.call('GET', KEYS[2])
+if not floor then
+  floor = ARGV[3]
+  redis.call('SET', KEYS[2], floor)
+end
+if tonumber(ARGV[1]) < tonumber(floor) then return 0 end
+if redis.call('SET', KEYS[1], '', 'NX', 'EX', ARGV[2]) then return 1 end
+return 0
+"""
+"""Checks the floor and adds, in one step. The floor is set when the server has no memory of one."""
+
+
+class RedisReplayCache:
+    """Satisfies `ReplayCache`. The server must not evict keys (``maxmemory-policy noeviction``).
+
+    Redis forgets on restart unless it persists; a floor kept beside the digests shows it, and then only what
+    is stamped after the loss is accepted.
+    """
+
+    def __init__(self, url: str, *, prefix: str = "sipmikey:replay:") -> None:
+        try:
+            self._redis = redis.asyncio.Redis.from_url(
+                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, max_connections=64,
+                retry=Retry(NoBackoff(), 1), retry_on_error=[RedisConnectionError],
+            )  # fmt: skip
+        except ValueError as error:
+            raise LocalError(f"replay cache {url!r}: {error}") from None
+        self._prefix = prefix.encode()
+        self._floor = self._prefix + b"floor"
+        self._script = self._redis.register_script(_ADD)
+
+    async def add(self, digest: bytes, *, stamped_s: int, expires_s: int, now_s: int) -> bool:
+        """Remember *digest*; return False if it was there, or may have been before memory was lost."""
+        seconds = max(1, expires_s - now_s + 1)
+        try:
+            return bool(
+                await self._script(
+                    keys=[self._prefix + digest, self._floor], args=[stamped_s, seconds, now_s]
+                )
+            )
+        except (TimeoutError, RedisError, OSError) as error:
+            raise StoreUnavailable(f"replay cache: {type(error).__name__}: {error}") from error
+
+    async def ping(self) -> None:
+        """Check that the server answers and takes writes."""
+        try:
+            await self._redis.set(self._prefix + b"ping", b"", ex=1)
+        except (TimeoutError, RedisError, OSError) as error:
+            raise StoreUnavailable(f"replay cache: {type(error).__name__}: {error}") from error
+
+    async def forget_expired(self, *, now_s: int) -> int:
+        """Do nothing: the server forgets by itself."""
+        return 0
+
+    async def close(self) -> None:
+        await self._redis.aclose()

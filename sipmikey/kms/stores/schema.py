@@ -1,0 +1,138 @@
+"""Tables of a store, as numbered migrations."""
+
+from __future__ import annotations
+
+from sipmikey.kms.stores.database import Database
+from sipmikey.mikey.errors import LocalError
+
+_TYPES = {
+    "sqlite": {
+        "BYTES": "BLOB",
+        "INT": "INTEGER",
+        "ID": "INTEGER PRIMARY KEY",
+        "SERIAL": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "COMPACT": "WITHOUT ROWID",
+        "UNLOGGED": "",
+    },
+    "postgresql": {
+        "BYTES": "BYTEA",
+        "INT": "BIGINT",
+        "ID": "BIGINT PRIMARY KEY",
+        "SERIAL": "BIGSERIAL PRIMARY KEY",
+        "COMPACT": "",
+        "UNLOGGED": "UNLOGGED ",
+    },
+}
+
+DIRECTORY: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE subscriber (
+            id {ID}, name TEXT NOT NULL UNIQUE, identities TEXT NOT NULL, enabled {INT} NOT NULL,
+            vouches_for TEXT NOT NULL DEFAULT '', created_s {INT} NOT NULL)""",
+        """CREATE TABLE identity (uri TEXT PRIMARY KEY, subscriber_id {INT} NOT NULL
+            REFERENCES subscriber (id) ON DELETE CASCADE) {COMPACT}""",
+        "CREATE INDEX identity_subscriber ON identity (subscriber_id)",
+        """CREATE TABLE psk (
+            key_id {BYTES} PRIMARY KEY, subscriber_id {INT} NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
+            sealed {BYTES} NOT NULL, valid_from_s {INT}, valid_until_s {INT}, created_s {INT} NOT NULL) {COMPACT}""",
+        "CREATE INDEX psk_subscriber ON psk (subscriber_id)",
+        """CREATE TABLE certificate (
+            fingerprint {BYTES} PRIMARY KEY, subscriber_id {INT} NOT NULL
+            REFERENCES subscriber (id) ON DELETE CASCADE, der {BYTES} NOT NULL, created_s {INT} NOT NULL)""",
+        "CREATE INDEX certificate_subscriber ON certificate (subscriber_id)",
+        "CREATE TABLE subscriber_group (uri TEXT PRIMARY KEY, created_s {INT} NOT NULL)",
+        """CREATE TABLE group_member (member TEXT NOT NULL, group_uri TEXT NOT NULL
+            REFERENCES subscriber_group (uri) ON DELETE CASCADE, PRIMARY KEY (member, group_uri)) {COMPACT}""",
+        "CREATE INDEX group_member_group ON group_member (group_uri)",
+        """CREATE TABLE tpk (
+            key_id {BYTES} PRIMARY KEY, owner_id {INT} REFERENCES subscriber (id) ON DELETE CASCADE,
+            sealed {BYTES} NOT NULL, created_s {INT} NOT NULL, seals_until_s {INT}, resolves_until_s {INT} NOT NULL)""",
+        """CREATE TABLE policy (
+            id {SERIAL}, created_s {INT} NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL)""",
+        "CREATE TABLE master_key_check (one {INT} PRIMARY KEY, sealed {BYTES} NOT NULL)",
+    ),
+)
+"""Subscribers, credentials, groups, TPKs and the policy table."""
+
+REPLAY: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE {UNLOGGED}TABLE replay (
+            expires_s {INT} NOT NULL, digest {BYTES} NOT NULL, PRIMARY KEY (expires_s, digest)) {COMPACT}""",
+        "CREATE {UNLOGGED}TABLE replay_floor (one {INT} PRIMARY KEY, expires_s {INT} NOT NULL, boot TEXT NOT NULL)",
+    ),
+)
+"""Digests of messages seen, and the mark that tells whether the memory is whole. The expiry leads the key, so that forgetting is the deletion of a range."""
+
+_APPEND_ONLY = {
+    "sqlite": (
+        """CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+        """CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
+    ),
+    "postgresql": (
+        """CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$""",
+        """CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+            FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()""",
+    ),
+}
+
+AUDIT: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE audit (
+            id {SERIAL}, time_ns {INT} NOT NULL, exchange TEXT NOT NULL, decision TEXT NOT NULL,
+            reason TEXT NOT NULL, subscriber TEXT NOT NULL, identity TEXT NOT NULL, peers TEXT NOT NULL,
+            ticket TEXT NOT NULL, credential TEXT NOT NULL, rule TEXT NOT NULL, kms TEXT NOT NULL,
+            source TEXT NOT NULL, detail TEXT NOT NULL)""",
+        "CREATE INDEX audit_time ON audit (time_ns)",
+        "CREATE INDEX audit_ticket ON audit (ticket)",
+        "CREATE INDEX audit_subscriber ON audit (subscriber)",
+        "CREATE INDEX audit_identity ON audit (identity)",
+        "CREATE INDEX audit_peers ON audit (peers)",
+        "CREATE INDEX audit_many_peers ON audit (id) WHERE peers LIKE '% %'",
+        "APPEND ONLY",
+    ),
+)
+"""Decisions. Triggers refuse change and deletion."""
+
+
+async def migrate(database: Database, part: str, migrations: tuple[tuple[str, ...], ...]) -> int:
+    """Bring *part* of a database up to date, one transaction a step; return its version.
+
+    Raises `LocalError` if the database was made by a later release.
+    """
+    await database.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version (part TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+    )
+    for target in range(1, len(migrations) + 1):
+        async with database.transaction() as transaction:
+            if transaction.dialect == "postgresql":
+                await transaction.execute("LOCK TABLE schema_version")
+            rows = await transaction.fetch("SELECT version FROM schema_version WHERE part = ?1", part)
+            version = int(rows[0][0]) if rows else 0
+            if version > len(migrations):
+                raise LocalError(
+                    f"the {part} tables are of version {version}; this release knows {len(migrations)}: upgrade it"
+                )
+            if version >= target:
+                continue
+            for statement in _statements(migrations[target - 1], transaction.dialect):
+                await transaction.execute(statement)
+            await transaction.execute(
+                """INSERT INTO schema_version (part, version) VALUES (?1, ?2)
+                ON CONFLICT (part) DO UPDATE SET version = excluded.version""",
+                part,
+                target,
+            )
+    return len(migrations)
+
+
+def _statements(migration: tuple[str, ...], dialect: str) -> list[str]:
+    statements: list[str] = []
+    for statement in migration:
+        if statement == "APPEND ONLY":
+            statements.extend(_APPEND_ONLY[dialect])
+        else:
+            statements.append(statement.format(**_TYPES[dialect]))
+    return statements

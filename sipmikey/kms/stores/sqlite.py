@@ -1,0 +1,111 @@
+"""SQLite: one file, no server. Its verbs never wait for the network, so any driver can run them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from sipmikey.kms.service.lookups import StoreUnavailable
+from sipmikey.kms.stores.database import Database, Row
+
+BUSY_TIMEOUT_S = 2.0
+"""How long a writer waits for another process's transaction."""
+
+
+class SqliteDatabase:
+    """A SQLite file in WAL mode, used by one thread.
+
+    *durable* False leaves writes to the operating system: they survive the death of the process but the last
+    of them not a power failure. True asks for the disk at each checkpoint, which costs little in WAL mode and
+    has the same property for the last transactions, but never leaves a damaged file.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, create: bool, durable: bool = True) -> None:
+        self.path = path
+        mode = "rwc" if create else "rw"
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        with _translated(path):
+            self._connection = sqlite3.connect(
+                uri, uri=True, isolation_level=None, cached_statements=256, timeout=BUSY_TIMEOUT_S,
+                check_same_thread=False,
+            )  # fmt: skip
+            if create:
+                path.chmod(0o600)
+            for pragma in (
+                "journal_mode=WAL",
+                f"synchronous={'NORMAL' if durable else 'OFF'}",
+                "foreign_keys=ON",
+                "cache_size=-65536",
+                "mmap_size=1073741824",
+            ):
+                self._connection.execute(f"PRAGMA {pragma}")
+        self._cursor = self._connection.cursor()
+        self._own_changes = 0
+
+    async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
+        try:
+            return self._cursor.execute(sql, args).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailable(f"{self.path}: {error}") from error
+
+    async def execute(self, sql: str, *args: object) -> int:
+        self._own_changes += 1
+        try:
+            return self._cursor.execute(sql, args).rowcount
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError):
+                raise
+            raise StoreUnavailable(f"{self.path}: {error}") from error
+
+    async def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        self._own_changes += 1
+        with _translated(self.path):
+            self._cursor.executemany(sql, rows)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Database]:
+        with _translated(self.path):
+            if self._connection.in_transaction:
+                yield self
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    async def changes(self) -> object:
+        """Return SQLite's data version (other connections' commits) with the count of our own writes."""
+        try:
+            return self._cursor.execute("PRAGMA data_version").fetchone()[0], self._own_changes
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailable(f"{self.path}: {error}") from error
+
+    async def close(self) -> None:
+        self._connection.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy to *path* while others go on reading and writing."""
+        with _translated(path):
+            target = sqlite3.connect(path)
+            try:
+                self._connection.backup(target)
+            finally:
+                target.close()
+            path.chmod(0o600)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.IntegrityError):
+            raise
+        raise StoreUnavailable(f"{path}: {error}") from error
