@@ -55,6 +55,10 @@ def _ready(event: Document, paint: Paint) -> str:
     return f"listening as {event['identity']} at {event['contact']}"
 
 
+def _kms_ready(event: Document, paint: Paint) -> str:
+    return f"{event['identity']} serves at {', '.join(event['urls'])}"
+
+
 def _registered(event: Document, paint: Paint) -> str:
     return f"registered {event['identity']} with {event['registrar']} for {event['expires_s']} s"
 
@@ -176,6 +180,7 @@ def _why(event: Document) -> str:
 
 _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "agent.ready": _ready,
+    "kms.ready": _kms_ready,
     "reg.ok": _registered,
     "reg.fail": _registration_failed,
     "kms.request": _kms_request,

@@ -1,0 +1,23 @@
+"""A kit for automated tests of calls: agents in processes of their own, a KMS, a SIP proxy, and faults.
+
+The pytest plugin is `sipmikey.testing.plugin`; what it is made of can be used without pytest.
+"""
+
+from sipmikey.testing.agents import AgentCrashed, AgentSettings, CallRefused, TestAgent, TestFailure
+from sipmikey.testing.determinism import FakeClock, seeded_environment
+from sipmikey.testing.kms import TestKms
+from sipmikey.testing.stage import Stage
+from sipmikey.testing.switchboard import Switchboard
+
+__all__ = [
+    "AgentCrashed",
+    "AgentSettings",
+    "CallRefused",
+    "FakeClock",
+    "Stage",
+    "Switchboard",
+    "TestAgent",
+    "TestFailure",
+    "TestKms",
+    "seeded_environment",
+]

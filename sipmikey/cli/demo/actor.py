@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -130,11 +131,10 @@ def _event(line: bytes) -> Document | None:
         event = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(event, dict) or "ts" not in event:
+    if not isinstance(event, dict):
         return None
-    if "type" not in event:
-        event["type"] = f"log.{event.get('event', '')}"
-    event["at"] = datetime.fromisoformat(event["ts"]).timestamp()
+    event.setdefault("type", f"log.{event.get('event', '')}")
+    event["at"] = datetime.fromisoformat(event["ts"]).timestamp() if "ts" in event else time.time()
     return event
 
 

@@ -87,9 +87,9 @@ async def _start_kms(show: Performance, stack: AsyncExitStack, tell: Tell) -> st
     show.kms = await Actor.start("kms", ["kms", "serve", *common], tell)
     stack.push_async_callback(show.kms.stop)
     ready = await show.kms.until("kms.ready", timeout_s=START_S)
-    address = str(ready["listen"][0])
-    show.ports.add(int(address.rpartition(":")[2]))
-    return f"http://{address}"
+    url = str(ready["urls"][0])
+    show.ports.add(int(url.rpartition(":")[2]))
+    return url
 
 
 async def _start_agent(

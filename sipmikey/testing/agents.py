@@ -1,0 +1,351 @@
+"""Agents under test: each lives in a process of its own and is driven with the verbs of a call tester."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+from sipmikey.media.likeness import Likeness, compare_files
+from sipmikey.testing.switchboard import Switchboard
+
+__all__ = ["AgentCrashed", "AgentSettings", "CallRefused", "TestAgent", "TestFailure"]
+
+PROFILES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
+PACE_S = 0.1
+"""Between two calls of a process: pjsua2 aborts when they follow one another within about 10 ms."""
+
+WAIT_S = 15.0
+"""How long verbs wait unless told otherwise; generous, since tests run beside others."""
+
+Fields = dict[str, Any]
+
+
+class TestFailure(AssertionError):
+    """What a test expected did not happen. The text says what happened instead."""
+
+    __test__ = False
+
+
+class AgentCrashed(TestFailure):
+    """The process of an agent ended by itself. The text has the signal and its last words."""
+
+
+class CallRefused(TestFailure):
+    """A verb failed because the call did. ``reason``, ``side``, ``status`` and ``detail`` say why."""
+
+    def __init__(self, agent: str, error: Fields) -> None:
+        super().__init__(
+            f"{agent}: {error['reason']} by {error['side']} (SIP {error['status']}): {error['detail']}"
+        )
+        self.reason = str(error["reason"])
+        self.side = str(error["side"])
+        self.status = int(error["status"])
+        self.detail = str(error["detail"])
+
+
+@dataclass(kw_only=True)
+class AgentSettings:
+    """What an agent is started with. ``clock_offset_s``: how wrong its clock is."""
+
+    identity: str
+    kms: str = "sip:kms@example.com"
+    kms_url: str = ""
+    psk: str = ""
+    psk_id: str = ""
+    suites: tuple[str, ...] = ("256", "128")
+    security: str = "required"
+    proxy: str | None = None
+    play: str = ""
+    record: str = ""
+    log: str = ""
+    log_level: int = 4
+    kms_timeout_s: float = 5.0
+    setup_timeout_s: float = 20.0
+    clock_offset_s: float = 0.0
+    extra: Fields = field(default_factory=dict)
+
+
+class TestAgent:
+    """An agent. It is started by the first verb that needs it; until then its settings can be changed.
+
+    Verbs without ``call`` are about the latest call. All of them raise TestFailure when what they are
+    for does not happen in time.
+    """
+
+    __test__ = False
+
+    def __init__(self, settings: AgentSettings, folder: Path, switchboard: Switchboard) -> None:
+        self.settings = settings
+        self.name = settings.identity.partition(":")[2].partition("@")[0]
+        self.folder = folder
+        self.events: list[Fields] = []
+        self.contact = ""
+        self._switchboard = switchboard
+        self._process: subprocess.Popen[bytes] | None = None
+        self._news = threading.Condition()
+        self._replies: dict[int, Fields] = {}
+        self._numbers = itertools.count(1)
+        self._words: list[str] = []
+        self._over = False
+        self._call = ""
+        self._last_call_at = 0.0
+        self._readers: list[threading.Thread] = []
+        settings.record = settings.record or str(folder / f"{self.name}-heard.wav")
+        settings.log = settings.log or str(folder / f"{self.name}.log")
+
+    @property
+    def identity(self) -> str:
+        """The agent's SIP URI."""
+        return self.settings.identity
+
+    def start(self) -> Self:
+        """Start the process and connect the agent to the switchboard; a second call does nothing."""
+        if self._process is not None:
+            return self
+        fields = {name: value for name, value in vars(self.settings).items() if name != "extra"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "sipmikey.testing.agent_process", json.dumps(fields)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        for stream, take in ((self._process.stdout, self._take), (self._process.stderr, self._take_word)):
+            assert stream is not None
+            reader = threading.Thread(target=self._read, args=(stream, take), daemon=True)
+            reader.start()
+            self._readers.append(reader)
+        ready = self.wait_for("kit.ready", timeout_s=60)
+        self.contact = str(ready["contact"])
+        host, port = self.contact.partition("@")[2].partition(";")[0].rsplit(":", 1)
+        self._switchboard.connect(self.identity, host, int(port))
+        return self
+
+    def _read(self, stream: IO[bytes], take: Callable[[bytes], None]) -> None:
+        for line in stream:
+            take(line)
+        with self._news:
+            self._over = True
+            self._news.notify_all()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            self._take_word(line)
+            return
+        with self._news:
+            if "id" in fields:
+                self._replies[fields["id"]] = fields
+            else:
+                fields.setdefault("at", time.time())
+                self.events.append(fields)
+            self._news.notify_all()
+
+    def _take_word(self, line: bytes) -> None:
+        self._words = [*self._words[-30:], line.decode(errors="replace").rstrip()]
+
+    def stop(self) -> None:
+        """End the process: politely, and after ten seconds by force. What crashed stays a failure."""
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        with suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for reader in self._readers:
+            reader.join(5)
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def crash_report(self) -> str | None:
+        """Return how the process died, or None when it did not."""
+        process = self._process
+        if process is None or process.poll() in (None, 0):
+            return None
+        code = process.returncode
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"the agent {self.name} {how}; its last words:\n" + "\n".join(self._words[-10:])
+
+    def _wait(self, what: str, found: Callable[[], Fields | None], timeout_s: float) -> Fields:
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            while (result := found()) is None:
+                left = deadline - time.monotonic()
+                if self._over or left <= 0:
+                    break
+                self._news.wait(left)
+        if result is not None:
+            return result
+        if self._over and self._process is not None:
+            self._process.wait(10)
+            raise AgentCrashed(self.crash_report() or f"the agent {self.name} has ended")
+        seen = " ".join(event["type"] for event in self.events[-12:])
+        raise TestFailure(
+            f"{self.name}: no {what} within {timeout_s:g} s; the latest events are: {seen or 'none'}"
+        )
+
+    def do(self, verb: str, *, timeout_s: float = WAIT_S, **given: Any) -> Fields:
+        """Carry out a verb of the agent's process and return its result; raises CallRefused."""
+        self.start()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        number = next(self._numbers)
+        try:
+            self._process.stdin.write(json.dumps({"id": number, "do": verb, **given}).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            self._over = True
+        reply = self._wait(f"reply to {verb}", lambda: self._replies.pop(number, None), timeout_s)
+        if "error" in reply:
+            raise CallRefused(self.name, reply["error"])
+        result: Fields = reply["result"]
+        return result
+
+    def wait_for(
+        self, kind: str, *, timeout_s: float = WAIT_S, call: str | None = None, **values: Any
+    ) -> Fields:
+        """Wait for an event of type *kind* (of one call, with these values) and return it."""
+
+        def found() -> Fields | None:
+            for event in self.events:
+                fits = all(event.get(name) == value for name, value in values.items())
+                if event["type"] == kind and fits and (call is None or event.get("call") == call):
+                    return event
+            return None
+
+        return self._wait(kind, found, timeout_s)
+
+    def all(self, kind: str) -> list[Fields]:
+        """Return the events of type *kind* so far."""
+        return [event for event in self.events if event["type"] == kind]
+
+    def play(self, wav: Path | str) -> Self:
+        """Choose the WAV file that this agent says in its calls. Before its first call."""
+        if self._process is not None:
+            raise TestFailure(f"{self.name}: choose what to play before the agent is used")
+        self.settings.play = str(wav)
+        return self
+
+    def call(self, callee: TestAgent | str, *, timeout_s: float = WAIT_S) -> str:
+        """Call an agent or a URI and return the number of the call, once its INVITE is on the way."""
+        uri = callee if isinstance(callee, str) else callee.start().identity
+        self.start()
+        time.sleep(max(0.0, self._last_call_at + PACE_S - time.monotonic()))
+        self._last_call_at = time.monotonic()
+        self._call = str(self.do("call", uri=uri, timeout_s=timeout_s)["call"])
+        return self._call
+
+    def expect_ringing(self, *, caller: TestAgent | None = None, timeout_s: float = WAIT_S) -> str:
+        """Wait until this agent rings, for *caller* if given, and return the number of the call."""
+        known = {event["call"] for event in self.all("kit.answered")}
+
+        def found() -> Fields | None:
+            return next((event for event in self.all("kit.ringing") if event["call"] not in known), None)
+
+        event = self._wait("incoming call", found, timeout_s)
+        if caller is not None and _user(event["caller"]) != _user(caller.identity):
+            raise TestFailure(f"{self.name}: {event['caller']} is calling, not {caller.identity}")
+        self._call = str(event["call"])
+        return self._call
+
+    def expect_ringback(self, *, timeout_s: float = WAIT_S) -> Fields:
+        """Wait until the other side of our call rings."""
+        return self.wait_for("call.ringing", call=self._call, timeout_s=timeout_s)
+
+    def answer(self, *, timeout_s: float = WAIT_S) -> None:
+        """Answer the call that rings."""
+        self.do("answer", call=self._call, timeout_s=timeout_s)
+        self.events.append({"type": "kit.answered", "call": self._call, "at": time.time()})
+
+    def reject(self, status: int = 603) -> None:
+        """Refuse the call that rings."""
+        self.do("reject", call=self._call, status=status)
+        self.events.append({"type": "kit.answered", "call": self._call, "at": time.time()})
+
+    def expect_established(self, *, timeout_s: float = WAIT_S) -> None:
+        """Wait until the call is answered and its media keyed; raises CallRefused."""
+        self.do("established", call=self._call, timeout_s=timeout_s)
+
+    def expect_secure(
+        self, *, identity: TestAgent | str | None = None, suite: str | None = None, timeout_s: float = WAIT_S
+    ) -> Fields:
+        """Wait until a packet of the other side has verified, and check whom the KMS vouches for.
+
+        *identity*: who it must be. *suite*: `256` or `128`. Returns the three facts of the call.
+        """
+        self.do("established", call=self._call, timeout_s=timeout_s)
+        self.do("proven", call=self._call, timeout_s=timeout_s)
+        facts = self.do("security", call=self._call)
+        if facts["media"] != "proven":
+            raise TestFailure(f"{self.name}: media is {facts['media']}, not proven")
+        if facts["peer"] is None:
+            raise TestFailure(f"{self.name}: no KMS vouches for the other side")
+        wanted = identity if isinstance(identity, str | None) else identity.identity
+        if wanted is not None and facts["peer"] != wanted:
+            raise TestFailure(f"{self.name}: the KMS vouches for {facts['peer']}, not for {wanted}")
+        if suite is not None and facts["suite"] != PROFILES[suite]:
+            raise TestFailure(f"{self.name}: SRTP is {facts['suite']}, not {PROFILES[suite]}")
+        return facts
+
+    def expect_failure(
+        self, *, reason: str, status: int | None = None, timeout_s: float = WAIT_S
+    ) -> CallRefused:
+        """Wait for the call to fail for that *reason*, with that SIP *status*, and return why."""
+        try:
+            self.do("established", call=self._call, timeout_s=timeout_s)
+        except CallRefused as refused:
+            if refused.reason != reason or status not in (None, refused.status):
+                raise TestFailure(f"expected {reason} {status or ''}, but {refused}") from None
+            return refused
+        raise TestFailure(f"{self.name}: the call was established; expected {reason}")
+
+    def hangup(self, *, timeout_s: float = WAIT_S) -> None:
+        """End the call and wait until it is over."""
+        self.do("hangup", call=self._call, timeout_s=timeout_s)
+
+    def expect_end(self, *, reason: str = "hangup", timeout_s: float = WAIT_S) -> Fields:
+        """Wait for the end of the call and return its event."""
+        end = self.wait_for("call.end", call=self._call, timeout_s=timeout_s)
+        if end["reason"] != reason:
+            raise TestFailure(
+                f"{self.name}: the call ended with {end['reason']} ({end['detail']}), not {reason}"
+            )
+        return end
+
+    def expect_played(self, *, timeout_s: float = WAIT_S) -> None:
+        """Wait until the file chosen with `play` was played to its end."""
+        self.wait_for("audio.played", timeout_s=timeout_s)
+
+    def expect_audio(self, wav: Path | str, *, timeout_s: float = WAIT_S) -> Likeness:
+        """Wait for the end of the call and check that *wav* was heard. Returns how well."""
+        likeness = self.heard(wav, timeout_s=timeout_s)
+        if not likeness.same:
+            raise TestFailure(
+                f"{self.name} did not hear {Path(wav).name}: correlation {likeness.score},"
+                f" {likeness.matched} of {likeness.sections} sections found"
+            )
+        return likeness
+
+    def heard(self, wav: Path | str, *, timeout_s: float = WAIT_S) -> Likeness:
+        """Wait for the end of the call and compare what was heard with *wav*."""
+        self.wait_for("call.end", call=self._call, timeout_s=timeout_s)
+        return compare_files(Path(wav), Path(self.settings.record))
+
+
+def _user(uri: str) -> str:
+    """Return user and host of a URI that may have a display name and parameters."""
+    return uri.rpartition("<")[2].partition(">")[0].partition(":")[2].partition(";")[0]

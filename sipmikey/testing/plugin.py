@@ -1,0 +1,133 @@
+"""The pytest plugin: fixtures for calls between agents, and what is kept of a test that fails.
+
+Switch it on with `-p sipmikey.testing.plugin` or `pytest_plugins = ["sipmikey.testing.plugin"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sipmikey.testing.agents import TestAgent
+from sipmikey.testing.determinism import FakeClock, seeded_environment
+from sipmikey.testing.kms import TestKms
+from sipmikey.testing.stage import Stage
+from sipmikey.testing.switchboard import Switchboard
+from sipmikey.ticket.environment import Environment
+
+__all__ = [
+    "alice",
+    "bob",
+    "call_stage",
+    "carol",
+    "environment",
+    "fake_clock",
+    "kms",
+    "kms_server",
+    "pytest_addoption",
+    "pytest_runtest_makereport",
+    "switchboard",
+]
+
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the kit."""
+    group = parser.getgroup("sipmikey", "calls between SIP agents")
+    group.addoption(
+        "--call-artifacts",
+        metavar="DIR",
+        default="call-artifacts",
+        help="where captures, ladders, events, logs and recordings of failed tests are kept",
+    )
+    group.addoption("--no-call-capture", action="store_true", help="do not capture packets during tests")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note whether the test failed, for `call_stage` to keep what there is of it."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def kms_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
+    """A key management service, one for the run (or for each process of a parallel one)."""
+    server = TestKms(tmp_path_factory.mktemp("kms"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def kms(kms_server: TestKms) -> Iterator[TestKms]:
+    """The key management service, neither slow nor shut at the start of each test."""
+    kms_server.delay(0)
+    kms_server.shut(False)
+    yield kms_server
+    kms_server.delay(0)
+    kms_server.shut(False)
+
+
+@pytest.fixture
+def call_stage(request: pytest.FixtureRequest, kms: TestKms, tmp_path: Path) -> Iterator[Stage]:
+    """What the calls of a test run on. At its end agents are stopped, and what failed is kept.
+
+    An agent whose process died fails the test with the reason.
+    """
+    capture = not request.config.getoption("--no-call-capture", default=False)
+    stage = Stage(tmp_path, kms, capture=capture)
+    stage.start()
+    try:
+        yield stage
+    finally:
+        crashes = stage.stop()
+        if request.node.stash.get(FAILED, False) or crashes:
+            kept = stage.keep(Path(request.config.getoption("--call-artifacts", default="call-artifacts")),
+                              request.node.nodeid)  # fmt: skip
+            request.node.add_report_section("call", "sipmikey", f"kept in {kept}\n\n{stage.ladder()}")
+    if crashes:
+        pytest.fail("\n\n".join(crashes), pytrace=False)
+
+
+@pytest.fixture
+def switchboard(call_stage: Stage) -> Switchboard:
+    """The SIP proxy all agents use: it forks, and misbehaves on demand."""
+    return call_stage.switchboard
+
+
+@pytest.fixture
+def alice(call_stage: Stage) -> TestAgent:
+    """The agent of sip:alice@example.com."""
+    return call_stage.agent("alice")
+
+
+@pytest.fixture
+def bob(call_stage: Stage) -> TestAgent:
+    """The agent of sip:bob@example.com."""
+    return call_stage.agent("bob")
+
+
+@pytest.fixture
+def carol(call_stage: Stage) -> TestAgent:
+    """The agent of sip:carol@example.com."""
+    return call_stage.agent("carol")
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """A clock that moves when told to."""
+    return FakeClock()
+
+
+@pytest.fixture
+def environment(fake_clock: FakeClock) -> Environment:
+    """An environment for the core with the fake clock and seeded randomness."""
+    return seeded_environment(1, fake_clock)

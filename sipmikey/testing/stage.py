@@ -1,0 +1,119 @@
+"""What the calls of one test run on: agents, switchboard, capture; and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sipmikey.capture import CaptureError, LoopbackCapture
+from sipmikey.testing.agents import AgentSettings, TestAgent
+from sipmikey.testing.kms import TestKms
+from sipmikey.testing.switchboard import Passed, Switchboard
+
+__all__ = ["Stage"]
+
+MIKEY_LINE = re.compile(rb"(?m)^(a=key-mgmt:mikey )(\S{16})\S*")
+
+
+class Stage:
+    """The agents of one test. ``folder`` is the test's own directory."""
+
+    def __init__(self, folder: Path, kms: TestKms, *, capture: bool) -> None:
+        self.folder = folder
+        self.kms = kms
+        self.switchboard = Switchboard()
+        self.agents: list[TestAgent] = []
+        self._capture = LoopbackCapture() if capture else None
+
+    def start(self) -> None:
+        """Open the switchboard and begin to capture, where that is allowed."""
+        self.switchboard.start()
+        if self._capture is not None:
+            try:
+                self._capture.start()
+            except CaptureError:
+                self._capture = None
+
+    def agent(self, name: str, **settings: Any) -> TestAgent:
+        """Return a new agent of `sip:NAME@example.com`, with settings of `AgentSettings`.
+
+        A second agent of the same name is another device of the same user: calls fork to both.
+        """
+        identity = f"sip:{name}@example.com"
+        user = self.kms.user(identity)
+        number = sum(agent.identity == identity for agent in self.agents)
+        folder = self.folder / (name if not number else f"{name}-{number + 1}")
+        folder.mkdir()
+        chosen = AgentSettings(
+            identity=identity, kms=self.kms.identity, kms_url=self.kms.url, psk=user.psk, psk_id=user.psk_id,
+            proxy=self.switchboard.uri,
+        )  # fmt: skip
+        for field, value in settings.items():
+            if not hasattr(chosen, field):
+                raise TypeError(f"an agent has no setting {field!r}")
+            setattr(chosen, field, value)
+        agent = TestAgent(chosen, folder, self.switchboard)
+        self.agents.append(agent)
+        return agent
+
+    def stop(self) -> list[str]:
+        """Stop everything; return how agents crashed that did."""
+        for agent in self.agents:
+            agent.stop()
+        self.switchboard.stop()
+        if self._capture is not None:
+            self._capture.stop()
+        return [report for agent in self.agents if (report := agent.crash_report()) is not None]
+
+    def keep(self, where: Path, test: str) -> Path:
+        """Copy what there is of the test into a directory of its own under *where* and return it."""
+        folder = where / re.sub(r"[^\w.-]+", "-", test)
+        if folder.exists():
+            shutil.rmtree(folder)
+        shutil.copytree(self.folder, folder)
+        (folder / "ladder.txt").write_text(self.ladder())
+        with (folder / "events.jsonl").open("w") as file:
+            for agent, event in self._events():
+                file.write(json.dumps({"agent": agent} | event) + "\n")
+        (folder / "sip.txt").write_bytes(b"\n".join(_shown(passed) for passed in self.switchboard.passed))
+        if self._capture is not None:
+            ports = {self.switchboard.port, int(self.kms.url.rpartition(":")[2])}
+            ports |= {
+                int(found[1]) for agent in self.agents if (found := re.search(r":(\d+)\b", agent.contact))
+            }
+            self._capture.save(folder / "capture.pcap", ports=ports)
+        return folder
+
+    def _events(self) -> list[tuple[str, dict[str, Any]]]:
+        events = [(agent.folder.name, event) for agent in self.agents for event in agent.events]
+        return sorted(events, key=lambda pair: float(pair[1]["at"]))
+
+    def ladder(self) -> str:
+        """Return events of the agents and messages through the switchboard in the order they happened."""
+        lines = [
+            (passed.at, f"{'switchboard':<12} {_arrow(passed)} {passed.message.start}")
+            for passed in self.switchboard.passed
+        ]
+        for name, event in self._events():
+            told = {key: value for key, value in event.items() if key not in ("v", "type", "at") and value}
+            text = ", ".join(f"{key}={value}" for key, value in told.items())
+            lines.append((float(event["at"]), f"{name:<12}    {event['type']}: {text}"[:240]))
+        return "\n".join(
+            f"{datetime.fromtimestamp(at, UTC).strftime('%H:%M:%S.%f')[:-3]} {line}"
+            for at, line in sorted(lines, key=lambda pair: pair[0])
+        )
+
+
+def _arrow(passed: Passed) -> str:
+    way = "->" if passed.kind == "request" else "<-"
+    return f"{way} :{passed.to[1]}"
+
+
+def _shown(passed: Passed) -> bytes:
+    """Return a message as text; of a MIKEY message only its beginning."""
+    head = f"--- {passed.kind} {_arrow(passed)} at {passed.at:.3f}\n".encode()
+    return head + MIKEY_LINE.sub(rb"\1\2...", passed.message.encode())

@@ -1,0 +1,255 @@
+"""A SIP proxy for tests: it forks, it can be told to misbehave, and it remembers what passed.
+
+Every agent of a test has it as outbound proxy over TCP. It finds the callee's agents by the user and host of
+the Request-URI. It stays in the way of the INVITE and its responses only: later requests go straight from
+agent to agent. It adds no Via, which over TCP works, as responses come back on the connection of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from sipmikey.testing.faults import Fault
+from sipmikey.testing.sip_message import SipMessage, read_message
+
+__all__ = ["Passed", "Switchboard"]
+
+T = TypeVar("T")
+Kind = Literal["request", "response"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A message that passed, as it left. ``at``: Unix seconds. ``to``: the callee's address and port."""
+
+    at: float
+    kind: Kind
+    to: tuple[str, int]
+    message: SipMessage
+
+
+@dataclass(slots=True)
+class _Rule:
+    fault: Fault
+    kind: Kind
+    method: str
+    left: int | None
+
+
+@dataclass(slots=True)
+class _Branch:
+    """The way of an INVITE to one agent: its connection and the final status that came back."""
+
+    target: tuple[str, int]
+    writer: asyncio.StreamWriter
+    final: SipMessage | None = None
+
+
+@dataclass(slots=True)
+class _Fork:
+    """An INVITE under way: what it was, and where it went. ``answered``: a 2xx was passed on."""
+
+    invite: SipMessage
+    branches: list[_Branch] = field(default_factory=list)
+    answered: bool = False
+    failed: bool = False
+
+
+class Switchboard:
+    """The proxy; it runs in a thread of its own from `start` to `stop`.
+
+    ``let_all_answer``: do not cancel the other branches when one answers, so that a caller may get two 200s.
+    """
+
+    def __init__(self) -> None:
+        self.let_all_answer = False
+        self.passed: list[Passed] = []
+        self._agents: dict[str, list[tuple[str, int]]] = {}
+        self._rules: list[_Rule] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="switchboard", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    @property
+    def uri(self) -> str:
+        """What agents have as outbound proxy."""
+        return f"sip:127.0.0.1:{self.port};transport=tcp;lr"
+
+    def start(self) -> None:
+        """Listen on a free port of the loopback interface."""
+        self._thread.start()
+        self._server = self.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def run(self, work: Coroutine[Any, Any, T], *, timeout_s: float = 10.0) -> T:
+        """Run a coroutine in the switchboard's thread and return its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+
+    def stop(self) -> None:
+        """Close every connection and end the thread."""
+        self.run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def connect(self, identity: str, host: str, port: int) -> None:
+        """Let calls for *identity* go to the agent at that TCP address too: several agents fork the call."""
+        self._agents.setdefault(_address(identity), []).append((host, port))
+
+    def disconnect(self, identity: str) -> None:
+        """Forget the agents of *identity*."""
+        self._agents.pop(_address(identity), None)
+
+    def misbehave(
+        self, fault: Fault, *, on: Kind = "request", method: str = "INVITE", times: int | None = None
+    ) -> None:
+        """Apply *fault* to requests of *method*, or to the responses to them, the next *times* times."""
+        self._rules.append(_Rule(fault=fault, kind=on, method=method, left=times))
+
+    def behave(self) -> None:
+        """Forget all faults."""
+        self._rules.clear()
+
+    def _through(self, message: SipMessage, kind: Kind, target: tuple[str, int]) -> SipMessage:
+        for rule in self._rules:
+            if rule.kind == kind and rule.method == message.method and rule.left != 0:
+                changed = rule.fault(message)
+                if rule.left is not None and changed is not message:
+                    rule.left -= 1
+                message = changed
+        self.passed.append(Passed(at=time.time(), kind=kind, to=target, message=message))
+        return message
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, caller: asyncio.StreamWriter) -> None:
+        """Pass on the requests of one caller."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        forks: dict[str, _Fork] = {}
+        lines: dict[tuple[str, int], asyncio.StreamWriter] = {}
+        try:
+            while (message := await read_message(reader)) is not None:
+                await self._request(message, caller, forks, lines)
+        finally:
+            self._tasks.discard(task)
+            for writer in (caller, *lines.values()):
+                writer.close()
+
+    async def _request(
+        self,
+        message: SipMessage,
+        caller: asyncio.StreamWriter,
+        forks: dict[str, _Fork],
+        lines: dict[tuple[str, int], asyncio.StreamWriter],
+    ) -> None:
+        call_id = message.header("call-id")
+        fork = forks.get(call_id)
+        if message.method == "ACK" and fork is not None and fork.failed:
+            return  # it ends the caller's own transaction; each branch was acknowledged when it failed
+        if message.method == "INVITE" and not message.tag("to"):
+            fork = forks[call_id] = _Fork(message)
+        targets = self._agents.get(_address(message.uri), [])
+        if not targets:
+            caller.write(_reply(message, "404 Not Found").encode())
+            return
+        for target in targets:
+            if target not in lines:
+                try:
+                    down, lines[target] = await asyncio.open_connection(*target)
+                except OSError:
+                    caller.write(_reply(message, "480 Temporarily Unavailable").encode())
+                    continue
+                self._spawn(self._answers(down, target, caller, forks))
+            if fork is not None and message is fork.invite:
+                fork.branches.append(_Branch(target, lines[target]))
+            lines[target].write(self._through(message, "request", target).encode())
+
+    async def _answers(
+        self,
+        reader: asyncio.StreamReader,
+        target: tuple[str, int],
+        caller: asyncio.StreamWriter,
+        forks: dict[str, _Fork],
+    ) -> None:
+        """Pass on the responses of one callee."""
+        while (message := await read_message(reader)) is not None:
+            fork = forks.get(message.header("call-id"))
+            if message.status is None:
+                continue  # requests of the callee go straight to the caller's contact
+            if fork is None or message.method != "INVITE" or message.status < 200:
+                if message.method != "CANCEL" or fork is None or not fork.answered:
+                    caller.write(self._through(message, "response", target).encode())
+                continue
+            self._final(message, target, caller, fork)
+
+    def _final(
+        self, message: SipMessage, target: tuple[str, int], caller: asyncio.StreamWriter, fork: _Fork
+    ) -> None:
+        """A 2xx goes to the caller at once; a failure only when every branch has failed."""
+        branch = next(branch for branch in fork.branches if branch.target == target)
+        status = message.status or 0
+        if branch.final is not None and status >= 300:
+            return
+        branch.final = message
+        if status < 300:
+            fork.answered = True
+            caller.write(self._through(message, "response", target).encode())
+            for other in fork.branches:
+                if other.final is None and not self.let_all_answer:
+                    other.writer.write(_of_invite(fork.invite, "CANCEL").encode())
+            return
+        branch.writer.write(_of_invite(fork.invite, "ACK", to=message.header("to")).encode())
+        if fork.answered or any(other.final is None for other in fork.branches):
+            return
+        fork.failed = True
+        finals = [other.final for other in fork.branches if other.final is not None]
+        best = min(finals, key=lambda final: final.status or 0)
+        caller.write(self._through(best, "response", target).encode())
+
+
+def _address(uri: str) -> str:
+    """Return user and host of a SIP URI: `sip:bob@example.com;transport=tcp` is `bob@example.com`."""
+    return uri.partition(":")[2].partition(";")[0].partition("?")[0].lower()
+
+
+def _reply(request: SipMessage, status: str) -> SipMessage:
+    """Return an answer of the switchboard's own."""
+    kept = tuple(
+        (name, value) for name, value in request.headers if name.lower() in ("via", "from", "call-id", "cseq")
+    )
+    to = request.header("to")
+    to = to if "tag=" in to else f"{to};tag=switchboard"
+    return SipMessage(start=f"SIP/2.0 {status}", headers=(*kept, ("To", to)))
+
+
+def _of_invite(invite: SipMessage, method: str, *, to: str | None = None) -> SipMessage:
+    """Return the CANCEL or the ACK that belongs to an INVITE (RFC 3261 sections 9.1 and 17.1.1.3)."""
+    kept = [
+        (name, value)
+        for name, value in invite.headers
+        if name.lower() in ("via", "from", "to", "call-id", "max-forwards", "route")
+    ]
+    number = invite.header("cseq").split()[0]
+    message = SipMessage(
+        start=f"{method} {invite.uri} SIP/2.0", headers=(*kept, ("CSeq", f"{number} {method}"))
+    )
+    return message if to is None else message.with_header("To", to)
