@@ -15,14 +15,8 @@ from sipmikey.ticket.base_ticket import SPI_LENGTH, TicketContents, make_session
 from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical, same_identity, uri_identity
-from sipmikey.ticket.kms_exchange import (
-    TICKET_REQUEST,
-    AuthenticatedInit,
-    KmsClientExchange,
-    KmsInit,
-    check_transported_keys,
-    split_mpks,
-)
+from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
+from sipmikey.ticket.kms_exchange import TICKET_REQUEST, AuthenticatedInit, KmsClientExchange, KmsInit
 from sipmikey.ticket.policy import TicketPolicy
 
 

@@ -26,14 +26,8 @@ from sipmikey.ticket.base_ticket import TicketContents, open_ticket, ticket_id
 from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import identity_text, uri_identity
-from sipmikey.ticket.kms_exchange import (
-    TICKET_RESOLVE,
-    AuthenticatedInit,
-    KmsClientExchange,
-    KmsInit,
-    check_transported_keys,
-    split_mpks,
-)
+from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
+from sipmikey.ticket.kms_exchange import TICKET_RESOLVE, AuthenticatedInit, KmsClientExchange, KmsInit
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.protection import empty_v
 from sipmikey.ticket.request import mpk_data

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from sipmikey.keys.derivation import ProtectionKeys, initial_message_keys, response_message_keys
-from sipmikey.keys.mac import compute_mac, verify_mac
+from sipmikey.keys.mac import verify_mac
 from sipmikey.keys.prf import Prf
 from sipmikey.keys.suite import suite_of
-from sipmikey.keys.transport import open_keys, seal_keys
+from sipmikey.keys.transport import seal_keys
 from sipmikey.mikey.errors import (
     AuthenticationFailure,
     InvalidIdentity,
@@ -42,28 +42,26 @@ from sipmikey.ticket.bundle import (
 )
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
-from sipmikey.ticket.identity import canonical, identity_text, same_identity, uri_identity
-from sipmikey.ticket.kms_exchange import check_transported_keys
+from sipmikey.ticket.identity import canonical, identity_text, same_identity
 from sipmikey.ticket.policy import TicketPolicy
-from sipmikey.ticket.protection import empty_v, last_v, seal, verify
+from sipmikey.ticket.protection import last_v, seal, verify
 from sipmikey.ticket.replay import ReplayCache, ReplayKey
 from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.resolve import (
     Modifier,
     ResolvedTicket,
     fork_keys,
-    make_initiator_data,
     read_initiator_data,
 )
-
-
-def transfer_init_coverage(message: Message, identities: bytes) -> bytes:
-    """Return what the MAC of TRANSFER_INIT covers (RFC 6043 section 5.5).
-
-    That is the message without its MAC, Initiator Data and Initiator Data length, then the identities.
-    """
-    mac_length = len(message.one(V).mac)
-    return message.without_initiator_data()[:-mac_length] + identities
+from sipmikey.ticket.transfer_message import (
+    build_transfer_init,
+    carried_keys,
+    check_rands,
+    id_data,
+    joined_keys,
+    own_keys,
+    transfer_init_coverage,
+)
 
 
 class TransferInitiator:
@@ -79,8 +77,8 @@ class TransferInitiator:
         self.message = message
         self._suite = suite_of(self._parsed.header.prf)
         self._rand_i = self._parsed.one(RANDR, RandRole.INITIATOR).rand
-        self._identity_i = _own_octets(self._parsed, IdRole.INITIATOR, initiator)
-        self._identity_r = _own_octets(self._parsed, IdRole.RESPONDER, responder)
+        self._identity_i = id_data(self._parsed, IdRole.INITIATOR, initiator)
+        self._identity_r = id_data(self._parsed, IdRole.RESPONDER, responder)
         self._init_keys = initial_message_keys(
             Prf(self._suite.prf, grant.mpk_i), self._parsed.header.csb_id, rand_i=self._rand_i
         )
@@ -112,7 +110,7 @@ class TransferInitiator:
         if not policy.flags.standard_initiator:
             raise LocalError("N is 0: the ticket needs processing that RFC 6043 does not define")
         policy.check_validity(env.now_ns())
-        message = _build_transfer_init(
+        message = build_transfer_init(
             env, grant, crypto_sessions, policies, initiator, responder, extensions, keys, rand_i
         )
         return cls(env, grant, message, initiator=initiator, responder=responder)
@@ -158,7 +156,7 @@ class TransferInitiator:
         env.check_timestamp(timestamp, "TRANSFER_RESP")
         rand_r = message.one(RANDR, RandRole.RESPONDER).rand if policy.flags.randr_r else b""
         mpk, keys, identity_r = self._branch_keys(message)
-        _check_rands(self._rand_i, rand_r, mpk, keys)
+        check_rands(self._rand_i, rand_r, mpk, keys)
         protection = response_message_keys(
             Prf(self._suite.prf, mpk), header.csb_id, rand_i=self._rand_i, rand_r=rand_r
         )
@@ -166,7 +164,7 @@ class TransferInitiator:
         carried = carried_keys(
             env, message, protection, allowed=policy.flags.responder_keys, what="TRANSFER_RESP"
         )
-        own = _open_own_keys(env, self._parsed, self._init_keys)
+        own = own_keys(env, self._parsed, self._init_keys)
         policies = policies_by_number(self._parsed.all(SP)) | policies_by_number(message.all(SP))
         return CryptoSessionBundle(
             csb_id=self.csb_id,
@@ -200,7 +198,7 @@ class TransferInitiator:
         grant, policy = self._grant, self._grant.policy
         if policy.flags.response_sent:
             raise LocalError("F is 1: the bundle is established by TRANSFER_RESP")
-        own = _open_own_keys(self._env, self._parsed, self._init_keys)
+        own = own_keys(self._env, self._parsed, self._init_keys)
         return CryptoSessionBundle(
             csb_id=self.csb_id,
             is_initiator=True,
@@ -215,51 +213,6 @@ class TransferInitiator:
             protection=self._init_keys,
             sent=self._parsed.one(T).timestamp,
         )
-
-
-def _build_transfer_init(
-    env: Environment,
-    grant: TicketGrant,
-    crypto_sessions: Sequence[GenericIdEntry],
-    policies: Sequence[SP],
-    initiator: str,
-    responder: str,
-    extensions: Sequence[EXT],
-    keys: Sequence[KeyData],
-    rand_i: bytes | None,
-) -> bytes:
-    policy, suite = grant.policy, grant.policy.suite
-    longest = max(len(grant.mpk_i), longest_key((*grant.keys, *keys)), suite.rand_length)
-    rand = env.random(longest) if rand_i is None else rand_i
-    header = Header(
-        data_type=DataType.TRANSFER_INIT,
-        v=policy.flags.response_sent,
-        prf=suite.prf,
-        csb_id=env.csb_id(),
-        map_type=CsIdMapType.GENERIC_ID if crypto_sessions else CsIdMapType.EMPTY,
-        crypto_sessions=tuple(crypto_sessions),
-    )
-    timestamp = env.timestamp()
-    protection = initial_message_keys(Prf(suite.prf, grant.mpk_i), header.csb_id, rand_i=rand)
-    idr_i, idr_r = uri_identity(IdRole.INITIATOR, initiator), uri_identity(IdRole.RESPONDER, responder)
-    before: list[Payload] = [
-        T(timestamp=timestamp),
-        RANDR(role=RandRole.INITIATOR, rand=rand),
-        idr_i,
-        idr_r,
-        *policies,
-    ]
-    after: list[Payload] = list(extensions)
-    if keys:
-        after.append(seal_keys(keys, suite.encr_alg, protection, csb_id=header.csb_id, timestamp=timestamp))
-    draft = Message.build(header, (*before, grant.ticket, *after, empty_v(suite)))
-    covered = transfer_init_coverage(draft, idr_i.data + idr_r.data)
-    mac = compute_mac(suite.mac_alg, protection.auth_key(suite.mac_alg), covered)
-    v = V(auth_alg=suite.mac_alg, mac=mac)
-    ticket = grant.ticket
-    if grant.mpk_r is not None:
-        ticket = ticket.with_data(initiator_data=make_initiator_data(suite, v, grant.mpk_r))
-    return Message.build(header, (*before, ticket, *after, v)).raw
 
 
 class TransferResponder:
@@ -432,7 +385,7 @@ class TransferResponder:
 
     def _fresh_rand_r(self, mpk: Secret, keys: Sequence[KeyData]) -> bytes:
         if not self.policy.flags.randr_r:
-            _check_rands(self._rand_i, b"", mpk, keys)
+            check_rands(self._rand_i, b"", mpk, keys)
             return b""
         return self._env.random(max(self._suite.rand_length, len(mpk), longest_key(keys)))
 
@@ -442,7 +395,7 @@ class TransferResponder:
             raise LocalError("F is 1: the Responder must send TRANSFER_RESP")
         resolved = self._verified()
         keys = self.session_keys()
-        _check_rands(self._rand_i, b"", resolved.mpk_i, keys)
+        check_rands(self._rand_i, b"", resolved.mpk_i, keys)
         return self._bundle(self.crypto_sessions, (), keys, b"", self._init_protection(resolved), None)
 
     def _bundle(
@@ -483,61 +436,4 @@ class TransferResponder:
             suite=self._suite,
             protection=protection,
             supported=supported,
-        )
-
-
-def carried_keys(
-    env: Environment, message: Message, protection: ProtectionKeys, *, allowed: bool, what: str
-) -> tuple[KeyData, ...]:
-    """Return the session keys of a verified message's KEMAC, which the Ticket Policy must allow.
-
-    Raises `InvalidTicketPolicy` when it does not (L and M flags), `MalformedMessage` for an MPK.
-    """
-    kemac = message.find(KEMAC)
-    if kemac is None:
-        return ()
-    if not allowed:
-        raise InvalidTicketPolicy("the Ticket Policy allows no keys here", field=f"{what} KEMAC")
-    suite = suite_of(message.header.prf)
-    suite.check_encryption(kemac.encr_alg, f"{what} KEMAC Encr alg")
-    keys = open_keys(
-        kemac,
-        protection,
-        csb_id=message.header.csb_id,
-        timestamp=message.one(T).timestamp,
-        limits=env.limits,
-        what=what,
-    )
-    if any(not key.key_type.is_session_key for key in keys):
-        raise MalformedMessage("an MPK is not sent in Ticket Transfer", field=f"{what} KEMAC")
-    check_transported_keys(keys, suite, what)
-    return keys
-
-
-def joined_keys(*groups: Sequence[KeyData]) -> tuple[KeyData, ...]:
-    """Return the keys of all groups; an SPI that names two of them raises `MalformedMessage`."""
-    keys = tuple(key for group in groups for key in group)
-    spis = [key.spi for key in keys if key.spi]
-    if len(set(spis)) != len(spis):
-        raise MalformedMessage("an SPI names two keys", field="KEMAC", section="RFC 6043 6.2.1")
-    return keys
-
-
-def _open_own_keys(env: Environment, message: Message, protection: ProtectionKeys) -> tuple[KeyData, ...]:
-    return carried_keys(env, message, protection, allowed=True, what="TRANSFER_INIT")
-
-
-def _own_octets(message: Message, role: IdRole, known: str) -> bytes:
-    """ID Data as the MAC covers it: as sent, or the name known where the payload is left out."""
-    idr = message.find(IDR, role)
-    return canonical(known).encode() if idr is None else idr.data
-
-
-def _check_rands(rand_i: bytes, rand_r: bytes, mpk: Secret, keys: Sequence[KeyData]) -> None:
-    needed = max(len(mpk), longest_key(keys))
-    if len(rand_i) + len(rand_r) < needed:
-        raise MalformedMessage(
-            f"RANDRi and RANDRr have {len(rand_i) + len(rand_r)} octets, the longest key has {needed}",
-            field="RANDR",
-            section="RFC 6043 12.1",
         )

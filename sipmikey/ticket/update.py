@@ -27,7 +27,7 @@ from sipmikey.ticket.bundle import CryptoSessionBundle, check_policies, generic_
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
 from sipmikey.ticket.protection import seal, verify
-from sipmikey.ticket.transfer import carried_keys, joined_keys
+from sipmikey.ticket.transfer_message import carried_keys, joined_keys
 
 
 def is_update(message: Message) -> bool:
