@@ -24,8 +24,8 @@ __all__ = ["add_parser", "run"]
 EXAMPLES = """\
 examples:
   sipmikey call --config alice.toml sip:bob@example.com
-  sipmikey call --config alice.toml sip:bob@192.0.2.7:5060 --duration 10 --null-audio \\
-      --play hello.wav --record heard.wav
+  sipmikey call --config alice.toml sip:bob@example.com --via sip:192.0.2.7:5060 \\
+      --duration 10 --null-audio --play hello.wav --record heard.wav
   sipmikey call --config alice.toml sip:bob@example.com --json --duration 5 | jq -r .type
 
 The call lasts until the other side hangs up, --duration is over, or Ctrl-C, which hangs up too.
@@ -42,6 +42,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("uri", metavar="SIP-URI", help="whom to call")
+    parser.add_argument(
+        "--via", metavar="SIP-URI", help="send the INVITE there, e.g. to the other agent's own address"
+    )
     parser.add_argument(
         "--duration", type=positive_seconds, metavar="SECONDS", help="hang up so long after the answer"
     )
@@ -75,7 +78,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
 
 async def _call(args: argparse.Namespace, session: Session, *, required: bool) -> Outcome:
     """Call and wait for the end; raises CallFailed when there was no call."""
-    call = await session.agent.call(args.uri)
+    call = await session.agent.call(args.uri, via=args.via)
     if not await session.until_stopped(call.established()):
         await call.hangup()
         return Outcome(code=ExitCode.INTERRUPTED, reason="cancelled", side="local")

@@ -1,4 +1,4 @@
-"""`sipmikey config show`: the configuration that the file, the variables and the options make together."""
+"""`sipmikey config`: what can be configured, and what file, variables and options make together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `config` and its one action, `show`."""
+    """Add `config` and its actions."""
     parser = subparsers.add_parser("config", help="show the merged configuration, secrets masked")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser(
@@ -39,9 +39,38 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     show.add_argument("--json", action="store_true", help="one JSON document instead")
     add_options(show)
+    show.set_defaults(config_run=_show)
+    reference = actions.add_parser(
+        "reference",
+        help="print what can be configured, as Markdown",
+        description="Print every setting with its key, option, default and meaning, as Markdown.",
+    )
+    reference.set_defaults(config_run=_reference)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the action."""
+    code: int = args.config_run(args)
+    return code
+
+
+def _reference(args: argparse.Namespace) -> int:
+    print(reference_table())
+    return ExitCode.OK
+
+
+def reference_table() -> str:
+    """Return every setting as a row of a Markdown table. The README holds it, and a test compares."""
+    rows = ["| key | option | default | meaning |", "|---|---|---|---|"]
+    for section, key, setting, default in settings():
+        option = f"`{setting.option}`" if setting.option else ""
+        usual = "" if _plain(default) in ("", None, {}, []) else f"`{_toml(_plain(default))}`"
+        words = f" ({', '.join(setting.words)})" if setting.words else ""
+        rows.append(f"| `{section}.{key}` | {option} | {usual} | {setting.help}{words} |")
+    return "\n".join(rows)
+
+
+def _show(args: argparse.Namespace) -> int:
     """Print the merged configuration."""
     loaded = load_from(args)
     output = Output(as_json=args.json)

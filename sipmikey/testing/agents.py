@@ -98,6 +98,7 @@ class TestAgent:
         self._words: list[str] = []
         self._over = False
         self._call = ""
+        self._refused: CallRefused | None = None
         self._last_call_at = 0.0
         self._readers: list[threading.Thread] = []
         settings.record = settings.record or str(folder / f"{self.name}-heard.wav")
@@ -200,6 +201,8 @@ class TestAgent:
 
     def do(self, verb: str, *, timeout_s: float = WAIT_S, **given: Any) -> Fields:
         """Carry out a verb of the agent's process and return its result; raises CallRefused."""
+        if self._refused is not None and verb != "call":
+            raise self._refused
         self.start()
         assert self._process is not None
         assert self._process.stdin is not None
@@ -241,12 +244,19 @@ class TestAgent:
         return self
 
     def call(self, callee: TestAgent | str, *, timeout_s: float = WAIT_S) -> str:
-        """Call an agent or a URI and return the number of the call, once its INVITE is on the way."""
+        """Call an agent or a URI and return the number of the call, once its INVITE is on the way.
+
+        When there is no INVITE, as the KMS gave no ticket, the next verb raises (`expect_failure` takes it).
+        """
         uri = callee if isinstance(callee, str) else callee.start().identity
         self.start()
         time.sleep(max(0.0, self._last_call_at + PACE_S - time.monotonic()))
         self._last_call_at = time.monotonic()
-        self._call = str(self.do("call", uri=uri, timeout_s=timeout_s)["call"])
+        try:
+            self._call, self._refused = "", None
+            self._call = str(self.do("call", uri=uri, timeout_s=timeout_s)["call"])
+        except CallRefused as refused:
+            self._refused = refused
         return self._call
 
     def expect_ringing(self, *, caller: TestAgent | None = None, timeout_s: float = WAIT_S) -> str:
@@ -259,7 +269,7 @@ class TestAgent:
         event = self._wait("incoming call", found, timeout_s)
         if caller is not None and _user(event["caller"]) != _user(caller.identity):
             raise TestFailure(f"{self.name}: {event['caller']} is calling, not {caller.identity}")
-        self._call = str(event["call"])
+        self._call, self._refused = str(event["call"]), None
         return self._call
 
     def expect_ringback(self, *, timeout_s: float = WAIT_S) -> Fields:
@@ -308,6 +318,7 @@ class TestAgent:
         try:
             self.do("established", call=self._call, timeout_s=timeout_s)
         except CallRefused as refused:
+            self._refused = None
             if refused.reason != reason or status not in (None, refused.status):
                 raise TestFailure(f"expected {reason} {status or ''}, but {refused}") from None
             return refused

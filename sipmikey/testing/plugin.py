@@ -6,6 +6,7 @@ Switch it on with `-p sipmikey.testing.plugin` or `pytest_plugins = ["sipmikey.t
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ __all__ = [
     "pytest_addoption",
     "pytest_runtest_makereport",
     "switchboard",
+    "voices",
 ]
 
 FAILED = pytest.StashKey[bool]()
@@ -119,6 +121,13 @@ def bob(call_stage: Stage) -> TestAgent:
 def carol(call_stage: Stage) -> TestAgent:
     """The agent of sip:carol@example.com."""
     return call_stage.agent("carol")
+
+
+@pytest.fixture(scope="session")
+def voices() -> dict[str, Path]:
+    """Sentences to say, as WAV files of six seconds: `alice` and `bob`."""
+    assets = Path(str(files("sipmikey.cli"))) / "assets"
+    return {name: assets / f"{name}.wav" for name in ("alice", "bob")}
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -106,17 +108,21 @@ class Actor:
 
     async def stop(self) -> None:
         """Ask the process to end, and end it if it does not within five seconds."""
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+        self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(5):
                 await self._process.wait()
         except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+            self._signal(signal.SIGKILL)
             await self._process.wait()
         with suppress(asyncio.CancelledError):
             await self._reading
+
+    def _signal(self, number: int) -> None:
+        """Send a signal. Popen's own way would reap a dead process before asyncio sees it."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def _over(self) -> bool:
         return self._process.stdout is not None and self._process.stdout.at_eof()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -62,8 +63,8 @@ async def perform(show: Performance, *, suite: str, tell: Tell) -> None:
         show.bob = await _start_agent(show, stack, tell, "bob", ["answer", "--once"], options)
         contact = str((await show.bob.until("agent.ready", timeout_s=START_S))["contact"])
         mark = show.phase("bob ready", mark)
-        # No registrar is needed: bob's own address stands in for the proxy that would know it.
-        words = ["call", BOB, "--proxy", f"{contact};lr", "--duration", str(TALK_S)]
+        # No registrar or proxy is needed: alice is told where bob listens.
+        words = ["call", BOB, "--via", contact, "--duration", str(TALK_S)]
         show.alice = await _start_agent(show, stack, tell, "alice", words, options)
         await show.alice.until("call.out", timeout_s=START_S)
         mark = show.phase("alice ready", mark)
@@ -81,9 +82,17 @@ async def _start_kms(show: Performance, stack: AsyncExitStack, tell: Tell) -> st
     directory = show.folder / "kms"
     common = ["--dir", str(directory), "--json"]
     await run_once(["kms", "init", *common, "--identity", KMS_IDENTITY, "--listen", "127.0.0.1:0"])
-    for name, identity in (("alice", ALICE), ("bob", BOB)):
-        key = ["--psk-id", name, "--psk-file", str(show.folder / f"{name}.psk")]
-        await run_once(["kms", "user", "add", *common, *key, identity])
+    await asyncio.gather(
+        *(
+            run_once(
+                [
+                    "kms", "user", "add", *common, identity,
+                    "--psk-id", name, "--psk-file", str(show.folder / f"{name}.psk"),
+                ]
+            )
+            for name, identity in (("alice", ALICE), ("bob", BOB))
+        )
+    )  # fmt: skip
     show.kms = await Actor.start("kms", ["kms", "serve", *common], tell)
     stack.push_async_callback(show.kms.stop)
     ready = await show.kms.until("kms.ready", timeout_s=START_S)
