@@ -26,7 +26,7 @@ MAX_RESPONDERS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """Somebody a rule may be about: canonical identities (all of one subscriber) and the groups they are in."""
+    """Somebody a rule may be about: canonical identities (of one subscriber) and the groups they are in."""
 
     identities: tuple[str, ...]
     groups: tuple[str, ...] = ()
@@ -191,7 +191,7 @@ class Policy:
     def explain(
         self, source: Party, target: Party, desired: TicketPolicy | None = None, *, now_s: int = 0
     ) -> Explanation:
-        """Say which rule decides about *source* and *target*, rule by rule, and what it makes of *desired*."""
+        """Say which rule decides about *source* and *target*, and what it makes of *desired*."""
         steps: list[str] = [
             f"from: {', '.join(source.identities)}; groups: {', '.join(source.groups) or 'none'}",
             f"to: {', '.join(target.identities)}; groups: {', '.join(target.groups) or 'none'}",

@@ -102,7 +102,7 @@ def _party(word: str, where: str) -> str:
         return prefix + normal_identity(word.removeprefix(GROUP_PREFIX))
     except LocalError as error:
         raise PolicyError(
-            f'{where}: {error}; allowed are sip:user@host, sip:*@host, tel:+number, "group:" before a group, and *'
+            f"{where}: {error}; allowed are sip:user@host, sip:*@host, tel:+number, group:IDENTITY and *"
         ) from None
 
 
@@ -177,7 +177,7 @@ def _known(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise PolicyError(f"{where}: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
+            raise PolicyError(f"{where}: unknown key {key!r}{hint}; allowed: {', '.join(allowed)}")
 
 
 def _word(value: object, allowed: Sequence[str], where: str) -> str:

@@ -66,10 +66,11 @@ class TicketLimits:
     """Bounds on the tickets of a rule. Lengths in bytes, times in seconds.
 
     ``suites``: allowed, the preferred first. ``flags``: word by flag; a flag not named is allowed.
-    ``key_types``, ``min_key_bytes``, ``max_key_bytes``, ``max_keys``: of the session keys. ``max_validity_s``:
-    longest time from now to TRe; ``default_validity_s``: for a request without TRe. ``max_rekeying_interval_s``:
-    longest TRr, put in where none is asked; None for no bound. ``applications``: allowed IDRapp, None for any.
-    ``responder_key``: seal with the key shared with the responder (mode 2) instead of the KMS's own.
+    ``key_types``, ``min_key_bytes``, ``max_key_bytes``, ``max_keys``: of the session keys.
+    ``max_validity_s``: longest time from now to TRe; ``default_validity_s``: for a request without TRe.
+    ``max_rekeying_interval_s``: longest TRr, put in where none is asked; None for no bound.
+    ``applications``: allowed IDRapp, None for any. ``responder_key``: seal with the key shared
+    with the responder (mode 2) instead of the KMS's own.
     """
 
     suites: tuple[Suite, ...] = (SUITE_256, SUITE_128)
@@ -212,10 +213,10 @@ def _adjust_times(policy: TicketPolicy, limits: TicketLimits, now_s: int) -> tup
         policy = replace(policy, valid_until=Timestamp.ntp_utc_32(latest))
         changes.append(f"validity shortened to {limits.max_validity_s} s")
     bound = limits.max_rekeying_interval_s
-    if bound is not None and (policy.rekeying_interval_s is None or policy.rekeying_interval_s > bound):
-        if policy.rekeying_interval_s is None or not limits.refuses:
-            policy = replace(policy, rekeying_interval_s=bound)
-            changes.append(f"rekeying every {bound} s was set")
+    interval = policy.rekeying_interval_s
+    if bound is not None and (interval is None or (interval > bound and not limits.refuses)):
+        policy = replace(policy, rekeying_interval_s=bound)
+        changes.append(f"rekeying every {bound} s was set")
     return policy, changes
 
 

@@ -106,7 +106,7 @@ class Vault:
         self._random = random
 
     def seal(self, secret: Secret, *identity: bytes | str | int) -> bytes:
-        """Encrypt *secret* for the row that *identity* names: version (1), nonce (12), ciphertext, tag (16)."""
+        """Encrypt *secret* for the row *identity* names: version (1), nonce (12), ciphertext, tag (16)."""
         nonce = self._random(_NONCE_BYTES)
         return _VERSION + nonce + self._cipher.encrypt(nonce, secret.reveal(), _bound(identity))
 
@@ -118,7 +118,7 @@ class Vault:
             return Secret(self._cipher.decrypt(sealed[1:13], sealed[13:], _bound(identity)))
         except (InvalidTag, ValueError):
             raise MasterKeyMismatch(
-                f"a secret of {identity[0]!r} does not open: it was sealed under another master key, or altered"
+                f"a secret of {identity[0]!r} does not open: another master key sealed it, or it was altered"
             ) from None
 
 

@@ -172,8 +172,8 @@ def load(lines: Iterable[str]) -> Iterator[SubscriberRecord]:
             raise LocalError(f"line {number}: {error}") from None
 
 
-_FIELDS = {"name": str, "identities": list, "enabled": bool, "psks": list, "certificates": list, "groups": list,
-           "vouches_for": list}  # fmt: skip
+_FIELDS = {"name": str, "identities": list, "enabled": bool, "psks": list, "certificates": list,
+           "groups": list, "vouches_for": list}  # fmt: skip
 _PSK_FIELDS = {"key_id": str, "key": str, "valid_from_s": int, "valid_until_s": int}
 
 
@@ -246,6 +246,6 @@ def _base64(text: str, what: str) -> bytes:
 
 
 __all__ = [
-    "MIN_PSK_BYTES", "Group", "Principal", "PskCredential", "PskRecord", "SubscriberRecord", "check_psk", "dump",
-    "load", "matches", "normal_identity", "wildcards_of",
+    "MIN_PSK_BYTES", "Group", "Principal", "PskCredential", "PskRecord", "SubscriberRecord", "check_psk",
+    "dump", "load", "matches", "normal_identity", "wildcards_of",
 ]  # fmt: skip

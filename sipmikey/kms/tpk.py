@@ -20,8 +20,8 @@ KEY_ID_BYTES = 8
 class TpkRecord:
     """A key that seals tickets, named by ``key_id`` (IDRpsk of the Ticket Data).
 
-    ``owner`` None: known to the KMS only (mode 1). Otherwise the name of the subscriber it is shared with, who
-    owns ``owner_identities`` and may open tickets sealed for it (mode 2) or make tickets with it (mode 3).
+    ``owner`` None: known to the KMS only (mode 1). Otherwise the name of the subscriber it is shared with,
+    who owns ``owner_identities`` and may open tickets sealed for it (mode 2) or make its own (mode 3).
     ``seals_until_s``: Unix seconds after which it seals no new ticket, None while it is current.
     ``resolves_until_s``: end of the latest ticket sealed with it; it is destroyed after that.
     """

@@ -55,8 +55,8 @@ class KeyManagementService:
         """Answer one message; never raises for anything the sender can do.
 
         *expected* is what the request's ``requesttype`` said; a message of the other exchange is refused with
-        400. *source* is the sender's address, for the audit log. A grant is returned only when its event is in
-        the audit log, and so is a refusal, except of what cannot be parsed and of what comes too fast.
+        400. *source* is the sender's address, for the audit log. A grant is returned only when its event is
+        in the audit log, and so is a refusal, except of what cannot be parsed and of what comes too fast.
         """
         trail = Trail(source=source, exchange=expected)
         init: KmsInit | None = None

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
 from sipmikey.kms.stores.database import Database, Row
 
-_COLUMNS = "time_ns, exchange, decision, reason, subscriber, identity, peers, ticket, credential, rule, kms, source, detail"
+_COLUMNS = (
+    "time_ns, exchange, decision, reason, subscriber, identity, peers, "
+    "ticket, credential, rule, kms, source, detail"
+)
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
 
 
@@ -62,7 +65,8 @@ class AuditStore:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         order = "ASC" if query.oldest_first else "DESC"
         rows = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM audit{where} ORDER BY time_ns {order}, id {order} LIMIT {place(query.limit)}",
+            f"SELECT {_COLUMNS} FROM audit{where} ORDER BY time_ns {order}, id {order}"
+            f" LIMIT {place(query.limit)}",
             *args,
         )
         return [_event(row) for row in rows]

@@ -75,12 +75,16 @@ class PostgresDatabase(_Verbs):
 
     @classmethod
     async def connect(cls, url: str, *, connections: int = 8) -> PostgresDatabase:
-        """Open the pool. Writes return when the server has them; the last 200 ms may be lost if it crashes."""
+        """Open the pool. Writes return when the server has them; a crash of it may lose the last 200 ms."""
         with _translated():
             pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=connections, command_timeout=STATEMENT_TIMEOUT_S, timeout=STATEMENT_TIMEOUT_S,
+                url,
+                min_size=1,
+                max_size=connections,
+                command_timeout=STATEMENT_TIMEOUT_S,
+                timeout=STATEMENT_TIMEOUT_S,
                 server_settings={"synchronous_commit": "off", "application_name": "sipmikey-kms"},
-            )  # fmt: skip
+            )
         return cls(pool)
 
     @asynccontextmanager

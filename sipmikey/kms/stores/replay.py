@@ -9,7 +9,7 @@ from sipmikey.kms.stores.database import Database
 
 _ADD = """INSERT INTO replay (expires_s, digest)
     SELECT CAST(?1 AS {int}), CAST(?2 AS {bytes})
-    WHERE EXISTS (SELECT 1 FROM replay_floor WHERE one = 1 AND expires_s <= ?3 AND boot = ?4)
+    WHERE EXISTS (SELECT 1 FROM replay_floor WHERE one = 1 AND stamped_s <= ?3 AND boot = ?4)
     ON CONFLICT DO NOTHING"""
 
 
@@ -30,8 +30,8 @@ class DatabaseReplayCache:
     async def begin(self, *, floor_s: int) -> None:
         """Accept what is stamped at *floor_s* or later, if there is no valid mark yet."""
         await self._database.execute(
-            """INSERT INTO replay_floor (one, expires_s, boot) VALUES (1, ?1, ?2)
-            ON CONFLICT (one) DO UPDATE SET expires_s = excluded.expires_s, boot = excluded.boot
+            """INSERT INTO replay_floor (one, stamped_s, boot) VALUES (1, ?1, ?2)
+            ON CONFLICT (one) DO UPDATE SET stamped_s = excluded.stamped_s, boot = excluded.boot
             WHERE replay_floor.boot <> excluded.boot""",
             floor_s,
             self._boot,

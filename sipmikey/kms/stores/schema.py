@@ -33,8 +33,10 @@ DIRECTORY: tuple[tuple[str, ...], ...] = (
             REFERENCES subscriber (id) ON DELETE CASCADE) {COMPACT}""",
         "CREATE INDEX identity_subscriber ON identity (subscriber_id)",
         """CREATE TABLE psk (
-            key_id {BYTES} PRIMARY KEY, subscriber_id {INT} NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
-            sealed {BYTES} NOT NULL, valid_from_s {INT}, valid_until_s {INT}, created_s {INT} NOT NULL) {COMPACT}""",
+            key_id {BYTES} PRIMARY KEY,
+            subscriber_id {INT} NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
+            sealed {BYTES} NOT NULL, valid_from_s {INT}, valid_until_s {INT},
+            created_s {INT} NOT NULL) {COMPACT}""",
         "CREATE INDEX psk_subscriber ON psk (subscriber_id)",
         """CREATE TABLE certificate (
             fingerprint {BYTES} PRIMARY KEY, subscriber_id {INT} NOT NULL
@@ -42,11 +44,13 @@ DIRECTORY: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX certificate_subscriber ON certificate (subscriber_id)",
         "CREATE TABLE subscriber_group (uri TEXT PRIMARY KEY, created_s {INT} NOT NULL)",
         """CREATE TABLE group_member (member TEXT NOT NULL, group_uri TEXT NOT NULL
-            REFERENCES subscriber_group (uri) ON DELETE CASCADE, PRIMARY KEY (member, group_uri)) {COMPACT}""",
+            REFERENCES subscriber_group (uri) ON DELETE CASCADE,
+            PRIMARY KEY (member, group_uri)) {COMPACT}""",
         "CREATE INDEX group_member_group ON group_member (group_uri)",
         """CREATE TABLE tpk (
             key_id {BYTES} PRIMARY KEY, owner_id {INT} REFERENCES subscriber (id) ON DELETE CASCADE,
-            sealed {BYTES} NOT NULL, created_s {INT} NOT NULL, seals_until_s {INT}, resolves_until_s {INT} NOT NULL)""",
+            sealed {BYTES} NOT NULL, created_s {INT} NOT NULL, seals_until_s {INT},
+            resolves_until_s {INT} NOT NULL)""",
         """CREATE TABLE policy (
             id {SERIAL}, created_s {INT} NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL)""",
         "CREATE TABLE master_key_check (one {INT} PRIMARY KEY, sealed {BYTES} NOT NULL)",
@@ -58,10 +62,14 @@ REPLAY: tuple[tuple[str, ...], ...] = (
     (
         """CREATE {UNLOGGED}TABLE replay (
             expires_s {INT} NOT NULL, digest {BYTES} NOT NULL, PRIMARY KEY (expires_s, digest)) {COMPACT}""",
-        "CREATE {UNLOGGED}TABLE replay_floor (one {INT} PRIMARY KEY, expires_s {INT} NOT NULL, boot TEXT NOT NULL)",
+        """CREATE {UNLOGGED}TABLE replay_floor (
+            one {INT} PRIMARY KEY, stamped_s {INT} NOT NULL, boot TEXT NOT NULL)""",
     ),
 )
-"""Digests of messages seen, and the mark that tells whether the memory is whole. The expiry leads the key, so that forgetting is the deletion of a range."""
+"""Digests of messages seen, and the mark that tells whether the memory is whole.
+
+The expiry leads the key, so that forgetting is the deletion of a range.
+"""
 
 _APPEND_ONLY = {
     "sqlite": (
@@ -113,7 +121,7 @@ async def migrate(database: Database, part: str, migrations: tuple[tuple[str, ..
             version = int(rows[0][0]) if rows else 0
             if version > len(migrations):
                 raise LocalError(
-                    f"the {part} tables are of version {version}; this release knows {len(migrations)}: upgrade it"
+                    f"the {part} tables are of version {version}, newer than this release knows: upgrade"
                 )
             if version >= target:
                 continue

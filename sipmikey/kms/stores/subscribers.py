@@ -1,105 +1,37 @@
-"""Subscribers, credentials and groups in a database."""
+"""Subscribers, credentials and groups in a database: the administrator's side."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 from sipmikey.kms.secrets_at_rest import Vault
+from sipmikey.kms.stores.credentials import PRINCIPAL, CredentialLookups
 from sipmikey.kms.stores.database import Database, Row
 from sipmikey.kms.subscribers import (
     Group,
-    Principal,
-    PskCredential,
     PskRecord,
     SubscriberRecord,
     check_psk,
     normal_identity,
-    wildcards_of,
 )
 from sipmikey.mikey.errors import LocalError
 
-CACHE_ENTRIES = 16_384
 IMPORT_BATCH = 5_000
 
-_PRINCIPAL = "s.name, s.identities, s.enabled, s.vouches_for"
 
-
-class SubscriberStore:
-    """The administrator's side and the service's `CredentialSource`, over one database.
+class SubscriberStore(CredentialLookups):
+    """The administrator's side, and by inheritance the service's `CredentialSource`.
 
     Identities given to it are canonicalised. Errors of the administrator raise `LocalError`.
     """
 
     def __init__(self, database: Database, vault: Vault, now_s: Callable[[], int]) -> None:
-        self._database = database
-        self._vault = vault
+        super().__init__(database, vault)
         self._now_s = now_s
-        self._cache: OrderedDict[tuple[str, bytes | str], Any] = OrderedDict()
-        self._cached_at: object = None
-
-    # The service's lookups.
-
-    async def psk_by_key_id(self, key_id: bytes) -> PskCredential | None:
-        """Return the key that IDRpsk names, or None."""
-        key = ("psk", key_id)
-        if key in await self._fresh_cache():
-            found: PskCredential | None = self._cache[key]
-            return found
-        rows = await self._database.fetch(
-            f"""SELECT p.key_id, p.sealed, p.valid_from_s, p.valid_until_s, {_PRINCIPAL}
-            FROM psk p JOIN subscriber s ON s.id = p.subscriber_id WHERE p.key_id = ?1""",
-            key_id,
-        )
-        credential = await self._credential(rows[0]) if rows else None
-        self._keep(key, credential)
-        return credential
-
-    async def psks_of(self, identity: str) -> Sequence[PskCredential]:
-        """Return the keys of the owner of *identity*, newest first."""
-        key = ("psks", identity)
-        if key in await self._fresh_cache():
-            found: Sequence[PskCredential] = self._cache[key]
-            return found
-        rows = await self._database.fetch(
-            f"""SELECT p.key_id, p.sealed, p.valid_from_s, p.valid_until_s, {_PRINCIPAL}
-            FROM identity i JOIN subscriber s ON s.id = i.subscriber_id JOIN psk p ON p.subscriber_id = s.id
-            WHERE i.uri = ?1 ORDER BY p.created_s DESC, p.key_id""",
-            identity,
-        )
-        credentials = [await self._credential(row) for row in rows]
-        self._keep(key, credentials)
-        return credentials
-
-    async def principal_of(self, identity: str) -> Principal | None:
-        """Return the subscriber who owns *identity*, or None."""
-        rows = await self._database.fetch(
-            f"SELECT {_PRINCIPAL} FROM identity i JOIN subscriber s ON s.id = i.subscriber_id WHERE i.uri = ?1",
-            identity,
-        )
-        return await self._principal(rows[0]) if rows else None
-
-    async def principal_by_certificate(self, fingerprint: bytes) -> Principal | None:
-        """Return the owner of the certificate with this SHA-256 digest, or None."""
-        rows = await self._database.fetch(
-            f"""SELECT {_PRINCIPAL} FROM certificate c JOIN subscriber s ON s.id = c.subscriber_id
-            WHERE c.fingerprint = ?1""",
-            fingerprint,
-        )
-        return await self._principal(rows[0]) if rows else None
-
-    async def groups_of(self, identity: str) -> Sequence[str]:
-        """Return the groups *identity* is a member of, wildcard members included."""
-        key = ("groups", identity)
-        if key in await self._fresh_cache():
-            found: Sequence[str] = self._cache[key]
-            return found
-        groups = await self._groups((identity,))
-        self._keep(key, groups)
-        return groups
 
     # Subscribers.
 
@@ -124,7 +56,7 @@ class SubscriberStore:
         return count
 
     async def get(self, name: str, *, with_keys: bool = False) -> SubscriberRecord:
-        """Return the subscriber called *name*, or who owns the identity *name*; `LocalError` if there is none."""
+        """Return the subscriber called *name*, or who owns that identity; `LocalError` if there is none."""
         return await self._record(await self._row(name), with_keys=with_keys)
 
     async def records(
@@ -135,7 +67,7 @@ class SubscriberStore:
         while remaining is None or remaining > 0:
             page = 500 if remaining is None else min(500, remaining)
             rows = await self._database.fetch(
-                f"SELECT s.id, {_PRINCIPAL} FROM subscriber s WHERE s.name > ?1 ORDER BY s.name LIMIT {page}",
+                f"SELECT s.id, {PRINCIPAL} FROM subscriber s WHERE s.name > ?1 ORDER BY s.name LIMIT {page}",
                 after,
             )
             for row in rows:
@@ -246,55 +178,14 @@ class SubscriberStore:
 
     # Inside.
 
-    async def _fresh_cache(self) -> OrderedDict[tuple[str, bytes | str], Any]:
-        token = await self._database.changes()
-        if token != self._cached_at:
-            self._cache.clear()
-            self._cached_at = token
-        return self._cache
-
-    def _keep(self, key: tuple[str, bytes | str], value: Any) -> None:
-        self._cache[key] = value
-        if len(self._cache) > CACHE_ENTRIES:
-            self._cache.popitem(last=False)
-
-    async def _credential(self, row: Row) -> PskCredential:
-        key_id = bytes(row[0])
-        return PskCredential(
-            principal=await self._principal(row[4:]),
-            key=self._vault.open(bytes(row[1]), "psk", key_id, row[4]),
-            key_id=key_id,
-            valid_from_s=row[2],
-            valid_until_s=row[3],
-        )
-
-    async def _principal(self, row: Row) -> Principal:
-        name, identities, enabled, vouches_for = row
-        owned = tuple(identities.split())
-        return Principal(
-            name=name,
-            identities=owned,
-            groups=await self._groups(owned),
-            enabled=bool(enabled),
-            vouches_for=tuple(vouches_for.split()),
-        )
-
-    async def _groups(self, identities: Sequence[str]) -> tuple[str, ...]:
-        names = sorted({name for uri in identities for name in (uri, *wildcards_of(uri))})
-        places = ", ".join(f"?{number}" for number in range(1, len(names) + 1))
-        rows = await self._database.fetch(
-            f"SELECT DISTINCT group_uri FROM group_member WHERE member IN ({places}) ORDER BY group_uri",
-            *names,
-        )
-        return tuple(row[0] for row in rows)
-
     async def _row(self, name: str) -> Row:
         rows = await self._database.fetch(
-            f"SELECT s.id, {_PRINCIPAL} FROM subscriber s WHERE s.name = ?1", name
+            f"SELECT s.id, {PRINCIPAL} FROM subscriber s WHERE s.name = ?1", name
         )
         if not rows and ":" in name:
             rows = await self._database.fetch(
-                f"SELECT s.id, {_PRINCIPAL} FROM identity i JOIN subscriber s ON s.id = i.subscriber_id WHERE i.uri = ?1",
+                f"""SELECT s.id, {PRINCIPAL} FROM identity i JOIN subscriber s ON s.id = i.subscriber_id
+                WHERE i.uri = ?1""",
                 normal_identity(name),
             )
         if not rows:
@@ -304,7 +195,8 @@ class SubscriberStore:
     async def _record(self, row: Row, *, with_keys: bool) -> SubscriberRecord:
         subscriber_id, name, identities, enabled, vouches_for = row
         psks = await self._database.fetch(
-            "SELECT key_id, sealed, valid_from_s, valid_until_s FROM psk WHERE subscriber_id = ?1 ORDER BY created_s, key_id",
+            """SELECT key_id, sealed, valid_from_s, valid_until_s FROM psk
+            WHERE subscriber_id = ?1 ORDER BY created_s, key_id""",
             subscriber_id,
         )
         certificates = await self._database.fetch(
@@ -340,10 +232,22 @@ class SubscriberStore:
             top = (await transaction.fetch("SELECT max(id) FROM subscriber"))[0][0] or 0
             ids = {record.name: number for number, record in enumerate(batch, top + 1)}
             await _insert(
-                transaction, "subscriber", ("name", "id", "identities", "enabled", "vouches_for", "created_s"),
-                [(r.name, ids[r.name], " ".join(r.identities), int(r.enabled), " ".join(r.vouches_for), now)
-                 for r in batch], "subscriber",
-            )  # fmt: skip
+                transaction,
+                "subscriber",
+                ("name", "id", "identities", "enabled", "vouches_for", "created_s"),
+                [
+                    (
+                        r.name,
+                        ids[r.name],
+                        " ".join(r.identities),
+                        int(r.enabled),
+                        " ".join(r.vouches_for),
+                        now,
+                    )
+                    for r in batch
+                ],
+                "subscriber",
+            )
             await _insert_identities(transaction, [(uri, ids[r.name]) for r in batch for uri in r.identities])
             await self._insert_psks(
                 transaction,
@@ -376,10 +280,8 @@ class SubscriberStore:
                 name = names[subscriber_id]
             sealed = self._vault.seal(psk.key, "psk", psk.key_id, name)
             rows.append((psk.key_id, subscriber_id, sealed, psk.valid_from_s, psk.valid_until_s, now))
-        await _insert(
-            database, "psk", ("key_id", "subscriber_id", "sealed", "valid_from_s", "valid_until_s", "created_s"),
-            rows, "pre-shared key with the identifier",
-        )  # fmt: skip
+        columns = ("key_id", "subscriber_id", "sealed", "valid_from_s", "valid_until_s", "created_s")
+        await _insert(database, "psk", columns, rows, "pre-shared key with the identifier")
 
 
 async def _insert(
@@ -409,10 +311,9 @@ async def _insert_identities(database: Database, rows: Sequence[tuple[str, int]]
 
 
 async def _insert_certificates(database: Database, rows: Sequence[tuple[int, bytes]], now: int) -> None:
-    await _insert(
-        database, "certificate", ("fingerprint", "subscriber_id", "der", "created_s"),
-        [(hashlib.sha256(der).digest(), owner, der, now) for owner, der in rows], "certificate with the fingerprint",
-    )  # fmt: skip
+    columns = ("fingerprint", "subscriber_id", "der", "created_s")
+    found = [(hashlib.sha256(der).digest(), owner, der, now) for owner, der in rows]
+    await _insert(database, "certificate", columns, found, "certificate with the fingerprint")
 
 
 async def _insert_members(

@@ -10,7 +10,7 @@ from sipmikey.kms.tpk import TpkRecord, due, generate
 from sipmikey.mikey.errors import LocalError
 
 HORIZON_STEP_S = 3600
-"""The end of the latest ticket is rounded up to this, so that it is written once in a while, not per ticket."""
+"""The end of the latest ticket is rounded up to this: written once in a while and not for each ticket."""
 
 
 class TpkStore:
@@ -100,7 +100,7 @@ class TpkStore:
     async def forget_expired(self, *, now_s: int) -> int:
         """Destroy keys that seal no more and whose last ticket has expired; return how many."""
         return await self._database.execute(
-            "DELETE FROM tpk WHERE seals_until_s IS NOT NULL AND seals_until_s <= ?1 AND resolves_until_s <= ?1",
+            "DELETE FROM tpk WHERE seals_until_s <= ?1 AND resolves_until_s <= ?1",
             now_s,
         )
 
