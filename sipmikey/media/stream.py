@@ -272,6 +272,14 @@ class RtpStream:
         return sender.protect_rtcp(compound)
 
     @property
+    def position(self) -> tuple[int, int] | None:
+        """(ROC, SEQ) of the next packet sent, as GENERIC-ID gives it; None before the first."""
+        if self._sender is None or self._packetiser is None or self._sender.sequence is None:
+            return None
+        roc = self._sender.rollover_counter
+        return roc + (self._packetiser.sequence < self._sender.sequence), self._packetiser.sequence
+
+    @property
     def received(self) -> int:
         """Packets authenticated and counted."""
         return self._counter.received

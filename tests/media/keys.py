@@ -54,3 +54,9 @@ def rtp(sequence: int, *, ssrc: int = SSRC, payload: bytes | None = None) -> byt
         ssrc=ssrc,
         payload=payload,
     ).encode()
+
+
+def noise_frames(count: int, *, seed: int) -> tuple[bytes, ...]:
+    """Frames of 160 octets, no two alike."""
+    rng = random.Random(seed)
+    return tuple(rng.randbytes(160) for _ in range(count))

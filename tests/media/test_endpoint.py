@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import threading
 
@@ -12,9 +11,9 @@ from sipmikey.media.endpoint import MediaLoop, MediaPort, udp_pair, udp_socket
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource
-from tests.media.keys import GCM_128, make_key
+from tests.media.keys import GCM_128, make_key, noise_frames
 
-FRAMES = tuple(random.Random(1).randbytes(160) for _ in range(50))
+FRAMES = noise_frames(50, seed=1)
 HOST = "127.0.0.1"
 PATIENCE_S = 20
 

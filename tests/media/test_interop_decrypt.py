@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,14 @@ from sipmikey.media.g711 import PCMA
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.rtp import is_rtcp
 from sipmikey.media.stream import RtpStream
-from tests.media.keys import AES_32, AES_80, PYTHON_PROFILES, make_key
+from tests.media.keys import AES_32, AES_80, PYTHON_PROFILES, make_key, noise_frames
 from tests.media.referees import PATIENCE_S, ffmpeg, gstreamer
 
 pytestmark = pytest.mark.interop
 
 HOST = "127.0.0.1"
 UNDER_ANOTHER_KEY = 20
-FRAMES = tuple(random.Random(9).randbytes(160) for _ in range(60))
+FRAMES = noise_frames(60, seed=9)
 EXPECTED = b"".join(FRAMES[UNDER_ANOTHER_KEY:])
 
 

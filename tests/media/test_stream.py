@@ -15,11 +15,11 @@ from sipmikey.media.srtp import SrtpReceiver
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 from sipmikey.mikey.errors import LocalError
-from tests.media.keys import make_key
+from tests.media.keys import make_key, noise_frames
 
 MS = 1_000_000
 START = 1_700_000_000_000 * MS
-FRAMES = tuple(random.Random(1).randbytes(160) for _ in range(100))
+FRAMES = noise_frames(100, seed=1)
 
 
 class Collected:
