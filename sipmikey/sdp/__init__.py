@@ -8,6 +8,7 @@ from sipmikey.sdp.answer import Answerer
 from sipmikey.sdp.errors import (
     AnswerMissing,
     BiddingDown,
+    Glare,
     IdentityMismatch,
     KeyMgmtDuplicate,
     KeyMgmtMalformed,
@@ -30,6 +31,7 @@ __all__ = [
     "Answerer",
     "BiddingDown",
     "Direction",
+    "Glare",
     "IdentityMismatch",
     "KeyMgmtDuplicate",
     "KeyMgmtMalformed",

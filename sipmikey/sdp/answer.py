@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
+from sipmikey.mikey.errors import InvalidIdentity, LocalError, PeerError
+from sipmikey.sdp.crypto import keyed_of
+from sipmikey.sdp.errors import IdentityMismatch, OfferMissing
+from sipmikey.sdp.incoming import IncomingTransfer
 from sipmikey.sdp.keyed import Keyed, Offered
-from sipmikey.sdp.session import Session
+from sipmikey.sdp.mapping import check_answer, keyed_streams
+from sipmikey.sdp.own import choose_ssrcs, own_answer
+from sipmikey.sdp.received import ReceivedDescription
+from sipmikey.sdp.sent import check_sent
+from sipmikey.sdp.session import Session, Settings
 from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite
+from sipmikey.ticket.base_ticket import ticket_id
+from sipmikey.ticket.credentials import ClientCredential
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import canonical
+from sipmikey.ticket.replay import ReplayCache
+from sipmikey.ticket.request import canonical_or_same
+from sipmikey.ticket.resolve import ResolvedTicket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answered:
+    text: str
+    session: Session
 
 
 class Answerer:
@@ -23,60 +44,177 @@ class Answerer:
         answerer.check_sent(sdp_that_went_out)
         session = answerer.session
 
-    *identities* are this side's; the first one is put into RESOLVE_INIT. *suites* are those accepted. *kmss*
-    are the KMSs trusted (None: any that the ticket names; the one actually asked has to know the ticket).
-    *replayed* is told the octets of each TRANSFER_INIT and returns true for one seen before. The other
-    parameters are as with `Offerer`.
+    *identities* are this side's SIP URIs; the one that was called, or else the first, asks the KMS. *suites*
+    are those accepted. *kmss* are the KMSs whose tickets are accepted (None: any; the KMS that is asked still
+    has to know the ticket). *replay* is the cache all calls of this agent share; without one, a repeated
+    offer is noticed only where the KMS refuses it. *allow_other_media* is as with `Offerer`.
     """
 
     def __init__(
         self,
-        env: Any,
+        env: Environment,
         *,
         identities: Sequence[str],
         suites: Sequence[SrtpSuite | str] = DEFAULT_SUITES,
         kmss: Collection[str] | None = None,
-        replayed: Callable[[bytes], bool] | None = None,
+        replay: ReplayCache | None = None,
         allow_other_media: bool = False,
-    ) -> None: ...
+    ) -> None:
+        if not identities:
+            raise LocalError("an answerer has at least one identity")
+        self._env = env
+        self._identities = tuple(canonical(identity) for identity in identities)
+        self._kmss = None if kmss is None else frozenset(canonical(kms) for kms in kmss)
+        self._replay = replay
+        self._settings = Settings(
+            suites=tuple(SrtpSuite(suite) for suite in suites), allow_other_media=allow_other_media
+        )
+        self._offer: ReceivedDescription | None = None
+        self._transfers: tuple[IncomingTransfer, ...] = ()
+        self._answered: _Answered | None = None
 
     def receive_offer(self, sdp: str | None, *, sip_caller: str) -> Offered:
         """Check an offer as far as that goes without the KMS. Raises a `PeerError` to refuse it.
 
         *sip_caller* is the SIP identity of the caller: P-Asserted-Identity from a trusted proxy, else From.
-        *sdp* None (an INVITE without offer) is `OfferMissing`.
+        *sdp* None (an INVITE without offer) is `OfferMissing`. Checked are the attributes, the m-lines, the
+        ticket's policy and validity, the suites, the protocol list (`BiddingDown`) and that the MIKEY
+        Initiator is the SIP caller (`IdentityMismatch`).
         """
-        raise NotImplementedError
+        if self._offer is not None:
+            raise LocalError("an offer has been received: make a new Answerer for a new call")
+        if sdp is None:
+            raise OfferMissing("the INVITE carries no offer; send it again with SDP", field="SDP")
+        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        # RFC 4567 leaves plain RTP m-lines to other means; here a session is secured as a whole or refused.
+        keyed = keyed_streams(received.streams, allow_other=True)
+        transfers = tuple(
+            IncomingTransfer.read(
+                self._env,
+                carried,
+                protocols=received.protocols,
+                identities=self._identities,
+                suites=self._settings.suites,
+            )
+            for carried in received.carried(keyed)
+        )
+        for transfer in transfers:
+            self._check_parties(transfer, sip_caller)
+        self._offer, self._transfers = received, transfers
+        return self._offered(transfers[0])
+
+    def _check_parties(self, transfer: IncomingTransfer, sip_caller: str) -> None:
+        try:
+            caller = canonical(sip_caller)
+            initiator = canonical(transfer.initiator)
+        except LocalError as error:
+            raise IdentityMismatch(str(error), field="IDRi") from None
+        if caller != initiator:
+            raise IdentityMismatch(f"{initiator} offers keys in a call from {caller}", field="IDRi")
+        kms = transfer.policy.kms
+        if self._kmss is not None and (kms is None or canonical_or_same(kms) not in self._kmss):
+            raise InvalidIdentity(f"the ticket is of {kms}, which is no KMS trusted here", field="IDRkms")
+
+    def _offered(self, transfer: IncomingTransfer) -> Offered:
+        return Offered(
+            caller=canonical(transfer.initiator),
+            called=canonical_or_same(transfer.called),
+            kms=transfer.policy.kms,
+            ticket_id=ticket_id(transfer.ticket),
+            suites=tuple(suite.value for suite in transfer.offered_suites),
+        )
 
     @property
     def unresolved(self) -> int:
         """How many tickets are still to be resolved: 1 after an ordinary offer, 0 when all are."""
-        raise NotImplementedError
+        return sum(not transfer.verified for transfer in self._transfers)
 
-    def resolve_request(self, credential: Any) -> bytes:
-        """Return the RESOLVE_INIT for the next unresolved ticket."""
-        raise NotImplementedError
+    def _next(self) -> IncomingTransfer:
+        for transfer in self._transfers:
+            if not transfer.verified:
+                return transfer
+        raise LocalError("no ticket waits to be resolved")
 
-    def resolved(self, response: bytes) -> None:
-        """Take the RESOLVE_RESP, and verify TRANSFER_INIT with the keys in it. Raises a `PeerError`."""
-        raise NotImplementedError
+    def resolve_request(self, credential: ClientCredential, *, kms: str | None = None) -> bytes:
+        """Return the RESOLVE_INIT for the next unresolved ticket.
+
+        *kms* is the identity of the KMS that will be asked, by default the one the ticket names.
+        """
+        return self._next().ask(credential, kms=kms)
+
+    def resolved(self, response: bytes) -> ResolvedTicket:
+        """Take the RESOLVE_RESP, and verify TRANSFER_INIT with the keys in it. Raises a `PeerError`.
+
+        What is returned may be kept for a ticket that allows reuse, and be given to `use_resolved` when the
+        same ticket comes again.
+        """
+        transfer = self._next()
+        resolved = transfer.told(response)
+        transfer.verify(resolved, self._replay)
+        return resolved
+
+    def use_resolved(self, resolved: ResolvedTicket) -> None:
+        """Verify TRANSFER_INIT with a ticket resolved before or locally. Raises a `PeerError`."""
+        self._next().verify(resolved, self._replay)
 
     def answer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> tuple[str, Keyed]:
         """Return *sdp* as the answer, with TRANSFER_RESP, and the keys. *ssrcs* as in `Offerer.offer`.
 
         To repeat an answer (183 and then 200), send the same text again. Raises `LocalError`.
         """
-        raise NotImplementedError
+        offer = self._offer
+        if offer is None or self.unresolved:
+            raise LocalError("the offer is not received, or its ticket not resolved")
+        if self._answered is not None:
+            raise LocalError("the offer has been answered: send the same answer again")
+        own = own_answer(
+            sdp,
+            offer.document,
+            allow_other_media=self._settings.allow_other_media,
+            max_bytes=self._env.limits.message_bytes,
+        )
+        try:
+            check_answer(offer.streams, own.streams)
+        except PeerError as error:
+            raise LocalError(f"this side's answer: {error}") from error
+        chosen = choose_ssrcs(self._env, own.keyed, ssrcs)
+        exchanges = tuple(transfer.respond(chosen, offer.streams) for transfer in self._transfers)
+        text = own.carrying((level, item.sent) for item in exchanges for level in item.levels)
+        keyed = keyed_of(
+            exchanges,
+            own.streams,
+            offer.streams,
+            called=self._transfers[0].called,
+            ticket_id=ticket_id(self._transfers[0].ticket),
+            before=None,
+        )
+        session = Session(
+            self._env,
+            exchanges=exchanges,
+            own=own.streams,
+            theirs=offer.streams,
+            keyed=keyed,
+            settings=self._settings,
+        )
+        self._answered = _Answered(text=text, session=session)
+        return text, keyed
 
     def check_sent(self, sdp: str) -> None:
         """Raise `SentSdpAltered` unless *sdp*, as it was sent, still carries the answer made."""
-        raise NotImplementedError
+        check_sent(self._done().text, sdp, max_bytes=self._env.limits.message_bytes)
+
+    def _done(self) -> _Answered:
+        if self._answered is None:
+            raise LocalError("there is no answer yet")
+        return self._answered
 
     @property
     def session(self) -> Session:
         """The session for later offers, once there is an answer."""
-        raise NotImplementedError
+        return self._done().session
 
     def close(self) -> None:
         """Forget every key."""
-        raise NotImplementedError
+        self._offer = None
+        self._transfers = ()
+        self._answered = None

@@ -73,6 +73,13 @@ class IdentityMismatch(InvalidIdentity):
     sip_status = 403
 
 
+class Glare(PeerError):
+    """An offer came while one of this side is under way (RFC 3261 section 14.2): try again later."""
+
+    reason = "glare"
+    sip_status = 491
+
+
 class SentSdpAltered(PeerError):
     """What the SIP stack sent is not the description that was made for it: the call must end.
 

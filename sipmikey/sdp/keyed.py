@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sipmikey.sdp.mapping import Direction
-
-if TYPE_CHECKING:
-    from sipmikey.ticket.bundle import CryptoSession
+from sipmikey.ticket.bundle import CryptoSession
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +28,7 @@ class Keyed:
     """The keys of a session as they are after an answer.
 
     ``peer`` is the canonical identity of the other side as the KMS vouches for it, ``called`` the identity
-    that was called, ``kms`` the KMS that issued the ticket. ``ticket_id`` is 8 hexadecimal digits that name
+    that was called, ``kms`` the KMS that issued the ticket. ``ticket_id`` is hexadecimal digits that name
     the ticket in logs. ``suite`` is the name of the SRTP suite (`SrtpSuite`, or "other"); where m-lines
     differ, of the first. ``media`` has an entry for each active SRTP m-line. ``changed`` is false when every
     key is what it was before: the running SRTP sessions must then be left alone. ``rekey_interval_s`` is how

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+from sipmikey.mikey.errors import LimitExceeded, LocalError, ReplayedMessage, UnexpectedMessage
+from sipmikey.mikey.verification import sdp_ids_extension
+from sipmikey.sdp.crypto import Exchange, check_suite, keyed_of, offered_entries
+from sipmikey.sdp.errors import AnswerMissing, IdentityMismatch, MediaMismatch
 from sipmikey.sdp.keyed import Keyed
-from sipmikey.sdp.session import Session
-from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite
+from sipmikey.sdp.mapping import MediaStream, check_answer, crypto_session_ids, keyed_streams
+from sipmikey.sdp.own import OwnDescription, choose_ssrcs, own_offer
+from sipmikey.sdp.received import ReceivedDescription
+from sipmikey.sdp.sent import check_sent
+from sipmikey.sdp.session import Session, Settings
+from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite, usable
+from sipmikey.ticket.bundle import CryptoSessionBundle
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import canonical
+from sipmikey.ticket.request import TicketGrant
+from sipmikey.ticket.transfer import TransferInitiator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offered:
+    transfer: TransferInitiator
+    own: OwnDescription
+    ssrcs: Mapping[int, int]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    exchange: Exchange
+    theirs: tuple[MediaStream, ...]
+    keyed: Keyed
 
 
 class Offerer:
@@ -21,22 +49,47 @@ class Offerer:
         keyed = offerer.answer(to_tag, sdp_that_came)     # for each branch
         session = offerer.choose(to_tag)                  # the others' keys are gone
 
-    *grant* is what the KMS granted; its IDRi is the identity of the caller. *called* is the SIP URI that is
-    called. *suites* are those offered, in order of preference; of them, those as strong as the ticket's keys
-    are used. At most *max_candidates* branches are kept. *allow_other_media* lets active m-lines that are not
+    *grant* is what the KMS granted and *called* the SIP URI that is called, which the ticket must allow.
+    *identity* is the caller's, by default the one the ticket names. *suites* are those offered, in order of
+    preference; of them, those as strong as the ticket's keys are used. *accepts* may refuse the identity that
+    answered. At most *max_candidates* branches are kept. *allow_other_media* lets active m-lines that are not
     RTP through; by default they are refused, because nothing here protects them.
+
+    Raises `LocalError` for a ticket that cannot be used like this.
     """
 
     def __init__(
         self,
-        env: Any,
+        env: Environment,
         *,
-        grant: Any,
+        grant: TicketGrant,
         called: str,
+        identity: str | None = None,
         suites: Sequence[SrtpSuite | str] = DEFAULT_SUITES,
+        accepts: Callable[[str], bool] | None = None,
         max_candidates: int = 32,
         allow_other_media: bool = False,
-    ) -> None: ...
+    ) -> None:
+        policy = grant.policy
+        caller = identity or policy.initiator
+        if caller is None:
+            raise LocalError("the ticket names no Initiator: say who calls")
+        if not policy.allows_responder(called):
+            raise LocalError(f"the ticket is not for {called}")
+        if not policy.flags.response_sent:
+            raise LocalError("F is 0: a call needs a ticket whose Responder sends TRANSFER_RESP")
+        chosen = tuple(SrtpSuite(suite) for suite in suites)
+        self._env = env
+        self._grant = grant
+        self._caller = canonical(caller)
+        self._called = canonical(called)
+        self._suites = usable(chosen, policy.suite.key_length * 8)
+        self._accepts = accepts
+        self._max_candidates = max_candidates
+        self._settings = Settings(suites=self._suites, allow_other_media=allow_other_media)
+        self._offer: _Offered | None = None
+        self._candidates: dict[str, _Candidate] = {}
+        self._seen: dict[bytes, str] = {}
 
     def offer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> str:
         """Return *sdp* as an offer: RTP/AVP made RTP/SAVP, and a=key-mgmt with TRANSFER_INIT added.
@@ -44,34 +97,138 @@ class Offerer:
         *ssrcs* maps m-line indexes (from 0) to the SSRC this side will send; where it is silent the m-line's
         a=ssrc line counts, and else one is drawn. Called once. Raises `LocalError`.
         """
-        raise NotImplementedError
+        if self._offer is not None:
+            raise LocalError("the offer has been made: make a new Offerer for a new offer")
+        env = self._env
+        own = own_offer(
+            sdp,
+            allow_other_media=self._settings.allow_other_media,
+            max_bytes=env.limits.message_bytes,
+        )
+        chosen = choose_ssrcs(env, own.keyed, ssrcs)
+        numbers = range(len(self._suites))
+        transfer = TransferInitiator.start(
+            env,
+            self._grant,
+            crypto_sessions=offered_entries(own.keyed, chosen, numbers),
+            policies=[suite.policy.payload(number) for number, suite in enumerate(self._suites)],
+            initiator=self._caller,
+            responder=self._called,
+            extensions=[sdp_ids_extension(own.protocols)],
+        )
+        text = own.carrying([(None, transfer.message)])
+        self._offer = _Offered(transfer=transfer, own=own, ssrcs=chosen, text=text)
+        return text
+
+    def _made(self) -> _Offered:
+        if self._offer is None:
+            raise LocalError("there is no offer, or it is closed")
+        return self._offer
+
+    @property
+    def transfer_init(self) -> bytes:
+        """The TRANSFER_INIT of the offer."""
+        return self._made().transfer.message
 
     def check_sent(self, sdp: str) -> None:
         """Raise `SentSdpAltered` unless *sdp*, as it was sent, still carries the offer made."""
-        raise NotImplementedError
+        check_sent(self._made().text, sdp, max_bytes=self._env.limits.message_bytes)
 
     def answer(self, to_tag: str, sdp: str | None) -> Keyed:
         """Take the answer of the branch *to_tag* and return its keys.
 
         The same answer again (a 183 repeated in the 200) gives the same keys, with ``changed`` false. Raises
-        a `PeerError` when the answer must be refused; the branch, and with it the call set-up on that branch,
-        has then failed. *sdp* None is `AnswerMissing`.
+        a `PeerError` when the answer must be refused: the set-up on that branch has then failed, and what is
+        known of other branches stays. *sdp* None is `AnswerMissing`.
         """
-        raise NotImplementedError
+        made = self._made()
+        if sdp is None:
+            raise AnswerMissing("the response carries no SDP", field="SDP", section="RFC 3261 13.2.1")
+        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        check_answer(made.own.streams, received.streams)
+        message = received.only_message(
+            keyed_streams(received.streams, allow_other=self._settings.allow_other_media)
+        )
+        known = self._candidates.get(to_tag)
+        if known is None:
+            exchange = self._new_branch(to_tag, message)
+        elif message == known.exchange.received:
+            exchange = known.exchange
+        else:
+            raise UnexpectedMessage("the branch has answered before, with another TRANSFER_RESP")
+        keyed = keyed_of(
+            [exchange],
+            made.own.streams,
+            received.streams,
+            called=self._called,
+            ticket_id=self._grant.ticket_id,
+            before=None if known is None else known.keyed,
+        )
+        self._seen[message] = to_tag
+        self._candidates[to_tag] = _Candidate(exchange=exchange, theirs=received.streams, keyed=keyed)
+        return keyed
+
+    def _new_branch(self, to_tag: str, message: bytes) -> Exchange:
+        # The same TRANSFER_RESP on a second branch would put two streams under the same keys.
+        if message in self._seen:
+            raise ReplayedMessage("this TRANSFER_RESP answered on another branch")
+        if len(self._seen) >= self._max_candidates:
+            raise LimitExceeded(f"more than {self._max_candidates} branches have answered")
+        made = self._made()
+        bundle = made.transfer.receive(message)
+        if self._accepts is not None and not self._accepts(bundle.peer):
+            raise IdentityMismatch(f"{bundle.peer} answered, which policy does not accept", field="IDRr")
+        return self._checked(made, bundle, message)
+
+    def _checked(self, made: _Offered, bundle: CryptoSessionBundle, message: bytes) -> Exchange:
+        exchange = Exchange(
+            levels=(None,),
+            pairs={stream.index: crypto_session_ids(stream.index) for stream in made.own.keyed},
+            bundle=bundle,
+            sent=made.transfer.message,
+            received=message,
+        )
+        for session in bundle.crypto_sessions:
+            check_suite(session, self._suites)
+        for index, ssrc in made.ssrcs.items():
+            if exchange.own_ssrc(index) not in (ssrc, None):
+                raise MediaMismatch(
+                    "the answer changes the SSRC this side sends with",
+                    field=f"CS ID {exchange.own_cs_id(index)}",
+                )
+        return exchange
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """The To-tags of branches that have keys."""
-        raise NotImplementedError
+        return tuple(self._candidates)
 
     def discard(self, to_tag: str) -> None:
         """Forget a branch that ended; unknown tags are ignored."""
-        raise NotImplementedError
+        self._candidates.pop(to_tag, None)
 
     def choose(self, to_tag: str) -> Session:
-        """Bind the call to a branch and erase every other; return its session for later offers."""
-        raise NotImplementedError
+        """Bind the call to a branch and erase every other; return its session for later offers.
+
+        Raises `LocalError` for a branch without keys. No answer is taken afterwards.
+        """
+        made = self._made()
+        chosen = self._candidates.get(to_tag)
+        if chosen is None:
+            raise LocalError(f"no answer of the branch {to_tag} was accepted")
+        session = Session(
+            self._env,
+            exchanges=(chosen.exchange,),
+            own=made.own.streams,
+            theirs=chosen.theirs,
+            keyed=chosen.keyed,
+            settings=self._settings,
+        )
+        self.close()
+        return session
 
     def close(self) -> None:
         """Forget every key."""
-        raise NotImplementedError
+        self._offer = None
+        self._candidates.clear()
+        self._seen.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sipmikey.mikey.errors import LocalError, PeerError
@@ -27,10 +27,10 @@ class OwnDescription:
     keyed: tuple[MediaStream, ...]
     protocols: tuple[str, ...]
 
-    def carrying(self, message: bytes, levels: tuple[int | None, ...] = (None,)) -> str:
-        """Return the text with a MIKEY message at each of *levels*."""
+    def carrying(self, messages: Iterable[tuple[int | None, bytes]]) -> str:
+        """Return the text with MIKEY messages at their levels (None: session, else an m-line index)."""
         document = self.document
-        for level in levels:
+        for level, message in messages:
             document = insert(document, level, message)
         return str(document)
 
@@ -45,7 +45,7 @@ def own_offer(sdp: str, *, allow_other_media: bool, max_bytes: int) -> OwnDescri
 
 
 def own_answer(sdp: str, offer: Document, *, allow_other_media: bool, max_bytes: int) -> OwnDescription:
-    """Make an answer ready: the SRTP profiles of the offer, rejected m-lines included. Raises `LocalError`."""
+    """Make an answer ready: it takes the SRTP profiles of the offer. Raises `LocalError`."""
     try:
         document = strip(secured(secured_like(Document.parse(sdp), offer)))
         return _own(document, allow_other_media=allow_other_media, max_bytes=max_bytes)

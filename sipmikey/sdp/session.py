@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from sipmikey.mikey.errors import LocalError, PeerError, UnexpectedMessage
+from sipmikey.sdp.crypto import Exchange, keyed_of
+from sipmikey.sdp.errors import AnswerMissing, Glare, KeyMgmtMissing, MediaMismatch, OfferMissing
 from sipmikey.sdp.keyed import Keyed
+from sipmikey.sdp.mapping import MediaStream, check_answer, keyed_streams
+from sipmikey.sdp.own import OwnDescription, own_answer, own_offer
+from sipmikey.sdp.received import Carried, ReceivedDescription
+from sipmikey.sdp.sent import check_sent
+from sipmikey.sdp.suite import SrtpSuite
+from sipmikey.sdp.updating import ReceivedUpdate, SentUpdate
+from sipmikey.ticket.environment import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What both sides of a session are held to: see `Offerer`."""
+
+    suites: tuple[SrtpSuite, ...]
+    allow_other_media: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """This side's offer under way. ``update`` is None for one that changes nothing."""
+
+    own: OwnDescription
+    update: SentUpdate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PeerOffer:
+    received: ReceivedDescription
+    updates: Mapping[int, ReceivedUpdate]
 
 
 class Session:
@@ -17,38 +50,221 @@ class Session:
         keyed = session.receive_answer(sdp_that_came)     session.check_sent(sdp_that_went_out)
 
     An offer without *rekey* whose streams are keyed already repeats the attribute sent last, and no key
-    changes. A stream that was added, or *rekey*, makes it a CSB update.
+    changes. A stream that was added, or enabled again, or *rekey*, makes it a CSB update.
     """
+
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        exchanges: Sequence[Exchange],
+        own: tuple[MediaStream, ...],
+        theirs: tuple[MediaStream, ...],
+        keyed: Keyed,
+        settings: Settings,
+    ) -> None:
+        self._env = env
+        self._exchanges = tuple(exchanges)
+        self._own = own
+        self._theirs = theirs
+        self._keyed = keyed
+        self._settings = settings
+        self._offer: _Offer | None = None
+        self._peer_offer: _PeerOffer | None = None
+        self._made: str | None = None
 
     @property
     def keyed(self) -> Keyed:
         """The keys in force."""
-        raise NotImplementedError
+        return self._keyed
 
     def offer(self, sdp: str, *, rekey: bool = False, ssrcs: Mapping[int, int] | None = None) -> str:
-        """Return *sdp* as an offer within the session. Raises `LocalError`, also while one is pending."""
-        raise NotImplementedError
+        """Return *sdp* as an offer within the session.
+
+        *rekey* sends a new TGK, which the ticket must allow this side (L for the caller, M for the callee).
+        *ssrcs* are those of m-lines that are new or enabled again. Raises `LocalError`, also while another
+        offer is under way.
+        """
+        self._check_idle()
+        own = own_offer(
+            sdp,
+            allow_other_media=self._settings.allow_other_media,
+            max_bytes=self._env.limits.message_bytes,
+        )
+        new = [stream for stream in own.keyed if stream.index not in self._running()]
+        update = None
+        if rekey or new:
+            update = SentUpdate.start(self._env, self._only_exchange(), new=new, ssrcs=ssrcs, rekey=rekey)
+            messages = [(level, update.message) for level in self._only_exchange().levels]
+        else:
+            messages = self._repeated()
+        self._offer = _Offer(own=own, update=update)
+        self._made = own.carrying(messages)
+        return self._made
+
+    def _check_idle(self) -> None:
+        if not self._exchanges:
+            raise LocalError("the session is closed")
+        if self._offer is not None or self._peer_offer is not None:
+            raise LocalError("another offer is under way: finish or abandon it first")
+
+    def _running(self) -> frozenset[int]:
+        return frozenset(item.index for item in self._keyed.media)
+
+    def _only_exchange(self) -> Exchange:
+        if len(self._exchanges) != 1 or self._exchanges[0].levels != (None,):
+            raise LocalError(
+                "keys from attributes at media level are updated only by the side that made them"
+            )
+        return self._exchanges[0]
+
+    def _repeated(self) -> list[tuple[int | None, bytes]]:
+        return [(level, item.sent) for item in self._exchanges for level in item.levels]
 
     def receive_answer(self, sdp: str | None) -> Keyed:
-        """Take the answer to `offer`. Raises a `PeerError`; the keys are then what they were."""
-        raise NotImplementedError
+        """Take the answer to `offer` and return the keys from now on.
+
+        Raises a `PeerError`; the keys are then what they were, and the offer is over.
+        """
+        offer = self._offer
+        if offer is None:
+            raise LocalError("there is no offer under way")
+        self._offer = None
+        if sdp is None:
+            raise AnswerMissing("the response carries no SDP", field="SDP")
+        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        check_answer(offer.own.streams, received.streams)
+        keyed = keyed_streams(received.streams, allow_other=self._settings.allow_other_media)
+        if offer.update is None:
+            for carried in self._carried(received, keyed):
+                self._same_as_before(carried)
+            exchanges = self._exchanges
+        else:
+            message = received.only_message(keyed)
+            exchanges = (offer.update.receive(message, self._settings.suites),)
+        return self._commit(exchanges, offer.own.streams, received.streams)
+
+    def _carried(self, received: ReceivedDescription, keyed: Sequence[MediaStream]) -> tuple[Carried, ...]:
+        # A peer need not repeat its attribute where nothing changes.
+        return received.carried(keyed) if received.has_mikey else ()
+
+    def _same_as_before(self, carried: Carried) -> Exchange:
+        for exchange in self._exchanges:
+            if carried.message == exchange.received and set(carried.covers) <= exchange.pairs.keys():
+                return exchange
+        raise UnexpectedMessage("the answer changes keys although the offer did not", field="key-mgmt")
 
     def receive_offer(self, sdp: str | None) -> bool:
-        """Check an offer of the peer; return whether it changes keys. Raises a `PeerError` to refuse it."""
-        raise NotImplementedError
+        """Check an offer of the peer; return whether it changes keys.
+
+        Raises a `PeerError` to refuse it, `Glare` (491) while an offer of this side is under way.
+        """
+        if self._offer is not None:
+            raise Glare("an offer of this side is under way", section="RFC 3261 section 14.2")
+        self._check_idle()
+        if sdp is None:
+            raise OfferMissing("the re-INVITE carries no offer; send it again with SDP", field="SDP")
+        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        self._check_places(received)
+        keyed = keyed_streams(received.streams, allow_other=True)
+        updates: dict[int, ReceivedUpdate] = {}
+        for carried in self._carried(received, keyed):
+            number = self._number_of(carried)
+            if number is not None:
+                updates[number] = ReceivedUpdate(
+                    self._env, self._exchanges[number], carried, suites=self._settings.suites
+                )
+        self._check_covered(keyed, updates)
+        self._peer_offer = _PeerOffer(received=received, updates=updates)
+        return bool(updates)
+
+    def _check_places(self, received: ReceivedDescription) -> None:
+        if len(received.streams) < len(self._theirs):
+            raise MediaMismatch(
+                f"{len(received.streams)} m-lines, there were {len(self._theirs)}",
+                field="m=",
+                section="RFC 3264 section 8",
+            )
+
+    def _number_of(self, carried: Carried) -> int | None:
+        """Return which exchange a message updates, or None when it repeats that of one."""
+        for exchange in self._exchanges:
+            if carried.message == exchange.received:
+                if not set(carried.covers) <= exchange.pairs.keys():
+                    raise KeyMgmtMissing("a stream was added without keys for it", field="key-mgmt")
+                return None
+        for number, exchange in enumerate(self._exchanges):
+            if carried.levels == exchange.levels:
+                return number
+        raise UnexpectedMessage("stands where no exchange of this session does", field="key-mgmt")
+
+    def _check_covered(self, keyed: Sequence[MediaStream], updates: Mapping[int, ReceivedUpdate]) -> None:
+        # A stream enabled again starts its packet counters anew: under the old keys and SSRC that would
+        # repeat key stream, so it needs an update, which gives it new SSRCs.
+        updated = {index for update in updates.values() for index in update.covers}
+        for stream in keyed:
+            if stream.index not in self._running() and stream.index not in updated:
+                raise KeyMgmtMissing(f"{stream.name} was added without keys for it", field="key-mgmt")
 
     def answer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> tuple[str, Keyed]:
-        """Return *sdp* as the answer to `receive_offer`, and the keys from now on."""
-        raise NotImplementedError
+        """Return *sdp* as the answer to `receive_offer`, and the keys from now on. Raises `LocalError`."""
+        offer = self._peer_offer
+        if offer is None:
+            raise LocalError("no offer of the peer is under way")
+        own = own_answer(
+            sdp,
+            offer.received.document,
+            allow_other_media=self._settings.allow_other_media,
+            max_bytes=self._env.limits.message_bytes,
+        )
+        try:
+            check_answer(offer.received.streams, own.streams)
+        except PeerError as error:
+            raise LocalError(f"this side's answer: {error}") from error
+        exchanges = tuple(
+            offer.updates[number].respond(
+                own=own.keyed, theirs=offer.received.streams, running=self._running(), ssrcs=ssrcs
+            )
+            if number in offer.updates
+            else exchange
+            for number, exchange in enumerate(self._exchanges)
+        )
+        self._peer_offer = None
+        keyed = self._commit(exchanges, own.streams, offer.received.streams)
+        self._made = own.carrying(self._repeated())
+        return self._made, keyed
+
+    def _commit(
+        self,
+        exchanges: tuple[Exchange, ...],
+        own: tuple[MediaStream, ...],
+        theirs: tuple[MediaStream, ...],
+    ) -> Keyed:
+        keyed = keyed_of(
+            exchanges,
+            own,
+            theirs,
+            called=self._keyed.called,
+            ticket_id=self._keyed.ticket_id,
+            before=self._keyed,
+        )
+        self._exchanges, self._own, self._theirs, self._keyed = exchanges, own, theirs, keyed
+        return replace(keyed)
 
     def abandon(self) -> None:
         """Drop the exchange under way, in either direction: it was refused (491, 488) or timed out."""
-        raise NotImplementedError
+        self._offer = None
+        self._peer_offer = None
 
     def check_sent(self, sdp: str) -> None:
-        """Raise `SentSdpAltered` unless *sdp*, as sent, still carries what `offer` or `answer` made."""
-        raise NotImplementedError
+        """Raise `SentSdpAltered` unless *sdp*, as sent, still carries what `offer` or `answer` made last."""
+        if self._made is None:
+            raise LocalError("nothing has been made to be sent")
+        check_sent(self._made, sdp, max_bytes=self._env.limits.message_bytes)
 
     def close(self) -> None:
         """Forget every key."""
-        raise NotImplementedError
+        self._exchanges = ()
+        self.abandon()
+        self._made = None
+        self._keyed = replace(self._keyed, media=())

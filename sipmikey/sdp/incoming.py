@@ -1,0 +1,172 @@
+"""A received TRANSFER_INIT, from its early checks to its TRANSFER_RESP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sipmikey.mikey.errors import InvalidTicketPolicy, LocalError, MalformedMessage
+from sipmikey.mikey.header import GenericIdEntry
+from sipmikey.mikey.registry import ExtensionType
+from sipmikey.mikey.security_policy import SP
+from sipmikey.mikey.ticket import TICKET
+from sipmikey.mikey.verification import sdp_ids
+from sipmikey.sdp.crypto import Exchange, choose_policy, completed, preferred_spi
+from sipmikey.sdp.errors import BiddingDown
+from sipmikey.sdp.mapping import MediaStream, pair_sessions
+from sipmikey.sdp.received import Carried
+from sipmikey.sdp.suite import SrtpSuite, usable
+from sipmikey.ticket.credentials import ClientCredential
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import same_identity
+from sipmikey.ticket.policy import TicketPolicy
+from sipmikey.ticket.replay import ReplayCache
+from sipmikey.ticket.resolve import ResolvedTicket, TicketResolve
+from sipmikey.ticket.transfer import TransferResponder
+
+
+def check_protocols(responder: TransferResponder, protocols: tuple[str, ...]) -> None:
+    """Raise `BiddingDown` when SDP does not list the protocols that TRANSFER_INIT lists.
+
+    A TRANSFER_INIT without the list is accepted: RFC 6043 does not name the payload among its own. With key
+    management required there is nothing to be bid down to.
+    """
+    lists = [ext for ext in responder.extensions if ext.ext_type == ExtensionType.SDP_IDS]
+    if len(lists) > 1:
+        raise MalformedMessage("is given twice", field="EXT SDP IDs")
+    if lists and tuple(dict.fromkeys(sdp_ids(lists[0]))) != protocols:
+        raise BiddingDown(
+            f"SDP lists {';'.join(protocols)}, the caller offered {';'.join(sdp_ids(lists[0]))}",
+            field="EXT SDP IDs",
+            section="RFC 4567 section 4.1.4",
+        )
+
+
+class IncomingTransfer:
+    """One TRANSFER_INIT of an offer and the m-lines it covers.
+
+    ``initiator`` and ``called`` are identities as they stand in it, ``offered_suites`` the acceptable ones.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        responder: TransferResponder,
+        carried: Carried,
+        *,
+        identity: str,
+        suites: tuple[SrtpSuite, ...],
+    ) -> None:
+        self._env = env
+        self._responder = responder
+        self._carried = carried
+        self._identity = identity
+        self._suites = suites
+        self._resolve: TicketResolve | None = None
+        self._pairs = pair_sessions(tuple(entry.cs_id for entry in responder.crypto_sessions), carried.covers)
+        self._entries = {entry.cs_id: entry for entry in responder.crypto_sessions}
+        self.verified = False
+        self.offered_suites = self._acceptable()
+
+    @classmethod
+    def read(
+        cls,
+        env: Environment,
+        carried: Carried,
+        *,
+        protocols: tuple[str, ...],
+        identities: Sequence[str],
+        suites: Sequence[SrtpSuite],
+    ) -> IncomingTransfer:
+        """Parse and check everything that needs no key (RFC 6043 section 4.2.2.2). Raises a `PeerError`."""
+        responder = TransferResponder(env, carried.message, identity=identities[0])
+        check_protocols(responder, protocols)
+        policy = responder.policy
+        if not policy.flags.response_sent:
+            raise InvalidTicketPolicy("F is 0: a call needs TRANSFER_RESP", field="TICKET flags")
+        identity = next((own for own in identities if same_identity(own, responder.responder)), identities[0])
+        strength = policy.suite.key_length * 8
+        return cls(env, responder, carried, identity=identity, suites=_acceptable(suites, strength))
+
+    @property
+    def initiator(self) -> str:
+        """Who made the message."""
+        return self._responder.initiator
+
+    @property
+    def called(self) -> str:
+        """Who is called."""
+        return self._responder.responder
+
+    @property
+    def policy(self) -> TicketPolicy:
+        """The Ticket Policy."""
+        return self._responder.policy
+
+    @property
+    def ticket(self) -> TICKET:
+        """The ticket."""
+        return self._responder.ticket
+
+    def _acceptable(self) -> tuple[SrtpSuite, ...]:
+        found: dict[SrtpSuite, None] = {}
+        for pair in self._pairs.values():
+            for cs_id in pair:
+                choice = choose_policy(self._entries[cs_id], self._responder.policies, self._suites)
+                found[self._suites[0] if choice is None else choice[1]] = None
+        return tuple(found)
+
+    def ask(self, credential: ClientCredential, *, kms: str | None) -> bytes:
+        """Return a RESOLVE_INIT for *kms*, by default the KMS the ticket names."""
+        asked = kms or self.policy.kms
+        if asked is None:
+            raise LocalError("the ticket names no KMS: say which one is asked")
+        self._resolve = TicketResolve.start(
+            self._env, ticket=self.ticket, credential=credential, identity=self._identity, kms=asked
+        )
+        return self._resolve.message
+
+    def told(self, response: bytes) -> ResolvedTicket:
+        """Verify the RESOLVE_RESP to what `ask` returned last. Raises a `PeerError`."""
+        if self._resolve is None:
+            raise LocalError("the KMS has not been asked")
+        return self._resolve.receive(response)
+
+    def verify(self, resolved: ResolvedTicket, replay: ReplayCache | None) -> None:
+        """Verify TRANSFER_INIT. Raises a `PeerError`."""
+        self._responder.verify(resolved, replay)
+        self.verified = True
+
+    def respond(self, ssrcs: Mapping[int, int], streams: Sequence[MediaStream]) -> Exchange:
+        """Make TRANSFER_RESP. *ssrcs* are this side's by m-line, *streams* the m-lines of the offer."""
+        spi = preferred_spi(self._responder.session_keys())
+        added: dict[int, SP] = {}
+        policies = dict(self._responder.policies)
+        entries: list[GenericIdEntry] = []
+        for index, pair in self._pairs.items():
+            for ssrc, cs_id in zip((streams[index].ssrc, ssrcs.get(index)), pair, strict=True):
+                choice = choose_policy(self._entries[cs_id], policies, self._suites)
+                number = self._own_policy(policies, added) if choice is None else choice[0]
+                drawn = int.from_bytes(self._env.random(4), "big") if ssrc is None else ssrc
+                entries.append(completed(self._entries[cs_id], policy=number, ssrc=drawn, spi=spi))
+        message, bundle = self._responder.respond(crypto_sessions=entries, policies=tuple(added.values()))
+        return Exchange(
+            levels=self._carried.levels,
+            pairs=self._pairs,
+            bundle=bundle,
+            sent=message,
+            received=self._carried.message,
+        )
+
+    def _own_policy(self, policies: Mapping[int, SP], added: dict[int, SP]) -> int:
+        """Number of this side's first suite, given in an SP of its own where the offer names no policy."""
+        if not added:
+            number = next(number for number in range(256) if number not in policies)
+            added[number] = self._suites[0].policy.payload(number)
+        return next(iter(added))
+
+
+def _acceptable(suites: Sequence[SrtpSuite], strength: int) -> tuple[SrtpSuite, ...]:
+    try:
+        return usable(tuple(suites), strength)
+    except LocalError as error:
+        raise InvalidTicketPolicy(str(error), field="TICKET PRF Func") from None
