@@ -27,6 +27,7 @@ __all__ = [
     "PeerSection",
     "PeerTlsSection",
     "PolicySection",
+    "PublicKeySection",
     "StoreSection",
     "TlsSection",
     "default_directory",
@@ -45,13 +46,24 @@ class KmsSection:
     """``identity``: the KMS's URI, put into IDRkms. ``aliases``: others it answers to.
 
     ``clock_skew_s``: seconds a sender's clock may be off. ``ticket_key_days``: age at which the Ticket
-    Protection Key is replaced; 0 leaves that to `sipmikey kms tpk rotate`.
+    Protection Key is replaced; 0 leaves that to `sipmikey kms tpk rotate`. ``credential_source``: empty for the
+    store, or ``PACKAGE.MODULE:NAME``, called with the store's `CredentialSource` and returning another.
     """
 
     identity: str
     aliases: tuple[str, ...] = ()
     clock_skew_s: int = 300
     ticket_key_days: float = 30.0
+    credential_source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKeySection:
+    """For REQUEST_INIT_PK and RESOLVE_INIT_PK, PEM: the KMS's RSA key, and the CAs of subscribers."""
+
+    certificate: Path | None = None
+    private_key: Path | None = None
+    trust_anchors: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +150,7 @@ class KmsConfiguration:
 
     directory: Path
     kms: KmsSection
+    public_key: PublicKeySection = PublicKeySection()
     store: StoreSection = StoreSection()
     policy: PolicySection = PolicySection()
     http: HttpSection = HttpSection()
@@ -149,6 +162,7 @@ class KmsConfiguration:
 
 SECTIONS: Final[dict[str, type]] = {
     "kms": KmsSection,
+    "public_key": PublicKeySection,
     "store": StoreSection,
     "policy": PolicySection,
     "http": HttpSection,

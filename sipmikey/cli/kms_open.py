@@ -39,6 +39,7 @@ __all__ = [
     "action",
     "create_private",
     "drive",
+    "loaded",
     "master_key",
     "open_configured",
     "opened",
@@ -122,12 +123,17 @@ def pre_shared_key(path: Path) -> Secret:
 
 def _provider(name: str) -> MasterKeyProvider:
     """Return an object of the operator's own class, named ``package.module:Class``."""
-    module, _, kind = name.partition(":")
-    try:
-        provider: MasterKeyProvider = getattr(importlib.import_module(module), kind)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"store.master_key: cannot load the provider {name!r}: {error}") from None
+    provider: MasterKeyProvider = loaded(name, "store.master_key")()
     return provider
+
+
+def loaded(name: str, setting: str) -> Any:
+    """Return the object ``package.module:name`` that *setting* names; raise ConfigurationError."""
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"{setting}: cannot load {name!r}: {error}") from None
 
 
 def path_of(configuration: KmsConfiguration, text: str) -> Path:

@@ -6,35 +6,29 @@ import argparse
 import dataclasses
 import socket
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from sipmikey.cli.config_schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_config import CONFIG_NAME, KmsConfiguration, load
+from sipmikey.cli.kms_config import KmsConfiguration, load
 from sipmikey.cli.kms_open import (
     Actions,
     action,
     drive,
     open_configured,
     output,
-    path_of,
-    pre_shared_key,
 )
 from sipmikey.cli.kms_policy import current_policy
+from sipmikey.cli.kms_wiring import by_address, lookups, peer_client, server_tls, settings, worker_settings
 from sipmikey.cli.output import Output
-from sipmikey.kms.client import ClientTls, HttpKmsClient
-from sipmikey.kms.http_app import HttpSettings, current_peer_names
-from sipmikey.kms.http_forward import Forwarder, GuardedCredentials
+from sipmikey.kms.http_forward import Forwarder
 from sipmikey.kms.http_log import set_up
-from sipmikey.kms.http_protocol import ConnectionLimits
-from sipmikey.kms.http_server import PLAIN_HTTP_WORDS, Worker, WorkerSettings, bind, run_worker
-from sipmikey.kms.http_tls import ClientCertificates, ServerTls, TlsFiles
+from sipmikey.kms.http_server import PLAIN_HTTP_WORDS, Worker, bind, run_worker
+from sipmikey.kms.http_tls import ServerTls
 from sipmikey.kms.http_workers import READY_LINE, supervise
-from sipmikey.kms.limits import RateLimiter
 from sipmikey.kms.metrics import Metrics
-from sipmikey.kms.service import KeyManagementService, KmsSettings, PeerKms
+from sipmikey.kms.service import KeyManagementService
 from sipmikey.system import environment
 
 __all__ = ["add_actions"]
@@ -85,7 +79,7 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
 def _serve(args: argparse.Namespace) -> int:
     configuration = _overridden(load(args.dir), args)
     set_up(configuration.http.log_level, sys.stderr)
-    tls = _server_tls(configuration)
+    tls = server_tls(configuration)
     if args.inherited is not None:
         public = [_inherited(int(number)) for number in args.inherited.split(",")]
         admin = None if args.inherited_metrics is None else _inherited(args.inherited_metrics)
@@ -129,24 +123,6 @@ def _overridden(configuration: KmsConfiguration, args: argparse.Namespace) -> Km
     if args.tls_cert is not None:
         tls = dataclasses.replace(tls, certificate=Path(args.tls_cert), private_key=Path(args.tls_key))
     return dataclasses.replace(configuration, http=http, tls=tls)
-
-
-def _server_tls(configuration: KmsConfiguration) -> ServerTls | None:
-    tls = configuration.tls
-    if tls.certificate is None and tls.private_key is None:
-        if tls.client_certificates != "none":
-            raise ConfigurationError("tls.client_certificates needs tls.certificate and tls.private_key")
-        return None
-    if tls.certificate is None or tls.private_key is None:
-        raise ConfigurationError("tls.certificate and tls.private_key go together")
-    return ServerTls(
-        TlsFiles(
-            certificate=tls.certificate,
-            private_key=tls.private_key,
-            client_ca=tls.client_ca,
-            client_certificates=ClientCertificates(tls.client_certificates),
-        )
-    )
 
 
 def _inherited(descriptor: int) -> socket.socket:
@@ -195,14 +171,11 @@ def _work(
     async def body(_: argparse.Namespace) -> int:
         store = await open_configured(configuration)
         try:
-            limits = configuration.limits
-            found = store.lookups(_limiter(limits.subscriber_per_second, limits.subscriber_burst))
-            lookups = dataclasses.replace(
-                found, credentials=GuardedCredentials(found.credentials, current_peer_names.get)
-            )
-            env = environment(clock_skew_s=configuration.kms.clock_skew_s)
             service = KeyManagementService(
-                env, _settings(configuration), await current_policy(configuration, store), lookups
+                environment(clock_skew_s=configuration.kms.clock_skew_s),
+                settings(configuration),
+                await current_policy(configuration, store),
+                lookups(configuration, store),
             )
             metrics = Metrics()
 
@@ -211,13 +184,13 @@ def _work(
 
             await Worker(
                 store,
-                Forwarder(service, _peer_client(configuration), metrics),
+                Forwarder(service, peer_client(configuration), metrics),
                 public=public,
                 admin=admin,
                 tls=tls,
-                settings=_worker_settings(configuration),
+                settings=worker_settings(configuration),
                 metrics=metrics,
-                by_address=_limiter(limits.address_per_second, limits.address_burst),
+                by_address=by_address(configuration),
                 reload_policy=reload_policy,
                 policy_in_store=configuration.policy.source == "store",
                 on_start=on_start,
@@ -227,64 +200,6 @@ def _work(
         return ExitCode.OK
 
     return drive(args, body, runner=run_worker)
-
-
-def _limiter(per_second: float, burst: int) -> RateLimiter | None:
-    """Return a rate limit, or None where the rate is 0."""
-    if per_second == 0:
-        return None
-    return RateLimiter(per_second=per_second, burst=burst, now=time.monotonic)
-
-
-def _settings(configuration: KmsConfiguration) -> KmsSettings:
-    kms = configuration.kms
-    return KmsSettings(
-        identity=kms.identity,
-        aliases=frozenset(kms.aliases),
-        peers={
-            identity: PeerKms(
-                identity=identity,
-                url=peer.url,
-                key=pre_shared_key(peer.key_file),
-                key_id=peer.key_id.encode(),
-            )
-            for identity, peer in configuration.peers.items()
-        },
-    )
-
-
-def _peer_client(configuration: KmsConfiguration) -> HttpKmsClient | None:
-    """Return the client for other KMSs: TLS with a certificate of ours, always."""
-    if not configuration.peers:
-        return None
-    tls = configuration.peer_tls
-    if tls.ca is None or tls.certificate is None or tls.private_key is None:
-        raise ConfigurationError(
-            f"{path_of(configuration, CONFIG_NAME)}: other KMSs are asked over mutually authenticated TLS: "
-            "[peer_tls] needs ca, certificate and private_key"
-        )
-    for identity, peer in configuration.peers.items():
-        if not peer.url.startswith("https:"):
-            raise ConfigurationError(f'peers."{identity}".url must be https, not {peer.url}')
-    return HttpKmsClient(
-        by_identity={identity: peer.url for identity, peer in configuration.peers.items()},
-        tls=ClientTls(ca_file=tls.ca, certificate=tls.certificate, private_key=tls.private_key),
-        timeout_s=max(0.5, configuration.http.answer_s * 0.8),
-    )
-
-
-def _worker_settings(configuration: KmsConfiguration) -> WorkerSettings:
-    http = configuration.http
-    return WorkerSettings(
-        http=HttpSettings(
-            path=http.path, body_bytes=http.body_bytes, handle_s=http.answer_s, pending=http.pending
-        ),
-        connections=ConnectionLimits(
-            request_s=http.request_s, connections=http.connections, idle_s=http.idle_s
-        ),
-        trusted_proxies=http.trusted_proxies,
-        shutdown_s=http.shutdown_s,
-    )
 
 
 def _announce(
