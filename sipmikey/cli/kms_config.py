@@ -46,8 +46,8 @@ class KmsSection:
     """``identity``: the KMS's URI, put into IDRkms. ``aliases``: others it answers to.
 
     ``clock_skew_s``: seconds a sender's clock may be off. ``ticket_key_days``: age at which the Ticket
-    Protection Key is replaced; 0 leaves that to `sipmikey kms tpk rotate`. ``credential_source``: empty for the
-    store, or ``PACKAGE.MODULE:NAME``, called with the store's `CredentialSource` and returning another.
+    Protection Key is replaced; 0 leaves that to `sipmikey kms tpk rotate`. ``credential_source``: empty for
+    the store, or ``PACKAGE.MODULE:NAME``, called with the store's `CredentialSource` and returning another.
     """
 
     identity: str
