@@ -39,6 +39,8 @@ def register(cls: PayloadClass) -> PayloadClass:
 
 
 _NO_NEXT_PAYLOAD = int(PayloadType.SIGN)
+_CERT = int(PayloadType.CERT)
+_NEXT_PAYLOAD_FIELD = {int(kind): f"{kind.name} next payload" for kind in PayloadType}
 _OCTETS = tuple(bytes((number,)) for number in range(256))
 
 
@@ -77,25 +79,24 @@ def decode_chain(
     offsets: list[int] = []
     certificates = 0
     following = first
-    while following != PayloadType.LAST:
+    while following:
         cls = PAYLOAD_CLASSES.get(following)
         if cls is None:
             raise MalformedMessage(
                 f"unknown payload number {following}", field=f"{what} next payload", offset=reader.offset
             )
-        if len(payloads) >= limits.payloads:
-            raise LimitExceeded(f"more than {limits.payloads} payloads", field=what, offset=reader.offset)
-        if following == PayloadType.CERT:
-            certificates += 1
-            if certificates > limits.certificates:
-                raise LimitExceeded(
-                    f"more than {limits.certificates} certificates", field=what, offset=reader.offset
-                )
+        certificates += following == _CERT
+        _check_counts(len(payloads) + 1, certificates, limits, what, reader)
         offsets.append(reader.offset)
-        if following == PayloadType.SIGN:
-            following = PayloadType.LAST
-        else:
-            following = reader.u8(f"{cls.payload_type.name} next payload")
+        # SIGN, which ends a message, has no Next Payload.
+        following = 0 if following == _NO_NEXT_PAYLOAD else reader.u8(_NEXT_PAYLOAD_FIELD[following])
         payloads.append(cls.decode_body(reader, limits))
     reader.finish(what)
     return tuple(payloads), tuple(offsets)
+
+
+def _check_counts(payloads: int, certificates: int, limits: Limits, what: str, reader: Reader) -> None:
+    if payloads > limits.payloads:
+        raise LimitExceeded(f"more than {limits.payloads} payloads", field=what, offset=reader.offset)
+    if certificates > limits.certificates:
+        raise LimitExceeded(f"more than {limits.certificates} certificates", field=what, offset=reader.offset)
