@@ -57,7 +57,7 @@ def agent_config(settings: Fields) -> AgentConfig:
         identity=settings["identity"],
         keys=keys,
         policy=CallPolicy(security=SecurityMode(settings["security"])),
-        sip=Sip(bind="127.0.0.1", proxy=settings["proxy"]),
+        sip=Sip(bind="127.0.0.1", proxy=settings["proxy"], registrar=settings["registrar"]),
         audio=Audio(
             play=Path(settings["play"]) if settings["play"] else None, record=Path(settings["record"])
         ),
@@ -174,6 +174,8 @@ async def main(settings: Fields) -> None:
         async with agent:
             worker = Worker(agent)
             accepting = asyncio.create_task(worker.accept())
+            if settings["registrar"]:
+                await agent.register()
             say({"type": "kit.ready", "contact": agent.contact})
             async for line in reader:
                 worker.start(json.loads(line))

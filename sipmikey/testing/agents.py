@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -65,6 +65,7 @@ class AgentSettings:
     suites: tuple[str, ...] = ("256", "128")
     security: str = "required"
     proxy: str | None = None
+    registrar: str | None = None
     play: str = ""
     record: str = ""
     log: str = ""
@@ -72,7 +73,6 @@ class AgentSettings:
     kms_timeout_s: float = 5.0
     setup_timeout_s: float = 20.0
     clock_offset_s: float = 0.0
-    extra: Fields = field(default_factory=dict)
 
 
 class TestAgent:
@@ -113,9 +113,8 @@ class TestAgent:
         """Start the process and connect the agent to the switchboard; a second call does nothing."""
         if self._process is not None:
             return self
-        fields = {name: value for name, value in vars(self.settings).items() if name != "extra"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.testing.agent_process", json.dumps(fields)],
+            [sys.executable, "-m", "sipmikey.testing.agent_process", json.dumps(vars(self.settings))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         for stream, take in ((self._process.stdout, self._take), (self._process.stderr, self._take_word)):

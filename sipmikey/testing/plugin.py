@@ -13,6 +13,7 @@ import pytest
 
 from sipmikey.testing.agents import TestAgent
 from sipmikey.testing.determinism import FakeClock, seeded_environment
+from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.kms import TestKms
 from sipmikey.testing.stage import Stage
 from sipmikey.testing.switchboard import Switchboard
@@ -25,6 +26,7 @@ __all__ = [
     "carol",
     "environment",
     "fake_clock",
+    "forking_proxy",
     "kms",
     "kms_server",
     "pytest_addoption",
@@ -103,6 +105,22 @@ def call_stage(request: pytest.FixtureRequest, kms: TestKms, tmp_path: Path) -> 
 def switchboard(call_stage: Stage) -> Switchboard:
     """The SIP proxy all agents use: it forks, and misbehaves on demand."""
     return call_stage.switchboard
+
+
+@pytest.fixture
+def forking_proxy(tmp_path: Path) -> Iterator[Kamailio]:
+    """Kamailio as registrar and forking proxy; agents take its ``uri`` as ``proxy`` and ``registrar``.
+
+    The switchboard forks as well and needs nothing installed; this is a proxy of others.
+    """
+    if not Kamailio.installed():
+        pytest.skip("Kamailio is not installed: apt-get install kamailio")
+    folder = tmp_path / "kamailio"
+    folder.mkdir()
+    proxy = Kamailio(folder)
+    proxy.start()
+    yield proxy
+    proxy.stop()
 
 
 @pytest.fixture
