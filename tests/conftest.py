@@ -11,10 +11,10 @@ import pytest
 
 # The rooms of the tests import one another's parties and peers as `tests.<room>`.
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Several test runs share a machine's cores: how long an example takes says nothing about the code.
-settings.register_profile("shared", deadline=None)
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
