@@ -82,6 +82,7 @@ async def authenticate(
     else:
         sender = await _by_psk(env, settings, lookups, init, claimed, trail)
     trail.subscriber, trail.identity = sender.principal.name, sender.identity
+    trail.authenticated = sender.authenticated
     if not sender.principal.enabled:
         raise UnknownKey(f"subscriber {sender.principal.name!r} is disabled")
     if not sender.principal.owns(sender.identity):

@@ -60,7 +60,6 @@ class KeyManagementService:
         """
         trail = Trail(source=source, exchange=expected)
         init: KmsInit | None = None
-        sender: Sender | None = None
         try:
             if len(message) > self._env.limits.message_bytes:
                 raise LimitExceeded(f"{len(message)} octets, {self._env.limits.message_bytes} are allowed")
@@ -78,7 +77,7 @@ class KeyManagementService:
                 return await self._granted(trail, answer)
             return await self._resolve(sender, trail)
         except PeerError as error:
-            body = self._error_message(message, init, sender, error)
+            body = self._error_message(message, init, trail, error)
             return await self._refused(trail, error, body, parsed=init is not None)
         except RateLimited as error:
             return self._rate_limited(trail, error)
@@ -87,7 +86,7 @@ class KeyManagementService:
         except LocalError as error:
             # What was asked for passed every check and still cannot be built: the asking is at fault.
             refusal = InvalidTicketPolicy(str(error))
-            return await self._refused(trail, refusal, self._error_message(message, init, sender, refusal))
+            return await self._refused(trail, refusal, self._error_message(message, init, trail, refusal))
 
     async def forwarded(self, forward: Forward, response: bytes) -> Outcome:
         """Finish a forwarded resolve with the *response* of the other KMS."""
@@ -192,13 +191,13 @@ class KeyManagementService:
         return Outcome(status=503, reason="unavailable", event=event, retry_after_s=UNAVAILABLE_RETRY_S)
 
     def _error_message(
-        self, message: bytes, init: KmsInit | None, sender: Sender | None, error: PeerError
+        self, message: bytes, init: KmsInit | None, trail: Trail, error: PeerError
     ) -> bytes | None:
         """Return the Error message RFC 6043 section 5.4 allows, authenticated where the sender is known."""
         if error.error_no is None:
             return None
-        if sender is not None:
-            return sender.authenticated.error([error.error_no])
+        if trail.authenticated is not None:
+            return trail.authenticated.error([error.error_no])
         if init is not None:
             return init.plain_error([error.error_no])
         try:

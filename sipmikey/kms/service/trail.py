@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sipmikey.kms.audit import AuditEvent, Decision, Exchange
 from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.ticket.kms_exchange import AuthenticatedInit
 
 
 class RateLimited(SipmikeyError):
@@ -18,7 +19,7 @@ class RateLimited(SipmikeyError):
 
 @dataclass(slots=True, kw_only=True)
 class Trail:
-    """Filled in by each step; fields as in `AuditEvent`."""
+    """Filled in by each step; fields as in `AuditEvent`. ``authenticated``: the message, once it verified."""
 
     source: str
     exchange: Exchange = Exchange.UNKNOWN
@@ -29,6 +30,7 @@ class Trail:
     credential: str = ""
     rule: str = ""
     kms: str = ""
+    authenticated: AuthenticatedInit | None = None
 
     def event(self, *, time_ns: int, decision: Decision, reason: str, detail: str = "") -> AuditEvent:
         """Return the audit event of a decision."""

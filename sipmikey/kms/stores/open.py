@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,7 +19,6 @@ from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.store import Store, StoredReplayCache
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
-from sipmikey.system import now_ns
 
 DAY_S = 86_400
 DEFAULT_TPK_ROTATION_S = 7 * DAY_S
@@ -30,6 +31,7 @@ async def open_store(
     replay_url: str | None = None,
     create: bool = False,
     rotate_tpk_every_s: int | None = DEFAULT_TPK_ROTATION_S,
+    now_ns: Callable[[], int] = time.time_ns,
 ) -> Store:
     """Open the store at *url*, bring its schema up to date, and check that *master_key* opens it.
 
@@ -37,18 +39,21 @@ async def open_store(
     ``postgresql://user@host/database``. *replay_url*: ``redis://host:port/db``, ``rediss://`` or
     ``unix:///path/to/socket`` for a replay cache shared by machines; None keeps it in the store.
     *create* makes a new SQLite file or an empty database's tables; without it a missing store is an error.
-    *rotate_tpk_every_s* None rotates TPKs by command only.
+    *rotate_tpk_every_s* None rotates TPKs by command only. *now_ns* is the clock, in nanoseconds since 1970.
     Raises `LocalError` for a wrong URL, `StoreUnavailable` if the server does not answer and
     `MasterKeyMismatch` for another store's key.
     """
     vault = Vault(master_key)
+
+    def now_s() -> int:
+        return now_ns() // 1_000_000_000
+
+    replay_from_s = now_s() if replay_url is None else None
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
-        directory, audit, replay = await _open_sqlite(
-            sqlite_path(url), create=create, own_replay=replay_url is None
-        )
+        directory, audit, replay = await _open_sqlite(sqlite_path(url), create, replay_from_s)
     elif scheme in {"postgresql", "postgres"}:
-        directory, audit, replay = await _open_postgres(url, create=create, own_replay=replay_url is None)
+        directory, audit, replay = await _open_postgres(url, create, replay_from_s)
     else:
         raise LocalError(
             f"store {scheme!r} is not known; write sqlite:PATH or postgresql://user@host/database"
@@ -58,16 +63,21 @@ async def open_store(
 
         replay = RedisReplayCache(replay_url)
     assert replay is not None
-    await check_master_key(directory, vault)
-    return Store(
+    store = Store(
         directory=directory,
         audit=audit,
         replay=replay,
         vault=vault,
         random=os.urandom,
-        now_s=_now_s,
+        now_s=now_s,
         rotate_tpk_every_s=rotate_tpk_every_s,
     )
+    try:
+        await check_master_key(directory, vault)
+    except BaseException:
+        await store.close()
+        raise
+    return store
 
 
 def sqlite_path(url: str) -> Path:
@@ -82,8 +92,9 @@ def sqlite_path(url: str) -> Path:
 
 
 async def _open_sqlite(
-    path: Path, *, create: bool, own_replay: bool
+    path: Path, create: bool, replay_from_s: int | None
 ) -> tuple[Database, Database, StoredReplayCache | None]:
+    """Return directory, audit log and replay cache; no cache where *replay_from_s* is None."""
     if not create and not path.is_file():
         raise LocalError(f"there is no store at {path}; make one with: sipmikey kms init")
     new = not path.exists()
@@ -91,18 +102,19 @@ async def _open_sqlite(
     await migrate(directory, "directory", DIRECTORY)
     audit = SqliteDatabase(path.with_name(path.name + "-audit"), create=True)
     await migrate(audit, "audit", AUDIT)
-    if not own_replay:
+    if replay_from_s is None:
         return directory, audit, None
     database = SqliteDatabase(path.with_name(path.name + "-replay"), create=True, durable=False)
     await migrate(database, "replay", REPLAY)
     replay = DatabaseReplayCache(database, system_boot(Path("/proc/sys/kernel/random/boot_id").read_text))
-    await replay.begin(floor_s=0 if new else _now_s())
+    await replay.begin(floor_s=0 if new else replay_from_s)
     return directory, audit, replay
 
 
 async def _open_postgres(
-    url: str, *, create: bool, own_replay: bool
+    url: str, create: bool, replay_from_s: int | None
 ) -> tuple[Database, Database, StoredReplayCache | None]:
+    """Return directory, audit log and replay cache; no cache where *replay_from_s* is None."""
     try:
         from sipmikey.kms.stores.postgres import PostgresDatabase
     except ImportError:
@@ -114,19 +126,15 @@ async def _open_postgres(
             raise LocalError("the database holds no KMS; make one with: sipmikey kms init")
         await migrate(database, "directory", DIRECTORY)
         await migrate(database, "audit", AUDIT)
-        if not own_replay:
+        if replay_from_s is None:
             return database, database, None
         await migrate(database, "replay", REPLAY)
         replay = DatabaseReplayCache(database, "")
-        await replay.begin(floor_s=0 if not rows[0][0] else _now_s())
+        await replay.begin(floor_s=0 if not rows[0][0] else replay_from_s)
     except BaseException:
         await database.close()
         raise
     return database, database, replay
-
-
-def _now_s() -> int:
-    return now_ns() // 1_000_000_000
 
 
 __all__ = ["DEFAULT_TPK_ROTATION_S", "StoreUnavailable", "open_store", "sqlite_path"]

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.database import Database, Row
