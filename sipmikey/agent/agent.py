@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
+from typing import TypeVar
 
+from sipmikey.agent.account import Account
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
-from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.events import Event
-from sipmikey.agent.kms import KmsClient
+from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.engine import Engine
+from sipmikey.agent.events import (
+    CallEnded,
+    Event,
+    KmsExchange,
+    KmsResponse,
+    MediaProtection,
+    PolicyRefused,
+    Registered,
+    RegistrationFailed,
+    Security,
+)
+from sipmikey.agent.incoming import IncomingLeg
+from sipmikey.agent.kms import KmsClient, KmsDesk
+from sipmikey.agent.leg import Asked, Ending, Leg, Surroundings
+from sipmikey.agent.outgoing import OutgoingLeg
+from sipmikey.agent.policy import SecurityMode
+from sipmikey.agent.reasons import AgentError, Reason, Side
+from sipmikey.agent.tickets import Ask, TicketStore, facts
+from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
+from sipmikey.system import environment
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import canonical
+from sipmikey.ticket.request import TicketGrant
+
+__all__ = ["Agent", "RegistrationError"]
+
+T = TypeVar("T")
+
+_OCCUPIED_S = 2.0
+"""How long a call waits for pjlib to give socket handles back."""
+
+_DEFAULT_SKEW_S = 300
 
 
 class RegistrationError(CallFailed):
@@ -26,42 +62,301 @@ class Agent:
             await call.established()
             await call.hangup()
 
-    At most ``MAX_CALLS`` calls at a time.
+    At most ``MAX_CALLS`` calls at a time. *env* replaces the system's clock and randomness, for tests.
     """
 
-    def __init__(self, config: AgentConfig, *, kms: KmsClient | None = None) -> None: ...
+    def __init__(
+        self, config: AgentConfig, *, kms: KmsClient | None = None, env: Environment | None = None
+    ) -> None:
+        keys = config.keys
+        self.config = config
+        self.identity = canonical(config.identity)
+        skew_s = _DEFAULT_SKEW_S if keys is None else round(keys.clock_skew_s)
+        env = env or environment(clock_skew_s=skew_s)
+        self._tickets = None if keys is None else TicketStore(env, keys, self.identity)
+        self._kms = KmsDesk(
+            kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
+        )
+        self._engine = Engine(config)
+        self._around = Surroundings(
+            config=config, env=env, engine=self._engine, emit=self._emit, ask_kms=self._ask_from_engine
+        )
+        numbers = itertools.count(1)
+        self._number = lambda: str(next(numbers))
+        self._account = Account(self.identity, self._around, self, self._number)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: dict[str, Call] = {}
+        self._ringing: asyncio.Queue[IncomingCall] = asyncio.Queue()
+        self._listeners: list[asyncio.Queue[Event | None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._registering: asyncio.Future[None] | None = None
 
-    async def __aenter__(self) -> Agent: ...
+    async def __aenter__(self) -> Agent:
+        self._loop = asyncio.get_running_loop()
+        await asyncio.wrap_future(self._engine.start(self._account))
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wrap_future(self._engine.close())
+        # What the engine said last is in the loop's queue by now, before what comes next.
+        await asyncio.sleep(0)
+        for queue in self._listeners:
+            queue.put_nowait(None)
 
     @property
     def contact(self) -> str:
         """Our SIP URI on the first transport, with the port in use, to be called without a registrar."""
+        transport = self.config.sip.transports[0]
+        host, _, port = self._engine.addresses[transport].rpartition(":")
+        host = self.config.sip.public_address or host
+        user = self.identity.partition(":")[2].rpartition("@")[0]
+        suffix = "" if transport is Transport.UDP else f";transport={transport}"
+        return f"sip:{user}@{host}:{port}{suffix}" if user else f"sip:{host}:{port}{suffix}"
 
     async def register(self) -> None:
-        """Register and return when the registrar accepted; raises ``RegistrationError``."""
+        """Register and return when the registrar accepted; raises ``RegistrationError``.
+
+        It is renewed by itself from then on; ``reg.ok`` and ``reg.fail`` events tell how that goes.
+        """
+        if not self.config.sip.registrar:
+            raise LocalError("no registrar is configured (sip.registrar)")
+        await self._await_registrar(self._engine.register)
 
     async def unregister(self) -> None:
-        """Remove the registration."""
+        """Remove the registration; raises ``RegistrationError``."""
+        await self._await_registrar(self._engine.unregister)
 
-    async def call(self, uri: str) -> Call:
+    async def call(self, uri: str, *, via: str | None = None) -> Call:
         """Get a ticket (cached or from the KMS), send the INVITE, and return the call in progress.
 
+        *uri* is the identity called; the INVITE goes where it points, or to *via* (a SIP URI) when given.
         Raises ``CallFailed`` when no INVITE could be sent (KMS, policy, fifth call); failures after that are
         reported by ``Call.established`` and the ``call.end`` event.
         """
+        called = canonical(uri)
+        number = self._number()
+        try:
+            await self._room()
+            grant = await self._grant_for(called, number)
+            await self._room()
+            leg = OutgoingLeg(number, self._around, uri=uri.strip(), called=called, grant=grant, via=via)
+            self._calls[number] = call = Call(number, leg, self._engine)
+            await self._in_engine(lambda: leg.start())
+        except SipmikeyError as error:
+            self._calls.pop(number, None)
+            raise self._not_called(number, called, error) from None
+        return call
 
     async def prefetch(self, uri: str) -> None:
-        """Get a ticket for *uri* now, so that the next ``call`` needs no KMS."""
+        """Get a ticket for *uri* now, so that the next ``call`` needs no KMS. Raises ``CallFailed``."""
+        try:
+            await self._with_ticket(canonical(uri), "", self._store.prefetch)
+        except SipmikeyError as error:
+            ending = Ending.of(error)
+            raise CallFailed(ending.reason, ending.side, ending.status, ending.detail) from None
 
     async def incoming(self) -> IncomingCall:
         """Wait for the next incoming call that passed the early checks and whose ticket the KMS resolved."""
+        while True:
+            ringing = await self._ringing.get()
+            if not ringing.over:
+                return ringing
 
     def events(self) -> AsyncIterator[Event]:
         """Iterate over everything that happens from now on, until the agent is closed.
 
         Each iterator has its own queue, so several may run.
         """
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._listeners.append(queue)
+        return self._drain(queue)
+
+    async def _drain(self, queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event]:
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self._listeners.remove(queue)
+
+    async def _in_engine(self, work: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._engine.submit(work))
+
+    async def _room(self) -> None:
+        """Wait until the stack can take a call without running out of socket handles."""
+        deadline = time.monotonic() + _OCCUPIED_S
+        streams = self.config.audio.streams
+        while (wait_s := await self._in_engine(lambda: self._engine.ready_in(streams))) != 0.0:
+            if wait_s is None or time.monotonic() > deadline:
+                raise AgentError(
+                    Reason.TOO_MANY_CALLS,
+                    f"a process holds {MAX_CALLS} calls: use another process, or wait until one ends",
+                    side="local",
+                )
+            await asyncio.sleep(wait_s)
+
+    @property
+    def _store(self) -> TicketStore:
+        if self._tickets is None:
+            raise AgentError(Reason.NO_KMS, "no KMS is configured, and policy demands a ticket", side="local")
+        return self._tickets
+
+    async def _grant_for(self, called: str, number: str) -> TicketGrant | None:
+        if self.config.policy.security_for(called) is SecurityMode.OFF:
+            return None
+        return await self._with_ticket(called, number, self._store.get)
+
+    async def _with_ticket(
+        self, called: str, number: str, get: Callable[[str, Ask], Awaitable[TicketGrant]]
+    ) -> TicketGrant:
+        """Get a ticket; tell of it when the KMS was asked."""
+        asked: list[tuple[int, float]] = []
+        exchange: KmsExchange = "ticket-request"
+
+        async def ask(message: bytes) -> bytes:
+            response, elapsed_ms = await self._kms.ask(number, exchange, message)
+            asked.append((len(response), elapsed_ms))
+            return response
+
+        try:
+            grant = await get(called, ask)
+        except PeerError as error:
+            if asked:
+                self._kms.tell_failure(number, exchange, error)
+            raise
+        for size, elapsed_ms in asked:
+            self._publish(
+                KmsResponse(
+                    at=time.time(), call=number, exchange=exchange, kms=grant.policy.kms or "", size=size,
+                    elapsed_ms=elapsed_ms, ticket=facts(grant),
+                )
+            )  # fmt: skip
+        return grant
+
+    def _not_called(self, number: str, called: str, error: SipmikeyError) -> CallFailed:
+        """Tell that a call ended before its INVITE, and return it as an exception."""
+        ending = Ending.of(error)
+        if ending.reason is Reason.TOO_MANY_CALLS:
+            self._publish(
+                PolicyRefused(
+                    at=time.time(), call=number, reason=ending.reason, side="local", detail=ending.detail
+                )
+            )
+        security = Security(signalling="udp", media=MediaProtection.HELD, called=called)
+        self._publish(
+            CallEnded(
+                at=time.time(), call=number, reason=ending.reason, side=ending.side, status=ending.status,
+                detail=ending.detail, duration_s=0.0, security=security,
+            )
+        )  # fmt: skip
+        return CallFailed(ending.reason, ending.side, ending.status, ending.detail)
+
+    def _publish(self, event: Event) -> None:
+        call = self._calls.get(event.call)
+        if call is not None:
+            call.take(event)
+            if isinstance(event, CallEnded):
+                del self._calls[event.call]
+        for queue in self._listeners:
+            queue.put_nowait(event)
+
+    # The registrar
+
+    async def _await_registrar(self, start: Callable[[], None]) -> None:
+        self._registering = waiting = asyncio.get_running_loop().create_future()
+        wait_s = self.config.timeouts.register
+        try:
+            await self._in_engine(start)
+            async with asyncio.timeout(wait_s):
+                await waiting
+        except TimeoutError:
+            self._registering = None
+            raise self._registration_failed(
+                Reason.REGISTRATION_FAILED, 408, f"no answer of the registrar in {wait_s:g} s"
+            ) from None
+        except SipmikeyError as error:
+            if isinstance(error, RegistrationError):
+                raise
+            raise self._registration_failed(Reason.REGISTRATION_FAILED, 0, str(error)) from None
+
+    def _registration_result(self, status: int, reason: str, expires_s: int) -> None:
+        waiting, self._registering = self._registering, None
+        if status // 100 == 2:
+            registrar = self.config.sip.registrar or ""
+            self._publish(
+                Registered(at=time.time(), identity=self.identity, registrar=registrar, expires_s=expires_s)
+            )
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+            return
+        word = Reason.UNAUTHORIZED if status in (401, 403, 407) else Reason.REGISTRATION_FAILED
+        error = self._registration_failed(word, status, reason)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
+
+    def _registration_failed(self, word: Reason, status: int, detail: str) -> RegistrationError:
+        side: Side = "network" if status in (0, 408, 502, 503) else "remote"
+        self._publish(
+            RegistrationFailed(
+                at=time.time(), identity=self.identity, registrar=self.config.sip.registrar or "",
+                status=status, reason=word, side=side, detail=detail,
+            )
+        )  # fmt: skip
+        return RegistrationError(word, side, status, detail)
+
+    # What the engine's thread hands over
+
+    def _hand_over(self, work: Callable[[], None]) -> None:
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(work)
+
+    def _emit(self, event: Event) -> None:
+        self._hand_over(lambda: self._publish(event))
+
+    def call_arrived(self, leg: IncomingLeg) -> None:
+        """Engine's thread: from here on the call's events have a ``Call`` that follows them."""
+        self._hand_over(lambda: self._add(leg))
+
+    def call_rings(self, leg: IncomingLeg) -> None:
+        """Engine's thread: the call is ready for the user."""
+        self._hand_over(lambda: self._ring(leg))
+
+    def registration(self, status: int, reason: str, expires_s: int) -> None:
+        """Engine's thread: the registrar answered."""
+        self._hand_over(lambda: self._registration_result(status, reason, expires_s))
+
+    def _add(self, leg: Leg) -> None:
+        self._calls[leg.number] = Call(leg.number, leg, self._engine)
+
+    def _ring(self, leg: IncomingLeg) -> None:
+        if (call := self._calls.get(leg.number)) is not None:
+            self._ringing.put_nowait(IncomingCall(call, leg, self._engine))
+
+    def _ask_from_engine(
+        self,
+        number: str,
+        exchange: KmsExchange,
+        message: bytes,
+        kms: str | None,
+        answered: Asked,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        async def ask() -> None:
+            try:
+                response, elapsed_ms = await self._kms.ask(number, exchange, message, kms)
+            except PeerError as error:
+                failure = error
+                self._engine.post(lambda: failed(failure))
+                return
+            self._engine.post(lambda: answered(response, elapsed_ms))
+
+        def start() -> None:
+            task = asyncio.ensure_future(ask())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        self._hand_over(start)

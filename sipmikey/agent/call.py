@@ -1,12 +1,37 @@
-"""One call as the application sees it."""
+"""One call as the application sees it, in the event loop."""
 
 from __future__ import annotations
 
-from sipmikey.agent.events import CallEnded, Security, Stats
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from sipmikey.agent.events import (
+    CallAnswered,
+    CallEnded,
+    CallState,
+    Event,
+    MediaFailed,
+    MediaProtection,
+    Security,
+    Stats,
+)
 from sipmikey.agent.reasons import Reason, Side
+from sipmikey.mikey.errors import LocalError, SipmikeyError
+
+if TYPE_CHECKING:
+    from sipmikey.agent.engine import Engine
+    from sipmikey.agent.incoming import IncomingLeg
+    from sipmikey.agent.leg import Leg
+
+__all__ = ["Call", "CallFailed", "IncomingCall"]
+
+T = TypeVar("T")
+
+_DIGITS = frozenset("0123456789*#ABCD")
 
 
-class CallFailed(Exception):
+class CallFailed(SipmikeyError):
     """A call did not come about, or ended. ``reason``, ``side``, ``status`` (SIP) and ``detail`` say why."""
 
     def __init__(self, reason: Reason, side: Side, status: int, detail: str) -> None:
@@ -16,6 +41,11 @@ class CallFailed(Exception):
         self.status = status
         self.detail = detail
 
+    @classmethod
+    def of(cls, ended: CallEnded) -> CallFailed:
+        """Return the failure that *ended* is to whoever waits for the call."""
+        return cls(ended.reason, ended.side, ended.status, ended.detail)
+
 
 class Call:
     """A call in progress, made by ``Agent.call`` or ``IncomingCall.answer``.
@@ -23,57 +53,166 @@ class Call:
     ``number``: the agent's own number of the call, the ``call`` field of its events.
     """
 
-    number: str
+    def __init__(self, number: str, leg: Leg, engine: Engine) -> None:
+        loop = asyncio.get_running_loop()
+        self.number = number
+        self._leg = leg
+        self._engine = engine
+        self._security = leg.security
+        self._established: asyncio.Future[None] = loop.create_future()
+        self._proven: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[CallEnded] = loop.create_future()
+        self._stats: Stats | None = None
 
     @property
     def security(self) -> Security:
         """Signalling, media and peer, as they are now."""
+        return self._security
 
     async def established(self) -> None:
         """Return when the call is answered and its media keyed; raises ``CallFailed``."""
+        await self._unless_ended(self._established)
 
     async def proven(self) -> None:
         """Return when every stream received a packet that verified; raises ``CallFailed`` when time is up."""
+        await self._unless_ended(self._proven)
 
     async def ended(self) -> CallEnded:
         """Wait for the end of the call and say why it came. Never raises ``CallFailed``."""
+        return await asyncio.shield(self._ended)
 
     async def hangup(self) -> CallEnded:
         """End the call (CANCEL or BYE) and wait until it is over."""
+        self._engine.post(self._leg.hangup)
+        return await self.ended()
 
     async def stats(self) -> Stats:
         """Packet counts now, or the final ones when the call is over."""
+        if self._stats is not None:
+            return self._stats
+        leg = self._leg
+        streams = await self._do(leg.stats)
+        return Stats(at=leg.now(), call=self.number, streams=streams)
 
-    async def hold(self) -> None: ...
+    async def hold(self) -> None:
+        """Put the peer on hold (re-INVITE, sendonly)."""
+        await self._do(lambda: self._leg.live.reinvite(hold=True))
 
-    async def resume(self) -> None: ...
+    async def resume(self) -> None:
+        """Take the peer off hold."""
+        await self._do(lambda: self._leg.live.reinvite(unhold=True))
 
     async def rekey(self) -> None:
-        """Replace the SRTP keys by a CSB update, without a gap."""
+        """Replace the SRTP keys by a CSB update; returns when the peer answered. Raises ``CallFailed``."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+
+        def finished(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(_settle, done, error)
+
+        await self._do(lambda: self._leg.rekey(finished))
+        await self._unless_ended(done)
 
     async def send_dtmf(self, digits: str) -> None:
-        """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733)."""
+        """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733). Raises ``LocalError``."""
+        if not digits or not set(digits) <= _DIGITS:
+            raise LocalError(f"{digits!r}: DTMF has the digits 0-9, *, # and A-D")
+        await self._do(lambda: self._leg.live.dtmf(digits))
 
     async def transfer(self, target: str | Call) -> None:
         """Blind transfer to a URI, or attended transfer to the peer of another call of this agent."""
+        if isinstance(target, Call):
+            other = target._leg
+            await self._do(lambda: self._leg.live.transfer_to(other.live))
+        else:
+            await self._do(lambda: self._leg.live.transfer(target))
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        if self._ended.done():
+            raise CallFailed.of(self._ended.result())
+        return await asyncio.wrap_future(self._engine.submit(work))
+
+    async def _unless_ended(self, future: asyncio.Future[None]) -> None:
+        await asyncio.wait((future, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            future.result()
+            return
+        raise CallFailed.of(self._ended.result())
+
+    def take(self, event: Event) -> None:
+        """Follow the call's own events; called by the agent, in order."""
+        match event:
+            case CallAnswered():
+                self._security = event.security
+                _settle(self._established, None)
+                if event.security.media is MediaProtection.PROVEN:
+                    _settle(self._proven, None)
+            case CallState():
+                self._security = event.security
+                if event.security.media is MediaProtection.PROVEN:
+                    _settle(self._proven, None)
+            case MediaFailed():
+                _settle(self._proven, CallFailed(event.reason, event.side, 0, event.detail))
+            case Stats():
+                self._stats = event
+            case CallEnded():
+                self._security = event.security
+                if not self._ended.done():
+                    self._ended.set_result(event)
+
+
+def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+        return
+    future.set_exception(error)
+    # Whoever does not wait for it is told by the events.
+    future.exception()
 
 
 class IncomingCall:
-    """A call that rings: checked, and its ticket resolved (``security`` shows the caller vouched for)."""
+    """A call that rings: checked, and its ticket resolved (``security`` shows the caller vouched for).
 
-    number: str
-    caller: str
-    called: str
-    security: Security
+    ``caller``, ``called``: canonical SIP URIs, as they stand in the INVITE.
+    """
+
+    def __init__(self, call: Call, leg: IncomingLeg, engine: Engine) -> None:
+        self.number = call.number
+        self.caller = leg.caller
+        self.called = leg.called
+        self._call = call
+        self._leg = leg
+        self._engine = engine
+
+    @property
+    def security(self) -> Security:
+        """Signalling, media and peer, as they are now."""
+        return self._call.security
+
+    @property
+    def over(self) -> bool:
+        """True when the caller gave up, or the call was rejected."""
+        return self._leg.over
 
     async def ring(self) -> None:
         """Send 180 Ringing."""
+        await self._call._do(self._leg.ring)
 
     async def answer(self) -> Call:
         """Send 200 with TRANSFER_RESP, key the media, return the established call; raises ``CallFailed``."""
+        self._engine.post(self._leg.accept)
+        await self._call.established()
+        return self._call
 
     async def reject(self, status: int = 603) -> None:
         """Refuse with a SIP *status* from 300 to 699 (486 busy, 603 decline)."""
+        if not 300 <= status <= 699:
+            raise LocalError(f"{status} refuses no call: 300 to 699")
+        self._engine.post(lambda: self._leg.refuse(status))
+        await self._call.ended()
 
     async def ended(self) -> CallEnded:
         """Wait until the caller gave up (or the call was rejected)."""
+        return await self._call.ended()

@@ -36,14 +36,11 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Owns pjsua2 for this process. All public methods may be called from any thread.
+    """Owns pjsua2 for this process. Methods may be called from any thread unless they say otherwise."""
 
-    *observer* is told of incoming calls and registration, in the engine's thread.
-    """
-
-    def __init__(self, config: AgentConfig, observer: StackObserver) -> None:
+    def __init__(self, config: AgentConfig) -> None:
         self._config = config
-        self._observer = observer
+        self._observer: StackObserver | None = None
         self._work: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self._thread = threading.Thread(target=self._run, name="sipmikey-engine", daemon=True)
@@ -53,8 +50,12 @@ class Engine:
         self._addresses: dict[Transport, str] = {}
         self._stack: PjsuaStack | None = None
 
-    def start(self) -> Future[None]:
-        """Start the thread; the future completes when transports listen, or fails with ``StackError``."""
+    def start(self, observer: StackObserver) -> Future[None]:
+        """Start the thread; the future completes when transports listen, or fails with ``StackError``.
+
+        *observer* is told of incoming calls and registration, in the engine's thread.
+        """
+        self._observer = observer
         self._thread.start()
         return self._started
 
@@ -100,9 +101,20 @@ class Engine:
             self.post(finish)
         return done
 
-    def call(self, uri: str, lane: Lane, observer: CallObserver, headers: Headers = ()) -> StackCall:
-        """In the engine's thread: send an INVITE to *uri*. Raises ``StackError``; see ``ready_in``."""
-        return self._up.make_call(uri, lane, observer, headers)
+    def call(
+        self,
+        uri: str,
+        lane: Lane,
+        observer: CallObserver,
+        headers: Headers = (),
+        *,
+        via: str | None = None,
+    ) -> StackCall:
+        """In the engine's thread: send an INVITE for *uri*, to *via* when given.
+
+        Raises ``StackError``, also when there is no room for a call (see ``ready_in``).
+        """
+        return self._up.make_call(uri, lane, observer, headers, via)
 
     def ready_in(self, streams: int) -> float | None:
         """In the engine's thread: seconds until a call of *streams* may be made; None: too many calls."""
@@ -129,6 +141,7 @@ class Engine:
                 sock.sendto(b"\r\n\r\n", address)
 
     def _run(self) -> None:
+        assert self._observer is not None
         try:
             stack = _open_stack()(self._config, self._observer, self.later)
             self._stack = stack

@@ -151,11 +151,10 @@ class KmsFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOut(Event):
-    """An INVITE is about to be sent. ``sip_call_id``: its Call-ID."""
+    """An INVITE is about to be sent to *uri*."""
 
     type: ClassVar[str] = "call.out"
     uri: str
-    sip_call_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +182,7 @@ class CallAnswered(Event):
     """The call is established. ``setup_ms``: from INVITE to 2xx, this side's view."""
 
     type: ClassVar[str] = "call.answered"
+    sip_call_id: str
     to_tag: str
     setup_ms: float
     security: Security

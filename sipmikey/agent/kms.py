@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from typing import Protocol
 
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.events import Event, KmsExchange, KmsFailed, KmsRequest
+from sipmikey.agent.reasons import AgentError, Reason, reason_of
+from sipmikey.mikey.errors import PeerError
 
 
 class KmsClient(Protocol):
@@ -25,3 +30,55 @@ class KmsTimeout(AgentError):
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(Reason.KMS_TIMEOUT, f"no answer of the KMS in {timeout_s:g} s", side="kms")
+
+
+class KmsDesk:
+    """Asks the KMS for the agent's calls, with a time-out, and tells of it. In the event loop only.
+
+    *home*: identity of the configured KMS. *publish* takes the events ``kms.request`` and ``kms.error``.
+    """
+
+    def __init__(
+        self, client: KmsClient | None, *, home: str, timeout_s: float, publish: Callable[[Event], None]
+    ) -> None:
+        self._client = client
+        self._home = home
+        self._timeout_s = timeout_s
+        self._publish = publish
+
+    async def ask(
+        self, call: str, exchange: KmsExchange, message: bytes, kms: str | None = None
+    ) -> tuple[bytes, float]:
+        """Return the response to *message* and the milliseconds it took. Raises a ``PeerError``."""
+        self._publish(
+            KmsRequest(at=time.time(), call=call, exchange=exchange, kms=kms or self._home, size=len(message))
+        )
+        started = time.perf_counter()
+        try:
+            if self._client is None:
+                raise AgentError(Reason.NO_KMS, "the agent was given no KMS client", side="local")
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._client.request(message, kms=kms)
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is a KMS that did not answer
+            failure = self._failure(error)
+            self.tell_failure(call, exchange, failure, kms)
+            raise failure from None
+        return response, (time.perf_counter() - started) * 1e3
+
+    def tell_failure(
+        self, call: str, exchange: KmsExchange, error: PeerError, kms: str | None = None
+    ) -> None:
+        """Publish that an exchange failed, be it that there was no response or that it was refused."""
+        self._publish(
+            KmsFailed(
+                at=time.time(), call=call, exchange=exchange, kms=kms or self._home,
+                reason=reason_of(error), side="kms", detail=str(error),
+            )
+        )  # fmt: skip
+
+    def _failure(self, error: Exception) -> PeerError:
+        if isinstance(error, PeerError):
+            return error
+        if isinstance(error, TimeoutError):
+            return KmsTimeout(self._timeout_s)
+        return AgentError(Reason.KMS_UNREACHABLE, f"{type(error).__name__}: {error}", side="kms")

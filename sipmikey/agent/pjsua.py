@@ -190,20 +190,31 @@ class PjsuaStack:
             return None
         return self.handles.wait_s(streams * HANDLES_PER_STREAM, time.monotonic())
 
-    def make_call(self, uri: str, lane: Lane, observer: CallObserver, headers: Headers) -> PjsuaCall:
+    def make_call(
+        self, uri: str, lane: Lane, observer: CallObserver, headers: Headers, via: str | None
+    ) -> PjsuaCall:
+        """Send an INVITE for *uri*, to *via* when given. Raises ``StackError``."""
         streams = self.config.audio.streams
         if self.ready_in(streams) != 0.0:
             raise StackError(f"all {MAX_CALLS} calls of this process are taken")
         handles = streams * HANDLES_PER_STREAM
         self.handles.take(handles, time.monotonic())
         call = PjsuaCall(self, self._accounts[lane], observer, handles)
+        observer.attached(call)
         self.calls.append(call)
         try:
-            call.invite(uri, headers)
+            call.invite(uri, headers, self._target(uri, via))
         except BaseException:
             self.forget(call)
             raise
         return call
+
+    def _target(self, uri: str, via: str | None) -> str:
+        """Return the Request-URI where it is not *uri*: an address given, or a transport preferred."""
+        prefer = self.config.sip.prefer
+        if prefer is None or self.config.sip.proxy or "transport=" in (via or uri):
+            return via or ""
+        return f"{via or uri};transport={prefer}"
 
     def choose_account(self, text: str, source: str) -> int:
         """Return the number of the account for an INVITE, before the stack opens any socket for it."""
@@ -392,10 +403,12 @@ class PjsuaCall:
     def observe(self, observer: CallObserver) -> None:
         self._observer = observer
 
-    def invite(self, uri: str, headers: Headers) -> None:
+    def invite(self, uri: str, headers: Headers, target: str) -> None:
+        """Send the INVITE: To is *uri*, and the Request-URI *target* unless that is empty."""
         parameters = pj.CallOpParam(True)
         parameters.opt.audioCount = self._stack.config.audio.streams
         parameters.opt.videoCount = 0
+        parameters.txOption.targetUri = target
         _fill(parameters.txOption.headers, headers)
         with _typed(f"INVITE to {uri}"):
             self._live.makeCall(uri, parameters)
@@ -619,7 +632,19 @@ class _Call(pj.Call):  # type: ignore[misc]
     def onCallState(self, prm: Any) -> None:  # noqa: N802 - pjsua2's names, here and below
         with self._guarded():
             if self._owner is not None:
-                self._owner.on_phase(self.getInfo())
+                info, event = self.getInfo(), prm.e
+                if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+                    self._last_message(event)
+                self._owner.on_phase(info)
+
+    def _last_message(self, event: Any) -> None:
+        """Deliver the response that ends a call: its transaction is not reported any more."""
+        state = event.body.tsxState
+        if event.type == pj.PJSIP_EVENT_TSX_STATE and state.type == pj.PJSIP_EVENT_RX_MSG:
+            message = SipMessage.parse(state.src.rdata.wholeMsg)
+            with self._guarded() as observer:
+                if observer is not None and message.status >= 300:
+                    observer.message("received", message)
 
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
@@ -638,6 +663,12 @@ class _Call(pj.Call):  # type: ignore[misc]
                 # Should the observer fail, nothing that could be talked to goes out.
                 prm.sdp.wholeSdp = _without_media(made)
                 prm.sdp.wholeSdp = observer.local_sdp(made, prm.remSdp.wholeSdp)
+
+    def onCallRxOffer(self, prm: Any) -> None:  # noqa: N802
+        prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
+        with self._guarded() as observer:
+            if observer is not None:
+                prm.statusCode = observer.remote_offer(prm.offer.wholeSdp)
 
     def onStreamCreated(self, prm: Any) -> None:  # noqa: N802
         with self._guarded():

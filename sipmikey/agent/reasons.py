@@ -36,6 +36,7 @@ class Reason(StrEnum):
     NOT_FOUND = "not-found"
     UNAUTHORIZED = "unauthorized"
     REDIRECTED = "redirected"
+    ANSWERED_ELSEWHERE = "answered-elsewhere"
     SIP_FAILURE = "sip-failure"
     NO_ANSWER = "no-answer"
     TOO_MANY_CALLS = "too-many-calls"
@@ -46,6 +47,9 @@ class Reason(StrEnum):
     KMS_UNREACHABLE = "kms-unreachable"
     KMS_TIMEOUT = "kms-timeout"
     KMS_REFUSED = "kms-refused"
+    KMS_FAILURE = "kms-failure"
+    KMS_BUSY = "kms-busy"
+    KMS_BAD_ANSWER = "kms-bad-answer"
     NO_KMS = "no-kms"
     SDP_MALFORMED = "sdp-malformed"
     OFFER_MISSING = "offer-missing"
@@ -58,6 +62,7 @@ class Reason(StrEnum):
     MEDIA_MISMATCH = "media-mismatch"
     IDENTITY_MISMATCH = "identity-mismatch"
     SENT_SDP_ALTERED = "sent-sdp-altered"
+    GLARE = "glare"
     PEER_REFUSED_KEYING = "peer-refused-keying"
     SUITE_UNAVAILABLE = "suite-unavailable"
     MEDIA_UNPROVEN = "media-unproven"
@@ -99,6 +104,7 @@ _FAMILIES = {
     Reason.HANGUP: Family.ENDED,
     Reason.CANCELLED: Family.ENDED,
     Reason.TRANSFERRED: Family.ENDED,
+    Reason.ANSWERED_ELSEWHERE: Family.ENDED,
     Reason.BUSY: Family.SIP,
     Reason.DECLINED: Family.SIP,
     Reason.NOT_FOUND: Family.SIP,
@@ -117,6 +123,9 @@ _FAMILIES = {
     Reason.KMS_UNREACHABLE: Family.KMS,
     Reason.KMS_TIMEOUT: Family.KMS,
     Reason.KMS_REFUSED: Family.KMS,
+    Reason.KMS_FAILURE: Family.KMS,
+    Reason.KMS_BUSY: Family.KMS,
+    Reason.KMS_BAD_ANSWER: Family.KMS,
     Reason.NO_KMS: Family.KMS,
     Reason.KEY_MGMT_MISSING: Family.NO_KEYING,
     Reason.MEDIA_NOT_SECURED: Family.NO_KEYING,
@@ -177,7 +186,9 @@ def side_of(error: BaseException) -> Side:
     """Return where the fault of *error* lies."""
     if isinstance(error, AgentError):
         return error.side
-    return "remote" if isinstance(error, PeerError) else "local"
+    if isinstance(error, PeerError) and error.reason != Reason.SENT_SDP_ALTERED:
+        return "remote"
+    return "local"
 
 
 def status_of(error: BaseException) -> int:

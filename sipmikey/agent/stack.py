@@ -102,8 +102,14 @@ class StackCall(Protocol):
 class CallObserver(Protocol):
     """What a call's owner is told. An exception raised by any of these ends the call with it as the cause."""
 
+    def attached(self, call: StackCall) -> None:
+        """An outgoing call exists, and its INVITE is about to be made."""
+
     def local_sdp(self, sdp: str, remote: str) -> str:
         """The stack made an offer (*remote* is empty) or an answer: return what is to be sent instead."""
+
+    def remote_offer(self, sdp: str) -> int:
+        """The peer offers anew (re-INVITE, UPDATE): return 200 to go on, else the status to refuse with."""
 
     def stream_created(self, index: int) -> None:
         """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before."""

@@ -45,6 +45,9 @@ class RawCall:
     def tell(self, what: str, **more: Any) -> None:
         tell(what=what, call=self.name, **more)
 
+    def attached(self, call: StackCall) -> None:
+        self.call = call
+
     def local_sdp(self, sdp: str, remote: str) -> str:
         if self.peer.settings.get("bad_sdp"):
             return "this is not SDP"
@@ -53,6 +56,9 @@ class RawCall:
         marked = sdp.replace("RTP/AVP", "RTP/SAVP").replace("\r\nm=", "\r\na=key-mgmt:mikey AAAA\r\nm=", 1)
         self.sdp = marked
         return marked
+
+    def remote_offer(self, sdp: str) -> int:
+        return 200
 
     def stream_created(self, index: int) -> None:
         self.tell("stream", index=index)
@@ -111,8 +117,7 @@ class Peer:
                 ),
                 log_level=settings.get("log_level", 0),
                 log_file=Path(settings["log_file"]) if "log_file" in settings else None,
-            ),
-            self,
+            )
         )
 
     def choose_lane(self, invite: SipMessage, source: str) -> Lane:
@@ -143,7 +148,7 @@ class Peer:
             raw = RawCall(self, name)
             self.calls[name] = raw
             try:
-                raw.call = self.engine.call(command["uri"], Lane(command.get("lane", "secured")), raw)
+                self.engine.call(command["uri"], Lane(command.get("lane", "secured")), raw)
             except StackError as error:
                 tell(what="refused", call=name, detail=str(error))
             return
@@ -170,7 +175,7 @@ class Peer:
 
     def run(self) -> None:
         try:
-            self.engine.start().result()
+            self.engine.start(self).result()
         except StackError as error:
             tell(what="not-started", detail=str(error))
             return

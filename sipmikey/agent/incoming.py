@@ -1,0 +1,193 @@
+"""The callee's side of a call: early checks, the question to the KMS, the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from sipmikey.agent.events import CallIn, KmsResponse, MediaProtection, PolicyRefused, Security
+from sipmikey.agent.leg import Ending, Leg, Surroundings
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.reasons import AgentError, Reason, warning_header
+from sipmikey.agent.stack import StackCall, StackError
+from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.sdp import Answerer
+from sipmikey.ticket.credentials import PreSharedKey
+
+
+class IncomingLeg(Leg):
+    """A call of *caller*; *ready* is called when it may ring. *answerer* None: a call in clear."""
+
+    def __init__(
+        self,
+        number: str,
+        around: Surroundings,
+        call: StackCall,
+        invite: SipMessage,
+        *,
+        caller: str,
+        answerer: Answerer | None,
+        ready: Callable[[IncomingLeg], None],
+    ) -> None:
+        media = MediaProtection.OFF if answerer is None else MediaProtection.HELD
+        super().__init__(number, around, Security(signalling=invite.transport, media=media))
+        self.call = call
+        self.caller = caller
+        self.called = invite.uri("to") or ""
+        self._invite = invite
+        self._answerer = answerer
+        self._ready = ready
+        self._own_sdp = ""
+        self._made = ""
+
+    def check(self) -> None:
+        """Judge the offer, and ask the KMS when it passes. Raises a ``PeerError`` to refuse."""
+        body = self._invite.body if self._invite.has_sdp else None
+        if self._answerer is None:
+            self._tell_of_call()
+            self._ready(self)
+            return
+        if body is not None:
+            self.received_mikey(body, "")
+        offered = self._answerer.receive_offer(body, sip_caller=self.caller)
+        self._show(called=offered.called, kms=offered.kms, ticket=offered.ticket_id[:8])
+        self._tell_of_call()
+        self._ask(offered.kms)
+
+    def _tell_of_call(self) -> None:
+        self.around.emit(
+            CallIn(
+                at=self.now(),
+                call=self.number,
+                caller=self.caller,
+                called=self.called,
+                sip_call_id=self.live.sip_call_id,
+            )
+        )
+
+    def _ask(self, kms: str | None) -> None:
+        assert self._answerer is not None
+        keys = self.around.config.keys
+        if keys is None:
+            raise AgentError(Reason.NO_KMS, "no KMS is configured", side="local")
+        credential = PreSharedKey(key=keys.psk, key_id=keys.psk_id)
+        message = self._answerer.resolve_request(credential)
+        self.around.ask_kms(
+            self.number,
+            "ticket-resolve",
+            message,
+            kms,
+            lambda response, took: self._resolved(kms or keys.kms, response, took),
+            self.failed,
+        )
+
+    def _resolved(self, kms: str, response: bytes, elapsed_ms: float) -> None:
+        if self._over:
+            return
+        assert self._answerer is not None
+        try:
+            self._answerer.resolved(response)
+        except SipmikeyError as error:
+            self.failed(error)
+            return
+        self.around.emit(
+            KmsResponse(
+                at=self.now(), call=self.number, exchange="ticket-resolve", kms=kms, size=len(response),
+                elapsed_ms=elapsed_ms,
+            )
+        )  # fmt: skip
+        if self._answerer.unresolved:
+            self._ask(kms)
+            return
+        self._show(state="ringing", peer=self.caller)
+        self._ready(self)
+
+    def first_sdp(self, sdp: str, remote: str) -> str:
+        # The stack makes its answer when the call comes in; it is sent, completed, when the user answers.
+        self._own_sdp = sdp
+        return sdp
+
+    def ring(self) -> None:
+        """Send 180."""
+        self.live.answer(180)
+
+    def accept(self) -> None:
+        """Send 200 with the answer."""
+        if self._over:
+            return
+        if self._answerer is None:
+            self._started = time.monotonic()
+            self.live.answer(200)
+            return
+        self._started = time.monotonic()
+        try:
+            self._made, keyed = self._answerer.answer(self._own_sdp)
+            self.session = self._answerer.session
+            self.bind(keyed, "")
+            self.live.answer(200, sdp=self._made)
+        except SipmikeyError as error:
+            self.failed(error)
+
+    def stream_ready(self, index: int) -> None:
+        if self._keyed is not None and self.session is not None and not self._answered:
+            self.bind(self._keyed, self.to_tag)
+
+    def refuse(self, status: int) -> None:
+        """Refuse with *status* because the user does not want the call."""
+        if self._over:
+            return
+        reason = Reason.BUSY if status in (486, 600) else Reason.DECLINED
+        self.ending = Ending(reason=reason, side="local", status=status, detail="refused by the user")
+        try:
+            self.live.hangup(status)
+        except StackError:
+            self._finish()
+
+    def setup_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        if direction != "sent" or message.method != "INVITE" or message.status // 100 != 2:
+            return
+        self.to_tag = message.to_tag
+        assert self._answerer is not None
+        self._answerer.check_sent(message.body)
+        self.sent_mikey(message.body)
+
+    def confirmed(self) -> None:
+        self.answered()
+
+    def forget_keys(self) -> None:
+        if self._answerer is not None:
+            self._answerer.close()
+        super().forget_keys()
+
+
+class RefusedLeg(Leg):
+    """A call that is answered with a failure at once."""
+
+    def __init__(self, number: str, around: Surroundings, call: StackCall, ending: Ending) -> None:
+        super().__init__(number, around, Security(signalling="udp", media=MediaProtection.HELD))
+        self.call = call
+        self.ending = ending
+
+    def refuse(self) -> None:
+        assert self.ending is not None
+        ending = self.ending
+        self.around.emit(
+            PolicyRefused(
+                at=self.now(), call=self.number, reason=ending.reason, side=ending.side, detail=ending.detail
+            )
+        )
+        host = self.around.config.identity.rpartition("@")[2]
+        headers = [("Warning", warning_header(ending.reason, ending.detail, agent=host))]
+        if ending.status == 503:
+            headers.append(("Retry-After", "1"))
+        try:
+            self.live.answer(ending.status, headers=tuple(headers))
+        except StackError:
+            self._finish()
+
+    def first_sdp(self, sdp: str, remote: str) -> str:
+        return sdp
+
+    def setup_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        return

@@ -1,0 +1,531 @@
+"""One call's state in the engine's thread: what caller and callee have in common."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.engine import Engine
+from sipmikey.agent.events import (
+    CallAnswered,
+    CallEnded,
+    CallState,
+    DtmfReceived,
+    Event,
+    KmsExchange,
+    MediaFailed,
+    MediaKeyed,
+    MediaProtection,
+    MediaProven,
+    MediaRekeyed,
+    MikeyReceived,
+    MikeyRefused,
+    MikeySent,
+    Security,
+    Stats,
+    StreamStats,
+)
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.reasons import (
+    AgentError,
+    Family,
+    Reason,
+    Side,
+    reason_of,
+    reason_of_status,
+    side_of,
+    status_of,
+    warning_header,
+)
+from sipmikey.agent.stack import Headers, Phase, SrtpKeys, StackCall, StackError
+from sipmikey.media.keying import StreamKey
+from sipmikey.mikey.registry import DataType
+from sipmikey.sdp import DEFAULT_SUITES, Keyed, MediaKeys, Session, SrtpSuite
+from sipmikey.ticket.environment import Environment
+
+Asked = Callable[[bytes, float], None]
+"""Takes the KMS's response and the milliseconds it took."""
+
+_PROOF_INTERVAL_S = 0.02
+_KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a leg needs of the agent. ``ask_kms``: (call, exchange, message, kms, answered, failed)."""
+
+    config: AgentConfig
+    env: Environment
+    engine: Engine
+    emit: Callable[[Event], None]
+    ask_kms: Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why a call ended."""
+
+    reason: Reason
+    side: Side
+    status: int
+    detail: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Ending:
+        """Return the ending that *error* means. An unexpected error shows only its type."""
+        known = isinstance(error, AgentError) or reason_of(error) is not Reason.INTERNAL_ERROR
+        detail = str(error) if known or isinstance(error, StackError) else type(error).__name__
+        return cls(reason=reason_of(error), side=side_of(error), status=status_of(error), detail=detail)
+
+
+class Leg:
+    """Base of ``OutgoingLeg`` and ``IncomingLeg``; an observer of the stack's call."""
+
+    def __init__(self, number: str, around: Surroundings, security: Security) -> None:
+        self.number = number
+        self.around = around
+        self.security = security
+        self.call: StackCall | None = None
+        self.session: Session | None = None
+        self.ending: Ending | None = None
+        self.to_tag = ""
+        self._started = time.monotonic()
+        self._confirmed_at: float | None = None
+        self._answered = False
+        self._over = False
+        self._keyed: Keyed | None = None
+        self._streams: set[int] = set()
+        self._running: dict[int, MediaKeys] = {}
+        self._unproven: set[int] = set()
+        self._watching = False
+        self._proof_deadline = math.inf
+        self._offering = False
+        self._rekeyed: Callable[[BaseException | None], None] | None = None
+        self._last: SipMessage | None = None
+
+    @property
+    def live(self) -> StackCall:
+        if self.call is None:
+            raise StackError("there is no call yet")
+        return self.call
+
+    @property
+    def over(self) -> bool:
+        """True when the call has ended."""
+        return self._over
+
+    def now(self) -> float:
+        return time.time()
+
+    # Keys
+
+    def bind(self, keyed: Keyed, to_tag: str) -> None:
+        """Run the streams on the keys of branch *to_tag*; streams that do not exist yet get them later."""
+        again = self._answered
+        self._keyed = keyed
+        self.to_tag = to_tag
+        self._show(
+            peer=keyed.peer, called=keyed.called, kms=keyed.kms, suite=keyed.suite, ticket=keyed.ticket_id[:8]
+        )
+        for media in keyed.media:
+            if media.index in self._streams:
+                self._key(media, rekeyed=again)
+        if self._running:
+            self._show(state="keyed", media=self._protection())
+            self.live.connect_audio()
+            self._watch_for_proof()
+
+    def unbind(self) -> None:
+        """Take all keys off the streams: nothing is sent or played."""
+        self._keyed = None
+        self._running.clear()
+        self._unproven.clear()
+        self.live.unkey()
+        if self.security.media is not MediaProtection.OFF:
+            self._show(state="held", media=MediaProtection.HELD)
+
+    def _key(self, media: MediaKeys, *, rekeyed: bool) -> None:
+        running = self._running.get(media.index)
+        if running is not None and _same_keys(running, media):
+            return
+        send, receive = StreamKey.of(media.send), StreamKey.of(media.receive)
+        name = send.profile.pjmedia_name
+        if name is None or send.profile is not receive.profile:
+            raise AgentError(
+                Reason.SUITE_UNAVAILABLE, f"pjmedia cannot run {send.profile.name}", side="local"
+            )
+        self.live.key(media.index, SrtpKeys(suite=name, send=send.keying(), receive=receive.keying()))
+        self._running[media.index] = media
+        send_key, receive_key = send.key.fingerprint(), receive.key.fingerprint()
+        if rekeyed and running is not None:
+            self.around.emit(
+                MediaRekeyed(
+                    at=self.now(), call=self.number, index=media.index, suite=name,
+                    send_key=send_key, receive_key=receive_key,
+                )
+            )  # fmt: skip
+            return
+        self._unproven.add(media.index)
+        self.around.emit(
+            MediaKeyed(
+                at=self.now(), call=self.number, index=media.index, to_tag=self.to_tag, suite=name,
+                send_key=send_key, receive_key=receive_key,
+            )
+        )  # fmt: skip
+
+    def stream_created(self, index: int) -> None:
+        self._streams.add(index)
+        if self._confirmed_at is None:
+            # The stack took the keys away; they are given again when it is known which branch this is.
+            self._running.pop(index, None)
+        self.stream_ready(index)
+
+    def stream_ready(self, index: int) -> None:
+        """A stream exists: the callee keys it at once, the caller when the answer was checked."""
+
+    def _protection(self) -> MediaProtection:
+        return MediaProtection.KEYED if self._unproven else MediaProtection.PROVEN
+
+    def _watch_for_proof(self) -> None:
+        if not self._watching and self._unproven:
+            self._watching = True
+            self.around.engine.later(_PROOF_INTERVAL_S, self._look_for_proof)
+
+    def _look_for_proof(self) -> None:
+        self._watching = False
+        if self._over or not self._unproven:
+            return
+        received = {count.index: count.received for count in self.live.counts()}
+        for index in sorted(self._unproven):
+            if received.get(index, 0) > 0 and index in self._running:
+                self._unproven.discard(index)
+                self.around.emit(MediaProven(at=self.now(), call=self.number, index=index))
+        if not self._unproven:
+            self._show(state="proven", media=MediaProtection.PROVEN)
+            return
+        if time.monotonic() > self._proof_deadline:
+            self._proof_deadline = math.inf
+            self._missing_proof()
+        self._watch_for_proof()
+
+    def _missing_proof(self) -> None:
+        wait_s = self.around.config.timeouts.media
+        for index in sorted(self._unproven):
+            self.around.emit(
+                MediaFailed(
+                    at=self.now(), call=self.number, index=index, reason=Reason.MEDIA_UNPROVEN, side="remote",
+                    detail=f"no packet of the peer verified within {wait_s:g} s",
+                )
+            )  # fmt: skip
+
+    # Messages within the call
+
+    def attached(self, call: StackCall) -> None:
+        self.call = call
+
+    def local_sdp(self, sdp: str, remote: str) -> str:
+        if self.session is None:
+            return sdp if self.security.media is MediaProtection.OFF else self.first_sdp(sdp, remote)
+        if not remote:
+            self._offering = True
+            return self.session.offer(sdp, rekey=self._rekeyed is not None)
+        text, keyed = self.session.answer(sdp)
+        self._keyed = keyed
+        return text
+
+    def first_sdp(self, sdp: str, remote: str) -> str:
+        """Return the description that sets the call up."""
+        raise NotImplementedError
+
+    def remote_offer(self, sdp: str) -> int:
+        if self.session is None:
+            return 200 if self.security.media is MediaProtection.OFF else 488
+        try:
+            self.session.receive_offer(sdp)
+        except Exception as error:  # noqa: BLE001 - an offer within the call is refused, the call goes on
+            self.refused(error)
+            return status_of(error)
+        return 200
+
+    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        if message.method == "BYE" and direction == "received" and not message.status:
+            self._last = message
+        if message.method not in ("INVITE", "UPDATE"):
+            return
+        if direction == "received" and message.status >= 300:
+            self._last = message
+        if self.security.media is MediaProtection.OFF:
+            self.clear_message(direction, message)
+        elif self.session is None or not self._answered:
+            self.setup_message(direction, message)
+        else:
+            self._later_message(direction, message)
+
+    def clear_message(self, direction: str, message: SipMessage) -> None:
+        if direction == "received" and message.status // 100 == 2 and not self._answered:
+            self.to_tag = message.to_tag
+
+    def setup_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        """Take a message of the call's set-up."""
+        raise NotImplementedError
+
+    def _later_message(self, direction: str, message: SipMessage) -> None:
+        assert self.session is not None
+        if direction == "sent":
+            self._sent_later(message)
+            return
+        if not self._offering or message.status < 200:
+            return
+        self._offering = False
+        rekeyed, self._rekeyed = self._rekeyed, None
+        if message.status >= 300:
+            self.session.abandon()
+            error: BaseException | None = AgentError(
+                reason_of_status(message.status, warning=message.warning),
+                message.warning or message.start_line.partition(" ")[2],
+                sip_status=message.status,
+            )
+        else:
+            self.bind(self.session.receive_answer(message.body if message.has_sdp else None), self.to_tag)
+            error = None
+        if rekeyed is not None:
+            rekeyed(error)
+
+    def _sent_later(self, message: SipMessage) -> None:
+        assert self.session is not None
+        if not message.has_sdp:
+            return
+        if message.status == 0 and self._offering:
+            self.session.check_sent(message.body)
+        elif message.status // 100 == 2 and self._keyed is not None:
+            self.session.check_sent(message.body)
+            self.bind(self._keyed, self.to_tag)
+
+    def rekey(self, finished: Callable[[BaseException | None], None]) -> None:
+        """Replace the keys by an offer with a CSB update; *finished* hears None or why not."""
+        if self.session is None or not self._answered:
+            raise AgentError(Reason.UNEXPECTED_MESSAGE, "the call has no keys to replace", side="local")
+        if self._offering or self._rekeyed is not None:
+            raise AgentError(Reason.UNEXPECTED_MESSAGE, "an offer is under way", side="local")
+        self._rekeyed = finished
+        self.live.reinvite()
+
+    def sent_mikey(self, sdp: str) -> None:
+        """Tell of the MIKEY message in *sdp*, which was sent."""
+        if (found := describe_mikey(sdp)) is not None:
+            name, size = found
+            self.around.emit(MikeySent(at=self.now(), call=self.number, message=name, size=size))
+
+    def received_mikey(self, sdp: str, to_tag: str) -> None:
+        """Tell of the MIKEY message in *sdp*, which was received."""
+        if (found := describe_mikey(sdp)) is not None:
+            name, size = found
+            self.around.emit(
+                MikeyReceived(at=self.now(), call=self.number, message=name, size=size, to_tag=to_tag)
+            )
+
+    # State
+
+    def phase(self, phase: Phase, status: int, reason: str) -> None:
+        if phase is Phase.CONFIRMED and self._confirmed_at is None:
+            self._confirmed_at = time.monotonic()
+            self.confirmed()
+        elif phase is Phase.DISCONNECTED and not self._over:
+            self._ended(status, reason)
+
+    def confirmed(self) -> None:
+        """The INVITE transaction succeeded."""
+
+    def answered(self) -> None:
+        """The call is established: tell, and wait for the packet that proves it."""
+        if self._answered:
+            return
+        self._answered = True
+        self._proof_deadline = time.monotonic() + self.around.config.timeouts.media
+        if self.security.media is MediaProtection.OFF:
+            self.live.connect_audio()
+        self.around.emit(
+            CallAnswered(
+                at=self.now(),
+                call=self.number,
+                sip_call_id=self.live.sip_call_id,
+                to_tag=self.to_tag,
+                setup_ms=(time.monotonic() - self._started) * 1e3,
+                security=self.security,
+            )
+        )
+
+    def _show(self, *, state: str | None = None, **facts: object) -> None:
+        changed = replace(self.security, **facts)  # type: ignore[arg-type]
+        if changed == self.security:
+            return
+        self.security = changed
+        if state is not None:
+            self.around.emit(CallState(at=self.now(), call=self.number, state=state, security=changed))
+
+    def dtmf(self, digit: str) -> None:
+        self.around.emit(DtmfReceived(at=self.now(), call=self.number, digit=digit))
+
+    def transfer_requested(self, target: str) -> int:
+        return 603
+
+    def transfer_progress(self, status: int, final: bool) -> None:
+        return
+
+    def redirected(self, target: str) -> bool:
+        return False
+
+    # The end
+
+    def refused(self, error: BaseException, to_tag: str = "") -> Ending:
+        """Tell that a MIKEY message or description of the peer was refused."""
+        ending = Ending.of(error)
+        if ending.reason.family in (Family.KEYING, Family.NO_KEYING):
+            self.around.emit(
+                MikeyRefused(
+                    at=self.now(), call=self.number, reason=ending.reason, side=ending.side,
+                    detail=ending.detail, to_tag=to_tag,
+                )
+            )  # fmt: skip
+        return ending
+
+    def failed(self, error: BaseException) -> None:
+        """End the call because of *error*; the peer is told why."""
+        if self._over:
+            return
+        self.end(self.refused(error))
+
+    def end(self, ending: Ending) -> None:
+        """End the call for a reason found on this side."""
+        if self._over:
+            return
+        if self.ending is None:
+            self.ending = ending
+        if self.call is None:
+            self._finish()
+            return
+        try:
+            self.call.hangup(ending.status, headers=self._explanation(ending))
+        except StackError:
+            self._finish()
+
+    def hangup(self) -> None:
+        """End the call because the user wants it."""
+        early = self._confirmed_at is None
+        reason = Reason.CANCELLED if early else Reason.HANGUP
+        if self._over:
+            return
+        if self.ending is None:
+            self.ending = Ending(
+                reason=reason, side="local", status=487 if early else 200, detail="hung up here"
+            )
+        try:
+            self.live.hangup()
+        except StackError:
+            self._finish()
+
+    def _explanation(self, ending: Ending) -> Headers:
+        if ending.reason.family is Family.ENDED:
+            return ()
+        host = self.around.config.identity.rpartition("@")[2] or "sipmikey"
+        warning = warning_header(ending.reason, ending.detail, agent=host)
+        text = warning.partition('"')[2].rstrip('"')
+        return ("Warning", warning), ("Reason", f'SIP;cause={ending.status};text="{text}"')
+
+    def _ended(self, status: int, reason: str) -> None:
+        if self.ending is None:
+            self.ending = self._ending_of(status, reason)
+        self._finish()
+
+    def _ending_of(self, status: int, reason: str) -> Ending:
+        last = self._last
+        if last is not None and last.method == "BYE":
+            word = reason_of_status(200, warning=last.reason) if last.reason else Reason.HANGUP
+            word = Reason.HANGUP if word is Reason.SIP_FAILURE else word
+            return Ending(reason=word, side="remote", status=200, detail=last.reason or "the peer hung up")
+        if last is not None and last.status:
+            word = reason_of_status(last.status, warning=last.warning)
+            detail = last.warning or last.start_line.partition(" ")[2]
+            return Ending(reason=word, side="remote", status=last.status, detail=detail)
+        if status == 487:
+            return Ending(reason=Reason.CANCELLED, side="remote", status=487, detail="the caller gave up")
+        word = Reason.NO_ANSWER if status == 408 else Reason.TRANSPORT_FAILED
+        return Ending(reason=word, side="network", status=status, detail=reason or "no connection")
+
+    def _finish(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self.forget_keys()
+        streams = () if self.call is None else self.stats()
+        ending = self.ending
+        assert ending is not None
+        since = self._confirmed_at
+        if since is not None:
+            self.around.emit(Stats(at=self.now(), call=self.number, streams=streams))
+        self.around.emit(
+            CallEnded(
+                at=self.now(),
+                call=self.number,
+                reason=ending.reason,
+                side=ending.side,
+                status=ending.status,
+                detail=ending.detail,
+                duration_s=0.0 if since is None else time.monotonic() - since,
+                security=self.security,
+            )
+        )
+
+    def forget_keys(self) -> None:
+        """Erase what is left of the keys."""
+        if self.session is not None:
+            self.session.close()
+        self._keyed = None
+        self._running.clear()
+        self._unproven.clear()
+
+    def stats(self) -> tuple[StreamStats, ...]:
+        """Return the packet counts so far."""
+        return tuple(
+            StreamStats(
+                index=count.index,
+                codec=count.codec,
+                sent=count.sent,
+                decrypted=count.received,
+                lost=count.lost,
+            )
+            for count in self.live.counts()
+        )
+
+
+def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
+    """Return the SRTP suites for the suite words of the configuration (``256``, ``128``), in their order."""
+    return tuple(suite for word in strengths for suite in DEFAULT_SUITES if suite.key_bits == int(word))
+
+
+def _same_keys(one: MediaKeys, other: MediaKeys) -> bool:
+    return (one.send.master_key, one.receive.master_key) == (other.send.master_key, other.receive.master_key)
+
+
+def describe_mikey(sdp: str) -> tuple[str, int] | None:
+    """Return name and size in octets of the first MIKEY message in *sdp*, None when there is none."""
+    found = _KEY_MGMT.search(sdp)
+    if found is None:
+        return None
+    try:
+        octets = base64.b64decode(found.group(1), validate=True)
+    except binascii.Error:
+        return "unreadable", len(found.group(1))
+    if len(octets) < 2:
+        return "unreadable", len(octets)
+    try:
+        return DataType(octets[1]).name, len(octets)
+    except ValueError:
+        return f"data type {octets[1]}", len(octets)

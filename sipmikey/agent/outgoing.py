@@ -1,0 +1,217 @@
+"""The caller's side of a call: one offer, and candidates by To-tag until one branch has the call."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sipmikey.agent.events import (
+    CallOut,
+    CallRinging,
+    ForkAbandoned,
+    ForkCandidate,
+    ForkCommitted,
+    MediaProtection,
+    PolicyFallback,
+    Security,
+)
+from sipmikey.agent.forking import Branch, Branches
+from sipmikey.agent.leg import Ending, Leg, Surroundings, srtp_suites
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
+from sipmikey.sdp import Offerer
+from sipmikey.ticket.identity import same_identity
+from sipmikey.ticket.request import TicketGrant
+
+
+class OutgoingLeg(Leg):
+    """*uri* is dialled, *called* its canonical form; *grant* None calls in clear.
+
+    *via*: where to send the INVITE instead.
+    """
+
+    def __init__(
+        self,
+        number: str,
+        around: Surroundings,
+        *,
+        uri: str,
+        called: str,
+        grant: TicketGrant | None,
+        via: str | None,
+    ) -> None:
+        media = MediaProtection.OFF if grant is None else MediaProtection.HELD
+        super().__init__(number, around, Security(signalling="udp", media=media, called=called))
+        self._uri = uri
+        self._called = called
+        self._via = via
+        self._branches = Branches()
+        self._offerer: Offerer | None = None
+        if grant is not None:
+            keys = around.config.keys
+            self._offerer = Offerer(
+                around.env,
+                grant=grant,
+                called=called,
+                suites=srtp_suites(keys.suites if keys else ()),
+                accepts=self._accepts,
+            )
+
+    def start(self, headers: Headers = ()) -> None:
+        """Send the INVITE. Raises ``StackError``."""
+        lane = Lane.CLEAR if self._offerer is None else Lane.SECURED
+        self.around.engine.call(self._uri, lane, self, headers, via=self._via)
+        self.around.engine.later(self.around.config.timeouts.setup, self._too_late)
+
+    def attached(self, call: StackCall) -> None:
+        self.call = call
+        self.around.emit(CallOut(at=self.now(), call=self.number, uri=self._uri))
+
+    def _too_late(self) -> None:
+        if not self._answered and not self._over:
+            wait_s = self.around.config.timeouts.setup
+            self.end(
+                Ending(
+                    reason=Reason.SETUP_TIMEOUT,
+                    side="network",
+                    status=408,
+                    detail=f"no answer in {wait_s:g} s",
+                )
+            )
+
+    def first_sdp(self, sdp: str, remote: str) -> str:
+        assert self._offerer is not None
+        if remote:
+            raise AgentError(Reason.OFFER_MISSING, "the peer offers where it must answer")
+        return self._offerer.offer(sdp)
+
+    def setup_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        assert self._offerer is not None
+        if direction == "sent":
+            if message.method == "INVITE" and not message.status:
+                self._show(signalling=message.transport)
+                self._offerer.check_sent(message.body)
+                self.sent_mikey(message.body)
+            return
+        if 100 < message.status < 300 and message.method == "INVITE":
+            self._response(message)
+
+    def _response(self, message: SipMessage) -> None:
+        tag, final = message.to_tag, message.status >= 200
+        if self._branches.committed not in (None, tag):
+            return
+        if message.has_sdp:
+            self._answer(tag, message, final=final)
+        elif final:
+            self._answer_before(tag)
+        else:
+            self._branches.rings(tag)
+        if not final:
+            self.around.emit(
+                CallRinging(
+                    at=self.now(), call=self.number, status=message.status, to_tag=tag,
+                    early_media=message.has_sdp,
+                )
+            )  # fmt: skip
+
+    def _answer(self, tag: str, message: SipMessage, *, final: bool) -> None:
+        """Take a description of branch *tag*: its keys, or why it has none."""
+        assert self._offerer is not None
+        self.received_mikey(message.body, tag)
+        try:
+            if self._branches.state(tag) is Branch.GONE:
+                raise AgentError(Reason.UNEXPECTED_MESSAGE, "this branch was refused before")
+            keyed = self._offerer.answer(tag, message.body)
+        except Exception as error:
+            self._branch_failed(tag, error)
+            if final:
+                raise
+            return
+        if self._branches.answers(tag):
+            self.around.emit(ForkCandidate(at=self.now(), call=self.number, to_tag=tag, peer=keyed.peer))
+        self.bind(keyed, tag)
+        if final:
+            self._commit(tag, keyed.peer)
+
+    def _answer_before(self, tag: str) -> None:
+        """A 2xx without a description: the branch's answer was in a reliable provisional response."""
+        if self._branches.state(tag) is not Branch.CANDIDATE or self._keyed is None or self.to_tag != tag:
+            raise AgentError(Reason.ANSWER_MISSING, "the 200 has no description and no 18x had one")
+        self._commit(tag, self._keyed.peer)
+
+    def _accepts(self, peer: str) -> bool:
+        return self.around.config.policy.retarget or same_identity(peer, self._called)
+
+    def _branch_failed(self, tag: str, error: Exception) -> None:
+        """The stream was made for this branch: without keys it stays silent."""
+        assert self._offerer is not None
+        self._offerer.discard(tag)
+        self._branches.fails(tag)
+        self.unbind()
+        ending = self.refused(error, tag)
+        self.around.emit(
+            ForkAbandoned(
+                at=self.now(), call=self.number, to_tag=tag, reason=ending.reason, side=ending.side,
+                detail=ending.detail,
+            )
+        )  # fmt: skip
+
+    def _commit(self, tag: str, peer: str) -> None:
+        assert self._offerer is not None
+        self.session = self._offerer.choose(tag)
+        for loser in self._branches.commit(tag):
+            self.around.emit(
+                ForkAbandoned(
+                    at=self.now(), call=self.number, to_tag=loser, reason=Reason.ANSWERED_ELSEWHERE,
+                    side="remote", detail=f"branch {tag} has the call",
+                )
+            )  # fmt: skip
+        self.around.emit(ForkCommitted(at=self.now(), call=self.number, to_tag=tag, peer=peer))
+        self.answered()
+
+    def failed(self, error: BaseException) -> None:
+        if self._over:
+            return
+        known = self._branches.state(self.to_tag) is Branch.GONE
+        self.end(Ending.of(error) if known else self.refused(error))
+
+    def confirmed(self) -> None:
+        if self._offerer is None:
+            self.answered()
+
+    def phase(self, phase: Phase, status: int, reason: str) -> None:
+        if phase is Phase.DISCONNECTED and self._falls_back(status):
+            self._offerer = None
+            self.security = Security(signalling=self.security.signalling, media=MediaProtection.OFF)
+            self.around.emit(
+                PolicyFallback(
+                    at=self.now(), call=self.number, reason=Reason.PEER_REFUSED_KEYING, side="remote",
+                    detail=f"refused with {status}: policy calls again without protection",
+                )
+            )  # fmt: skip
+            self.around.engine.post(self._again)
+            return
+        super().phase(phase, status, reason)
+
+    def _falls_back(self, status: int) -> bool:
+        return (
+            status in (488, 606)
+            and self._offerer is not None
+            and self._confirmed_at is None
+            and self.ending is None
+            and not self._over
+            and self.around.config.policy.retries_in_clear(self._called)
+        )
+
+    def _again(self) -> None:
+        self._last = None
+        try:
+            self.start()
+        except Exception as error:  # noqa: BLE001 - it becomes the call's ending
+            self.call = None
+            self.end(Ending.of(error))
+
+    def forget_keys(self) -> None:
+        if self._offerer is not None:
+            self._offerer.close()
+        super().forget_keys()

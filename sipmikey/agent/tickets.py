@@ -1,0 +1,123 @@
+"""Tickets at the caller: asked for, kept while they last, and never asked for twice at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from sipmikey.agent.config import KeyManagement
+from sipmikey.agent.events import TicketFacts
+from sipmikey.keys.suite import suite_named
+from sipmikey.mikey.errors import TicketNotValid
+from sipmikey.ticket.credentials import PreSharedKey
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
+from sipmikey.ticket.request import TicketGrant, TicketRequest
+
+Ask = Callable[[bytes], Awaitable[bytes]]
+"""Carries a REQUEST_INIT to the KMS and returns its response."""
+
+_MARGIN_NS = 5_000_000_000
+"""A ticket that expires within five seconds is not used any more: the callee must still resolve it."""
+
+_MOST = 256
+"""Tickets kept at most."""
+
+
+def facts(grant: TicketGrant) -> TicketFacts:
+    """Return what may be shown of a ticket."""
+    policy = grant.policy
+    start, end = policy.valid_from, policy.valid_until
+    return TicketFacts(
+        ticket=grant.ticket_id[:8],
+        kms=policy.kms or "",
+        initiator=policy.initiator or "",
+        responders=policy.responders,
+        valid_from=None if start is None else start.unix_ns() / 1e9,
+        valid_until=None if end is None else end.unix_ns() / 1e9,
+        flags=str(policy.flags),
+        suite=policy.suite.name,
+    )
+
+
+class TicketStore:
+    """The tickets of one identity, by whom they are for (canonical URI). Used from the event loop only."""
+
+    def __init__(self, env: Environment, keys: KeyManagement, identity: str) -> None:
+        self._env = env
+        self._keys = keys
+        self._identity = identity
+        self._kept: dict[str, TicketGrant] = {}
+        self._flights: dict[str, asyncio.Task[TicketGrant]] = {}
+        self._credential = PreSharedKey(key=keys.psk, key_id=keys.psk_id)
+
+    async def get(self, called: str, ask: Ask) -> TicketGrant:
+        """Return a ticket for *called*: a kept one, or one asked for now. Raises what *ask* raises."""
+        while True:
+            if (grant := self._take(called)) is not None:
+                return grant
+            await self.prefetch(called, ask)
+
+    async def prefetch(self, called: str, ask: Ask) -> TicketGrant:
+        """Have a ticket for *called* kept; several at once share one request."""
+        if (kept := self._kept.get(called)) is not None and self._usable(kept):
+            return kept
+        flight = self._flights.get(called)
+        if flight is None:
+            flight = asyncio.ensure_future(self._fetch(called, ask))
+            self._flights[called] = flight
+            flight.add_done_callback(lambda done: self._landed(called, done))
+        return await asyncio.shield(flight)
+
+    def forget(self, called: str) -> None:
+        """Drop the ticket kept for *called*, as when it turned out to be refused."""
+        self._kept.pop(called, None)
+
+    def _take(self, called: str) -> TicketGrant | None:
+        """Return a kept ticket; one that may not be reused (J) is kept no longer."""
+        grant = self._kept.get(called)
+        if grant is None:
+            return None
+        if not self._usable(grant):
+            del self._kept[called]
+            return None
+        if not grant.policy.flags.reusable:
+            del self._kept[called]
+        return grant
+
+    def _usable(self, grant: TicketGrant) -> bool:
+        try:
+            grant.policy.check_validity(self._env.now_ns())
+            grant.policy.check_validity(self._env.now_ns() + _MARGIN_NS)
+        except TicketNotValid:
+            return False
+        return True
+
+    async def _fetch(self, called: str, ask: Ask) -> TicketGrant:
+        suite = suite_named(self._keys.suites[0])
+        request = TicketRequest.start(
+            self._env,
+            policy=TicketPolicy(
+                suite=suite,
+                flags=FULL_MODE,
+                responders=(called,),
+                initiator=self._identity,
+                kms=self._keys.kms,
+                requested_keys=(RequestedKey(length=suite.key_length),),
+            ),
+            credential=self._credential,
+            identity=self._identity,
+            kms=self._keys.kms,
+        )
+        return request.receive(await ask(request.message))
+
+    def _landed(self, called: str, flight: asyncio.Task[TicketGrant]) -> None:
+        del self._flights[called]
+        if flight.cancelled() or flight.exception() is not None:
+            return
+        grant = flight.result()
+        if self._usable(grant):
+            self._kept.pop(called, None)
+            self._kept[called] = grant
+            while len(self._kept) > _MOST:
+                del self._kept[next(iter(self._kept))]
