@@ -114,8 +114,9 @@ def leave_message(
 def read_transfer(env: Environment, message: bytes, *, identity: str, kept_for_s: int) -> TransferResponder:
     """Take up a TRANSFER_INIT that may have waited *kept_for_s* seconds.
 
-    Then its ticket has to be resolved and the transfer verified. Raises what `TransferResponder` raises, `InvalidTimestamp` for one from the future or kept longer, and
-    `InvalidTicketPolicy` for a ticket whose answer somebody waits for.
+    Then its ticket has to be resolved and the transfer verified. Raises what `TransferResponder` raises,
+    `InvalidTimestamp` for one from the future or kept longer, and `InvalidTicketPolicy` for a ticket whose
+    answer somebody waits for.
     """
     patient = replace(env, clock_skew_s=max(env.clock_skew_s, kept_for_s))
     transfer = TransferResponder(patient, message, identity=identity)

@@ -1,4 +1,4 @@
-"""The rtpdump file format of rtptools (rtpdump, rtpplay); Wireshark writes it and, from 4.4, reads it. No I/O.
+"""The rtpdump file format of rtptools; Wireshark writes it and, from 4.4, reads it. No I/O.
 
 A text line, a start time, then each packet with its time since then. RTCP packets have a packet length of 0.
 """
