@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sipmikey.mikey.errors import InvalidTicketPolicy, LocalError, MalformedMessage
+from sipmikey.mikey.errors import InvalidIdentity, InvalidTicketPolicy, LocalError, MalformedMessage
 from sipmikey.mikey.header import GenericIdEntry
 from sipmikey.mikey.registry import ExtensionType
 from sipmikey.mikey.security_policy import SP
@@ -17,7 +17,7 @@ from sipmikey.sdp.received import Carried
 from sipmikey.sdp.suite import SrtpSuite, usable
 from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.identity import same_identity
+from sipmikey.ticket.identity import canonical, same_identity
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.resolve import ResolvedTicket, TicketResolve
@@ -83,6 +83,8 @@ class IncomingTransfer:
         policy = responder.policy
         if not policy.flags.response_sent:
             raise InvalidTicketPolicy("F is 0: a call needs TRANSFER_RESP", field="TICKET flags")
+        if policy.kms is not None:
+            _check_uri(policy.kms, "IDRkms")
         identity = next((own for own in identities if same_identity(own, responder.responder)), identities[0])
         strength = policy.suite.key_length * 8
         return cls(env, responder, carried, identity=identity, suites=_acceptable(suites, strength))
@@ -163,6 +165,13 @@ class IncomingTransfer:
             number = next(number for number in range(256) if number not in policies)
             added[number] = self._suites[0].policy.payload(number)
         return next(iter(added))
+
+
+def _check_uri(identity: str, field: str) -> None:
+    try:
+        canonical(identity)
+    except LocalError as error:
+        raise InvalidIdentity(str(error), field=field) from None
 
 
 def _acceptable(suites: Sequence[SrtpSuite], strength: int) -> tuple[SrtpSuite, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sipmikey.keys.suite import SUITE_256, Suite
+from sipmikey.mikey.errors import NotAuthorized, UnknownKey
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.mikey.timestamp import Timestamp
@@ -73,7 +74,8 @@ class Kms:
         """Answer REQUEST_INIT or RESOLVE_INIT."""
         self.asked.append(message)
         init = KmsInit(self.env, message)
-        assert init.identity is not None
+        if init.identity is None:
+            raise UnknownKey("no identity is claimed")
         init_by = init.verify_psk(credential(init.identity), owner=init.identity, kms=KMS)
         if init.kind is TICKET_REQUEST:
             request = RequestAtKms(self.env, init_by)
@@ -82,7 +84,8 @@ class Kms:
         resolve = ResolveAtKms(self.env, init_by)
         contents = resolve.open(self.tpk)
         answerer = self.groups.get(resolve.identity, resolve.identity)
-        assert resolve.policy.allows_responder(answerer)
+        if not resolve.policy.allows_responder(answerer):
+            raise NotAuthorized(f"{answerer} is no responder of the ticket")
         return resolve.respond(contents, answerer=resolve.identity, kms=KMS)
 
 
@@ -133,7 +136,8 @@ class Parties:
         """Let the answerer check the offer and resolve every ticket in it."""
         answerer.receive_offer(offer, sip_caller=caller)
         while answerer.unresolved:
-            answerer.resolved(self.kms.request(answerer.resolve_request(credential(identity))))
+            request = answerer.resolve_request(credential(identity), kms=KMS)
+            answerer.resolved(self.kms.request(request))
 
     def respond(self, offer: str, identity: str = BOB, sdp: str = AUDIO) -> tuple[Answerer, str, Keyed]:
         """Answer an offer as a device of *identity*."""
