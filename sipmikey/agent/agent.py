@@ -81,8 +81,7 @@ class Agent:
         self._around = Surroundings(
             config=config, env=env, engine=self._engine, emit=self._emit, ask_kms=self._ask_from_engine
         )
-        numbers = itertools.count(1)
-        self._number = lambda: str(next(numbers))
+        self._numbers = itertools.count(1)
         self._account = Account(self.identity, self._around, self, self._number)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: dict[str, Call] = {}
@@ -106,6 +105,10 @@ class Agent:
         await asyncio.sleep(0)
         for queue in self._listeners:
             queue.put_nowait(None)
+
+    def _number(self) -> str:
+        """Return a new number for a call; from either thread."""
+        return str(next(self._numbers))
 
     @property
     def contact(self) -> str:
@@ -145,7 +148,7 @@ class Agent:
             await self._room()
             leg = OutgoingLeg(number, self._around, uri=uri.strip(), called=called, grant=grant, via=via)
             self._calls[number] = call = Call(number, leg, self._engine)
-            await self._in_engine(lambda: leg.start())
+            await self._in_engine(leg.start)
         except SipmikeyError as error:
             self._calls.pop(number, None)
             raise self._not_called(number, called, error) from None

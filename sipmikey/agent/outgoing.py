@@ -93,6 +93,8 @@ class OutgoingLeg(Leg):
                 self._offerer.check_sent(message.body)
                 self.sent_mikey(message.body)
             return
+        # The stack may have gone back from TCP to UDP: the Via of the response tells how it was sent.
+        self._show(signalling=message.transport)
         if 100 < message.status < 300 and message.method == "INVITE":
             self._response(message)
 

@@ -122,7 +122,7 @@ class PjsuaStack:
         endpoint.libCreate()
         endpoint.libInit(_endpoint_config(self.config))
         for transport in self.config.sip.transports:
-            self.addresses[transport] = self._listen(transport)
+            self.addresses[transport] = self._listen_anywhere(transport)
         endpoint.libStart()
         if self.config.audio.device == "null":
             endpoint.audDevManager().setNullDev()
@@ -134,11 +134,24 @@ class PjsuaStack:
             self._accounts[lane] = account
             self._lanes[account.getId()] = lane
 
-    def _listen(self, transport: Transport) -> str:
+    def _listen_anywhere(self, transport: Transport) -> str:
+        """Listen on the port configured, or on any; TCP then tries the port UDP has got.
+
+        A large request to our UDP address comes over TCP (RFC 3261 section 18.1.1), to the same port.
+        """
+        port = self.config.sip.port
+        if port:
+            return self._listen(transport, port + 1 if transport is Transport.TLS else port)
+        if transport is Transport.TCP and Transport.UDP in self.addresses:
+            with contextlib.suppress(StackError):
+                return self._listen(transport, int(self.addresses[Transport.UDP].rpartition(":")[2]))
+        return self._listen(transport, 0)
+
+    def _listen(self, transport: Transport, port: int) -> str:
         sip = self.config.sip
         settings = pj.TransportConfig()
         settings.boundAddress = "" if sip.bind in _ANY_ADDRESS else sip.bind
-        settings.port = sip.port + 1 if transport is Transport.TLS and sip.port else sip.port
+        settings.port = port
         if sip.public_address:
             settings.publicAddress = sip.public_address
         if transport is Transport.TLS:
