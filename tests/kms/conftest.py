@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kms.domain import Domain
+from tests.kms.servers import Missing, PostgresCluster, RedisServer
 
 
 @pytest.fixture
@@ -15,3 +16,34 @@ def kms(tmp_path: Path) -> Iterator[Domain]:
     domain = Domain.make(tmp_path)
     yield domain
     domain.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    try:
+        cluster = PostgresCluster()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    try:
+        server = RedisServer()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.interop)],
+)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that does not exist yet, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path}/kms.sqlite"
+    cluster: PostgresCluster = request.getfixturevalue("postgres")
+    return cluster.database()

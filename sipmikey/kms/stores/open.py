@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sipmikey.kms.secrets_at_rest import Vault
@@ -119,22 +118,23 @@ async def _open_postgres(
         from sipmikey.kms.stores.postgres import PostgresDatabase
     except ImportError:
         raise LocalError("a PostgreSQL store needs asyncpg: pip install 'sipmikey[postgresql]'") from None
-    database: Any = await PostgresDatabase.connect(url)
+    directory = await PostgresDatabase.connect(url, connections=4, durable=True)
     try:
-        rows = await database.fetch("SELECT to_regclass('schema_version') IS NOT NULL")
-        if not rows[0][0] and not create:
+        there = bool((await directory.fetch("SELECT to_regclass('schema_version') IS NOT NULL"))[0][0])
+        if not there and not create:
             raise LocalError("the database holds no KMS; make one with: sipmikey kms init")
-        await migrate(database, "directory", DIRECTORY)
-        await migrate(database, "audit", AUDIT)
-        if replay_from_s is None:
-            return database, database, None
-        await migrate(database, "replay", REPLAY)
-        replay = DatabaseReplayCache(database, "")
-        await replay.begin(floor_s=0 if not rows[0][0] else replay_from_s)
+        await migrate(directory, "directory", DIRECTORY)
+        await migrate(directory, "audit", AUDIT)
+        await migrate(directory, "replay", REPLAY)
+        log = await PostgresDatabase.connect(url, connections=8, durable=False)
     except BaseException:
-        await database.close()
+        await directory.close()
         raise
-    return database, database, replay
+    if replay_from_s is None:
+        return directory, log, None
+    replay = DatabaseReplayCache(log, "")
+    await replay.begin(floor_s=replay_from_s if there else 0)
+    return directory, log, replay
 
 
 __all__ = ["DEFAULT_TPK_ROTATION_S", "StoreUnavailable", "open_store", "sqlite_path"]

@@ -74,8 +74,8 @@ class PostgresDatabase(_Verbs):
     """A pool of connections to a PostgreSQL database; it reconnects by itself."""
 
     @classmethod
-    async def connect(cls, url: str, *, connections: int = 8) -> PostgresDatabase:
-        """Open the pool. Writes return when the server has them; a crash of it may lose the last 200 ms."""
+    async def connect(cls, url: str, *, connections: int, durable: bool) -> PostgresDatabase:
+        """Open the pool. Unless *durable*, a crash of the server may lose what was written last."""
         with _translated():
             pool = await asyncpg.create_pool(
                 url,
@@ -83,7 +83,10 @@ class PostgresDatabase(_Verbs):
                 max_size=connections,
                 command_timeout=STATEMENT_TIMEOUT_S,
                 timeout=STATEMENT_TIMEOUT_S,
-                server_settings={"synchronous_commit": "off", "application_name": "sipmikey-kms"},
+                server_settings={
+                    "synchronous_commit": "on" if durable else "off",
+                    "application_name": "sipmikey-kms",
+                },
             )
         return cls(pool)
 

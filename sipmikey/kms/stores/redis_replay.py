@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -12,6 +14,8 @@ from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.mikey.errors import LocalError
 
 TIMEOUT_S = 1.0
+BATCH = 256
+"""Most messages asked about in one round trip."""
 
 _ADD = """
 local floor = redis.call('GET', KEYS[2])
@@ -25,48 +29,79 @@ return 0
 """
 """Checks the floor and adds, in one step. The floor is set when the server has no memory of one."""
 
+_Question = tuple[bytes, int, int, int]
+
 
 class RedisReplayCache:
     """Satisfies `ReplayCache`. The server must not evict keys (``maxmemory-policy noeviction``).
 
     Redis forgets on restart unless it persists; a floor kept beside the digests shows it, and then only what
-    is stamped after the loss is accepted.
+    is stamped after the loss is accepted. What arrives while a round trip is under way shares the next one.
     """
 
     def __init__(self, url: str, *, prefix: str = "sipmikey:replay:") -> None:
         try:
             self._redis = redis.asyncio.Redis.from_url(
-                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, max_connections=64,
-                retry=Retry(NoBackoff(), 1), retry_on_error=[RedisConnectionError],
-            )  # fmt: skip
+                url,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 1),
+                retry_on_error=[RedisConnectionError],
+            )
         except ValueError as error:
             raise LocalError(f"replay cache {url!r}: {error}") from None
         self._prefix = prefix.encode()
         self._floor = self._prefix + b"floor"
-        self._script = self._redis.register_script(_ADD)
+        self._waiting: list[tuple[_Question, asyncio.Future[bool]]] = []
+        self._asking: asyncio.Task[None] | None = None
 
     async def add(self, digest: bytes, *, stamped_s: int, expires_s: int, now_s: int) -> bool:
         """Remember *digest*; return False if it was there, or may have been before memory was lost."""
-        seconds = max(1, expires_s - now_s + 1)
-        try:
-            return bool(
-                await self._script(
-                    keys=[self._prefix + digest, self._floor], args=[stamped_s, seconds, now_s]
-                )
-            )
-        except (TimeoutError, RedisError, OSError) as error:
-            raise StoreUnavailable(f"replay cache: {type(error).__name__}: {error}") from error
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((digest, stamped_s, max(1, expires_s - now_s + 1), now_s), answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await answer
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            try:
+                results = await self._round_trip([question for question, _ in batch])
+            except (RedisError, OSError, TimeoutError) as error:
+                results = [error] * len(batch)
+            for (_, answer), result in zip(batch, results, strict=True):
+                if answer.done():
+                    continue
+                if isinstance(result, BaseException):
+                    answer.set_exception(_unavailable(result))
+                else:
+                    answer.set_result(bool(result))
+
+    async def _round_trip(self, questions: list[_Question]) -> list[object]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for digest, stamped_s, seconds, now_s in questions:
+            pipeline.eval(_ADD, 2, self._prefix + digest, self._floor, stamped_s, seconds, now_s)
+        results: list[object] = await pipeline.execute(raise_on_error=False)
+        return results
 
     async def ping(self) -> None:
         """Check that the server answers and takes writes."""
         try:
             await self._redis.set(self._prefix + b"ping", b"", ex=1)
-        except (TimeoutError, RedisError, OSError) as error:
-            raise StoreUnavailable(f"replay cache: {type(error).__name__}: {error}") from error
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _unavailable(error) from error
 
     async def forget_expired(self, *, now_s: int) -> int:
         """Do nothing: the server forgets by itself."""
         return 0
 
     async def close(self) -> None:
+        """Close the connections; what is still asked gets `StoreUnavailable`."""
+        if self._asking is not None:
+            await self._asking
         await self._redis.aclose()
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(f"replay cache: {type(error).__name__}: {error}")
