@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     output = Output(as_json=args.json)
     required = loaded.configuration.security.policy == "required"
-    async with open_session(loaded, output, quiet=args.quiet) as session:
+    async with open_session(loaded, output, quiet=args.quiet, called=True) as session:
         try:
             if loaded.configuration.sip.registrar:
                 await session.agent.register()

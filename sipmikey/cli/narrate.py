@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sipmikey.cli.output import Paint
+from sipmikey.cli.output import Paint, timestamp
 
 __all__ = ["narrate", "state_line"]
 
@@ -22,13 +22,18 @@ MEDIA_WORDS = {
 }
 
 
-def narrate(event: Document, paint: Paint) -> str | None:
-    """Return the line that tells of *event*, or None for one that says nothing new to people."""
+def narrate(event: Document, paint: Paint, *, called: bool = False) -> str | None:
+    """Return the line that tells of *event*, or None for one that says nothing new to people.
+
+    *called*: the call came in, so that the other side is not whom we dialled.
+    """
+    if event["type"] in ("call.answered", "call.state"):
+        return _state(event, paint, called=called)
     tell = _TELLERS.get(event["type"])
     return None if tell is None else tell(event, paint)
 
 
-def state_line(peer: str, state: str, security: Document, paint: Paint) -> str:
+def state_line(peer: str, state: str, security: Document, paint: Paint, *, called: bool = False) -> str:
     """Return the state of a call: signalling, media and peer stand apart, each in words.
 
     There is no padlock: no single sign says that all three are good.
@@ -41,7 +46,7 @@ def state_line(peer: str, state: str, security: Document, paint: Paint) -> str:
         who = paint.bad("UNAUTHENTICATED")
     else:
         who = f"{security['peer']}, KMS-authenticated ({security['kms']}), ticket {security['ticket']}"
-        if security["called"] not in (None, security["peer"]):
+        if not called and security["called"] not in (None, security["peer"]):
             who = paint.bad(f"{who}; {security['called']} was dialled")
     shown = paint.good(media) if good else paint.bad(media) if clear else media
     return f"{peer}  {paint.strong(state)}  signalling: {signalling} | media: {shown} | peer: {who}"
@@ -78,6 +83,8 @@ def _kms_response(event: Document, paint: Paint) -> str:
         who = ", ".join(ticket["responders"]) or "anyone the KMS allows"
         line += f"\n      ticket {ticket['ticket']} of {ticket['initiator']} for {who}"
         line += f"; policy flags {ticket['flags'] or 'none'}, suite {ticket['suite']}"
+        if ticket["valid_until"] is not None:
+            line += f", valid until {timestamp(ticket['valid_until'])}"
     if event["answerer"] is not None:
         line += f"\n      the KMS says the call is for {event['answerer']}"
     return line
@@ -99,13 +106,10 @@ def _ringing(event: Document, paint: Paint) -> str:
     return f"ringing ({event['status']}{', with early media' if event['early_media'] else ''})"
 
 
-def _answered(event: Document, paint: Paint) -> str:
-    line = state_line("call", "ESTABLISHED", event["security"], paint)
-    return f"{line} | set up in {event['setup_ms']:.1f} ms"
-
-
-def _state(event: Document, paint: Paint) -> str:
-    return state_line("call", event["state"].upper(), event["security"], paint)
+def _state(event: Document, paint: Paint, *, called: bool) -> str:
+    state = "established" if event["type"] == "call.answered" else event["state"]
+    line = state_line("call", state.upper(), event["security"], paint, called=called)
+    return f"{line} | set up in {event['setup_ms']:.1f} ms" if "setup_ms" in event else line
 
 
 def _ended(event: Document, paint: Paint) -> str:
@@ -189,8 +193,6 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "call.out": _call_out,
     "call.in": _call_in,
     "call.ringing": _ringing,
-    "call.answered": _answered,
-    "call.state": _state,
     "call.end": _ended,
     "fork.candidate": _candidate,
     "fork.committed": _committed,

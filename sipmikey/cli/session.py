@@ -17,6 +17,8 @@ from sipmikey.agent.events import CallEnded
 from sipmikey.cli.agent_setup import agent_config, kms_client
 from sipmikey.cli.config_load import Loaded
 from sipmikey.cli.exit_codes import ExitCode, for_family
+from sipmikey.cli.ladder import render
+from sipmikey.cli.ladder_events import steps
 from sipmikey.cli.narrate import narrate
 from sipmikey.cli.output import Output, complain, timestamp
 
@@ -46,7 +48,7 @@ class Session:
     ``documents`` holds the events so far as JSON data, in the order they happened.
     """
 
-    def __init__(self, agent: Agent, output: Output, *, quiet: bool) -> None:
+    def __init__(self, agent: Agent, output: Output, *, quiet: bool, called: bool) -> None:
         self.agent = agent
         self.output = output
         self.stopping = asyncio.Event()
@@ -54,6 +56,7 @@ class Session:
         self.ended: asyncio.Queue[CallEnded] = asyncio.Queue()
         self.last_end: CallEnded | None = None
         self._quiet = quiet
+        self._called = called
 
     async def until_stopped(self, work: Coroutine[Any, Any, Any], *, timeout_s: float | None = None) -> bool:
         """Run *work* until it is done (True), or Ctrl-C or the time-out comes first (False).
@@ -78,7 +81,7 @@ class Session:
         """Print a document of this command's own, as a line of text if there is one for it."""
         self.documents.append(dict(fields))
         self.output.document(fields)
-        if not self._quiet and (line := narrate(fields, self.output.paint)) is not None:
+        if not self._quiet and (line := narrate(fields, self.output.paint, called=self._called)) is not None:
             clock = self.output.paint.faint(fields["ts"][11:23])
             self.output.text(f"{clock} {line}")
 
@@ -94,15 +97,17 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(loaded: Loaded, output: Output, *, quiet: bool) -> AsyncIterator[Session]:
-    """Open an agent as *loaded* says, print its events, and close it at the end."""
+async def open_session(
+    loaded: Loaded, output: Output, *, quiet: bool, called: bool = False
+) -> AsyncIterator[Session]:
+    """Open an agent as *loaded* says, print its events, and close it at the end. *called*: calls come in."""
     config = agent_config(loaded.configuration)
     async with AsyncExitStack() as stack:
         client = kms_client(loaded.configuration)
         if client is not None:
             await stack.enter_async_context(client)
         agent = Agent(config, kms=client)
-        session = Session(agent, output, quiet=quiet)
+        session = Session(agent, output, quiet=quiet, called=called)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _stop, session, loop)
@@ -177,7 +182,5 @@ def finish(session: Session, outcome: Outcome, *, ladder: bool) -> int:
         sip = f" (SIP {outcome.status})" if outcome.status >= 300 else ""
         complain(f"{outcome.code.meaning}; {why or 'no more is known'}{sip}")
     if ladder:
-        from sipmikey.cli.ladder import render
-
-        print(render(session.documents), file=sys.stderr)
+        print(render(list(steps(session.documents, us="us", peer="other side"))), file=sys.stderr)
     return outcome.code

@@ -19,6 +19,8 @@ from sipmikey.cli.demo.actor import ActorFailed
 from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance, perform
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.ladder import render
+from sipmikey.cli.ladder_events import steps
 from sipmikey.cli.narrate import narrate
 from sipmikey.cli.output import Output
 
@@ -53,6 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--pcap", type=Path, metavar="FILE", help="keep SIP, HTTP and SRTP packets as a capture"
     )
+    parser.add_argument("--ladder", action="store_true", help="draw the messages as a ladder")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep recordings, keys and KMS in this directory"
     )
@@ -94,7 +97,7 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
     output.text(f"suite {args.suite}, security required, no sound device, {TALK_S:g} s of speech each way\n")
 
     def tell(name: str, event: dict[str, Any]) -> None:
-        if (line := narrate(event, output.paint)) is not None:
+        if (line := narrate(event, output.paint, called=name == "bob")) is not None:
             _line(output, event["at"] - show.started, name, line)
 
     error = ""
@@ -113,6 +116,8 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
                   detail=f"{kept} packets in {args.pcap}, {capture.dropped} lost")
         )  # fmt: skip
     ok = all(check.ok for check in checks)
+    if args.ladder:
+        output.text(f"\n{_ladder(show)}")
     _report(output, show, checks, ok)
     output.document(_document(show, args, checks, hearings, ok, error))
     return ExitCode.OK if ok else ExitCode.MEDIA
@@ -136,6 +141,18 @@ def _judge(show: Performance, suite: str, error: str) -> tuple[list[Check], list
     for name, code in show.exit_codes.items():
         checks.append(Check(name=f"{name} exit code", ok=code == 0, detail=str(code)))
     return checks, hearings
+
+
+def _ladder(show: Performance) -> str:
+    """Return the ladder of the whole call: alice's view, and of bob's what alice did not see."""
+    drawn = list(steps(show.alice.events, us="alice", peer="bob")) if show.alice is not None else []
+    if show.bob is not None:
+        drawn += [
+            step
+            for step in steps(show.bob.events, us="bob", peer="alice")
+            if "alice" not in (step.source, step.target)
+        ]
+    return render(sorted(drawn, key=lambda step: step.time), lanes=("alice", "bob", "KMS"))
 
 
 def _line(output: Output, at: float, name: str, text: str) -> None:
