@@ -104,9 +104,8 @@ def check(root: Path) -> list[str]:
     for name, modules in importers.items():
         outside = sorted(module for module in modules if not module.startswith(SOLE_IMPORTERS[name]))
         if len(modules) > 1 or outside:
-            found.append(
-                f"{name} is imported by {', '.join(sorted(modules))}: one module of {SOLE_IMPORTERS[name]} only"
-            )
+            room, importing = SOLE_IMPORTERS[name], ", ".join(sorted(modules))
+            found.append(f"{name} is imported by {importing}: one module of {room} only")
     return found
 
 

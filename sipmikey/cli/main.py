@@ -35,6 +35,7 @@ EXTRAS = {
     "_pjsua2": "pjsua2",
     "aiohttp": "pjsua2",
     "pylibsrtp": "media",
+    "dpkt": "capture",
     "uvicorn": "kms",
     "httptools": "kms",
     "uvloop": "kms",

@@ -69,7 +69,9 @@ _WORDS: Mapping[type[IntEnum], Mapping[int, str]] = {
         1: "IDRi, Initiator", 2: "IDRr, Responder", 3: "IDRkms, KMS", 4: "IDRpsk, names a pre-shared key",
         5: "IDRapp, authorized application",
     },
-    CertType: {0: "X.509v3", 1: "URL of an X.509v3", 2: "X.509v3 for signatures", 3: "X.509v3 for encryption"},
+    CertType: {
+        0: "X.509v3", 1: "URL of an X.509v3", 2: "X.509v3 for signatures", 3: "X.509v3 for encryption",
+    },
     HashFunc: {0: "SHA-1", 1: "MD5", 2: "SHA-256"},
     SignatureType: {0: "RSA/PKCS#1/1.5", 1: "RSA/PSS"},
     PkeCache: {0: "do not cache", 1: "cache", 2: "cache for this CSB"},

@@ -1,0 +1,107 @@
+"""The keys `sipmikey decode` verifies and decrypts with: from options, files and the store of a KMS."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from sipmikey.cli.decode_unlock import Names, Unlocker
+from sipmikey.cli.kms_open import drive, opened
+from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.identity import IDR
+from sipmikey.mikey.message import Message
+from sipmikey.mikey.registry import IdRole
+from sipmikey.mikey.secret import Secret
+
+__all__ = ["add_key_options", "unlocker"]
+
+
+def add_key_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that give keys, and names that messages leave out."""
+    group = parser.add_argument_group("verify and decrypt (KEY is hex, base64 or @FILE)")
+    group.add_argument("--psk", action="append", default=[], metavar="KEY", help="key shared with the KMS")
+    group.add_argument("--tpk", action="append", default=[], metavar="KEY", help="ticket protection key")
+    group.add_argument(
+        "--kms-key", action="append", default=[], type=Path, metavar="PEM", help="the KMS's RSA private key"
+    )
+    group.add_argument("--dir", type=Path, metavar="DIR", help="take all keys from this KMS's store")
+    group.add_argument("--initiator", default="", metavar="URI", help="IDRi where messages leave it out")
+    group.add_argument("--responder", default="", metavar="URI", help="IDRr where messages leave it out")
+    group.add_argument("--kms", default="", metavar="URI", help="IDRkms where messages leave it out")
+    group.add_argument("--show-keys", action="store_true", help="print keys, not only their fingerprints")
+
+
+def unlocker(args: argparse.Namespace, messages: Sequence[Message]) -> Unlocker:
+    """Return an unlocker with the keys that the options give. Raises `LocalError`."""
+    psks = [_key(text, "--psk") for text in args.psk]
+    tpks = [_key(text, "--tpk") for text in args.tpk]
+    if args.dir is not None:
+        from_store = _from_store(args, messages)
+        psks += from_store[0]
+        tpks += from_store[1]
+    names = Names(initiator=args.initiator.encode(), responder=args.responder.encode(), kms=args.kms.encode())
+    return Unlocker(psks=psks, tpks=tpks, kms_keys=[_private_key(path) for path in args.kms_key], names=names)
+
+
+def _key(text: str, option: str) -> Secret:
+    """Read a key; errors never repeat what was given."""
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise LocalError(f"{option} {text}: {reason}") from None
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        try:
+            octets = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise LocalError(f"{option}: the key is neither hexadecimal nor base64") from None
+    if len(octets) < 16:
+        raise LocalError(f"{option}: a key has 16 octets or more, this one has {len(octets)}")
+    return Secret(octets)
+
+
+def _private_key(path: Path) -> rsa.RSAPrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise LocalError(f"--kms-key {path}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise LocalError(f"--kms-key {path}: not an unencrypted private key in PEM") from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise LocalError(f"--kms-key {path}: not an RSA key")
+    return key
+
+
+def _from_store(args: argparse.Namespace, messages: Sequence[Message]) -> tuple[list[Secret], list[Secret]]:
+    """Return the PSKs that the messages may be protected with, and every TPK."""
+    psks: list[Secret] = []
+    tpks: list[Secret] = []
+    key_ids = {item.data for message in messages for item in message.all(IDR, IdRole.PSK)}
+    roles = (IdRole.INITIATOR, IdRole.RESPONDER)
+    identities = {item.data for message in messages for role in roles for item in message.all(IDR, role)}
+
+    async def body(_: argparse.Namespace) -> int:
+        async with opened(args) as store:
+            credentials = store.lookups().credentials
+            for key_id in key_ids:
+                found = await credentials.psk_by_key_id(key_id)
+                if found is not None:
+                    psks.append(found.key)
+            for identity in identities:
+                owned = await credentials.psks_of(identity.decode("utf-8", "replace"))
+                psks.extend(item.key for item in owned)
+            tpks.extend(record.key for record in await store.ticket_keys.list())
+        return 0
+
+    if drive(args, body):
+        raise LocalError(f"the store of {args.dir} gives no keys")
+    return list(dict.fromkeys(psks)), tpks

@@ -1,0 +1,206 @@
+"""Finding MIKEY messages in what people have at hand: base64, hex, SDP, SIP, HTTP or octets."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sipmikey.mikey.registry import MIKEY_VERSION, DataType
+from sipmikey.sdp.attribute import parse_value
+from sipmikey.sdp.errors import KeyMgmtMalformed
+
+MAX_ATTRIBUTE_OCTETS = 65_535
+
+_ATTRIBUTE = re.compile(r"(?:a=)?key-mgmt:(?P<value>[^\r\n]*)", re.IGNORECASE)
+_M_LINE = re.compile(r"m=\S+ ")
+_START = re.compile(
+    rb"(?:SIP/2\.0 \d{3}[^\r\n]*|HTTP/1\.[01] \d{3}[^\r\n]*"
+    rb"|[A-Z]{1,32} [^\s]{1,4096} (?:SIP/2\.0|HTTP/1\.[01]))\r?\n"
+)
+_HEX = re.compile(r"(?:0x)?[0-9A-Fa-f]+")
+_SEPARATORS = re.compile(r"[\s:,-]")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_CAPTURES = (
+    b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a",
+)  # fmt: skip
+"""First octets of pcap, of either byte order, in micro- or nanoseconds, and of pcapng."""
+
+_SHORTEST_GUESS = 32
+"""Octets that do not begin as MIKEY are described from this length on."""
+
+_MIKEY_TYPES = ("application/mikey",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A message and where it stood. ``problems`` are faults of what carried it."""
+
+    data: bytes
+    where: str
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextMessage:
+    """A SIP or HTTP message: its start line, headers (names in lower case) and body."""
+
+    start: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, *names: str) -> str:
+        """Return the value of the first header of one of *names*, or an empty string."""
+        return next((value for name, value in self.headers if name in names), "")
+
+
+def is_capture(octets: bytes) -> bool:
+    """Tell whether octets begin as a capture file does."""
+    return octets[:4] in _CAPTURES
+
+
+def looks_like_mikey(octets: bytes) -> bool:
+    """Tell whether octets begin as a MIKEY message does."""
+    return len(octets) >= 10 and octets[0] == MIKEY_VERSION and octets[1] in DataType._value2member_map_
+
+
+def find(octets: bytes, where: str = "") -> list[Found]:
+    """Return the messages in *octets*, none where there is nothing that could be one."""
+    if octets.startswith(b"\x01") and looks_like_mikey(octets):
+        return [Found(data=octets, where=where or "octets")]
+    if _START.match(octets.lstrip()):
+        return [item for message in split_text_messages(octets) for item in in_text_message(message, where)]
+    text = octets.decode("utf-8", "replace")
+    if _ATTRIBUTE.search(text):
+        return list(in_sdp(text, where))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        each = [decode_text(line) for line in lines]
+        if all(item is not None and looks_like_mikey(item.data) for item in each):
+            return [
+                Found(data=item.data, where=f"{where} line {number}".strip(), problems=item.problems)
+                for number, item in enumerate(each, 1)
+                if item is not None
+            ]
+    whole = decode_text(text)
+    if whole is None or (whole.data[:1] != b"\x01" and len(whole.data) < _SHORTEST_GUESS):
+        return []  # any short word is base64 of something
+    return [Found(data=whole.data, where=where, problems=whole.problems)]
+
+
+def decode_text(text: str) -> Found | None:
+    """Return the octets a text stands for, in hexadecimal or base64, or None for neither."""
+    text = text.strip().removeprefix("mikey ").strip().strip("\"'")
+    bare = _SEPARATORS.sub("", text)
+    as_hex = None
+    if _HEX.fullmatch(bare) and len(bare.removeprefix("0x")) % 2 == 0:
+        as_hex = bytes.fromhex(bare.removeprefix("0x"))
+        if as_hex[:1] == b"\x01":
+            return Found(data=as_hex, where="")
+    as_base64 = _decode_base64("".join(text.splitlines()))
+    if as_base64 is not None and (as_hex is None or as_base64.data[:1] == b"\x01"):
+        return as_base64
+    return None if as_hex is None else Found(data=as_hex, where="")
+
+
+def _decode_base64(text: str) -> Found | None:
+    if not _BASE64.fullmatch(text):
+        return None
+    problems = []
+    if "-" in text or "_" in text:
+        problems.append("base64 with the alphabet for URLs; a=key-mgmt uses + and /")
+    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+    if len(bare) % 4 == 1:
+        return None
+    padded = bare + "=" * (-len(bare) % 4)
+    if len(text) != len(padded):
+        problems.append("base64 without its padding")
+    try:
+        octets = base64.b64decode(padded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if base64.b64encode(octets).decode().rstrip("=") != bare:
+        problems.append("the unused bits of the last base64 character are not zero")
+    return Found(data=octets, where="", problems=tuple(problems))
+
+
+def in_sdp(text: str, where: str = "") -> Iterator[Found]:
+    """Yield the message of every a=key-mgmt attribute, at session and media level."""
+    media = 0
+    for line in text.splitlines():
+        if line.startswith("v="):
+            media = 0
+        elif _M_LINE.match(line):
+            media += 1
+        match = _ATTRIBUTE.search(line)
+        if match is None:
+            continue
+        level = "session level" if not media else f"media level, m-line {media}"
+        yield _attribute(match["value"], f"{where}, {level}" if where else level)
+
+
+def _attribute(value: str, where: str) -> Found:
+    """Decode an attribute strictly, and leniently where that fails, with what was wrong."""
+    try:
+        protocol, octets = parse_value(value, max_bytes=MAX_ATTRIBUTE_OCTETS)
+    except KeyMgmtMalformed as error:
+        protocol, _, data = value.strip().partition(" ")
+        lenient = decode_text(data or protocol)
+        problems = (f"a=key-mgmt: {error.detail}",)
+        return Found(data=b"" if lenient is None else lenient.data, where=where, problems=problems)
+    if protocol != "mikey":
+        return Found(
+            data=b"", where=where, problems=(f"the key management protocol is {protocol}, not mikey",)
+        )
+    return Found(data=octets, where=where)
+
+
+def split_text_messages(octets: bytes) -> list[TextMessage]:
+    """Return the SIP and HTTP messages that follow one another in *octets*."""
+    messages = []
+    position = 0
+    while match := _START.search(octets, position):
+        head_end, body_start = _end_of_head(octets, match.end())
+        headers = tuple(_headers(octets[match.end() : head_end].decode("utf-8", "replace")))
+        following = _START.search(octets, body_start)
+        end = len(octets) if following is None else following.start()
+        length = next((value for name, value in headers if name in ("content-length", "l")), "")
+        if length.isdecimal() and len(length) < 10:
+            end = min(len(octets), body_start + int(length))
+        start = match.group().decode("utf-8", "replace").strip()
+        messages.append(TextMessage(start=start, headers=headers, body=octets[body_start:end]))
+        position = max(end, match.end())
+    return messages
+
+
+def _end_of_head(octets: bytes, position: int) -> tuple[int, int]:
+    ends = [
+        (at, at + len(mark))
+        for mark in (b"\r\n\r\n", b"\n\n")
+        if (at := octets.find(mark, max(position - 2, 0))) >= 0
+    ]
+    return min(ends, default=(len(octets), len(octets)))
+
+
+def _headers(text: str) -> Iterator[tuple[str, str]]:
+    folded = re.sub(r"\r?\n[ \t]+", " ", text)
+    for line in folded.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            yield name.strip().lower(), value.strip()
+
+
+def in_text_message(message: TextMessage, where: str = "") -> list[Found]:
+    """Return the MIKEY messages in the body of a SIP or HTTP message."""
+    kind = message.header("content-type", "c").partition(";")[0].strip().lower()
+    place = ", ".join(part for part in (where, message.start) if part)
+    if kind in _MIKEY_TYPES:
+        if looks_like_mikey(message.body):
+            return [Found(data=message.body, where=place)]
+        decoded = decode_text(message.body.decode("utf-8", "replace"))
+        if decoded is None:
+            return [Found(data=message.body, where=place)]
+        return [Found(data=decoded.data, where=place, problems=decoded.problems)]
+    return list(in_sdp(message.body.decode("utf-8", "replace"), place))
