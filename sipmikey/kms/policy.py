@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 
-from sipmikey.kms.policy_limits import DEFAULT_LIMITS, Breach, TicketLimits, adjust, breaches
+from sipmikey.kms.policy_adjust import Breach, adjust, breaches
+from sipmikey.kms.policy_limits import DEFAULT_LIMITS, TicketLimits
 from sipmikey.kms.subscribers import wildcards_of
 from sipmikey.mikey.errors import InvalidTicketPolicy, NotAuthorized, PeerError
 from sipmikey.mikey.kemac import KeyData
@@ -33,9 +35,14 @@ class Party:
 
     def names(self) -> frozenset[str]:
         """Return every word of a rule that means this party."""
-        words = {word for identity in self.identities for word in (identity, *wildcards_of(identity))}
-        words.update(f"{GROUP_PREFIX}{group}" for group in (*self.groups, *self.identities))
-        return frozenset(words)
+        return _names(self.identities, self.groups)
+
+
+@lru_cache(maxsize=8192)
+def _names(identities: tuple[str, ...], groups: tuple[str, ...]) -> frozenset[str]:
+    words = {word for identity in identities for word in (identity, *wildcards_of(identity))}
+    words.update(f"{GROUP_PREFIX}{group}" for group in (*groups, *identities))
+    return frozenset(words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +149,7 @@ class Policy:
             if found:
                 raise _unacceptable(found, name)
         return Grant(
-            policy=_with_k(granted, bool(changes)),
+            policy=_with_k(granted) if changes else granted,
             changes=tuple(dict.fromkeys(changes)),
             rule=name,
             for_responder_key=any(each.responder_key for each in limits),
@@ -228,8 +235,8 @@ class Policy:
         return Explanation(allowed=True, rule=rule.name, steps=tuple(steps), limits=limits)
 
 
-def _with_k(policy: TicketPolicy, changed: bool) -> TicketPolicy:
-    return replace(policy, flags=policy.flags.with_flag(TicketFlag.K, changed))
+def _with_k(policy: TicketPolicy) -> TicketPolicy:
+    return replace(policy, flags=policy.flags.with_flag(TicketFlag.K, True))
 
 
 def _unacceptable(found: Sequence[Breach], rule: str) -> UnacceptablePolicy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
@@ -24,6 +24,7 @@ class TpkRecord:
     who owns ``owner_identities`` and may open tickets sealed for it (mode 2) or make its own (mode 3).
     ``seals_until_s``: Unix seconds after which it seals no new ticket, None while it is current.
     ``resolves_until_s``: end of the latest ticket sealed with it; it is destroyed after that.
+    ``protection``: the key as the ticket layer takes it.
     """
 
     key_id: bytes
@@ -33,17 +34,14 @@ class TpkRecord:
     seals_until_s: int | None = None
     resolves_until_s: int
     owner_identities: tuple[str, ...] = ()
+    protection: TicketProtectionKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.key_id) <= 255:
             raise LocalError(f"a TPK identifier has 1 to 255 bytes, not {len(self.key_id)}")
         if len(self.key) < 16:
             raise LocalError(f"a TPK has 16 bytes or more (RFC 6043 section 12.1), not {len(self.key)}")
-
-    @property
-    def protection(self) -> TicketProtectionKey:
-        """The key as the ticket layer takes it."""
-        return TicketProtectionKey(key=self.key, key_id=self.key_id)
+        object.__setattr__(self, "protection", TicketProtectionKey(key=self.key, key_id=self.key_id))
 
     def seals(self, now_s: int) -> bool:
         """Tell whether new tickets may be sealed with this key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -29,6 +30,9 @@ from sipmikey.ticket.kms_exchange import AuthenticatedInit, KmsInit
 NEVER_S = 1 << 40
 """Expiry of what carries a COUNTER: it tells no time after which it could be forgotten."""
 
+MAX_IDENTITY = 512
+"""Longest identity taken, in characters."""
+
 _NS = 1_000_000_000
 
 
@@ -53,10 +57,18 @@ class Sender:
     authenticated: AuthenticatedInit
 
 
+_canonical = lru_cache(maxsize=8192)(canonical)
+
+
 def canonical_identity(text: str, field: str) -> str:
-    """Return the canonical form of an identity in a message; raise `InvalidIdentity` if it is no URI."""
+    """Return the canonical form of an identity in a message.
+
+    Raises `InvalidIdentity` if it is no URI or longer than `MAX_IDENTITY`.
+    """
+    if len(text) > MAX_IDENTITY:
+        raise InvalidIdentity(f"{len(text)} characters, {MAX_IDENTITY} are allowed", field=field)
     try:
-        return canonical(text)
+        return _canonical(text)
     except LocalError as error:
         raise InvalidIdentity(str(error), field=field) from None
 

@@ -10,10 +10,9 @@ from sipmikey.kms.service.settings import KmsSettings
 from sipmikey.kms.service.trail import Trail
 from sipmikey.kms.subscribers import matches
 from sipmikey.kms.tpk import TpkRecord
-from sipmikey.mikey.errors import AuthenticationFailure, InvalidTicket, LocalError, NotAuthorized
+from sipmikey.mikey.errors import AuthenticationFailure, InvalidTicket, NotAuthorized, PeerError
 from sipmikey.ticket.base_ticket import TicketContents, tpk_id
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.resolve import ResolveAtKms
 
@@ -125,6 +124,6 @@ async def _groups(policy: Policy, lookups: Lookups, identity: str) -> tuple[str,
 
 def _canonical_or_same(name: str) -> str:
     try:
-        return canonical(name)
-    except LocalError:
+        return canonical_identity(name, "TICKET IDRr")
+    except PeerError:
         return name
