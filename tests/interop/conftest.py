@@ -10,10 +10,12 @@ import pytest
 from tests.interop.lab import programs
 from tests.interop.lab.capture import Capture, recording
 from tests.interop.lab.kamailio import Kamailio
+from tests.interop.lab.kms import Kms
 from tests.interop.lab.namespace import Namespace, NotPermitted
 from tests.interop.lab.speech import write_speech
 
 HERE = Path(__file__).parent
+IT_SUPPORT = "sip:it-support@example.test"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,6 +56,17 @@ def kamailio(network: Namespace, tmp_path: Path) -> Iterator[Kamailio]:
         yield proxy
 
 
+@pytest.fixture(scope="session")
+def kms(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kms]:
+    """A KMS that serves the whole run: alice, bob, carol and dave, and it-support, whose member is carol."""
+    made = Kms(tmp_path_factory.mktemp("kms") / "kms")
+    for user in ("alice", "bob", "dave"):
+        made.add_user(user)
+    made.add_user("carol", "--group", IT_SUPPORT)
+    with namespace, made:
+        yield made
+
+
 @pytest.fixture
 def capture(network: Namespace, tmp_path: Path) -> Iterator[Capture]:
     """Everything on the private network's loopback, from before the test's first packet."""
@@ -65,9 +78,9 @@ def capture(network: Namespace, tmp_path: Path) -> Iterator[Capture]:
 
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A WAV of 4 s that sounds like speech to a codec and correlates with nothing but itself."""
+    """A WAV of 2 s that sounds like speech to a codec and correlates with nothing but itself."""
     path = tmp_path_factory.mktemp("speech") / "alice.wav"
-    write_speech(path, seconds=4.0, seed=1)
+    write_speech(path, seconds=2.0, seed=1)
     return path
 
 
@@ -75,5 +88,5 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Speech of another voice: what bob says."""
     path = tmp_path_factory.mktemp("speech") / "bob.wav"
-    write_speech(path, seconds=4.0, seed=2)
+    write_speech(path, seconds=2.0, seed=2)
     return path

@@ -23,7 +23,7 @@ from tests.interop.lab.speech import compare, read_wav
 
 Pair = tuple[socket.socket, socket.socket]
 KEY_128, SALT = bytes(range(16)), bytes(range(100, 114))
-PACKETS = 200
+PACKETS = 100
 
 
 @pytest.fixture

@@ -47,10 +47,17 @@ def write_speech(path: Path, *, seconds: float, seed: int) -> None:
 
 
 def read_wav(path: Path) -> Samples:
-    """Samples of a 16-bit mono WAV; a header whose length was never filled in is forgiven."""
+    """Samples of a 16-bit mono WAV at 8000 Hz; a header whose length was never filled in is forgiven."""
     raw = path.read_bytes()
-    start = raw.find(b"data") + 8
-    return _samples(raw[start:])
+    rate = int.from_bytes(raw[24:28], "little")
+    return _at_8000(_samples(raw[raw.find(b"data") + 8 :]), rate)
+
+
+def _at_8000(samples: Samples, rate: int) -> Samples:
+    """The same sound at 8000 Hz; what lies above 4000 Hz is cut off."""
+    count = len(samples) * RATE // rate
+    spectrum = np.fft.rfft(samples)[: count // 2 + 1]
+    return np.fft.irfft(spectrum, count) * (count / max(len(samples), 1))
 
 
 def compare(played: Path, recorded: Path | bytes) -> Match:

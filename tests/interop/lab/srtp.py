@@ -10,11 +10,12 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pylibsrtp import Policy, Session
+from pylibsrtp import Error, Policy, Session
 
 from tests.interop.lab import programs
 from tests.interop.lab.capture import RtpPacket
@@ -23,6 +24,7 @@ from tests.interop.lab.process import PeerFailed, Process
 G711_ENCODINGS = {0: "PCMU", 8: "PCMA"}
 KEY_LENGTHS = {16: "aes-128-icm", 32: "aes-256-icm"}
 END_MARKS = 5
+G711_FRAME = 160
 PROBE_SECONDS = 0.005
 BURST = 40
 GSTREAMER_SECONDS = 30.0
@@ -94,6 +96,24 @@ def decrypt_with_gstreamer(packets: Sequence[RtpPacket], key: bytes, salt: bytes
     done = subprocess.run(argv, capture_output=True, text=True, timeout=GSTREAMER_SECONDS)
     assert done.returncode == 0, done.stderr[:2000]
     return output.read_bytes()
+
+
+def authentic(packets: Sequence[RtpPacket], key: bytes, salt: bytes) -> int:
+    """How many of *packets*, of one SSRC, open with an AES-CM key of 16 or 32 bytes and its salt."""
+    with tempfile.TemporaryDirectory() as directory:
+        octets = decrypt_with_gstreamer(packets, key, salt, Path(directory))
+    return len(octets) // G711_FRAME
+
+
+def opens_rtcp(packet: bytes, key: bytes, salt: bytes) -> bool:
+    """Whether an SRTCP packet opens with an AES-CM-128 key."""
+    profile = Policy.SRTP_PROFILE_AES128_CM_SHA1_80
+    session = Session(Policy(key=key + salt, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
+    try:
+        session.unprotect_rtcp(packet)
+    except Error:
+        return False
+    return True
 
 
 def decode_g711(octets: bytes, payload_type: int) -> bytes:
