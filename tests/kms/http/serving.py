@@ -66,9 +66,9 @@ class Subscriber:
     identity: str
     psk: PreSharedKey
 
-    def request(self, *responders: str, kms: str = KMS) -> TicketRequest:
-        """Start a Ticket Request for a ticket all *responders* may resolve."""
-        policy = TicketPolicy(
+    def policy(self, *responders: str, kms: str = KMS) -> TicketPolicy:
+        """Return what this subscriber asks for to call *responders*."""
+        return TicketPolicy(
             suite=SUITE_256,
             flags=FULL_MODE,
             responders=responders,
@@ -76,6 +76,10 @@ class Subscriber:
             initiator=self.identity,
             requested_keys=(RequestedKey(length=SUITE_256.key_length),),
         )
+
+    def request(self, *responders: str, kms: str = KMS) -> TicketRequest:
+        """Start a Ticket Request for a ticket all *responders* may resolve."""
+        policy = self.policy(*responders, kms=kms)
         return TicketRequest.start(env, policy=policy, credential=self.psk, identity=self.identity, kms=kms)
 
     def resolve(self, grant: TicketGrant, caller: Subscriber, kms: str = KMS) -> TicketResolve:
