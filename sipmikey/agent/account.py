@@ -7,17 +7,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sipmikey.agent.config import MAX_CALLS
-from sipmikey.agent.events import PolicyRefused
+from sipmikey.agent.events import PlaybackFinished, PolicyRefused
 from sipmikey.agent.incoming import IncomingLeg, RefusedLeg
-from sipmikey.agent.leg import Ending, Leg, Surroundings, srtp_suites
+from sipmikey.agent.leg import Leg, Surroundings, srtp_suites
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.policy import SecurityMode
-from sipmikey.agent.reasons import Reason
+from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
-from sipmikey.mikey.errors import LocalError
-from sipmikey.sdp import Answerer
+from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.sdp import Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.replay import ReplayCache
+
+_BUSY_HERE = 486
 
 
 class Reception(Protocol):
@@ -66,8 +68,11 @@ class Account:
         srtp = "/SAVP" in invite.body
         if self._policy.security_for(caller) is SecurityMode.OFF:
             return Lane.REFUSED if srtp else Lane.CLEAR
-        clear = invite.has_sdp and not srtp and "a=key-mgmt:" not in invite.body.lower()
-        return Lane.CLEAR if clear and self._policy.accepts_clear_from(caller) else Lane.SECURED
+        if srtp or not invite.has_sdp:
+            return Lane.SECURED
+        # The stack itself answers 488 to plain RTP on the secured lane, without a word of why.
+        keyed = "a=key-mgmt:" in invite.body.lower()
+        return Lane.CLEAR if not keyed and self._policy.accepts_clear_from(caller) else Lane.REFUSED
 
     def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
         """Take a call: it is checked, and the KMS asked, as soon as the stack is done with the INVITE."""
@@ -75,12 +80,9 @@ class Account:
         try:
             caller = self.caller_of(invite, source)
         except LocalError as error:
-            return self._refuse(number, call, Reason.IDENTITY_MISMATCH, 403, str(error))
+            return self._refuse(number, call, IdentityMismatch(str(error), field="From"))
         if lane is Lane.REFUSED:
-            if self._policy.security_for(caller) is SecurityMode.OFF:
-                detail = "security is off here, and SRTP was offered"
-                return self._refuse(number, call, Reason.POLICY, 488, detail)
-            return self._refuse(number, call, Reason.TOO_MANY_CALLS, 503, "too many calls in a short time")
+            return self._refuse(number, call, self._why_not(invite, source, caller))
         leg = IncomingLeg(
             number,
             self._around,
@@ -94,14 +96,36 @@ class Account:
         self._around.engine.post(lambda: _check(leg))
         return leg
 
+    def _why_not(self, invite: SipMessage, source: str, caller: str) -> PeerError:
+        """Return why a call that the stack was told to refuse is refused."""
+        if self.choose_lane(invite, source) is not Lane.REFUSED:
+            return AgentError(Reason.TOO_MANY_CALLS, "too many calls in a short time", side="local")
+        if self._policy.security_for(caller) is SecurityMode.OFF:
+            return AgentError(Reason.POLICY, "security is off here, and SRTP was offered", side="local")
+        if "a=key-mgmt:" not in invite.body.lower():
+            return KeyMgmtMissing("plain RTP without key management is offered", field="key-mgmt")
+        try:
+            self._answerer().receive_offer(invite.body, sip_caller=caller)
+        except PeerError as error:
+            return error
+        return MediaNotSecured("an m-line is not SRTP", field="m=")
+
     def turned_away(self, caller: str, status: int, reason: str) -> None:
-        """The stack refused a call itself: all its slots are taken."""
+        """The stack refused a call itself: all its slots are taken, or no codec fits."""
+        full = status == _BUSY_HERE
+        why = f"{MAX_CALLS} calls are in progress" if full else reason
         self._around.emit(
             PolicyRefused(
-                at=time.time(), reason=Reason.TOO_MANY_CALLS, side="local",
-                detail=f"{caller} was refused with {status}: {MAX_CALLS} calls are in progress",
+                at=time.time(),
+                reason=Reason.TOO_MANY_CALLS if full else Reason.SIP_FAILURE,
+                side="local",
+                detail=f"{caller} was refused with {status}: {why}",
             )
-        )  # fmt: skip
+        )
+
+    def played(self) -> None:
+        """The audio file was played to its end."""
+        self._around.emit(PlaybackFinished(at=time.time()))
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Pass on what became of a registration."""
@@ -116,9 +140,8 @@ class Account:
             replay=self._replay,
         )
 
-    def _refuse(self, number: str, call: StackCall, reason: Reason, status: int, detail: str) -> Leg:
-        ending = Ending(reason=reason, side="local", status=status, detail=detail)
-        leg = RefusedLeg(number, self._around, call, ending)
+    def _refuse(self, number: str, call: StackCall, error: PeerError) -> Leg:
+        leg = RefusedLeg(number, self._around, call, error)
         self._around.engine.post(leg.refuse)
         return leg
 

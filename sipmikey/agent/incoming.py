@@ -9,11 +9,13 @@ from typing import Literal
 from sipmikey.agent.events import CallIn, KmsResponse, MediaProtection, PolicyRefused, Security
 from sipmikey.agent.leg import Ending, Leg, Surroundings
 from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import AgentError, Reason, warning_header
+from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.stack import StackCall, StackError
-from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.sdp import Answerer
 from sipmikey.ticket.credentials import PreSharedKey
+
+_SERVICE_UNAVAILABLE = 503
 
 
 class IncomingLeg(Leg):
@@ -162,27 +164,28 @@ class IncomingLeg(Leg):
 
 
 class RefusedLeg(Leg):
-    """A call that is answered with a failure at once."""
+    """A call that is answered with a failure at once, because of *error*."""
 
-    def __init__(self, number: str, around: Surroundings, call: StackCall, ending: Ending) -> None:
+    def __init__(self, number: str, around: Surroundings, call: StackCall, error: PeerError) -> None:
         super().__init__(number, around, Security(signalling="udp", media=MediaProtection.HELD))
         self.call = call
-        self.ending = ending
+        self._error = error
 
     def refuse(self) -> None:
-        assert self.ending is not None
-        ending = self.ending
-        self.around.emit(
-            PolicyRefused(
-                at=self.now(), call=self.number, reason=ending.reason, side=ending.side, detail=ending.detail
-            )
-        )
-        host = self.around.config.identity.rpartition("@")[2]
-        headers = [("Warning", warning_header(ending.reason, ending.detail, agent=host))]
-        if ending.status == 503:
-            headers.append(("Retry-After", "1"))
+        """Send the refusal."""
+        ending = self.ending = self.refused(self._error)
+        if ending.side == "local":
+            self.around.emit(
+                PolicyRefused(
+                    at=self.now(), call=self.number, reason=ending.reason, side=ending.side,
+                    detail=ending.detail,
+                )
+            )  # fmt: skip
+        headers = self._explanation(ending)
+        if ending.status == _SERVICE_UNAVAILABLE:
+            headers += (("Retry-After", "1"),)
         try:
-            self.live.answer(ending.status, headers=tuple(headers))
+            self.live.answer(ending.status, headers=headers)
         except StackError:
             self._finish()
 

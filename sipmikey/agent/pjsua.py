@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pjsua2 as pj
@@ -98,7 +99,7 @@ class PjsuaStack:
         self.handles = HandleBudget()
         self.calls: list[PjsuaCall] = []
         self._over: list[PjsuaCall] = []
-        self.sound = _Sound(config)
+        self.sound = _Sound(config, observer.played)
         self.addresses: dict[Transport, str] = {}
         self.registered = False
         self._lanes: dict[int, Lane] = {}
@@ -305,7 +306,8 @@ def _endpoint_config(config: AgentConfig) -> Any:
     settings.logConfig.consoleLevel = 0
     settings.logConfig.filename = str(config.log_file or "")
     settings.medConfig.noVad = True
-    settings.medConfig.ecTailLen = 0 if config.audio.device == "null" else settings.medConfig.ecTailLen
+    if config.audio.device == "null":
+        settings.medConfig.ecTailLen = 0
     return settings
 
 
@@ -473,7 +475,7 @@ class PjsuaCall:
         """Let sound flow between the streams, now or once they are ready, and the configured audio."""
         self._speaking = True
         for index in self._audible & self._streams.keys():
-            self._stack.sound.connect(self._live.getAudioMedia(index))
+            self._stack.sound.connect(id(self), self._live.getAudioMedia(index))
 
     def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
         parameters = pj.CallOpParam(True)
@@ -520,6 +522,7 @@ class PjsuaCall:
     def discard(self) -> None:
         """Let go of pjsua2's object."""
         self._over = True
+        self._stack.sound.release(id(self))
         self._observer = None
         self._streams.clear()
         if self._pj is not None:
@@ -725,37 +728,66 @@ def _without_media(sdp: str) -> str:
 
 
 class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
-    pass
+    def __init__(self, played: Callable[[], None]) -> None:
+        super().__init__()
+        self._played = played
+
+    def onEof2(self) -> None:  # noqa: N802
+        with _logged("the end of a file"):
+            self._played()
 
 
 class _Sound:
-    """The audio source and sink of all calls: WAV files, or the sound device."""
+    """The audio source and sink of all calls: WAV files, or the sound device.
 
-    def __init__(self, config: AgentConfig) -> None:
+    A file is played from its beginning, and a recording begun, when a call comes while no other is there;
+    recordings after the first get a number in their names.
+    """
+
+    def __init__(self, config: AgentConfig, played: Callable[[], None]) -> None:
         self._audio = config.audio
+        self._played = played
+        self._users: set[int] = set()
         self._player: Any = None
         self._recorder: Any = None
+        self._recordings = 0
 
-    def connect(self, call: Any) -> None:
+    def connect(self, user: int, call: Any) -> None:
+        """Let *call*, the audio of the call with number *user*, be heard and hear."""
+        self._users.add(user)
         with _typed("audio"):
             if self._audio.play is not None:
-                if self._player is None:
-                    self._player = _Player()
-                    flags = 0 if self._audio.repeat else pj.PJMEDIA_FILE_NO_LOOP
-                    self._player.createPlayer(str(self._audio.play), flags)
-                self._player.startTransmit(call)
+                self._play(self._audio.play, call)
             if self._audio.record is not None:
-                if self._recorder is None:
-                    self._recorder = pj.AudioMediaRecorder()
-                    self._recorder.createRecorder(str(self._audio.record))
-                call.startTransmit(self._recorder)
+                self._record(self._audio.record, call)
             if self._audio.device != "null":
                 manager = pj.Endpoint.instance().audDevManager()
                 if self._audio.play is None:
                     manager.getCaptureDevMedia().startTransmit(call)
                 call.startTransmit(manager.getPlaybackDevMedia())
 
+    def _play(self, path: Path, call: Any) -> None:
+        if self._player is None:
+            self._player = _Player(self._played)
+            self._player.createPlayer(str(path), 0 if self._audio.repeat else pj.PJMEDIA_FILE_NO_LOOP)
+        self._player.startTransmit(call)
+
+    def _record(self, path: Path, call: Any) -> None:
+        if self._recorder is None:
+            self._recordings += 1
+            if self._recordings > 1:
+                path = path.with_stem(f"{path.stem}-{self._recordings}")
+            self._recorder = pj.AudioMediaRecorder()
+            self._recorder.createRecorder(str(path))
+        call.startTransmit(self._recorder)
+
+    def release(self, user: int) -> None:
+        """The call with number *user* is over; after the last one the recording is complete."""
+        self._users.discard(user)
+        if not self._users:
+            self.close()
+
     def close(self) -> None:
-        """Delete player and recorder; the recording is complete only then."""
+        """Delete player and recorder; pjmedia writes the length of a recording only then."""
         self._player = None
         self._recorder = None

@@ -143,4 +143,7 @@ class StackObserver(Protocol):
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack itself refused an incoming call, because all its slots are taken."""
 
+    def played(self) -> None:
+        """The audio file was played to its end."""
+
     def registration(self, status: int, reason: str, expires_s: int) -> None: ...

@@ -139,6 +139,9 @@ class Peer:
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         tell(what="turned-away", caller=caller, status=status)
 
+    def played(self) -> None:
+        tell(what="played")
+
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         tell(what="registration", status=status, expires=expires_s)
 
