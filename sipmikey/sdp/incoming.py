@@ -64,6 +64,7 @@ class IncomingTransfer:
         self._resolve: TicketResolve | None = None
         self._pairs = pair_sessions(tuple(entry.cs_id for entry in responder.crypto_sessions), carried.covers)
         self._entries = {entry.cs_id: entry for entry in responder.crypto_sessions}
+        self._spi = b""
         self.verified = False
         self.offered_suites = self._acceptable()
 
@@ -134,13 +135,19 @@ class IncomingTransfer:
         return self._resolve.receive(response)
 
     def verify(self, resolved: ResolvedTicket, replay: ReplayCache | None) -> None:
-        """Verify TRANSFER_INIT. Raises a `PeerError`."""
+        """Verify TRANSFER_INIT, and that its crypto sessions name keys there are. Raises a `PeerError`."""
         self._responder.verify(resolved, replay)
+        keys = self._responder.session_keys()
+        self._spi = preferred_spi(keys)
+        known = {key.spi for key in keys if key.key_type.is_session_key}
+        for pair in self._pairs.values():
+            for cs_id in pair:
+                if (spi := self._entries[cs_id].spi) and spi not in known:
+                    raise MalformedMessage(f"SPI {spi.hex()} names no session key", field=f"CS ID {cs_id}")
         self.verified = True
 
     def respond(self, ssrcs: Mapping[int, int], streams: Sequence[MediaStream]) -> Exchange:
         """Make TRANSFER_RESP. *ssrcs* are this side's by m-line, *streams* the m-lines of the offer."""
-        spi = preferred_spi(self._responder.session_keys())
         added: dict[int, SP] = {}
         policies = dict(self._responder.policies)
         entries: list[GenericIdEntry] = []
@@ -149,7 +156,7 @@ class IncomingTransfer:
                 choice = choose_policy(self._entries[cs_id], policies, self._suites)
                 number = self._own_policy(policies, added) if choice is None else choice[0]
                 drawn = int.from_bytes(self._env.random(4), "big") if ssrc is None else ssrc
-                entries.append(completed(self._entries[cs_id], policy=number, ssrc=drawn, spi=spi))
+                entries.append(completed(self._entries[cs_id], policy=number, ssrc=drawn, spi=self._spi))
         message, bundle = self._responder.respond(crypto_sessions=entries, policies=tuple(added.values()))
         return Exchange(
             levels=self._carried.levels,

@@ -21,8 +21,6 @@ PLAIN_PROFILES: Mapping[str, str] = {secure: plain for plain, secure in SECURE_P
 MAX_MEDIA = 127
 """CS IDs are one octet and an m-line has two."""
 
-_READ = frozenset({"sendrecv", "sendonly", "recvonly", "inactive", "ssrc"})
-
 
 class Direction(enum.Enum):
     """What the side that wrote a description does with a stream (RFC 4566 section 6)."""
@@ -41,6 +39,9 @@ class Direction(enum.Enum):
     def receives(self) -> bool:
         """Whether the writer receives."""
         return self in (Direction.SENDRECV, Direction.RECVONLY)
+
+
+_DIRECTIONS = frozenset(direction.value for direction in Direction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +96,16 @@ def streams(document: Document) -> tuple[MediaStream, ...]:
 
 
 def _understood(document: Document, level: int | None) -> dict[str, Any]:
-    # Only the attributes read below are shown to the library: it cuts lines at more characters than CR and
-    # LF, and matches prefixes.
-    texts = [
-        document.lines[number].text
-        for number, name, _ in document.attributes(level)
-        if name in _READ and _plain_text(document.lines[number].text)
-    ]
-    parsed: dict[str, Any] = sdp_transform.parse("\r\n".join(texts))
+    # Only the two lines that are needed are shown to the library: it cuts lines at more characters than CR
+    # and LF, matches prefixes, and tries dozens of expressions on every line.
+    texts: dict[bool, str] = {}
+    for number, name, _ in document.attributes(level):
+        text = document.lines[number].text
+        if name in _DIRECTIONS and _plain_text(text):
+            texts[True] = text
+        elif name == "ssrc" and _plain_text(text):
+            texts.setdefault(False, text)
+    parsed: dict[str, Any] = sdp_transform.parse("\r\n".join(texts.values()))
     return parsed
 
 

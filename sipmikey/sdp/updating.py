@@ -71,8 +71,7 @@ class SentUpdate:
         Raises `LocalError` where the ticket forbids this side to give keys, or CS IDs are taken.
         """
         bundle = exchange.bundle
-        fresh = tuple(replace(stream, ssrc=_unless(stream.ssrc, exchange, stream)) for stream in new)
-        chosen = choose_ssrcs(env, fresh, ssrcs)
+        chosen = _fresh_ssrcs(env, exchange, new, ssrcs)
         pairs = dict(exchange.pairs)
         for stream in new:
             pairs[stream.index] = _free_pair(exchange, stream)
@@ -119,10 +118,24 @@ class SentUpdate:
         return updated
 
 
-def _unless(ssrc: int | None, exchange: Exchange, stream: MediaStream) -> int | None:
-    """The SSRC a description names, unless the stream used it before under the same key."""
-    used = exchange.own_ssrc(stream.index) if stream.index in exchange.pairs else None
-    return None if ssrc == used else ssrc
+def _fresh_ssrcs(
+    env: Environment, exchange: Exchange, started: Sequence[MediaStream], given: Mapping[int, int] | None
+) -> dict[int, int]:
+    """Return the SSRCs of streams that start now, none of them one the stream had before.
+
+    A stream that starts again counts its packets from the beginning: under the key and SSRC of before that
+    would repeat key stream. Raises `LocalError` for such an SSRC among those *given*.
+    """
+    used = {
+        stream.index: exchange.own_ssrc(stream.index) for stream in started if stream.index in exchange.pairs
+    }
+    for index, ssrc in (given or {}).items():
+        if ssrc == used.get(index):
+            raise LocalError(f"m-line {index + 1} starts again and needs another SSRC than before")
+    free = tuple(
+        replace(stream, ssrc=None) if stream.ssrc == used.get(stream.index) else stream for stream in started
+    )
+    return choose_ssrcs(env, free, given)
 
 
 def _free_pair(exchange: Exchange, stream: MediaStream) -> tuple[int, int]:
@@ -194,12 +207,8 @@ class ReceivedUpdate:
         *own* are this side's active m-lines, *running* those that had keys before.
         """
         exchange, bundle = self._exchange, self._exchange.bundle
-        fresh = tuple(
-            replace(stream, ssrc=_unless(stream.ssrc, exchange, stream))
-            for stream in own
-            if stream.index not in running
-        )
-        chosen = choose_ssrcs(self._env, fresh, ssrcs)
+        started = [stream for stream in own if stream.index not in running]
+        chosen = _fresh_ssrcs(self._env, exchange, started, ssrcs)
         spi = preferred_spi(self._update.session_keys)
         entries: dict[int, GenericIdEntry] = {}
         for index, pair in self._pairs.items():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.mikey.errors import LimitExceeded, LocalError, PeerError, ReplayedMessage, UnexpectedMessage
 from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.sdp import Direction, IdentityMismatch, Offerer, SrtpSuite
 from sipmikey.ticket import ReplayCache
-from tests.sdp.descriptions import AUDIO, AUDIO_VIDEO
+from tests.sdp.descriptions import AUDIO, AUDIO_VIDEO, texts
 from tests.sdp.parties import ALICE, BOB, CAROL, Parties, assert_mirrored, credential, grant
 
 
@@ -43,6 +44,19 @@ def test_only_the_profile_changes_and_one_line_is_added(parties: Parties) -> Non
     (added,) = [line for line in lines if line.startswith("a=key-mgmt:mikey AQ4F")]
     lines.remove(added)
     assert "\r\n".join(lines) == AUDIO.replace("RTP/AVP", "RTP/SAVP")
+
+
+@given(texts())
+def test_no_other_line_of_any_description_changes(text: str) -> None:
+    try:
+        offer = Parties().offerer(allow_other_media=True).offer(text)
+    except LocalError:
+        return
+    before = text.split("\n")
+    after = [line for line in offer.split("\n") if not line.startswith("a=key-mgmt:mikey ")]
+    assert len(offer.split("\n")) == len(after) + 1
+    for old, new in zip(before, after, strict=True):
+        assert new == old or (old.startswith("m=") and new == old.replace("RTP/AVP", "RTP/SAVP"))
 
 
 @pytest.mark.parametrize(
