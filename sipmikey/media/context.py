@@ -9,14 +9,13 @@ less than half the sequence number space ahead of the one before: the way a real
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import pylibsrtp
 
 from sipmikey.media.errors import PacketNotSent, PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
-from sipmikey.media.profile import RTCP_HEADER_LENGTH, RTP_HEADER_LENGTH, SRTCP_INDEX_LENGTH
+from sipmikey.media.profile import RTCP_HEADER_LENGTH, RTP_HEADER_LENGTH
 from sipmikey.mikey.errors import LocalError
 
 REPLAY_WINDOW = 1024
@@ -25,6 +24,7 @@ REPLAY_WINDOW = 1024
 MAX_ROLLOVERS = 4096
 """Highest rollover counter reached by stepping: 62 days at 50 packets per second, some 50 ms of work."""
 
+_FAILURES = (pylibsrtp.Error, ValueError)
 _STEP = (1 << 15) - 1
 _RTCP_RECEIVER_REPORT = 201
 
@@ -84,7 +84,7 @@ class SrtpContext:
     Raises `LocalError` when pylibsrtp lacks the profile or the index is too far to reach.
     """
 
-    __slots__ = ("_at_end", "_failures", "_mki", "_rtcp_tag", "_session", "_tag", "key")
+    __slots__ = ("_at_end", "_mki", "_rtcp_tag", "_session", "_shortest", "_shortest_rtcp", "_tag", "key")
 
     def __init__(self, key: StreamKey, *, outbound: bool, after: int | None = None) -> None:
         if after is not None and after >> 16 > MAX_ROLLOVERS:
@@ -97,7 +97,8 @@ class SrtpContext:
         self._at_end = key.profile.aead
         self._tag = key.profile.tag_length
         self._rtcp_tag = key.profile.rtcp_tag_length
-        self._failures = (pylibsrtp.Error, ValueError)
+        self._shortest = RTP_HEADER_LENGTH + key.profile.overhead(len(key.mki))
+        self._shortest_rtcp = RTCP_HEADER_LENGTH + key.profile.rtcp_overhead(len(key.mki))
         self._session = self._make_session()
         if after is not None:
             self._advance(after, outbound)
@@ -136,56 +137,51 @@ class SrtpContext:
 
     def protect(self, packet: bytes) -> bytes:
         """Return the SRTP packet of an RTP packet; raise `PacketNotSent`."""
-        protected = self._outgoing(self._session.protect, packet, RTP_HEADER_LENGTH)
-        mki = self._mki
-        if not mki:
-            return protected
-        if self._at_end:
-            return protected + mki
-        return protected[: -self._tag] + mki + protected[-self._tag :]
+        if len(packet) < RTP_HEADER_LENGTH:
+            raise PacketNotSent(SrtpError.TOO_SHORT, f"{len(packet)} bytes do not hold an RTP header")
+        try:
+            protected: bytes = self._session.protect(packet)
+        except _FAILURES as error:
+            raise PacketNotSent(classify(error), f"SRTP library: {error}") from None
+        return self._with_mki(protected, self._tag) if self._mki else protected
 
     def protect_rtcp(self, packet: bytes) -> bytes:
         """Return the SRTCP packet of an RTCP packet; raise `PacketNotSent`."""
-        protected = self._outgoing(self._session.protect_rtcp, packet, RTCP_HEADER_LENGTH)
-        mki = self._mki
-        if not mki:
-            return protected
-        if self._at_end:
-            return protected + mki
-        return protected[: -self._rtcp_tag] + mki + protected[-self._rtcp_tag :]
-
-    def _outgoing(self, protect: Callable[[bytes], bytes], packet: bytes, header: int) -> bytes:
-        if len(packet) < header:
-            raise PacketNotSent(SrtpError.TOO_SHORT, f"{len(packet)} bytes do not hold the header")
+        if len(packet) < RTCP_HEADER_LENGTH:
+            raise PacketNotSent(SrtpError.TOO_SHORT, f"{len(packet)} bytes do not hold an RTCP header")
         try:
-            return protect(packet)
-        except self._failures as error:
+            protected: bytes = self._session.protect_rtcp(packet)
+        except _FAILURES as error:
             raise PacketNotSent(classify(error), f"SRTP library: {error}") from None
+        return self._with_mki(protected, self._rtcp_tag) if self._mki else protected
+
+    def _with_mki(self, protected: bytes, tag: int) -> bytes:
+        if self._at_end:
+            return protected + self._mki
+        return protected[:-tag] + self._mki + protected[-tag:]
 
     def unprotect(self, packet: bytes) -> bytes:
         """Return the RTP packet of an SRTP packet; raise `PacketRefused`."""
-        mki = self._mki
-        if len(packet) < RTP_HEADER_LENGTH + self._tag + len(mki):
+        if len(packet) < self._shortest:
             raise PacketRefused(SrtpError.TOO_SHORT, f"{len(packet)} bytes do not hold header, MKI and tag")
-        if mki:
+        if self._mki:
             packet = self._without_mki(packet, self._tag)
         try:
             return self._session.unprotect(packet)  # type: ignore[no-any-return]
-        except self._failures as error:
+        except _FAILURES as error:
             raise PacketRefused(classify(error), f"SRTP library: {error}") from None
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
         """Return the RTCP packet of an SRTCP packet; raise `PacketRefused`."""
-        mki = self._mki
-        if len(packet) < RTCP_HEADER_LENGTH + SRTCP_INDEX_LENGTH + self._rtcp_tag + len(mki):
+        if len(packet) < self._shortest_rtcp:
             raise PacketRefused(
                 SrtpError.TOO_SHORT, f"{len(packet)} bytes do not hold header, index, MKI and tag"
             )
-        if mki:
+        if self._mki:
             packet = self._without_mki(packet, self._rtcp_tag)
         try:
             return self._session.unprotect_rtcp(packet)  # type: ignore[no-any-return]
-        except self._failures as error:
+        except _FAILURES as error:
             raise PacketRefused(classify(error), f"SRTP library: {error}") from None
 
     def _without_mki(self, packet: bytes, tag: int) -> bytes:

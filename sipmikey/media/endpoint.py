@@ -27,6 +27,7 @@ __all__ = ["Address", "MediaLoop", "MediaPort", "udp_pair", "udp_socket"]
 TICK_MS = 5
 TICKS = FRAME_MS // TICK_MS
 
+_NS = 1_000_000_000
 _TICK_NS = TICK_MS * 1_000_000
 _FARTHEST_BEHIND_NS = 1_000_000_000
 _SO_TIMESTAMPNS = 35  # linux/socket.h; the socket module does not name it
@@ -219,8 +220,14 @@ class MediaLoop:
                     future.set_exception(error)
         slot = self._slots[tick % TICKS]
         for port in slot:
-            if port.remote is not None:
-                self._send_rtp(port, port.remote)
+            if port.remote is None:
+                continue
+            try:
+                packet = port.stream.next_packet()
+                if packet is not None:
+                    port.rtp.sendto(packet, port.remote)
+            except (OSError, PacketNotSent):
+                port.unsent += 1
         if tick // TICKS % _RTCP_EVERY_TICKS == 0:
             now = time.time_ns()
             for port in slot:
@@ -229,14 +236,6 @@ class MediaLoop:
             condition, awaited = self._conditions.popleft()
             if not _settle(condition, awaited):
                 self._conditions.append((condition, awaited))
-
-    def _send_rtp(self, port: MediaPort, remote: Address) -> None:
-        try:
-            packet = port.stream.next_packet()
-            if packet is not None:
-                port.rtp.sendto(packet, remote)
-        except (OSError, PacketNotSent):
-            port.unsent += 1
 
     def _send_rtcp(self, port: MediaPort, packet: bytes | None) -> None:
         if packet is None or port.remote_rtcp is None:
@@ -248,7 +247,7 @@ class MediaLoop:
 
     def _read_until(self, due: int) -> None:
         """Read what has arrived, at least one datagram of each socket, then sleep until *due*."""
-        readers, poll = self._readers, self._epoll.poll
+        readers, poll, unpack = self._readers, self._epoll.poll, _TIMESPEC.unpack
         while True:
             ready = poll(0, _EVENTS)
             for descriptor, _ in ready:
@@ -257,19 +256,17 @@ class MediaLoop:
                     packet, ancillary, _, _ = recvmsg(_DATAGRAM, _ANCILLARY)
                 except OSError:
                     continue
-                arrival = _arrival(ancillary[0][2]) if ancillary else time.time_ns()
-                port.stream.receive(packet, arrival)
+                if ancillary:
+                    seconds, nanoseconds = unpack(ancillary[0][2])
+                    port.stream.receive(packet, seconds * _NS + nanoseconds)
+                else:
+                    port.stream.receive(packet, time.time_ns())
             wait = due - time.monotonic_ns()
             if wait <= 0:
                 return
             if not ready:
                 time.sleep(wait / 1e9)
                 return
-
-
-def _arrival(timespec: bytes) -> int:
-    seconds, nanoseconds = _TIMESPEC.unpack(timespec)
-    return int(seconds * 1_000_000_000 + nanoseconds)
 
 
 def _settle(condition: Callable[[], bool], future: Future[None]) -> bool:

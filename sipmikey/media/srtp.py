@@ -27,10 +27,9 @@ class SrtpSender:
     sequence number is refused: it would repeat the keystream.
     """
 
-    __slots__ = ("_context", "_roc", "_rtcp_sent", "_seq", "key", "protect_count")
+    __slots__ = ("_context", "_roc", "_rtcp_sent", "_seq", "key")
 
     def __init__(self, key: StreamKey) -> None:
-        self.protect_count = 0
         self._start(key)
 
     def _start(self, key: StreamKey) -> None:
@@ -69,7 +68,6 @@ class SrtpSender:
             if last is not None and seq < last:
                 self._roc += 1
             self._seq = seq
-        self.protect_count += 1
         return protected
 
     def _first(self, seq: int) -> SrtpContext:
@@ -118,14 +116,13 @@ class SrtpReceiver:
 
     __slots__ = (
         "_context", "_index", "_late", "_old", "_pending", "_pending_at", "_pending_context", "_starts",
-        "_switched_at", "candidates", "diagnoses", "failures", "key", "unprotect_count",
+        "_switched_at", "candidates", "diagnoses", "failures", "key",
     )  # fmt: skip
 
     def __init__(self, key: StreamKey, *, candidates: Mapping[str, StreamKey] | None = None) -> None:
         self.candidates: Mapping[str, StreamKey] = candidates or {}
         self.failures: Counter[SrtpError] = Counter()
         self.diagnoses: dict[SrtpError, PacketRefused] = {}
-        self.unprotect_count = 0
         self._start(key)
 
     def _start(self, key: StreamKey) -> None:
@@ -174,7 +171,6 @@ class SrtpReceiver:
             plain = self._under_other_key(packet, refused)
         else:
             self._count(packet[2] << 8 | packet[3])
-        self.unprotect_count += 1
         return plain
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:

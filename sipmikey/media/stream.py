@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ RTCP_INTERVAL_S = 5.0
 _NS = 1_000_000_000
 _PLAIN_HEADER = 0x80
 _HEADER_LENGTH = 12
+_START = struct.Struct("!BBHI")
 _ONLY = "the peer"
 
 
@@ -183,32 +185,31 @@ class RtpStream:
 
     def receive(self, packet: bytes, arrival_ns: int) -> None:
         """Take a packet from the RTP or RTCP port; *arrival_ns* is Unix time. Never raises."""
-        rtcp = is_rtcp(packet)
         receiver = self._receiver
         if receiver is None:
-            self.early.hold(packet, arrival_ns, rtcp=rtcp)
+            self.early.hold(packet, arrival_ns, rtcp=is_rtcp(packet))
             return
         try:
-            if rtcp:
+            if is_rtcp(packet):
                 self._receive_rtcp(receiver.unprotect_rtcp(packet), arrival_ns)
+                return
+            plain = receiver.unprotect(packet)
+            if plain[0] == _PLAIN_HEADER:
+                payload_type, payload = plain[1] & 0x7F, plain[_HEADER_LENGTH:]
             else:
-                self._receive_rtp(receiver.unprotect(packet), arrival_ns)
+                parsed = RtpPacket.parse(plain)
+                payload_type, payload = parsed.payload_type, parsed.payload
         except PacketRefused as refused:
             if refused.error not in self._reported:
                 self._reported.add(refused.error)
                 if self._on_refused is not None:
                     self._on_refused(refused)
+            return
         except MalformedPacket:
             self._malformed += 1
-
-    def _receive_rtp(self, plain: bytes, arrival_ns: int) -> None:
-        if plain[0] == _PLAIN_HEADER:
-            payload_type, payload = plain[1] & 0x7F, plain[_HEADER_LENGTH:]
-        else:
-            packet = RtpPacket.parse(plain)
-            payload_type, payload = packet.payload_type, packet.payload
-        timestamp = int.from_bytes(plain[4:8], "big")
-        self._counter.count(plain[2] << 8 | plain[3], timestamp, len(payload), arrival_ns)
+            return
+        _, _, sequence, timestamp = _START.unpack_from(plain)
+        self._counter.count(sequence, timestamp, len(payload), arrival_ns)
         if self.sink is not None and payload_type == self.codec.payload_type:
             self.sink.put(timestamp, payload)
 
