@@ -195,6 +195,10 @@ class Policy:
             raise _unacceptable(found, rule.name)
         return rule.name
 
+    def check_allowed(self, initiator: Party, responder: Party) -> str:
+        """Return the name of the rule that allows tickets between these two; raise `Refusal` if none does."""
+        return self._allowing(initiator.names(), responder).name
+
     def explain(
         self, source: Party, target: Party, desired: TicketPolicy | None = None, *, now_s: int = 0
     ) -> Explanation:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sipmikey.kms import forwarding
 from sipmikey.kms.audit import Decision, Exchange
-from sipmikey.kms.policy import NO_RULE, Policy, Refusal, UnacceptablePolicy
+from sipmikey.kms.policy import NO_RULE, Party, Policy, Refusal, UnacceptablePolicy
 from sipmikey.kms.service.authenticate import Sender, authenticate, canonical_identity
 from sipmikey.kms.service.lookups import Lookups, StoreUnavailable
 from sipmikey.kms.service.outcome import Forward, Outcome
@@ -138,10 +138,14 @@ class KeyManagementService:
     async def _forward(self, kms: str, sender: Sender, resolve: ResolveAtKms, trail: Trail) -> Outcome:
         trail.kms = kms
         peer = forwarding.choose_peer(self._settings.peers, kms, sender)
-        canonical_identity(resolve.policy.initiator or "", "TICKET IDRi")
+        initiator = canonical_identity(resolve.policy.initiator or "", "TICKET IDRi")
         resolve.policy.check_type()
         resolve.policy.check_validity(self._env.now_ns())
         answerer = await answering_identity(self._lookups, sender, resolve.policy)
+        groups = tuple(await self._lookups.credentials.groups_of(answerer))
+        trail.rule = self.policy.check_allowed(
+            Party(identities=(initiator,)), Party(identities=(answerer,), groups=groups)
+        )
         exchange = forwarding.start(self._env, peer, resolve, answerer)
         pending = forwarding.PendingResolve(
             sender=sender,
