@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sipmikey.mikey.errors import UnsupportedSecurityPolicy
+from sipmikey.mikey.errors import MalformedMessage, UnsupportedSecurityPolicy
 from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import ProtType
@@ -129,6 +129,12 @@ def completed(entry: GenericIdEntry, *, policy: int, ssrc: int, spi: bytes) -> G
     if not entry.session_data:
         entry = replace(entry, session_data=SrtpSessionData(ssrc=ssrc).encode())
     return replace(entry, policies=(policy,), spi=entry.spi or spi)
+
+
+def check_spi(entry: GenericIdEntry, keys: Sequence[KeyData]) -> None:
+    """Raise `MalformedMessage` when a crypto session names a session key there is none of."""
+    if entry.spi and not any(key.spi == entry.spi and key.key_type.is_session_key for key in keys):
+        raise MalformedMessage(f"SPI {entry.spi.hex()} names no session key", field=f"CS ID {entry.cs_id}")
 
 
 def preferred_spi(keys: Sequence[KeyData]) -> bytes:

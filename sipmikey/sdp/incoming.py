@@ -10,7 +10,7 @@ from sipmikey.mikey.registry import ExtensionType
 from sipmikey.mikey.security_policy import SP
 from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.verification import sdp_ids
-from sipmikey.sdp.crypto import Exchange, choose_policy, completed, preferred_spi
+from sipmikey.sdp.crypto import Exchange, check_spi, choose_policy, completed, preferred_spi
 from sipmikey.sdp.errors import BiddingDown
 from sipmikey.sdp.mapping import MediaStream, pair_sessions
 from sipmikey.sdp.received import Carried
@@ -139,11 +139,9 @@ class IncomingTransfer:
         self._responder.verify(resolved, replay)
         keys = self._responder.session_keys()
         self._spi = preferred_spi(keys)
-        known = {key.spi for key in keys if key.key_type.is_session_key}
         for pair in self._pairs.values():
             for cs_id in pair:
-                if (spi := self._entries[cs_id].spi) and spi not in known:
-                    raise MalformedMessage(f"SPI {spi.hex()} names no session key", field=f"CS ID {cs_id}")
+                check_spi(self._entries[cs_id], keys)
         self.verified = True
 
     def respond(self, ssrcs: Mapping[int, int], streams: Sequence[MediaStream]) -> Exchange:

@@ -94,8 +94,13 @@ class Session:
         new = [stream for stream in own.keyed if stream.index not in self._running()]
         update = None
         if rekey or new:
-            update = SentUpdate.start(self._env, self._only_exchange(), new=new, ssrcs=ssrcs, rekey=rekey)
-            messages = [(level, update.message) for level in self._only_exchange().levels]
+            exchange = self._only_exchange()
+            # Where the peer has chosen media level, this side stays with it.
+            levels = (None,) if None in exchange.levels else tuple(stream.index for stream in own.keyed)
+            update = SentUpdate.start(
+                self._env, replace(exchange, levels=levels), new=new, ssrcs=ssrcs, rekey=rekey
+            )
+            messages = [(level, update.message) for level in levels]
         else:
             messages = self._repeated()
         self._offer = _Offer(own=own, update=update)
@@ -112,10 +117,8 @@ class Session:
         return frozenset(item.index for item in self._keyed.media)
 
     def _only_exchange(self) -> Exchange:
-        if len(self._exchanges) != 1 or self._exchanges[0].levels != (None,):
-            raise LocalError(
-                "keys from attributes at media level are updated only by the side that made them"
-            )
+        if len(self._exchanges) != 1:
+            raise LocalError("the caller keyed each stream by itself: only it can update the keys")
         return self._exchanges[0]
 
     def _repeated(self) -> list[tuple[int | None, bytes]]:
@@ -194,9 +197,11 @@ class Session:
                     raise KeyMgmtMissing("a stream was added without keys for it", field="key-mgmt")
                 return None
         for number, exchange in enumerate(self._exchanges):
-            if carried.levels == exchange.levels:
+            if exchange.pairs.keys() & set(carried.covers):
                 return number
-        raise UnexpectedMessage("stands where no exchange of this session does", field="key-mgmt")
+        if len(self._exchanges) == 1:
+            return 0
+        raise UnexpectedMessage("is for streams of no exchange of this session", field="key-mgmt")
 
     def _check_covered(self, keyed: Sequence[MediaStream], updates: Mapping[int, ReceivedUpdate]) -> None:
         # A stream enabled again starts its packet counters anew: under the old keys and SSRC that would

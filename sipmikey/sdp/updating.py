@@ -10,7 +10,7 @@ from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import KeyDataType
 from sipmikey.mikey.secret import Secret
-from sipmikey.sdp.crypto import Exchange, check_suite, choose_policy, completed, preferred_spi
+from sipmikey.sdp.crypto import Exchange, check_spi, check_suite, choose_policy, completed, preferred_spi
 from sipmikey.sdp.errors import MediaMismatch
 from sipmikey.sdp.mapping import MediaStream, crypto_session_ids, pair_sessions
 from sipmikey.sdp.own import choose_ssrcs
@@ -171,6 +171,7 @@ class ReceivedUpdate:
         for index in carried.covers:
             for cs_id in self._pairs[index]:
                 choose_policy(self._entries[cs_id], self._update.policies, suites)
+                check_spi(self._entries[cs_id], self._update.session_keys)
             self._check_own_ssrc(index)
 
     def _check_own_ssrc(self, index: int) -> None:
@@ -226,6 +227,7 @@ class ReceivedUpdate:
         message, updated = self._update.respond(crypto_sessions=[entries[cs_id] for cs_id in sorted(entries)])
         return replace(
             exchange,
+            levels=self._carried.levels,
             pairs=self._pairs,
             bundle=updated,
             sent=message,

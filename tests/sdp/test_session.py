@@ -211,6 +211,50 @@ def test_a_stream_enabled_again_without_an_update_is_refused() -> None:
         call.callee.receive_offer(offer)
 
 
+def at_media_level(sdp: str) -> str:
+    """A description as a peer would write it that puts its attribute at every m-line."""
+    if "a=key-mgmt" not in sdp.partition("m=")[0]:
+        return sdp
+    (line,) = [line for line in sdp.splitlines(keepends=True) if line.startswith("a=key-mgmt")]
+    return sdp.replace(line, "").replace("a=mid:", f"{line}a=mid:")
+
+
+@pytest.mark.parametrize("caller_offers", [True, False])
+@pytest.mark.parametrize("rekey", [True, False])
+def test_a_peer_that_keeps_to_media_level(caller_offers: bool, rekey: bool) -> None:
+    parties = Parties()
+    offerer = parties.offerer(grant(parties.world, parties.kms, flags=BOTH_GIVE_KEYS))
+    answerer, answer, _ = parties.respond(at_media_level(offerer.offer(AUDIO)))
+    offerer.answer("tag", answer)
+    sides = (offerer.choose("tag"), answerer.session)
+    one, other = sides if caller_offers else sides[::-1]
+    for sdp in (AUDIO, AUDIO_VIDEO):
+        before = keys(one.keyed)
+        other.receive_offer(at_media_level(one.offer(sdp, rekey=rekey)))
+        text, theirs = other.answer(sdp)
+        if caller_offers:
+            assert "key-mgmt" not in text.partition("m=")[0]
+        mine = one.receive_answer(text)
+        assert_mirrored(mine, theirs)
+        assert len(mine.media) == sdp.count("m=")
+        assert bool(keys(mine) & before) is not rekey
+
+
+def test_streams_keyed_each_by_itself_are_updated_by_the_side_that_did_so() -> None:
+    parties = Parties()
+    ticket = grant(parties.world, parties.kms, flags=BOTH_GIVE_KEYS)
+    offers = [parties.offerer(ticket).offer(AUDIO_VIDEO) for _ in range(2)]
+    lines = [next(line for line in sdp.split("\r\n") if "key-mgmt" in line) for sdp in offers]
+    offer = offers[0].replace("a=mid:v", f"{lines[1]}\r\na=mid:v")
+    answerer, answer, keyed = parties.respond(offer, sdp=AUDIO_VIDEO)
+    assert not answerer.session.receive_offer(offer)
+    again, refreshed = answerer.session.answer(AUDIO_VIDEO)
+    assert (again, refreshed.changed) == (answer, False)
+    assert refreshed.media == keyed.media
+    with pytest.raises(LocalError, match="each stream by itself"):
+        answerer.session.offer(AUDIO_VIDEO, rekey=True)
+
+
 class TestRefusals:
     """What must not change the keys."""
 
