@@ -74,7 +74,7 @@ class IncomingLeg(Leg):
         if keys is None:
             raise AgentError(Reason.NO_KMS, "no KMS is configured", side="local")
         credential = PreSharedKey(key=keys.psk, key_id=keys.psk_id)
-        message = self._answerer.resolve_request(credential)
+        message = self._answerer.resolve_request(credential, kms=kms or keys.kms)
         self.around.ask_kms(
             self.number,
             "ticket-resolve",

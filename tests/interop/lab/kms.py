@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tests.interop.lab.process import PeerFailed, Process
 IDENTITY = f"sip:kms@{DOMAIN}"
 COMMAND = (sys.executable, "-m", "sipmikey.cli")
 COMMAND_SECONDS = 30.0
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +60,17 @@ class Kms:
     def run(self, *words: str) -> dict[str, object] | dict[str, str]:
         """Run a `sipmikey kms` command and return its JSON document."""
         argv = [*COMMAND, "kms", *words, "--dir", str(self.directory), "--json"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, env={**os.environ, **ENVIRONMENT}
+        )
         if done.returncode != 0:
             raise PeerFailed(f"sipmikey kms {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return dict(json.loads(done.stdout.splitlines()[0]))
 
     def start(self) -> None:
         """Serve; returns when the KMS says that it does."""
-        self._process = Process([*COMMAND, "kms", "serve", "--dir", self.directory, "--json"], name="kms")
+        argv = [*COMMAND, "kms", "serve", "--dir", self.directory, "--json"]
+        self._process = Process(argv, name="kms", env=ENVIRONMENT)
         try:
             line = self._process.lines[self._process.wait_for('"kms.ready"')]
         except PeerFailed:

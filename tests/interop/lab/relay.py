@@ -41,7 +41,8 @@ class Network:
 class UdpRelay:
     """Listens on *port* (0: any) and passes datagrams to *target*, the answers back to whoever sent.
 
-    A thread of its own; a context manager. Random choices come from *seed*.
+    A thread of its own; a context manager. ``target`` may be changed while it runs. Random
+    choices come from *seed*.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class UdpRelay:
         network: Network | None = None,
         seed: int = 0,
     ) -> None:
-        self._target = target
+        self.target = target
         self._hook = hook
         self._network = network or Network()
         self._random = random.Random(seed)
@@ -110,7 +111,7 @@ class UdpRelay:
             if sender not in self._backs:
                 self._backs[sender] = _socket(0)
                 self._selector.register(self._backs[sender], selectors.EVENT_READ, sender)
-            self._pass("forward", data, self._backs[sender], self._target)
+            self._pass("forward", data, self._backs[sender], self.target)
         else:
             self._pass("back", data, self._front, client)
 
