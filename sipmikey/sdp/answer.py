@@ -191,7 +191,6 @@ class Answerer:
         session = Session(
             self._env,
             exchanges=exchanges,
-            own=own.streams,
             theirs=offer.streams,
             keyed=keyed,
             settings=self._settings,

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from sipmikey.sdp.document import Document
-from sipmikey.sdp.errors import KeyMgmtDuplicate, KeyMgmtMalformed, KeyMgmtMissing
+from sipmikey.sdp.errors import KeyMgmtDuplicate, KeyMgmtMalformed
 
 ATTRIBUTE = "key-mgmt"
 MIKEY = "mikey"
@@ -97,22 +97,6 @@ def find(document: Document, *, max_bytes: int) -> tuple[KeyMgmt, ...]:
             seen.add(protocol)
             found.append(KeyMgmt(protocol=protocol, level=level, message=message, line=line))
     return tuple(found)
-
-
-def find_mikey(document: Document, *, max_bytes: int) -> tuple[KeyMgmt, ...]:
-    """Return the MIKEY attributes of a description: at least one.
-
-    Raises what `find` raises, and `KeyMgmtMissing`.
-    """
-    found = find(document, max_bytes=max_bytes)
-    mikey = tuple(attribute for attribute in found if attribute.protocol == MIKEY)
-    if not mikey:
-        others = ", ".join(sorted({attribute.protocol for attribute in found}))
-        raise KeyMgmtMissing(
-            f"no {MIKEY} attribute, only {others}" if others else "no attribute in the description",
-            field=ATTRIBUTE,
-        )
-    return mikey
 
 
 def protocol_ids(attributes: tuple[KeyMgmt, ...]) -> tuple[str, ...]:

@@ -219,7 +219,6 @@ class Offerer:
         session = Session(
             self._env,
             exchanges=(chosen.exchange,),
-            own=made.own.streams,
             theirs=chosen.theirs,
             keyed=chosen.keyed,
             settings=self._settings,

@@ -58,14 +58,12 @@ class Session:
         env: Environment,
         *,
         exchanges: Sequence[Exchange],
-        own: tuple[MediaStream, ...],
         theirs: tuple[MediaStream, ...],
         keyed: Keyed,
         settings: Settings,
     ) -> None:
         self._env = env
         self._exchanges = tuple(exchanges)
-        self._own = own
         self._theirs = theirs
         self._keyed = keyed
         self._settings = settings
@@ -253,8 +251,8 @@ class Session:
             ticket_id=self._keyed.ticket_id,
             before=self._keyed,
         )
-        self._exchanges, self._own, self._theirs, self._keyed = exchanges, own, theirs, keyed
-        return replace(keyed)
+        self._exchanges, self._theirs, self._keyed = exchanges, theirs, keyed
+        return keyed
 
     def abandon(self) -> None:
         """Drop the exchange under way, in either direction: it was refused (491, 488) or timed out."""

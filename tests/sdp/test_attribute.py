@@ -13,7 +13,6 @@ from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp.attribute import (
     decode,
     find,
-    find_mikey,
     format_value,
     insert,
     parse_value,
@@ -21,7 +20,7 @@ from sipmikey.sdp.attribute import (
     strip,
 )
 from sipmikey.sdp.document import Document
-from sipmikey.sdp.errors import KeyMgmtDuplicate, KeyMgmtMalformed, KeyMgmtMissing
+from sipmikey.sdp.errors import KeyMgmtDuplicate, KeyMgmtMalformed
 from tests.sdp.descriptions import AUDIO, AUDIO_VIDEO, texts
 
 MAX = 65_535
@@ -34,8 +33,8 @@ def test_what_is_put_in_comes_out_and_no_other_line_changes(
     document = Document.parse(text)
     level = data.draw(st.sampled_from(document.levels()))
     edited = Document.parse(str(insert(document, level, message)))
-    (found,) = find_mikey(edited, max_bytes=MAX)
-    assert (found.level, found.message) == (level, message)
+    (found,) = find(edited, max_bytes=MAX)
+    assert (found.protocol, found.level, found.message) == ("mikey", level, message)
     assert str(strip(edited)) == text
 
 
@@ -110,13 +109,13 @@ def test_the_message_is_bounded(size: int, fits: bool) -> None:
 
 def test_protocol_identifiers_are_case_sensitive() -> None:
     document = Document.parse(AUDIO).with_attribute(None, "key-mgmt:MIKEY AQ4F")
-    with pytest.raises(KeyMgmtMissing, match="only MIKEY"):
-        find_mikey(document, max_bytes=MAX)
+    (found,) = find(document, max_bytes=MAX)
+    assert (found.protocol, found.message) == ("MIKEY", b"")
 
 
 def test_the_attribute_name_is_case_sensitive() -> None:
-    with pytest.raises(KeyMgmtMissing):
-        find_mikey(Document.parse(AUDIO).with_attribute(None, "Key-Mgmt:mikey AQ4F"), max_bytes=MAX)
+    document = Document.parse(AUDIO).with_attribute(None, "Key-Mgmt:mikey AQ4F")
+    assert find(document, max_bytes=MAX) == ()
 
 
 def test_other_protocols_are_left_alone_and_listed_in_order() -> None:
@@ -127,7 +126,7 @@ def test_other_protocols_are_left_alone_and_listed_in_order() -> None:
     found = find(document, max_bytes=MAX)
     assert protocol_ids(found) == ("keyp1", "mikey", "keyp2")
     assert [attribute.message for attribute in found] == [b"", b"\x01\x0e\x05", b"", b"\x01\x0e\x05"]
-    assert [attribute.level for attribute in find_mikey(document, max_bytes=MAX)] == [None, 1]
+    assert [attribute.level for attribute in found if attribute.protocol == "mikey"] == [None, 1]
 
 
 @pytest.mark.parametrize("level", [None, 0, 1])
