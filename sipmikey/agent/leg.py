@@ -255,6 +255,15 @@ class Leg:
         return 200
 
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        try:
+            self._take(direction, message)
+        except Exception as error:
+            # The stack may end the call by itself before the error gets its turn (``failed``).
+            if self.ending is None and not self._over:
+                self.ending = Ending.of(error)
+            raise
+
+    def _take(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         if message.method == "BYE" and direction == "received" and not message.status:
             self._last = message
         if message.method not in ("INVITE", "UPDATE"):

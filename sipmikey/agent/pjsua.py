@@ -659,7 +659,7 @@ class _Call(pj.Call):  # type: ignore[misc]
         if event.type == pj.PJSIP_EVENT_TSX_STATE and state.type == pj.PJSIP_EVENT_RX_MSG:
             message = SipMessage.parse(state.src.rdata.wholeMsg)
             with self._guarded() as observer:
-                if observer is not None and message.status >= 300:
+                if observer is not None and message.status >= 200:
                     observer.message("received", message)
 
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802

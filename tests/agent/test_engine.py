@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,23 +13,6 @@ from tests.agent.raw_peer import keys
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
-
-
-@pytest.fixture
-def speech(tmp_path: Path) -> str:
-    return str(write_tone(tmp_path / "tone.wav"))
-
-
-def write_tone(path: Path) -> Path:
-    """A second of a 1 kHz square wave: A-law turns it into few values, easily told from ciphertext."""
-    import wave
-
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes((b"\x00\x20" * 4 + b"\x00\xe0" * 4) * 1000)
-    return path
 
 
 async def answered(caller: Process, peer: ScriptedPeer, ports: RtpPorts, lane: str = "secured") -> None:

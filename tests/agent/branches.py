@@ -1,0 +1,63 @@
+"""Devices that answer an INVITE with the real MIKEY Responder, played by a scripted SIP peer."""
+
+from __future__ import annotations
+
+from pylibsrtp import Error, Policy, Session
+
+from sipmikey.agent.message import SipMessage
+from sipmikey.kms.client import HttpKmsClient
+from sipmikey.media.keying import StreamKey
+from sipmikey.mikey.secret import Secret
+from sipmikey.sdp import Answerer, Keyed
+from sipmikey.system import environment
+from sipmikey.testing.kms import TestKms
+from sipmikey.ticket.credentials import PreSharedKey
+from tests.agent.scripted import RtpPorts, description
+
+CALLER = "sip:alice@example.com"
+CALLED = "sip:bob@example.com"
+
+
+class Device:
+    """One of bob's devices: *tag* is its To-tag. ``answer`` makes its SDP, once it has asked the KMS."""
+
+    def __init__(self, tag: str, ports: RtpPorts, answerer: Answerer) -> None:
+        self.tag = tag
+        self.ports = ports
+        self._answerer = answerer
+        self.keyed: Keyed | None = None
+        self.sdp = ""
+
+    @classmethod
+    async def ringing(cls, tag: str, invite: SipMessage, kms: TestKms, *, identity: str = CALLED) -> Device:
+        """A device that has received *invite* and had its ticket resolved."""
+        answerer = Answerer(environment(), identities=(identity,))
+        answerer.receive_offer(invite.body, sip_caller=invite.uri("from") or "")
+        user = kms.user(identity)
+        credential = PreSharedKey(key=Secret(bytes.fromhex(user.psk)), key_id=user.psk_id.encode())
+        async with HttpKmsClient(kms.url) as client:
+            answerer.resolved(await client.request(answerer.resolve_request(credential)))
+        device = cls(tag, await RtpPorts.open(), answerer)
+        device.sdp, device.keyed = answerer.answer(description(device.ports))
+        return device
+
+    def opens(self, packet: bytes) -> bool:
+        """True when an SRTP packet verifies under the key the caller sends to this device with."""
+        assert self.keyed is not None
+        key = StreamKey.of(self.keyed.media[0].receive).keying().reveal()
+        session = Session(policy=Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))
+        try:
+            session.unprotect(packet)
+        except Error:
+            return False
+        return True
+
+
+def altered(sdp: str) -> str:
+    """Return *sdp* with one bit of the last octets of its MIKEY message changed: its MAC is wrong."""
+    lines = sdp.split("\r\n")
+    at = next(n for n, line in enumerate(lines) if line.startswith("a=key-mgmt"))
+    text = lines[at].rstrip("=")
+    place = len(text) - 6
+    lines[at] = text[:place] + ("A" if text[place] != "A" else "B") + lines[at][place + 1 :]
+    return "\r\n".join(lines)
