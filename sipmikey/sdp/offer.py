@@ -212,7 +212,6 @@ class Offerer:
 
         Raises `LocalError` for a branch without keys. No answer is taken afterwards.
         """
-        made = self._made()
         chosen = self._candidates.get(to_tag)
         if chosen is None:
             raise LocalError(f"no answer of the branch {to_tag} was accepted")
