@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -87,6 +88,7 @@ def _prime(seed: Seed) -> int:
     return candidate
 
 
+@functools.cache
 def rsa_key(name: str) -> rsa.RSAPrivateKey:
     """Return the RSA key of 2048 bits that *name* stands for."""
     seed = Seed(f"rsa {name}")

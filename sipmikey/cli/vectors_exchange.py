@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar, cast
 
 from cryptography import x509
@@ -49,9 +49,15 @@ CLOCK_SKEW_S = 3600
 T = TypeVar("T")
 
 
+@cache
+def _private_key(pem: str) -> object:
+    """Load a key once: loading checks its numbers, which takes longer than using it."""
+    return load_pem_private_key(pem.encode(), None)
+
+
 def private_key(credentials: Vector, what: str) -> rsa.RSAPrivateKey:
     """Load the RSA private key of a party; raise `LocalError` for another kind."""
-    key = load_pem_private_key(text(credentials, "private_key", what).encode(), None)
+    key = _private_key(text(credentials, "private_key", what))
     if not isinstance(key, rsa.RSAPrivateKey):
         raise LocalError(f"{what}: the private key is not RSA")
     return key
