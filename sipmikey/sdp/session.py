@@ -80,10 +80,13 @@ class Session:
         """Return *sdp* as an offer within the session.
 
         *rekey* sends a new TGK, which the ticket must allow this side (L for the caller, M for the callee).
-        *ssrcs* are those of m-lines that are new or enabled again. Raises `LocalError`, also while another
-        offer is under way.
+        *ssrcs* are those of m-lines that are new or enabled again. An offer of the peer that was not answered
+        is over. Raises `LocalError`, also while another offer of this side is under way.
         """
-        self._check_idle()
+        self._check_open()
+        if self._offer is not None:
+            raise LocalError("an offer of this side is under way: finish or abandon it first")
+        self._peer_offer = None
         own = own_offer(
             sdp,
             allow_other_media=self._settings.allow_other_media,
@@ -105,11 +108,9 @@ class Session:
         self._made = own.carrying(messages)
         return self._made
 
-    def _check_idle(self) -> None:
+    def _check_open(self) -> None:
         if not self._exchanges:
             raise LocalError("the session is closed")
-        if self._offer is not None or self._peer_offer is not None:
-            raise LocalError("another offer is under way: finish or abandon it first")
 
     def _running(self) -> frozenset[int]:
         return frozenset(item.index for item in self._keyed.media)
@@ -158,11 +159,13 @@ class Session:
     def receive_offer(self, sdp: str | None) -> bool:
         """Check an offer of the peer; return whether it changes keys.
 
-        Raises a `PeerError` to refuse it, `Glare` (491) while an offer of this side is under way.
+        Raises a `PeerError` to refuse it, `Glare` (491) while an offer of this side is under way. An earlier
+        offer that was not answered is over.
         """
+        self._check_open()
         if self._offer is not None:
             raise Glare("an offer of this side is under way", section="RFC 3261 section 14.2")
-        self._check_idle()
+        self._peer_offer = None
         if sdp is None:
             raise OfferMissing("the re-INVITE carries no offer; send it again with SDP", field="SDP")
         received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)

@@ -373,6 +373,21 @@ class TestOrder:
         mine, theirs, _ = exchange(one, other, rekey=True)
         assert_mirrored(mine, theirs)
 
+    def test_an_offer_that_was_never_answered_blocks_nothing(self) -> None:
+        """The stack itself refused it, or the peer took it back."""
+        call = Call.make()
+        unanswered = call.caller.offer(AUDIO, rekey=True)
+        call.callee.receive_offer(unanswered)
+        call.caller.abandon()
+        assert_mirrored(*exchange(call.caller, call.callee, rekey=True)[:2])
+        call.callee.receive_offer(call.caller.offer(AUDIO, rekey=True))
+        call.caller.abandon()
+        call.callee.offer(AUDIO)
+        with pytest.raises(LocalError, match="no offer of the peer"):
+            call.callee.answer(AUDIO)
+        call.callee.abandon()
+        assert_mirrored(*exchange(call.callee, call.caller, rekey=True)[:2])
+
     def test_steps_out_of_order_are_the_callers_mistake(self) -> None:
         call = Call.make()
         with pytest.raises(LocalError):
