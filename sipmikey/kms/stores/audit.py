@@ -11,7 +11,15 @@ _COLUMNS = (
     "time_ns, exchange, decision, reason, subscriber, identity, peers, "
     "ticket, credential, rule, kms, source, detail"
 )
-_INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+_INSERT = (
+    f"INSERT INTO audit ({_COLUMNS}, several)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+)
+_CONCERNS = """id IN (
+    SELECT id FROM audit WHERE subscriber = {name} UNION SELECT id FROM audit WHERE identity = {name}
+    UNION SELECT id FROM audit WHERE peers = {name}
+    UNION SELECT id FROM audit WHERE several = 1 AND (' ' || peers || ' ') LIKE {among})"""
+"""Events about somebody, an index for each way; ``several`` marks the few with more than one peer."""
 
 
 class AuditStore:
@@ -37,6 +45,7 @@ class AuditStore:
             event.kms,
             event.source,
             event.detail,
+            int(len(event.peers) > 1),
         )
 
     async def query(self, query: AuditQuery) -> Sequence[AuditEvent]:
@@ -52,10 +61,7 @@ class AuditStore:
             conditions.append(f"ticket = {place(query.ticket)}")
         if query.subscriber is not None:
             name, among = place(query.subscriber), place(f"% {query.subscriber} %")
-            conditions.append(
-                f"(subscriber = {name} OR identity = {name} OR peers = {name}"
-                f" OR (peers LIKE '% %' AND (' ' || peers || ' ') LIKE {among}))"
-            )
+            conditions.append(_CONCERNS.format(name=name, among=among))
         if query.decision is not None:
             conditions.append(f"decision = {place(query.decision.value)}")
         if query.since_ns is not None:
