@@ -186,9 +186,9 @@ def side_of(error: BaseException) -> Side:
     """Return where the fault of *error* lies."""
     if isinstance(error, AgentError):
         return error.side
-    if isinstance(error, PeerError) and error.reason != Reason.SENT_SDP_ALTERED:
-        return "remote"
-    return "local"
+    if not isinstance(error, PeerError) or error.reason == Reason.SENT_SDP_ALTERED:
+        return "local"
+    return "kms" if reason_of(error).family is Family.KMS else "remote"
 
 
 def status_of(error: BaseException) -> int:
