@@ -67,9 +67,9 @@ class Kms:
             raise PeerFailed(f"sipmikey kms {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return dict(json.loads(done.stdout.splitlines()[0]))
 
-    def start(self) -> None:
-        """Serve; returns when the KMS says that it does."""
-        argv = [*COMMAND, "kms", "serve", "--dir", self.directory, "--json"]
+    def start(self, port: int = 0) -> None:
+        """Serve at *port* (0: any); returns when the KMS says that it does."""
+        argv = [*COMMAND, "kms", "serve", "--dir", self.directory, "--json", "--listen", f"127.0.0.1:{port}"]
         self._process = Process(argv, name="kms", env=ENVIRONMENT)
         try:
             line = self._process.lines[self._process.wait_for('"kms.ready"')]
