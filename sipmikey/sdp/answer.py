@@ -11,7 +11,7 @@ from sipmikey.sdp.errors import IdentityMismatch, OfferMissing
 from sipmikey.sdp.incoming import IncomingTransfer
 from sipmikey.sdp.keyed import Keyed, Offered
 from sipmikey.sdp.mapping import check_answer, keyed_streams
-from sipmikey.sdp.own import choose_ssrcs, own_answer
+from sipmikey.sdp.own import known_ssrcs, own_answer
 from sipmikey.sdp.received import ReceivedDescription
 from sipmikey.sdp.sent import check_sent
 from sipmikey.sdp.session import Session, Settings
@@ -160,7 +160,8 @@ class Answerer:
     def answer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> tuple[str, Keyed]:
         """Return *sdp* as the answer, with TRANSFER_RESP, and the keys. *ssrcs* as in `Offerer.offer`.
 
-        To repeat an answer (183 and then 200), send the same text again. Raises `LocalError`.
+        To repeat an answer (183 and then 200), send the same text again. Raises `LocalError`, and a
+        `PeerError` when a key that the offer names does not fit its policy.
         """
         offer = self._offer
         if offer is None or self.unresolved:
@@ -177,8 +178,8 @@ class Answerer:
             check_answer(offer.streams, own.streams)
         except PeerError as error:
             raise LocalError(f"this side's answer: {error}") from error
-        chosen = choose_ssrcs(self._env, own.keyed, ssrcs)
-        exchanges = tuple(transfer.respond(chosen, offer.streams) for transfer in self._transfers)
+        known = known_ssrcs(own.keyed, ssrcs)
+        exchanges = tuple(transfer.respond(known, offer.streams) for transfer in self._transfers)
         text = own.carrying((level, item.sent) for item in exchanges for level in item.levels)
         keyed = keyed_of(
             exchanges,

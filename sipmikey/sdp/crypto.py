@@ -124,10 +124,15 @@ def check_suite(session: CryptoSession, suites: Sequence[SrtpSuite]) -> None:
         )
 
 
+def with_ssrc(entry: GenericIdEntry, ssrc: int) -> GenericIdEntry:
+    """Return a crypto session with this SSRC, and without ROC and SEQ."""
+    return replace(entry, s=False, session_data=SrtpSessionData(ssrc=ssrc).encode())
+
+
 def completed(entry: GenericIdEntry, *, policy: int, ssrc: int, spi: bytes) -> GenericIdEntry:
     """Return a crypto session as a response describes it; SSRC and SPI stay where the offer gives them."""
     if not entry.session_data:
-        entry = replace(entry, session_data=SrtpSessionData(ssrc=ssrc).encode())
+        entry = with_ssrc(entry, ssrc)
     return replace(entry, policies=(policy,), spi=entry.spi or spi)
 
 

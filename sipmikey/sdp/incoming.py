@@ -10,9 +10,10 @@ from sipmikey.mikey.registry import ExtensionType
 from sipmikey.mikey.security_policy import SP
 from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.verification import sdp_ids
-from sipmikey.sdp.crypto import Exchange, check_spi, choose_policy, completed, preferred_spi
+from sipmikey.sdp.crypto import Exchange, check_spi, choose_policy, completed, preferred_spi, with_ssrc
 from sipmikey.sdp.errors import BiddingDown
 from sipmikey.sdp.mapping import MediaStream, pair_sessions
+from sipmikey.sdp.own import random_ssrc
 from sipmikey.sdp.received import Carried
 from sipmikey.sdp.suite import SrtpSuite, usable
 from sipmikey.ticket.credentials import ClientCredential
@@ -145,16 +146,22 @@ class IncomingTransfer:
         self.verified = True
 
     def respond(self, ssrcs: Mapping[int, int], streams: Sequence[MediaStream]) -> Exchange:
-        """Make TRANSFER_RESP. *ssrcs* are this side's by m-line, *streams* the m-lines of the offer."""
+        """Make TRANSFER_RESP.
+
+        *ssrcs* are those this side is known to send with, by m-line; *streams* the m-lines of the offer.
+        """
         added: dict[int, SP] = {}
         policies = dict(self._responder.policies)
         entries: list[GenericIdEntry] = []
-        for index, pair in self._pairs.items():
-            for ssrc, cs_id in zip((streams[index].ssrc, ssrcs.get(index)), pair, strict=True):
-                choice = choose_policy(self._entries[cs_id], policies, self._suites)
+        for index, (forward, backward) in self._pairs.items():
+            theirs, mine = self._entries[forward], self._entries[backward]
+            if index in ssrcs:
+                mine = with_ssrc(mine, ssrcs[index])
+            for entry, described in ((theirs, streams[index].ssrc), (mine, None)):
+                choice = choose_policy(entry, policies, self._suites)
                 number = self._own_policy(policies, added) if choice is None else choice[0]
-                drawn = int.from_bytes(self._env.random(4), "big") if ssrc is None else ssrc
-                entries.append(completed(self._entries[cs_id], policy=number, ssrc=drawn, spi=self._spi))
+                ssrc = random_ssrc(self._env) if described is None else described
+                entries.append(completed(entry, policy=number, ssrc=ssrc, spi=self._spi))
         message, bundle = self._responder.respond(crypto_sessions=entries, policies=tuple(added.values()))
         return Exchange(
             levels=self._carried.levels,

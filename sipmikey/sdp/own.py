@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sipmikey.mikey.errors import LocalError, PeerError
@@ -63,21 +63,30 @@ def _own(document: Document, *, allow_other_media: bool, max_bytes: int) -> OwnD
     )
 
 
-def choose_ssrcs(
-    env: Environment, keyed: tuple[MediaStream, ...], given: Mapping[int, int] | None
-) -> dict[int, int]:
-    """Return the SSRC this side sends with, by m-line index.
+def known_ssrcs(keyed: Iterable[MediaStream], given: Mapping[int, int] | None) -> dict[int, int]:
+    """Return the SSRCs this side is known to send with, by m-line: the one given, else that of a=ssrc.
 
-    The one given, else that of the m-line's a=ssrc, else a random one. Raises `LocalError` for one given that
-    has more than 32 bits.
+    Raises `LocalError` for one given that has more than 32 bits.
     """
-    given = given or {}
-    chosen: dict[int, int] = {}
+    found: dict[int, int] = {}
     for stream in keyed:
-        ssrc = given.get(stream.index, stream.ssrc)
+        ssrc = (given or {}).get(stream.index, stream.ssrc)
         if ssrc is None:
-            ssrc = int.from_bytes(env.random(4), "big")
+            continue
         if not 0 <= ssrc < 1 << 32:
             raise LocalError(f"{stream.name}: an SSRC has 32 bits")
-        chosen[stream.index] = ssrc
-    return chosen
+        found[stream.index] = ssrc
+    return found
+
+
+def choose_ssrcs(
+    env: Environment, keyed: Sequence[MediaStream], given: Mapping[int, int] | None
+) -> dict[int, int]:
+    """Return the SSRC this side sends with on each m-line: the known one, else a random one."""
+    known = known_ssrcs(keyed, given)
+    return {stream.index: known.get(stream.index, random_ssrc(env)) for stream in keyed}
+
+
+def random_ssrc(env: Environment) -> int:
+    """Draw an SSRC of 32 bits."""
+    return int.from_bytes(env.random(4), "big")

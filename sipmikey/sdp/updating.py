@@ -10,10 +10,18 @@ from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import KeyDataType
 from sipmikey.mikey.secret import Secret
-from sipmikey.sdp.crypto import Exchange, check_spi, check_suite, choose_policy, completed, preferred_spi
+from sipmikey.sdp.crypto import (
+    Exchange,
+    check_spi,
+    check_suite,
+    choose_policy,
+    completed,
+    preferred_spi,
+    with_ssrc,
+)
 from sipmikey.sdp.errors import MediaMismatch
 from sipmikey.sdp.mapping import MediaStream, crypto_session_ids, pair_sessions
-from sipmikey.sdp.own import choose_ssrcs
+from sipmikey.sdp.own import choose_ssrcs, random_ssrc
 from sipmikey.sdp.received import Carried
 from sipmikey.sdp.suite import SrtpSuite
 from sipmikey.ticket.base_ticket import SPI_LENGTH
@@ -30,14 +38,10 @@ def _new_key(env: Environment, exchange: Exchange) -> KeyData:
     return KeyData(key_type=KeyDataType.TGK, key=Secret(env.random(length)), spi=spi)
 
 
-def _with_ssrc(entry: GenericIdEntry, ssrc: int) -> GenericIdEntry:
-    return replace(entry, s=False, session_data=SrtpSessionData(ssrc=ssrc).encode())
-
-
 def _without_counters(entry: GenericIdEntry) -> GenericIdEntry:
     """A running session keeps its counters: those of the first message are not said again."""
     data = SrtpSessionData.of(entry)
-    return entry if data is None else _with_ssrc(entry, data.ssrc)
+    return entry if data is None else with_ssrc(entry, data.ssrc)
 
 
 class SentUpdate:
@@ -88,7 +92,7 @@ class SentUpdate:
             forward, backward = pairs[stream.index]
             own, other = (forward, backward) if bundle.is_initiator else (backward, forward)
             entry = GenericIdEntry(cs_id=own, policies=policy, spi=spi)
-            entries.append(_with_ssrc(entry, chosen[stream.index]))
+            entries.append(with_ssrc(entry, chosen[stream.index]))
             entries.append(GenericIdEntry(cs_id=other, policies=policy))
         update = UpdateInitiator.start(
             env, bundle, crypto_sessions=sorted(entries, key=lambda entry: entry.cs_id), keys=keys
@@ -220,7 +224,7 @@ class ReceivedUpdate:
                 entry = self._entries[cs_id]
                 ssrc = self._ssrc(index, mine, chosen, theirs)
                 if mine and index in chosen:
-                    entry = _with_ssrc(entry, ssrc)
+                    entry = with_ssrc(entry, ssrc)
                 choice = choose_policy(entry, self._update.policies, self._suites)
                 policy = bundle.entries[0].policies[0] if choice is None else choice[0]
                 entries[cs_id] = completed(entry, policy=policy, ssrc=ssrc, spi=spi)
@@ -236,4 +240,4 @@ class ReceivedUpdate:
 
     def _ssrc(self, index: int, mine: bool, chosen: Mapping[int, int], theirs: Sequence[MediaStream]) -> int:
         known = chosen.get(index) if mine else theirs[index].ssrc
-        return int.from_bytes(self._env.random(4), "big") if known is None else known
+        return random_ssrc(self._env) if known is None else known

@@ -99,6 +99,18 @@ def test_a_caller_that_says_everything_is_taken_at_its_word() -> None:
     assert (send.ssrc, send.policy) == (6, CM_32.policy)
 
 
+def test_an_ssrc_the_callee_is_known_to_send_with_stands_over_the_callers_guess() -> None:
+    parties = Parties()
+    caller = ForeignCaller(parties)
+    offer = caller.offer([GenericIdEntry(cs_id=cs_id, session_data=ssrc(cs_id)) for cs_id in (1, 2)])
+    answerer = parties.answerer()
+    parties.take(answerer, offer)
+    answer, keyed = answerer.answer(AUDIO, ssrcs={0: 99})
+    sessions = caller.bundle(answer).crypto_sessions
+    assert [session.ssrc for session in sessions] == [1, 99]
+    assert keyed.media[0].send == sessions[1]
+
+
 def test_a_caller_that_counts_only_secured_m_lines() -> None:
     sdp = AUDIO_VIDEO.replace("audio 4000", "audio 0")
     sessions, keyed = call([GenericIdEntry(cs_id=1, session_data=ssrc(7)), GenericIdEntry(cs_id=2)], sdp=sdp)

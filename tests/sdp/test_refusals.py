@@ -135,7 +135,7 @@ def test_no_changed_character_of_an_offer_is_accepted() -> None:
     assert asked > 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_mutated_descriptions_raise_nothing_but_peer_errors(data: st.DataObject) -> None:
     parties = Parties()

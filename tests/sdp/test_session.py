@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.ticket import TicketFlags
@@ -255,6 +258,12 @@ def test_streams_keyed_each_by_itself_are_updated_by_the_side_that_did_so() -> N
         answerer.session.offer(AUDIO_VIDEO, rekey=True)
 
 
+def mutated(text: str, data: st.DataObject) -> str:
+    """A text with a piece of it replaced."""
+    at = data.draw(st.integers(0, len(text)))
+    return text[:at] + data.draw(st.text(max_size=8)) + text[at + data.draw(st.integers(0, 40)) :]
+
+
 class TestRefusals:
     """What must not change the keys."""
 
@@ -302,6 +311,20 @@ class TestRefusals:
             with pytest.raises(PeerError):
                 call.callee.receive_offer(offer[:place] + other + offer[place + 1 :])
         assert call.callee.receive_offer(offer)
+
+    @settings(max_examples=100)
+    @given(st.data())
+    def test_mutated_descriptions_raise_nothing_but_peer_errors(self, data: st.DataObject) -> None:
+        call = Call.make()
+        rekey = data.draw(st.booleans())
+        offer = call.caller.offer(AUDIO, rekey=rekey)
+        with contextlib.suppress(PeerError):
+            call.callee.receive_offer(mutated(offer, data))
+        call.callee.receive_offer(offer)
+        answer, theirs = call.callee.answer(AUDIO)
+        with contextlib.suppress(PeerError):
+            keyed = call.caller.receive_answer(mutated(answer, data))
+            assert [m.receive for m in keyed.media] == [m.send for m in theirs.media]
 
     @pytest.mark.parametrize(
         ("offer", "error"),
