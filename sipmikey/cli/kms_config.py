@@ -20,6 +20,7 @@ __all__ = [
     "CONFIG_NAME",
     "DIRECTORY_VARIABLE",
     "MASTER_KEY_VARIABLE",
+    "PLAIN_HTTP_WORDS",
     "HttpSection",
     "KmsConfiguration",
     "KmsSection",
@@ -37,6 +38,9 @@ __all__ = [
 CONFIG_NAME: Final = "kms.toml"
 DIRECTORY_VARIABLE: Final = "SIPMIKEY_KMSD_DIR"
 MASTER_KEY_VARIABLE: Final = "SIPMIKEY_KMSD_MASTER_KEY"
+
+PLAIN_HTTP_WORDS: Final = "yes, without TLS"
+"""What an operator has to write to serve plain HTTP beyond loopback."""
 
 S = TypeVar("S")
 

@@ -1,35 +1,11 @@
-"""`sipmikey kms serve`: the KMS over HTTP, in one process or several."""
+"""`sipmikey kms serve`: its options. What it does is in `kms_run`, which loads the HTTP server."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import socket
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from sipmikey.cli.config_schema import ConfigurationError
-from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_config import KmsConfiguration, load
-from sipmikey.cli.kms_open import (
-    Actions,
-    action,
-    drive,
-    open_configured,
-    output,
-)
-from sipmikey.cli.kms_policy import current_policy
-from sipmikey.cli.kms_wiring import by_address, lookups, peer_client, server_tls, settings, worker_settings
-from sipmikey.cli.output import Output
-from sipmikey.kms.http_forward import Forwarder
-from sipmikey.kms.http_log import set_up
-from sipmikey.kms.http_server import PLAIN_HTTP_WORDS, Worker, bind, run_worker
-from sipmikey.kms.http_tls import ServerTls
-from sipmikey.kms.http_workers import READY_LINE, supervise
-from sipmikey.kms.metrics import Metrics
-from sipmikey.kms.service import KeyManagementService
-from sipmikey.system import environment
+from sipmikey.cli.kms_config import PLAIN_HTTP_WORDS
+from sipmikey.cli.kms_open import Actions, action
 
 __all__ = ["add_actions"]
 
@@ -77,155 +53,7 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    configuration = _overridden(load(args.dir), args)
-    set_up(configuration.http.log_level, sys.stderr)
-    tls = server_tls(configuration)
-    if args.inherited is not None:
-        public = [_inherited(int(number)) for number in args.inherited.split(",")]
-        admin = None if args.inherited_metrics is None else _inherited(args.inherited_metrics)
-        return _work(args, configuration, tls, public, admin, Output(as_json=True), worker=True)
-    http = configuration.http
-    public = [bind(address, tls=tls is not None, plain_words=http.plain_http) for address in http.listen]
-    admin = bind(http.metrics_listen, tls=False) if http.metrics_listen else None
-    out = output(args)
-    if http.workers <= 1:
-        return _work(args, configuration, tls, public, admin, out, worker=False)
-    command = _worker_command(args, public, admin)
-    sockets = [*public, *([] if admin is None else [admin])]
-    return supervise(
-        command,
-        sockets,
-        http.workers,
-        on_start=lambda: _announce(out, configuration, public, admin),
-        kill_after_s=http.shutdown_s + 5.0,
-    )
+    # Loaded late: the server and its libraries would make every other command slow to start.
+    from sipmikey.cli.kms_run import serve
 
-
-def _overridden(configuration: KmsConfiguration, args: argparse.Namespace) -> KmsConfiguration:
-    """Return the configuration with the options put over it."""
-    given = {
-        "listen": None if args.listen is None else tuple(args.listen),
-        "workers": args.workers,
-        "metrics_listen": args.metrics,
-        "log_level": args.log_level,
-        "plain_http": args.plain_http,
-    }
-    http = dataclasses.replace(
-        configuration.http, **{name: value for name, value in given.items() if value is not None}
-    )
-    if not 0 < http.workers <= 256:
-        raise ConfigurationError(f"workers is from 1 to 256, not {http.workers}")
-    if not http.listen:
-        raise ConfigurationError("http.listen is empty: give at least one HOST:PORT")
-    tls = configuration.tls
-    if (args.tls_cert is None) != (args.tls_key is None):
-        raise ConfigurationError("--tls-cert and --tls-key go together")
-    if args.tls_cert is not None:
-        tls = dataclasses.replace(tls, certificate=Path(args.tls_cert), private_key=Path(args.tls_key))
-    return dataclasses.replace(configuration, http=http, tls=tls)
-
-
-def _inherited(descriptor: int) -> socket.socket:
-    listener = socket.socket(fileno=descriptor)
-    listener.setblocking(False)
-    return listener
-
-
-def _worker_command(
-    args: argparse.Namespace, public: Sequence[socket.socket], admin: socket.socket | None
-) -> list[str]:
-    """Return the command line of a worker: ours, with the sockets in place of the addresses."""
-    command = [sys.executable, "-m", "sipmikey.cli", "kms", "serve", "--dir", str(args.dir)]
-    for option, value in (
-        ("--tls-cert", args.tls_cert),
-        ("--tls-key", args.tls_key),
-        ("--log-level", args.log_level),
-    ):
-        if value is not None:
-            command += [option, str(value)]
-    command += ["--inherited", ",".join(str(listener.fileno()) for listener in public)]
-    if admin is not None:
-        command += ["--inherited-metrics", str(admin.fileno())]
-    return command
-
-
-def _work(
-    args: argparse.Namespace,
-    configuration: KmsConfiguration,
-    tls: ServerTls | None,
-    public: Sequence[socket.socket],
-    admin: socket.socket | None,
-    out: Output,
-    *,
-    worker: bool,
-) -> int:
-    """Serve in this process until a signal ends it."""
-
-    def on_start() -> None:
-        if worker:
-            sys.stdout.buffer.write(READY_LINE)
-            sys.stdout.buffer.flush()
-        else:
-            _announce(out, configuration, public, admin)
-
-    async def body(_: argparse.Namespace) -> int:
-        store = await open_configured(configuration)
-        try:
-            service = KeyManagementService(
-                environment(clock_skew_s=configuration.kms.clock_skew_s),
-                settings(configuration),
-                await current_policy(configuration, store),
-                lookups(configuration, store),
-            )
-            metrics = Metrics()
-
-            async def reload_policy() -> None:
-                service.policy = await current_policy(configuration, store)
-
-            await Worker(
-                store,
-                Forwarder(service, peer_client(configuration), metrics),
-                public=public,
-                admin=admin,
-                tls=tls,
-                settings=worker_settings(configuration),
-                metrics=metrics,
-                by_address=by_address(configuration),
-                reload_policy=reload_policy,
-                policy_in_store=configuration.policy.source == "store",
-                on_start=on_start,
-            ).serve()
-        finally:
-            await store.close()
-        return ExitCode.OK
-
-    return drive(args, body, runner=run_worker)
-
-
-def _announce(
-    out: Output,
-    configuration: KmsConfiguration,
-    public: Sequence[socket.socket],
-    admin: socket.socket | None,
-) -> None:
-    """Say where the KMS can be reached; ports that were 0 have their numbers now."""
-    scheme = "http" if configuration.tls.certificate is None else "https"
-    urls = [f"{scheme}://{_address(listener)}" for listener in public]
-    metrics = None if admin is None else f"http://{_address(admin)}/metrics"
-    out.document(
-        {
-            "type": "kms.ready",
-            "identity": configuration.kms.identity,
-            "urls": urls,
-            "metrics": metrics,
-            "workers": configuration.http.workers,
-        }
-    )
-    out.text(f"{configuration.kms.identity} serves {' '.join(urls)}")
-    if metrics is not None:
-        out.text(f"metrics at {metrics}")
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return serve(args)

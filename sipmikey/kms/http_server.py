@@ -27,14 +27,15 @@ from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["PLAIN_HTTP_WORDS", "Worker", "WorkerSettings", "bind", "run_worker"]
-
-PLAIN_HTTP_WORDS = "yes, without TLS"
-"""What an operator has to write to serve plain HTTP beyond loopback."""
+__all__ = ["PlainHttpRefused", "Worker", "WorkerSettings", "bind", "run_worker"]
 
 MAINTENANCE_S = 60.0
 READINESS_S = 2.0
 TLS_HANDSHAKE_S = 10.0
+
+
+class PlainHttpRefused(LocalError):
+    """HTTP without TLS was to be served beyond this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +51,11 @@ class WorkerSettings:
     shutdown_s: int = 15
 
 
-def bind(address: str, *, tls: bool, plain_words: str = "", backlog: int = 2048) -> socket.socket:
+def bind(address: str, *, tls: bool, plain_anywhere: bool = False, backlog: int = 2048) -> socket.socket:
     """Return a listening socket for ``host:port`` (``[v6]:port``); port 0 takes any free one.
 
-    Raises LocalError for a malformed or unusable address, and for plain HTTP beyond loopback unless
-    *plain_words* is `PLAIN_HTTP_WORDS`.
+    Raises LocalError for a malformed or unusable address, and `PlainHttpRefused` for HTTP without TLS beyond
+    loopback unless *plain_anywhere* is set.
     """
     host, colon, port = address.rpartition(":")
     host = host.strip("[]")
@@ -64,10 +65,10 @@ def bind(address: str, *, tls: bool, plain_words: str = "", backlog: int = 2048)
         parsed = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         raise LocalError(f"listen on an IP address, not on the name {host!r}") from None
-    if not tls and not parsed.is_loopback and plain_words != PLAIN_HTTP_WORDS:
-        raise LocalError(
+    if not tls and not parsed.is_loopback and not plain_anywhere:
+        raise PlainHttpRefused(
             f"{address} is not a loopback address and no TLS certificate is given: who calls whom would be "
-            f'readable on the way. Give a certificate, or say in words: allow plain HTTP "{PLAIN_HTTP_WORDS}"'
+            "readable on the way"
         )
     family = socket.AF_INET6 if parsed.version == 6 else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.cli.kms_config import PLAIN_HTTP_WORDS
 from sipmikey.cli.main import main
-from sipmikey.kms.http_server import PLAIN_HTTP_WORDS
 from tests.kms.http.serving import ALICE, BOB, Authority, Service, Site, serving
 
 
