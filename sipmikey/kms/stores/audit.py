@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
@@ -18,7 +19,7 @@ _INSERT = (
 _CONCERNS = """id IN (
     SELECT id FROM audit WHERE subscriber = {name} UNION SELECT id FROM audit WHERE identity = {name}
     UNION SELECT id FROM audit WHERE peers = {name}
-    UNION SELECT id FROM audit WHERE several = 1 AND (' ' || peers || ' ') LIKE {among})"""
+    UNION SELECT id FROM audit WHERE several = 1 AND (' ' || peers || ' ') LIKE {among} ESCAPE '!')"""
 """Events about somebody, an index for each way; ``several`` marks the few with more than one peer."""
 
 
@@ -60,7 +61,7 @@ class AuditStore:
         if query.ticket is not None:
             conditions.append(f"ticket = {place(query.ticket)}")
         if query.subscriber is not None:
-            name, among = place(query.subscriber), place(f"% {query.subscriber} %")
+            name, among = place(query.subscriber), place(f"% {_literal(query.subscriber)} %")
             conditions.append(_CONCERNS.format(name=name, among=among))
         if query.decision is not None:
             conditions.append(f"decision = {place(query.decision.value)}")
@@ -83,6 +84,11 @@ class AuditStore:
 
     async def close(self) -> None:
         await self._database.close()
+
+
+def _literal(text: str) -> str:
+    """Return *text* for LIKE with nothing in it that stands for anything else."""
+    return re.sub(r"[!%_]", r"!\g<0>", text)
 
 
 def _event(row: Row) -> AuditEvent:
