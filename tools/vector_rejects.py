@@ -280,6 +280,11 @@ def _srtp_id(forger: _Forger) -> bytes:
     return forger.edited("transfer_init", list, header=header)
 
 
+def _other_ticket(forger: _Forger) -> TICKET:
+    ticket = forger.message("transfer_init").one(TICKET)
+    return replace(ticket, ticket_data=ticket.ticket_data[:-1] + b"x")
+
+
 def _expired(payloads: list[Payload]) -> list[Payload]:
     end = TR(role=TsRole.END, timestamp=Timestamp.ntp_utc_32(NOW_S - 60))
     return _replacing(TR, lambda _: end, TsRole.END)(payloads)  # type: ignore[return-value]
@@ -381,6 +386,10 @@ CASES: tuple[tuple[str, str, str, str, str, Callable[[_Forger], bytes]], ...] = 
     ("update-128-by-initiator", "update_init", "new-rand", "a new RANDRi in an update", "6043 5.2",
      lambda f: f.edited("update_init", lambda p: [
          p[0], RANDR(role=RandRole.INITIATOR, rand=b"n" * 16), *p[1:]])),
+    ("update-128-by-initiator", "update_init", "new-randr-kms", "a RANDRkms in an update", "6043 5.2",
+     lambda f: f.edited("update_init", lambda p: [p[0], RANDR(role=RandRole.KMS, rand=b"n" * 16), *p[1:]])),
+    ("update-128-by-initiator", "update_init", "new-ticket", "another TICKET in an update", "6043 5.2",
+     lambda f: f.edited("update_init", lambda p: [p[0], _other_ticket(f), *p[1:]])),
     ("update-128-by-initiator", "update_init", "old-timestamp", "T not later than before", "6043 5.2",
      lambda f: f.edited("update_init", _timestamp(-600))),
     ("update-128-by-initiator", "update_init", "other-party", "IDRr names a stranger", "6043 5.2",

@@ -15,9 +15,12 @@ from sipmikey.mikey.errors import (
 )
 from sipmikey.mikey.header import GenericIdEntry, Header, SrtpSessionData
 from sipmikey.mikey.kemac import KeyData
+from sipmikey.mikey.payload import Payload
+from sipmikey.mikey.rand import RANDR
 from sipmikey.mikey.registry import CsIdMapType, KeyDataType, ProtType
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.security_policy import SP, SrtpPolicy
+from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.policy import TicketPolicy
 
@@ -54,6 +57,15 @@ def session_rands(policy: TicketPolicy, rand_i: bytes, rand_r: bytes) -> Session
     """Return the RANDs used to derive session keys under a Ticket Policy (RFC 6043 section 5.1.3)."""
     return SessionRands(
         rand_i=rand_i if policy.flags.randr_i else b"", rand_r=rand_r if policy.flags.randr_r else b""
+    )
+
+
+def static_payloads(payloads: Iterable[Payload]) -> frozenset[bytes]:
+    """Return the RANDRs and TICKETs among *payloads*, encoded: an update may repeat these, and no others."""
+    return frozenset(
+        bytes((item.payload_type,)) + item.encode_body()
+        for item in payloads
+        if isinstance(item, RANDR | TICKET)
     )
 
 
@@ -175,6 +187,7 @@ class CryptoSessionBundle:
     and ``policies`` the last CS ID map and every SP payload given so far, ``keys`` every session key.
     ``protection`` gives the keys that protected the last message of the initial exchange and protect every
     update (RFC 6043 section 5.2). ``sent`` and ``received`` are the last timestamps of both directions.
+    ``static`` are the RANDRs and the TICKET of the initial exchange, as `static_payloads` gives them.
     """
 
     csb_id: int
@@ -190,6 +203,7 @@ class CryptoSessionBundle:
     protection: ProtectionKeys = field(repr=False)
     sent: Timestamp | None = None
     received: Timestamp | None = None
+    static: frozenset[bytes] = field(default=frozenset(), repr=False)
     crypto_sessions: tuple[CryptoSession, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:

@@ -39,6 +39,7 @@ from sipmikey.ticket.bundle import (
     generic_ids,
     longest_key,
     session_rands,
+    static_payloads,
 )
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
@@ -180,6 +181,7 @@ class TransferInitiator:
             protection=protection,
             sent=self._parsed.one(T).timestamp,
             received=timestamp,
+            static=static_payloads((*self._parsed.payloads, *message.payloads)),
         )
 
     def _branch_keys(self, message: Message) -> tuple[Secret, tuple[KeyData, ...], bytes]:
@@ -212,6 +214,7 @@ class TransferInitiator:
             rands=session_rands(policy, self._rand_i, b""),
             protection=self._init_keys,
             sent=self._parsed.one(T).timestamp,
+            static=static_payloads(self._parsed.payloads),
         )
 
 
@@ -407,7 +410,11 @@ class TransferResponder:
         protection: ProtectionKeys,
         sent: Timestamp | None,
     ) -> CryptoSessionBundle:
-        answerer = self._verified().answerer
+        resolved = self._verified()
+        answerer = resolved.answerer
+        rands = [RANDR(role=RandRole.RESPONDER, rand=rand_r)] if rand_r else []
+        if resolved.modifier is not None:
+            rands.append(RANDR(role=RandRole.KMS, rand=resolved.modifier.rand_kms))
         return CryptoSessionBundle(
             csb_id=self.message.header.csb_id,
             is_initiator=False,
@@ -422,6 +429,7 @@ class TransferResponder:
             protection=protection,
             sent=sent,
             received=self.timestamp,
+            static=static_payloads((*self.message.payloads, *rands)),
         )
 
     def error(self, errors: Sequence[ErrorNo], supported: Sequence[SP] = ()) -> bytes:

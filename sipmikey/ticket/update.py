@@ -18,12 +18,11 @@ from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.kemac import KEMAC, KeyData
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import Payload
-from sipmikey.mikey.rand import RANDR
 from sipmikey.mikey.registry import CsIdMapType, DataType, ErrorNo, IdRole, IdType
 from sipmikey.mikey.security_policy import SP, policies_by_number
 from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.timestamp import T, Timestamp
-from sipmikey.ticket.bundle import CryptoSessionBundle, check_policies, generic_ids
+from sipmikey.ticket.bundle import CryptoSessionBundle, check_policies, generic_ids, static_payloads
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
 from sipmikey.ticket.protection import seal, verify
@@ -272,11 +271,11 @@ def _check_header(header: Header, bundle: CryptoSessionBundle) -> None:
 
 
 def _check_new(message: Message, bundle: CryptoSessionBundle) -> None:
-    """New RANDs and tickets must not be included; a repeated RAND is one the bundle knows."""
-    known = {bundle.rands.rand_i, bundle.rands.rand_r}
-    for rand in message.all(RANDR):
-        if rand.role in (1, 2) and rand.rand not in known:
-            raise MalformedMessage("a CSB update has no new RAND", field="RANDR", section="RFC 6043 5.2")
+    """New RANDs and tickets must not be included; those of the initial exchange may be repeated."""
+    if not static_payloads(message.payloads) <= bundle.static:
+        raise MalformedMessage(
+            "a CSB update has no new RAND or TICKET", field="RANDR or TICKET", section="RFC 6043 5.2"
+        )
 
 
 def _check_key_stream(first: Message, second: Message) -> None:
