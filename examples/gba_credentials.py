@@ -142,9 +142,8 @@ async def main() -> None:
                 kms=KMS,
             )
             outcome = await service.handle(request.message)
-            print(
-                f"{identity} with B-TID {name[:8]}...: {outcome.status} {outcome.reason} {outcome.event.ticket}"
-            )
+            told = f"{outcome.status} {outcome.reason} {outcome.event.ticket}"
+            print(f"{identity} with B-TID {name[:8]}...: {told}")
 
         await ask("sip:alice@home1.example", b_tid)
         await ask("sip:carol@home1.example", b_tid)

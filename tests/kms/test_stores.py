@@ -279,6 +279,14 @@ async def test_the_audit_log_is_queried_by_ticket_subscriber_and_time(store_url:
 
 
 @awaited
+async def test_audit_events_of_many_tasks_are_all_kept(store_url: str) -> None:
+    async with opened(store_url) as store:
+        await asyncio.gather(*(store.audit.append(event(number)) for number in range(300)))
+        found = await store.audit.query(AuditQuery(limit=1000, oldest_first=True))
+        assert [each.time_ns // NS for each in found] == list(range(300))
+
+
+@awaited
 async def test_the_audit_log_cannot_be_changed_or_shortened(store_url: str) -> None:
     async with opened(store_url) as store:
         await store.audit.append(event(1))

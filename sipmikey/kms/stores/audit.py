@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 
@@ -24,30 +25,50 @@ _CONCERNS = """id IN (
 
 
 class AuditStore:
-    """Append-only log of decisions; satisfies `AuditLog`. Triggers refuse change and deletion."""
+    """Append-only log of decisions; satisfies `AuditLog`. Triggers refuse change and deletion.
+
+    In an event loop, events that come while others are being written share the next transaction.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._waiting: list[tuple[Sequence[object], asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def append(self, event: AuditEvent) -> None:
         """Keep *event*. It survives the death of this process when this returns."""
-        await self._database.execute(
-            _INSERT,
-            event.time_ns,
-            event.exchange.value,
-            event.decision.value,
-            event.reason,
-            event.subscriber,
-            event.identity,
-            " ".join(event.peers),
-            event.ticket,
-            event.credential,
-            event.rule,
-            event.kms,
-            event.source,
-            event.detail,
-            int(len(event.peers) > 1),
-        )
+        row = _row(event)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            await self._database.execute(_INSERT, *row)
+            return
+        written: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((row, written))
+        if self._writing is None or self._writing.done():
+            self._writing = loop.create_task(self._write())
+        await written
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await self._insert([row for row, _ in batch])
+            except Exception as error:  # noqa: BLE001 (whoever waits gets it)
+                for _, written in batch:
+                    if not written.done():
+                        written.set_exception(error)
+            else:
+                for _, written in batch:
+                    if not written.done():
+                        written.set_result(None)
+
+    async def _insert(self, rows: Sequence[Sequence[object]]) -> None:
+        if len(rows) == 1:
+            await self._database.execute(_INSERT, *rows[0])
+            return
+        async with self._database.transaction() as transaction:
+            await transaction.many(_INSERT, rows)
 
     async def query(self, query: AuditQuery) -> Sequence[AuditEvent]:
         """Return the events that fit *query*."""
@@ -83,7 +104,29 @@ class AuditStore:
         await self._database.execute("INSERT INTO audit SELECT * FROM audit WHERE 1 = 0")
 
     async def close(self) -> None:
+        """Close the database, once what was waiting has been written."""
+        if self._writing is not None and not self._writing.done():
+            await self._writing
         await self._database.close()
+
+
+def _row(event: AuditEvent) -> Sequence[object]:
+    return (
+        event.time_ns,
+        event.exchange.value,
+        event.decision.value,
+        event.reason,
+        event.subscriber,
+        event.identity,
+        " ".join(event.peers),
+        event.ticket,
+        event.credential,
+        event.rule,
+        event.kms,
+        event.source,
+        event.detail,
+        int(len(event.peers) > 1),
+    )
 
 
 def _literal(text: str) -> str:
