@@ -8,35 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from vector_forger import Edit, Forger, Vector, replacing
 from vector_source import NOW_S
 
-from sipmikey.cli.vectors_exchange import Rehearsal
-from sipmikey.keys.derivation import (
-    ProtectionKeys,
-    initial_message_keys,
-    response_message_keys,
-    ticket_keys,
-)
-from sipmikey.keys.mac import compute_mac
-from sipmikey.keys.prf import Prf
-from sipmikey.keys.suite import suite_of
-from sipmikey.keys.transport import open_keys, seal_keys
-from sipmikey.mikey.header import GenericIdEntry, Header, SrtpIdEntry
+from sipmikey.mikey.header import GenericIdEntry, SrtpIdEntry
 from sipmikey.mikey.identity import IDR
-from sipmikey.mikey.kemac import KEMAC, KeyData, encode_key_data
-from sipmikey.mikey.message import Message, one_payload
+from sipmikey.mikey.kemac import KEMAC, encode_key_data
+from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import Payload
-from sipmikey.mikey.rand import RAND, RANDR
-from sipmikey.mikey.registry import CsIdMapType, EncrAlg, IdRole, KeyDataType, RandRole, TicketType, TsRole
+from sipmikey.mikey.rand import RANDR
+from sipmikey.mikey.registry import CsIdMapType, EncrAlg, IdRole, RandRole, TicketType, TsRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.security_policy import SrtpPolicy
-from sipmikey.mikey.ticket import TICKET, TP, decode_ticket_data
+from sipmikey.mikey.ticket import TICKET, TP
 from sipmikey.mikey.timestamp import TR, T, Timestamp
-
-Vector = dict[str, object]
-Edit = Callable[[list[Payload]], Sequence[Payload]]
 
 RECEIVERS = {
     "request_init": "kms", "request_resp": "initiator", "transfer_init": "responder", "resolve_init": "kms",
@@ -87,182 +73,48 @@ def _mechanical(base: Vector) -> Iterator[Vector]:
         yield _vector(base, message, "trailing", "an octet after the last payload", "3830 6", octets + b"\0")
 
 
-class _Forger:
-    """Changes messages of one exchange and protects them again with its keys."""
-
-    def __init__(self, base: Vector) -> None:
-        self.base = base
-        self.rehearsal = Rehearsal(base)
-
-    def message(self, name: str) -> Message:
-        return Message.parse(self.rehearsal.raw(name))
-
-    def inkey(self, name: str) -> Secret:
-        if name in ("request_init", "request_resp"):
-            return self.rehearsal.inkey("initiator", "request_init")
-        if name in ("resolve_init", "resolve_resp"):
-            return self.rehearsal.inkey("responder", "resolve_init")
-        return self.rehearsal.grant.mpk_i
-
-    def protection(self, name: str, message: Message) -> ProtectionKeys:
-        """Return the keys that protect *message* in the place of *name*."""
-        if name.startswith("update"):
-            return self.rehearsal.bundle.protection
-        if name == "transfer_resp" and self.rehearsal.grant.mpk_r is not None:
-            return self.rehearsal.transfer_resp.protection
-        init = message if name.endswith("_init") else self.message(name.replace("_resp", "_init"))
-        rands = {
-            "rand_i" if item.role == RandRole.INITIATOR else "rand_r": item.rand
-            for item in (*init.all(RANDR), *message.all(RANDR))
-            if item.role in (RandRole.INITIATOR, RandRole.RESPONDER)
-        }
-        derive = initial_message_keys if name.endswith("_init") else response_message_keys
-        return derive(Prf(message.header.prf, self.inkey(name)), message.header.csb_id, **rands)
-
-    def following(self, name: str) -> bytes:
-        """Return what the MAC covers after the message."""
-        if name.endswith("_resp"):
-            return self.rehearsal.raw(name.replace("_resp", "_init"))
-        identities = {
-            "request_init": (self.rehearsal.initiator, self.rehearsal.kms),
-            "resolve_init": (self.rehearsal.answerer, self.rehearsal.kms),
-        }.get(name, (self.rehearsal.initiator, self.rehearsal.responder))
-        return "".join(identities).encode()
-
-    def sealed(
-        self,
-        name: str,
-        payloads: Sequence[Payload],
-        *,
-        header: Header | None = None,
-        following: bytes | None = None,
-    ) -> bytes:
-        """Return a message with a right MAC in its last payload."""
-        original = self.message(name)
-        message = Message.build(header or original.header, payloads)
-        suite = suite_of(message.header.prf)
-        after = self.following(name) if following is None else following
-        auth_key = self.protection(name, message).auth_key(suite.mac_alg)
-        length = suite.mac_alg.length
-        covered = message.without_initiator_data() if name == "transfer_init" else message.raw
-        mac = compute_mac(suite.mac_alg, auth_key, covered[:-length] + after)
-        return message.raw[:-length] + mac
-
-    def edited(self, name: str, edit: Edit, **options: Any) -> bytes:
-        """Return the message *name* with its payloads edited."""
-        return self.sealed(name, edit(list(self.message(name).payloads)), **options)
-
-    def rekeyed(self, name: str, change: Callable[[tuple[KeyData, ...]], Sequence[KeyData]]) -> bytes:
-        """Return the message *name* with other keys in its KEMAC."""
-        message = self.message(name)
-        kemac, timestamp = message.one(KEMAC), message.one(T).timestamp
-        protection = self.protection(name, message)
-        keys = open_keys(
-            kemac, protection, csb_id=message.header.csb_id, timestamp=timestamp,
-            limits=self.rehearsal.env.limits, what=name,
-        )  # fmt: skip
-        sealed = seal_keys(
-            change(keys), kemac.encr_alg, protection, csb_id=message.header.csb_id, timestamp=timestamp
-        )
-        return self.edited(name, _replacing(KEMAC, lambda _: sealed))
-
-    def with_kemac(self, name: str) -> bytes:
-        """Return the message *name* with a KEMAC it may not have."""
-        message = self.message(name)
-        key = KeyData(key_type=KeyDataType.TGK, key=Secret(b"k" * 16), spi=b"spi!")
-        sealed = seal_keys(
-            [key], suite_of(message.header.prf).encr_alg, self.protection(name, message),
-            csb_id=message.header.csb_id, timestamp=message.one(T).timestamp,
-        )  # fmt: skip
-        return self.edited(name, lambda payloads: [*payloads[:-1], sealed, payloads[-1]])
-
-    def with_entries(self, name: str, change: Callable[[GenericIdEntry], GenericIdEntry]) -> bytes:
-        """Return the message *name* with other crypto sessions."""
-        message = self.message(name)
-        entries = tuple(change(entry) for entry in message.header.generic_ids())
-        header = replace(message.header, crypto_sessions=entries)
-        return self.sealed(name, message.payloads, header=header)
-
-    def reticketed(self, edit: Edit | None = None, **changes: Any) -> bytes:
-        """Return TRANSFER_INIT with another Ticket Policy, the ticket's own MAC right."""
-        ticket = self.message("transfer_init").one(TICKET)
-        fields = {
-            "ticket_type": ticket.ticket_type,
-            "subtype": ticket.subtype,
-            "version": ticket.version,
-            "prf": ticket.prf,
-            "flags": ticket.flags,
-            "payloads": tuple(ticket.payloads if edit is None else edit(list(ticket.payloads))),
-        } | changes
-        suite = suite_of(ticket.prf)
-        length = suite.mac_alg.length
-        _, payloads, _ = decode_ticket_data(ticket.ticket_data, self.rehearsal.env.limits)
-        protection = ticket_keys(self.rehearsal.tpk.prf(suite.prf), one_payload(payloads, RAND).rand)
-        draft = TICKET(**fields, ticket_data=ticket.ticket_data)
-        size = len(ticket.ticket_data).to_bytes(2, "big")
-        covered = draft.policy_octets + size + ticket.ticket_data[:-length]
-        mac = compute_mac(suite.mac_alg, protection.auth_key(suite.mac_alg), covered)
-        sealed = TICKET(**fields, ticket_data=ticket.ticket_data[:-length] + mac)
-        return self.edited("transfer_init", _replacing(TICKET, lambda _: sealed))
-
-
-def _replacing(cls: type, change: Callable[[Any], Payload | None], role: int | None = None) -> Edit:
-    """Return an edit that changes every payload of a class, and leaves it out where *change* gives None."""
-
-    def edit(payloads: list[Payload]) -> list[Payload]:
-        changed = [
-            change(item)
-            if isinstance(item, cls) and (role is None or getattr(item, "role", None) == role)
-            else item
-            for item in payloads
-        ]
-        return [item for item in changed if item is not None]
-
-    return edit
-
-
 def _meaningful(exchanges: Mapping[str, Vector]) -> Iterator[Vector]:
     """Yield vectors each of which breaks one rule."""
     for base, message, name, reason, section, forge in CASES:
-        octets = forge(_Forger(exchanges[base]))
+        octets = forge(Forger(exchanges[base]))
         yield _vector(exchanges[base], message, name, reason, section, octets)
 
 
 def _timestamp(seconds: int) -> Edit:
-    return _replacing(T, lambda _: T(timestamp=Timestamp.ntp_utc((NOW_S + seconds) * 1_000_000_000)))
+    return replacing(T, lambda _: T(timestamp=Timestamp.ntp_utc((NOW_S + seconds) * 1_000_000_000)))
 
 
-def _null_kemac(forger: _Forger) -> bytes:
+def _null_kemac(forger: Forger) -> bytes:
     keys = (forger.rehearsal.grant.keys[0],)
     kemac = KEMAC(encr_alg=EncrAlg.NULL, encr_data=encode_key_data(keys))
-    return forger.edited("request_resp", _replacing(KEMAC, lambda _: kemac))
+    return forger.edited("request_resp", replacing(KEMAC, lambda _: kemac))
 
 
-def _other_branch(forger: _Forger) -> bytes:
+def _other_branch(forger: Forger) -> bytes:
     """Return the answer of one branch in the name of another, its MAC left as it is."""
     first, second = forger.rehearsal.branches()[:2]
     message = Message.parse(first.raw("transfer_resp"))
     idr = Message.parse(second.raw("transfer_resp")).one(IDR, IdRole.RESPONDER)
     return Message.build(
-        message.header, _replacing(IDR, lambda _: idr, IdRole.RESPONDER)(list(message.payloads))
+        message.header, replacing(IDR, lambda _: idr, IdRole.RESPONDER)(list(message.payloads))
     ).raw
 
 
-def _without_identities(name: str) -> Callable[[_Forger], bytes]:
+def _without_identities(name: str) -> Callable[[Forger], bytes]:
     return lambda forger: forger.edited(name, list, following=b"")
 
 
-def _swapped_identities(forger: _Forger) -> bytes:
+def _swapped_identities(forger: Forger) -> bytes:
     following = (forger.rehearsal.kms + forger.rehearsal.initiator).encode()
     return forger.edited("request_init", list, following=following)
 
 
-def _randr(name: str, role: RandRole, octets: bytes) -> Callable[[_Forger], bytes]:
-    edit = _replacing(RANDR, lambda _: RANDR(role=role, rand=octets), role)
+def _randr(name: str, role: RandRole, octets: bytes) -> Callable[[Forger], bytes]:
+    edit = replacing(RANDR, lambda _: RANDR(role=role, rand=octets), role)
     return lambda forger: forger.edited(name, edit)
 
 
-def _with_map(forger: _Forger) -> bytes:
+def _with_map(forger: Forger) -> bytes:
     header = replace(
         forger.message("request_init").header,
         map_type=CsIdMapType.GENERIC_ID,
@@ -271,7 +123,7 @@ def _with_map(forger: _Forger) -> bytes:
     return forger.edited("request_init", list, header=header)
 
 
-def _srtp_id(forger: _Forger) -> bytes:
+def _srtp_id(forger: Forger) -> bytes:
     header = replace(
         forger.message("transfer_init").header,
         map_type=CsIdMapType.SRTP_ID,
@@ -280,26 +132,26 @@ def _srtp_id(forger: _Forger) -> bytes:
     return forger.edited("transfer_init", list, header=header)
 
 
-def _other_ticket(forger: _Forger) -> TICKET:
+def _other_ticket(forger: Forger) -> TICKET:
     ticket = forger.message("transfer_init").one(TICKET)
     return replace(ticket, ticket_data=ticket.ticket_data[:-1] + b"x")
 
 
 def _expired(payloads: list[Payload]) -> list[Payload]:
     end = TR(role=TsRole.END, timestamp=Timestamp.ntp_utc_32(NOW_S - 60))
-    return _replacing(TR, lambda _: end, TsRole.END)(payloads)  # type: ignore[return-value]
+    return replacing(TR, lambda _: end, TsRole.END)(payloads)  # type: ignore[return-value]
 
 
 def _not_for_me(payloads: list[Payload]) -> Sequence[Payload]:
     idr = IDR(role=IdRole.RESPONDER, id_type=1, data=b"sip:mallory@example.com")
-    return _replacing(IDR, lambda _: idr, IdRole.RESPONDER)(payloads)
+    return replacing(IDR, lambda _: idr, IdRole.RESPONDER)(payloads)
 
 
-CASES: tuple[tuple[str, str, str, str, str, Callable[[_Forger], bytes]], ...] = (
+CASES: tuple[tuple[str, str, str, str, str, Callable[[Forger], bytes]], ...] = (
     ("full-256", "request_init", "no-t", "no T payload", "6043 4.2.1.1",
-     lambda f: f.edited("request_init", _replacing(T, lambda _: None))),
+     lambda f: f.edited("request_init", replacing(T, lambda _: None))),
     ("full-256", "request_init", "no-tp", "no TP payload", "6043 4.2.1.1",
-     lambda f: f.edited("request_init", _replacing(TP, lambda _: None))),
+     lambda f: f.edited("request_init", replacing(TP, lambda _: None))),
     ("full-256", "request_init", "stale", "T is two hours old", "3830 5.4",
      lambda f: f.edited("request_init", _timestamp(-7200))),
     ("full-256", "request_init", "early", "T is two hours ahead", "3830 5.4",
@@ -314,7 +166,7 @@ CASES: tuple[tuple[str, str, str, str, str, Callable[[_Forger], bytes]], ...] = 
     ("full-256", "request_init", "two-t", "two T payloads", "6043 4.2.1.1",
      lambda f: f.edited("request_init", lambda p: [p[0], *p])),
     ("full-256", "request_resp", "no-ticket", "no TICKET payload", "6043 4.2.1.5",
-     lambda f: f.edited("request_resp", _replacing(TICKET, lambda _: None))),
+     lambda f: f.edited("request_resp", replacing(TICKET, lambda _: None))),
     ("full-256", "request_resp", "keys-in-the-clear", "KEMAC with NULL encryption", "3830 4.2.3",
      _null_kemac),
     ("full-256", "request_resp", "no-mpk", "KEMAC without MPKi", "6043 4.2.1.5",
@@ -343,7 +195,7 @@ CASES: tuple[tuple[str, str, str, str, str, Callable[[_Forger], bytes]], ...] = 
     ("full-256", "transfer_init", "kemac-although-l-is-0", "keys of the Initiator although L is 0",
      "6043 4.2.2.1", lambda f: f.with_kemac("transfer_init")),
     ("full-256", "transfer_init", "no-randr-i", "no RANDRi payload", "6043 4.2.2.1",
-     lambda f: f.edited("transfer_init", _replacing(RANDR, lambda _: None))),
+     lambda f: f.edited("transfer_init", replacing(RANDR, lambda _: None))),
     ("preshared-256", "transfer_init", "expired", "the ticket has expired", "6043 6.10",
      lambda f: f.reticketed(_expired)),
     ("preshared-256", "transfer_init", "for-another", "the ticket is for another Responder", "6043 6.10",
@@ -357,19 +209,19 @@ CASES: tuple[tuple[str, str, str, str, str, Callable[[_Forger], bytes]], ...] = 
     ("full-256", "resolve_init", "stale", "T is two hours old", "3830 5.4",
      lambda f: f.edited("resolve_init", _timestamp(-7200))),
     ("full-256", "resolve_init", "no-ticket", "no TICKET payload", "6043 4.2.3.1",
-     lambda f: f.edited("resolve_init", _replacing(TICKET, lambda _: None))),
+     lambda f: f.edited("resolve_init", replacing(TICKET, lambda _: None))),
     ("full-256", "resolve_init", "mac-without-identities", "the MAC does not cover the identities",
      "6043 5.5", _without_identities("resolve_init")),
     ("full-256-forking", "resolve_resp", "no-idr-r", "no IDRr although I is 1", "6043 4.2.3.5",
-     lambda f: f.edited("resolve_resp", _replacing(IDR, lambda _: None, IdRole.RESPONDER))),
+     lambda f: f.edited("resolve_resp", replacing(IDR, lambda _: None, IdRole.RESPONDER))),
     ("full-256-forking", "resolve_resp", "no-randr-kms", "no RANDRkms although I is 1", "6043 4.2.3.5",
-     lambda f: f.edited("resolve_resp", _replacing(RANDR, lambda _: None, RandRole.KMS))),
+     lambda f: f.edited("resolve_resp", replacing(RANDR, lambda _: None, RandRole.KMS))),
     ("full-256-forking", "transfer_resp", "short-randr-kms", "RANDRkms is shorter than MPKr", "6043 12.1",
      _randr("transfer_resp", RandRole.KMS, b"r" * 16)),
     ("branches-256-three", "transfer_resp", "of-another-branch", "the answer of one branch as another's",
      "6043 5.1.1", _other_branch),
     ("full-256", "transfer_resp", "no-randr-r", "no RANDRr although G is 1", "6043 4.2.2.3",
-     lambda f: f.edited("transfer_resp", _replacing(RANDR, lambda _: None, RandRole.RESPONDER))),
+     lambda f: f.edited("transfer_resp", replacing(RANDR, lambda _: None, RandRole.RESPONDER))),
     ("full-256", "transfer_resp", "no-spi", "no SPI in a response", "6043 6.1.1",
      lambda f: f.with_entries("transfer_resp", lambda entry: replace(entry, spi=b""))),
     ("full-256", "transfer_resp", "unknown-spi", "an SPI that names no key of the bundle", "6043 6.1.1",
