@@ -37,6 +37,32 @@ class ConnectionLimits:
     idle_s: int = 75
 
 
+class _OneWrite:
+    """Gives the transport an answer's head and body together: one system call, one wake-up of the client."""
+
+    __slots__ = ("_loop", "_parts", "_transport", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self.flush)  # for what is not the last part of an answer
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        if self._parts:
+            self._transport.write(b"".join(self._parts))
+            self._parts.clear()
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+
 class KmsHttpProtocol(HttpToolsProtocol):
     """One connection. ``rejected`` is called with a word for each that is turned away here."""
 
@@ -56,9 +82,11 @@ class KmsHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_message = False
         self._extensions: dict[str, Any] = {}
+        self._answers: _OneWrite | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._answers = _OneWrite(transport, self.loop)
         if len(self.connections) > self._limits.connections:
             self._reject(503, "overload", retry_after=1)
             return
@@ -94,6 +122,13 @@ class KmsHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        # A cycle writes, closes and asks whether that has been done already; no more is needed of a transport.
+        self.cycle.transport = self._answers  # type: ignore[assignment]
+
+    def on_response_complete(self) -> None:
+        if self._answers is not None:
+            self._answers.flush()
+        super().on_response_complete()
 
     def on_message_complete(self) -> None:
         self._in_message = False
