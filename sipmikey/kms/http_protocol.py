@@ -122,7 +122,7 @@ class KmsHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
-        # A cycle writes, closes and asks whether that has been done already; no more is needed of a transport.
+        # A cycle writes, closes and asks whether it is closing: no more is needed of a transport.
         self.cycle.transport = self._answers  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
