@@ -20,7 +20,7 @@ from sipmikey.keys.certificate import (
 from sipmikey.keys.derivation import initial_message_keys, response_message_keys
 from sipmikey.keys.envelope import open_envelope, seal_envelope
 from sipmikey.keys.prf import Prf
-from sipmikey.keys.signature import sign, signature_length, verify_signature
+from sipmikey.keys.signature import ACCEPTED_HASHES, SIGNATURE_HASH, sign, signature_length, verify_signature
 from sipmikey.keys.suite import MINIMUM_KEY_LENGTH, Suite, suite_of
 from sipmikey.keys.transport import open_keys, seal_keys
 from sipmikey.mikey.certificate import CERT, CHASH, PKE, SIGN
@@ -42,9 +42,7 @@ from sipmikey.mikey.registry import (
     CsIdMapType,
     DataType,
     ErrorNo,
-    HashFunc,
     IdRole,
-    MacAlg,
     RandRole,
     SignatureType,
 )
@@ -96,9 +94,6 @@ _KINDS = {
     for exchange in (TICKET_REQUEST, TICKET_RESOLVE)
     for kind in (exchange.psk_init, exchange.pk_init)
 }
-
-_SIGNATURE_HASH = {MacAlg.HMAC_SHA_1_160: HashFunc.SHA_1, MacAlg.HMAC_SHA_256_256: HashFunc.SHA_256}
-_SIGNATURE_HASHES = (HashFunc.SHA_256, HashFunc.SHA_1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +225,7 @@ def _pk_init(
     ]
     payloads += [peer, body]
     kms_certificate = credential.kms_certificates[0]
-    hash_func = _SIGNATURE_HASH[suite.mac_alg]
+    hash_func = SIGNATURE_HASH[suite.prf]
     if len(credential.kms_certificates) > 1:
         digest = certificate_hash(kms_certificate, hash_func)
         payloads.append(CHASH(hash_func=hash_func, hash=digest))
@@ -330,7 +325,7 @@ class KmsInit:
             key,
             sign_payload.signature,
             covered,
-            hash_funcs=_SIGNATURE_HASHES,
+            hash_funcs=ACCEPTED_HASHES[self.suite.prf],
             signature_type=_known_signature(sign_payload),
         )
         pair = self._key_pair(key_pairs)
