@@ -76,7 +76,8 @@ class Audio:
     microphone, from the moment the media may flow; ``repeat``: over and over. ``record``: WAV file what is
     heard is written to. ``streams``: audio m-lines offered. ``codecs``: names in order of preference
     (``PCMU``, ``PCMA``, ``G722``, ...), empty for pjmedia's own order. ``rtp_port``: first RTP port, 0 for
-    any."""
+    any. ``engine``: ``native`` runs media in pjmedia; ``python`` in `sipmikey.media` (G.711, suite ``128``,
+    no sound hardware, no DTMF), for embedding and tests."""
 
     device: str = "null"
     play: Path | None = None
@@ -85,10 +86,13 @@ class Audio:
     streams: int = 1
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     rtp_port: int = 0
+    engine: str = "native"
 
     def __post_init__(self) -> None:
         if self.device not in ("null", "default"):
             raise LocalError(f"audio.device: unknown word {self.device!r}; allowed: null, default")
+        if self.engine not in ("native", "python"):
+            raise LocalError(f"audio.engine: unknown word {self.engine!r}; allowed: native, python")
         if not 1 <= self.streams <= MAX_CALLS:
             raise LocalError(f"audio.streams: 1 to {MAX_CALLS}, not {self.streams}")
 
@@ -111,7 +115,8 @@ class KeyManagement:
     ``kms``: the identity of the KMS (IDRkms), e.g. ``sip:kms@example.com``. ``psk``: the pre-shared key.
     ``psk_id``: name of that key (IDRpsk data), None when the identity alone names it. ``suites``: names of
     the suites of RFC 6043 section 12.1 to use, best first (``256``, ``128``); tickets are asked for with the
-    first. ``clock_skew_s``: tolerated difference of clocks.
+    first. ``clock_skew_s``: tolerated difference of clocks. ``reuse``: ask for tickets that may be
+    used for several calls (flag J); the KMS may say no.
     """
 
     kms: str
@@ -119,6 +124,7 @@ class KeyManagement:
     psk_id: bytes | None = None
     suites: tuple[str, ...] = ("256", "128")
     clock_skew_s: float = 300.0
+    reuse: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +140,17 @@ class AgentConfig:
     timeouts: Timeouts = Timeouts()
     log_level: int = 0
     log_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.audio.engine == "python":
+            self._check_python_media()
+
+    def _check_python_media(self) -> None:
+        if self.audio.device != "null":
+            raise LocalError("audio.engine python uses no sound hardware: set audio.device to null")
+        if not set(self.audio.codecs) <= {"PCMA", "PCMU"} or not self.audio.codecs:
+            raise LocalError("audio.engine python has the codecs PCMA and PCMU: set audio.codecs to these")
+        if self.keys is not None and self.keys.suites != ("128",):
+            raise LocalError("audio.engine python has no AES-256-CM: set the key management suites to 128")
+        if self.sip.bind in ("0.0.0.0", "::", "") and not self.sip.public_address:
+            raise LocalError("audio.engine python needs an address to announce: set sip.bind")

@@ -104,6 +104,7 @@ class Leg:
         self._streams: set[int] = set()
         self._running: dict[int, MediaKeys] = {}
         self._unproven: set[int] = set()
+        self._hold = "talking"
         self._watching = False
         self._proof_deadline = math.inf
         self._offering = False
@@ -141,6 +142,14 @@ class Leg:
             self._show(state="keyed", media=self._protection())
             self.live.connect_audio()
             self._watch_for_proof()
+        if self._answered:
+            self._show_hold(keyed)
+
+    def _show_hold(self, keyed: Keyed) -> None:
+        hold = hold_state(keyed)
+        if hold != self._hold:
+            self._hold = hold
+            self.around.emit(CallState(at=self.now(), call=self.number, state=hold, security=self.security))
 
     def unbind(self) -> None:
         """Take all keys off the streams: nothing is sent or played."""
@@ -161,7 +170,8 @@ class Leg:
             raise AgentError(
                 Reason.SUITE_UNAVAILABLE, f"pjmedia cannot run {send.profile.name}", side="local"
             )
-        self.live.key(media.index, SrtpKeys(suite=name, send=send.keying(), receive=receive.keying()))
+        keys = SrtpKeys(suite=name, send=send.keying(), receive=receive.keying(), directions=(send, receive))
+        self.live.key(media.index, keys)
         self._running[media.index] = media
         send_key, receive_key = send.key.fingerprint(), receive.key.fingerprint()
         if rekeyed and running is not None:
@@ -517,6 +527,15 @@ class Leg:
 def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
     """Return the SRTP suites for the suite words of the configuration (``256``, ``128``), in their order."""
     return tuple(suite for word in strengths for suite in DEFAULT_SUITES if suite.key_bits == int(word))
+
+
+def hold_state(keyed: Keyed) -> str:
+    """Return ``talking``, ``holding`` (we do not listen), ``held`` (the peer does not), or ``silent``."""
+    sends = any(media.direction.sends for media in keyed.media)
+    receives = any(media.direction.receives for media in keyed.media)
+    if sends:
+        return "talking" if receives else "holding"
+    return "held" if receives else "silent"
 
 
 def _same_keys(one: MediaKeys, other: MediaKeys) -> bool:

@@ -18,6 +18,7 @@ from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.handles import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.native_srtp import NativeSrtp
+from sipmikey.agent.python_media import PythonMedia
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -40,6 +41,9 @@ _NO_KEYING_METHOD = 7
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
+_MAX_MEDIA = 16
+"""m-lines pjsua can have in a call; by default it answers only the first audio stream."""
+
 _ABRUPT = 3
 """Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""
 
@@ -100,6 +104,7 @@ class PjsuaStack:
         self.calls: list[PjsuaCall] = []
         self._over: list[PjsuaCall] = []
         self.sound = _Sound(config, observer.played)
+        self.media = PythonMedia(config) if config.audio.engine == "python" else None
         self.addresses: dict[Transport, str] = {}
         self.registered = False
         self._lanes: dict[int, Lane] = {}
@@ -184,6 +189,8 @@ class PjsuaStack:
         self._endpoint.libHandleEvents(wait_ms)
         if self._over:
             self._bury()
+        if self.media is not None and self.media.take_played():
+            self.observer.played()
 
     def _bury(self) -> None:
         """Free the objects of calls that are over.
@@ -280,6 +287,8 @@ class PjsuaStack:
             call.discard()
         self.calls.clear()
         self._over.clear()
+        if self.media is not None:
+            self.media.close()
         for account in self._accounts.values():
             with contextlib.suppress(pj.Error):
                 account.shutdown()
@@ -349,7 +358,8 @@ def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
         methods = pj.IntVector()
         methods.append(_NO_KEYING_METHOD)
         media.srtpOpt.keyings = methods
-    media.useLoopMedTp = lane is Lane.REFUSED
+    in_python = lane is Lane.SECURED and config.audio.engine == "python"
+    media.useLoopMedTp = lane is Lane.REFUSED or in_python
 
 
 class _Endpoint(pj.Endpoint):  # type: ignore[misc]
@@ -406,6 +416,7 @@ class PjsuaCall:
         self._stack = stack
         self._observer = observer
         self._secured = account.lane is Lane.SECURED
+        self._media = stack.media.call() if stack.media is not None and self._secured else None
         self._pj: _Call | None = _Call(self, account, *(() if number is None else (number,)))
         self._streams: dict[int, int] = {}
         self._past: dict[int, StreamCount] = {}
@@ -430,7 +441,9 @@ class PjsuaCall:
 
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         """Answer with *status*; *sdp* replaces the answer the stack made."""
-        parameters = pj.CallOpParam()
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = _MAX_MEDIA
+        parameters.opt.videoCount = 0
         parameters.statusCode = status
         if sdp is not None:
             parameters.sdp.wholeSdp = sdp
@@ -452,10 +465,16 @@ class PjsuaCall:
         """Give the stream at *index* its keys. A stream that does not exist yet is an error."""
         if index not in self._streams:
             raise StackError(f"no stream at m-line {index}")
+        if self._media is not None:
+            self._media.key(index, keys, confirmed=self._confirmed)
+            return
         self._stack.srtp.start(self._streams[index], keys)
 
     def unkey(self) -> None:
         """Take the keys of all streams away."""
+        if self._media is not None:
+            self._media.unkey()
+            return
         for stream in self._streams.values():
             self._stack.srtp.stop(stream)
 
@@ -466,6 +485,8 @@ class PjsuaCall:
 
     def counts(self) -> tuple[StreamCount, ...]:
         """Packets of every stream so far, those of streams that were replaced included."""
+        if self._media is not None:
+            return self._media.counts()
         now = {index: self._count(index) for index in self._streams}
         return tuple(
             _sum(self._past.get(index), now.get(index)) for index in sorted(self._past.keys() | now.keys())
@@ -474,6 +495,9 @@ class PjsuaCall:
     def connect_audio(self) -> None:
         """Let sound flow between the streams, now or once they are ready, and the configured audio."""
         self._speaking = True
+        if self._media is not None:
+            self._media.speak()
+            return
         for index in self._audible & self._streams.keys():
             self._stack.sound.connect(id(self), self._live.getAudioMedia(index))
 
@@ -523,6 +547,9 @@ class PjsuaCall:
         """Let go of pjsua2's object."""
         self._over = True
         self._stack.sound.release(id(self))
+        if self._media is not None:
+            self._media.close()
+            self._media = None
         self._observer = None
         self._streams.clear()
         if self._pj is not None:
@@ -549,6 +576,8 @@ class PjsuaCall:
             return
         self.sip_call_id = str(info.callIdString)
         self._confirmed = self._confirmed or phase is Phase.CONFIRMED
+        if self._media is not None and phase is Phase.CONFIRMED:
+            self._media.choose()
         if phase is Phase.DISCONNECTED:
             self._over = True
         with self.guarded() as observer:
@@ -560,15 +589,39 @@ class PjsuaCall:
     def on_stream(self, index: int, stream: int) -> None:
         self._streams[index] = stream
         self._audible.discard(index)
-        if not self._confirmed and self._secured:
+        if self._media is not None:
+            self._connect(index)
+        elif not self._confirmed and self._secured:
             # The SRTP transport outlives the stream: it may still hold the keys of another branch.
             self._stack.srtp.stop(stream)
         with self.guarded() as observer:
             if observer is not None:
                 observer.stream_created(index)
 
+    def _connect(self, index: int) -> None:
+        """Tell the media in Python what pjsua2 agreed on with the peer."""
+        assert self._media is not None
+        if not self._confirmed:
+            self._media.unkey()
+        info = self._live.getStreamInfo(index)
+        sends = bool(info.dir & pj.PJMEDIA_DIR_ENCODING)
+        self._media.connect(
+            index,
+            str(info.codecName),
+            _address(info.remoteRtpAddress) if sends else None,
+            _address(info.remoteRtcpAddress) if sends else None,
+        )
+
+    def described(self, sdp: str) -> str:
+        """Return the description the stack made with the addresses of whatever runs the media."""
+        return sdp if self._media is None else self._media.describe(sdp)
+
     def on_stream_gone(self, index: int, stream: int) -> None:
         if self._streams.get(index) != stream:
+            return
+        if self._media is not None:
+            self._media.disconnect(index)
+            del self._streams[index]
             return
         self._past[index] = _sum(self._past.get(index), self._count(index))
         if not self._confirmed and not self._over and self._secured:
@@ -611,6 +664,12 @@ class PjsuaCall:
             received=int(rtcp.rxStat.pkt),
             lost=int(rtcp.rxStat.loss),
         )
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    """Return (host, port) of pjsua2's ``host:port``, None for a port of 0."""
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdecimal() and int(port) else None
 
 
 def _sum(past: StreamCount | None, now: StreamCount | None) -> StreamCount:
@@ -676,9 +735,10 @@ class _Call(pj.Call):  # type: ignore[misc]
         with self._guarded() as observer:
             if observer is not None:
                 made = prm.sdp.wholeSdp
+                assert self._owner is not None
                 # Should the observer fail, nothing that could be talked to goes out.
                 prm.sdp.wholeSdp = _without_media(made)
-                prm.sdp.wholeSdp = observer.local_sdp(made, prm.remSdp.wholeSdp)
+                prm.sdp.wholeSdp = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
 
     def onCallRxOffer(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from sipmikey.agent.message import SipMessage
+from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
 
@@ -50,11 +51,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SrtpKeys:
-    """Keys of one stream. ``suite``: pjmedia's name of the profile. ``send``, ``receive``: key || salt."""
+    """Keys of one stream. ``suite``: pjmedia's name of the profile. ``send``, ``receive``: key || salt.
+
+    ``directions``: the same with SSRC and packet index, (sending, receiving), for media in Python.
+    """
 
     suite: str
     send: Secret
     receive: Secret
+    directions: tuple[StreamKey, StreamKey] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

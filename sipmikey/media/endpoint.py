@@ -98,6 +98,10 @@ class MediaPort:
         host, port = self.rtp.getsockname()[:2]
         return host, port
 
+    def send_to_nobody(self) -> None:
+        """Send nothing until there is an address again."""
+        self.remote = self.remote_rtcp = None
+
     def send_to(self, remote: Address, remote_rtcp: Address | None = None) -> None:
         """Set where to send; RTCP goes to the next port unless shared or given."""
         self.remote = remote

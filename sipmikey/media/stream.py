@@ -102,6 +102,9 @@ class RtpStream:
         self.sink = sink
         self.early = EarlyMedia()
         self.peer_left = False
+        self.listening_to: str | None = None
+        self._paused = False
+        self._branches: dict[str, SrtpReceiver] = {}
         self._cname = cname
         self._on_refused = on_refused
         self._rng = rng or random.SystemRandom()
@@ -120,6 +123,7 @@ class RtpStream:
 
     def send_with(self, key: StreamKey) -> None:
         """Send under *key* from the next packet on; the first key also fixes SSRC and sequence number."""
+        self._paused = False
         if self._sender is None or key.ssrc != self._sender.key.ssrc:
             self._sender = SrtpSender(key)
             self._packetiser = Packetiser(
@@ -129,8 +133,18 @@ class RtpStream:
                 sequence=self._rng.getrandbits(15) if key.seq is None else key.seq,
                 timestamp=self._rng.getrandbits(32),
             )
-        else:
+        elif key != self._sender.key:
             self._sender.rekey(key)
+
+    def new_ssrc(self) -> int:
+        """Return a random SSRC, for the description that announces this stream."""
+        return self._rng.getrandbits(32)
+
+    def pause(self) -> None:
+        """Send nothing and open nothing until there is a key again; what comes is held."""
+        self._paused = True
+        self._receiver = None
+        self.listening_to = None
 
     def add_candidate(self, name: str, key: StreamKey) -> None:
         """Know the receiving key of one branch of the call (a To-tag), which may or may not be chosen."""
@@ -144,8 +158,12 @@ class RtpStream:
         key = self._candidates.get(name)
         if key is None:
             raise LocalError(f"no candidate {name!r}")
-        self._receiver = SrtpReceiver(key, candidates=self._candidates)
-        self._counter = ReceptionCounter(RATE)
+        # A branch listened to before keeps its replay window.
+        known = self._branches.get(name)
+        if known is None or known.key != key:
+            known = self._branches[name] = SrtpReceiver(key, candidates=self._candidates)
+            self._counter = ReceptionCounter(RATE)
+        self._receiver, self.listening_to = known, name
         for held in self.early.take(name, key):
             self.receive(held.packet, held.arrival_ns)
 
@@ -155,6 +173,7 @@ class RtpStream:
         if self._receiver is None or key is not self._receiver.key:
             self.listen_to(name)
         self._candidates.clear()
+        self._branches.clear()
         self.early.clear()
 
     def receive_with(self, key: StreamKey) -> None:
@@ -175,7 +194,7 @@ class RtpStream:
     def next_packet(self) -> bytes | None:
         """Return the SRTP packet for this frame's turn, None without a key or a frame."""
         sender, packetiser = self._sender, self._packetiser
-        if sender is None or packetiser is None or self.source is None:
+        if sender is None or packetiser is None or self.source is None or self._paused:
             return None
         frame = self.source.next_frame()
         if frame is None:
@@ -228,7 +247,7 @@ class RtpStream:
 
     def report(self, now_ns: int) -> bytes | None:
         """Return a protected RTCP report when one is due at *now_ns* (Unix time), else None."""
-        if self._sender is None:
+        if self._sender is None or self._paused:
             return None
         if self._rtcp_due_ns is None:
             # The first comes after half an interval (RFC 3550 section 6.2).
@@ -279,6 +298,11 @@ class RtpStream:
             return None
         roc = self._sender.rollover_counter
         return roc + (self._packetiser.sequence < self._sender.sequence), self._packetiser.sequence
+
+    @property
+    def lost(self) -> int:
+        """Packets expected and not received; negative when some were doubled."""
+        return self._counter.expected - self._counter.received
 
     @property
     def received(self) -> int:

@@ -72,6 +72,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             record=Path(settings["record"]) if "record" in settings else None,
             repeat=settings.get("repeat", True),
             streams=settings.get("streams", 1),
+            engine=settings.get("engine", "native"),
         ),
         timeouts=Timeouts(
             kms=settings.get("kms_timeout", 5.0),
