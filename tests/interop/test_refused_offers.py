@@ -191,8 +191,8 @@ def test_an_offer_that_must_be_refused(bob: Agent, kms: Kms, change: Change, exp
 
 
 def test_a_call_without_key_management(bob: Agent) -> None:
-    start = bob.now
     for profile in ("RTP/AVP", "RTP/SAVP"):
+        start = bob.now
         with SipPeer("alice") as alice:
             response = _call(bob, alice, plain_sdp(9000, profile=profile))
             _check_refused(bob, response, Refusal(reason="key-mgmt-missing"), start)

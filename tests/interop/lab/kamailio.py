@@ -132,7 +132,9 @@ class Kamailio:
         addresses = ["127.0.0.1", *(["[::1]"] if _has_ipv6() else [])]
         listen = [f"listen={kind}:{address}:{self.port}" for address in addresses for kind in ("udp", "tcp")]
         listen += [f"listen=tls:{address}:{self.tls_port}" for address in addresses]
-        listen += [f'alias="{address}"' for address in addresses]
+        listen += [
+            f'alias="{address}:{port}"' for address in addresses for port in (self.port, self.tls_port)
+        ]
         tables = [f'    $sht(users=>{user}) = "{password(user)}";' for user in USERS]
         tables += [f'    $sht(aliases=>{called}) = "{member}";' for called, member in self._aliases.items()]
         tables += [f'    $sht(serial=>{user}) = "{wait}";' for user, wait in self._serial.items()]

@@ -25,6 +25,7 @@ G711_ENCODINGS = {0: "PCMU", 8: "PCMA"}
 KEY_LENGTHS = {16: "aes-128-icm", 32: "aes-256-icm"}
 END_MARKS = 5
 G711_FRAME = 160
+SAMPLE = 5
 PROBE_SECONDS = 0.005
 BURST = 40
 GSTREAMER_SECONDS = 30.0
@@ -103,6 +104,17 @@ def authentic(packets: Sequence[RtpPacket], key: bytes, salt: bytes) -> int:
     with tempfile.TemporaryDirectory() as directory:
         octets = decrypt_with_gstreamer(packets, key, salt, Path(directory))
     return len(octets) // G711_FRAME
+
+
+def stream_under(packets: Sequence[RtpPacket], key: bytes, salt: bytes) -> list[RtpPacket]:
+    """The packets of the one SSRC whose first packets open with the key."""
+    found = []
+    for ssrc in sorted({packet.ssrc for packet in packets}):
+        stream = [packet for packet in packets if packet.ssrc == ssrc]
+        if authentic(stream[:SAMPLE], key, salt) == len(stream[:SAMPLE]):
+            found.append(stream)
+    assert len(found) == 1, f"the key opens {len(found)} streams"
+    return found[0]
 
 
 def opens_rtcp(packet: bytes, key: bytes, salt: bytes) -> bool:
