@@ -35,10 +35,12 @@ EXTRAS = {
     "_pjsua2": "pjsua2",
     "aiohttp": "pjsua2",
     "pylibsrtp": "media",
-    "dpkt": "capture",
     "uvicorn": "kms",
     "httptools": "kms",
     "uvloop": "kms",
+    "prometheus_client": "kms",
+    "asyncpg": "postgresql",
+    "redis": "redis",
 }
 """Optional package -> the extra of ours that installs it."""
 
