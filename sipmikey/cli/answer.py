@@ -113,14 +113,19 @@ async def _answer_calls(args: argparse.Namespace, session: Session, *, required:
 
     if args.once:
         # A call that is refused before it rings ends without ever having been an incoming call.
-        done = await session.until_stopped(_first(accept(), session.ended.get()))
+        await session.until_stopped(_first(accept(), _first_end(session, outcomes, handlers)))
     else:
-        done = await session.until_stopped(accept())
+        await session.until_stopped(accept())
     if handlers:
         await asyncio.gather(*handlers)
-    if done and not outcomes and session.last_end is not None:
-        outcomes.append(Outcome.of_refusal(session.last_end))
     return outcomes
+
+
+async def _first_end(session: Session, outcomes: list[Outcome], handlers: set[asyncio.Task[None]]) -> None:
+    """Wait for the end of a call; note its outcome if nobody else does."""
+    outcome = await session.ended.get()
+    if not handlers:
+        outcomes.append(outcome)
 
 
 async def _first(*work: Coroutine[Any, Any, Any]) -> None:

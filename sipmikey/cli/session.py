@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sipmikey.agent import Agent, CallFailed, Event, document
-from sipmikey.agent.events import CallEnded
+from sipmikey.agent.events import CallEnded, PolicyRefused
 from sipmikey.cli.agent_setup import agent_config, kms_client
 from sipmikey.cli.config_load import Loaded
 from sipmikey.cli.exit_codes import ExitCode, for_family
@@ -23,6 +23,10 @@ from sipmikey.cli.narrate import narrate
 from sipmikey.cli.output import Output, complain, timestamp
 
 __all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session", "positive_seconds"]
+
+
+DRAIN_S = 2.0
+"""Seconds in which the events of a closed agent are printed; they are there already."""
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +49,8 @@ def positive_seconds(text: str) -> float:
 class Session:
     """An open agent. ``stopping`` is set by the first Ctrl-C or SIGTERM; a second one kills the process.
 
-    ``documents`` holds the events so far as JSON data, in the order they happened.
+    ``documents`` holds the events so far as JSON data, in the order they happened; ``ended`` the ends of
+    calls, each as the outcome it would be of a call that was never answered.
     """
 
     def __init__(self, agent: Agent, output: Output, *, quiet: bool, called: bool) -> None:
@@ -53,8 +58,7 @@ class Session:
         self.output = output
         self.stopping = asyncio.Event()
         self.documents: list[dict[str, Any]] = []
-        self.ended: asyncio.Queue[CallEnded] = asyncio.Queue()
-        self.last_end: CallEnded | None = None
+        self.ended: asyncio.Queue[Outcome] = asyncio.Queue()
         self._quiet = quiet
         self._called = called
 
@@ -92,8 +96,10 @@ class Session:
         at = fields.pop("at")
         self.print({"ts": timestamp(at), **fields})
         if isinstance(event, CallEnded):
-            self.last_end = event
-            self.ended.put_nowait(event)
+            self.ended.put_nowait(Outcome.of_refusal(event))
+        elif isinstance(event, PolicyRefused) and not event.call:
+            # The SIP stack turned a call away by itself: there is no other event of its end.
+            self.ended.put_nowait(Outcome.of_failure(CallFailed(event.reason, event.side, 0, event.detail)))
 
 
 @asynccontextmanager
@@ -118,7 +124,9 @@ async def open_session(
             async with agent:
                 yield session
         finally:
-            await printing
+            # An agent that never opened has no end of events to wait for.
+            await asyncio.wait((printing,), timeout=DRAIN_S)
+            printing.cancel()
 
 
 def _stop(session: Session, loop: asyncio.AbstractEventLoop) -> None:

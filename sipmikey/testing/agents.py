@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import wave
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -311,15 +312,19 @@ class TestAgent:
         return facts
 
     def expect_failure(
-        self, *, reason: str, status: int | None = None, timeout_s: float = WAIT_S
+        self, *, reason: str, status: int | None = None, detail: str = "", timeout_s: float = WAIT_S
     ) -> CallRefused:
-        """Wait for the call to fail for that *reason*, with that SIP *status*, and return why."""
+        """Wait for the call to fail for that *reason*, with that SIP *status*, *detail* in its text."""
         try:
             self.do("established", call=self._call, timeout_s=timeout_s)
         except CallRefused as refused:
             self._refused = None
-            if refused.reason != reason or status not in (None, refused.status):
-                raise TestFailure(f"expected {reason} {status or ''}, but {refused}") from None
+            if (
+                refused.reason != reason
+                or status not in (None, refused.status)
+                or detail not in refused.detail
+            ):
+                raise TestFailure(f"expected {reason} {status or ''} {detail}, but {refused}") from None
             return refused
         raise TestFailure(f"{self.name}: the call was established; expected {reason}")
 
@@ -353,7 +358,28 @@ class TestAgent:
     def heard(self, wav: Path | str, *, timeout_s: float = WAIT_S) -> Likeness:
         """Wait for the end of the call and compare what was heard with *wav*."""
         self.wait_for("call.end", call=self._call, timeout_s=timeout_s)
-        return compare_files(Path(wav), Path(self.settings.record))
+        return compare_files(Path(wav), self._recording())
+
+    def _recording(self) -> Path:
+        """Return the recording of the latest call once it is complete, which is just after the call's end."""
+        first = Path(self.settings.record)
+        calls = len(self.all("call.answered"))
+        path = first if calls < 2 else first.with_stem(f"{first.stem}-{calls}")
+        deadline = time.monotonic() + WAIT_S
+        while not _complete(path):
+            if time.monotonic() > deadline:
+                raise TestFailure(f"{self.name}: the recording {path} was not completed")
+            time.sleep(0.02)
+        return path
+
+
+def _complete(path: Path) -> bool:
+    """Tell whether a recording has its length in its head: that is written last."""
+    try:
+        with wave.open(str(path), "rb") as file:
+            return file.getnframes() > 0
+    except (OSError, EOFError, wave.Error):
+        return False
 
 
 def _user(uri: str) -> str:

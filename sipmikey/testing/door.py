@@ -59,8 +59,8 @@ class Door:
             await asyncio.gather(
                 self._copy(reader, server, held=False), self._copy(answers, writer, held=True)
             )
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # a connection that broke, or `stop`
         finally:
             self._tasks.discard(task)
             for end in (writer, server):

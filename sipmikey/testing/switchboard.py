@@ -1,13 +1,14 @@
 """A SIP proxy for tests: it forks, it can be told to misbehave, and it remembers what passed.
 
 Every agent of a test has it as outbound proxy over TCP. It finds the callee's agents by the user and host of
-the Request-URI. It stays in the way of the INVITE and its responses only: later requests go straight from
-agent to agent. It adds no Via, which over TCP works, as responses come back on the connection of the request.
+the Request-URI. It neither record-routes nor adds a Via: over TCP, responses come back on the connection of
+the request, and later requests go where the Contact of the other side says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Coroutine
@@ -48,6 +49,19 @@ class _Branch:
     target: tuple[str, int]
     writer: asyncio.StreamWriter
     final: SipMessage | None = None
+
+
+@dataclass(slots=True)
+class _Line:
+    """The connection of one caller, the connections it led to, and what goes on over them.
+
+    ``asked``: where requests of callees came from, by the branch of their top Via, for the responses to them.
+    """
+
+    caller: asyncio.StreamWriter
+    forks: dict[str, _Fork] = field(default_factory=dict)
+    onward: dict[tuple[str, int], asyncio.StreamWriter] = field(default_factory=dict)
+    asked: dict[str, asyncio.StreamWriter] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -144,62 +158,57 @@ class Switchboard:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        forks: dict[str, _Fork] = {}
-        lines: dict[tuple[str, int], asyncio.StreamWriter] = {}
+        line = _Line(caller)
         try:
             while (message := await read_message(reader)) is not None:
-                await self._request(message, caller, forks, lines)
+                if message.status is None:
+                    await self._request(message, line)
+                elif (callee := line.asked.get(_branch(message))) is not None:
+                    callee.write(message.encode())
+        except asyncio.CancelledError:
+            pass  # `stop`
         finally:
             self._tasks.discard(task)
-            for writer in (caller, *lines.values()):
+            for writer in (caller, *line.onward.values()):
                 writer.close()
 
-    async def _request(
-        self,
-        message: SipMessage,
-        caller: asyncio.StreamWriter,
-        forks: dict[str, _Fork],
-        lines: dict[tuple[str, int], asyncio.StreamWriter],
-    ) -> None:
+    async def _request(self, message: SipMessage, line: _Line) -> None:
+        """Pass a request of the caller on to whom it is for."""
         call_id = message.header("call-id")
-        fork = forks.get(call_id)
+        fork = line.forks.get(call_id)
         if message.method == "ACK" and fork is not None and fork.failed:
             return  # it ends the caller's own transaction; each branch was acknowledged when it failed
         if message.method == "INVITE" and not message.tag("to"):
-            fork = forks[call_id] = _Fork(message)
+            fork = line.forks[call_id] = _Fork(message)
         targets = self._agents.get(_address(message.uri), [])
+        if not targets and message.tag("to") and (contact := _host_and_port(message.uri)) is not None:
+            targets = [contact]  # within a dialog: it goes where the other side said it is
         if not targets:
-            caller.write(_reply(message, "404 Not Found").encode())
+            line.caller.write(_reply(message, "404 Not Found").encode())
             return
         for target in targets:
-            if target not in lines:
+            if target not in line.onward:
                 try:
-                    down, lines[target] = await asyncio.open_connection(*target)
+                    reader, line.onward[target] = await asyncio.open_connection(*target)
                 except OSError:
-                    caller.write(_reply(message, "480 Temporarily Unavailable").encode())
+                    line.caller.write(_reply(message, "480 Temporarily Unavailable").encode())
                     continue
-                self._spawn(self._answers(down, target, caller, forks))
+                self._spawn(self._answers(reader, target, line))
             if fork is not None and message is fork.invite:
-                fork.branches.append(_Branch(target, lines[target]))
-            lines[target].write(self._through(message, "request", target).encode())
+                fork.branches.append(_Branch(target, line.onward[target]))
+            line.onward[target].write(self._through(message, "request", target).encode())
 
-    async def _answers(
-        self,
-        reader: asyncio.StreamReader,
-        target: tuple[str, int],
-        caller: asyncio.StreamWriter,
-        forks: dict[str, _Fork],
-    ) -> None:
-        """Pass on the responses of one callee."""
+    async def _answers(self, reader: asyncio.StreamReader, target: tuple[str, int], line: _Line) -> None:
+        """Pass on the responses of one callee, and its requests (it may use the same connection for them)."""
         while (message := await read_message(reader)) is not None:
-            fork = forks.get(message.header("call-id"))
+            fork = line.forks.get(message.header("call-id"))
             if message.status is None:
-                continue  # requests of the callee go straight to the caller's contact
-            if fork is None or message.method != "INVITE" or message.status < 200:
-                if message.method != "CANCEL" or fork is None or not fork.answered:
-                    caller.write(self._through(message, "response", target).encode())
-                continue
-            self._final(message, target, caller, fork)
+                line.asked[_branch(message)] = line.onward[target]
+                line.caller.write(self._through(message, "request", target).encode())
+            elif fork is not None and message.method == "INVITE" and message.status >= 200:
+                self._final(message, target, line.caller, fork)
+            elif fork is None or message.method != "CANCEL" or not fork.answered:
+                line.caller.write(self._through(message, "response", target).encode())
 
     def _final(
         self, message: SipMessage, target: tuple[str, int], caller: asyncio.StreamWriter, fork: _Fork
@@ -229,6 +238,18 @@ class Switchboard:
 def _address(uri: str) -> str:
     """Return user and host of a SIP URI: `sip:bob@example.com;transport=tcp` is `bob@example.com`."""
     return uri.partition(":")[2].partition(";")[0].partition("?")[0].lower()
+
+
+def _branch(message: SipMessage) -> str:
+    """Return the branch of the top Via: the same in a request and its responses."""
+    found = re.search(r";\s*branch=([^;,\s]+)", message.header("via"))
+    return found[1] if found else ""
+
+
+def _host_and_port(uri: str) -> tuple[str, int] | None:
+    """Return where a contact on this machine is, or None for other URIs."""
+    found = re.search(r"@(127\.0\.0\.1):(\d+)", uri)
+    return None if found is None else (found[1], int(found[2]))
 
 
 def _reply(request: SipMessage, status: str) -> SipMessage:

@@ -1,0 +1,250 @@
+"""`sipmikey call`, `answer` and `register` as processes: a real KMS, real agents, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from sipmikey.testing import TestKms
+
+Document = dict[str, Any]
+ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
+AS_ALICE = ["--identity", ALICE]
+
+
+@pytest.fixture(scope="module")
+def kms_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
+    server = TestKms(tmp_path_factory.mktemp("kms"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def kms(kms_server: TestKms) -> Iterator[TestKms]:
+    yield kms_server
+    kms_server.delay(0)
+    kms_server.shut(False)
+
+
+class Command:
+    """A running `sipmikey` whose JSON lines are read as they come."""
+
+    def __init__(self, *words: str, environment: dict[str, str] | None = None) -> None:
+        self.seen: list[Document] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sipmikey.cli", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "XDG_CONFIG_HOME": "/nonexistent", **(environment or {})},
+        )  # fmt: skip
+
+    def until(self, kind: str) -> Document:
+        """Read until an event of type *kind*; what is printed besides JSON is left out."""
+        assert self.process.stdout is not None
+        watch = threading.Timer(60, self.process.kill)
+        watch.start()
+        try:
+            return self._until(kind, self.process.stdout)
+        finally:
+            watch.cancel()
+
+    def _until(self, kind: str, lines: IO[str]) -> Document:
+        for line in lines:
+            if line.startswith("{"):
+                self.seen.append(json.loads(line))
+                if self.seen[-1]["type"] == kind:
+                    return self.seen[-1]
+        raise AssertionError(f"no {kind}; {[event['type'] for event in self.seen]}\n{self.errors()}")
+
+    def errors(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def finish(self) -> int:
+        """Read the rest and return the exit code."""
+        out, self.stderr = self.process.communicate(timeout=60)
+        self.seen += [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        return self.process.returncode
+
+    def last(self, kind: str) -> Document:
+        return next(event for event in reversed(self.seen) if event["type"] == kind)
+
+
+@pytest.fixture
+def command() -> Iterator[Callable[..., Command]]:
+    """Start commands, and end what is left of them."""
+    running: list[Command] = []
+
+    def start(*words: str, environment: dict[str, str] | None = None) -> Command:
+        running.append(Command(*words, environment=environment))
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.communicate()
+
+
+@pytest.fixture
+def options(kms: TestKms, tmp_path: Path) -> Callable[..., list[str]]:
+    """Options of an agent: its identity, its key file, the KMS."""
+
+    def of(identity: str, **more: str) -> list[str]:
+        user = kms.user(identity)
+        key = tmp_path / f"{user.psk_id}.psk"
+        key.write_text(user.psk)
+        key.chmod(0o600)
+        words = {
+            "--identity": identity, "--kms": kms.url, "--kms-identity": kms.identity, "--psk-id": user.psk_id,
+            "--psk-file": str(key), "--listen": "127.0.0.1:0",
+        }  # fmt: skip
+        words |= {f"--{name.replace('_', '-')}": value for name, value in more.items()}
+        return ["--null-audio", "--json", *(text for pair in words.items() for text in pair)]
+
+    return of
+
+
+Start = Callable[..., Command]
+Options = Callable[..., list[str]]
+
+
+def test_a_call_is_proven_secure_and_both_leave_with_0(command: Start, options: Options) -> None:
+    bob = command("answer", "--once", *options(BOB))
+    contact = bob.until("agent.ready")["contact"]
+    alice = command("call", BOB, "--via", contact, "--duration", "1", "--prefetch", *options(ALICE))
+    assert alice.finish() == 0, alice.stderr
+    assert bob.finish() == 0, bob.stderr
+    for agent, peer in ((alice, BOB), (bob, ALICE)):
+        end = agent.last("call.end")
+        assert (end["reason"], end["security"]["media"], end["security"]["peer"]) == (
+            "hangup",
+            "proven",
+            peer,
+        )
+        assert agent.seen[-1]["type"] == "result"
+        assert agent.seen[-1]["exit_code"] == 0
+        assert all(event["v"] == 1 and "call" in event and event["ts"].endswith("Z") for event in agent.seen)
+        assert agent.last("stats")["streams"][0]["decrypted"] > 20
+    out = [event["type"] for event in alice.seen]
+    assert out.index("kms.response") < out.index("call.out") < out.index("call.answered")
+
+
+def test_ctrl_c_hangs_up_and_a_secured_call_counts_as_done(command: Start, options: Options) -> None:
+    bob = command("answer", "--once", *options(BOB))
+    contact = bob.until("agent.ready")["contact"]
+    alice = command("call", BOB, "--via", contact, *options(ALICE))
+    alice.until("media.proven")
+    alice.process.send_signal(signal.SIGINT)
+    assert alice.finish() == 0
+    assert alice.last("call.end")["side"] == "local"
+    assert bob.finish() == 0
+    assert bob.last("call.end")["side"] == "remote"
+
+
+def test_ctrl_c_while_it_rings_cancels(command: Start, options: Options) -> None:
+    bob = command("answer", "--once", "--ring", "60", *options(BOB))
+    contact = bob.until("agent.ready")["contact"]
+    alice = command("call", BOB, "--via", contact, *options(ALICE))
+    alice.until("call.ringing")
+    alice.process.send_signal(signal.SIGINT)
+    assert alice.finish() == 130
+    assert bob.finish() == 0
+    assert bob.last("call.end")["reason"] == "cancelled"
+
+
+def test_a_call_that_is_declined(command: Start, options: Options) -> None:
+    bob = command("answer", "--once", "--reject", "486", *options(BOB))
+    contact = bob.until("agent.ready")["contact"]
+    alice = command("call", BOB, "--via", contact, *options(ALICE))
+    assert alice.finish() == 1
+    assert (alice.seen[-1]["reason"], alice.seen[-1]["status"]) == ("busy", 486)
+    assert "busy" in alice.stderr
+    assert bob.finish() == 0
+
+
+def test_a_wrong_key_is_refused_by_the_kms(command: Start, options: Options, tmp_path: Path) -> None:
+    words = options(ALICE)
+    (tmp_path / "alice.psk").write_text("00" * 32)
+    alice = command("call", BOB, "--via", "sip:127.0.0.1:9", *words)
+    assert alice.finish() == 4
+    assert alice.last("kms.error")["reason"] == alice.seen[-1]["reason"] == "kms-refused"
+
+
+def test_a_kms_that_is_down_and_one_that_is_slow(command: Start, options: Options, kms: TestKms) -> None:
+    kms.shut()
+    alice = command("call", BOB, "--via", "sip:127.0.0.1:9", *options(ALICE))
+    assert alice.finish() == 4
+    assert alice.seen[-1]["reason"] == "kms-unreachable"
+    kms.shut(False)
+    kms.delay(30)
+    alice = command("call", BOB, "--via", "sip:127.0.0.1:9", *options(ALICE, kms_timeout="0.3"))
+    assert alice.finish() == 4
+    assert alice.seen[-1]["reason"] == "kms-timeout"
+
+
+def test_a_caller_without_key_management_is_refused(command: Start, options: Options) -> None:
+    bob = command("answer", "--once", *options(BOB))
+    contact = bob.until("agent.ready")["contact"]
+    carol = command("call", BOB, "--via", contact, *options("sip:carol@example.com", security="off"))
+    assert carol.finish() == 6
+    assert (carol.seen[-1]["reason"], carol.seen[-1]["status"]) == ("key-mgmt-missing", 488)
+    assert bob.finish() == 6
+    assert not [event for event in bob.seen if event["type"] == "call.answered"]
+
+
+def test_nobody_answers_in_time(command: Start, options: Options) -> None:
+    bob = command("answer", "--once", "--ring", "60", *options(BOB))
+    contact = bob.until("agent.ready")["contact"]
+    alice = command("call", BOB, "--via", contact, *options(ALICE, ring_timeout="0.5"))
+    assert alice.finish() == 8
+    bob.finish()
+
+
+def test_a_registrar_that_is_not_there(command: Start, options: Options) -> None:
+    words = options(ALICE, registrar="sip:127.0.0.1:9;transport=tcp")
+    alice = command("register", "--once", *words)
+    assert alice.finish() == 3
+    assert alice.seen[-1]["reason"] == "registration-failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["call", BOB], "no identity"),
+        (["call", BOB, "--identity", ALICE], "there is no KMS"),
+        (["register", "--identity", ALICE, "--security", "off"], "no registrar"),
+        (["call", BOB, *AS_ALICE, "--kms", "http://127.0.0.1:9"], "kms.identity is not"),
+        (["call", BOB, *AS_ALICE, "--kms", "http://127.0.0.1:9", "--kms-identity", "sip:k@example.com"],
+         "no pre-shared key"),
+        (["call", BOB, *AS_ALICE, "--security", "off", "--play", "/nonexistent.wav"], "no such file"),
+        (["answer", "--reject", "200"], "--reject"),
+        (["call", BOB, "--duration", "-1"], "--duration"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named(command: Start, words: list[str], said: str) -> None:
+    one = command(*words)
+    assert one.finish() == 2
+    assert said in one.stderr
+
+
+def test_people_read_text_and_the_ladder(command: Start, options: Options) -> None:
+    bob = command("answer", "--once", *options(BOB))
+    contact = bob.until("agent.ready")["contact"]
+    words = [word for word in options(ALICE) if word != "--json"]
+    alice = command("call", BOB, "--via", contact, "--duration", "0.5", "--ladder", *words)
+    out, errors = alice.process.communicate(timeout=60)
+    assert alice.process.returncode == 0, errors
+    assert "signalling: TCP | media: SRTP AES_256_CM_HMAC_SHA1_80, proven | peer: sip:bob@example.com" in out
+    assert "REQUEST_INIT" in out
+    assert "TRANSFER_RESP" in errors, "the ladder"
+    assert bob.finish() == 0
