@@ -1,7 +1,7 @@
 """Four calls between two pjsua2 processes: ``native_calls.py callee|caller MODE [PORT]``.
 
-MODE: ``rtp`` plain, ``sdes`` keyed by pjmedia's SDES, ``keyed`` keyed as the agent does it with keys from a
-ticket (pjmedia's own SRTP, keys through its C interface). Four calls are what a process of the usual build
+MODE: ``rtp`` plain, ``sdes`` keyed by pjmedia's SDES, ``keyed`` keyed as the agent does it
+(pjmedia's own SRTP, keys through its C interface). Four calls are what a process of the usual build
 takes. The callee prints ``port N``, the caller ``ready`` when all calls have media. For each line on standard
 input: ``counts {...}``.
 """

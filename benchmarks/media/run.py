@@ -4,23 +4,31 @@
 
 One interleaved run: in each round every subject is measured once, on core 0, its load on core 1; medians and
 ratios are printed. --capacity also looks for how many calls one core holds without loss. Needs taskset,
-rtpengine and the extras media and pjsua2; takes about rounds * (seconds + 3) * 6 seconds.
+rtpengine and the extras media and pjsua2; takes about rounds * (seconds + 3) * 7 seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
+import struct
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from processes import LOAD, UNDER_TEST, Span, line_of, running, tell
 from rtpengine import relay_all, rtpengine
+
+from sipmikey.testing.kms import TestKms
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 GCM = "AEAD_AES_128_GCM"
@@ -80,6 +88,44 @@ def native(mode: str, seconds: float) -> dict[str, float]:
             return measured(caller, seconds)
 
 
+@contextmanager
+def key_management() -> Iterator[dict[str, dict[str, str]]]:
+    """Run a KMS with two subscribers; give the settings of an agent for each, and a tone to play."""
+    with tempfile.TemporaryDirectory() as folder:
+        tone = Path(folder) / "tone.wav"
+        with wave.open(str(tone), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            samples = [int(8000 * math.sin(2 * math.pi * 440 * n / 8000)) for n in range(8000)]
+            file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+        kms = TestKms(Path(folder))
+        kms.start()
+        try:
+            yield {
+                name: {
+                    "identity": user.identity,
+                    "psk": user.psk,
+                    "psk_id": user.psk_id,
+                    "kms_url": kms.url,
+                    "play": str(tone),
+                }
+                for name in ("alice", "bob")
+                for user in (kms.user(f"sip:{name}@example.com"),)
+            }
+        finally:
+            kms.stop()
+
+
+def agents(settings: dict[str, dict[str, str]], seconds: float) -> dict[str, float]:
+    with running("agent_calls.py", json.dumps(settings["bob"]), core=LOAD) as callee:
+        via = line_of(callee, "port")
+        caller_settings = settings["alice"] | {"called": settings["bob"]["identity"], "via": via}
+        with running("agent_calls.py", json.dumps(caller_settings), core=UNDER_TEST) as caller:
+            line_of(caller, "ready")
+            return measured(caller, seconds)
+
+
 def per_handled(run: dict[str, float]) -> float:
     """Microseconds for each packet sent or received."""
     return run["cpu_s"] / (run["sent"] + run["received"]) * 1e6
@@ -126,11 +172,11 @@ def table(rounds: dict[str, list[dict[str, float]]], calls: int) -> list[str]:
             f"in and one out, {core:.0%} of a core, lost {sum(run.get('lost', 0) for run in runs):.0f} "
             f"(others used {foreign:.1f} cores)"
         )
-    for mode in ("rtp", "sdes", "keyed"):
-        runs = rounds[f"pjmedia {mode}"]
+    for name in ("pjmedia rtp", "pjmedia sdes", "pjmedia keyed", "agent"):
+        runs = rounds[name]
         call = median(run["cpu_s"] / run["seconds"] / 4 for run in runs)
         lines.append(
-            f"pjmedia {mode}, 4 calls: {call * 1e3:.2f} ms of CPU per call and second, "
+            f"{name}, 4 calls: {call * 1e3:.2f} ms of CPU per call and second, "
             f"{median(map(per_handled, runs)):.1f} us per packet sent or received, codec and mixer included"
         )
     return lines + ratios(rounds)
@@ -148,8 +194,9 @@ def ratios(rounds: dict[str, list[dict[str, float]]]) -> list[str]:
     return [
         f"endpoint packet handled / rtpengine packet relayed: {mixed(rounds, ours)}",
         f"endpoint one in and one out / rtpengine packet relayed: {ratio(ours, 'rtpengine', per_pass)}",
-        f"pjmedia call keyed from a ticket / by SDES: {ratio('pjmedia keyed', 'pjmedia sdes', cpu)}",
-        f"pjmedia call keyed from a ticket / plain RTP: {ratio('pjmedia keyed', 'pjmedia rtp', cpu)}",
+        f"pjmedia call keyed by the application / by SDES: {ratio('pjmedia keyed', 'pjmedia sdes', cpu)}",
+        f"pjmedia call keyed by the application / plain RTP: {ratio('pjmedia keyed', 'pjmedia rtp', cpu)}",
+        f"agent's call keyed with a ticket / pjmedia call by SDES: {ratio('agent', 'pjmedia sdes', cpu)}",
     ]
 
 
@@ -173,6 +220,11 @@ def main() -> int:
             parser.error(f"{program} is not installed: apt-get install {program}")
     if (os.cpu_count() or 1) < 2:
         parser.error("two cores are needed: one under test, one for its load")
+    with key_management() as settings:
+        return measure_all(options, settings)
+
+
+def measure_all(options: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
     subjects: dict[str, Callable[[], dict[str, float]]] = {
         f"bare {SUITE}": lambda: bare(SUITE),
         f"bare {GCM}": lambda: bare(GCM),
@@ -182,6 +234,7 @@ def main() -> int:
         "pjmedia rtp": lambda: native("rtp", options.seconds),
         "pjmedia sdes": lambda: native("sdes", options.seconds),
         "pjmedia keyed": lambda: native("keyed", options.seconds),
+        "agent": lambda: agents(settings, options.seconds),
     }
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in subjects}
     for number in range(options.rounds):
