@@ -1,6 +1,6 @@
 """A store of a million subscribers: loading it, its size, and looking people up.
 
-Run: python benchmarks/kms_store.py [--subscribers N] [--url URL] [--json]
+Run: python benchmarks/kms_store.py [--subscribers N] [--url URL] [--replay URL] [--json]
 
 Each subscriber has two identities, one pre-shared key sealed under the master key, and one in ten is in a
 group. Without --url a SQLite store is made in a temporary directory; --url postgresql://... loads an empty
@@ -106,8 +106,8 @@ async def replay_and_audit(store: Store) -> dict[str, dict[str, float]]:
     }
 
 
-async def measure(url: str, count: int) -> dict[str, object]:
-    store = await open_store(url, Secret(os.urandom(32)), create=True)
+async def measure(url: str, replay_url: str | None, count: int) -> dict[str, object]:
+    store = await open_store(url, Secret(os.urandom(32)), replay_url=replay_url, create=True)
     before = await size(store, url)
     started = time.perf_counter()
 
@@ -143,10 +143,13 @@ def main() -> int:
     parser.add_argument(
         "--url", metavar="URL", help="an empty database; SQLite in a temporary directory if not given"
     )
+    parser.add_argument("--replay", metavar="URL", help="a Redis for the replay cache")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        figures = asyncio.run(measure(args.url or f"sqlite:{directory}/kms.sqlite", args.subscribers))
+        figures = asyncio.run(
+            measure(args.url or f"sqlite:{directory}/kms.sqlite", args.replay, args.subscribers)
+        )
     if args.json:
         print(json.dumps(figures))
         return 0
