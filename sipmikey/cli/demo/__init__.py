@@ -23,6 +23,7 @@ from sipmikey.cli.ladder import render
 from sipmikey.cli.ladder_events import steps
 from sipmikey.cli.narrate import narrate
 from sipmikey.cli.output import Output
+from sipmikey.mikey.errors import LocalError
 
 __all__ = ["add_parser", "run"]
 
@@ -83,7 +84,12 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
-        keep.mkdir(parents=True, exist_ok=False, mode=0o700)
+        try:
+            keep.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise LocalError(
+                f"--keep {keep}: {error.strerror}: name a directory that does not exist yet"
+            ) from None
         yield keep.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="sipmikey-demo-") as name:

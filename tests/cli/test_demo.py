@@ -1,0 +1,168 @@
+"""The demonstration: it succeeds, its capture holds the call, and each of its checks can fail."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipmikey.cli.demo.actor import Actor
+from sipmikey.cli.demo.checks import check_call, check_hearing, listen
+from sipmikey.cli.demo.stage import ASSETS, TALK_S
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def shown(folder: Path) -> Document:
+    """Run the demonstration once, as a user does, and return its document."""
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "sipmikey.cli", "demo", "--json", "--pcap", str(folder / "call.pcap"),
+            "--keep", str(folder / "kept"),
+        ],
+        capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    lines = result.stdout.splitlines()
+    assert len(lines) == 1, result.stderr
+    document: Document = json.loads(lines[0])
+    assert result.returncode == 0, [check for check in document["checks"] if not check["ok"]]
+    return document
+
+
+def test_every_check_holds_and_everything_is_in_the_document(shown: Document) -> None:
+    assert shown["ok"]
+    assert all(check["ok"] for check in shown["checks"])
+    assert [message["message"] for message in shown["messages"]] == [
+        "REQUEST_INIT", "REQUEST_RESP", "TRANSFER_INIT", "RESOLVE_INIT", "RESOLVE_RESP", "TRANSFER_RESP",
+    ]  # fmt: skip
+    assert all(message["octets"] > 100 for message in shown["messages"])
+    assert shown["ticket"]["initiator"] == "sip:alice@example.com"
+    assert shown["ticket"]["responders"] == ["sip:bob@example.com"]
+    assert set(shown["phases"]) >= {"KMS ready", "call set up", "talk"}
+    for name in ("alice", "bob"):
+        assert shown["packets"][name]["decrypted"] >= 40 * TALK_S
+    for hearing in shown["speech"]:
+        assert hearing["own"]["score"] > 0.8 > 0.4 > hearing["other"]["score"]
+
+
+def test_no_key_is_in_what_is_shown(shown: Document, folder: Path) -> None:
+    text = json.dumps(shown)
+    for name in ("alice", "bob"):
+        assert (folder / "kept" / f"{name}.psk").read_text().strip() not in text
+
+
+def test_the_capture_holds_sip_http_and_srtp_of_both_directions(shown: Document, folder: Path) -> None:
+    capture = folder / "call.pcap"
+    assert shown["pcap"] == str(capture)
+    out = subprocess.run(
+        ["tshark", "-r", str(capture), "-T", "fields", "-e", "_ws.col.Protocol", "-e", "udp.srcport"],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    rows = [line.split("\t") for line in out.splitlines()]
+    protocols = [row[0] for row in rows]
+    assert protocols.count("HTTP") >= 4
+    assert any(protocol.startswith("SIP") for protocol in protocols)
+    srtp = [row[1] for row in rows if row[0] in ("SRTP", "RTP")]
+    assert len(set(srtp)) == 2
+    assert all(srtp.count(port) >= 40 * TALK_S for port in set(srtp))
+    octets = capture.read_bytes()
+    assert b"requesttype=ticketrequest" in octets
+    assert b"requesttype=ticketresolve" in octets
+    assert b"a=key-mgmt:mikey" in octets
+    assert b"a=crypto" not in octets
+
+
+def told(shown: Document, name: str) -> Actor:
+    """Return an actor that told what the document says."""
+    actor = Actor.__new__(Actor)
+    actor.name = name
+    actor.events = [copy.deepcopy(event) for event in shown["events"] if event["process"] == name]
+    return actor
+
+
+def last(actor: Actor, kind: str) -> Document:
+    event = actor.last(kind)
+    assert event is not None
+    return event
+
+
+def set_of(kind: str, path: str, value: object) -> Callable[[Actor], None]:
+    """Return what changes one field of the last event of type *kind*."""
+
+    def change(actor: Actor) -> None:
+        *way, name = path.split(".")
+        target: Any = last(actor, kind)
+        for step in way:
+            target = target[int(step) if step.isdigit() else step]
+        target[name] = value
+
+    return change
+
+
+def without(kind: str) -> Callable[[Actor], None]:
+    def change(actor: Actor) -> None:
+        actor.events = [event for event in actor.events if event["type"] != kind]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("who", "change", "fails"),
+    [
+        ("alice", without("kms.request"), {"messages"}),
+        ("bob", set_of("mikey.received", "size", 7), {"TRANSFER_INIT"}),
+        ("alice", set_of("mikey.received", "size", 7), {"TRANSFER_RESP"}),
+        ("alice", set_of("call.end", "security.peer", "sip:mallory@example.com"), {"alice knows bob"}),
+        ("bob", set_of("call.end", "security.peer", None), {"bob knows alice"}),
+        ("alice", set_of("call.end", "security.kms", None), {"alice knows bob"}),
+        ("bob", set_of("call.end", "security.suite", "AES_CM_128_HMAC_SHA1_32"), {"bob suite"}),
+        ("bob", set_of("media.keyed", "send_key", "00000000"), {"keys"}),
+        ("alice", without("media.keyed"), {"keys"}),
+        ("bob", without("media.proven"), {"bob proven"}),
+        ("alice", set_of("stats", "streams.0.decrypted", 3), {"packets bob to alice"}),
+        ("alice", set_of("stats", "streams.0.sent", 3), {"packets alice to bob"}),
+        ("bob", without("stats"), {"packets alice to bob", "packets bob to alice"}),
+    ],
+)
+def test_each_check_can_fail(
+    shown: Document, who: str, change: Callable[[Actor], None], fails: set[str]
+) -> None:
+    alice, bob = told(shown, "alice"), told(shown, "bob")
+    change(alice if who == "alice" else bob)
+    checks = check_call(alice, bob, suite="256", seconds=TALK_S)
+    assert {check.name for check in checks if not check.ok} == fails
+
+
+def test_the_wrong_suite_is_noticed(shown: Document) -> None:
+    checks = check_call(told(shown, "alice"), told(shown, "bob"), suite="128", seconds=TALK_S)
+    assert {check.name for check in checks if not check.ok} == {"alice suite", "bob suite"}
+
+
+def test_the_wrong_voice_and_silence_are_noticed(shown: Document, folder: Path) -> None:
+    heard = folder / "kept" / "bob-heard.wav"
+    alice, bob = ASSETS / "alice.wav", ASSETS / "bob.wav"
+    assert check_hearing(listen("bob", heard, played_by_peer=alice, played_here=bob)).ok
+    assert not check_hearing(listen("bob", heard, played_by_peer=bob, played_here=alice)).ok
+
+
+def test_what_stops_the_call_is_said_with_its_reason(tmp_path: Path) -> None:
+    """The directory exists already: the KMS cannot be made there."""
+    (tmp_path / "kept").mkdir()
+    result = subprocess.run(
+        [sys.executable, "-m", "sipmikey.cli", "demo", "--keep", str(tmp_path / "kept")],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "exists" in result.stderr
