@@ -15,7 +15,7 @@ from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
 from sipmikey.mikey.errors import LocalError, PeerError
-from sipmikey.sdp import Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
+from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.replay import ReplayCache
 
@@ -136,7 +136,7 @@ class Account:
         return Answerer(
             self._around.env,
             identities=(self._identity,),
-            suites=srtp_suites(keys.suites if keys else ()),
+            suites=srtp_suites(keys.suites) if keys else DEFAULT_SUITES,
             replay=self._replay,
         )
 

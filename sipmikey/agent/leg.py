@@ -108,6 +108,7 @@ class Leg:
         self._watching = False
         self._proof_deadline = math.inf
         self._offering = False
+        self._answering = False
         self._rekeyed: Callable[[BaseException | None], None] | None = None
         self._last: SipMessage | None = None
 
@@ -243,9 +244,10 @@ class Leg:
     def local_sdp(self, sdp: str, remote: str) -> str:
         if self.session is None:
             return sdp if self.security.media is MediaProtection.OFF else self.first_sdp(sdp, remote)
-        if not remote:
+        if not self._answering:
             self._offering = True
             return self.session.offer(sdp, rekey=self._rekeyed is not None)
+        self._answering = False
         text, keyed = self.session.answer(sdp)
         self._keyed = keyed
         return text
@@ -262,6 +264,7 @@ class Leg:
         except Exception as error:  # noqa: BLE001 - an offer within the call is refused, the call goes on
             self.refused(error)
             return status_of(error)
+        self._answering = True
         return 200
 
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:

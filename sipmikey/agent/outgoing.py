@@ -19,7 +19,7 @@ from sipmikey.agent.leg import Ending, Leg, Surroundings, srtp_suites
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
-from sipmikey.sdp import Offerer
+from sipmikey.sdp import DEFAULT_SUITES, Offerer
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.request import TicketGrant
 
@@ -53,7 +53,7 @@ class OutgoingLeg(Leg):
                 around.env,
                 grant=grant,
                 called=called,
-                suites=srtp_suites(keys.suites if keys else ()),
+                suites=srtp_suites(keys.suites) if keys else DEFAULT_SUITES,
                 accepts=self._accepts,
             )
 

@@ -337,6 +337,8 @@ def _account_config(config: AgentConfig, lane: Lane) -> Any:
         route = sip.proxy if ";lr" in sip.proxy else f"{sip.proxy};lr"
         settings.sipConfig.proxies.append(route)
     settings.natConfig.udpKaIntervalSec = sip.keepalive_s
+    # The port of our end of one TCP connection is of no use to the peer: it is to call the listening port.
+    settings.natConfig.contactUseSrcPort = 0
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
     _fill_media(settings, config, lane)
     return settings
@@ -442,7 +444,7 @@ class PjsuaCall:
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         """Answer with *status*; *sdp* replaces the answer the stack made."""
         parameters = pj.CallOpParam(True)
-        parameters.opt.audioCount = _MAX_MEDIA
+        parameters.opt.audioCount = max(1, (sdp or "").count("m=audio"))
         parameters.opt.videoCount = 0
         parameters.statusCode = status
         if sdp is not None:
@@ -692,6 +694,7 @@ class _Call(pj.Call):  # type: ignore[misc]
     def __init__(self, owner: PjsuaCall, account: _Account, *number: int) -> None:
         super().__init__(account, *number)
         self._owner: PjsuaCall | None = owner
+        self._offer = ""
 
     def release(self) -> None:
         self._owner = None
@@ -727,7 +730,11 @@ class _Call(pj.Call):  # type: ignore[misc]
             if observer is None:
                 return
             if state.type == pj.PJSIP_EVENT_RX_MSG:
-                observer.message("received", SipMessage.parse(state.src.rdata.wholeMsg))
+                message = SipMessage.parse(state.src.rdata.wholeMsg)
+                if message.has_sdp and not message.status:
+                    # pjsua2 hands descriptions of over 1 kB to the callbacks as empty texts.
+                    self._offer = message.body
+                observer.message("received", message)
             elif state.type == pj.PJSIP_EVENT_TX_MSG:
                 observer.message("sent", SipMessage.parse(state.src.tdata.wholeMsg))
 
@@ -735,6 +742,8 @@ class _Call(pj.Call):  # type: ignore[misc]
         with self._guarded() as observer:
             if observer is not None:
                 made = prm.sdp.wholeSdp
+                if not made:
+                    raise StackError("the stack's description is over 1 kB: fewer streams or codecs")
                 assert self._owner is not None
                 # Should the observer fail, nothing that could be talked to goes out.
                 prm.sdp.wholeSdp = _without_media(made)
@@ -744,7 +753,7 @@ class _Call(pj.Call):  # type: ignore[misc]
         prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
         with self._guarded() as observer:
             if observer is not None:
-                prm.statusCode = observer.remote_offer(prm.offer.wholeSdp)
+                prm.statusCode = observer.remote_offer(self._offer)
 
     def onStreamCreated(self, prm: Any) -> None:  # noqa: N802
         with self._guarded():

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     UNSUPPORTED_MAC = "unsupported-mac"
     UNSUPPORTED_ENCRYPTION = "unsupported-encryption"
     UNSUPPORTED_HASH = "unsupported-hash"
+    UNSUPPORTED_DH_GROUP = "unsupported-dh-group"
     INVALID_IDENTITY = "invalid-identity"
     INVALID_CERTIFICATE = "invalid-certificate"
     UNSUPPORTED_SECURITY_POLICY = "unsupported-security-policy"

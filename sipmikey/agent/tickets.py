@@ -9,6 +9,7 @@ from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.events import TicketFacts
 from sipmikey.keys.suite import suite_named
 from sipmikey.mikey.errors import TicketNotValid
+from sipmikey.mikey.ticket import TicketFlag
 from sipmikey.ticket.credentials import PreSharedKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
@@ -99,7 +100,7 @@ class TicketStore:
             self._env,
             policy=TicketPolicy(
                 suite=suite,
-                flags=FULL_MODE,
+                flags=FULL_MODE.with_flag(TicketFlag.J, self._keys.reuse),
                 responders=(called,),
                 initiator=self._identity,
                 kms=self._keys.kms,

@@ -195,6 +195,20 @@ class ScriptedPeer(asyncio.DatagramProtocol):
         ]
         self.send("\r\n".join(lines) + "\r\n\r\n" + sdp, address)
 
+    def cancel(self, address: str, *, caller: str, called: str = "sip:bob@example.com") -> None:
+        """Send the CANCEL of an INVITE made by ``invite``."""
+        lines = [
+            f"CANCEL {called} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self.address};branch=z9hG4bKscripted;rport",
+            "Max-Forwards: 70",
+            f"From: <{caller}>;tag=scripted",
+            f"To: <{called}>",
+            "Call-ID: scripted",
+            "CSeq: 1 CANCEL",
+            "Content-Length: 0",
+        ]
+        self.send("\r\n".join(lines) + "\r\n\r\n", address)
+
     def acknowledge(self, response: SipMessage, address: str, *, branch: str = "ack") -> None:
         """Send the ACK to a final response of an INVITE made by ``invite``."""
         lines = [

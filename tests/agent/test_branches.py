@@ -315,3 +315,28 @@ def test_the_control_a_plain_peer_hears_a_caller_in_clear(kms: TestKms, speech: 
             return ports
 
     assert len(asyncio.run(scenario()).rtp) >= 10
+
+
+def test_streams_made_anew_by_hold_and_resume_never_repeat_a_packet_index(kms: TestKms, speech: str) -> None:
+    """Under the same key a sequence number used twice would be key stream used twice."""
+
+    async def scenario() -> Device:
+        async with calling(kms, speech) as stage:
+            device = await stage.device("device")
+            stage.answers(device, 200)
+            await stage.heard_by(device)
+            for command, direction in (("hold", "recvonly"), ("resume", "sendrecv")) * 2:
+                stage.caller.do(command, call="1")
+                again = await stage.peer.request("INVITE")
+                sdp = device.sdp.replace("a=rtpmap", f"a={direction}\r\na=rtpmap", 1)
+                stage.peer.respond(again, 200, to_tag="device", sdp=sdp)
+                await stage.peer.request("ACK")
+                await stage.heard_by(device, len(device.ports.rtp) + 5)
+            await stage.hung_up()
+            return device
+
+    device = asyncio.run(scenario())
+    only_opened_by(device, [])
+    places = [(packet[8:12], packet[2:4]) for packet in device.ports.rtp]
+    assert len(set(places)) == len(places)
+    assert len({ssrc for ssrc, _ in places}) == 1
