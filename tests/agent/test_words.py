@@ -156,7 +156,10 @@ def test_a_display_name_cannot_pose_as_a_tag() -> None:
 
 
 def test_folded_and_compact_headers() -> None:
-    text = "INVITE sip:b@example.com SIP/2.0\r\nv: SIP/2.0/TLS h\r\nSubject: a\r\n b\r\nc: application/sdp\r\n\r\nv=0"
+    text = (
+        "INVITE sip:b@example.com SIP/2.0\r\nv: SIP/2.0/TLS h\r\nSubject: a\r\n b\r\n"
+        "c: application/sdp\r\n\r\nv=0"
+    )
     message = SipMessage.parse(text)
     assert (message.transport, message.first("subject"), message.has_sdp) == ("tls", "a b", True)
 
