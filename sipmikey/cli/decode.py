@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from sipmikey.cli.decode_sources import Found, find, is_capture
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.explain.message import Explanation, explain
 from sipmikey.cli.explain.node import Finding, Node
+from sipmikey.cli.explain.rules import clock_doubts
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output
 from sipmikey.mikey.errors import LocalError
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         findings += explanation.findings
         nodes: list[Node] = []
         if explanation.message is not None:
+            findings += clock_doubts(explanation.message, time.time_ns())
             verified, nodes = unlock.look(explanation.message)
             findings += verified
         wrong = wrong or any(finding.kind == "error" for finding in findings)

@@ -16,11 +16,15 @@ from hypothesis import strategies as st
 from sipmikey.cli.decode_sources import find
 from sipmikey.cli.explain.message import explain
 from sipmikey.cli.main import main
+from sipmikey.keys.suite import SUITE_256
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import PAYLOAD_CLASSES
 from sipmikey.mikey.rand import RANDR
 from sipmikey.mikey.registry import RandRole
+from sipmikey.mikey.secret import Secret
+from sipmikey.system import environment
+from sipmikey.ticket import FULL_MODE, PreSharedKey, TicketPolicy, TicketRequest
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -401,6 +405,48 @@ class TestKeys:
         path = tmp_path / "tpk"
         path.write_text(FULL["credentials"]["tpk"] + "\n", encoding="utf-8")
         assert "the ticket opens" in decode(capsys, B64, "--tpk", f"@{path}")
+
+
+PUBLISHED = (
+    "AQAFAP1td9ABAADCD1UcAAAAAAoAAdOOGc75XD0BAAAAGAABAQEBEAIBAQMBFAcBAQgBAQoBAQsBCgAAACcAIQAe"
+    "30C59UrClE0e27UP5h/Wty9UL8+dfzg+2ttmmo3kBAAAAC8A"
+)
+"""An example of a camera standard (onvif/specs, pull request 555): keys in the clear, and a T of 2037."""
+
+
+def test_messages_of_rfc_3830_are_explained_too(capsys):
+    out = decode(capsys, PUBLISHED)
+    assert "PSK I_MESSAGE of RFC 3830" in out
+    assert "who reads this message can decrypt the media" in out
+    assert "years ahead of this clock" in out
+    assert "df40b9f54ac2944d" not in out
+    assert "df40b9f54ac2944d" in decode(capsys, PUBLISHED, "--show-keys")
+
+
+class TestStore:
+    """Keys from the store of a KMS."""
+
+    def kms(self, capsys, directory: Path, *words: str) -> list[dict]:
+        capsys.readouterr()
+        assert main(["kms", *words, "--dir", str(directory), "--json"]) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    def test_messages_of_a_subscriber_are_verified(self, capsys, tmp_path):
+        directory = tmp_path / "kms"
+        self.kms(capsys, directory, "init", "--identity", "sip:kms@example.com")
+        (added,) = self.kms(capsys, directory, "user", "add", "sip:alice@example.com")
+        key = PreSharedKey(key=Secret(base64.b64decode(added["psk"])))
+        policy = TicketPolicy(suite=SUITE_256, flags=FULL_MODE, responders=("sip:bob@example.com",))
+        request = TicketRequest.start(
+            environment(), policy=policy, credential=key,
+            identity="sip:alice@example.com", kms="sip:kms@example.com",
+        )  # fmt: skip
+        out = decode(capsys, request.message.hex(), "--dir", str(directory))
+        assert f"the MAC verifies with the PSK {key.key.fingerprint()}" in out
+
+    def test_a_directory_without_a_kms(self, capsys, tmp_path):
+        assert main(["decode", B64, "--dir", str(tmp_path)]) == 2
+        assert "sipmikey kms init" in capsys.readouterr().err
 
 
 def test_nothing_found_is_a_usage_error(capsys):

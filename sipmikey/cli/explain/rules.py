@@ -36,6 +36,9 @@ _TRANSFER = frozenset({DataType.TRANSFER_INIT, DataType.TRANSFER_RESP})
 _SIGNED = frozenset({DataType.REQUEST_INIT_PK, DataType.RESOLVE_INIT_PK})
 _TICKET_FAMILY = _KMS_EXCHANGES | _TRANSFER
 
+_DAY_NS = 86_400 * 1_000_000_000
+_OLD_DAYS = 366
+
 _Needed = tuple[type[Payload], int | None, str]
 _NEEDED: dict[DataType, tuple[_Needed, ...]] = {
     DataType.REQUEST_INIT_PSK: ((RANDR, RandRole.INITIATOR, "4.2.1.1"), (TP, None, "4.2.1")),
@@ -51,8 +54,21 @@ _NEEDED: dict[DataType, tuple[_Needed, ...]] = {
 def broken_rules(message: Message) -> list[Finding]:
     """Return what is wrong or doubtful about a message that parses."""
     if message.header.data_type not in _TICKET_FAMILY | {DataType.ERROR}:
-        return []
+        return list(_in_the_clear(message))
     return [finding for rule in _RULES for finding in rule(message)]
+
+
+def clock_doubts(message: Message, now_ns: int) -> list[Finding]:
+    """Return a doubt where T is so far from *now_ns* that it may be of another epoch or unit."""
+    found = message.all(T)
+    if not found or not found[0].timestamp.is_clock:
+        return []
+    days = (found[0].timestamp.unix_ns() - now_ns) / _DAY_NS
+    if abs(days) < _OLD_DAYS:
+        return []
+    side = "ahead of" if days > 0 else "behind"
+    detail = f"{abs(days) / 365.25:.1f} years {side} this clock: an old capture, or no NTP time"
+    return [_warning(detail, "T", "RFC 3830 4.2.8", message.offsets[message.payloads.index(found[0])])]
 
 
 def _error(detail: str, field: str, section: str = "", offset: int | None = None) -> Finding:
@@ -61,6 +77,17 @@ def _error(detail: str, field: str, section: str = "", offset: int | None = None
 
 def _warning(detail: str, field: str, section: str = "", offset: int | None = None) -> Finding:
     return Finding(kind="warning", detail=detail, field=field, section=section, offset=offset)
+
+
+def _in_the_clear(message: Message) -> Iterator[Finding]:
+    for payload, offset in zip(message.payloads, message.offsets, strict=True):
+        if isinstance(payload, KEMAC) and payload.encr_alg is EncrAlg.NULL and payload.encr_data:
+            yield _warning(
+                "keys without encryption: who reads this message can decrypt the media",
+                "KEMAC",
+                "RFC 3830 4.2.3",
+                offset,
+            )
 
 
 def _map(message: Message) -> Iterator[Finding]:
