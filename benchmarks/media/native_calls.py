@@ -1,9 +1,9 @@
-"""Four calls between two pjsua2 processes: ``native_calls.py callee|caller MODE [PORT]``.
+"""Four calls between two pjsua2 processes: ``native_calls.py callee|caller MODE WAV [PORT]``.
 
-MODE: ``rtp`` plain, ``sdes`` keyed by pjmedia's SDES, ``keyed`` keyed as the agent does it
-(pjmedia's own SRTP, keys through its C interface). Four calls are what a process of the usual build
-takes. The callee prints ``port N``, the caller ``ready`` when all calls have media. For each line on standard
-input: ``counts {...}``.
+MODE: ``rtp`` plain, ``sdes`` keyed by pjmedia's SDES, ``keyed`` keyed as the agent does it (pjmedia's own SRTP,
+keys through its C interface). Four calls are what a process of the usual build takes; audio is set up as the
+agent does it. The callee prints ``port N``, the caller ``ready`` when all calls have media. For each line on
+standard input: ``counts {...}``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sipmikey.agent.native_srtp import NativeSrtp
 from sipmikey.agent.stack import SrtpKeys
 from sipmikey.mikey.secret import Secret
 
-ROLE, MODE = sys.argv[1:3]
+ROLE, MODE, PLAY = sys.argv[1:4]
 CALLS = 4
 NO_KEYING = 7
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -43,7 +43,7 @@ class Call(pj.Call):
         info = self.getInfo()  # the media list is a view into it
         if info.media and info.media[0].status == pj.PJSUA_CALL_MEDIA_ACTIVE:
             self.active = True
-            tone.startTransmit(self.getAudioMedia(0))
+            player.startTransmit(self.getAudioMedia(0))
 
 
 class Account(pj.Account):
@@ -65,7 +65,6 @@ config.uaConfig.threadCnt = 0
 config.uaConfig.mainThreadOnly = True
 config.medConfig.noVad = True
 config.medConfig.ecTailLen = 0
-config.medConfig.clockRate = config.medConfig.sndClockRate = 8000
 endpoint.libInit(config)
 transport = pj.TransportConfig()
 transport.boundAddress = transport.publicAddress = "127.0.0.1"
@@ -87,27 +86,22 @@ if MODE != "rtp":
     media.srtpOpt.keyings = methods
 account = Account()
 account.create(settings)
-tone = pj.ToneGenerator()
-tone.createToneGenerator()
-description = pj.ToneDesc()
-description.freq1, description.on_msec, description.off_msec = 440, 1000, 0
-tones = pj.ToneDescVector()
-tones.append(description)
-tone.play(tones, True)
+player = pj.AudioMediaPlayer()
+player.createPlayer(PLAY)
 if ROLE == "callee":
     print("port", local.rpartition(":")[2], flush=True)
 else:
     for _ in range(CALLS):
         call = Call(account)
         calls.append(call)
-        call.makeCall(f"sip:callee@127.0.0.1:{sys.argv[3]}", pj.CallOpParam(True))
+        call.makeCall(f"sip:callee@127.0.0.1:{sys.argv[4]}", pj.CallOpParam(True))
         for _ in range(PACE_MS // 10):
             endpoint.libHandleEvents(10)
     while not all(call.active for call in calls):
         endpoint.libHandleEvents(10)
     print("ready", flush=True)
 while True:
-    endpoint.libHandleEvents(50)
+    endpoint.libHandleEvents(20)
     if select.select([sys.stdin], [], [], 0)[0]:
         if not sys.stdin.readline():
             break

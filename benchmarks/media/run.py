@@ -80,10 +80,10 @@ def relay(calls: int, seconds: float) -> dict[str, float]:
         return measured(engine.process, seconds, counting=flows)
 
 
-def native(mode: str, seconds: float) -> dict[str, float]:
-    with running("native_calls.py", "callee", mode, core=LOAD) as callee:
+def native(mode: str, wav: str, seconds: float) -> dict[str, float]:
+    with running("native_calls.py", "callee", mode, wav, core=LOAD) as callee:
         port = line_of(callee, "port")
-        with running("native_calls.py", "caller", mode, port, core=UNDER_TEST) as caller:
+        with running("native_calls.py", "caller", mode, wav, port, core=UNDER_TEST) as caller:
             line_of(caller, "ready")
             return measured(caller, seconds)
 
@@ -225,15 +225,16 @@ def main() -> int:
 
 
 def measure_all(options: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    wav = settings["alice"]["play"]
     subjects: dict[str, Callable[[], dict[str, float]]] = {
         f"bare {SUITE}": lambda: bare(SUITE),
         f"bare {GCM}": lambda: bare(GCM),
         f"endpoint {SUITE}": lambda: endpoint(options.calls, SUITE, options.seconds),
         "rtpengine": lambda: relay(options.calls, options.seconds),
         f"endpoint {GCM}": lambda: endpoint(options.calls, GCM, options.seconds),
-        "pjmedia rtp": lambda: native("rtp", options.seconds),
-        "pjmedia sdes": lambda: native("sdes", options.seconds),
-        "pjmedia keyed": lambda: native("keyed", options.seconds),
+        "pjmedia rtp": lambda: native("rtp", wav, options.seconds),
+        "pjmedia sdes": lambda: native("sdes", wav, options.seconds),
+        "pjmedia keyed": lambda: native("keyed", wav, options.seconds),
         "agent": lambda: agents(settings, options.seconds),
     }
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in subjects}
