@@ -1,6 +1,6 @@
 """Four calls between two pjsua2 processes: ``native_calls.py callee|caller MODE WAV [PORT]``.
 
-MODE: ``rtp`` plain, ``sdes`` keyed by pjmedia's SDES, ``keyed`` keyed as the agent does it (pjmedia's own SRTP,
+MODE: ``rtp`` plain, ``sdes`` keyed by SDES, ``keyed`` keyed as the agent does it (pjmedia's own SRTP,
 keys through its C interface). Four calls are what a process of the usual build takes; audio is set up as the
 agent does it. The callee prints ``port N``, the caller ``ready`` when all calls have media. For each line on
 standard input: ``counts {...}``.
