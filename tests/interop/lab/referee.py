@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,14 @@ def key_management(capture: Capture, display_filter: str = "sip") -> list[list[s
         "sdp.key_mgmt.kmpid",
         options=("--disable-protocol", "mikey"),
     )
+
+
+def mikey_messages(capture: Capture, display_filter: str = "sip") -> list[bytes]:
+    """The session-level MIKEY messages of the SDP that passes, as tshark finds them."""
+    rows = capture.fields(
+        f"({display_filter}) && sdp.key_mgmt", "sdp.key_mgmt", options=("--disable-protocol", "mikey")
+    )
+    return [base64.b64decode(row[0].removeprefix("mikey ")) for row in rows]
 
 
 def write_capture(path: Path, messages: Iterable[bytes], port: int = MIKEY_PORT) -> Capture:
