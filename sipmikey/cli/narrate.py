@@ -49,7 +49,7 @@ def state_line(peer: str, state: str, security: Document, paint: Paint, *, calle
         if not called and security["called"] not in (None, security["peer"]):
             who = paint.bad(f"{who}; {security['called']} was dialled")
     shown = paint.good(media) if good else paint.bad(media) if clear else media
-    return f"{peer}  {paint.strong(state)}  signalling: {signalling} | media: {shown} | peer: {who}"
+    return f"{peer} {paint.strong(state)} | signalling: {signalling} | media: {shown} | peer: {who}"
 
 
 def _exchange(event: Document) -> str:

@@ -244,7 +244,7 @@ def test_people_read_text_and_the_ladder(command: Start, options: Options) -> No
     alice = command("call", BOB, "--via", contact, "--duration", "0.5", "--ladder", *words)
     out, errors = alice.process.communicate(timeout=60)
     assert alice.process.returncode == 0, errors
-    assert "signalling: TCP | media: SRTP AES_256_CM_HMAC_SHA1_80, proven | peer: sip:bob@example.com" in out
+    assert "| media: SRTP AES_256_CM_HMAC_SHA1_80, proven | peer: sip:bob@example.com" in out
     assert "REQUEST_INIT" in out
     assert "TRANSFER_RESP" in errors, "the ladder"
     assert bob.finish() == 0

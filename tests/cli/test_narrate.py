@@ -79,7 +79,7 @@ def line(**changes: Any) -> str:
 
 def test_the_state_line_gives_signalling_media_and_peer_apart() -> None:
     assert line() == (
-        "sip:bob@example.com  ESTABLISHED  signalling: TLS | media: SRTP AES_256_CM_HMAC_SHA1_80, proven"
+        "sip:bob@example.com ESTABLISHED | signalling: TLS | media: SRTP AES_256_CM_HMAC_SHA1_80, proven"
         " | peer: sip:bob@example.com, KMS-authenticated (sip:kms@example.com), ticket 3a9cd2f1"
     )
 

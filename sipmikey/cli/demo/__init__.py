@@ -103,8 +103,10 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
     output.text(f"suite {args.suite}, security required, no sound device, {TALK_S:g} s of speech each way\n")
 
     def tell(name: str, event: dict[str, Any]) -> None:
+        if event["type"] == "call.state" and event["security"]["media"] != "proven":
+            return  # the steps on the way are told by other events
         if (line := narrate(event, output.paint, called=name == "bob")) is not None:
-            _line(output, event["at"] - show.started, name, line)
+            _line(output, event["at"] - show.started, name, line.replace(" | ", "\n"))
 
     error = ""
     try:
