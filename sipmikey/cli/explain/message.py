@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sipmikey.cli.explain.node import FaultError, Finding, Node
 from sipmikey.cli.explain.payloads import chain
@@ -51,9 +52,11 @@ def explain(data: bytes) -> Explanation:
     message = None
     try:
         message = Message.parse(data, _GENEROUS)
+        Message.parse(data)
     except PeerError as error:
         if not findings:
-            findings.append(_refusal(error))
+            # What parses with generous limits is well-formed, and still more than a peer need read.
+            findings.append(_refusal(error, "error" if message is None else "warning"))
     findings += scribe.warnings
     if message is not None:
         findings += broken_rules(message)
@@ -65,9 +68,9 @@ def explain(data: bytes) -> Explanation:
     )
 
 
-def _refusal(error: PeerError) -> Finding:
+def _refusal(error: PeerError, kind: Literal["error", "warning"]) -> Finding:
     return Finding(
-        kind="error", field=error.field or "message", detail=error.detail, offset=error.offset,
+        kind=kind, field=error.field or "message", detail=error.detail, offset=error.offset,
         section=error.section or "",
     )  # fmt: skip
 
