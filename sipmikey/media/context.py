@@ -9,6 +9,7 @@ less than half the sequence number space ahead of the one before: the way a real
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pylibsrtp
@@ -77,6 +78,19 @@ def _indices_up_to(last: int) -> list[int]:
     return [*range(0, last, _STEP), last]
 
 
+def check_runnable(key: StreamKey) -> None:
+    """Raise `LocalError` when pylibsrtp lacks the key's profile, or cannot be brought to its ROC."""
+    if key.profile.python_name is None:
+        raise LocalError(
+            f"pylibsrtp cannot do {key.profile.name}: use native media, or offer AES-CM-128 or AES-GCM"
+        )
+    if key.roc > MAX_ROLLOVERS:
+        raise LocalError(
+            f"rollover counter {key.roc} is beyond {MAX_ROLLOVERS}, the most that Python media "
+            "reaches: use native media, or rekey with a new SSRC"
+        )
+
+
 class SrtpContext:
     """One key in one direction, in a pylibsrtp session of its own.
 
@@ -87,11 +101,7 @@ class SrtpContext:
     __slots__ = ("_at_end", "_mki", "_rtcp_tag", "_session", "_shortest", "_shortest_rtcp", "_tag", "key")
 
     def __init__(self, key: StreamKey, *, outbound: bool, after: int | None = None) -> None:
-        if after is not None and after >> 16 > MAX_ROLLOVERS:
-            raise LocalError(
-                f"rollover counter {after >> 16} is beyond {MAX_ROLLOVERS}, the most that Python media "
-                "reaches: use native media, or rekey with a new SSRC"
-            )
+        check_runnable(key if after is None else replace(key, roc=after >> 16))
         self.key = key
         self._mki = key.mki
         self._at_end = key.profile.aead
@@ -105,15 +115,11 @@ class SrtpContext:
 
     def _make_session(self) -> Any:
         profile = self.key.profile
-        if profile.python_name is None:
-            raise LocalError(
-                f"pylibsrtp cannot do {profile.name}: use native media, or offer AES-CM-128 or AES-GCM"
-            )
         policy = pylibsrtp.Policy(
             key=self.key.keying().reveal(),
             ssrc_type=pylibsrtp.Policy.SSRC_SPECIFIC,
             ssrc_value=self.key.ssrc,
-            srtp_profile=getattr(pylibsrtp.Policy, profile.python_name),
+            srtp_profile=getattr(pylibsrtp.Policy, profile.python_name or ""),
         )
         policy.window_size = REPLAY_WINDOW
         # A repeated sequence number would be encrypted with the same keystream (RFC 3711 section 9.1).

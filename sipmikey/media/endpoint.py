@@ -8,6 +8,7 @@ jitter measured.
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import socket
 import struct
@@ -23,6 +24,8 @@ from sipmikey.media.g711 import FRAME_MS
 from sipmikey.media.stream import RtpStream
 
 __all__ = ["Address", "MediaLoop", "MediaPort", "udp_pair", "udp_socket"]
+
+_log = logging.getLogger("sipmikey.media.endpoint")
 
 TICK_MS = 5
 TICKS = FRAME_MS // TICK_MS
@@ -78,10 +81,10 @@ class MediaPort:
     """A stream on its sockets. Without an RTCP socket, RTCP shares the RTP port (RFC 5761).
 
     ``remote`` and ``remote_rtcp`` are where to send; None sends nothing. ``unsent`` counts packets the
-    kernel did not take.
+    kernel did not take or SRTP refused to protect; ``error`` is the last reason.
     """
 
-    __slots__ = ("remote", "remote_rtcp", "rtcp", "rtp", "slot", "stream", "unsent")
+    __slots__ = ("error", "remote", "remote_rtcp", "rtcp", "rtp", "slot", "stream", "unsent")
 
     def __init__(self, stream: RtpStream, rtp: socket.socket, rtcp: socket.socket | None, slot: int) -> None:
         self.stream = stream
@@ -91,6 +94,7 @@ class MediaPort:
         self.remote: Address | None = None
         self.remote_rtcp: Address | None = None
         self.unsent = 0
+        self.error: Exception | None = None
 
     @property
     def local(self) -> Address:
@@ -142,10 +146,13 @@ class MediaLoop:
 
     def close(self) -> None:
         """End every stream with a BYE and stop."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
-        if self._thread is not None:
+        if self._thread is None:
+            self._finish()
+        else:
             self._thread.join()
-            self._thread = None
 
     def open(self, stream: RtpStream, rtp: socket.socket, rtcp: socket.socket | None = None) -> MediaPort:
         """Run *stream* on sockets made by `udp_pair` or `udp_socket`, which the loop then owns."""
@@ -162,12 +169,16 @@ class MediaLoop:
         """Run *function* in the loop's thread within a tick; for asyncio, wrap the future."""
         future: Future[T] = Future()
         self._calls.append((function, future))
+        if self._stopping.is_set():
+            future.cancel()
         return future
 
     def when(self, condition: Callable[[], bool]) -> Future[None]:
         """Return a future that is done when *condition*, looked at every tick, holds."""
         future: Future[None] = Future()
         self._conditions.append((condition, future))
+        if self._stopping.is_set():
+            future.cancel()
         return future
 
     def _add(self, port: MediaPort) -> None:
@@ -181,7 +192,8 @@ class MediaLoop:
         if port not in self._slots[port.slot]:
             return
         self._slots[port.slot].remove(port)
-        self._send_rtcp(port, port.stream.bye(time.time_ns()))
+        with contextlib.suppress(PacketNotSent):
+            self._send_rtcp(port, port.stream.bye(time.time_ns()))
         for sock in (port.rtp, port.rtcp):
             if sock is not None:
                 self._epoll.unregister(sock.fileno())
@@ -205,12 +217,12 @@ class MediaLoop:
                         due += behind
                 self._read_until(due)
         finally:
-            for port in [port for slot in self._slots for port in slot]:
-                self._remove(port)
-            self._epoll.close()
-            self._cancel()
+            self._finish()
 
-    def _cancel(self) -> None:
+    def _finish(self) -> None:
+        for port in [port for slot in self._slots for port in slot]:
+            self._remove(port)
+        self._epoll.close()
         for _, future in (*self._calls, *self._conditions):
             future.cancel()
 
@@ -223,19 +235,25 @@ class MediaLoop:
                 except Exception as error:  # noqa: BLE001 - it belongs to the caller
                     future.set_exception(error)
         slot = self._slots[tick % TICKS]
-        for port in slot:
+        for port in tuple(slot):
             if port.remote is None:
                 continue
             try:
                 packet = port.stream.next_packet()
                 if packet is not None:
                     port.rtp.sendto(packet, port.remote)
-            except (OSError, PacketNotSent):
+            except (OSError, PacketNotSent) as error:
                 port.unsent += 1
+                port.error = error
+            except Exception as error:  # noqa: BLE001 - the other streams go on
+                self._broken(port, error)
         if tick // TICKS % _RTCP_EVERY_TICKS == 0:
             now = time.time_ns()
             for port in slot:
-                self._send_rtcp(port, port.stream.report(now))
+                try:
+                    self._send_rtcp(port, port.stream.report(now))
+                except PacketNotSent as error:
+                    port.error = error
         for _ in range(len(self._conditions)):
             condition, awaited = self._conditions.popleft()
             if not _settle(condition, awaited):
@@ -246,8 +264,15 @@ class MediaLoop:
             return
         try:
             (port.rtcp or port.rtp).sendto(packet, port.remote_rtcp)
-        except OSError:
+        except OSError as error:
             port.unsent += 1
+            port.error = error
+
+    def _broken(self, port: MediaPort, error: Exception) -> None:
+        """A source or sink failed: end its stream."""
+        _log.error("a stream on %s:%s ends: %s", *port.local, error, exc_info=error)
+        port.error = error
+        self._remove(port)
 
     def _read_until(self, due: int) -> None:
         """Read what has arrived, at least one datagram of each socket, then sleep until *due*."""
@@ -255,16 +280,19 @@ class MediaLoop:
         while True:
             ready = poll(0, _EVENTS)
             for descriptor, _ in ready:
-                port, recvmsg = readers[descriptor]
                 try:
+                    port, recvmsg = readers[descriptor]
                     packet, ancillary, _, _ = recvmsg(_DATAGRAM, _ANCILLARY)
-                except OSError:
+                except (OSError, KeyError):  # the other socket of a port that has just been closed
                     continue
-                if ancillary:
-                    seconds, nanoseconds = unpack(ancillary[0][2])
-                    port.stream.receive(packet, seconds * _NS + nanoseconds)
-                else:
-                    port.stream.receive(packet, time.time_ns())
+                try:
+                    if ancillary:
+                        seconds, nanoseconds = unpack(ancillary[0][2])
+                        port.stream.receive(packet, seconds * _NS + nanoseconds)
+                    else:
+                        port.stream.receive(packet, time.time_ns())
+                except Exception as error:  # noqa: BLE001 - the other streams go on
+                    self._broken(port, error)
             wait = due - time.monotonic_ns()
             if wait <= 0:
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from sipmikey.media.context import SrtpContext
+from sipmikey.media.context import MAX_ROLLOVERS, SrtpContext, check_runnable
 from sipmikey.media.diagnosis import Suspect, diagnose
 from sipmikey.media.errors import PacketNotSent, PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
@@ -33,6 +33,7 @@ class SrtpSender:
         self._start(key)
 
     def _start(self, key: StreamKey) -> None:
+        check_runnable(key)
         self.key = key
         self._roc = key.roc
         self._seq: int | None = None
@@ -126,6 +127,7 @@ class SrtpReceiver:
         self._start(key)
 
     def _start(self, key: StreamKey) -> None:
+        check_runnable(key)
         self.key = key
         self._index: int | None = None
         self._pending: StreamKey | None = None
@@ -160,6 +162,7 @@ class SrtpReceiver:
         if key.ssrc != self.key.ssrc:
             self._start(key)
         else:
+            check_runnable(key)
             self._pending, self._pending_context = key, None
 
     def unprotect(self, packet: bytes) -> bytes:
@@ -220,9 +223,9 @@ class SrtpReceiver:
     def _next(self) -> SrtpContext | None:
         """Context of the new key, standing where the stream is."""
         key = self._pending
-        if key is None:
+        if key is None or self.rollover_counter > MAX_ROLLOVERS:
             return None
-        index = (key.roc << 16) - 1 if self._index is None else self._index
+        index = (self.rollover_counter << 16) - 1 if self._index is None else self._index
         # Made anew as the stream moves on: the switch may come a rollover later than the key did.
         if self._pending_context is None or index - self._pending_at > _HALF >> 1:
             after = index if self.rollover_counter else None

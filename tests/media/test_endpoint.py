@@ -104,3 +104,35 @@ def test_a_pair_of_ports_is_even_and_odd() -> None:
     with rtp, rtcp:
         assert rtp.getsockname()[1] % 2 == 0
         assert rtcp.getsockname()[1] == rtp.getsockname()[1] + 1
+
+
+class Broken:
+    """A source and sink whose disk is full."""
+
+    def next_frame(self) -> bytes | None:
+        raise RuntimeError("no more")
+
+    def put(self, timestamp: int, payload: bytes) -> None:
+        raise RuntimeError("disk full")
+
+
+@pytest.mark.parametrize("end", ["source", "sink"])
+def test_a_stream_that_breaks_ends_alone(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    loop = MediaLoop()
+    good, bad = make_call(loop, 1), make_call(loop, 2)
+    setattr(bad[0].stream, end, Broken())
+    with loop:
+        loop.when(lambda: bad[0].error is not None).result(PATIENCE_S)
+        loop.when(lambda: all(p.stream.received == len(FRAMES) for p in good)).result(PATIENCE_S)
+        assert bad[0].rtp.fileno() == -1
+    assert [record.name for record in caplog.records] == ["sipmikey.media.endpoint"]
+
+
+def test_a_loop_may_be_closed_twice_or_before_it_runs() -> None:
+    loop = MediaLoop()
+    ports = make_call(loop, 1)
+    loop.close()
+    loop.close()
+    assert [port.rtp.fileno() for port in ports] == [-1, -1]
+    assert loop.call(lambda: 1).cancelled()
+    assert loop.when(lambda: True).cancelled()

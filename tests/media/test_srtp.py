@@ -48,8 +48,10 @@ def test_every_status_text_of_the_installed_library_has_a_kind() -> None:
 
 @pytest.mark.parametrize("name", ["AES_256_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"])
 def test_a_profile_the_library_lacks_is_refused(name: str) -> None:
-    with pytest.raises(LocalError, match=f"cannot do {name}: use native media"):
-        SrtpSender(make_key(name))
+    for key in (make_key(name), make_key(name, roc=1)):
+        for end in (SrtpSender, SrtpReceiver):
+            with pytest.raises(LocalError, match=f"cannot do {name}: use native media"):
+                end(key)
 
 
 def test_ssrc_is_bound_to_the_key() -> None:
@@ -94,9 +96,11 @@ def test_the_counter_taken_up_is_the_one_reached_by_sending() -> None:
     assert direct.protect(packet) == long_way.protect(packet)
 
 
-def test_a_rollover_counter_out_of_reach_is_refused() -> None:
+@pytest.mark.parametrize("end", [SrtpSender, SrtpReceiver])
+@pytest.mark.parametrize("seq", [1, None])
+def test_a_rollover_counter_out_of_reach_is_refused_at_once(end: type, seq: int | None) -> None:
     with pytest.raises(LocalError, match="rollover counter 4097 is beyond"):
-        SrtpSender(make_key(roc=MAX_ROLLOVERS + 1, seq=1))
+        end(make_key(roc=MAX_ROLLOVERS + 1, seq=seq))
 
 
 @pytest.mark.parametrize("mki", [b"", b"\x01", b"\x01\x02\x03\x04"])
