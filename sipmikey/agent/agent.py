@@ -47,6 +47,11 @@ _OCCUPIED_S = 2.0
 _DEFAULT_SKEW_S = 300
 
 
+def _run_all(outbox: list[Callable[[], None]]) -> None:
+    for work in outbox:
+        work()
+
+
 class RegistrationError(CallFailed):
     """The registrar refused or could not be reached."""
 
@@ -92,7 +97,7 @@ class Agent:
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
-        await asyncio.wrap_future(self._engine.start(self._account))
+        await asyncio.wrap_future(self._engine.start(self._account, self._deliver))
         return self
 
     async def __aexit__(
@@ -313,9 +318,12 @@ class Agent:
     # What the engine's thread hands over
 
     def _hand_over(self, work: Callable[[], None]) -> None:
+        self._engine.hand_out(work)
+
+    def _deliver(self, outbox: list[Callable[[], None]]) -> None:
         assert self._loop is not None
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(work)
+            self._loop.call_soon_threadsafe(_run_all, outbox)
 
     def _emit(self, event: Event) -> None:
         self._hand_over(lambda: self._publish(event))

@@ -42,6 +42,8 @@ class Engine:
         self._config = config
         self._observer: StackObserver | None = None
         self._work: deque[Callable[[], None]] = deque()
+        self._outbox: list[Callable[[], None]] = []
+        self._deliver: Callable[[list[Callable[[], None]]], None] | None = None
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self._thread = threading.Thread(target=self._run, name="sipmikey-engine", daemon=True)
         self._started: Future[None] = Future()
@@ -50,12 +52,16 @@ class Engine:
         self._addresses: dict[Transport, str] = {}
         self._stack: PjsuaStack | None = None
 
-    def start(self, observer: StackObserver) -> Future[None]:
+    def start(
+        self, observer: StackObserver, deliver: Callable[[list[Callable[[], None]]], None] | None = None
+    ) -> Future[None]:
         """Start the thread; the future completes when transports listen, or fails with ``StackError``.
 
-        *observer* is told of incoming calls and registration, in the engine's thread.
+        *observer* is told of incoming calls and registration, in the engine's thread. *deliver* is given
+        what was handed out (``hand_out``), to be run elsewhere.
         """
         self._observer = observer
+        self._deliver = deliver
         self._thread.start()
         return self._started
 
@@ -87,6 +93,14 @@ class Engine:
     def later(self, delay_s: float, work: Callable[[], None]) -> None:
         """In the engine's thread only: do *work* after *delay_s* seconds."""
         self._timers.append((time.monotonic() + delay_s, work))
+
+    def hand_out(self, work: Callable[[], None]) -> None:
+        """In the engine's thread only: have *work* delivered when this thread has nothing more to do.
+
+        Waking another thread at once would make both wait for the interpreter lock in the midst of a call's
+        set-up.
+        """
+        self._outbox.append(work)
 
     def close(self) -> Future[None]:
         """End all calls, leave the registrar, and stop; the future completes when the thread is done."""
@@ -158,6 +172,7 @@ class Engine:
             if self._closing is not None and deadline is None:
                 deadline = time.monotonic() + _FAREWELL_S
                 stack.leave()
+        self._send_out()
         self._stack = None
         stack.destroy()
         if self._waker is not None:
@@ -165,9 +180,15 @@ class Engine:
         if self._closing is not None:
             self._closing.set_result(None)
 
+    def _send_out(self) -> None:
+        if self._outbox and self._deliver is not None:
+            outbox, self._outbox = self._outbox, []
+            self._deliver(outbox)
+
     def _turn(self, stack: PjsuaStack) -> None:
         while self._work:
             _guarded(self._work.popleft())
+        self._send_out()
         stack.poll(self._poll_ms(stack))
         now = time.monotonic()
         due = [work for when, work in self._timers if when <= now]
