@@ -13,7 +13,8 @@ from sipmikey.cli.kms_config import KmsConfiguration, load
 from sipmikey.cli.kms_open import Actions, action, open_configured, opened, output
 from sipmikey.keys.suite import SUITES
 from sipmikey.kms import policy_file
-from sipmikey.kms.policy import Party, Policy
+from sipmikey.kms.policy import Policy
+from sipmikey.kms.service import party_of
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.ticket import TicketFlags
@@ -118,7 +119,8 @@ async def _test(args: argparse.Namespace) -> int:
     )
     store = await open_configured(load(args.dir))
     try:
-        source, to = await _party(store, normal_identity(args.source)), await _party(store, target)
+        source = await party_of(store.subscribers, normal_identity(args.source))
+        to = await party_of(store.subscribers, target)
     finally:
         await store.close()
     told = policy.explain(source, to, desired, now_s=int(time.time()))
@@ -138,14 +140,6 @@ async def _test(args: argparse.Namespace) -> int:
     verdict = out.paint.good("allowed") if told.allowed else out.paint.bad("refused")
     out.text(f"{verdict} by rule {told.rule}")
     return ExitCode.OK if told.allowed else ExitCode.KMS
-
-
-async def _party(store: Store, identity: str) -> Party:
-    """Return what the service would know of *identity*."""
-    owner = await store.subscribers.principal_of(identity)
-    if owner is not None:
-        return Party(identities=owner.identities, groups=owner.groups)
-    return Party(identities=(identity,), groups=tuple(await store.subscribers.groups_of(identity)))
 
 
 async def _show(args: argparse.Namespace) -> int:

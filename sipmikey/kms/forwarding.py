@@ -56,6 +56,7 @@ class PendingResolve:
 
     sender: Sender
     answerer: str
+    initiator: Party
     resolve: ResolveAtKms
     exchange: TicketResolve
     trail: Trail
@@ -89,7 +90,7 @@ def relay(
 ) -> bytes:
     """Return our RESOLVE_RESP with the keys in the *response* of the other KMS.
 
-    *groups* are those of the identity that answers, for the policy, which is asked with the keys now known.
+    *groups* are those of whoever answers, for the policy, which is asked again with the keys now known.
     Raises `PeerReportedError` if the other KMS refused, `BadGateway` if its answer cannot be used, or what
     policy raises.
     """
@@ -98,10 +99,9 @@ def relay(
     if resolved.answerer is not None:
         answerer = _owned(pending.sender, resolved)
     ticket = pending.resolve.policy
-    initiator = Party(identities=(canonical(ticket.initiator or ""),))
     pending.trail.identity = answerer
     pending.trail.rule = pending.policy.decide_resolve(
-        initiator,
+        pending.initiator,
         Party(identities=(answerer,), groups=groups),
         ticket,
         resolved.keys,

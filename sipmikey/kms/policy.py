@@ -112,9 +112,14 @@ class Policy:
     )
 
     @property
+    def asks_source_groups(self) -> bool:
+        """Whether a rule names a group as source, so that the groups of initiators must be looked up."""
+        return any(_names_group(rule.sources) for rule in self.rules)
+
+    @property
     def asks_target_groups(self) -> bool:
         """Whether a rule names a group as target, so that the groups of responders must be looked up."""
-        return any(word.startswith(GROUP_PREFIX) for rule in self.rules for word in rule.targets)
+        return any(_names_group(rule.targets) for rule in self.rules)
 
     def rule_for(self, source: Party, target: Party) -> Rule | None:
         """Return the rule that decides whether *source* may have a ticket for *target*."""
@@ -135,8 +140,6 @@ class Policy:
         adjusted is adjusted (and K set), else the request is refused. Raises `Refusal` or
         `UnacceptablePolicy`; each names the rule.
         """
-        if len(targets) > MAX_RESPONDERS:
-            raise Refusal(f"{len(targets)} responders, {MAX_RESPONDERS} are allowed", rule=NO_RULE)
         used = self._rules_used(asker, targets)
         name = ", ".join(used)
         limits = [self.limits[rule.limits] for rule in used.values()]
@@ -237,6 +240,11 @@ class Policy:
         steps += [f"limits {rule.limits!r}: {change}" for change in grant.changes]
         steps.append(f"granted with flags {grant.policy.flags} and suite {grant.policy.suite.name}")
         return Explanation(allowed=True, rule=rule.name, steps=tuple(steps), limits=limits)
+
+
+@lru_cache(maxsize=4096)
+def _names_group(words: frozenset[str]) -> bool:
+    return any(word.startswith(GROUP_PREFIX) for word in words)
 
 
 def _with_k(policy: TicketPolicy) -> TicketPolicy:

@@ -19,7 +19,8 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sipmikey.mikey.errors import LocalError, SipmikeyError
+from sipmikey.kms.service.lookups import StoreUnavailable
+from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 
 MASTER_KEY_BYTES = 32
@@ -29,7 +30,7 @@ _NONCE_BYTES = 12
 _VERSION = b"\x01"
 
 
-class MasterKeyMismatch(SipmikeyError):
+class MasterKeyMismatch(StoreUnavailable):
     """A sealed secret does not open: another master key, or the row was altered."""
 
 

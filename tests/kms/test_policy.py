@@ -251,6 +251,22 @@ def test_group_rules_look_at_memberships_of_both_sides(tmp_path: Path) -> None:
     kms.close()
 
 
+def test_a_membership_counts_for_every_identity_of_a_subscriber(tmp_path: Path) -> None:
+    staff, mobile = "sip:staff@example.com", "tel:+46701234567"
+    text = f'[[rule]]\nname="staff"\nfrom=["group:{staff}"]\nto=["group:{staff}"]\ndecision="allow"\n'
+    kms = Domain.make(
+        tmp_path,
+        text,
+        subscribers=[
+            subscriber("alice", mobile, groups=[staff]),
+            subscriber("bob", "tel:+1", groups=[staff]),
+        ],
+    )
+    grant = kms.ask("alice", kms.wanted("tel:+1"), identity=mobile)
+    kms.resolve(with_initiator_data(grant))
+    kms.close()
+
+
 def test_explain_names_the_rule_and_what_it_changes() -> None:
     policy = rules(
         "strangers sip:*@elsewhere.example * refuse",

@@ -333,6 +333,13 @@ def test_a_store_that_is_down_gives_503_and_no_ticket(kms: Domain, part: str) ->
     assert outcome.retry_after_s is not None
 
 
+def test_a_row_that_does_not_open_is_503_and_hurts_nobody_else(kms: Domain) -> None:
+    run(kms.store.directory.execute("UPDATE psk SET sealed = x'0100' WHERE key_id = ?1", b"alice"))
+    outcome = kms.handle(kms.request().message)
+    assert (outcome.status, outcome.reason) == (503, "unavailable")
+    assert kms.handle(kms.request("bob", kms.wanted(uri("alice"))).message).granted
+
+
 def test_tickets_of_retired_keys_resolve_until_the_last_has_expired(kms: Domain) -> None:
     ticket = with_initiator_data(kms.ask())
     first = run(kms.store.ticket_keys.list())[0]

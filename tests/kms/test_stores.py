@@ -19,7 +19,7 @@ from sipmikey.kms.secrets_at_rest import MasterKeyMismatch
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.schema import DIRECTORY, migrate
-from sipmikey.kms.stores.store import Store
+from sipmikey.kms.stores.store import SETTLING_S, Store
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, dump, load
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
@@ -350,6 +350,31 @@ async def test_ping_and_maintenance(store_url: str) -> None:
     async with opened(store_url) as store:
         await store.ping()
         await store.maintain()
+
+
+@awaited
+async def test_what_a_stepped_clock_would_forget_is_kept(tmp_path: Path) -> None:
+    clock, passed = Clock(), [0.0]
+    async with opened(f"sqlite:{tmp_path}/kms", clock) as store:
+        store._monotonic_s = lambda: passed[0]
+        await store.maintain()
+        passed[0] += 2 * SETTLING_S
+        clock.advance(2 * SETTLING_S)
+
+        async def add() -> bool:
+            return await store.replay.add(b"x" * 16, stamped_s=now, expires_s=now + 300, now_s=now)
+
+        now = clock.seconds()
+        assert await add()
+        clock.advance(86_400)
+        await store.maintain()
+        clock.advance(-86_400)
+        await store.maintain()
+        assert not await add()
+        passed[0] += 2 * SETTLING_S
+        clock.advance(2 * SETTLING_S)
+        await store.maintain()
+        assert await add(), "a clock that has settled forgets again"
 
 
 @awaited

@@ -15,6 +15,7 @@ from sipmikey.kms.service.lookups import (
     TicketKeys,
 )
 from sipmikey.kms.service.outcome import Forward, Outcome
+from sipmikey.kms.service.parties import party_of
 from sipmikey.kms.service.service import KeyManagementService, run
 from sipmikey.kms.service.settings import KmsSettings, PeerKms
 
@@ -34,5 +35,6 @@ __all__ = [
     "ReplayCache",
     "StoreUnavailable",
     "TicketKeys",
+    "party_of",
     "run",
 ]

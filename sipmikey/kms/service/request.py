@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sipmikey.kms.policy import Party, Policy
+from sipmikey.kms.policy import MAX_RESPONDERS, Party, Policy
 from sipmikey.kms.service.authenticate import NotOwner, Sender, canonical_identity
 from sipmikey.kms.service.lookups import Lookups, StoreUnavailable
+from sipmikey.kms.service.parties import party_of
 from sipmikey.kms.service.settings import KmsSettings
 from sipmikey.kms.service.trail import Trail
 from sipmikey.kms.tpk import TpkRecord
@@ -79,12 +80,10 @@ def _normal(desired: TicketPolicy, settings: KmsSettings, sender: Sender) -> Tic
 
 async def _targets(policy: Policy, lookups: Lookups, responders: tuple[str, ...]) -> list[Party]:
     """Return the responders asked for as parties, with their groups where a rule asks for groups."""
-    if not policy.asks_target_groups:
-        return [Party(identities=(identity,)) for identity in responders]
-    return [
-        Party(identities=(identity,), groups=tuple(await lookups.credentials.groups_of(identity)))
-        for identity in responders[:64]
-    ]
+    if len(responders) > MAX_RESPONDERS:
+        raise NotAuthorized(f"{len(responders)} responders, {MAX_RESPONDERS} are allowed", field="TP IDRr")
+    with_groups = policy.asks_target_groups
+    return [await party_of(lookups.credentials, uri, with_groups=with_groups) for uri in responders]
 
 
 async def _sealing_key(lookups: Lookups, granted: TicketPolicy, for_responder: bool, now_s: int) -> TpkRecord:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sipmikey.kms.policy import Party, Policy
+from sipmikey.kms.policy import Policy
 from sipmikey.kms.service.authenticate import Sender, canonical_identity
 from sipmikey.kms.service.lookups import Lookups
+from sipmikey.kms.service.parties import party_of
 from sipmikey.kms.service.request import Answer
 from sipmikey.kms.service.settings import KmsSettings
 from sipmikey.kms.service.trail import Trail
@@ -41,8 +42,8 @@ async def answer_resolve(
     answerer = await answering_identity(lookups, sender, resolve.policy)
     trail.identity = answerer
     trail.rule = policy.decide_resolve(
-        Party(identities=(initiator,), groups=tuple(await lookups.credentials.groups_of(initiator))),
-        Party(identities=(answerer,), groups=await _groups(policy, lookups, answerer)),
+        await party_of(lookups.credentials, initiator, with_groups=policy.asks_source_groups),
+        await party_of(lookups.credentials, answerer, with_groups=policy.asks_target_groups),
         resolve.policy,
         contents.keys,
         now_s=env.now_ns() // _NS,
@@ -116,10 +117,6 @@ async def answering_identity(lookups: Lookups, sender: Sender, ticket: TicketPol
     if principal.is_kms and any(principal.owns(name) for name in names):
         return sender.identity
     raise NotAuthorized(f"the ticket is not for {sender.identity}", field="IDRr", section="RFC 6043 4.2.3.4")
-
-
-async def _groups(policy: Policy, lookups: Lookups, identity: str) -> tuple[str, ...]:
-    return tuple(await lookups.credentials.groups_of(identity)) if policy.asks_target_groups else ()
 
 
 def _canonical_or_same(name: str) -> str:

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from sipmikey.kms import forwarding
 from sipmikey.kms.audit import Decision, Exchange
-from sipmikey.kms.policy import NO_RULE, Party, Policy, Refusal, UnacceptablePolicy
+from sipmikey.kms.policy import NO_RULE, Policy, Refusal, UnacceptablePolicy
 from sipmikey.kms.service.authenticate import Sender, authenticate, canonical_identity
 from sipmikey.kms.service.lookups import Lookups, StoreUnavailable
 from sipmikey.kms.service.outcome import Forward, Outcome
+from sipmikey.kms.service.parties import party_of
 from sipmikey.kms.service.request import Answer, answer_request
 from sipmikey.kms.service.resolve import answer_resolve, answering_identity
 from sipmikey.kms.service.settings import KmsSettings
@@ -142,14 +143,13 @@ class KeyManagementService:
         resolve.policy.check_type()
         resolve.policy.check_validity(self._env.now_ns())
         answerer = await answering_identity(self._lookups, sender, resolve.policy)
-        groups = tuple(await self._lookups.credentials.groups_of(answerer))
-        trail.rule = self.policy.check_allowed(
-            Party(identities=(initiator,)), Party(identities=(answerer,), groups=groups)
-        )
+        asker = await party_of(self._lookups.credentials, initiator)
+        trail.rule = self.policy.check_allowed(asker, await party_of(self._lookups.credentials, answerer))
         exchange = forwarding.start(self._env, peer, resolve, answerer)
         pending = forwarding.PendingResolve(
             sender=sender,
             answerer=answerer,
+            initiator=asker,
             resolve=resolve,
             exchange=exchange,
             trail=trail,

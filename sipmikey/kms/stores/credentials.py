@@ -58,12 +58,18 @@ class CredentialLookups:
 
     async def principal_of(self, identity: str) -> Principal | None:
         """Return the subscriber who owns *identity*, or None."""
+        key = ("owner", identity)
+        if key in await self._fresh_cache():
+            found: Principal | None = self._cache[key]
+            return found
         rows = await self._database.fetch(
             f"""SELECT {PRINCIPAL} FROM identity i JOIN subscriber s ON s.id = i.subscriber_id
             WHERE i.uri = ?1""",
             identity,
         )
-        return await self._principal(rows[0]) if rows else None
+        owner = await self._principal(rows[0]) if rows else None
+        self._keep(key, owner)
+        return owner
 
     async def principal_by_certificate(self, fingerprint: bytes) -> Principal | None:
         """Return the owner of the certificate with this SHA-256 digest, or None."""

@@ -19,17 +19,9 @@ STATEMENT_TIMEOUT_S = 3.0
 CACHE_S = 1.0
 """How long cached rows are trusted: a change made elsewhere takes effect within this time."""
 
-_DOWN = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.InsufficientResourcesError,
-    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
-    asyncpg.exceptions.InvalidCatalogNameError,
-    asyncpg.exceptions.ConnectionDoesNotExistError,
-)
+_DOWN = (OSError, TimeoutError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
+_OURS = (asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError)
+"""Errors of what was asked, not of the server."""
 
 
 class _Verbs:
@@ -120,5 +112,7 @@ def _numbered(sql: str) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except _OURS:
+        raise
     except _DOWN as error:
         raise StoreUnavailable(f"PostgreSQL: {type(error).__name__}: {error}") from error

@@ -39,6 +39,7 @@ class SqliteDatabase:
                 "journal_mode=WAL",
                 f"synchronous={'NORMAL' if durable else 'OFF'}",
                 "foreign_keys=ON",
+                "wal_autocheckpoint=4096",
                 "cache_size=-65536",
                 "mmap_size=1073741824",
             ):

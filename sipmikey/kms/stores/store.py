@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,6 +13,11 @@ from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.policies import PolicyStore
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.tpks import TpkStore
+
+STEP_S = 5.0
+"""A clock that moved this much more or less than the time that passed was stepped."""
+
+SETTLING_S = 900.0
 
 
 class StoredReplayCache(Protocol):
@@ -43,6 +49,7 @@ class Store:
         random: Callable[[int], bytes],
         now_s: Callable[[], int],
         rotate_tpk_every_s: int | None,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directory = directory
         self.subscribers = SubscriberStore(directory, vault, now_s)
@@ -51,6 +58,9 @@ class Store:
         self.audit = AuditStore(audit)
         self.replay = replay
         self._now_s = now_s
+        self._monotonic_s = monotonic_s
+        self._clock_offset_s = now_s() - monotonic_s()
+        self._settled_at_s = 0.0
 
     def lookups(self, admission: Admission | None = None) -> Lookups:
         """Return what the service needs."""
@@ -69,8 +79,18 @@ class Store:
         await self.replay.ping()
 
     async def maintain(self) -> None:
-        """Forget what has expired (replay entries, TPKs past their last ticket). Call it once a minute."""
+        """Forget what has expired (replay entries, TPKs past their last ticket). Call it once a minute.
+
+        After the clock was stepped nothing is forgotten for `SETTLING_S` seconds: what a wrong clock forgets
+        is missed when it is set right.
+        """
         now_s = self._now_s()
+        monotonic_s = self._monotonic_s()
+        if abs((now_s - monotonic_s) - self._clock_offset_s) > STEP_S:
+            self._settled_at_s = monotonic_s + SETTLING_S
+        self._clock_offset_s = now_s - monotonic_s
+        if monotonic_s < self._settled_at_s:
+            return
         await self.replay.forget_expired(now_s=now_s)
         await self.ticket_keys.forget_expired(now_s=now_s)
 

@@ -1,0 +1,19 @@
+"""Whom a policy is asked about: an identity with the groups of its owner."""
+
+from __future__ import annotations
+
+from sipmikey.kms.policy import Party
+from sipmikey.kms.service.lookups import CredentialSource
+
+
+async def party_of(credentials: CredentialSource, identity: str, *, with_groups: bool = True) -> Party:
+    """Return a canonical *identity* as a party.
+
+    Its groups are those of the subscriber who owns it, by whichever identity it is a member, or of the
+    identity itself where it is nobody's here. *with_groups* False leaves them out, for policies without any.
+    """
+    if not with_groups:
+        return Party(identities=(identity,))
+    owner = await credentials.principal_of(identity)
+    groups = owner.groups if owner is not None else tuple(await credentials.groups_of(identity))
+    return Party(identities=(identity,), groups=groups)
