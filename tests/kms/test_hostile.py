@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +18,10 @@ from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.rand import RANDR
 from sipmikey.mikey.registry import DataType, RandRole
+from sipmikey.mikey.timestamp import Timestamp
+from sipmikey.ticket.policy import RequestedKey
 from tests.kms.domain import Domain, credential, uri, with_initiator_data
-from tests.kms.hostile import attack, domain, genuine
+from tests.kms.hostile import attack, domain, genuine, mutated
 
 
 def test_a_campaign_of_mutated_replayed_and_crossed_messages(tmp_path: Path) -> None:
@@ -85,3 +89,33 @@ def hostile_kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Domain]:
     kms = domain(tmp_path_factory.mktemp("hostile"))
     yield kms
     kms.close()
+
+
+def signed_by_alice(kms: Domain, original: bytes, altered: bytes) -> bytes:
+    """Alice's REQUEST_INIT *altered*, with the MAC that alice would put on it."""
+    parsed = Message.parse(original)
+    rand = parsed.one(RANDR, RandRole.INITIATOR).rand
+    keys = initial_message_keys(credential("alice").prf(SUITE_256.prf), parsed.header.csb_id, rand_i=rand)
+    body = altered[: -SUITE_256.mac_alg.length]
+    covered = body + uri("alice").encode() + kms.identity.encode()
+    return body + compute_mac(SUITE_256.mac_alg, keys.auth_key(SUITE_256.mac_alg), covered)
+
+
+def test_what_an_authentic_sender_asks_is_granted_within_policy_or_refused(kms: Domain) -> None:
+    """A subscriber with a hostile client: any alteration of its request, correctly protected."""
+    draw = random.Random(1)
+    wanted = kms.wanted(
+        valid_until=Timestamp.ntp_utc_32(kms.clock.seconds() + 600),
+        rekeying_interval_s=60,
+        applications=("sip:app@example.com",),
+        requested_keys=(RequestedKey(length=32), RequestedKey(length=16)),
+    )
+    answers: Counter[str] = Counter()
+    for _ in range(3000):
+        original = kms.request("alice", wanted).message
+        altered = mutated(original, draw).message
+        outcome = kms.handle(signed_by_alice(kms, original, altered))
+        assert outcome.granted or 400 <= outcome.status < 500, (outcome.reason, altered.hex())
+        answers[outcome.reason] += 1
+    assert answers["granted"] > 100, "alterations of random values and identities are still valid requests"
+    assert answers["invalid-ticket-policy"] > 10
