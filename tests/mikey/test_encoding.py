@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from sipmikey.mikey.certificate import CERT, CHASH, PKE, SIGN
 from sipmikey.mikey.cursor import Reader
 from sipmikey.mikey.dh import DH
+from sipmikey.mikey.errors import MalformedMessage
 from sipmikey.mikey.identity import ID, IDR
 from sipmikey.mikey.kemac import KEMAC, Interval, KeyData
 from sipmikey.mikey.limits import DEFAULT_LIMITS
@@ -276,9 +279,8 @@ CUTS = [(case, offset, field) for case in CASES for offset, field in case[4].ite
 
 @pytest.mark.parametrize(("case", "offset", "field"), CUTS, ids=[f"{c[0]}-{o}" for c, o, _ in CUTS])
 def test_cut_before_a_field_names_the_field_and_its_offset(case, offset, field):
-    with pytest.raises(Exception) as refusal:  # noqa: PT011 (the type is looked at below)
+    with pytest.raises(MalformedMessage) as refusal:
         decode_chain(case[1], Reader(octets_of(case)[:offset], base=100), DEFAULT_LIMITS, "message")
-    assert type(refusal.value).__name__ == "MalformedMessage"
     assert refusal.value.field == field
     # A field whose octets a length before it promised is missed where those octets begin.
     starts = [start for start, name in case[4].items() if name == field]
@@ -297,3 +299,31 @@ def test_next_payload_is_that_of_the_payload_behind():
         SIGN(signature_type=SignatureType.RSA_PKCS1, signature=b"\x99"),
     ]
     assert encode_chain(chain) == (5, bytes.fromhex("0b0200000001" + "040107" + "000199"))
+
+
+def lengths() -> list[tuple]:
+    """Every length field of the cases: (case, offset, octets of the field, name of what it counts)."""
+    found = []
+    for case in CASES:
+        for (offset, name), (following, _) in pairwise(sorted(case[4].items())):
+            if "len" in name.lower():
+                found.append((case, offset, following - offset))
+    return found
+
+
+@pytest.mark.parametrize(("case", "offset", "size"), lengths(), ids=[f"{c[0]}-{o}" for c, o, _ in lengths()])
+def test_length_beyond_the_end_is_refused(case, offset, size):
+    octets = octets_of(case)
+    overrun = octets[:offset] + b"\xff" * size + octets[offset + size :]
+    with pytest.raises(MalformedMessage, match=r"needs \d+ octets") as refusal:
+        decode_chain(case[1], Reader(overrun), DEFAULT_LIMITS, "message")
+    assert offset < refusal.value.offset <= len(octets)
+
+
+def test_every_kind_of_length_field_is_among_them():
+    names = {case[4][offset] for case, offset, _ in lengths()}
+    assert names == {
+        "Encr data len", "PKE Data len", "Signature len", "ID len", "Cert len", "Policy param length",
+        "RAND length", "TP Data length", "Ticket Data length", "Initiator Data length", "Key data len",
+        "Salt len", "SPI Length", "VF Length", "VT Length", "Length",
+    }  # fmt: skip
