@@ -40,7 +40,7 @@ class SqliteDatabase:
                 f"synchronous={'NORMAL' if durable else 'OFF'}",
                 "foreign_keys=ON",
                 "wal_autocheckpoint=4096",
-                "cache_size=-65536",
+                "cache_size=-8192",  # reads go through the mapping; this holds what is being written
                 "mmap_size=1073741824",
             ):
                 self._connection.execute(f"PRAGMA {pragma}")
