@@ -75,6 +75,7 @@ class PythonMedia:
     def __init__(self, config: AgentConfig) -> None:
         self._audio = config.audio
         self.bind = config.sip.bind
+        self.first_port = config.audio.rtp_port
         self.address = config.sip.public_address or config.sip.bind
         self.cname = config.identity.partition(":")[2]
         self.loop = MediaLoop()
@@ -151,7 +152,7 @@ class CallMedia:
 
     def _line(self, index: int) -> _Line:
         if index not in self._lines:
-            rtp, rtcp = udp_pair(self._media.bind)
+            rtp, rtcp = udp_pair(self._media.bind, self._media.first_port)
             stream = RtpStream(codec=PCMA, cname=self._media.cname)
             self._lines[index] = _Line(
                 ports=(_port_of(rtp), _port_of(rtcp)),

@@ -8,6 +8,7 @@ jitter measured.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import select
 import socket
@@ -63,10 +64,19 @@ def stamp_arrivals(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
-def udp_pair(host: str, *, attempts: int = 100) -> tuple[socket.socket, socket.socket]:
-    """Return sockets for RTP on an even port and RTCP on the next (RFC 3550 section 11)."""
-    for _ in range(attempts):
-        rtp = udp_socket(host)
+def udp_pair(host: str, first: int = 0, *, attempts: int = 100) -> tuple[socket.socket, socket.socket]:
+    """Return sockets for RTP on an even port and RTCP on the next (RFC 3550 section 11).
+
+    With *first* (a port number) the lowest free pair from there on, else any.
+    """
+    for attempt in range(attempts):
+        wanted = (first + 1) // 2 * 2 + 2 * attempt if first else 0
+        try:
+            rtp = udp_socket(host, wanted)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            continue
         port = rtp.getsockname()[1]
         if port % 2 == 0:
             try:
@@ -74,7 +84,7 @@ def udp_pair(host: str, *, attempts: int = 100) -> tuple[socket.socket, socket.s
             except OSError:
                 pass
         rtp.close()
-    raise OSError(f"no free pair of UDP ports on {host}")
+    raise OSError(errno.EADDRINUSE, f"no free pair of UDP ports on {host}")
 
 
 class MediaPort:

@@ -104,6 +104,14 @@ def test_a_pair_of_ports_is_even_and_odd() -> None:
     with rtp, rtcp:
         assert rtp.getsockname()[1] % 2 == 0
         assert rtcp.getsockname()[1] == rtp.getsockname()[1] + 1
+        # From a given port on, the lowest pair that is free.
+        first = rtp.getsockname()[1] - 1
+        next_rtp, next_rtcp = udp_pair(HOST, first)
+        with next_rtp, next_rtcp:
+            assert next_rtp.getsockname()[1] % 2 == 0
+            assert next_rtp.getsockname()[1] > rtp.getsockname()[1]
+    with pytest.raises(OSError, match="address"):
+        udp_pair("192.0.2.1")
 
 
 class Broken:
