@@ -33,7 +33,7 @@ NO_KEYING = 7
 
 class Call(pj.Call):
     over = False
-    counts: dict[str, int] | None = None
+    counts: dict[str, object] | None = None
 
     def onCallSdpCreated(self, prm):  # noqa: N802
         if KEYS is not None:
@@ -52,13 +52,14 @@ class Call(pj.Call):
 
     def onStreamDestroyed(self, prm):  # noqa: N802
         with contextlib.suppress(pj.Error):
-            found = self.getStreamStat(0).rtcp
+            whole = self.getStreamStat(0)  # its parts are views into it
+            found = whole.rtcp
             self.counts = {
                 "received": found.rxStat.pkt,
                 "lost": found.rxStat.loss,
                 "discarded": found.rxStat.discard,
                 "sent": found.txStat.pkt,
-                "round_trips": found.rttUsec.n,
+                "cname": found.peerSdes.cname,
             }
 
     def onCallState(self, prm):  # noqa: N802
