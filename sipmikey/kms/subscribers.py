@@ -6,11 +6,12 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.ticket.credentials import PreSharedKey
 from sipmikey.ticket.identity import canonical
 
 MIN_PSK_BYTES = 16
@@ -44,16 +45,21 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PskCredential:
-    """A pre-shared key (16 bytes or more) with its identifier (IDRpsk), validity (Unix seconds) and owner."""
+    """A pre-shared key (16 bytes or more) with its identifier (IDRpsk), validity (Unix seconds) and owner.
+
+    ``protection``: the key as the ticket layer takes it.
+    """
 
     principal: Principal
     key: Secret
     key_id: bytes | None = None
     valid_from_s: int | None = None
     valid_until_s: int | None = None
+    protection: PreSharedKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_psk(self.key)
+        object.__setattr__(self, "protection", PreSharedKey(key=self.key, key_id=self.key_id))
 
     def valid_at(self, now_s: int) -> bool:
         """Tell whether the key may be used at *now_s*."""

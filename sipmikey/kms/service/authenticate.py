@@ -22,7 +22,6 @@ from sipmikey.mikey.errors import (
     ReplayedMessage,
     UnknownKey,
 )
-from sipmikey.ticket.credentials import PreSharedKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.kms_exchange import AuthenticatedInit, KmsInit
@@ -125,7 +124,7 @@ async def _by_psk(
         principal = credential.principal
         try:
             authenticated = init.verify_psk(
-                PreSharedKey(key=credential.key, key_id=credential.key_id),
+                credential.protection,
                 owner=claimed or principal.identities[0],
                 kms=settings.identity,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from sipmikey.kms.stores.database import Database, Row
 
 BUSY_TIMEOUT_S = 2.0
 """How long a writer waits for another process's transaction."""
+
+VERSION_AGE_S = 0.001
+"""How late a change made by another process may be noticed: the lookups of one message share a reading."""
 
 
 class SqliteDatabase:
@@ -46,6 +50,8 @@ class SqliteDatabase:
                 self._connection.execute(f"PRAGMA {pragma}")
         self._cursor = self._connection.cursor()
         self._own_changes = 0
+        self._version = 0
+        self._version_fresh_until = 0.0
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
         try:
@@ -83,9 +89,17 @@ class SqliteDatabase:
             self._connection.execute("COMMIT")
 
     async def changes(self) -> object:
-        """Return SQLite's data version (other connections' commits) with the count of our own writes."""
+        """Return SQLite's data version (other connections' commits) with the count of our own writes.
+
+        The version is read again after `VERSION_AGE_S`.
+        """
+        now = time.monotonic()
+        if now < self._version_fresh_until:
+            return self._version, self._own_changes
         try:
-            return self._cursor.execute("PRAGMA data_version").fetchone()[0], self._own_changes
+            self._version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
+            self._version_fresh_until = now + VERSION_AGE_S
+            return self._version, self._own_changes
         except sqlite3.DatabaseError as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error
 
