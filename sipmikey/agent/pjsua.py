@@ -8,6 +8,7 @@ import gc
 import logging
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,8 @@ _NO_KEYING_METHOD = 7
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
-_MAX_MEDIA = 16
-"""m-lines pjsua can have in a call; by default it answers only the first audio stream."""
+_REWRITE_ALWAYS = 2
+"""Correct the Contact by the rport of the response also where only the port differs."""
 
 _ABRUPT = 3
 """Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""
@@ -337,8 +338,14 @@ def _account_config(config: AgentConfig, lane: Lane) -> Any:
         route = sip.proxy if ";lr" in sip.proxy else f"{sip.proxy};lr"
         settings.sipConfig.proxies.append(route)
     settings.natConfig.udpKaIntervalSec = sip.keepalive_s
+    # The port of a TLS connection is often not known before its first response tells it.
+    settings.natConfig.contactRewriteUse = _REWRITE_ALWAYS
+    # pjsip's own is the same for all programs of a host, and a registrar takes them for one device.
+    settings.natConfig.sipOutboundInstanceId = f"<urn:uuid:{uuid.uuid4()}>"
     # The port of our end of one TCP connection is of no use to the peer: it is to call the listening port.
-    settings.natConfig.contactUseSrcPort = 0
+    # Without a certificate nobody can call our TLS port: the proxy must use the connection it has.
+    deaf = Transport.TLS in sip.transports and sip.tls.certificate_file is None
+    settings.natConfig.contactUseSrcPort = int(deaf)
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
     _fill_media(settings, config, lane)
     return settings
