@@ -85,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
             "no MIKEY message in the input: it wants base64, hex, an a=key-mgmt line, SDP, SIP or a capture"
         )
     explanations = [explain(item.data) for item in found]
-    unlock = unlocker(args, [item.message for item in explanations if item.message is not None])
+    messages = [item.message for item in explanations if item.message is not None]
+    unlock = unlocker(args, messages)
+    unlock.learn(messages)
     if args.show_keys:
         print("sipmikey: keys are shown: keep this output to yourself", file=sys.stderr)
     wrong = False

@@ -11,7 +11,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sipmikey.cli.decode_unlock import Names, Unlocker
+from sipmikey.cli.decode_found import Names
+from sipmikey.cli.decode_unlock import Unlocker
 from sipmikey.cli.kms_open import drive, opened
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.identity import IDR

@@ -21,10 +21,10 @@ from sipmikey.mikey.errors import LimitExceeded, PeerError
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import PAYLOAD_CLASSES
 from sipmikey.mikey.rand import RANDR
-from sipmikey.mikey.registry import RandRole
+from sipmikey.mikey.registry import ErrorNo, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.system import environment
-from sipmikey.ticket import FULL_MODE, PreSharedKey, TicketPolicy, TicketRequest
+from sipmikey.ticket import FULL_MODE, Environment, KmsInit, PreSharedKey, TicketPolicy, TicketRequest
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -409,6 +409,79 @@ class TestKeys:
         path = tmp_path / "tpk"
         path.write_text(FULL["credentials"]["tpk"] + "\n", encoding="utf-8")
         assert "the ticket opens" in decode(capsys, B64, "--tpk", f"@{path}")
+
+
+def every_exchange() -> dict[str, dict]:
+    return {
+        vector["name"]: vector
+        for path in sorted(VECTORS.glob("exchange-*.json"))
+        for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]
+    }
+
+
+EXCHANGES = every_exchange()
+
+
+def srtp_keys(expect: dict) -> set[str]:
+    """Return every SRTP master key a vector expects, of branches, reuses and updates too."""
+    found = {session["master_key"] for session in expect.get("crypto_sessions", ())}
+    for inner in (*expect.get("branches", ()), *expect.get("reuse", ())):
+        found |= srtp_keys(inner)
+    for name in ("update", "update_2"):
+        found |= {session["master_key"] for session in expect.get(name, {}).get("crypto_sessions", ())}
+    return found
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+class TestEveryExchange:
+    def decoded(self, capsys, tmp_path, name: str, *, tpk: bool) -> list[dict]:
+        vector = EXCHANGES[name]
+        messages, credentials = vector["messages"], vector["credentials"]
+        parts = [messages, *messages.get("branches", ()), *messages.get("reuse", ())]
+        inputs = [
+            text for part in parts for text in part.values() if isinstance(text, str) and "sip" not in text
+        ]
+        owners = [credentials, *(part["credentials"] for part in parts if "credentials" in part)]
+        psks = [party["psk"] for owner in owners for party in owner.values() if "psk" in party]
+        options = [word for psk in psks for word in ("--psk", psk)]
+        if "kms" in credentials:
+            path = tmp_path / "kms.pem"
+            path.write_text(credentials["kms"]["private_key"], encoding="utf-8")
+            options += ["--kms-key", str(path)]
+        if tpk or not options:
+            options += ["--tpk", credentials["tpk"]]
+        return as_json(capsys, *inputs, *options, "--show-keys")
+
+    @pytest.mark.parametrize("tpk", [False, True], ids=["without TPK", "with TPK"])
+    def test_every_message_is_proven_and_every_srtp_key_found(self, capsys, tmp_path, name, tpk):
+        documents = self.decoded(capsys, tmp_path, name, tpk=tpk)
+        assert [item["findings"] for item in documents if not proven(item)] == []
+        found = json.dumps([item["keys"] for item in documents])
+        # A Responder that opens the ticket itself is not seen asking for its keys.
+        assert {key for key in srtp_keys(EXCHANGES[name]["expect"]) if key not in found} == set()
+
+
+def proven(document: dict) -> bool:
+    kinds = [finding["kind"] for finding in document["findings"]]
+    return "proof" in kinds and "error" not in kinds
+
+
+def test_error_messages_are_verified(capsys):
+    env = Environment(now_ns=lambda: FULL["now"] * 10**9, random=bytes, clock_skew_s=3600)
+    psk = PreSharedKey(key=Secret(bytes.fromhex(FULL["credentials"]["initiator"]["psk"])))
+    init = KmsInit(env, MESSAGES["request_init"])
+    identities = FULL["identities"]
+    authenticated = init.verify_psk(psk, owner=identities["initiator"], kms=identities["kms"])
+    error = authenticated.error([ErrorNo.INVALID_TPPAR])
+    options = ["--psk", psk.key.reveal().hex()]
+    out = decode(capsys, MESSAGES["request_init"].hex(), error.hex(), *options)
+    assert "TP parameters not supported" in out
+    assert "keys of the message it is about" in out
+    wrong = error[:-1] + bytes((error[-1] ^ 1,))
+    assert "does not verify" in decode(
+        capsys, MESSAGES["request_init"].hex(), wrong.hex(), *options, expect=5
+    )
+    assert "not verified" in decode(capsys, error.hex(), *options)
 
 
 PUBLISHED = (
