@@ -1,0 +1,97 @@
+"""What lies between the peers: a media relay, sizes that need TCP, NAT, and IPv6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.lab import referee, srtp
+from tests.interop.lab.agents import Agent, Failed, settings
+from tests.interop.lab.capture import Capture
+from tests.interop.lab.kamailio import Kamailio
+from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.namespace import Namespace
+from tests.interop.lab.rtpengine import Rtpengine
+
+PACKETS = 40
+
+
+@pytest.fixture
+def relayed(network: Namespace, tmp_path: Path) -> Iterator[tuple[Kamailio, Rtpengine]]:
+    """A proxy that leads media through rtpengine, told to add no keying of its own."""
+    with (
+        Rtpengine() as engine,
+        Kamailio(tmp_path / "kamailio", rtpengine_port=engine.control_port) as proxy,
+    ):
+        yield proxy, engine
+
+
+def test_a_media_relay_passes_attribute_and_packets_untouched(
+    capture: Capture, relayed: tuple[Kamailio, Rtpengine], kms: Kms, speech: Path, other_speech: Path
+) -> None:
+    proxy, engine = relayed
+    with (
+        Agent("bob", settings("bob", kms, proxy=proxy, play=other_speech)) as bob,
+        Agent("alice", settings("alice", kms, proxy=proxy, play=speech)) as alice,
+    ):
+        bob.do("register")
+        number = alice.call(uri("bob"))
+        alice.do("proven", call=number)
+        alice.hear(number, PACKETS)
+        bob.hear(bob.event("call.answered")["call"], PACKETS)
+        alice.do("hangup", call=number)
+        bob.event("call.end")
+    offers = referee.mikey_messages(capture, "sip.Method == INVITE")
+    assert len(offers) >= 2
+    assert len(set(offers)) == 1, "one TRANSFER_INIT, the same before and after the relay"
+    assert len(set(referee.mikey_messages(capture, "sip.Status-Code == 200"))) == 1
+    assert capture.count('sdp.media_attribute.field == "crypto"') == 0
+    assert capture.count('sdp.media_attribute.field == "fingerprint"') == 0
+    packets = capture.rtp()
+    into = [packet for packet in packets if packet.destination in engine.ports]
+    out = [packet for packet in packets if packet.source in engine.ports]
+    assert len(into) + len(out) == len(packets), "no packet past the relay"
+    octets = {packet.raw for packet in into}
+    assert len(out) >= 2 * PACKETS
+    assert all(packet.raw in octets for packet in out)
+    for agent in (alice, bob):
+        key = agent.sending_key()
+        stream = srtp.stream_under(out, key.key, key.salt)
+        assert srtp.authentic(stream, key.key, key.salt) == len(stream)
+
+
+def test_a_large_invite_goes_over_tcp(capture: Capture, kamailio: Kamailio, kms: Kms) -> None:
+    """With both transports an INVITE over 1300 octets goes over TCP (RFC 3261 section 18.1.1)."""
+    with (
+        Agent("bob", settings("bob", kms, proxy=kamailio)) as bob,
+        Agent("alice", settings("alice", kms, proxy=kamailio)) as alice,
+    ):
+        for agent in (bob, alice):
+            agent.do("register")
+        number = alice.call(uri("bob"))
+        assert alice.do("security", call=number)["signalling"] == "tcp"
+        alice.do("hangup", call=number)
+        bob.event("call.end")
+    assert capture.count(f"sip.Method == INVITE && tcp.dstport == {kamailio.port}") >= 1
+    assert capture.count(f"sip.Method == INVITE && udp.dstport == {kamailio.port}") == 0
+    assert capture.count(f"sip.Method == REGISTER && udp.dstport == {kamailio.port}") >= 2
+
+
+def test_a_large_invite_goes_over_udp_where_there_is_no_tcp(
+    capture: Capture, kamailio: Kamailio, kms: Kms
+) -> None:
+    udp = {"sip": {"transports": ["udp"]}}
+    with (
+        Agent("bob", settings("bob", kms, proxy=kamailio, **udp)) as bob,
+        Agent("alice", settings("alice", kms, proxy=kamailio, **udp)) as alice,
+    ):
+        bob.do("register")
+        number = alice.call(uri("bob"))
+        assert alice.do("security", call=number)["signalling"] == "udp"
+        alice.do("hangup", call=number)
+        bob.event("call.end")
+    sizes = capture.fields("sip.Method == INVITE && udp", "udp.length")
+    assert sizes
+    assert all(int(row[0]) > 1300 for row in sizes)
