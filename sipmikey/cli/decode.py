@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from sipmikey.cli.decode_keys import add_key_options, unlocker
 from sipmikey.cli.decode_ladder import capture_steps
@@ -142,17 +141,11 @@ def _read(text: str, ladder: bool) -> _Read:
         raise LocalError(f"{text}: {error.strerror or error}") from error
     if not is_capture(head):
         return _Read(found=find(head, path.name))
-    capture = _capture_module()
-    messages = capture.messages(path)
+    from sipmikey.cli.decode_capture import messages as captured  # the packet parsers load slowly
+
+    messages = captured(path)
     drawing = render(capture_steps(messages)) if ladder else ""
     return _Read(found=[item for message in messages for item in message.found], ladder=drawing)
-
-
-def _capture_module() -> ModuleType:
-    """Import the reader of captures, whose package is an extra."""
-    from sipmikey.cli import decode_capture
-
-    return decode_capture
 
 
 def _file(text: str) -> Path | None:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Protocol, cast
 
 from sipmikey import __version__
-from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.output import complain
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 
@@ -79,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     except ModuleNotFoundError as error:
         return _missing(error, as_json)
+    except CommandFailed as error:
+        complain(str(error), as_json=as_json, code=error.code, reason=error.reason)
+        return error.code
     except LocalError as error:
         complain(str(error), as_json=as_json, code=ExitCode.USAGE, reason="usage")
         return ExitCode.USAGE
