@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import socket
 import sys
@@ -148,7 +149,7 @@ def _work(
             async def reload_policy() -> None:
                 service.policy = await current_policy(configuration, store)
 
-            await Worker(
+            serving = Worker(
                 store,
                 Forwarder(service, peer_client(configuration), metrics),
                 public=public,
@@ -160,12 +161,26 @@ def _work(
                 reload_policy=reload_policy,
                 policy_in_store=configuration.policy.source == "store",
                 on_start=on_start,
-            ).serve()
+            )
+            if worker:
+                _stop_with_supervisor(serving)
+            await serving.serve()
         finally:
             await store.close()
         return ExitCode.OK
 
     return drive(args, body, runner=run_worker)
+
+
+def _stop_with_supervisor(serving: Worker) -> None:
+    """End when standard input does: the process that started this one has died."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        serving.stop()
+
+    loop.add_reader(sys.stdin.fileno(), ended)
 
 
 def _announce(

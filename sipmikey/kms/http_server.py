@@ -129,8 +129,8 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         handlers: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: self._stop,
-            signal.SIGINT: self._stop,
+            signal.SIGTERM: self._worker.stop,
+            signal.SIGINT: self._worker.stop,
             signal.SIGHUP: self._worker.reload,
         }
         for number, handler in handlers.items():
@@ -140,9 +140,6 @@ class _Server(uvicorn.Server):
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
-
-    def _stop(self) -> None:
-        self.should_exit = True
 
 
 def _config(
@@ -216,6 +213,10 @@ class Worker:
         async with _beside(self._watch_readiness, self._maintain):
             await self._server.serve()
         await self._forwarder.close()
+
+    def stop(self) -> None:
+        """Accept no more connections, finish the requests in flight, and return from `serve`."""
+        self._server.should_exit = True
 
     def reload(self) -> None:
         """Read certificate and policy again; what is not valid is logged and the old stays in force."""

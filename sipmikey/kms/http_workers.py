@@ -104,7 +104,7 @@ class _Supervisor:
         environment = dict(os.environ) | {MULTIPROCESS_VARIABLE: self._metrics_directory}
         slot.process = process = await asyncio.create_subprocess_exec(
             *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=self._descriptors,
             env=environment,
@@ -137,7 +137,8 @@ def supervise(
 ) -> int:
     """Run *count* processes of *command*, which inherit *sockets* under their present descriptors.
 
-    A worker writes `READY_LINE` to standard output when it serves; *on_start* is called when all have.
+    A worker writes `READY_LINE` to standard output when it serves; *on_start* is called when all have. Its
+    standard input is a pipe that ends when this process does, however that comes about: it must end too.
     SIGTERM and SIGINT stop all gracefully, after *kill_after_s* seconds by force; SIGHUP is passed on.
     Returns 0, or the exit code of a worker that ended before it served.
     """

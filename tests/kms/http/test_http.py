@@ -162,6 +162,21 @@ def test_pipelined_requests_are_answered_in_order(service: Service, alice: Subsc
     assert rest == b""
 
 
+def test_a_client_may_wait_to_be_told_to_go_on(service: Service, alice: Subscriber) -> None:
+    request = alice.request(BOB)
+    with socket.create_connection(service.address, timeout=10) as connection:
+        connection.sendall(
+            b"POST %s HTTP/1.1\r\nHost: kms\r\nContent-Type: application/mikey\r\nConnection: close\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+            % (TICKET_REQUEST.encode(), len(request.message))
+        )
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(request.message)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    request.receive(answer.partition(b"\r\n\r\n")[2])
+
+
 def test_a_chunked_body_is_bounded(service: Service) -> None:
     chunk = b"1000\r\n" + b"\x01" * 0x1000 + b"\r\n"
     answer = exchange(

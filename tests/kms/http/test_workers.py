@@ -92,6 +92,28 @@ def test_a_killed_worker_costs_no_wrong_answer(site: Site, alice: Subscriber) ->
         assert service.post(alice.request(BOB).message)[0] == 200
 
 
+def runs(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_workers_do_not_outlive_their_supervisor(site: Site) -> None:
+    with serving(site, "--workers", 2) as service:
+        assert service.get("/health/live")[0] == 200
+        workers = service.children()
+        service.process.kill()
+        service.process.wait()
+        deadline = time.monotonic() + 10
+        while any(map(runs, workers)):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(service.address, timeout=1)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_shutdown_finishes_the_request_in_flight(site: Site, alice: Subscriber, workers: int) -> None:
     request = alice.request(BOB)
