@@ -39,7 +39,7 @@ from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.mikey.verification import V
 from sipmikey.system import environment
 from sipmikey.ticket.credentials import PreSharedKey
-from sipmikey.ticket.policy import TicketPolicy
+from sipmikey.ticket.policy import RequestedKey, TicketPolicy
 from sipmikey.ticket.request import TicketRequest
 from sipmikey.ticket.resolve import TicketResolve, make_initiator_data
 
@@ -110,6 +110,9 @@ class Bench:
             suite=suite,
             flags=TicketFlags.of("DEFGHINO"),
             responders=(BOB,),
+            kms=KMS,
+            initiator=ALICE,
+            requested_keys=(RequestedKey(length=suite.key_length),),
             valid_until=Timestamp.ntp_utc_32(int(time.time()) + 3600),
         )
         request = self._request()

@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sipmikey.keys.derivation import initial_message_keys
+from sipmikey.keys.mac import compute_mac
 from sipmikey.keys.suite import SUITE_128, SUITE_256
+from sipmikey.mikey.message import Message
+from sipmikey.mikey.rand import RANDR
+from sipmikey.mikey.registry import RandRole
 from sipmikey.mikey.ticket import TICKET
 from sipmikey.ticket.request import TicketRequest
 from sipmikey.ticket.resolve import TicketResolve
@@ -139,3 +144,23 @@ def attack(kms: Domain, count: int, seed: int) -> Counter[str]:
             )
         answers[f"{hostile.kind}: {outcome.reason}"] += 1
     return answers
+
+
+def protected_again(kms: Domain, original: bytes, altered: bytes) -> bytes:
+    """Bob's RESOLVE_INIT *altered*, with the MAC that bob would put on it."""
+    parsed = Message.parse(original)
+    rand = parsed.one(RANDR, RandRole.RESPONDER).rand
+    keys = initial_message_keys(credential("bob").prf(SUITE_256.prf), parsed.header.csb_id, rand_r=rand)
+    body = altered[: -SUITE_256.mac_alg.length]
+    covered = body + uri("bob").encode() + kms.identity.encode()
+    return body + compute_mac(SUITE_256.mac_alg, keys.auth_key(SUITE_256.mac_alg), covered)
+
+
+def signed_by_alice(kms: Domain, original: bytes, altered: bytes) -> bytes:
+    """Alice's REQUEST_INIT *altered*, with the MAC that alice would put on it."""
+    parsed = Message.parse(original)
+    rand = parsed.one(RANDR, RandRole.INITIATOR).rand
+    keys = initial_message_keys(credential("alice").prf(SUITE_256.prf), parsed.header.csb_id, rand_i=rand)
+    body = altered[: -SUITE_256.mac_alg.length]
+    covered = body + uri("alice").encode() + kms.identity.encode()
+    return body + compute_mac(SUITE_256.mac_alg, keys.auth_key(SUITE_256.mac_alg), covered)

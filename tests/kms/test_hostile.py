@@ -12,16 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.keys.derivation import initial_message_keys
-from sipmikey.keys.mac import compute_mac
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
-from sipmikey.mikey.message import Message
-from sipmikey.mikey.rand import RANDR
-from sipmikey.mikey.registry import DataType, RandRole
+from sipmikey.mikey.registry import DataType
 from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.policy import RequestedKey
-from tests.kms.domain import Domain, credential, uri, with_initiator_data
-from tests.kms.hostile import attack, domain, genuine, mutated
+from tests.kms.domain import Domain, with_initiator_data
+from tests.kms.hostile import attack, domain, genuine, mutated, protected_again, signed_by_alice
 
 
 def test_a_campaign_of_mutated_replayed_and_crossed_messages(tmp_path: Path) -> None:
@@ -60,16 +56,6 @@ def test_a_ticket_policy_altered_in_any_bit_is_refused(kms: Domain) -> None:
         assert outcome.reason not in {"auth-failure", "replayed-message"}, bit
 
 
-def protected_again(kms: Domain, original: bytes, altered: bytes) -> bytes:
-    """Bob's RESOLVE_INIT *altered*, with the MAC that bob would put on it."""
-    parsed = Message.parse(original)
-    rand = parsed.one(RANDR, RandRole.RESPONDER).rand
-    keys = initial_message_keys(credential("bob").prf(SUITE_256.prf), parsed.header.csb_id, rand_r=rand)
-    body = altered[: -SUITE_256.mac_alg.length]
-    covered = body + uri("bob").encode() + kms.identity.encode()
-    return body + compute_mac(SUITE_256.mac_alg, keys.auth_key(SUITE_256.mac_alg), covered)
-
-
 @given(st.binary(max_size=400))
 def test_random_octets_are_refused(hostile_kms: Domain, octets: bytes) -> None:
     outcome = hostile_kms.handle(octets)
@@ -89,16 +75,6 @@ def hostile_kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Domain]:
     kms = domain(tmp_path_factory.mktemp("hostile"))
     yield kms
     kms.close()
-
-
-def signed_by_alice(kms: Domain, original: bytes, altered: bytes) -> bytes:
-    """Alice's REQUEST_INIT *altered*, with the MAC that alice would put on it."""
-    parsed = Message.parse(original)
-    rand = parsed.one(RANDR, RandRole.INITIATOR).rand
-    keys = initial_message_keys(credential("alice").prf(SUITE_256.prf), parsed.header.csb_id, rand_i=rand)
-    body = altered[: -SUITE_256.mac_alg.length]
-    covered = body + uri("alice").encode() + kms.identity.encode()
-    return body + compute_mac(SUITE_256.mac_alg, keys.auth_key(SUITE_256.mac_alg), covered)
 
 
 def test_what_an_authentic_sender_asks_is_granted_within_policy_or_refused(kms: Domain) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sipmikey.kms.audit import Decision, Exchange
 from sipmikey.kms.service import KeyManagementService, KmsSettings, StoreUnavailable, run
 from sipmikey.kms.subscribers import PskRecord
 from sipmikey.kms.tpk import TpkRecord
-from sipmikey.mikey.errors import PeerReportedError
+from sipmikey.mikey.errors import LocalError, PeerReportedError
 from sipmikey.mikey.header import Header
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.registry import CsIdMapType, DataType, ErrorNo, KeyDataType, PrfFunc
@@ -25,6 +26,7 @@ from sipmikey.ticket.error_message import build_error
 from sipmikey.ticket.policy import RequestedKey
 from sipmikey.ticket.request import TicketRequest, make_ticket
 from tests.kms.domain import KMS, NS, Domain, credential, psk_of, subscriber, uri, with_initiator_data
+from tests.kms.hostile import signed_by_alice
 
 
 @pytest.mark.parametrize("suite", [SUITE_128, SUITE_256], ids=lambda suite: suite.name)
@@ -435,3 +437,56 @@ def test_the_validity_asked_for_is_granted_unchanged_without_k(kms: Domain) -> N
     grant = kms.ask(policy=kms.wanted(valid_until=until))
     assert grant.policy.valid_until == until
     assert not grant.policy.flags.changed
+
+
+def test_a_lookup_that_waits_needs_an_event_loop(kms: Domain) -> None:
+    class Waiting:
+        async def psk_by_key_id(self, key_id: bytes) -> None:
+            await asyncio.sleep(0)
+
+    lookups = replace(kms.store.lookups(), credentials=Waiting())  # type: ignore[arg-type]
+    service = KeyManagementService(kms.env, KmsSettings(identity=KMS), kms.service.policy, lookups)
+    with pytest.raises(LocalError, match="event loop"):
+        run(service.handle(kms.request().message))
+    assert asyncio.run(service.handle(kms.request().message)).status == 401
+
+
+def test_a_key_is_refused_before_and_after_its_validity(kms: Domain) -> None:
+    now = kms.clock.seconds()
+    record = PskRecord(key_id=b"later", key=psk_of("later"), valid_from_s=now + 60, valid_until_s=now + 120)
+    run(kms.store.subscribers.add_psk("alice", record))
+
+    def asked() -> int:
+        request = TicketRequest.start(
+            kms.env,
+            policy=kms.wanted(),
+            credential=PreSharedKey(key=psk_of("later"), key_id=b"later"),
+            identity=uri("alice"),
+            kms=KMS,
+        )
+        return kms.handle(request.message).status
+
+    assert asked() == 401
+    kms.clock.advance(61)
+    assert asked() == 200
+    kms.clock.advance(60)
+    assert asked() == 401
+
+
+@pytest.mark.parametrize("count", [32, 33])
+def test_a_ticket_has_a_bounded_number_of_responders(kms: Domain, count: int) -> None:
+    wanted = kms.wanted(*(uri(f"user{number}") for number in range(count)))
+    assert kms.handle(kms.request("alice", wanted).message).status == (200 if count == 32 else 403)
+
+
+@pytest.mark.parametrize("field", ["initiator", "kms", "responders", "applications"])
+def test_an_identity_in_the_ticket_policy_that_is_no_uri_is_refused(kms: Domain, field: str) -> None:
+    """The client's own layer refuses to build it, so it is written into the message in place of a URI."""
+    given = uri("alice") if field == "initiator" else KMS if field == "kms" else "sip:target@example.com"
+    value = (given,) if field in {"responders", "applications"} else given
+    wanted = kms.wanted(**{"initiator": uri("alice"), "kms": KMS} | {field: value})
+    original = kms.request("alice", wanted).message
+    at = original.rindex(given.encode())
+    broken = original[:at] + b"!" * len(given) + original[at + len(given) :]
+    outcome = kms.handle(signed_by_alice(kms, original, broken))
+    assert (outcome.status, outcome.reason) == (403, "invalid-identity")

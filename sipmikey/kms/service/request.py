@@ -11,7 +11,7 @@ from sipmikey.kms.service.parties import party_of
 from sipmikey.kms.service.settings import KmsSettings
 from sipmikey.kms.service.trail import Trail
 from sipmikey.kms.tpk import TpkRecord
-from sipmikey.mikey.errors import InvalidTicketPolicy, LocalError, NotAuthorized
+from sipmikey.mikey.errors import InvalidTicketPolicy, NotAuthorized
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.request import RequestAtKms
@@ -63,19 +63,12 @@ def _normal(desired: TicketPolicy, settings: KmsSettings, sender: Sender) -> Tic
     kms = settings.identity
     if desired.kms is not None and not settings.is_ours(kms := canonical_identity(desired.kms, "TP IDRkms")):
         raise InvalidTicketPolicy(f"this KMS makes no tickets for {desired.kms}", field="TP IDRkms")
-    try:
-        applications = tuple(canonical_identity(name, "IDRapp") for name in desired.applications)
-        return replace(
-            desired,
-            kms=kms,
-            initiator=initiator,
-            applications=applications,
-            responders=tuple(
-                dict.fromkeys(canonical_identity(name, "TP IDRr") for name in desired.responders)
-            ),
-        )
-    except LocalError as error:
-        raise InvalidTicketPolicy(str(error), field="TP") from None
+    applications = tuple(canonical_identity(name, "IDRapp") for name in desired.applications)
+    responders = tuple(dict.fromkeys(canonical_identity(name, "TP IDRr") for name in desired.responders))
+    normal = (kms, initiator, applications, responders)
+    if normal == (desired.kms, desired.initiator, desired.applications, desired.responders):
+        return desired
+    return replace(desired, kms=kms, initiator=initiator, applications=applications, responders=responders)
 
 
 async def _targets(policy: Policy, lookups: Lookups, responders: tuple[str, ...]) -> list[Party]:
