@@ -147,6 +147,7 @@ class Agent:
         """
         called = canonical(uri)
         number = self._number()
+        leg = None
         try:
             await self._room()
             grant = await self._grant_for(called, number)
@@ -155,6 +156,9 @@ class Agent:
             self._calls[number] = call = Call(number, leg, self._engine)
             await self._in_engine(leg.start)
         except SipmikeyError as error:
+            if leg is not None and leg.over:
+                # The stack ended the call before it said that the INVITE could not be sent.
+                raise CallFailed.of(await call.ended()) from None
             self._calls.pop(number, None)
             raise self._not_called(number, called, error) from None
         return call

@@ -44,7 +44,7 @@ from sipmikey.agent.reasons import (
     status_of,
     warning_header,
 )
-from sipmikey.agent.stack import Headers, Phase, SrtpKeys, StackCall, StackError
+from sipmikey.agent.stack import TOO_LONG, Headers, Phase, SrtpKeys, StackCall, StackError
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.registry import DataType
 from sipmikey.sdp import DEFAULT_SUITES, Keyed, MediaKeys, Session, SrtpSuite
@@ -54,6 +54,10 @@ Asked = Callable[[bytes, float], None]
 """Takes the KMS's response and the milliseconds it took."""
 
 _PROOF_INTERVAL_S = 0.02
+_TOO_LONG_HERE = (
+    "the SIP request is longer than pjsip was built to send (PJSIP_MAX_PKT_LEN, 4000 octets as a rule): "
+    "offer fewer streams, codecs or suites, shorten identities, or build pjsip with a larger limit"
+)
 _KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -478,6 +482,8 @@ class Leg:
             return Ending(reason=word, side="remote", status=last.status, detail=detail)
         if status == 487:
             return Ending(reason=Reason.CANCELLED, side="remote", status=487, detail="the caller gave up")
+        if TOO_LONG in reason:
+            return Ending(reason=Reason.MESSAGE_TOO_LARGE, side="local", status=513, detail=_TOO_LONG_HERE)
         word = Reason.NO_ANSWER if status == 408 else Reason.TRANSPORT_FAILED
         return Ending(reason=word, side="network", status=status, detail=reason or "no connection")
 

@@ -60,6 +60,7 @@ class OutgoingLeg(Leg):
     def start(self, headers: Headers = ()) -> None:
         """Send the INVITE. Raises ``StackError``."""
         lane = Lane.CLEAR if self._offerer is None else Lane.SECURED
+        headers = (*self.around.config.sip.headers.items(), *headers)
         self.around.engine.call(self._uri, lane, self, headers, via=self._via)
         self.around.engine.later(self.around.config.timeouts.setup, self._too_late)
 

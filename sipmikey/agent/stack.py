@@ -16,6 +16,9 @@ from sipmikey.mikey.secret import Secret
 
 Headers = tuple[tuple[str, str], ...]
 
+TOO_LONG = "PJSIP_EMSGTOOLONG"
+"""In the reason with which the stack ends a call whose message is over its limit."""
+
 
 class StackError(SipmikeyError):
     """The SIP stack refused an operation. ``status``: pjsip's status number, 0 when it has none."""

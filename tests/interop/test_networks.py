@@ -95,3 +95,22 @@ def test_a_large_invite_goes_over_udp_where_there_is_no_tcp(
     sizes = capture.fields("sip.Method == INVITE && udp", "udp.length")
     assert sizes
     assert all(int(row[0]) > 1300 for row in sizes)
+
+
+@pytest.mark.parametrize("filler", [2150, 2500], ids=["with credentials", "at once"])
+def test_an_invite_that_does_not_fit_is_a_reason(
+    filler: int, capture: Capture, kamailio: Kamailio, kms: Kms
+) -> None:
+    """pjsip sends no message over 4000 octets; the first INVITE fits in one case, the second never does."""
+    sip = {"headers": {"X-Filler": "x" * filler}}
+    with Agent("alice", settings("alice", kms, proxy=kamailio, sip=sip)) as alice:
+        with pytest.raises(Failed) as failed:
+            alice.call(uri("bob"))
+        assert (failed.value.reason, failed.value.side) == ("message-too-large", "local")
+        assert "fewer streams" in failed.value.detail
+        ended = alice.event("call.end")
+        assert (ended["reason"], ended["status"]) == ("message-too-large", 513)
+        assert len(alice.events("call.end")) == 1
+    sent = capture.count(f"sip.Method == INVITE && tcp.dstport == {kamailio.port}")
+    assert sent == (1 if filler == 2150 else 0)
+    assert capture.rtp() == []
