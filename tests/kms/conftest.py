@@ -28,6 +28,17 @@ def postgres() -> Iterator[PostgresCluster]:
     cluster.remove()
 
 
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresCluster]:
+    """A cluster that the test may stop."""
+    try:
+        cluster = PostgresCluster()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    yield cluster
+    cluster.remove()
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     try:

@@ -54,9 +54,10 @@ class PostgresCluster:
         return f"postgresql:///{name}?host={self.directory}&user=kms"
 
     def remove(self) -> None:
-        """Stop the server and delete all it had."""
+        """Stop the server, if it runs, and delete all it had."""
         try:
-            self.stop()
+            if (self.directory / "data" / "postmaster.pid").exists():
+                self.stop()
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -124,18 +124,16 @@ async def test_after_redis_forgot_only_what_is_stamped_later_is_accepted(
 
 @pytest.mark.interop
 @awaited
-async def test_after_postgresql_crashed_only_what_is_stamped_later_is_accepted() -> None:
-    cluster = PostgresCluster()
-    try:
-        async with workers((cluster.database(), None), 1) as stores:
-            cache = stores[0].replay
-            assert await add(cache, 1)
-            cluster.stop(immediately=True)
-            with pytest.raises(StoreUnavailable):
-                await add(cache, 1)
-            cluster.start()
-            assert not await add(cache, 1, now=5)
-            assert not await add(cache, 2, stamped=4, now=5)
-            assert await add(cache, 3, stamped=5, now=6)
-    finally:
-        cluster.remove()
+async def test_after_postgresql_crashed_only_what_is_stamped_later_is_accepted(
+    own_postgres: PostgresCluster,
+) -> None:
+    async with workers((own_postgres.database(), None), 1) as stores:
+        cache = stores[0].replay
+        assert await add(cache, 1)
+        own_postgres.stop(immediately=True)
+        with pytest.raises(StoreUnavailable):
+            await add(cache, 1)
+        own_postgres.start()
+        assert not await add(cache, 1, now=5)
+        assert not await add(cache, 2, stamped=4, now=5)
+        assert await add(cache, 3, stamped=5, now=6)

@@ -24,6 +24,7 @@ from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, dump, load
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from tests.kms.domain import NS, Clock, psk_of, subscriber, uri
+from tests.kms.servers import PostgresCluster
 
 MASTER = Secret(bytes(range(32)))
 
@@ -396,25 +397,18 @@ async def fill(store: Store) -> None:
 
 @pytest.mark.interop
 @awaited
-async def test_postgresql_down_is_unavailable_and_comes_back_by_itself() -> None:
-    from tests.kms.servers import Missing, PostgresCluster
-
-    try:
-        cluster = PostgresCluster()
-    except Missing as missing:
-        pytest.skip(str(missing))
-    try:
-        async with opened(cluster.database()) as store:
-            await store.subscribers.add(subscriber("alice"))
-            cluster.stop(immediately=True)
-            with pytest.raises(StoreUnavailable):
-                await store.subscribers.psk_by_key_id(b"nobody")
-            with pytest.raises(StoreUnavailable):
-                await store.ping()
-            cluster.start()
-            await fresh(store, lambda: named(store), "alice")
-    finally:
-        cluster.remove()
+async def test_postgresql_down_is_unavailable_and_comes_back_by_itself(
+    own_postgres: PostgresCluster,
+) -> None:
+    async with opened(own_postgres.database()) as store:
+        await store.subscribers.add(subscriber("alice"))
+        own_postgres.stop(immediately=True)
+        with pytest.raises(StoreUnavailable):
+            await store.subscribers.psk_by_key_id(b"nobody")
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+        own_postgres.start()
+        await fresh(store, lambda: named(store), "alice")
 
 
 @pytest.mark.interop
