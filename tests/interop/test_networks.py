@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.interop.lab import referee, srtp
-from tests.interop.lab.agents import Agent, Failed, settings
+from tests.interop.lab.agents import Agent, Failed, settings, wait_until
 from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
+from tests.interop.lab.process import PeerFailed
+from tests.interop.lab.relay import Direction, UdpRelay
 from tests.interop.lab.rtpengine import Rtpengine
 
 PACKETS = 40
@@ -114,3 +116,51 @@ def test_an_invite_that_does_not_fit_is_a_reason(
     sent = capture.count(f"sip.Method == INVITE && tcp.dstport == {kamailio.port}")
     assert sent == (1 if filler == 2150 else 0)
     assert capture.rtp() == []
+
+
+def test_behind_a_nat(kamailio: Kamailio, kms: Kms) -> None:
+    """bob's address is another outside: rport tells him, his contact says so, and he keeps the way open."""
+    keep_alives: list[bytes] = []
+
+    def count(data: bytes, way: Direction) -> bytes:
+        if way == "forward" and not data.strip():
+            keep_alives.append(data)
+        return data
+
+    with UdpRelay(("127.0.0.1", kamailio.port), hook=count) as nat:
+        inside = {
+            "transports": ["udp"],
+            "proxy": "sip:{}:{};lr".format(*nat.address),
+            "keepalive_s": 1,
+        }
+        with (
+            Agent("bob", settings("bob", kms, proxy=kamailio, sip=inside)) as bob,
+            Agent("alice", settings("alice", kms, proxy=kamailio)) as alice,
+        ):
+            bob.do("register")
+            wait_until(lambda: _outside(kamailio, bob), "bob's contact as it is outside")
+            before = nat.passed["back"]
+            number = alice.call(uri("bob"))
+            assert nat.passed["back"] > before, "the INVITE came through the NAT"
+            alice.do("hangup", call=number)
+            bob.event("call.end")
+            wait_until(lambda: len(keep_alives) >= 2, "two keep-alives")
+
+
+def _outside(proxy: Kamailio, agent: Agent) -> bool:
+    contacts = proxy.contacts(agent.name)
+    return len(contacts) == 1 and f":{agent.port}" not in contacts[0]
+
+
+def test_ipv6_without_support_of_the_stack_is_said_at_once(network: Namespace, kms: Kms) -> None:
+    """The wheels of pjsua2 have no IPv6. Where a build has it, the agents call each other over it."""
+    at_loopback = {"sip": {"bind": "::1"}}
+    try:
+        bob = Agent("bob", settings("bob", kms, **at_loopback))
+    except PeerFailed as failed:
+        assert "this build of pjsua2 has no IPv6" in str(failed)
+        return
+    with bob, Agent("alice", settings("alice", kms, **at_loopback)) as alice:
+        assert bob.contact.startswith("sip:bob@[::1]:")
+        number = alice.call(bob.contact)
+        alice.do("hangup", call=number)

@@ -88,7 +88,7 @@ class Process:
         seen = start
         with self._changed:
             while True:
-                while seen < len(self.lines):
+                while seen < len(self.lines) and time.monotonic() < deadline:
                     if matches(self.lines[seen]):
                         return seen
                     seen += 1

@@ -20,7 +20,11 @@ class Rtpengine:
         self.control_port = control_port
         self.ports = range(first_port, last_port + 1)
         argv = [programs.need("rtpengine"), "--config-file=none", "--table=-1", "--interface=127.0.0.1"]
-        argv += [f"--listen-ng=127.0.0.1:{control_port}", f"--port-min={first_port}", f"--port-max={last_port}"]
+        argv += [
+            f"--listen-ng=127.0.0.1:{control_port}",
+            f"--port-min={first_port}",
+            f"--port-max={last_port}",
+        ]
         argv += ["--foreground", "--log-stderr", "--log-level=5", "--num-threads=2"]
         self._process = Process(argv, name="rtpengine")
         try:
