@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sipmikey.keys.suite import SUITE_256, Suite
@@ -90,7 +90,6 @@ class Domain:
     store: Store
     service: KeyManagementService
     identity: str = KMS
-    sent: list[bytes] = field(default_factory=list)
 
     @classmethod
     def make(
