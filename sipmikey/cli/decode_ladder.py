@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from sipmikey.cli.decode_sources import Found
-from sipmikey.cli.explain.message import explain
+from sipmikey.cli.decode_sources import Found, TextMessage
+from sipmikey.cli.explain.message import Explanation, explain
 from sipmikey.cli.ladder import Step
+from sipmikey.mikey.identity import IDR
+from sipmikey.mikey.registry import DataType, IdRole
+
+_URI = re.compile(r"[^<]*<([^>]*)>|\s*([^\s;,<>]+)")
+
+_ASKERS = {
+    DataType.REQUEST_INIT_PSK: IdRole.INITIATOR,
+    DataType.REQUEST_INIT_PK: IdRole.INITIATOR,
+    DataType.RESOLVE_INIT_PSK: IdRole.RESPONDER,
+    DataType.RESOLVE_INIT_PK: IdRole.RESPONDER,
+}
+"""Messages to the KMS, and the identity of who sends them."""
+
+Address = tuple[str, int]
 
 
 class Captured(Protocol):
@@ -16,28 +31,94 @@ class Captured(Protocol):
     @property
     def time(self) -> float: ...
     @property
-    def source(self) -> tuple[str, int]: ...
+    def source(self) -> Address: ...
     @property
-    def target(self) -> tuple[str, int]: ...
+    def target(self) -> Address: ...
     @property
     def label(self) -> str: ...
+    @property
+    def content(self) -> TextMessage | None: ...
     @property
     def found(self) -> tuple[Found, ...]: ...
 
 
-def capture_steps(messages: Iterable[Captured]) -> list[Step]:
-    """Return one step a message, with the MIKEY messages in it named."""
-    return list(_steps(messages))
+def capture_steps(messages: Sequence[Captured]) -> list[Step]:
+    """Return one step a message, with the MIKEY messages in it named.
+
+    A party is called by the identity it gives itself, so that its ports share a lane, and by its address
+    where it gives none, more than one, or passes on what others sent.
+    """
+    explanations = [[explain(item.data) for item in message.found] for message in messages]
+    names = _names(messages, explanations)
+    steps = []
+    for message, explained in zip(messages, explanations, strict=True):
+        texts = [_summary(item, each) for item, each in zip(message.found, explained, strict=True)]
+        steps.append(
+            Step(
+                time=message.time,
+                source=names.get(message.source) or _lane(message.source),
+                target=names.get(message.target) or _lane(message.target),
+                text=" ".join([_short(message.label), *(f"[{text}]" for text in texts)]),
+            )
+        )
+    return steps
 
 
-def _steps(messages: Iterable[Captured]) -> Iterator[Step]:
+def _names(messages: Sequence[Captured], explanations: Sequence[Sequence[Explanation]]) -> dict[Address, str]:
+    """Return what addresses are called: those of which exactly one thing is known."""
+    known: dict[Address, set[str]] = {}
+    for message, explained in zip(messages, explanations, strict=True):
+        for address, name in (*_mikey_names(message, explained), *_sip_names(message)):
+            known.setdefault(address, set()).add(name)
+    proxies = _proxies(messages)
+    return {
+        address: next(iter(names))
+        for address, names in known.items()
+        if len(names) == 1 and address not in proxies
+    }
+
+
+def _mikey_names(message: Captured, explained: Iterable[Explanation]) -> Iterator[tuple[Address, str]]:
+    for item in explained:
+        if item.message is None or (role := _ASKERS.get(item.message.header.data_type)) is None:
+            continue
+        for idr in item.message.all(IDR, role)[:1]:
+            yield message.source, idr.data.decode("utf-8", "replace")
+        for idr in item.message.all(IDR, IdRole.KMS)[:1]:
+            yield message.target, idr.data.decode("utf-8", "replace")
+
+
+def _sip_names(message: Captured) -> Iterator[tuple[Address, str]]:
+    """Who has one Via above it is the user agent itself, or a proxy, which `_proxies` finds out."""
+    text = message.content
+    if text is None or "SIP/2.0" not in text.start or len(_vias(text)) != 1:
+        return
+    response = text.start.startswith("SIP/2.0")
+    match = _URI.match(text.header("to", "t") if response else text.header("from", "f"))
+    if match is not None and not (response and text.start.startswith("SIP/2.0 100")):
+        yield message.source, match[1] or match[2]
+
+
+def _vias(text: TextMessage) -> list[str]:
+    return [item for name, value in text.headers if name in ("via", "v") for item in value.split(",")]
+
+
+def _proxies(messages: Sequence[Captured]) -> set[Address]:
+    """Return the addresses that send requests on which they received."""
+    received: set[tuple[Address, str, str]] = set()
+    found = set()
     for message in messages:
-        names = [summary(item) for item in message.found]
-        text = " ".join([_short(message.label), *(f"[{name}]" for name in names)])
-        yield Step(time=message.time, source=_lane(message.source), target=_lane(message.target), text=text)
+        text = message.content
+        if text is None or text.start.startswith("SIP/2.0") or "SIP/2.0" not in text.start:
+            continue
+        transaction = (text.header("call-id", "i"), text.header("cseq"))
+        if (message.source, *transaction) in received:
+            found.add(message.source)
+        received.add((message.target, *transaction))
+    return found
 
 
-def _lane(address: tuple[str, int]) -> str:
+def _lane(address: Address) -> str:
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -52,10 +133,9 @@ def _short(label: str) -> str:
     return words[0]
 
 
-def summary(found: Found) -> str:
+def _summary(found: Found, explanation: Explanation) -> str:
     """Return the name of a MIKEY message, and whether something is wrong with it."""
     if not found.data:
         return "no MIKEY"
-    explanation = explain(found.data)
     wrong = found.problems or any(item.kind == "error" for item in explanation.findings)
     return f"{explanation.name}: wrong" if wrong else explanation.name

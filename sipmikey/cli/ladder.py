@@ -81,8 +81,11 @@ def _arrow(step: Step, columns: dict[str, int], total: int, elapsed: float) -> l
     shaft = "-" * (right - left - 2)
     _write(line, left + 1, f"{shaft}>" if target > source else f"<{shaft}")
     above = _lifelines(columns, total)
-    shown = _cut(text, right - left - 1)
-    _write(above, left + 1 + (right - left - 1 - len(shown)) // 2, shown)
+    room = right - left - 1
+    # A text longer than its arrow runs over the lanes to its right, and to its left where those end.
+    shown = _cut(text, total)
+    at = left + 1 + (room - len(shown)) // 2 if len(shown) <= room else left + 1
+    _write(above, min(at, total - len(shown)), shown)
     return ["".join(above), "".join(line)]
 
 
