@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from sipmikey.mikey.errors import SipmikeyError
+
 
 class ExitCode(IntEnum):
     """Exit status of `sipmikey`; `meaning` is the line shown in `--help`."""
@@ -27,6 +29,15 @@ class ExitCode(IntEnum):
     TIMEOUT = 8, "timed out"
     INTERNAL = 70, "internal error (a bug in sipmikey)"
     INTERRUPTED = 130, "interrupted by Ctrl-C before there was a result"
+
+
+class CommandFailed(SipmikeyError):
+    """A command cannot go on. ``code`` is its exit code, ``reason`` a word for programs."""
+
+    def __init__(self, detail: str, *, code: ExitCode, reason: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.reason = reason
 
 
 def table() -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 from sipmikey.agent import Agent, CallFailed, Event, document
 from sipmikey.agent.events import CallEnded, PolicyRefused
+from sipmikey.agent.stack import StackError
 from sipmikey.cli.agent_setup import agent_config, kms_client
 from sipmikey.cli.config_load import Loaded
-from sipmikey.cli.exit_codes import ExitCode, for_family
+from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_family
 from sipmikey.cli.ladder import render
 from sipmikey.cli.ladder_events import steps
 from sipmikey.cli.narrate import narrate
@@ -27,6 +28,12 @@ __all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session"
 
 DRAIN_S = 2.0
 """Seconds in which the events of a closed agent are printed; they are there already."""
+
+
+NO_DEVICE = "PJMEDIA_EAUD"
+"""What pjmedia's texts about the sound device have in them."""
+
+NO_DEVICE_HELP = "there is no usable sound device here: use --null-audio, with --play and --record"
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
@@ -121,12 +128,24 @@ async def open_session(
         printing = asyncio.create_task(_print_events(session))
         await asyncio.sleep(0)  # the task has to subscribe before anything happens
         try:
-            async with agent:
+            async with _opened(agent):
                 yield session
         finally:
             # An agent that never opened has no end of events to wait for.
             await asyncio.wait((printing,), timeout=DRAIN_S)
             printing.cancel()
+
+
+@asynccontextmanager
+async def _opened(agent: Agent) -> AsyncIterator[None]:
+    """Open *agent* and close it; raises CommandFailed when it cannot be opened."""
+    try:
+        await agent.__aenter__()
+    except StackError as error:
+        raise CommandFailed(str(error), code=ExitCode.TRANSPORT, reason="transport-failed") from None
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(agent)
+        yield
 
 
 def _stop(session: Session, loop: asyncio.AbstractEventLoop) -> None:
@@ -154,6 +173,8 @@ class Outcome:
     def of_failure(cls, error: CallFailed) -> Outcome:
         """Of a call that was never established. That the other side cancelled is no success then."""
         code = for_family(error.reason.family)
+        if NO_DEVICE in error.detail:
+            return cls(code=ExitCode.USAGE, reason="no-sound-device", side="local", detail=NO_DEVICE_HELP)
         return cls(
             code=ExitCode.CALL_FAILED if code is ExitCode.OK else code,
             reason=error.reason,

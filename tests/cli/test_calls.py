@@ -217,6 +217,21 @@ def test_a_registrar_that_is_not_there(command: Start, options: Options) -> None
     assert alice.seen[-1]["reason"] == "registration-failed"
 
 
+def test_an_address_that_is_not_ours(command: Start) -> None:
+    one = command("answer", *AS_ALICE, "--security", "off", "--json", "--listen", "203.0.113.5:5060")
+    assert one.finish() == 3
+    assert one.seen[-1]["reason"] == "transport-failed"
+    assert "203.0.113.5:5060" in one.stderr
+
+
+def test_waiting_for_calls_ends_well_with_ctrl_c(command: Start) -> None:
+    words = ("answer", *AS_ALICE, "--security", "off", "--json", "--null-audio", "--listen", "127.0.0.1:0")
+    one = command(*words)
+    one.until("agent.ready")
+    one.process.send_signal(signal.SIGINT)
+    assert one.finish() == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
