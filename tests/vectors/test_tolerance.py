@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from sipmikey.cli.vectors_exchange import Rehearsal
+from sipmikey.keys.transport import open_keys, seal_keys
+from sipmikey.mikey.errors import MalformedMessage, UnsupportedEncryption
 from sipmikey.mikey.identity import ID, IDR
+from sipmikey.mikey.kemac import KEMAC, encode_key_data
+from sipmikey.mikey.limits import DEFAULT_LIMITS
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.rand import RAND, RANDR
-from sipmikey.mikey.registry import ExtensionType, IdRole, IdType, RandRole, TsRole
+from sipmikey.mikey.registry import EncrAlg, ExtensionType, IdRole, IdType, RandRole, TsRole
 from sipmikey.mikey.ticket import TP
 from sipmikey.mikey.timestamp import TR, T, Timestamp
 from sipmikey.mikey.verification import ERR, EXT
@@ -180,3 +184,42 @@ class TestUpdate:
     def test_identities_may_be_left_out(self, role):
         octets = Forger(self.VECTOR).edited("update_init", replacing(IDR, lambda _: None, role))
         accepted("update_init", octets, self.VECTOR)
+
+
+class TestKeyWrap:
+    """AES-KW-128 is optional (RFC 3830 section 4.2.3): taken in the 128-bit suite, and only there."""
+
+    def wrapped(self, name: str, vector: dict) -> bytes:
+        forger = Forger(vector)
+        message = forger.message(name)
+        protection = forger.protection(name, message)
+        csb_id, timestamp = message.header.csb_id, message.one(T).timestamp
+        keys = open_keys(
+            message.one(KEMAC), protection, csb_id=csb_id, timestamp=timestamp,
+            limits=DEFAULT_LIMITS, what=name,
+        )  # fmt: skip
+        # 24 octets each, since key wrap takes whole blocks of 8.
+        blocks = [replace(key, spi=bytes((number, 0, 0))) for number, key in enumerate(keys)]
+        kemac = seal_keys(blocks, EncrAlg.AES_KW_128, protection, csb_id=csb_id, timestamp=timestamp)
+        assert len(kemac.encr_data) == 8 + sum(len(encode_key_data([key])) for key in blocks)
+        return forger.edited(name, replacing(KEMAC, lambda _: kemac))
+
+    @pytest.mark.parametrize("name", ["request_resp", "resolve_resp"])
+    def test_is_accepted_with_128_bits(self, name):
+        vector = VECTORS["full-128"]
+        found = accepted(name, self.wrapped(name, vector), vector)
+        assert [key.key for key in found.keys] == [key.key for key in Rehearsal(vector).grant.keys]
+        assert found.mpk_i == Rehearsal(vector).grant.mpk_i
+
+    def test_is_refused_with_256_bits(self):
+        forger = Forger(FULL)
+        kemac = KEMAC(encr_alg=EncrAlg.AES_KW_128, encr_data=bytes(48))
+        with pytest.raises(UnsupportedEncryption, match="does not go with"):
+            accepted("request_resp", forger.edited("request_resp", replacing(KEMAC, lambda _: kemac)))
+
+    def test_a_wrap_that_does_not_verify_is_refused(self):
+        vector = VECTORS["full-128"]
+        forger = Forger(vector)
+        kemac = KEMAC(encr_alg=EncrAlg.AES_KW_128, encr_data=bytes(48))
+        with pytest.raises(MalformedMessage, match="wrap"):
+            accepted("request_resp", forger.edited("request_resp", replacing(KEMAC, lambda _: kemac)), vector)
