@@ -26,8 +26,9 @@ from sipmikey.media.rtpdump import parse_rtpdump
 from sipmikey.media.wav import WavRecorder, read_frames
 from sipmikey.mikey import Secret, SrtpPolicy, Timestamp
 from sipmikey.mikey.errors import LocalError, PeerError
-from sipmikey.sdp.attribute import find_mikey, insert
+from sipmikey.sdp.attribute import MIKEY, find, insert
 from sipmikey.sdp.document import Document
+from sipmikey.sdp.errors import KeyMgmtMissing
 from sipmikey.system import environment
 from sipmikey.ticket import PreSharedKey, TicketRequest, TicketResolve
 
@@ -90,7 +91,10 @@ def leave(options: argparse.Namespace) -> None:
 def play(options: argparse.Namespace) -> None:
     env = environment()
     description = Document.parse((options.deposit / "message.sdp").read_bytes().decode())
-    (carried,) = find_mikey(description, max_bytes=env.limits.message_bytes)
+    found = find(description, max_bytes=env.limits.message_bytes)
+    carried = next((attribute for attribute in found if attribute.protocol == MIKEY), None)
+    if carried is None:
+        raise KeyMgmtMissing("the deposit's description carries no TRANSFER_INIT", field="a=key-mgmt")
     recording = parse_rtpdump((options.deposit / "message.rtpdump").read_bytes())
     transfer = read_transfer(env, carried.message, identity=options.identity, kept_for_s=options.kept_s)
     resolve = TicketResolve.start(

@@ -17,14 +17,13 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.kms import TestKms
 from tests.agent.processes import Process, running
-from tests.media.test_interop_pjmedia import write_melody
+from tests.media.test_interop_pjmedia import CLEARLY_HEARD, NOT_HEARD, write_melody
 
 pytestmark = pytest.mark.interop
 
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
 PROFILE = "AES_CM_128_HMAC_SHA1_80"
 ENOUGH = 150
-CLEARLY_HEARD, NOT_HEARD = 0.7, 0.5
 
 
 @pytest.fixture(scope="module")

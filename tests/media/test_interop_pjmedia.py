@@ -33,6 +33,8 @@ pytestmark = pytest.mark.interop
 
 PACKETS = 125
 PATIENCE_S = 20.0
+CLEARLY_HEARD, NOT_HEARD = 0.7, 0.5
+"""Median correlation of 400 ms sections of what was played with what was recorded."""
 
 
 def write_melody(path: Path, seed: int) -> Path:
@@ -160,9 +162,10 @@ def test_both_hear_each_other(suite: str, keyed_by: str, tmp_path: Path) -> None
     assert call.native_counts["received"] >= PACKETS
     assert call.native_counts["lost"] == 0
     assert call.native_counts["cname"] == "python"  # pjmedia has verified our SRTCP
-    assert compare_files(call.native_plays, call.python_recorded).same
-    assert compare_files(call.python_plays, call.native_recorded).same
-    assert not compare_files(call.native_plays, call.native_recorded).same
+    assert compare_files(call.native_plays, call.python_recorded).score > CLEARLY_HEARD
+    # pjmedia's jitter buffer may drop or repeat a frame while it adapts: a section is then not found.
+    assert compare_files(call.python_plays, call.native_recorded).score > CLEARLY_HEARD
+    assert compare_files(call.native_plays, call.native_recorded).score < NOT_HEARD
 
 
 def test_under_another_key_python_hears_nothing(tmp_path: Path) -> None:
