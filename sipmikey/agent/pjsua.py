@@ -832,14 +832,15 @@ class _Sound:
         """Let *call*, the audio of the call with number *user*, be heard and hear."""
         self._users.add(user)
         with _typed("audio"):
+            manager = pj.Endpoint.instance().audDevManager()
             if self._audio.play is not None:
                 self._play(self._audio.play, call)
+            else:
+                # The null device gives silence, which is sent: a peer needs packets to prove its keys.
+                manager.getCaptureDevMedia().startTransmit(call)
             if self._audio.record is not None:
                 self._record(self._audio.record, call)
             if self._audio.device != "null":
-                manager = pj.Endpoint.instance().audDevManager()
-                if self._audio.play is None:
-                    manager.getCaptureDevMedia().startTransmit(call)
                 call.startTransmit(manager.getPlaybackDevMedia())
 
     def _play(self, path: Path, call: Any) -> None:
