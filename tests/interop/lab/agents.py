@@ -181,7 +181,7 @@ def settings(
     sip: dict[str, Any] = {"bind": "127.0.0.1"}
     made: dict[str, Any] = {"identity": uri(user), "incoming": incoming}
     if proxy is not None:
-        sip |= {"registrar": f"sip:{DOMAIN}", "proxy": proxy.uri, "trusted_proxies": ["127.0.0.1"]}
+        sip |= {"registrar": f"sip:{DOMAIN}", "proxy": proxy.uri, "trusted_proxies": [proxy.address]}
         made["digest"] = {"username": user, "password": password(user)}
     if peer is not None:
         port = peer if isinstance(peer, int) else peer.port

@@ -28,7 +28,7 @@ def password(user: str) -> str:
 
 
 class Kamailio:
-    """One proxy on 127.0.0.1 and, where the kernel has IPv6, on ::1. A context manager.
+    """One proxy on *address* and, where the kernel has IPv6, on ::1. A context manager.
 
     *serial* names users whose devices are tried one after the other, with the milliseconds each has;
     *aliases* maps a called user to the one whose devices ring; *moved* maps one to the URI of a 302.
@@ -45,6 +45,7 @@ class Kamailio:
         moved: Mapping[str, str] | None = None,
         rtpengine_port: int | None = None,
         shared_megabytes: int = SHARED_MEGABYTES,
+        address: str = "127.0.0.1",
     ) -> None:
         self.directory = directory
         self.port = port
@@ -54,6 +55,7 @@ class Kamailio:
         self._moved = dict(moved or {})
         self._rtpengine_port = rtpengine_port
         self._shared_megabytes = shared_megabytes
+        self.address = address
         self._process: Process | None = None
         self.authority = Authority()
 
@@ -67,7 +69,7 @@ class Kamailio:
     @property
     def uri(self) -> str:
         """The proxy over UDP, for an outbound-proxy setting."""
-        return f"sip:127.0.0.1:{self.port};lr"
+        return f"sip:{self.address}:{self.port};lr"
 
     @property
     def log(self) -> list[str]:
@@ -78,7 +80,7 @@ class Kamailio:
         """Start and return once a SIP request has been answered."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "ctl").unlink(missing_ok=True)
-        self.authority.issue(self.directory, DOMAIN, "127.0.0.1", "::1")
+        self.authority.issue(self.directory, DOMAIN, self.address, "::1")
         (self.directory / "tls.cfg").write_text(
             "[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
             f"private_key = {self.directory}/key.pem\ncertificate = {self.directory}/certificate.pem\n"
@@ -129,7 +131,7 @@ class Kamailio:
         return [line.split(": ", 1)[1] for line in listed.splitlines() if line.strip().startswith("Address:")]
 
     def _configuration(self) -> str:
-        addresses = ["127.0.0.1", *(["[::1]"] if _has_ipv6() else [])]
+        addresses = [self.address, *(["[::1]"] if _has_ipv6() else [])]
         listen = [f"listen={kind}:{address}:{self.port}" for address in addresses for kind in ("udp", "tcp")]
         listen += [f"listen=tls:{address}:{self.tls_port}" for address in addresses]
         listen += [
@@ -154,10 +156,10 @@ class Kamailio:
         assert self._process is not None
         deadline = time.monotonic() + READY_SECONDS
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((self.address, 0))
             probe.settimeout(PROBE_SECONDS)
             here = "{}:{}".format(*probe.getsockname())
-            to = f"sip:127.0.0.1:{self.port}"
+            to = f"sip:{self.address}:{self.port}"
             request = (
                 f"OPTIONS {to} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKprobe\r\n"
                 f"Max-Forwards: 5\r\nFrom: <sip:probe@{here}>;tag=probe\r\nTo: <{to}>\r\n"
@@ -167,7 +169,7 @@ class Kamailio:
                 if not self._process.running:
                     raise PeerFailed(f"kamailio ended\n{self._process.tail()}")
                 try:
-                    probe.sendto(request, ("127.0.0.1", self.port))
+                    probe.sendto(request, (self.address, self.port))
                     probe.recv(4096)
                     self.command("core.uptime")
                 except (TimeoutError, ConnectionRefusedError, PeerFailed):

@@ -24,6 +24,8 @@ Hook = Callable[[bytes, Direction], bytes | list[bytes] | None]
 
 LONGEST_DATAGRAM = 65535
 RECEIVE_BUFFER = 1 << 21
+HELD_BACK_SECONDS = 0.03
+"""How much later a reordered packet goes: the next one of a voice stream overtakes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Network:
     jitter: float = 0.0
     """Up to this much more delay, evenly spread: packets closer together than this change places."""
     reordered: float = 0.0
-    """Share of packets held back until the following one has gone."""
+    """Share of packets held back by `HELD_BACK_SECONDS`."""
     lost: float = 0.0
 
 
@@ -128,7 +130,7 @@ class UdpRelay:
                 continue
             wait = self._network.delay + self._random.uniform(0.0, self._network.jitter)
             if self._random.random() < self._network.reordered:
-                wait += 0.030
+                wait += HELD_BACK_SECONDS
             self.passed[way] += 1
             heapq.heappush(self._waiting, (time.monotonic() + wait, next(self._number), out, one, to))
 
