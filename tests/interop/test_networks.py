@@ -155,10 +155,13 @@ def _outside(proxy: Kamailio, agent: Agent) -> bool:
 def test_ipv6_without_support_of_the_stack_is_said_at_once(network: Namespace, kms: Kms) -> None:
     """The wheels of pjsua2 have no IPv6. Where a build has it, the agents call each other over it."""
     at_loopback = {"sip": {"bind": "::1"}}
+    refused = ""
     try:
         bob = Agent("bob", settings("bob", kms, **at_loopback))
     except PeerFailed as failed:
-        assert "this build of pjsua2 has no IPv6" in str(failed)
+        refused = str(failed)
+    if refused:
+        assert "this build of pjsua2 has no IPv6" in refused
         return
     with bob, Agent("alice", settings("alice", kms, **at_loopback)) as alice:
         assert bob.contact.startswith("sip:bob@[::1]:")

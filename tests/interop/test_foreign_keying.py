@@ -1,0 +1,38 @@
+"""A peer that keys in its own way: baresip, which puts a=crypto into every answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.interop.lab.agents import Agent, Failed, settings
+from tests.interop.lab.baresip import baresip
+from tests.interop.lab.capture import Capture
+from tests.interop.lab.kms import Kms, uri
+
+
+@pytest.mark.parametrize("encryption", ["srtp", "srtp-mand"])
+def test_a_peer_that_answers_with_keys_of_its_own_is_hung_up_on(
+    capture: Capture, kms: Kms, speech: Path, tmp_path: Path, encryption: str
+) -> None:
+    """baresip takes our offer and answers with a=crypto: no packet is sent, and it is told why."""
+    with (
+        baresip(tmp_path / "baresip", user="bob", port=5121, speech=speech, encryption=encryption),
+        Agent("alice", settings("alice", kms, peer=5121, sip={"transports": ["udp"]})) as alice,
+    ):
+        number = alice.do("call", uri=uri("bob"))
+        with pytest.raises(Failed) as failed:
+            alice.do("established", call=number)
+        assert failed.value.reason == "key-mgmt-missing"
+        assert alice.do("ended", call=number)["reason"] == "key-mgmt-missing"
+        assert not alice.keys()
+        from_alice = [row for row in capture.rtp() if _port_of(alice, row.source)]
+    assert capture.count('sip.Status-Code == 200 && sdp.media_attr contains "crypto"') >= 1
+    assert capture.count("sip.Method == BYE") == 1
+    assert from_alice == []
+
+
+def _port_of(agent: Agent, port: int) -> bool:
+    """Whether a port is not one of baresip's, which are 6121 to 6161: then it is the agent's."""
+    return not 6121 <= port <= 6161
