@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sipmikey.media.context import MAX_ROLLOVERS, SrtpContext, check_runnable
 from sipmikey.media.diagnosis import Suspect, diagnose
@@ -116,8 +117,8 @@ class SrtpReceiver:
     """
 
     __slots__ = (
-        "_context", "_index", "_late", "_old", "_pending", "_pending_at", "_pending_context", "_starts",
-        "_switched_at", "candidates", "diagnoses", "failures", "key",
+        "_context", "_index", "_late", "_old", "_pending", "_pending_at", "_pending_context",
+        "_pending_from_zero", "_starts", "_switched_at", "candidates", "diagnoses", "failures", "key",
     )  # fmt: skip
 
     def __init__(self, key: StreamKey, *, candidates: Mapping[str, StreamKey] | None = None) -> None:
@@ -132,6 +133,7 @@ class SrtpReceiver:
         self._index: int | None = None
         self._pending: StreamKey | None = None
         self._pending_context: SrtpContext | None = None
+        self._pending_from_zero: SrtpContext | None = None
         self._pending_at = 0
         self._old: SrtpContext | None = None
         self._late = 0
@@ -163,7 +165,7 @@ class SrtpReceiver:
             self._start(key)
         else:
             check_runnable(key)
-            self._pending, self._pending_context = key, None
+            self._pending, self._pending_context, self._pending_from_zero = key, None, None
 
     def unprotect(self, packet: bytes) -> bytes:
         """Return the RTP packet of an SRTP packet of at most 1500 bytes; raise `PacketRefused`."""
@@ -233,17 +235,31 @@ class SrtpReceiver:
             self._pending_at = index
         return self._pending_context
 
+    def _next_from_zero(self) -> SrtpContext | None:
+        """Context of the new key for a peer that begins its rollover counter anew with it.
+
+        RFC 3711 section 3.3.1 forbids that, and pjmedia does it.
+        """
+        if self._pending is None or not self.rollover_counter:
+            return None
+        if self._pending_from_zero is None:
+            self._pending_from_zero = SrtpContext(replace(self._pending, roc=0, seq=None), outbound=False)
+        return self._pending_from_zero
+
     def _under_other_key(self, packet: bytes, refused: PacketRefused) -> bytes:
         if refused.error not in (SrtpError.AUTHENTICATION, SrtpError.MKI_UNKNOWN, SrtpError.TOO_SHORT):
             raise self._refuse(packet, refused, rtcp=False)
-        if (new := self._next()) is not None:
+        for new in (self._next(), self._next_from_zero()):
+            if new is None:
+                continue
             try:
                 plain = new.unprotect(packet)
             except PacketRefused:
-                pass
-            else:
-                self._switch(new, packet)
-                return plain
+                continue
+            if new is self._pending_from_zero:
+                self._index = None
+            self._switch(new, packet)
+            return plain
         if self._old is not None and (self._switched_at - (packet[2] << 8 | packet[3])) & _SEQ_MASK < _HALF:
             try:
                 return self._old.unprotect(packet)
@@ -255,7 +271,7 @@ class SrtpReceiver:
         seq = packet[2] << 8 | packet[3]
         self._old, self._context = self._context, new
         self.key = new.key
-        self._pending, self._pending_context = None, None
+        self._pending = self._pending_context = self._pending_from_zero = None
         self._late, self._switched_at = LATE_PACKETS, seq
         self._starts = {}
         self._count(seq)

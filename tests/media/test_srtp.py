@@ -153,6 +153,21 @@ def test_a_switch_may_come_a_rollover_after_the_key() -> None:
     assert receiver.unprotect(sender.protect(rtp(2 * 65536 + 5))) == rtp(2 * 65536 + 5)
 
 
+def test_a_peer_that_resets_its_rollover_counter_at_rekeying_is_followed() -> None:
+    old, new = make_key(), make_key(seed=2)
+    sender, receiver = SrtpSender(old), SrtpReceiver(old)
+    for sequence in range(0, 2 * 65536, 1 << 14):
+        receiver.unprotect(sender.protect(rtp(sequence)))
+    assert receiver.rollover_counter == 1
+    receiver.rekey(new)
+    late = sender.protect(rtp(2 * 65536 - 16))
+    resetting = SrtpSender(new)
+    for sequence in range(65536 - 10, 65536 + 10):
+        assert receiver.unprotect(resetting.protect(rtp(sequence))) == rtp(sequence)
+    assert receiver.rollover_counter == 1
+    assert receiver.unprotect(late) == rtp(2 * 65536 - 16)
+
+
 def test_the_old_key_is_dropped_after_the_switch() -> None:
     old, new = make_key(), make_key(seed=2)
     sender, receiver = SrtpSender(old), SrtpReceiver(old)
