@@ -36,6 +36,7 @@ request_route {{
     if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
     if (has_totag()) {{ loose_route(); t_relay(); exit; }}
     t_check_trans();
+    remove_hf("Route");
     if (is_method("REGISTER")) {{ save("location"); exit; }}
     record_route();
     if (!lookup("location")) {{ sl_send_reply("404", "Not Found"); exit; }}

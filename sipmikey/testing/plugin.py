@@ -5,6 +5,7 @@ Switch it on with `-p sipmikey.testing.plugin` or `pytest_plugins = ["sipmikey.t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -54,11 +55,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note whether the test failed, for `call_stage` to keep what there is of it."""
+    """Note whether the test failed, for `call_stage` to keep what there is of it, and show its ladder."""
     report = yield
     if report.failed:
         item.stash[FAILED] = True
+        stage = getattr(item, "funcargs", {}).get("call_stage")
+        if report.when == "call" and isinstance(stage, Stage):
+            where = kept_in(item.config, item.nodeid)
+            report.sections.append(("sipmikey", f"kept in {where}\n\n{stage.ladder()}"))
     return report
+
+
+def kept_in(config: pytest.Config, test: str) -> Path:
+    """Return the directory in which what a test leaves is kept."""
+    return Path(config.getoption("--call-artifacts", default="call-artifacts")) / re.sub(
+        r"[^\w.-]+", "-", test
+    )
 
 
 @pytest.fixture(scope="session")
@@ -93,11 +105,10 @@ def call_stage(request: pytest.FixtureRequest, kms: TestKms, tmp_path: Path) -> 
         yield stage
     finally:
         crashes = stage.stop()
-        if request.node.stash.get(FAILED, False) or crashes:
-            kept = stage.keep(Path(request.config.getoption("--call-artifacts", default="call-artifacts")),
-                              request.node.nodeid)  # fmt: skip
-            request.node.add_report_section("call", "sipmikey", f"kept in {kept}\n\n{stage.ladder()}")
-    if crashes:
+        failed = request.node.stash.get(FAILED, False)
+        if failed or crashes:
+            stage.keep(kept_in(request.config, request.node.nodeid))
+    if crashes and not failed:
         pytest.fail("\n\n".join(crashes), pytrace=False)
 
 

@@ -69,9 +69,8 @@ class Stage:
             self._capture.stop()
         return [report for agent in self.agents if (report := agent.crash_report()) is not None]
 
-    def keep(self, where: Path, test: str) -> Path:
-        """Copy what there is of the test into a directory of its own under *where* and return it."""
-        folder = where / re.sub(r"[^\w.-]+", "-", test)
+    def keep(self, folder: Path) -> None:
+        """Copy what there is of the test to *folder*; what was there before is removed."""
         if folder.exists():
             shutil.rmtree(folder)
         shutil.copytree(self.folder, folder)
@@ -86,7 +85,6 @@ class Stage:
                 int(found[1]) for agent in self.agents if (found := re.search(r":(\d+)\b", agent.contact))
             }
             self._capture.save(folder / "capture.pcap", ports=ports)
-        return folder
 
     def _events(self) -> list[tuple[str, dict[str, Any]]]:
         events = [(agent.folder.name, event) for agent in self.agents for event in agent.events]
