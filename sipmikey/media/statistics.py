@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sipmikey.media.rtcp import ReportBlock, SenderReport, ntp_timestamp
 
-__all__ = ["ReceptionCounter", "ReceptionStatistics"]
+__all__ = ["ReceptionCounter", "ReceptionStatistics", "round_trip_ns"]
 
 _SEQ_SPACE = 1 << 16
 _HALF = 1 << 15

@@ -62,6 +62,7 @@ class StreamReport:
     """Counts of a stream so far.
 
     ``refused`` counts packets not accepted, by kind; ``diagnoses`` explains the first of each kind.
+    ``held`` packets wait for a key, ``fitting`` tells how many of such each candidate opened.
     ``round_trip_ms`` is from the peer's last report, None without one.
     """
 
@@ -71,6 +72,7 @@ class StreamReport:
     diagnoses: tuple[str, ...]
     held: int
     held_dropped: int
+    fitting: Mapping[str, int]
     rtcp_sent: int
     rtcp_received: int
     round_trip_ms: float | None
@@ -185,11 +187,6 @@ class RtpStream:
         if key.ssrc != self._receiver.key.ssrc:
             self._counter = ReceptionCounter(RATE)
         self._receiver.rekey(key)
-
-    def explain_with(self, candidates: Mapping[str, StreamKey]) -> None:
-        """Give keys that only serve to say whose a packet is that fits none of ours."""
-        if self._receiver is not None:
-            self._receiver.candidates = dict(candidates)
 
     def next_packet(self) -> bytes | None:
         """Return the SRTP packet for this frame's turn, None without a key or a frame."""
@@ -328,6 +325,7 @@ class RtpStream:
             diagnoses=tuple(f"{refusal.error}: {refusal.detail}" for refusal in diagnoses),
             held=len(self.early),
             held_dropped=self.early.dropped,
+            fitting=dict(self.early.fitting),
             rtcp_sent=self._rtcp_sent,
             rtcp_received=self._rtcp_received,
             round_trip_ms=None if self._round_trip_ns is None else self._round_trip_ns / 1e6,

@@ -92,6 +92,7 @@ def test_a_branch_is_heard_on_its_own_keys_only() -> None:
     receiver.receive(from_b[1], START)
     assert len(sink.frames) == 2
     assert [(r.error, r.detail) for r in refusals] == [(SrtpError.OTHER_CANDIDATE, "the key of tag B fits")]
+    assert receiver.statistics().fitting == {"tag A": 2}
     receiver.choose("tag B")
     receiver.receive(from_a[2], START)
     receiver.receive(from_b[2], START)
