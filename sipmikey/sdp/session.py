@@ -76,6 +76,15 @@ class Session:
         """The keys in force."""
         return self._keyed
 
+    @property
+    def may_rekey(self) -> bool:
+        """Whether the ticket lets this side give new keys: L for the caller, M for the callee."""
+        if len(self._exchanges) != 1:
+            return False
+        bundle = self._exchanges[0].bundle
+        flags = bundle.policy.flags
+        return flags.initiator_keys if bundle.is_initiator else flags.responder_keys
+
     def offer(self, sdp: str, *, rekey: bool = False, ssrcs: Mapping[int, int] | None = None) -> str:
         """Return *sdp* as an offer within the session.
 
