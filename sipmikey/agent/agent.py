@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ from sipmikey.agent.events import (
     Registered,
     RegistrationFailed,
     Security,
+    TransferRequested,
 )
 from sipmikey.agent.incoming import IncomingLeg
 from sipmikey.agent.kms import KmsClient, KmsDesk
@@ -30,7 +32,9 @@ from sipmikey.agent.leg import Asked, Ending, Leg, Surroundings
 from sipmikey.agent.outgoing import OutgoingLeg
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side
+from sipmikey.agent.stack import CallObserver
 from sipmikey.agent.tickets import Ask, TicketStore, facts
+from sipmikey.agent.transferring import NOT_YET
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
 from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment
@@ -84,7 +88,12 @@ class Agent:
         )
         self._engine = Engine(config)
         self._around = Surroundings(
-            config=config, env=env, engine=self._engine, emit=self._emit, ask_kms=self._ask_from_engine
+            config=config,
+            env=env,
+            engine=self._engine,
+            emit=self._emit,
+            ask_kms=self._ask_from_engine,
+            transfer=self._transfer,
         )
         self._numbers = itertools.count(1)
         self._account = Account(self.identity, self._around, self, self._number)
@@ -162,6 +171,13 @@ class Agent:
             self._calls.pop(number, None)
             raise self._not_called(number, called, error) from None
         return call
+
+    async def prefer_codecs(self, *names: str) -> None:
+        """Offer and accept these codecs (``PCMU``, ``G722``, ...), best first, in what is negotiated next.
+
+        A call under way changes with its next ``Call.refresh``.
+        """
+        await self._in_engine(lambda: self._engine.prefer_codecs(tuple(name.upper() for name in names)))
 
     async def prefetch(self, uri: str) -> None:
         """Get a ticket for *uri* now, so that the next ``call`` needs no KMS. Raises ``CallFailed``."""
@@ -344,6 +360,48 @@ class Agent:
         """Engine's thread: the registrar answered."""
         self._hand_over(lambda: self._registration_result(status, reason, expires_s))
 
+    def _transfer(self, number: str, target: str) -> CallObserver | int:
+        """Engine's thread: the peer of call *number* asks us to call *target*."""
+        outcome, new_call = self._judge_transfer(target)
+        status = outcome if isinstance(outcome, int) else 202
+        self._emit(
+            TransferRequested(at=time.time(), call=number, target=target, status=status, new_call=new_call)
+        )
+        return outcome
+
+    def _judge_transfer(self, target: str) -> tuple[CallObserver | int, str]:
+        policy = self.config.policy
+        try:
+            called = canonical(target)
+        except LocalError:
+            return 400, ""
+        if not policy.transfer:
+            return 603, ""
+        grant = None
+        if policy.security_for(called) is not SecurityMode.OFF:
+            if self._tickets is None:
+                return 503, ""
+            grant = self._tickets.at_hand(called)
+            if grant is None:
+                self._hand_over(lambda: self._fetch(called))
+                return NOT_YET, ""
+        number = self._number()
+        leg = OutgoingLeg(number, self._around, uri=target, called=called, grant=grant, via=None)
+        self._hand_over(lambda: self._add(leg))
+        return leg, number
+
+    def _fetch(self, called: str) -> None:
+        async def fetch() -> None:
+            # Whether it comes or not, the KMS events tell.
+            with contextlib.suppress(CallFailed):
+                await self.prefetch(called)
+
+        self._keep(asyncio.ensure_future(fetch()))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _add(self, leg: Leg) -> None:
         self._calls[leg.number] = Call(leg.number, leg, self._engine)
 
@@ -370,8 +428,6 @@ class Agent:
             self._engine.post(lambda: answered(response, elapsed_ms))
 
         def start() -> None:
-            task = asyncio.ensure_future(ask())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(asyncio.ensure_future(ask()))
 
         self._hand_over(start)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from sipmikey.agent.changes import Kind
 from sipmikey.agent.events import (
     CallAnswered,
     CallEnded,
@@ -16,7 +17,8 @@ from sipmikey.agent.events import (
     Security,
     Stats,
 )
-from sipmikey.agent.reasons import Reason, Side
+from sipmikey.agent.reasons import AgentError, Reason, Side
+from sipmikey.agent.transferring import until_transferred
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 
 if TYPE_CHECKING:
@@ -95,23 +97,39 @@ class Call:
         return Stats(at=leg.now(), call=self.number, streams=streams)
 
     async def hold(self) -> None:
-        """Put the peer on hold (re-INVITE, sendonly)."""
-        await self._do(lambda: self._leg.live.reinvite(hold=True))
+        """Put the peer on hold (sendonly); returns when the peer agreed. Raises ``CallFailed``."""
+        await self._propose(Kind.HOLD)
 
     async def resume(self) -> None:
-        """Take the peer off hold."""
-        await self._do(lambda: self._leg.live.reinvite(unhold=True))
+        """Take the peer off hold. Raises ``CallFailed``."""
+        await self._propose(Kind.RESUME)
 
-    async def rekey(self) -> None:
-        """Replace the SRTP keys by a CSB update; returns when the peer answered. Raises ``CallFailed``."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def refresh(self, *, update: bool = False) -> None:
+        """Offer again what is agreed, with the codecs now preferred; no key changes.
+
+        *update* sends UPDATE (RFC 3311) instead of re-INVITE. Raises ``CallFailed``.
+        """
+        await self._propose(Kind.REFRESH, update=update)
+
+    async def rekey(self, *, update: bool = False) -> None:
+        """Replace the SRTP keys by a CSB update; returns when the peer answered. Raises ``CallFailed``.
+
+        Done by itself as often as the ticket demands (TRr). *update* sends UPDATE instead of re-INVITE.
+        """
+        await self._propose(Kind.REKEY, update=update)
+
+    async def _propose(self, kind: Kind, *, update: bool = False) -> None:
         loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
 
         def finished(error: BaseException | None) -> None:
             loop.call_soon_threadsafe(_settle, done, error)
 
-        await self._do(lambda: self._leg.rekey(finished))
-        await self._unless_ended(done)
+        try:
+            await self._do(lambda: self._leg.propose(kind, finished, update=update))
+            await self._unless_ended(done)
+        except AgentError as error:
+            raise CallFailed(error.word, error.side, error.status, error.detail) from None
 
     async def send_dtmf(self, digits: str) -> None:
         """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733). Raises ``LocalError``."""
@@ -120,12 +138,34 @@ class Call:
         await self._do(lambda: self._leg.live.dtmf(digits))
 
     async def transfer(self, target: str | Call) -> None:
-        """Blind transfer to a URI, or attended transfer to the peer of another call of this agent."""
-        if isinstance(target, Call):
-            other = target._leg
-            await self._do(lambda: self._leg.live.transfer_to(other.live))
-        else:
-            await self._do(lambda: self._leg.live.transfer(target))
+        """Have the peer call *target*, a URI or the peer of another call of this agent.
+
+        Returns when the new call is answered; this call (and the other) is then hung up with the reason
+        ``transferred``. Raises ``CallFailed`` when the peer declines or its call fails; this call goes on.
+        """
+        uri = target if isinstance(target, str) else target._leg.peer_uri
+        loop = asyncio.get_running_loop()
+
+        async def refer() -> int:
+            done: asyncio.Future[int] = loop.create_future()
+
+            def finished(status: int) -> None:
+                loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(status))
+
+            await self._do(lambda: self._leg.refer(uri, finished))
+            await asyncio.wait((done, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                raise CallFailed.of(self._ended.result())
+            return done.result()
+
+        try:
+            await until_transferred(uri, refer)
+        except AgentError as error:
+            raise CallFailed(error.word, error.side, error.status, error.detail) from None
+        for call in (self, target):
+            if isinstance(call, Call):
+                self._engine.post(call._leg.leave)
+                await call.ended()
 
     async def _do(self, work: Callable[[], T]) -> T:
         if self._ended.done():

@@ -134,6 +134,10 @@ class Engine:
         """In the engine's thread: seconds until a call of *streams* may be made; None: too many calls."""
         return self._up.ready_in(streams)
 
+    def prefer_codecs(self, names: tuple[str, ...]) -> None:
+        """In the engine's thread: offer and accept these codecs, best first, in what is negotiated next."""
+        self._up.order_codecs(names)
+
     def register(self) -> None:
         """In the engine's thread: register, or refresh; the observer hears of the outcome."""
         self._up.set_registration(True)

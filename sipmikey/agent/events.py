@@ -293,6 +293,17 @@ class MediaRekeyed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSwitched(Event):
+    """How the change of ``media.rekeyed`` went: packets of the peer ``lost`` around it, counted when
+    ``received`` more had verified."""
+
+    type: ClassVar[str] = "media.switched"
+    index: int
+    lost: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFailed(Event):
     type: ClassVar[str] = "media.failed"
     index: int
@@ -328,6 +339,17 @@ class PolicyFallback(Event):
     reason: Reason
     side: Side
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRequested(Event):
+    """The peer asks that we call *target*. ``new_call``: the number of that call, ``""`` when refused with
+    ``status`` (480: not yet, its ticket is being fetched)."""
+
+    type: ClassVar[str] = "transfer.requested"
+    target: str
+    status: int
+    new_call: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,11 @@ import binascii
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sipmikey.agent.changes import MOST_TRIES, Change, Finished, Kind, glare_wait_s
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.events import (
@@ -20,11 +21,13 @@ from sipmikey.agent.events import (
     DtmfReceived,
     Event,
     KmsExchange,
+    MediaExpired,
     MediaFailed,
     MediaKeyed,
     MediaProtection,
     MediaProven,
     MediaRekeyed,
+    MediaSwitched,
     MikeyReceived,
     MikeyRefused,
     MikeySent,
@@ -44,7 +47,17 @@ from sipmikey.agent.reasons import (
     status_of,
     warning_header,
 )
-from sipmikey.agent.stack import TOO_LONG, Headers, Phase, SrtpKeys, StackCall, StackError
+from sipmikey.agent.rekeying import SETTLED, Rekeying, Switch
+from sipmikey.agent.stack import (
+    TOO_LONG,
+    CallObserver,
+    Headers,
+    Phase,
+    SrtpKeys,
+    StackCall,
+    StackError,
+    StreamCount,
+)
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.registry import DataType
 from sipmikey.sdp import DEFAULT_SUITES, Keyed, MediaKeys, Session, SrtpSuite
@@ -54,6 +67,8 @@ Asked = Callable[[bytes, float], None]
 """Takes the KMS's response and the milliseconds it took."""
 
 _PROOF_INTERVAL_S = 0.02
+_REQUEST_PENDING = 491
+_SWITCH_S = 2.0
 _TOO_LONG_HERE = (
     "the SIP request is longer than pjsip was built to send (PJSIP_MAX_PKT_LEN, 4000 octets as a rule): "
     "offer fewer streams, codecs or suites, shorten identities, or build pjsip with a larger limit"
@@ -63,13 +78,17 @@ _KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a leg needs of the agent. ``ask_kms``: (call, exchange, message, kms, answered, failed)."""
+    """What a leg needs of the agent. ``ask_kms``: (call, exchange, message, kms, answered, failed).
+
+    ``transfer``: the peer of a call asks us to call somebody; as ``CallObserver.transfer_requested``.
+    """
 
     config: AgentConfig
     env: Environment
     engine: Engine
     emit: Callable[[Event], None]
     ask_kms: Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
+    transfer: Callable[[str, str], CallObserver | int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +109,12 @@ class Ending:
 
 
 class Leg:
-    """Base of ``OutgoingLeg`` and ``IncomingLeg``; an observer of the stack's call."""
+    """Base of ``OutgoingLeg`` and ``IncomingLeg``; an observer of the stack's call.
+
+    ``calls``: True at the side that made the call.
+    """
+
+    calls = False
 
     def __init__(self, number: str, around: Surroundings, security: Security) -> None:
         self.number = number
@@ -109,11 +133,13 @@ class Leg:
         self._running: dict[int, MediaKeys] = {}
         self._unproven: set[int] = set()
         self._hold = "talking"
+        self._referred: Callable[[int], None] | None = None
         self._watching = False
         self._proof_deadline = math.inf
         self._offering = False
         self._answering = False
-        self._rekeyed: Callable[[BaseException | None], None] | None = None
+        self._change: Change | None = None
+        self._rekeying: Rekeying | None = None
         self._last: SipMessage | None = None
 
     @property
@@ -149,6 +175,33 @@ class Leg:
             self._watch_for_proof()
         if self._answered:
             self._show_hold(keyed)
+        if self._running:
+            self._keep_fresh(keyed)
+
+    def _keep_fresh(self, keyed: Keyed) -> None:
+        """Have the keys replaced as often as the ticket demands (TRr)."""
+        if self._rekeying is None and keyed.rekey_interval_s is not None:
+            self._rekeying = Rekeying(self, self.around.engine.later, keyed.rekey_interval_s)
+        if self._rekeying is not None:
+            self._rekeying.keyed(tuple(media.send.master_key.fingerprint() for media in keyed.media))
+
+    @property
+    def may_rekey(self) -> bool:
+        """True when the ticket lets this side give new keys."""
+        return self._answered and self.session is not None and self.session.may_rekey
+
+    def expired(self) -> None:
+        """The keys were not replaced in time: they are not used any more, and the call ends."""
+        detail = "the ticket's rekeying interval (TRr) is over, and there are no new keys"
+        for index in sorted(self._running):
+            self.around.emit(
+                MediaExpired(
+                    at=self.now(), call=self.number, index=index, reason=Reason.KEY_EXPIRED, side="local",
+                    detail=detail,
+                )
+            )  # fmt: skip
+        self.unbind()
+        self.end(Ending(reason=Reason.KEY_EXPIRED, side="local", status=200, detail=detail))
 
     def _show_hold(self, keyed: Keyed) -> None:
         hold = hold_state(keyed)
@@ -176,6 +229,7 @@ class Leg:
                 Reason.SUITE_UNAVAILABLE, f"pjmedia cannot run {send.profile.name}", side="local"
             )
         keys = SrtpKeys(suite=name, send=send.keying(), receive=receive.keying(), directions=(send, receive))
+        counts = {count.index: count for count in self.live.counts()} if rekeyed else {}
         self.live.key(media.index, keys)
         self._running[media.index] = media
         send_key, receive_key = send.key.fingerprint(), receive.key.fingerprint()
@@ -186,6 +240,7 @@ class Leg:
                     send_key=send_key, receive_key=receive_key,
                 )
             )  # fmt: skip
+            self._watch_switch(media.index, counts)
             return
         self._unproven.add(media.index)
         self.around.emit(
@@ -194,6 +249,23 @@ class Leg:
                 send_key=send_key, receive_key=receive_key,
             )
         )  # fmt: skip
+
+    def _watch_switch(self, index: int, before: Mapping[int, StreamCount]) -> None:
+        """Tell how many packets were lost at the change of keys, as soon as that can be known."""
+        switch = Switch(index=index, before=before.get(index), deadline=time.monotonic() + _SWITCH_S)
+        self.around.engine.later(_PROOF_INTERVAL_S, lambda: self._look_at_switch(switch))
+
+    def _look_at_switch(self, switch: Switch) -> None:
+        if self._over:
+            return
+        now = {count.index: count for count in self.live.counts()}.get(switch.index)
+        lost, received = switch.difference(now)
+        if received < SETTLED and time.monotonic() < switch.deadline:
+            self.around.engine.later(_PROOF_INTERVAL_S, lambda: self._look_at_switch(switch))
+            return
+        self.around.emit(
+            MediaSwitched(at=self.now(), call=self.number, index=switch.index, lost=lost, received=received)
+        )
 
     def stream_created(self, index: int) -> None:
         self._streams.add(index)
@@ -250,7 +322,8 @@ class Leg:
             return sdp if self.security.media is MediaProtection.OFF else self.first_sdp(sdp, remote)
         if not self._answering:
             self._offering = True
-            return self.session.offer(sdp, rekey=self._rekeyed is not None)
+            change = self._change
+            return self.session.offer(sdp, rekey=change is not None and change.kind is Kind.REKEY)
         self._answering = False
         text, keyed = self.session.answer(sdp)
         self._keyed = keyed
@@ -287,12 +360,15 @@ class Leg:
             return
         if direction == "received" and message.status >= 300:
             self._last = message
+        established = self._answered
         if self.security.media is MediaProtection.OFF:
             self.clear_message(direction, message)
-        elif self.session is None or not self._answered:
+        elif self.session is None or not established:
             self.setup_message(direction, message)
         else:
             self._later_message(direction, message)
+        if established and direction == "received" and message.status:
+            self._answer_to_change(message)
 
     def clear_message(self, direction: str, message: SipMessage) -> None:
         if direction == "received" and message.status // 100 == 2 and not self._answered:
@@ -310,19 +386,10 @@ class Leg:
         if not self._offering or message.status < 200:
             return
         self._offering = False
-        rekeyed, self._rekeyed = self._rekeyed, None
         if message.status >= 300:
             self.session.abandon()
-            error: BaseException | None = AgentError(
-                reason_of_status(message.status, warning=message.warning),
-                message.warning or message.start_line.partition(" ")[2],
-                sip_status=message.status,
-            )
         else:
             self.bind(self.session.receive_answer(message.body if message.has_sdp else None), self.to_tag)
-            error = None
-        if rekeyed is not None:
-            rekeyed(error)
 
     def _sent_later(self, message: SipMessage) -> None:
         assert self.session is not None
@@ -334,14 +401,56 @@ class Leg:
             self.session.check_sent(message.body)
             self.bind(self._keyed, self.to_tag)
 
-    def rekey(self, finished: Callable[[BaseException | None], None]) -> None:
-        """Replace the keys by an offer with a CSB update; *finished* hears None or why not."""
-        if self.session is None or not self._answered:
-            raise AgentError(Reason.UNEXPECTED_MESSAGE, "the call has no keys to replace", side="local")
-        if self._offering or self._rekeyed is not None:
+    def propose(self, kind: Kind, finished: Finished, *, update: bool = False) -> None:
+        """Ask the peer for a change; *finished* hears None or why not. Raises ``AgentError``."""
+        if not self._answered or self._over:
+            raise AgentError(Reason.UNEXPECTED_MESSAGE, "the call is not established", side="local")
+        if self._offering or self._change is not None:
             raise AgentError(Reason.UNEXPECTED_MESSAGE, "an offer is under way", side="local")
-        self._rekeyed = finished
-        self.live.reinvite()
+        if kind is Kind.REKEY and (self.session is None or not self.session.may_rekey):
+            raise AgentError(Reason.POLICY, "the ticket lets only the peer give new keys", side="local")
+        self._change = Change(kind=kind, finished=finished, update=update)
+        self._try(self._change)
+
+    def _try(self, change: Change) -> None:
+        if self._over or self._change is not change:
+            return
+        change.tries += 1
+        try:
+            if change.update:
+                self.live.update()
+            else:
+                self.live.reinvite(hold=change.kind is Kind.HOLD, unhold=change.kind is Kind.RESUME)
+        except StackError as error:
+            if self._offering and self.session is not None:
+                self.session.abandon()
+            self._offering = False
+            if change.tries < MOST_TRIES:
+                # A request of the peer is being answered.
+                self.around.engine.later(self._glare_wait_s(), lambda: self._try(change))
+                return
+            self._change = None
+            change.finished(error)
+
+    def _glare_wait_s(self) -> float:
+        number = int.from_bytes(self.around.env.random(4), "big")
+        return glare_wait_s(call_id_owner=self.calls, random=number)
+
+    def _answer_to_change(self, message: SipMessage) -> None:
+        """Take the final response to a change of ours."""
+        change = self._change
+        if change is None or message.status < 200 or message.status in (401, 407):
+            return
+        if message.status == _REQUEST_PENDING and change.tries < MOST_TRIES:
+            self.around.engine.later(self._glare_wait_s(), lambda: self._try(change))
+            return
+        self._change = None
+        if message.status < 300:
+            change.finished(None)
+            return
+        detail = message.warning or message.start_line.partition(" ")[2]
+        word = reason_of_status(message.status, warning=message.warning)
+        change.finished(AgentError(word, detail, sip_status=message.status))
 
     def sent_mikey(self, sdp: str) -> None:
         """Tell of the MIKEY message in *sdp*, which was sent."""
@@ -399,11 +508,29 @@ class Leg:
     def dtmf(self, digit: str) -> None:
         self.around.emit(DtmfReceived(at=self.now(), call=self.number, digit=digit))
 
-    def transfer_requested(self, target: str) -> int:
-        return 603
+    @property
+    def peer_uri(self) -> str:
+        """The URI by which others reach this call's peer."""
+        return self.security.peer or self.security.called or ""
+
+    def transfer_requested(self, target: str) -> CallObserver | int:
+        return self.around.transfer(self.number, target)
+
+    def refer(self, target: str, finished: Callable[[int], None]) -> None:
+        """Ask the peer to call *target*; *finished* hears the final status of that, or of the refusal."""
+        self._referred = finished
+        self.live.transfer(target)
 
     def transfer_progress(self, status: int, final: bool) -> None:
-        return
+        if final and self._referred is not None:
+            finished, self._referred = self._referred, None
+            finished(status)
+
+    def leave(self) -> None:
+        """End the call because its peer was transferred."""
+        if self.ending is None:
+            self.ending = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")
+        self.hangup()
 
     def redirected(self, target: str) -> bool:
         return False
@@ -558,7 +685,7 @@ def describe_mikey(sdp: str) -> tuple[str, int] | None:
         return None
     try:
         octets = base64.b64decode(found.group(1), validate=True)
-    except binascii.Error:
+    except (binascii.Error, ValueError):  # letters that are not ASCII are a plain ValueError
         return "unreadable", len(found.group(1))
     if len(octets) < 2:
         return "unreadable", len(octets)

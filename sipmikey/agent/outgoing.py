@@ -30,6 +30,8 @@ class OutgoingLeg(Leg):
     *via*: where to send the INVITE instead.
     """
 
+    calls = True
+
     def __init__(
         self,
         number: str,
@@ -62,11 +64,11 @@ class OutgoingLeg(Leg):
         lane = Lane.CLEAR if self._offerer is None else Lane.SECURED
         headers = (*self.around.config.sip.headers.items(), *headers)
         self.around.engine.call(self._uri, lane, self, headers, via=self._via)
-        self.around.engine.later(self.around.config.timeouts.setup, self._too_late)
 
     def attached(self, call: StackCall) -> None:
         self.call = call
         self.around.emit(CallOut(at=self.now(), call=self.number, uri=self._uri))
+        self.around.engine.later(self.around.config.timeouts.setup, self._too_late)
 
     def _too_late(self) -> None:
         if not self._answered and not self._over:

@@ -26,7 +26,6 @@ from sipmikey.agent.stack import (
     Lane,
     Phase,
     SrtpKeys,
-    StackCall,
     StackError,
     StackObserver,
     StreamCount,
@@ -133,7 +132,7 @@ class PjsuaStack:
         endpoint.libStart()
         if self.config.audio.device == "null":
             endpoint.audDevManager().setNullDev()
-        self._order_codecs()
+        self.order_codecs(self.config.audio.codecs)
         for lane in Lane:
             account = _Account(self, lane)
             with _typed("account"):
@@ -171,8 +170,8 @@ class PjsuaStack:
             number = self._endpoint.transportCreate(_TRANSPORTS[transport][":" in sip.bind], settings)
             return str(self._endpoint.transportGetInfo(number).localAddress)
 
-    def _order_codecs(self) -> None:
-        wanted = self.config.audio.codecs
+    def order_codecs(self, wanted: tuple[str, ...]) -> None:
+        """Offer the codecs *wanted*, best first, and no others, from the next offer on; empty: any."""
         if not wanted:
             return
         for codec in self._endpoint.codecEnum2():
@@ -424,6 +423,7 @@ class PjsuaCall:
         self.handles = handles
         self._stack = stack
         self._observer = observer
+        self._account = account
         self._secured = account.lane is Lane.SECURED
         self._media = stack.media.call() if stack.media is not None and self._secured else None
         self._pj: _Call | None = _Call(self, account, *(() if number is None else (number,)))
@@ -540,11 +540,18 @@ class PjsuaCall:
         with _typed("REFER"):
             self._live.xfer(target, pj.CallOpParam(True))
 
-    def transfer_to(self, other: StackCall) -> None:
-        if not isinstance(other, PjsuaCall):
-            raise StackError("the other call is not one of this stack")
-        with _typed("REFER"):
-            self._live.xferReplaces(other._live, pj.CallOpParam(True))
+    def successor(self, observer: CallObserver) -> _Call | None:
+        """Make room for the call that the peer's REFER asks for; None when there is none."""
+        stack = self._stack
+        streams = stack.config.audio.streams
+        if stack.ready_in(streams) != 0.0:
+            return None
+        handles = streams * HANDLES_PER_STREAM
+        stack.handles.take(handles, time.monotonic())
+        call = PjsuaCall(stack, self._account, observer, handles)
+        stack.calls.append(call)
+        observer.attached(call)
+        return call._live
 
     def redirect(self, accept: bool) -> None:
         with _typed("redirection"):
@@ -652,6 +659,11 @@ class PjsuaCall:
         if self._pj is None:
             raise StackError("the call is over")
         return self._pj
+
+    @property
+    def stream_count(self) -> int:
+        """Audio streams a call offers."""
+        return self._stack.config.audio.streams
 
     @property
     def slot(self) -> int:
@@ -783,8 +795,22 @@ class _Call(pj.Call):  # type: ignore[misc]
                 observer.dtmf(str(prm.digit))
 
     def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
+        prm.statusCode = pj.PJSIP_SC_DECLINE
         with self._guarded() as observer:
-            prm.statusCode = 603 if observer is None else observer.transfer_requested(str(prm.dstUri))
+            if observer is None or self._owner is None:
+                return
+            outcome = observer.transfer_requested(str(prm.dstUri))
+            if isinstance(outcome, int):
+                prm.statusCode = outcome
+                return
+            prm.newCall = self._owner.successor(outcome)
+            prm.statusCode = pj.PJSIP_SC_BUSY_HERE if prm.newCall is None else pj.PJSIP_SC_ACCEPTED
+            prm.opt.audioCount = self._owner.stream_count
+            prm.opt.videoCount = 0
+
+    def onCallReplaceRequest(self, prm: Any) -> None:  # noqa: N802
+        # pjsua would answer the new call by itself, before its ticket is resolved.
+        prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
 
     def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:

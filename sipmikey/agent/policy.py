@@ -36,12 +36,14 @@ class CallPolicy:
 
     ``contacts`` maps a canonical URI (``sip:bob@example.com``) to the security for calls with it.
     ``retarget``: accept an answer by another identity than the one dialled (it is shown either way).
+    ``transfer``: call whom the peer of a call asks us to call (REFER); each such call obeys this policy.
     """
 
     security: SecurityMode = SecurityMode.REQUIRED
     fallback: Fallback = Fallback.NEVER
     contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
     retarget: bool = True
+    transfer: bool = False
 
     def security_for(self, uri: str) -> SecurityMode:
         """Return what calls with *uri* (canonical) demand."""

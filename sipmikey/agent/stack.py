@@ -102,8 +102,6 @@ class StackCall(Protocol):
 
     def transfer(self, target: str) -> None: ...
 
-    def transfer_to(self, other: StackCall) -> None: ...
-
     def redirect(self, accept: bool) -> None: ...
 
 
@@ -129,8 +127,8 @@ class CallObserver(Protocol):
 
     def dtmf(self, digit: str) -> None: ...
 
-    def transfer_requested(self, target: str) -> int:
-        """The peer asks (REFER) to call *target*: return the status to answer with, 202 to accept."""
+    def transfer_requested(self, target: str) -> CallObserver | int:
+        """The peer asks (REFER) to call *target*: return the observer of that call, or a status to refuse."""
 
     def transfer_progress(self, status: int, final: bool) -> None: ...
 

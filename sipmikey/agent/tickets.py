@@ -42,7 +42,10 @@ def facts(grant: TicketGrant) -> TicketFacts:
 
 
 class TicketStore:
-    """The tickets of one identity, by whom they are for (canonical URI). Used from the event loop only."""
+    """The tickets of one identity, by whom they are for (canonical URI).
+
+    Used from the event loop only, but for ``at_hand``, which takes a ticket in one step.
+    """
 
     def __init__(self, env: Environment, keys: KeyManagement, identity: str) -> None:
         self._env = env
@@ -69,6 +72,10 @@ class TicketStore:
             self._flights[called] = flight
             flight.add_done_callback(lambda done: self._landed(called, done))
         return await asyncio.shield(flight)
+
+    def at_hand(self, called: str) -> TicketGrant | None:
+        """Return a kept ticket for *called*, if there is one. May be called from the engine's thread."""
+        return self._take(called)
 
     def forget(self, called: str) -> None:
         """Drop the ticket kept for *called*, as when it turned out to be refused."""
@@ -110,7 +117,9 @@ class TicketStore:
             identity=self._identity,
             kms=self._keys.kms,
         )
-        return request.receive(await ask(request.message))
+        grant = request.receive(await ask(request.message))
+        request.check_acceptable(grant)
+        return grant
 
     def _landed(self, called: str, flight: asyncio.Task[TicketGrant]) -> None:
         del self._flights[called]

@@ -198,6 +198,8 @@ class Driver:
                 return await getattr(agent, verb)()
             case "prefetch":
                 return await agent.prefetch(arguments["uri"])
+            case "prefer_codecs":
+                return await agent.prefer_codecs(*arguments["names"])
             case "call":
                 made = await agent.call(arguments["uri"])
                 self._calls[made.number] = made

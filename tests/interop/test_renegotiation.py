@@ -1,0 +1,177 @@
+"""Offers within a call: refreshes, UPDATE, another codec, rekeying on time, glare, session timers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.lab import referee
+from tests.interop.lab.agents import Agent, settings
+from tests.interop.lab.capture import Capture
+from tests.interop.lab.kamailio import Kamailio
+from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.namespace import Namespace
+
+PACKETS = 20
+MOST_LOST = 3
+INTERVAL_S = 3
+HASTY_POLICY = f"""
+[[rule]]
+name = "everybody"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+
+[limits.default]
+max_rekeying_interval_s = {INTERVAL_S}
+"""
+
+
+class Pair:
+    """alice and bob in a call through the proxy, both heard. ``call``: its number at each."""
+
+    def __init__(self, alice: Agent, bob: Agent) -> None:
+        self.alice, self.bob = alice, bob
+        number = alice.call(uri("bob"))
+        self.call = {"alice": number, "bob": bob.event("call.answered")["call"]}
+        for agent in (alice, bob):
+            agent.do("proven", call=self.call[agent.name])
+
+    def do(self, agent: Agent, verb: str, **arguments: Any) -> Any:
+        return agent.do(verb, call=self.call[agent.name], **arguments)
+
+    def stream(self, agent: Agent) -> dict[str, Any]:
+        return dict(self.do(agent, "stats")["streams"][0])
+
+    def both_hear(self, packets: int = PACKETS) -> None:
+        """Return when each has decrypted that many packets more than now."""
+        for agent in (self.alice, self.bob):
+            agent.hear(self.call[agent.name], self.stream(agent)["decrypted"] + packets)
+
+    def keys(self) -> tuple[Any, ...]:
+        """What each side sends with."""
+        return tuple(agent.sending_key() for agent in (self.alice, self.bob))
+
+    def end(self) -> None:
+        self.do(self.alice, "hangup")
+        self.bob.event("call.end")
+
+
+@contextmanager
+def calling(proxy: Kamailio, kms: Kms, speech: Path, other: Path, **more: Any) -> Iterator[Pair]:
+    with (
+        Agent("bob", settings("bob", kms, proxy=proxy, play=other, **more)) as bob,
+        Agent("alice", settings("alice", kms, proxy=proxy, play=speech, **more)) as alice,
+    ):
+        bob.do("register")
+        yield Pair(alice, bob)
+
+
+@pytest.fixture
+def pair(capture: Capture, kamailio: Kamailio, kms: Kms, speech: Path, other_speech: Path) -> Iterator[Pair]:
+    with calling(kamailio, kms, speech, other_speech) as made:
+        yield made
+
+
+def _sides(pair: Pair, who: str) -> tuple[Agent, Agent]:
+    return (pair.alice, pair.bob) if who == "alice" else (pair.bob, pair.alice)
+
+
+def _check_switch(agent: Agent, start: int) -> int:
+    """Wait for the account of a change of keys; packets lost at it."""
+    switched = agent.event("media.switched", start=start)
+    assert switched["received"] >= 10
+    assert 0 <= switched["lost"] <= MOST_LOST, switched
+    return int(switched["lost"])
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_refreshes_leave_the_keys_alone(capture: Capture, pair: Pair, who: str) -> None:
+    """re-INVITE and UPDATE of either side without a change: the same attribute, the same keys."""
+    side, _ = _sides(pair, who)
+    before = pair.keys()
+    for update in (False, True):
+        pair.do(side, "refresh", update=update)
+        pair.both_hear()
+    assert pair.keys() == before
+    for agent in (pair.alice, pair.bob):
+        assert not agent.events("media.rekeyed")
+        assert len(agent.events("media.keyed")) == 1
+    pair.end()
+    assert len(referee.key_management(capture, "sip.Method == UPDATE")) >= 2
+    assert referee.sip_faults(capture) == []
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_rekeying_by_update(capture: Capture, pair: Pair, who: str) -> None:
+    """A CSB update in UPDATE (RFC 3311): both have other keys, the loss is told, nothing else is sent."""
+    side, other = _sides(pair, who)
+    before, fingerprints = pair.keys(), side.events("media.keyed")[-1]
+    starts = {agent.name: agent.now for agent in (side, other)}
+    pair.do(side, "rekey", update=True)
+    for agent in (side, other):
+        _check_switch(agent, starts[agent.name])
+    assert all(new != old for new, old in zip(pair.keys(), before, strict=True))
+    rekeyed = side.events("media.rekeyed")[-1]
+    assert rekeyed["send_key"] != fingerprints["send_key"]
+    assert rekeyed["send_key"] == other.events("media.rekeyed")[-1]["receive_key"]
+    pair.both_hear()
+    pair.end()
+    assert capture.count("sip.Method == UPDATE") == 2
+    assert referee.sip_faults(capture) == []
+
+
+def test_another_codec_on_the_same_keys(
+    capture: Capture, kamailio: Kamailio, kms: Kms, speech: Path, other_speech: Path
+) -> None:
+    both = {"codecs": ["PCMA", "PCMU"]}
+    with calling(kamailio, kms, speech, other_speech, audio=both) as pair:
+        assert {pair.stream(agent)["codec"] for agent in (pair.alice, pair.bob)} == {"PCMA"}
+        before = pair.keys()
+        pair.alice.do("prefer_codecs", names=["PCMU", "PCMA"])
+        pair.do(pair.alice, "refresh")
+        pair.both_hear()
+        assert {pair.stream(agent)["codec"] for agent in (pair.alice, pair.bob)} == {"PCMU"}
+        assert pair.keys() == before
+        pair.end()
+    packets = capture.rtp()
+    assert {packet.payload_type for packet in packets} == {0, 8}
+    by_stream: dict[int, list[int]] = {}
+    for packet in packets:
+        by_stream.setdefault(packet.ssrc, []).append(packet.sequence)
+    assert len(by_stream) == 2, "the SSRCs stay"
+    for numbers in by_stream.values():
+        assert len(set(numbers)) == len(numbers), "no packet index twice under one key"
+
+
+def test_keys_are_replaced_as_often_as_the_ticket_demands(
+    capture: Capture, kamailio: Kamailio, hasty_kms: Kms, speech: Path, other_speech: Path
+) -> None:
+    """TRr of the KMS's policy: new keys before the interval is over, twice, without a word of the user."""
+    with calling(kamailio, hasty_kms, speech, other_speech) as pair:
+        starts = {agent.name: 0 for agent in (pair.alice, pair.bob)}
+        for _ in range(2):
+            for agent in (pair.alice, pair.bob):
+                _check_switch(agent, starts[agent.name])
+                starts[agent.name] = agent.now
+        keyed = pair.alice.events("media.keyed")[0]["at"]
+        times = [event["at"] for event in pair.alice.events("media.rekeyed")]
+        assert all(0 < after - before < INTERVAL_S for before, after in pairwise([keyed, *times]))
+        assert not pair.bob.events("media.expired")
+        pair.end()
+
+
+@pytest.fixture(scope="module")
+def hasty_kms(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kms]:
+    """A KMS whose tickets demand new keys every few seconds."""
+    made = Kms(tmp_path_factory.mktemp("hasty") / "kms")
+    for user in ("alice", "bob"):
+        made.add_user(user)
+    made.set_policy(HASTY_POLICY)
+    with namespace, made:
+        yield made
