@@ -149,6 +149,8 @@ class SrtpPolicy:
             values.append((kinds.AEAD_TAG_LENGTH, self.aead_tag_length))
         else:
             values.append((kinds.AUTH_TAG_LENGTH, self.auth_tag_length))
+        if self.prefix_length:
+            values.append((kinds.PREFIX_LENGTH, self.prefix_length))
         return tuple(PolicyParam(param_type=kind, value=_octets(kind, value)) for kind, value in values)
 
     def payload(self, policy_no: int) -> SP:

@@ -89,65 +89,69 @@ class TicketFlags:
     def __str__(self) -> str:
         return letters(self.bits)
 
+    def _has(self, flag: TicketFlag) -> bool:
+        # IntFlag's own & makes a member, which costs more than all the rest of a policy's reading.
+        return bool(int.__and__(self.bits, flag))
+
     @property
     def kms_generated(self) -> bool:
         """D: the KMS, not the Initiator, made the ticket."""
-        return bool(self.bits & TicketFlag.D)
+        return self._has(TicketFlag.D)
 
     @property
     def resolve_mandatory(self) -> bool:
         """E: the Ticket Resolve exchange must be used."""
-        return bool(self.bits & TicketFlag.E)
+        return self._has(TicketFlag.E)
 
     @property
     def response_sent(self) -> bool:
         """F: TRANSFER_RESP shall be sent."""
-        return bool(self.bits & TicketFlag.F)
+        return self._has(TicketFlag.F)
 
     @property
     def randr_r(self) -> bool:
         """G: the Responder shall generate RANDRr."""
-        return bool(self.bits & TicketFlag.G)
+        return self._has(TicketFlag.G)
 
     @property
     def randr_i(self) -> bool:
         """H: RANDRi shall be used when deriving keys from a TGK or GTGK."""
-        return bool(self.bits & TicketFlag.H)
+        return self._has(TicketFlag.H)
 
     @property
     def key_forking(self) -> bool:
         """I: MPKr and TGKs are forked."""
-        return bool(self.bits & TicketFlag.I)
+        return self._has(TicketFlag.I)
 
     @property
     def reusable(self) -> bool:
         """J: the ticket may be reused, and so cached."""
-        return bool(self.bits & TicketFlag.J)
+        return self._has(TicketFlag.J)
 
     @property
     def changed(self) -> bool:
         """K: the KMS changed the desired Ticket Policy or KEMAC."""
-        return bool(self.bits & TicketFlag.K)
+        return self._has(TicketFlag.K)
 
     @property
     def initiator_keys(self) -> bool:
         """L: the Initiator may supply session keys."""
-        return bool(self.bits & TicketFlag.L)
+        return self._has(TicketFlag.L)
 
     @property
     def responder_keys(self) -> bool:
         """M: the Responder may supply session keys."""
-        return bool(self.bits & TicketFlag.M)
+        return self._has(TicketFlag.M)
 
     @property
     def standard_initiator(self) -> bool:
         """N: an Initiator of RFC 6043 can use the ticket without additional processing."""
-        return bool(self.bits & TicketFlag.N)
+        return self._has(TicketFlag.N)
 
     @property
     def standard_responder(self) -> bool:
         """O: a Responder of RFC 6043 can process the ticket without additional processing."""
-        return bool(self.bits & TicketFlag.O)
+        return self._has(TicketFlag.O)
 
 
 def letters(bits: int) -> str:

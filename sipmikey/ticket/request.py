@@ -10,7 +10,8 @@ from sipmikey.mikey.errors import InvalidIdentity, InvalidTicketPolicy, LocalErr
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import IdRole, KeyDataType
 from sipmikey.mikey.secret import Secret
-from sipmikey.mikey.ticket import TICKET, TP
+from sipmikey.mikey.ticket import TICKET, TP, TicketFlag, letters
+from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.base_ticket import SPI_LENGTH, TicketContents, make_session_keys, seal_ticket, ticket_id
 from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
@@ -83,8 +84,8 @@ class TicketRequest:
         """Verify REQUEST_RESP and return the grant.
 
         Raises a `PeerError`: `PeerReportedError` for an Error message, `InvalidTicketPolicy` for a granted
-        policy that forbids itself, and so on. Whether a changed policy (K) is acceptable is the caller's
-        to decide, with `changes`.
+        policy that forbids itself, and so on. Whether a changed policy (K) is acceptable is checked by
+        `check_acceptable`, before the grant is used; `changes` names the differences.
         """
         response = self._exchange.receive(data)
         ticket = response.message.one(TICKET)
@@ -97,9 +98,50 @@ class TicketRequest:
         policy.check_validity_order()
         return TicketGrant(ticket=ticket, policy=policy, mpk_i=mpk_i, mpk_r=mpk_r, keys=keys)
 
+    def check_acceptable(self, grant: TicketGrant) -> None:
+        """Raise `InvalidTicketPolicy` when the grant protects less than was asked for."""
+        check_acceptable(self._policy, grant.policy)
+
     def changes(self, grant: TicketGrant) -> tuple[str, ...]:
         """Name the fields in which the granted policy differs from the desired one."""
         return policy_changes(self._policy, grant.policy)
+
+
+_KEPT_FLAGS = TicketFlag.D | TicketFlag.E | TicketFlag.F | TicketFlag.G | TicketFlag.H | TicketFlag.I
+
+
+def check_acceptable(desired: TicketPolicy, granted: TicketPolicy) -> None:
+    """Raise `InvalidTicketPolicy` when a granted policy protects less than the desired one.
+
+    The KMS may narrow a policy: fewer responders, a shorter validity, no reuse (J), no keys of either side
+    (L, M), a shorter rekeying interval. It may not drop the exchanges and RANDs asked for (D to H) or key
+    forking (I), change the suite or the Initiator, let others resolve, or let the ticket live longer.
+    RFC 6043 section 4.2.1.6.
+    """
+    wrong = None
+    asked, given = int(desired.flags.bits), int(granted.flags.bits)
+    if asked & ~given & _KEPT_FLAGS:
+        wrong = f"flags {letters(asked & ~given & _KEPT_FLAGS)} were dropped"
+    elif granted.suite is not desired.suite:
+        wrong = f"the suite is {granted.suite.name}"
+    elif desired.initiator and not same_identity(desired.initiator, granted.initiator or ""):
+        wrong = f"the Initiator is {granted.initiator}"
+    elif others := [item for item in granted.responders if not desired.allows_responder(item)]:
+        wrong = f"{', '.join(others)} may resolve it too"
+    elif _later(granted.valid_until, desired.valid_until):
+        wrong = "it is valid for longer"
+    elif desired.applications and not set(granted.applications) <= set(desired.applications):
+        wrong = "it is for other applications"
+    if wrong is not None:
+        raise InvalidTicketPolicy(
+            f"the granted policy is not acceptable: {wrong}", field="TICKET", section="RFC 6043 4.2.1.6"
+        )
+
+
+def _later(granted: Timestamp | None, desired: Timestamp | None) -> bool:
+    if desired is None:
+        return False
+    return granted is None or granted.unix_ns() > desired.unix_ns()
 
 
 def policy_changes(desired: TicketPolicy, granted: TicketPolicy) -> tuple[str, ...]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
-from sipmikey.mikey import TicketFlags
+from sipmikey.mikey import KeyData, Secret, TicketFlags, Timestamp
 from sipmikey.mikey.errors import (
     AuthenticationFailure,
     InvalidIdentity,
+    InvalidTicketPolicy,
     InvalidTimestamp,
     PeerError,
     ReplayedMessage,
     TicketNotValid,
 )
+from sipmikey.mikey.registry import KeyDataType
 from sipmikey.ticket import (
     CryptoSessionBundle,
     ReplayCache,
@@ -23,10 +27,12 @@ from sipmikey.ticket import (
     UpdateInitiator,
     UpdateResponder,
 )
+from sipmikey.ticket.request import check_acceptable
 from tests.ticket.parties import (
     ALICE,
     BOB,
     CAROL,
+    START_NS,
     Clock,
     Kms,
     complete_sessions,
@@ -120,10 +126,6 @@ def test_a_message_outside_the_clock_skew_is_refused(seconds: int) -> None:
 def test_an_expired_ticket_is_refused_by_everybody() -> None:
     clock = Clock()
     kms = Kms(environment(clock, "kms"))
-    from dataclasses import replace
-
-    from sipmikey.mikey import Timestamp
-
     until = Timestamp.ntp_utc_32(clock.ns // 10**9 + 60)
     grant = request_ticket(environment(clock, "alice"), kms, replace(policy(), valid_until=until))
     transfer = start_transfer(environment(clock, "alice2"), grant)
@@ -168,11 +170,6 @@ def _established(clock: Clock) -> tuple[CryptoSessionBundle, CryptoSessionBundle
 
 @pytest.mark.parametrize("by_initiator", [True, False], ids=["by-initiator", "by-responder"])
 def test_a_csb_update_brings_new_keys_to_both_sides(by_initiator: bool) -> None:
-    from dataclasses import replace
-
-    from sipmikey.mikey import KeyData, Secret
-    from sipmikey.mikey.registry import KeyDataType
-
     clock = Clock()
     bundles = _established(clock)
     starter, other = bundles if by_initiator else bundles[::-1]
@@ -203,3 +200,29 @@ def test_a_response_to_another_transfer_is_refused() -> None:
     answer, _ = responder.respond(crypto_sessions=complete_sessions(responder))
     with pytest.raises(AuthenticationFailure):
         two.receive(answer)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"flags": TicketFlags.of("DEFGHNO")}, "flags I were dropped"),
+        ({"flags": TicketFlags.of("DEFHILMNO")}, "flags G were dropped"),
+        ({"responders": (BOB, CAROL)}, "may resolve it too"),
+        ({"initiator": CAROL}, "the Initiator is"),
+        ({"suite": SUITE_128}, "the suite is"),
+    ],
+)
+def test_a_granted_policy_that_protects_less_is_not_acceptable(changed: dict[str, object], why: str) -> None:
+    desired = policy()
+    with pytest.raises(InvalidTicketPolicy, match=why):
+        check_acceptable(desired, replace(desired, **changed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("letters", ["DEFGHIKNO", "DEFGHIKLMNO", "DEFGHIJLMNO"])
+def test_a_granted_policy_may_be_narrower(letters: str) -> None:
+    until = Timestamp.ntp_utc_32(START_NS // 10**9 + 60)
+    desired = policy()
+    check_acceptable(desired, replace(desired, flags=TicketFlags.of(letters), valid_until=until))
+    later = Timestamp.ntp_utc_32(START_NS // 10**9 + 61)
+    with pytest.raises(InvalidTicketPolicy, match="valid for longer"):
+        check_acceptable(replace(desired, valid_until=until), replace(desired, valid_until=later))
