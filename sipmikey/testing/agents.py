@@ -85,13 +85,20 @@ class TestAgent:
 
     __test__ = False
 
-    def __init__(self, settings: AgentSettings, folder: Path, switchboard: Switchboard) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        folder: Path,
+        switchboard: Switchboard,
+        watch: Callable[[str], None] = lambda contact: None,
+    ) -> None:
         self.settings = settings
         self.name = settings.identity.partition(":")[2].partition("@")[0]
         self.folder = folder
         self.events: list[Fields] = []
         self.contact = ""
         self._switchboard = switchboard
+        self._watch = watch
         self._process: subprocess.Popen[bytes] | None = None
         self._news = threading.Condition()
         self._replies: dict[int, Fields] = {}
@@ -125,6 +132,7 @@ class TestAgent:
             self._readers.append(reader)
         ready = self.wait_for("kit.ready", timeout_s=60)
         self.contact = str(ready["contact"])
+        self._watch(self.contact)
         host, port = self.contact.partition("@")[2].partition(";")[0].rsplit(":", 1)
         self._switchboard.connect(self.identity, host, int(port))
         return self
@@ -154,7 +162,7 @@ class TestAgent:
         self._words = [*self._words[-30:], line.decode(errors="replace").rstrip()]
 
     def stop(self) -> None:
-        """End the process: politely, and after ten seconds by force. What crashed stays a failure."""
+        """End the process: politely, and after five seconds by force. What crashed stays a failure."""
         process = self._process
         if process is None:
             return
@@ -162,7 +170,7 @@ class TestAgent:
         with suppress(OSError):
             process.stdin.close()
         try:
-            process.wait(10)
+            process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -27,16 +27,23 @@ class Stage:
         self.kms = kms
         self.switchboard = Switchboard()
         self.agents: list[TestAgent] = []
-        self._capture = LoopbackCapture() if capture else None
+        self.capture = LoopbackCapture(()) if capture else None
 
     def start(self) -> None:
         """Open the switchboard and begin to capture, where that is allowed."""
         self.switchboard.start()
-        if self._capture is not None:
+        if self.capture is not None:
             try:
-                self._capture.start()
+                self.capture.start()
             except CaptureError:
-                self._capture = None
+                self.capture = None
+        self.watch(self.switchboard.uri, self.kms.url)
+
+    def watch(self, *uris: str) -> None:
+        """Capture packets from and to the ports in these URIs."""
+        ports = [int(found[1]) for uri in uris if (found := re.search(r":(\d+)\b", uri.rpartition("@")[2]))]
+        if self.capture is not None:
+            self.capture.watch(*ports)
 
     def agent(self, name: str, **settings: Any) -> TestAgent:
         """Return a new agent of `sip:NAME@example.com`, with settings of `AgentSettings`.
@@ -56,7 +63,7 @@ class Stage:
             if not hasattr(chosen, field):
                 raise TypeError(f"an agent has no setting {field!r}")
             setattr(chosen, field, value)
-        agent = TestAgent(chosen, folder, self.switchboard)
+        agent = TestAgent(chosen, folder, self.switchboard, self.watch)
         self.agents.append(agent)
         return agent
 
@@ -65,8 +72,8 @@ class Stage:
         for agent in self.agents:
             agent.stop()
         self.switchboard.stop()
-        if self._capture is not None:
-            self._capture.stop()
+        if self.capture is not None:
+            self.capture.stop()
         return [report for agent in self.agents if (report := agent.crash_report()) is not None]
 
     def keep(self, folder: Path) -> None:
@@ -79,12 +86,8 @@ class Stage:
             for agent, event in self._events():
                 file.write(json.dumps({"agent": agent} | event) + "\n")
         (folder / "sip.txt").write_bytes(b"\n".join(_shown(passed) for passed in self.switchboard.passed))
-        if self._capture is not None:
-            ports = {self.switchboard.port, int(self.kms.url.rpartition(":")[2])}
-            ports |= {
-                int(found[1]) for agent in self.agents if (found := re.search(r":(\d+)\b", agent.contact))
-            }
-            self._capture.save(folder / "capture.pcap", ports=ports)
+        if self.capture is not None:
+            self.capture.save(folder / "capture.pcap")
 
     def _events(self) -> list[tuple[str, dict[str, Any]]]:
         events = [(agent.folder.name, event) for agent in self.agents for event in agent.events]

@@ -71,14 +71,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.pcap is not None:
             alone = enter_private_network()
-            capture = LoopbackCapture()
+            capture = LoopbackCapture(None if alone else ())
             capture.start()
     except CaptureError as error:
         Output(as_json=args.json).document({"type": "demo", "ok": False, "error": str(error)})
         print(f"sipmikey: {error}", file=sys.stderr)
         return ExitCode.USAGE
     with _folder(args.keep) as folder:
-        return asyncio.run(_run(args, folder, capture, alone))
+        return asyncio.run(_run(args, folder, capture))
 
 
 @contextmanager
@@ -96,9 +96,9 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture | None, alone: bool) -> int:
+async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture | None) -> int:
     output = Output(as_json=args.json)
-    show = Performance(folder=folder, started=time.time())
+    show = Performance(folder=folder, started=time.time(), capture=capture)
     output.text("A call from alice to bob with keys from a KMS, all on this machine.")
     output.text(f"suite {args.suite}, security required, no sound device, {TALK_S:g} s of speech each way\n")
 
@@ -118,7 +118,7 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
     show.phase("checks", began)
     kept = None
     if capture is not None:
-        kept = capture.save(args.pcap, ports=None if alone else show.ports)
+        kept = capture.save(args.pcap)
         checks.append(
             Check(name="capture", ok=kept > 0 and not capture.dropped,
                   detail=f"{kept} packets in {args.pcap}, {capture.dropped} lost")

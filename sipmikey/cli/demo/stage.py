@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sipmikey.capture import LoopbackCapture
 from sipmikey.cli.demo.actor import Actor, run_once
 
 __all__ = ["Performance", "perform"]
@@ -28,7 +30,7 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 @dataclass(kw_only=True)
 class Performance:
-    """What happened. ``phases``: name and seconds of each part, in order. ``ports``: of KMS and agents."""
+    """What happened. ``phases``: name and seconds of each part, in order. ``capture`` is told of ports."""
 
     folder: Path
     started: float
@@ -36,12 +38,17 @@ class Performance:
     alice: Actor | None = None
     bob: Actor | None = None
     phases: dict[str, float] = field(default_factory=dict)
-    ports: set[int] = field(default_factory=set)
+    capture: LoopbackCapture | None = None
     exit_codes: dict[str, int] = field(default_factory=dict)
 
     def recording(self, name: str) -> Path:
         """Where what *name* heard is recorded."""
         return self.folder / f"{name}-heard.wav"
+
+    def watch(self, uri: str) -> None:
+        """Let packets from and to the port in *uri* be captured."""
+        if self.capture is not None and (found := re.search(r":(\d+)\b", uri.rpartition("@")[2])):
+            self.capture.watch(int(found[1]))
 
     def phase(self, name: str, since: float) -> float:
         """Note that the part *name*, begun at *since*, is over; return the time now."""
@@ -62,6 +69,7 @@ async def perform(show: Performance, *, suite: str, tell: Tell) -> None:
         options = ["--kms", url, "--suites", suite]
         show.bob = await _start_agent(show, stack, tell, "bob", ["answer", "--once"], options)
         contact = str((await show.bob.until("agent.ready", timeout_s=START_S))["contact"])
+        show.watch(contact)
         mark = show.phase("bob ready", mark)
         # No registrar or proxy is needed: alice is told where bob listens.
         words = ["call", BOB, "--via", contact, "--duration", str(TALK_S)]
@@ -97,7 +105,7 @@ async def _start_kms(show: Performance, stack: AsyncExitStack, tell: Tell) -> st
     stack.push_async_callback(show.kms.stop)
     ready = await show.kms.until("kms.ready", timeout_s=START_S)
     url = str(ready["urls"][0])
-    show.ports.add(int(url.rpartition(":")[2]))
+    show.watch(url)
     return url
 
 
