@@ -166,6 +166,11 @@ def _dtmf(event: Document, paint: Paint) -> str:
     return f"digit {event['digit']}"
 
 
+def _transfer(event: Document, paint: Paint) -> str:
+    outcome = f"call {event['new_call']}" if event["new_call"] else f"refused with {event['status']}"
+    return f"the peer asks us to call {event['target']}: {outcome}"
+
+
 def _played(event: Document, paint: Paint) -> str:
     return "the file has been played"
 
@@ -207,6 +212,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "media.proven": _proven,
     "media.failed": _media_failed,
     "media.expired": _media_failed,
+    "transfer.requested": _transfer,
     "dtmf.received": _dtmf,
     "audio.played": _played,
     "stats": _stats,

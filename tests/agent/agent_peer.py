@@ -55,6 +55,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             fallback=Fallback(settings.get("fallback", "never")),
             contacts={uri: SecurityMode(word) for uri, word in settings.get("contacts", {}).items()},
             retarget=settings.get("retarget", True),
+            transfer=settings.get("transfer", False),
         ),
         sip=Sip(
             bind="127.0.0.1",
