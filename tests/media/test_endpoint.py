@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -144,3 +145,14 @@ def test_a_loop_may_be_closed_twice_or_before_it_runs() -> None:
     assert [port.rtp.fileno() for port in ports] == [-1, -1]
     assert loop.call(lambda: 1).cancelled()
     assert loop.when(lambda: True).cancelled()
+
+
+def test_after_a_stop_there_is_no_burst() -> None:
+    loop = MediaLoop()
+    one, other = make_call(loop, 1)
+    with loop:
+        # As if the process had been stopped for longer than the loop catches up.
+        sent = loop.call(lambda: (one.stream.sent, time.sleep(1.2))[0]).result(PATIENCE_S)
+        assert loop.call(lambda: one.stream.sent).result(PATIENCE_S) <= sent + 5
+        loop.when(lambda: other.stream.received == len(FRAMES)).result(PATIENCE_S)
+        assert loop.skipped_ticks > 0

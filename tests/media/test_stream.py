@@ -11,11 +11,11 @@ import pytest
 from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.g711 import PCMA, PCMU, to_mono_8k
 from sipmikey.media.rtp import RtpPacket
-from sipmikey.media.srtp import SrtpReceiver
+from sipmikey.media.srtp import SrtpReceiver, SrtpSender
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 from sipmikey.mikey.errors import LocalError
-from tests.media.keys import make_key, noise_frames
+from tests.media.keys import SSRC, make_key, noise_frames
 
 MS = 1_000_000
 START = 1_700_000_000_000 * MS
@@ -216,3 +216,57 @@ def test_other_wav_formats_are_converted(tmp_path: Path) -> None:
 def test_a_looping_source_never_ends() -> None:
     source = FrameSource(FRAMES[:3], loop=True)
     assert [source.next_frame() for _ in range(7)] == [*FRAMES[:3], *FRAMES[:3], FRAMES[0]]
+
+
+def inner(**fields) -> bytes:
+    """An RTP packet of ours with unusual header fields, protected."""
+    packet = RtpPacket(
+        **{"payload_type": 8, "sequence": 1, "timestamp": 9, "ssrc": SSRC, "payload": b"x" * 160} | fields
+    )
+    return SrtpSender(make_key()).protect(packet.encode())
+
+
+def test_headers_of_others_are_understood() -> None:
+    receiver, sink = make_stream(source=False)
+    receiver.receive_with(make_key())
+    receiver.receive(inner(csrcs=(1, 2), padding=4, extension=(0xBEDE, b"\x10\0\0\0")), START)
+    receiver.receive(inner(sequence=2, payload_type=101), START)  # telephone-event: counted, not played
+    assert sink.frames == [b"x" * 160]
+    assert receiver.received == 2
+
+
+def test_an_authentic_packet_that_does_not_parse_is_refused() -> None:
+    receiver, sink = make_stream(source=False)
+    receiver.receive_with(make_key())
+    wrong = bytearray(
+        RtpPacket(payload_type=8, sequence=1, timestamp=9, ssrc=SSRC, payload=bytes(160)).encode()
+    )
+    wrong[0] |= 0x20  # padding of 0 bytes
+    receiver.receive(SrtpSender(make_key()).protect(bytes(wrong)), START)
+    assert (sink.frames, receiver.statistics().refused) == ([], {SrtpError.MALFORMED: 1})
+
+
+def test_a_paused_stream_neither_sends_nor_plays_and_goes_on_where_it_was() -> None:
+    sender, _ = make_stream()
+    receiver, sink = make_stream(source=False)
+    sender.send_with(make_key())
+    receiver.add_candidate("A", make_key())
+    receiver.listen_to("A")
+    sent = packets(sender, 6)
+    for packet in sent[:3]:
+        receiver.receive(packet, START)
+    receiver.pause()
+    receiver.receive(sent[3], START)
+    assert len(sink.frames) == 3
+    receiver.listen_to("A")
+    receiver.receive(sent[4], START)
+    receiver.receive(sent[0], START)  # the replay window was kept
+    assert sink.frames == list(FRAMES[:5])
+    assert receiver.statistics().refused == {SrtpError.REPLAYED: 1}
+    sender.pause()
+    assert sender.next_packet() is None
+    assert sender.report(START) is None
+    sender.send_with(make_key())
+    # The same key again: the sequence numbers go on, none is used twice.
+    receiver.receive(packets(sender, 1)[0], START)
+    assert sink.frames[5] == FRAMES[6]
