@@ -25,7 +25,7 @@ REPLAY_WINDOW = 1024
 """Packets the receiver looks back for replays; RFC 3711 section 3.3.2 asks for 64 at least."""
 
 MAX_ROLLOVERS = 4096
-"""Highest rollover counter reached by stepping: 62 days at 50 packets per second, some 50 ms of work."""
+"""Highest rollover counter reached by stepping: 62 days at 50 packets per second, some 30 ms of work."""
 
 _FAILURES = (pylibsrtp.Error, ValueError)
 _STEP = (1 << 15) - 1
