@@ -336,6 +336,22 @@ class TestAgent:
             return refused
         raise TestFailure(f"{self.name}: the call was established; expected {reason}")
 
+    def hold(self) -> None:
+        """Put the call on hold."""
+        self.do("hold", call=self._call)
+
+    def resume(self) -> None:
+        """Take the call from hold."""
+        self.do("resume", call=self._call)
+
+    def rekey(self) -> None:
+        """Replace the SRTP keys of the call."""
+        self.do("rekey", call=self._call)
+
+    def dtmf(self, digits: str) -> None:
+        """Send digits as telephone events."""
+        self.do("dtmf", call=self._call, digits=digits)
+
     def hangup(self, *, timeout_s: float = WAIT_S) -> None:
         """End the call and wait until it is over."""
         self.do("hangup", call=self._call, timeout_s=timeout_s)

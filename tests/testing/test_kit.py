@@ -135,6 +135,24 @@ def test_several_calls_of_one_agent(alice: TestAgent, bob: TestAgent, voices: di
     assert not alice.heard(voices["alice"]).same
 
 
+def test_what_can_be_done_within_a_call(alice: TestAgent, bob: TestAgent) -> None:
+    alice.call(bob)
+    bob.expect_ringing()
+    bob.answer()
+    alice.expect_secure(identity=bob)
+    bob.expect_secure(identity=alice)
+    first = bob.wait_for("media.keyed")
+    alice.dtmf("7")
+    bob.wait_for("dtmf.received", digit="7")
+    alice.rekey()
+    again = bob.wait_for("media.rekeyed")
+    assert {again["send_key"], again["receive_key"]}.isdisjoint({first["send_key"], first["receive_key"]})
+    alice.hold()
+    alice.resume()
+    alice.hangup()
+    bob.expect_end()
+
+
 def test_a_wrong_recording_is_no_audio(alice: TestAgent, bob: TestAgent, voices: dict[str, Path]) -> None:
     alice.play(voices["alice"])
     alice.call(bob)
