@@ -16,6 +16,8 @@ from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
+from tests.interop.lab.peer import Device, SipPeer, plain_sdp
+from tests.interop.lab.talker import Talker
 
 PACKETS = 20
 MOST_LOST = 3
@@ -175,3 +177,105 @@ def hasty_kms(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) ->
     made.set_policy(HASTY_POLICY)
     with namespace, made:
         yield made
+
+
+@pytest.fixture
+def bob_peer(kamailio: Kamailio) -> Iterator[SipPeer]:
+    with SipPeer("bob") as peer:
+        kamailio.bind("bob", peer.contact)
+        yield peer
+
+
+@pytest.fixture
+def device(network: Namespace, kms: Kms) -> Iterator[Device]:
+    made = Device(kms, "bob", "desk")
+    yield made
+    made.close()
+
+
+def test_rekeying_again_after_glare(
+    kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, device: Device, speech: Path
+) -> None:
+    """491 to alice's rekeying: it is tried again after the time RFC 3261 has, and then done."""
+    with Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice:
+        number = alice.do("call", uri=uri("bob"))
+        bob = Talker(bob_peer, device, kamailio)
+        bob.accept()
+        alice.do("established", call=number)
+        before = alice.sending_key()
+        start = len(bob_peer.received)
+        rekeying = alice.start("rekey", call=number)
+        refused = bob_peer.request("INVITE", start=start)
+        bob_peer.respond(refused, 491, "Request Pending")
+        bob_peer.request("ACK", start=start)
+        start = len(bob_peer.received)
+        again = bob_peer.request("INVITE", start=start)
+        assert again.mikey != refused.mikey, "an update of its own"
+        keyed = bob.take(again)
+        alice.finish(rekeying)
+        key = alice.sending_key()
+        assert key != before
+        assert key.key == keyed.media[0].receive.master_key.reveal()
+        bob.part(alice, number)
+
+
+def test_an_offer_that_meets_ours_is_refused(
+    kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, device: Device, speech: Path
+) -> None:
+    """bob's re-INVITE comes while alice's waits for its answer: 491, and alice's succeeds."""
+    with Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice:
+        number = alice.do("call", uri=uri("bob"))
+        bob = Talker(bob_peer, device, kamailio)
+        bob.accept()
+        alice.do("established", call=number)
+        start = len(bob_peer.received)
+        rekeying = alice.start("rekey", call=number)
+        waiting = bob_peer.request("INVITE", start=start)
+        offer = bob.answerer.session.offer(plain_sdp(device.port), rekey=True)
+        assert bob.ask("INVITE", body=offer).status == 491
+        bob.answerer.session.abandon()
+        keyed = bob.take(waiting)
+        alice.finish(rekeying)
+        assert alice.sending_key().key == keyed.media[0].receive.master_key.reveal()
+        offer = bob.answerer.session.offer(plain_sdp(device.port), rekey=True)
+        at = alice.now
+        answer = bob.ask("INVITE", body=offer)
+        assert answer.status == 200, "and afterwards bob's turn has come"
+        keyed = bob.answerer.session.receive_answer(answer.body.decode())
+        alice.event("media.rekeyed", start=at)
+        assert alice.sending_key().key == keyed.media[0].receive.master_key.reveal()
+        bob.part(alice, number)
+
+
+def test_session_timers(
+    kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, device: Device, speech: Path
+) -> None:
+    """422 asks for a longer interval; the timer is agreed, and its refreshes leave the keys alone."""
+    with Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice:
+        number = alice.do("call", uri=uri("bob"))
+        first = bob_peer.request("INVITE")
+        assert "timer" in first["Supported"]
+        assert first["Session-Expires"].startswith("1800")
+        bob_peer.respond(first, 422, "Session Interval Too Small", tag="short", headers={"Min-SE": "3600"})
+        bob_peer.request("ACK")
+        start = len(bob_peer.received)
+        bob_peer.request("INVITE", start=start)
+        bob_peer.received[:] = bob_peer.received[start:]
+        bob = Talker(bob_peer, device, kamailio)
+        assert bob.invite["Session-Expires"].startswith("3600")
+        assert bob.invite.mikey == first.mikey
+        timer = {"Require": "timer", "Session-Expires": "3600;refresher=uas", "Supported": "timer"}
+        bob.accept(headers=timer)
+        alice.do("established", call=number)
+        keys = alice.keys()
+        refreshing = {"Supported": "timer", "Session-Expires": "3600;refresher=uac"}
+        refreshed = bob.ask("UPDATE", headers=refreshing)
+        assert refreshed.status == 200
+        assert refreshed["Session-Expires"].startswith("3600")
+        assert refreshed.body == b""
+        offer = bob.answerer.session.offer(plain_sdp(device.port))
+        refreshed = bob.ask("INVITE", body=offer, headers=refreshing)
+        assert refreshed.status == 200
+        bob.answerer.session.receive_answer(refreshed.body.decode())
+        assert alice.keys() == keys
+        bob.part(alice, number)

@@ -245,12 +245,16 @@ class Device:
 
     def answer(self, invite: SipMessage, *, caller: str) -> tuple[str, Keyed]:
         """The SDP that answers *invite*, which *caller* sent, and the keys that go with it."""
+        return self.answerer(invite, caller=caller).answer(plain_sdp(self.port))
+
+    def answerer(self, invite: SipMessage, *, caller: str) -> Answerer:
+        """What can answer *invite*, its ticket resolved; it has the session afterwards."""
         answerer = Answerer(environment(), identities=[uri(self._user)])
         answerer.receive_offer(invite.body.decode(), sip_caller=caller)
         while answerer.unresolved:
             question = answerer.resolve_request(credential(self._kms, self._user))
             answerer.resolved(ask_kms(self._kms, question, "ticketresolve"))
-        return answerer.answer(plain_sdp(self.port))
+        return answerer
 
     def close(self) -> None:
         self.socket.close()
