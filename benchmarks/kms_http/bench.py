@@ -1,6 +1,6 @@
 """Ticket Request and Resolve over HTTP beside TGS of MIT krb5's KDC, in one run.
 
-Run: python benchmarks/kms_http/bench.py [--rounds N] [--requests N] [--suite 128|256] [--json FILE]
+Run: python benchmarks/kms_http/bench.py [--rounds N] [--requests N] [--clients N] [--suite 128|256]
 
 Each round measures, one after the other: REQUEST, TGS, RESOLVE, TGS (A, B, C, B), server on core 0, client on
 core 1. What counts is the server's CPU time for each answer, since a core is what a KMS and a KDC are bought
@@ -22,11 +22,9 @@ import bench_site as site
 import krb5
 import load
 
-CONNECTIONS = 4
-
 
 def kms_round(
-    server: site.Server, path: str, messages: list[bytes], *, connections: int = CONNECTIONS
+    server: site.Server, path: str, messages: list[bytes], connections: int
 ) -> tuple[dict[str, float], list[bytes]]:
     """Send *messages*; all must be granted. Return the figures and the bodies, in the order of arrival."""
     before = server.cpu_seconds()
@@ -54,17 +52,21 @@ def run(options: argparse.Namespace, scratch: Path) -> dict[str, dict[str, float
     found: dict[str, list[dict[str, float]]] = {"REQUEST": [], "RESOLVE": [], "TGS": []}
     with site.serving(scratch / "kms") as server, krb5.kdc(scratch / "krb") as kdc:
         one = site.ticket_requests(alice, [bob.identity], 1, options.suite)[0]
-        _, bodies = kms_round(server, site.REQUEST_PATH, [one.message])
+        _, bodies = kms_round(server, site.REQUEST_PATH, [one.message], 1)
         grant = one.receive(bodies[0])
         for number in range(options.rounds + 1):
             requests = site.ticket_requests(alice, [bob.identity], options.requests, options.suite)
             resolves = site.ticket_resolves(grant, alice, bob, options.requests)
             figures = {
-                "REQUEST": kms_round(server, site.REQUEST_PATH, [r.message for r in requests])[0],
-                "TGS": kdc.round(clients=CONNECTIONS, count=options.requests // CONNECTIONS),
-                "RESOLVE": kms_round(server, site.RESOLVE_PATH, [r.message for r in resolves])[0],
+                "REQUEST": kms_round(
+                    server, site.REQUEST_PATH, [r.message for r in requests], options.clients
+                )[0],
+                "TGS": kdc.round(clients=options.clients, count=options.requests // options.clients),
+                "RESOLVE": kms_round(
+                    server, site.RESOLVE_PATH, [r.message for r in resolves], options.clients
+                )[0],
             }
-            again = kdc.round(clients=CONNECTIONS, count=options.requests // CONNECTIONS)
+            again = kdc.round(clients=options.clients, count=options.requests // options.clients)
             if number == 0:
                 continue  # everything is warm from the second round on
             for name, measured in figures.items():
@@ -83,6 +85,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--clients", type=int, default=4, help="connections, and processes asking the KDC")
     parser.add_argument("--suite", choices=("128", "256"), default="256")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
