@@ -12,7 +12,7 @@ from sipmikey.agent import CallFailed, IncomingCall
 from sipmikey.cli.config_load import Loaded
 from sipmikey.cli.config_options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.output import Output, timestamp
+from sipmikey.cli.output import timestamp
 from sipmikey.cli.session import (
     Outcome,
     Session,
@@ -74,9 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
-    output = Output(as_json=args.json)
-    required = loaded.configuration.security.policy == "required"
-    async with open_session(loaded, output, quiet=args.quiet, called=True) as session:
+    async with open_session(loaded, args, called=True) as session:
         try:
             if loaded.configuration.sip.registrar:
                 await session.agent.register()
@@ -89,24 +87,34 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
                     "contact": session.agent.contact,
                 }
             )
-            outcomes = await _answer_calls(args, session, required=required)
+            outcomes = await _answer_calls(args, session)
         except CallFailed as error:
             outcomes = [Outcome.of_failure(error)]
-    return finish(session, _worst(outcomes), ladder=args.ladder)
+    return finish(session, _worst(outcomes))
 
 
-async def _answer_calls(args: argparse.Namespace, session: Session, *, required: bool) -> list[Outcome]:
-    """Handle calls side by side until Ctrl-C; with `--once` until the first one is over."""
+async def _answer_calls(args: argparse.Namespace, session: Session) -> list[Outcome]:
+    """Handle calls side by side until Ctrl-C; with `--once` until the first one is over.
+
+    Returns the outcomes, of which only the worst is kept as they come.
+    """
     outcomes: list[Outcome] = []
     handlers: set[asyncio.Task[None]] = set()
 
     async def handle(incoming: IncomingCall) -> None:
-        outcomes.append(await _handle(args, session, incoming, required=required))
+        outcomes[:] = [_worst([*outcomes, await _handle(args, session, incoming)])]
+
+    def finished(task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            handlers.discard(task)
+        else:
+            session.stopping.set()  # a bug: `gather` below raises it
 
     async def accept() -> None:
         while True:
             task = asyncio.create_task(handle(await session.agent.incoming()))
             handlers.add(task)
+            task.add_done_callback(finished)
             if args.once:
                 await asyncio.wait((task,))  # unlike `await task`, this does not cancel it with us
                 return
@@ -124,7 +132,7 @@ async def _answer_calls(args: argparse.Namespace, session: Session, *, required:
 async def _first_end(session: Session, outcomes: list[Outcome], handlers: set[asyncio.Task[None]]) -> None:
     """Wait for the end of a call; note its outcome if nobody else does."""
     outcome = await session.ended.get()
-    if not handlers:
+    if not handlers and not outcomes:
         outcomes.append(outcome)
 
 
@@ -140,9 +148,7 @@ async def _first(*work: Coroutine[Any, Any, Any]) -> None:
             task.cancel()
 
 
-async def _handle(
-    args: argparse.Namespace, session: Session, incoming: IncomingCall, *, required: bool
-) -> Outcome:
+async def _handle(args: argparse.Namespace, session: Session, incoming: IncomingCall) -> Outcome:
     """Ring, answer (or reject), stay, and hang up."""
     try:
         if args.reject is not None:
@@ -156,7 +162,8 @@ async def _handle(
     except CallFailed as error:
         return Outcome.of_failure(error)
     over = await session.until_stopped(call.ended(), timeout_s=args.duration)
-    return Outcome.of_end(await (call.ended() if over else call.hangup()), required=required)
+    end = await (call.ended() if over else call.hangup())
+    return Outcome.of_end(end, required=session.requires(incoming.caller))
 
 
 def _worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -9,7 +9,6 @@ from sipmikey.agent import CallFailed
 from sipmikey.cli.config_load import Loaded
 from sipmikey.cli.config_options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.output import Output
 from sipmikey.cli.session import (
     Outcome,
     Session,
@@ -62,21 +61,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
-    output = Output(as_json=args.json)
-    async with open_session(loaded, output, quiet=args.quiet) as session:
+    async with open_session(loaded, args) as session:
         try:
             if loaded.configuration.sip.registrar:
                 await session.agent.register()
             if args.prefetch:
                 await session.agent.prefetch(args.uri)
-            required = loaded.configuration.security.policy == "required"
-            outcome = await _call(args, session, required=required)
+            outcome = await _call(args, session)
         except CallFailed as error:
             outcome = Outcome.of_failure(error)
-    return finish(session, outcome, ladder=args.ladder)
+    return finish(session, outcome)
 
 
-async def _call(args: argparse.Namespace, session: Session, *, required: bool) -> Outcome:
+async def _call(args: argparse.Namespace, session: Session) -> Outcome:
     """Call and wait for the end; raises CallFailed when there was no call."""
     call = await session.agent.call(args.uri, via=args.via)
     if not await session.until_stopped(call.established()):
@@ -84,4 +81,4 @@ async def _call(args: argparse.Namespace, session: Session, *, required: bool) -
         return Outcome(code=ExitCode.INTERRUPTED, reason="cancelled", side="local")
     over = await session.until_stopped(call.ended(), timeout_s=args.duration)
     end = await (call.ended() if over else call.hangup())
-    return Outcome.of_end(end, required=required)
+    return Outcome.of_end(end, required=session.requires(args.uri))

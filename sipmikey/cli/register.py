@@ -10,7 +10,6 @@ from sipmikey.cli.config_load import Loaded
 from sipmikey.cli.config_options import add_options, load_from
 from sipmikey.cli.config_schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.output import Output
 from sipmikey.cli.session import Outcome, add_session_options, finish, open_session, positive_seconds
 
 __all__ = ["add_parser", "run"]
@@ -46,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
-    output = Output(as_json=args.json)
-    async with open_session(loaded, output, quiet=args.quiet) as session:
+    async with open_session(loaded, args) as session:
         try:
             await session.agent.register()
             if not args.once:
@@ -56,4 +54,4 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
             outcome = Outcome(code=ExitCode.OK)
         except CallFailed as error:
             outcome = Outcome.of_failure(error)
-    return finish(session, outcome, ladder=args.ladder)
+    return finish(session, outcome)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from sipmikey.agent import Agent, CallFailed, Event, document
+from sipmikey.agent import Agent, AgentConfig, CallFailed, Event, SecurityMode, document
 from sipmikey.agent.events import CallEnded, PolicyRefused
 from sipmikey.agent.stack import StackError
 from sipmikey.cli.agent_setup import agent_config, kms_client
 from sipmikey.cli.config_load import Loaded
+from sipmikey.cli.config_schema import ConfigurationError
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_family
 from sipmikey.cli.ladder import render
 from sipmikey.cli.ladder_events import steps
 from sipmikey.cli.narrate import narrate
 from sipmikey.cli.output import Output, complain, timestamp
+from sipmikey.ticket.identity import canonical
 
 __all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session", "positive_seconds"]
 
@@ -29,6 +33,9 @@ __all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session"
 DRAIN_S = 2.0
 """Seconds in which the events of a closed agent are printed; they are there already."""
 
+
+SIP_LOG_LEVEL = 4
+"""pjsip writes whole messages from this level on."""
 
 NO_DEVICE = "PJMEDIA_EAUD"
 """What pjmedia's texts about the sound device have in them."""
@@ -41,6 +48,12 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="events as JSON lines on standard output")
     parser.add_argument(
         "--ladder", action="store_true", help="draw the message ladder at the end (on stderr)"
+    )
+    parser.add_argument(
+        "--sip-log",
+        type=Path,
+        metavar="FILE",
+        help="write pjsip's log with all SIP messages, for its owner only",
     )
     parser.add_argument("--quiet", action="store_true", help="no line per event, only errors")
 
@@ -56,18 +69,19 @@ def positive_seconds(text: str) -> float:
 class Session:
     """An open agent. ``stopping`` is set by the first Ctrl-C or SIGTERM; a second one kills the process.
 
-    ``documents`` holds the events so far as JSON data, in the order they happened; ``ended`` the ends of
-    calls, each as the outcome it would be of a call that was never answered.
+    ``documents`` holds the events so far as JSON data, in the order they happened, if they are to be kept;
+    ``ended`` the first end of a call, as the outcome it would be of a call that was never answered.
     """
 
-    def __init__(self, agent: Agent, output: Output, *, quiet: bool, called: bool) -> None:
+    def __init__(self, agent: Agent, output: Output, *, quiet: bool, called: bool, keep: bool) -> None:
         self.agent = agent
         self.output = output
         self.stopping = asyncio.Event()
         self.documents: list[dict[str, Any]] = []
-        self.ended: asyncio.Queue[Outcome] = asyncio.Queue()
+        self.ended: asyncio.Queue[Outcome] = asyncio.Queue(maxsize=1)
         self._quiet = quiet
         self._called = called
+        self._keep = keep
 
     async def until_stopped(self, work: Coroutine[Any, Any, Any], *, timeout_s: float | None = None) -> bool:
         """Run *work* until it is done (True), or Ctrl-C or the time-out comes first (False).
@@ -90,7 +104,8 @@ class Session:
 
     def print(self, fields: Mapping[str, Any]) -> None:
         """Print a document of this command's own, as a line of text if there is one for it."""
-        self.documents.append(dict(fields))
+        if self._keep:
+            self.documents.append(dict(fields))
         self.output.document(fields)
         if not self._quiet and (line := narrate(fields, self.output.paint, called=self._called)) is not None:
             clock = self.output.paint.faint(fields["ts"][11:23])
@@ -103,24 +118,45 @@ class Session:
         at = fields.pop("at")
         self.print({"ts": timestamp(at), **fields})
         if isinstance(event, CallEnded):
-            self.ended.put_nowait(Outcome.of_refusal(event))
+            self._note_end(Outcome.of_refusal(event))
         elif isinstance(event, PolicyRefused) and not event.call:
             # The SIP stack turned a call away by itself: there is no other event of its end.
-            self.ended.put_nowait(Outcome.of_failure(CallFailed(event.reason, event.side, 0, event.detail)))
+            self._note_end(Outcome.of_failure(CallFailed(event.reason, event.side, 0, event.detail)))
+
+    def _note_end(self, outcome: Outcome) -> None:
+        if self.ended.empty():
+            self.ended.put_nowait(outcome)
+
+    def requires(self, uri: str) -> bool:
+        """Tell whether calls with *uri* have to be protected."""
+        return self.agent.config.policy.security_for(canonical(uri)) is SecurityMode.REQUIRED
+
+
+def _with_sip_log(config: AgentConfig, path: Path | None) -> AgentConfig:
+    """Return *config* with pjsip's log in a new file that only its owner can read."""
+    if path is None:
+        return config
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise ConfigurationError(f"--sip-log {path}: {error.strerror}") from None
+    return replace(config, log_file=path, log_level=SIP_LOG_LEVEL)
 
 
 @asynccontextmanager
 async def open_session(
-    loaded: Loaded, output: Output, *, quiet: bool, called: bool = False
+    loaded: Loaded, args: argparse.Namespace, *, called: bool = False
 ) -> AsyncIterator[Session]:
     """Open an agent as *loaded* says, print its events, and close it at the end. *called*: calls come in."""
-    config = agent_config(loaded.configuration)
+    config = _with_sip_log(agent_config(loaded.configuration), args.sip_log)
     async with AsyncExitStack() as stack:
         client = kms_client(loaded.configuration)
         if client is not None:
             await stack.enter_async_context(client)
         agent = Agent(config, kms=client)
-        session = Session(agent, output, quiet=quiet, called=called)
+        output = Output(as_json=args.json)
+        session = Session(agent, output, quiet=args.quiet, called=called, keep=args.ladder)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _stop, session, loop)
@@ -201,8 +237,8 @@ class Outcome:
         return cls.of_failure(CallFailed(end.reason, end.side, end.status, end.detail))
 
 
-def finish(session: Session, outcome: Outcome, *, ladder: bool) -> int:
-    """Print the result, as the last line, and the ladder if it is wanted; return the exit code."""
+def finish(session: Session, outcome: Outcome) -> int:
+    """Print the result, as the last line, and the ladder if it was asked for; return the exit code."""
     fields = asdict(outcome) | {"exit_code": int(outcome.code), "exit_meaning": outcome.code.meaning}
     del fields["code"]
     session.output.document({"ts": timestamp(time.time()), "type": "result", "call": "", **fields})
@@ -210,6 +246,6 @@ def finish(session: Session, outcome: Outcome, *, ladder: bool) -> int:
         why = ": ".join(filter(None, (outcome.reason, outcome.detail)))
         sip = f" (SIP {outcome.status})" if outcome.status >= 300 else ""
         complain(f"{outcome.code.meaning}; {why or 'no more is known'}{sip}")
-    if ladder:
+    if session.documents:
         print(render(list(steps(session.documents, us="us", peer="other side"))), file=sys.stderr)
     return outcome.code

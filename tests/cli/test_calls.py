@@ -15,6 +15,8 @@ from typing import IO, Any
 import pytest
 
 from sipmikey.testing import TestKms
+from sipmikey.testing.kamailio import Kamailio
+from sipmikey.testing.plugin import forking_proxy as forking_proxy
 
 Document = dict[str, Any]
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
@@ -215,6 +217,36 @@ def test_a_registrar_that_is_not_there(command: Start, options: Options) -> None
     alice = command("register", "--once", *words)
     assert alice.finish() == 3
     assert alice.seen[-1]["reason"] == "registration-failed"
+
+
+def test_a_registrar_that_takes_us(command: Start, options: Options, forking_proxy: Kamailio) -> None:
+    words = options(ALICE, registrar=forking_proxy.uri)
+    alice = command("register", "--once", *words)
+    assert alice.finish() == 0, alice.stderr
+    assert alice.last("reg.ok")["identity"] == ALICE
+    bob = command("answer", "--once", *options(BOB, registrar=forking_proxy.uri))
+    bob.until("agent.ready")
+    assert bob.last("reg.ok")["identity"] == BOB
+    alice = command("call", BOB, "--duration", "0.5", *options(ALICE, proxy=forking_proxy.uri))
+    assert alice.finish() == 0, alice.stderr
+    assert bob.finish() == 0, bob.stderr
+    assert bob.last("call.end")["security"]["peer"] == ALICE
+
+
+def test_the_sip_log_is_for_its_owner_and_a_contact_may_be_called_in_clear(
+    command: Start, options: Options, tmp_path: Path
+) -> None:
+    log = tmp_path / "sip.log"
+    bob = command("answer", "--once", "--sip-log", str(log), *options(BOB, security="off"))
+    contact = bob.until("agent.ready")["contact"]
+    clear = {"SIPMIKEY_SECURITY_CONTACTS": f"{BOB}=off"}
+    words = ("call", BOB, "--via", contact, "--duration", "0.5", *options(ALICE))
+    alice = command(*words, environment=clear)
+    assert alice.finish() == 0, alice.stderr
+    assert alice.last("call.end")["security"]["media"] == "off"
+    assert bob.finish() == 0
+    assert "RTP/AVP" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
 
 
 def test_an_address_that_is_not_ours(command: Start) -> None:
