@@ -105,6 +105,7 @@ def agent_config(settings: dict[str, Any]) -> AgentConfig:
             fallback=Fallback(policy.get("fallback", "never")),
             contacts={uri: SecurityMode(word) for uri, word in policy.get("contacts", {}).items()},
             retarget=policy.get("retarget", True),
+            transfer=policy.get("transfer", False),
         ),
         sip=Sip(
             **sip,
