@@ -1,0 +1,51 @@
+"""pjsua2 itself: the only module that imports it. What the others share in dealing with it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pjsua2 as pj
+
+from sipmikey.agent.stack import Headers, StackError
+
+__all__ = ["ANY_ADDRESS", "LIBRARY", "fill", "has_ipv6", "logged", "pj", "typed"]
+
+_log = logging.getLogger("sipmikey.agent.pjsua")
+
+LIBRARY: str = pj._pjsua2.__file__
+"""Path of the extension module, which exports the C interface of pjlib, pjsip and pjmedia."""
+
+ANY_ADDRESS = ("0.0.0.0", "::", "")
+
+
+@contextlib.contextmanager
+def typed(doing: str) -> Iterator[None]:
+    """Turn pjsua2's own exception into a ``StackError`` that says what was being done."""
+    try:
+        yield
+    except pj.Error as error:
+        raise StackError(f"{doing}: {error.reason}", int(error.status)) from None
+
+
+def fill(headers: Any, values: Headers) -> None:
+    """Add *values* to a vector of pjsua2's headers."""
+    for name, value in values:
+        header = pj.SipHeader()
+        header.hName, header.hValue = name, value
+        headers.append(header)
+
+
+def has_ipv6() -> bool:
+    """Tell whether pjlib was built with IPv6 (the wheels are not): only then is it on by default."""
+    return bool(pj.AccountConfig().mediaConfig.ipv6Use != pj.PJSUA_IPV6_DISABLED)
+
+
+@contextlib.contextmanager
+def logged(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - an exception in a callback would end the process
+        _log.exception("%s could not be handled", what)

@@ -1,0 +1,452 @@
+"""One call on pjsua2. Everything here runs in the engine's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from sipmikey.agent.binding import fill, pj, typed
+from sipmikey.agent.handles import HANDLES_PER_STREAM
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.stack import CallObserver, Headers, Lane, Phase, SrtpKeys, StackError, StreamCount
+from sipmikey.mikey.errors import SipmikeyError
+
+if TYPE_CHECKING:
+    from sipmikey.agent.pjsua import PjsuaAccount, PjsuaStack
+
+_log = logging.getLogger("sipmikey.agent.pjsua")
+
+_ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
+_REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
+_PHASES = {
+    pj.PJSIP_INV_STATE_CALLING: Phase.CALLING,
+    pj.PJSIP_INV_STATE_INCOMING: Phase.INCOMING,
+    pj.PJSIP_INV_STATE_EARLY: Phase.EARLY,
+    pj.PJSIP_INV_STATE_CONNECTING: Phase.CONNECTING,
+    pj.PJSIP_INV_STATE_CONFIRMED: Phase.CONFIRMED,
+    pj.PJSIP_INV_STATE_DISCONNECTED: Phase.DISCONNECTED,
+}
+
+
+class PjsuaCall:
+    """One INVITE session; implements ``StackCall``."""
+
+    def __init__(
+        self,
+        stack: PjsuaStack,
+        account: PjsuaAccount,
+        observer: CallObserver | None,
+        handles: int,
+        number: int | None = None,
+    ) -> None:
+        self.handles = handles
+        self._stack = stack
+        self._observer = observer
+        self._account = account
+        self._secured = account.lane is Lane.SECURED
+        self._media = stack.media.call() if stack.media is not None and self._secured else None
+        self._pj: _Call | None = _Call(self, account, *(() if number is None else (number,)))
+        self._streams: dict[int, int] = {}
+        self._past: dict[int, StreamCount] = {}
+        self._confirmed = False
+        self._over = False
+        self._audible: set[int] = set()
+        self._speaking = False
+        self.sip_call_id = "" if number is None else str(self._live.getInfo().callIdString)
+
+    def observe(self, observer: CallObserver) -> None:
+        self._observer = observer
+
+    def invite(self, uri: str, headers: Headers, target: str) -> None:
+        """Send the INVITE: To is *uri*, and the Request-URI *target* unless that is empty."""
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = self._stack.config.audio.streams
+        parameters.opt.videoCount = 0
+        parameters.txOption.targetUri = target
+        fill(parameters.txOption.headers, headers)
+        with typed(f"INVITE to {uri}"):
+            self._live.makeCall(uri, parameters)
+
+    def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
+        """Answer with *status*; *sdp* replaces the answer the stack made."""
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = max(1, (sdp or "").count("m=audio"))
+        parameters.opt.videoCount = 0
+        parameters.statusCode = status
+        if sdp is not None:
+            parameters.sdp.wholeSdp = sdp
+        fill(parameters.txOption.headers, headers)
+        with typed(f"answer {status}"):
+            self._live.answer(parameters)
+
+    def hangup(self, status: int = 0, *, headers: Headers = ()) -> None:
+        """CANCEL, BYE, or refuse with *status*, whichever the state of the call calls for."""
+        if self._over:
+            return
+        parameters = pj.CallOpParam()
+        parameters.statusCode = status
+        fill(parameters.txOption.headers, headers)
+        with typed("hang-up"):
+            self._live.hangup(parameters)
+
+    def key(self, index: int, keys: SrtpKeys) -> None:
+        """Give the stream at *index* its keys. A stream that does not exist yet is an error."""
+        if index not in self._streams:
+            raise StackError(f"no stream at m-line {index}")
+        if self._media is not None:
+            self._media.key(index, keys, confirmed=self._confirmed)
+            return
+        self._stack.srtp.start(self._streams[index], keys)
+
+    def unkey(self) -> None:
+        """Take the keys of all streams away."""
+        if self._media is not None:
+            self._media.unkey()
+            return
+        for stream in self._streams.values():
+            self._stack.srtp.stop(stream)
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """m-line indices of the streams that exist."""
+        return tuple(sorted(self._streams))
+
+    def counts(self) -> tuple[StreamCount, ...]:
+        """Packets of every stream so far, those of streams that were replaced included."""
+        if self._media is not None:
+            return self._media.counts()
+        now = {index: self._count(index) for index in self._streams}
+        return tuple(
+            _sum(self._past.get(index), now.get(index)) for index in sorted(self._past.keys() | now.keys())
+        )
+
+    def connect_audio(self) -> None:
+        """Let sound flow between the streams, now or once they are ready, and the configured audio."""
+        self._speaking = True
+        if self._media is not None:
+            self._media.speak()
+            return
+        for index in self._audible & self._streams.keys():
+            self._stack.sound.connect(id(self), self._live.getAudioMedia(index))
+
+    def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = max(1, len(self._streams))
+        parameters.opt.videoCount = 0
+        with typed("re-INVITE"):
+            if hold:
+                self._live.setHold(parameters)
+                return
+            if unhold:
+                parameters.opt.flag = pj.PJSUA_CALL_UNHOLD
+            self._live.reinvite(parameters)
+
+    def update(self) -> None:
+        parameters = pj.CallOpParam(True)
+        parameters.opt.audioCount = max(1, len(self._streams))
+        parameters.opt.videoCount = 0
+        with typed("UPDATE"):
+            self._live.update(parameters)
+
+    def dtmf(self, digits: str) -> None:
+        parameters = pj.CallSendDtmfParam()
+        parameters.method = pj.PJSUA_DTMF_METHOD_RFC2833
+        parameters.digits = digits
+        with typed("DTMF"):
+            self._live.sendDtmf(parameters)
+
+    def transfer(self, target: str) -> None:
+        with typed("REFER"):
+            self._live.xfer(target, pj.CallOpParam(True))
+
+    def successor(self, observer: CallObserver) -> _Call | None:
+        """Make room for the call that the peer's REFER asks for; None when there is none."""
+        stack = self._stack
+        streams = stack.config.audio.streams
+        if stack.ready_in(streams) != 0.0:
+            return None
+        handles = streams * HANDLES_PER_STREAM
+        stack.handles.take(handles, time.monotonic())
+        call = PjsuaCall(stack, self._account, observer, handles)
+        stack.calls.append(call)
+        observer.attached(call)
+        return call._live
+
+    def redirect(self, accept: bool) -> None:
+        with typed("redirection"):
+            self._live.processRedirect(
+                pj.PJSIP_REDIRECT_ACCEPT_REPLACE if accept else pj.PJSIP_REDIRECT_REJECT
+            )
+
+    def discard(self) -> None:
+        """Let go of pjsua2's object."""
+        self._over = True
+        self._stack.sound.release(id(self))
+        if self._media is not None:
+            self._media.close()
+            self._media = None
+        self._observer = None
+        self._streams.clear()
+        if self._pj is not None:
+            self._pj.release()
+            self._pj = None
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[CallObserver | None]:
+        """Run an observer's method: what it raises becomes the call's failure, never pjsua2's."""
+        try:
+            yield self._observer
+        except BaseException as error:  # noqa: BLE001 - an exception in a callback would end the process
+            if not isinstance(error, SipmikeyError):
+                _log.exception("a callback failed")
+            # Its traceback would keep pjsua2's object alive beyond the call.
+            observer, cause = self._observer, error.with_traceback(None)
+            if observer is None:
+                return
+            self._stack.later(0.0, lambda: observer.failed(cause))
+
+    def on_phase(self, info: Any) -> None:
+        phase = _PHASES.get(info.state)
+        if phase is None:
+            return
+        self.sip_call_id = str(info.callIdString)
+        self._confirmed = self._confirmed or phase is Phase.CONFIRMED
+        if self._media is not None and phase is Phase.CONFIRMED:
+            self._media.choose()
+        if phase is Phase.DISCONNECTED:
+            self._over = True
+        with self.guarded() as observer:
+            if observer is not None:
+                observer.phase(phase, int(info.lastStatusCode), str(info.lastReason))
+        if phase is Phase.DISCONNECTED:
+            self._stack.forget(self)
+
+    def on_stream(self, index: int, stream: int) -> None:
+        self._streams[index] = stream
+        self._audible.discard(index)
+        if self._media is not None:
+            self._connect(index)
+        elif not self._confirmed and self._secured:
+            # The SRTP transport outlives the stream: it may still hold the keys of another branch.
+            self._stack.srtp.stop(stream)
+        with self.guarded() as observer:
+            if observer is not None:
+                observer.stream_created(index)
+
+    def _connect(self, index: int) -> None:
+        """Tell the media in Python what pjsua2 agreed on with the peer."""
+        assert self._media is not None
+        if not self._confirmed:
+            self._media.unkey()
+        info = self._live.getStreamInfo(index)
+        sends = bool(info.dir & pj.PJMEDIA_DIR_ENCODING)
+        self._media.connect(
+            index,
+            str(info.codecName),
+            _address(info.remoteRtpAddress) if sends else None,
+            _address(info.remoteRtcpAddress) if sends else None,
+        )
+
+    def described(self, sdp: str) -> str:
+        """Return the description the stack made with the addresses of whatever runs the media."""
+        return sdp if self._media is None else self._media.describe(sdp)
+
+    def on_stream_gone(self, index: int, stream: int) -> None:
+        if self._streams.get(index) != stream:
+            return
+        if self._media is not None:
+            self._media.disconnect(index)
+            del self._streams[index]
+            return
+        self._past[index] = _sum(self._past.get(index), self._count(index))
+        if not self._confirmed and not self._over and self._secured:
+            self._stack.srtp.stop(stream)
+        del self._streams[index]
+
+    def on_media(self, info: Any) -> None:
+        media = info.media
+        self._audible = {
+            int(one.index)
+            for one in media
+            if one.type == pj.PJMEDIA_TYPE_AUDIO and one.status in (_ACTIVE, _REMOTE_HOLD)
+        }
+        if self._speaking:
+            self.connect_audio()
+
+    @property
+    def _live(self) -> _Call:
+        if self._pj is None:
+            raise StackError("the call is over")
+        return self._pj
+
+    @property
+    def stream_count(self) -> int:
+        """Audio streams a call offers."""
+        return self._stack.config.audio.streams
+
+    @property
+    def slot(self) -> int:
+        """Number of pjsua's call slot this call has, or had."""
+        return -1 if self._pj is None else int(self._pj.getId())
+
+    def _count(self, index: int) -> StreamCount:
+        try:
+            # The statistics are views into the object they come from: it must stay referenced.
+            whole = self._live.getStreamStat(index)
+            codec = str(self._live.getStreamInfo(index).codecName)
+        except pj.Error:
+            return StreamCount(index=index, codec="", sent=0, received=0, lost=0)
+        rtcp = whole.rtcp
+        return StreamCount(
+            index=index,
+            codec=codec,
+            sent=int(rtcp.txStat.pkt),
+            received=int(rtcp.rxStat.pkt),
+            lost=int(rtcp.rxStat.loss),
+        )
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    """Return (host, port) of pjsua2's ``host:port``, None for a port of 0."""
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdecimal() and int(port) else None
+
+
+def _sum(past: StreamCount | None, now: StreamCount | None) -> StreamCount:
+    if past is None or now is None:
+        one = past or now
+        assert one is not None
+        return one
+    return StreamCount(
+        index=now.index,
+        codec=now.codec or past.codec,
+        sent=past.sent + now.sent,
+        received=past.received + now.received,
+        lost=past.lost + now.lost,
+    )
+
+
+class _Call(pj.Call):  # type: ignore[misc]
+    """Takes pjsua2's callbacks to the ``PjsuaCall`` they belong to."""
+
+    def __init__(self, owner: PjsuaCall, account: PjsuaAccount, *number: int) -> None:
+        super().__init__(account, *number)
+        self._owner: PjsuaCall | None = owner
+        self._offer = ""
+
+    def release(self) -> None:
+        self._owner = None
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[CallObserver | None]:
+        if self._owner is None:
+            yield None
+            return
+        with self._owner.guarded() as observer:
+            yield observer
+
+    def onCallState(self, prm: Any) -> None:  # noqa: N802 - pjsua2's names, here and below
+        with self._guarded():
+            if self._owner is not None:
+                info, event = self.getInfo(), prm.e
+                if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+                    self._last_message(event)
+                self._owner.on_phase(info)
+
+    def _last_message(self, event: Any) -> None:
+        """Deliver the response that ends a call: its transaction is not reported any more."""
+        state = event.body.tsxState
+        if event.type == pj.PJSIP_EVENT_TSX_STATE and state.type == pj.PJSIP_EVENT_RX_MSG:
+            message = SipMessage.parse(state.src.rdata.wholeMsg)
+            with self._guarded() as observer:
+                if observer is not None and message.status >= 200:
+                    observer.message("received", message)
+
+    def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            state = prm.e.body.tsxState
+            if observer is None:
+                return
+            if state.type == pj.PJSIP_EVENT_RX_MSG:
+                message = SipMessage.parse(state.src.rdata.wholeMsg)
+                if message.has_sdp and not message.status:
+                    # pjsua2 hands descriptions of over 1 kB to the callbacks as empty texts.
+                    self._offer = message.body
+                observer.message("received", message)
+            elif state.type == pj.PJSIP_EVENT_TX_MSG:
+                observer.message("sent", SipMessage.parse(state.src.tdata.wholeMsg))
+
+    def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                made = prm.sdp.wholeSdp
+                if not made:
+                    raise StackError("the stack's description is over 1 kB: fewer streams or codecs")
+                assert self._owner is not None
+                # Should the observer fail, nothing that could be talked to goes out.
+                prm.sdp.wholeSdp = _without_media(made)
+                prm.sdp.wholeSdp = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
+
+    def onCallRxOffer(self, prm: Any) -> None:  # noqa: N802
+        prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
+        with self._guarded() as observer:
+            if observer is not None:
+                prm.statusCode = observer.remote_offer(self._offer)
+
+    def onStreamCreated(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_stream(int(prm.streamIdx), int(prm.stream))
+
+    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_stream_gone(int(prm.streamIdx), int(prm.stream))
+
+    def onCallMediaState(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_media(self.getInfo())
+
+    def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.dtmf(str(prm.digit))
+
+    def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
+        prm.statusCode = pj.PJSIP_SC_DECLINE
+        with self._guarded() as observer:
+            if observer is None or self._owner is None:
+                return
+            outcome = observer.transfer_requested(str(prm.dstUri))
+            if isinstance(outcome, int):
+                prm.statusCode = outcome
+                return
+            prm.newCall = self._owner.successor(outcome)
+            prm.statusCode = pj.PJSIP_SC_BUSY_HERE if prm.newCall is None else pj.PJSIP_SC_ACCEPTED
+            prm.opt.audioCount = self._owner.stream_count
+            prm.opt.videoCount = 0
+
+    def onCallReplaceRequest(self, prm: Any) -> None:  # noqa: N802
+        # pjsua would answer the new call by itself, before its ticket is resolved.
+        prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
+
+    def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.transfer_progress(int(prm.statusCode), bool(prm.finalNotify))
+
+    def onCallRedirected(self, prm: Any) -> int:  # noqa: N802
+        followed = False
+        with self._guarded() as observer:
+            followed = observer is not None and observer.redirected(str(prm.targetUri))
+        return int(pj.PJSIP_REDIRECT_ACCEPT_REPLACE if followed else pj.PJSIP_REDIRECT_REJECT)
+
+
+def _without_media(sdp: str) -> str:
+    """Return *sdp* with every m-line's port 0, which rejects the stream (RFC 3264 section 5.1)."""
+    return re.sub(r"^(m=\w+ )\d+", r"\g<1>0", sdp, flags=re.MULTILINE)

@@ -1,0 +1,88 @@
+"""The agent's configuration as pjsua2 wants it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sipmikey.agent.binding import ANY_ADDRESS, pj
+from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.stack import Lane
+
+_NO_KEYING_METHOD = 7
+"""No keying method of pjmedia has this number: SRTP is created, left out of SDP, and drops all packets."""
+
+_REWRITE_ALWAYS = 2
+"""Correct the Contact by the rport of the response also where only the port differs."""
+
+_SRTP_USE = {
+    Lane.SECURED: pj.PJMEDIA_SRTP_MANDATORY,
+    Lane.CLEAR: pj.PJMEDIA_SRTP_DISABLED,
+    Lane.REFUSED: pj.PJMEDIA_SRTP_OPTIONAL,
+}
+
+
+def endpoint_config(config: AgentConfig) -> Any:
+    settings = pj.EpConfig()
+    settings.uaConfig.threadCnt = 0
+    settings.uaConfig.mainThreadOnly = True
+    settings.uaConfig.maxCalls = MAX_CALLS
+    settings.uaConfig.natTypeInSdp = 0
+    settings.uaConfig.userAgent = "sipmikey"
+    settings.logConfig.level = config.log_level
+    settings.logConfig.consoleLevel = 0
+    settings.logConfig.filename = str(config.log_file or "")
+    settings.medConfig.noVad = True
+    if config.audio.device == "null":
+        settings.medConfig.ecTailLen = 0
+    return settings
+
+
+def account_config(config: AgentConfig, lane: Lane) -> Any:
+    sip = config.sip
+    settings = pj.AccountConfig()
+    name = f'"{config.display_name}" ' if config.display_name else ""
+    settings.idUri = f"{name}<{config.identity}>"
+    if sip.registrar and lane is Lane.SECURED:
+        settings.regConfig.registrarUri = sip.registrar
+        settings.regConfig.timeoutSec = sip.registration_expires_s
+    settings.regConfig.registerOnAdd = False
+    if sip.credentials is not None:
+        given = sip.credentials
+        secret = given.password.reveal().decode()
+        settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", given.realm, given.username, 0, secret))
+    if sip.proxy:
+        route = sip.proxy if ";lr" in sip.proxy else f"{sip.proxy};lr"
+        settings.sipConfig.proxies.append(route)
+    settings.natConfig.udpKaIntervalSec = sip.keepalive_s
+    # The port of a TLS connection is often not known before its first response tells it.
+    settings.natConfig.contactRewriteUse = _REWRITE_ALWAYS
+    # pjsip's own is the same for all programs of a host, and a registrar takes them for one device.
+    settings.natConfig.sipOutboundInstanceId = f"<urn:uuid:{uuid.uuid4()}>"
+    # The port of our end of one TCP connection is of no use to the peer: it is to call the listening port.
+    # Without a certificate nobody can call our TLS port: the proxy must use the connection it has.
+    deaf = Transport.TLS in sip.transports and sip.tls.certificate_file is None
+    settings.natConfig.contactUseSrcPort = int(deaf)
+    settings.callConfig.timerSessExpiresSec = sip.session_expires_s
+    _fill_media(settings, config, lane)
+    return settings
+
+
+def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
+    bind = config.sip.bind
+    media = settings.mediaConfig
+    media.transportConfig.port = config.audio.rtp_port
+    media.transportConfig.boundAddress = "" if bind in ANY_ADDRESS else bind
+    if config.sip.public_address:
+        media.transportConfig.publicAddress = config.sip.public_address
+    if ":" in bind:
+        settings.sipConfig.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+        media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+    media.srtpSecureSignaling = 0
+    media.srtpUse = _SRTP_USE[lane]
+    if lane is not Lane.CLEAR:
+        methods = pj.IntVector()
+        methods.append(_NO_KEYING_METHOD)
+        media.srtpOpt.keyings = methods
+    in_python = lane is Lane.SECURED and config.audio.engine == "python"
+    media.useLoopMedTp = lane is Lane.REFUSED or in_python

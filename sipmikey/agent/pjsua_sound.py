@@ -1,0 +1,77 @@
+"""What calls say and where it goes that is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sipmikey.agent.binding import logged, pj, typed
+from sipmikey.agent.config import AgentConfig
+
+
+class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
+    def __init__(self, played: Callable[[], None]) -> None:
+        super().__init__()
+        self._played = played
+
+    def onEof2(self) -> None:  # noqa: N802
+        with logged("the end of a file"):
+            self._played()
+
+
+class Sound:
+    """The audio source and sink of all calls: WAV files, or the sound device.
+
+    A file is played from its beginning, and a recording begun, when a call comes while no other is there;
+    recordings after the first get a number in their names.
+    """
+
+    def __init__(self, config: AgentConfig, played: Callable[[], None]) -> None:
+        self._audio = config.audio
+        self._played = played
+        self._users: set[int] = set()
+        self._player: Any = None
+        self._recorder: Any = None
+        self._recordings = 0
+
+    def connect(self, user: int, call: Any) -> None:
+        """Let *call*, the audio of the call with number *user*, be heard and hear."""
+        self._users.add(user)
+        with typed("audio"):
+            manager = pj.Endpoint.instance().audDevManager()
+            if self._audio.play is not None:
+                self._play(self._audio.play, call)
+            else:
+                # The null device gives silence, which is sent: a peer needs packets to prove its keys.
+                manager.getCaptureDevMedia().startTransmit(call)
+            if self._audio.record is not None:
+                self._record(self._audio.record, call)
+            if self._audio.device != "null":
+                call.startTransmit(manager.getPlaybackDevMedia())
+
+    def _play(self, path: Path, call: Any) -> None:
+        if self._player is None:
+            self._player = _Player(self._played)
+            self._player.createPlayer(str(path), 0 if self._audio.repeat else pj.PJMEDIA_FILE_NO_LOOP)
+        self._player.startTransmit(call)
+
+    def _record(self, path: Path, call: Any) -> None:
+        if self._recorder is None:
+            self._recordings += 1
+            if self._recordings > 1:
+                path = path.with_stem(f"{path.stem}-{self._recordings}")
+            self._recorder = pj.AudioMediaRecorder()
+            self._recorder.createRecorder(str(path))
+        call.startTransmit(self._recorder)
+
+    def release(self, user: int) -> None:
+        """The call with number *user* is over; after the last one the recording is complete."""
+        self._users.discard(user)
+        if not self._users:
+            self.close()
+
+    def close(self) -> None:
+        """Delete player and recorder; pjmedia writes the length of a recording only then."""
+        self._player = None
+        self._recorder = None
