@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from sipmikey.agent.ports import free_port
+
 __all__ = ["Kamailio"]
 
 CONFIGURATION = """\
@@ -67,7 +69,7 @@ class Kamailio:
 
     def start(self) -> None:
         """Start it on a free port of the loopback interface, and return when it takes connections."""
-        self.port = _free_port()
+        self.port = free_port("127.0.0.1")
         file = self._folder / "kamailio.cfg"
         file.write_text(CONFIGURATION.format(port=self.port))
         with (self._folder / "kamailio.log").open("wb") as log:
@@ -96,18 +98,3 @@ class Kamailio:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _free_port() -> int:
-    """Return a port that is free for TCP and for UDP."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        ):
-            tcp.bind(("127.0.0.1", 0))
-            try:
-                udp.bind(tcp.getsockname())
-            except OSError:
-                continue
-            return int(tcp.getsockname()[1])
