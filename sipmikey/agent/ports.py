@@ -10,7 +10,7 @@ _TRIES = 100
 
 
 def free_port(address: str) -> int:
-    """Return a port of the local *address* (IPv4, IPv6, or empty for any) free for both; 0 if none is found."""
+    """Return a port of the local *address* (IPv4, IPv6, empty for any) free for both; 0 if none is found."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for _ in range(_TRIES):
         with (
