@@ -30,6 +30,9 @@ examples:
 The call lasts until the other side hangs up, --duration is over, or Ctrl-C, which hangs up too.
 """
 
+INTERRUPTED = Outcome(code=ExitCode.INTERRUPTED, reason="cancelled", side="local")
+"""Of a call that Ctrl-C ended before it was one."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `call` and its options."""
@@ -63,22 +66,30 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     async with open_session(loaded, args) as session:
         try:
-            if loaded.configuration.sip.registrar:
-                await session.agent.register()
-            if args.prefetch:
-                await session.agent.prefetch(args.uri)
-            outcome = await _call(args, session)
+            ready = await _get_ready(args, loaded, session)
+            outcome = await _call(args, session) if ready else INTERRUPTED
         except CallFailed as error:
             outcome = Outcome.of_failure(error)
     return finish(session, outcome)
 
 
+async def _get_ready(args: argparse.Namespace, loaded: Loaded, session: Session) -> bool:
+    """Register and get the ticket, where that is asked for; return False after Ctrl-C."""
+    agent = session.agent
+    if loaded.configuration.sip.registrar and not await session.until_stopped(agent.register()):
+        return False
+    return not args.prefetch or await session.until_stopped(agent.prefetch(args.uri))
+
+
 async def _call(args: argparse.Namespace, session: Session) -> Outcome:
     """Call and wait for the end; raises CallFailed when there was no call."""
-    call = await session.agent.call(args.uri, via=args.via)
+    calling = asyncio.ensure_future(session.agent.call(args.uri, via=args.via))
+    if not await session.until_stopped(calling):
+        return INTERRUPTED
+    call = calling.result()
     if not await session.until_stopped(call.established()):
         await call.hangup()
-        return Outcome(code=ExitCode.INTERRUPTED, reason="cancelled", side="local")
+        return INTERRUPTED
     over = await session.until_stopped(call.ended(), timeout_s=args.duration)
     end = await (call.ended() if over else call.hangup())
     return Outcome.of_end(end, required=session.requires(args.uri))

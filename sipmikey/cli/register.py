@@ -47,11 +47,13 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     async with open_session(loaded, args) as session:
         try:
-            await session.agent.register()
-            if not args.once:
-                await session.until_stopped(asyncio.Event().wait(), timeout_s=args.duration)
-            await session.agent.unregister()
-            outcome = Outcome(code=ExitCode.OK)
+            if await session.until_stopped(session.agent.register()):
+                if not args.once:
+                    await session.until_stopped(asyncio.Event().wait(), timeout_s=args.duration)
+                await session.agent.unregister()
+                outcome = Outcome(code=ExitCode.OK)
+            else:
+                outcome = Outcome(code=ExitCode.INTERRUPTED, reason="cancelled", side="local")
         except CallFailed as error:
             outcome = Outcome.of_failure(error)
     return finish(session, outcome)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -83,7 +83,7 @@ class Session:
         self._called = called
         self._keep = keep
 
-    async def until_stopped(self, work: Coroutine[Any, Any, Any], *, timeout_s: float | None = None) -> bool:
+    async def until_stopped(self, work: Awaitable[Any], *, timeout_s: float | None = None) -> bool:
         """Run *work* until it is done (True), or Ctrl-C or the time-out comes first (False).
 
         What *work* raises is raised here.

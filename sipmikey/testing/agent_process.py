@@ -1,8 +1,8 @@
 """The process of one agent under test: commands come as JSON lines on stdin, events and results go out.
 
-`python -m sipmikey.testing.agent_process SETTINGS` is started by `sipmikey.testing.agents`; SETTINGS is JSON.
-A command is `{"id": 1, "do": "call", ...}`; its result `{"id": 1, "result": {...}}` or
-`{"id": 1, "error": {...}}`. Everything else that is printed is an event of the agent.
+`python -m sipmikey.testing.agent_process` is started by `sipmikey.testing.agents`. The first line is the
+agent's settings; each other one is a command, `{"id": 1, "do": "call", ...}`; its result `{"id": 1, "result":
+{...}}` or `{"id": 1, "error": {...}}`. Everything else that is printed is an event of the agent.
 """
 
 from __future__ import annotations
@@ -149,8 +149,12 @@ def shift_clock(seconds: float) -> None:
     system.now_ns = lambda: true_ns() + round(seconds * 1e9)
 
 
-async def main(settings: Fields) -> None:
+async def main() -> None:
     """Run the agent until stdin ends."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    settings = json.loads(await reader.readline())
     if settings["clock_offset_s"]:
         shift_clock(settings["clock_offset_s"])
     client = (
@@ -159,10 +163,6 @@ async def main(settings: Fields) -> None:
         else None
     )
     agent = Agent(agent_config(settings), kms=client)
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
 
     async def events() -> None:
         async for event in agent.events():
@@ -187,4 +187,4 @@ async def main(settings: Fields) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    asyncio.run(main())

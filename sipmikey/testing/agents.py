@@ -122,9 +122,12 @@ class TestAgent:
         if self._process is not None:
             return self
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.testing.agent_process", json.dumps(vars(self.settings))],
+            [sys.executable, "-m", "sipmikey.testing.agent_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(vars(self.settings)).encode() + b"\n")
+        self._process.stdin.flush()
         for stream, take in ((self._process.stdout, self._take), (self._process.stderr, self._take_word)):
             assert stream is not None
             reader = threading.Thread(target=self._read, args=(stream, take), daemon=True)

@@ -164,6 +164,14 @@ def test_ctrl_c_while_it_rings_cancels(command: Start, options: Options) -> None
     assert bob.last("call.end")["reason"] == "cancelled"
 
 
+def test_ctrl_c_while_the_kms_is_asked(command: Start, options: Options, kms: TestKms) -> None:
+    kms.delay(60)
+    alice = command("call", BOB, "--via", "sip:127.0.0.1:9", *options(ALICE, kms_timeout="60"))
+    alice.until("kms.request")
+    alice.process.send_signal(signal.SIGINT)
+    assert alice.finish() == 130
+
+
 def test_a_call_that_is_declined(command: Start, options: Options) -> None:
     bob = command("answer", "--once", "--reject", "486", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
