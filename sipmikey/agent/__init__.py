@@ -15,13 +15,14 @@ from sipmikey.agent.config import (
 )
 from sipmikey.agent.events import Event, MediaProtection, Security, document
 from sipmikey.agent.kms import KmsClient
-from sipmikey.agent.policy import CallPolicy, Fallback, SecurityMode
+from sipmikey.agent.policy import Alternative, CallPolicy, Fallback, SecurityMode
 from sipmikey.agent.reasons import Family, Reason
 
 __all__ = [
     "MAX_CALLS",
     "Agent",
     "AgentConfig",
+    "Alternative",
     "Audio",
     "Call",
     "CallFailed",

@@ -8,11 +8,13 @@ from typing import Protocol
 
 from sipmikey.agent.config import MAX_CALLS
 from sipmikey.agent.events import PlaybackFinished, PolicyRefused
+from sipmikey.agent.facts import srtp_suites
 from sipmikey.agent.incoming import IncomingLeg, RefusedLeg
-from sipmikey.agent.leg import Leg, Surroundings, srtp_suites
+from sipmikey.agent.leg import Leg, Surroundings
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.sdes import SdesExchange, crypto_suites, keyed_by_crypto, why_unfit
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
@@ -68,6 +70,8 @@ class Account:
         srtp = "/SAVP" in invite.body
         if self._policy.security_for(caller) is SecurityMode.OFF:
             return Lane.REFUSED if srtp else Lane.CLEAR
+        if self._asks_for_sdes(invite, caller):
+            return Lane.REFUSED if self._why_not_sdes(invite) is not None else Lane.SDES
         if srtp or not invite.has_sdp:
             return Lane.SECURED
         # The stack itself answers 488 to plain RTP on the secured lane, without a word of why.
@@ -90,6 +94,7 @@ class Account:
             invite,
             caller=caller,
             answerer=self._answerer() if lane is Lane.SECURED else None,
+            sdes=self._sdes(invite) if lane is Lane.SDES else None,
             ready=self._reception.call_rings,
         )
         self._reception.call_arrived(leg)
@@ -102,6 +107,8 @@ class Account:
             return AgentError(Reason.TOO_MANY_CALLS, "too many calls in a short time", side="local")
         if self._policy.security_for(caller) is SecurityMode.OFF:
             return AgentError(Reason.POLICY, "security is off here, and SRTP was offered", side="local")
+        if self._asks_for_sdes(invite, caller):
+            return self._why_not_sdes(invite) or AgentError(Reason.POLICY, "SDES is refused", side="local")
         if "a=key-mgmt:" not in invite.body.lower():
             return KeyMgmtMissing("plain RTP without key management is offered", field="key-mgmt")
         try:
@@ -109,6 +116,27 @@ class Account:
         except PeerError as error:
             return error
         return MediaNotSecured("an m-line is not SRTP", field="m=")
+
+    def _asks_for_sdes(self, invite: SipMessage, caller: str) -> bool:
+        """True when SDES is all the offer has, and policy names it for *caller*."""
+        keyed = "a=key-mgmt:" in invite.body.lower()
+        return not keyed and keyed_by_crypto(invite.body) and self._policy.allows_sdes(caller)
+
+    def _why_not_sdes(self, invite: SipMessage) -> PeerError | None:
+        if not self._policy.sdes_over(invite.transport):
+            detail = f"SDES is accepted over TLS only, and this INVITE came over {invite.transport.upper()}"
+            return AgentError(Reason.POLICY, detail, side="local")
+        return why_unfit(invite.body, self._crypto_suites)
+
+    def _sdes(self, invite: SipMessage) -> SdesExchange:
+        exchange = SdesExchange(self._crypto_suites)
+        exchange.receive_offer(invite.body)
+        return exchange
+
+    @property
+    def _crypto_suites(self) -> tuple[str, ...]:
+        keys = self._around.config.keys
+        return crypto_suites(keys.suites if keys else ("256", "128"))
 
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack refused a call itself: all its slots are taken, or no codec fits."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 from sipmikey.agent.account import Account
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.ending import Ending
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.events import (
     CallEnded,
@@ -28,7 +29,7 @@ from sipmikey.agent.events import (
 )
 from sipmikey.agent.incoming import IncomingLeg
 from sipmikey.agent.kms import KmsClient, KmsDesk
-from sipmikey.agent.leg import Asked, Ending, Leg, Surroundings
+from sipmikey.agent.leg import Asked, Leg, Surroundings
 from sipmikey.agent.outgoing import OutgoingLeg
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side

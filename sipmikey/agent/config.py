@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from sipmikey.agent.policy import CallPolicy
+from sipmikey.agent.policy import Alternative, CallPolicy
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 
@@ -142,6 +142,11 @@ class AgentConfig:
     log_file: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.policy.alternative is Alternative.SDES and Transport.TLS not in self.sip.transports:
+            raise LocalError(
+                "security.alternative sdes needs SIP over TLS: add tls to sip.transports "
+                "(or say sdes-without-tls, and everybody on the path can read the keys)"
+            )
         if self.audio.engine == "python":
             self._check_python_media()
 

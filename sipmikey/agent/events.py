@@ -17,6 +17,9 @@ from sipmikey.agent.reasons import Reason, Side
 SCHEMA_VERSION = 1
 
 
+Keying = Literal["mikey-ticket", "sdes"]
+
+
 class MediaProtection(StrEnum):
     """``OFF``: in clear. ``KEYED``: SRTP has keys. ``PROVEN``: a packet of the peer verified under them."""
 
@@ -35,7 +38,8 @@ class Security:
     ``peer``: the identity that answered (or called) as ``kms`` vouches for it, None when nobody does;
     ``called``: the identity that was dialled, which differs from ``peer`` after retargeting.
     ``suite``: the SRTP profile's name, e.g. ``AES_256_CM_HMAC_SHA1_80``. ``ticket``: 8 hexadecimal digits
-    that identify the ticket.
+    that identify the ticket. ``keying``: what gave the keys, ``mikey-ticket`` or ``sdes`` (every proxy can
+    read those, and ``peer`` stays None); None while there are none.
     """
 
     signalling: str
@@ -45,6 +49,7 @@ class Security:
     kms: str | None = None
     suite: str | None = None
     ticket: str | None = None
+    keying: Keying | None = None
 
     @property
     def secured(self) -> bool:
@@ -336,6 +341,17 @@ class PolicyFallback(Event):
     """Policy ``preferred`` let a call go on without protection; said loudly, once per call."""
 
     type: ClassVar[str] = "policy.fallback"
+    reason: Reason
+    side: Side
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyAlternative(Event):
+    """Policy ``preferred`` let a call be keyed by *keying* instead of MIKEY-TICKET; said loudly."""
+
+    type: ClassVar[str] = "policy.alternative"
+    keying: Keying
     reason: Reason
     side: Side
     detail: str

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from sipmikey.agent.ending import Ending
 from sipmikey.agent.events import CallIn, KmsResponse, MediaProtection, PolicyRefused, Security
-from sipmikey.agent.leg import Ending, Leg, Surroundings
+from sipmikey.agent.leg import Leg, Surroundings
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.sdes import SdesExchange
+from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.agent.stack import StackCall, StackError
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.sdp import Answerer
@@ -18,8 +21,9 @@ from sipmikey.ticket.credentials import PreSharedKey
 _SERVICE_UNAVAILABLE = 503
 
 
-class IncomingLeg(Leg):
-    """A call of *caller*; *ready* is called when it may ring. *answerer* None: a call in clear."""
+class IncomingLeg(SdesLeg):
+    """A call of *caller*; *ready* is called when it may ring. *answerer* None: a call in clear, or keyed by
+    *sdes*."""
 
     def __init__(
         self,
@@ -30,15 +34,18 @@ class IncomingLeg(Leg):
         *,
         caller: str,
         answerer: Answerer | None,
+        sdes: SdesExchange | None = None,
         ready: Callable[[IncomingLeg], None],
     ) -> None:
-        media = MediaProtection.OFF if answerer is None else MediaProtection.HELD
+        clear = answerer is None and sdes is None
+        media = MediaProtection.OFF if clear else MediaProtection.HELD
         super().__init__(number, around, Security(signalling=invite.transport, media=media))
         self.call = call
         self.caller = caller
         self.called = invite.uri("to") or ""
         self._invite = invite
         self._answerer = answerer
+        self.sdes = sdes
         self._ready = ready
         self._own_sdp = ""
         self._made = ""
@@ -48,6 +55,10 @@ class IncomingLeg(Leg):
         body = self._invite.body if self._invite.has_sdp else None
         if self._answerer is None:
             self._tell_of_call()
+            if self.sdes is not None:
+                self.tell_of_sdes(
+                    Reason.KEY_MGMT_MISSING, "remote", "the offer has a=crypto and no key management"
+                )
             self._ready(self)
             return
         if body is not None:
@@ -147,6 +158,9 @@ class IncomingLeg(Leg):
             self._finish()
 
     def setup_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        if self.sdes is not None:
+            self.sdes_message(direction, message)
+            return
         if direction != "sent" or message.method != "INVITE" or message.status // 100 != 2:
             return
         self.to_tag = message.to_tag
@@ -155,7 +169,10 @@ class IncomingLeg(Leg):
         self.sent_mikey(message.body)
 
     def confirmed(self) -> None:
-        self.answered()
+        if self.sdes is not None:
+            self.answered_by_sdes()
+        else:
+            self.answered()
 
     def forget_keys(self) -> None:
         if self._answerer is not None:
@@ -181,7 +198,7 @@ class RefusedLeg(Leg):
                     detail=ending.detail,
                 )
             )  # fmt: skip
-        headers = self._explanation(ending)
+        headers = ending.headers(self.around.config.identity)
         if ending.status == _SERVICE_UNAVAILABLE:
             headers += (("Retry-After", "1"),)
         try:

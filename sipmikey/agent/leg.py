@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from sipmikey.agent.changes import MOST_TRIES, Change, Finished, Kind, glare_wait_s
 from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.ending import Ending
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.events import (
     CallAnswered,
@@ -21,13 +18,7 @@ from sipmikey.agent.events import (
     DtmfReceived,
     Event,
     KmsExchange,
-    MediaExpired,
-    MediaFailed,
-    MediaKeyed,
     MediaProtection,
-    MediaProven,
-    MediaRekeyed,
-    MediaSwitched,
     MikeyReceived,
     MikeyRefused,
     MikeySent,
@@ -35,32 +26,24 @@ from sipmikey.agent.events import (
     Stats,
     StreamStats,
 )
+from sipmikey.agent.facts import describe_mikey, hold_state
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.reasons import (
     AgentError,
     Family,
     Reason,
-    Side,
-    reason_of,
     reason_of_status,
-    side_of,
     status_of,
-    warning_header,
 )
-from sipmikey.agent.rekeying import SETTLED, Rekeying, Switch
+from sipmikey.agent.rekeying import Rekeying
 from sipmikey.agent.stack import (
-    TOO_LONG,
     CallObserver,
-    Headers,
     Phase,
-    SrtpKeys,
     StackCall,
     StackError,
-    StreamCount,
 )
-from sipmikey.media.keying import StreamKey
-from sipmikey.mikey.registry import DataType
-from sipmikey.sdp import DEFAULT_SUITES, Keyed, MediaKeys, Session, SrtpSuite
+from sipmikey.agent.streams import Streams
+from sipmikey.sdp import Keyed, Session
 from sipmikey.ticket.environment import Environment
 
 Asked = Callable[[bytes, float], None]
@@ -69,11 +52,6 @@ Asked = Callable[[bytes, float], None]
 _PROOF_INTERVAL_S = 0.02
 _REQUEST_PENDING = 491
 _SWITCH_S = 2.0
-_TOO_LONG_HERE = (
-    "the SIP request is longer than pjsip was built to send (PJSIP_MAX_PKT_LEN, 4000 octets as a rule): "
-    "offer fewer streams, codecs or suites, shorten identities, or build pjsip with a larger limit"
-)
-_KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +67,6 @@ class Surroundings:
     emit: Callable[[Event], None]
     ask_kms: Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
     transfer: Callable[[str, str], CallObserver | int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """Why a call ended."""
-
-    reason: Reason
-    side: Side
-    status: int
-    detail: str
-
-    @classmethod
-    def of(cls, error: BaseException) -> Ending:
-        """Return the ending that *error* means. An unexpected error shows only its type."""
-        known = isinstance(error, AgentError) or reason_of(error) is not Reason.INTERNAL_ERROR
-        detail = str(error) if known or isinstance(error, StackError) else type(error).__name__
-        return cls(reason=reason_of(error), side=side_of(error), status=status_of(error), detail=detail)
 
 
 class Leg:
@@ -129,13 +90,15 @@ class Leg:
         self._answered = False
         self._over = False
         self._keyed: Keyed | None = None
-        self._streams: set[int] = set()
-        self._running: dict[int, MediaKeys] = {}
-        self._unproven: set[int] = set()
+        self.streams = Streams(
+            number,
+            live=lambda: self.live,
+            emit=around.emit,
+            later=around.engine.later,
+            proven=self._all_proven,
+        )
         self._hold = "talking"
         self._referred: Callable[[int], None] | None = None
-        self._watching = False
-        self._proof_deadline = math.inf
         self._offering = False
         self._answering = False
         self._change: Change | None = None
@@ -160,23 +123,37 @@ class Leg:
 
     def bind(self, keyed: Keyed, to_tag: str) -> None:
         """Run the streams on the keys of branch *to_tag*; streams that do not exist yet get them later."""
-        again = self._answered
         self._keyed = keyed
         self.to_tag = to_tag
         self._show(
             peer=keyed.peer, called=keyed.called, kms=keyed.kms, suite=keyed.suite, ticket=keyed.ticket_id[:8]
         )
-        for media in keyed.media:
-            if media.index in self._streams:
-                self._key(media, rekeyed=again)
-        if self._running:
-            self._show(state="keyed", media=self._protection())
+        self.streams.key(keyed, to_tag, rekeyed=self._answered)
+        if self.streams.running:
+            self._show(state="keyed", media=self.streams.protection)
             self.live.connect_audio()
-            self._watch_for_proof()
+            self._keep_fresh(keyed)
         if self._answered:
             self._show_hold(keyed)
-        if self._running:
-            self._keep_fresh(keyed)
+
+    def unbind(self) -> None:
+        """Take all keys off the streams: nothing is sent or played."""
+        self._keyed = None
+        self.streams.unkey()
+        if self.security.media is not MediaProtection.OFF:
+            self._show(state="held", media=MediaProtection.HELD)
+
+    def stream_created(self, index: int) -> None:
+        # Before the call is confirmed the stack takes the keys away; they are given again when it is known
+        # which branch this stream is for.
+        self.streams.created(index, without_keys=self._confirmed_at is None)
+        self.stream_ready(index)
+
+    def stream_ready(self, index: int) -> None:
+        """A stream exists: the callee keys it at once, the caller when the answer was checked."""
+
+    def _all_proven(self) -> None:
+        self._show(state="proven", media=MediaProtection.PROVEN)
 
     def _keep_fresh(self, keyed: Keyed) -> None:
         """Have the keys replaced as often as the ticket demands (TRr)."""
@@ -193,13 +170,7 @@ class Leg:
     def expired(self) -> None:
         """The keys were not replaced in time: they are not used any more, and the call ends."""
         detail = "the ticket's rekeying interval (TRr) is over, and there are no new keys"
-        for index in sorted(self._running):
-            self.around.emit(
-                MediaExpired(
-                    at=self.now(), call=self.number, index=index, reason=Reason.KEY_EXPIRED, side="local",
-                    detail=detail,
-                )
-            )  # fmt: skip
+        self.streams.expire(detail)
         self.unbind()
         self.end(Ending(reason=Reason.KEY_EXPIRED, side="local", status=200, detail=detail))
 
@@ -208,109 +179,6 @@ class Leg:
         if hold != self._hold:
             self._hold = hold
             self.around.emit(CallState(at=self.now(), call=self.number, state=hold, security=self.security))
-
-    def unbind(self) -> None:
-        """Take all keys off the streams: nothing is sent or played."""
-        self._keyed = None
-        self._running.clear()
-        self._unproven.clear()
-        self.live.unkey()
-        if self.security.media is not MediaProtection.OFF:
-            self._show(state="held", media=MediaProtection.HELD)
-
-    def _key(self, media: MediaKeys, *, rekeyed: bool) -> None:
-        running = self._running.get(media.index)
-        if running is not None and _same_keys(running, media):
-            return
-        send, receive = StreamKey.of(media.send), StreamKey.of(media.receive)
-        name = send.profile.pjmedia_name
-        if name is None or send.profile is not receive.profile:
-            raise AgentError(
-                Reason.SUITE_UNAVAILABLE, f"pjmedia cannot run {send.profile.name}", side="local"
-            )
-        keys = SrtpKeys(suite=name, send=send.keying(), receive=receive.keying(), directions=(send, receive))
-        counts = {count.index: count for count in self.live.counts()} if rekeyed else {}
-        self.live.key(media.index, keys)
-        self._running[media.index] = media
-        send_key, receive_key = send.key.fingerprint(), receive.key.fingerprint()
-        if rekeyed and running is not None:
-            self.around.emit(
-                MediaRekeyed(
-                    at=self.now(), call=self.number, index=media.index, suite=name,
-                    send_key=send_key, receive_key=receive_key,
-                )
-            )  # fmt: skip
-            self._watch_switch(media.index, counts)
-            return
-        self._unproven.add(media.index)
-        self.around.emit(
-            MediaKeyed(
-                at=self.now(), call=self.number, index=media.index, to_tag=self.to_tag, suite=name,
-                send_key=send_key, receive_key=receive_key,
-            )
-        )  # fmt: skip
-
-    def _watch_switch(self, index: int, before: Mapping[int, StreamCount]) -> None:
-        """Tell how many packets were lost at the change of keys, as soon as that can be known."""
-        switch = Switch(index=index, before=before.get(index), deadline=time.monotonic() + _SWITCH_S)
-        self.around.engine.later(_PROOF_INTERVAL_S, lambda: self._look_at_switch(switch))
-
-    def _look_at_switch(self, switch: Switch) -> None:
-        if self._over:
-            return
-        now = {count.index: count for count in self.live.counts()}.get(switch.index)
-        lost, received = switch.difference(now)
-        if received < SETTLED and time.monotonic() < switch.deadline:
-            self.around.engine.later(_PROOF_INTERVAL_S, lambda: self._look_at_switch(switch))
-            return
-        self.around.emit(
-            MediaSwitched(at=self.now(), call=self.number, index=switch.index, lost=lost, received=received)
-        )
-
-    def stream_created(self, index: int) -> None:
-        self._streams.add(index)
-        if self._confirmed_at is None:
-            # The stack took the keys away; they are given again when it is known which branch this is.
-            self._running.pop(index, None)
-        self.stream_ready(index)
-
-    def stream_ready(self, index: int) -> None:
-        """A stream exists: the callee keys it at once, the caller when the answer was checked."""
-
-    def _protection(self) -> MediaProtection:
-        return MediaProtection.KEYED if self._unproven else MediaProtection.PROVEN
-
-    def _watch_for_proof(self) -> None:
-        if not self._watching and self._unproven:
-            self._watching = True
-            self.around.engine.later(_PROOF_INTERVAL_S, self._look_for_proof)
-
-    def _look_for_proof(self) -> None:
-        self._watching = False
-        if self._over or not self._unproven:
-            return
-        received = {count.index: count.received for count in self.live.counts()}
-        for index in sorted(self._unproven):
-            if received.get(index, 0) > 0 and index in self._running:
-                self._unproven.discard(index)
-                self.around.emit(MediaProven(at=self.now(), call=self.number, index=index))
-        if not self._unproven:
-            self._show(state="proven", media=MediaProtection.PROVEN)
-            return
-        if time.monotonic() > self._proof_deadline:
-            self._proof_deadline = math.inf
-            self._missing_proof()
-        self._watch_for_proof()
-
-    def _missing_proof(self) -> None:
-        wait_s = self.around.config.timeouts.media
-        for index in sorted(self._unproven):
-            self.around.emit(
-                MediaFailed(
-                    at=self.now(), call=self.number, index=index, reason=Reason.MEDIA_UNPROVEN, side="remote",
-                    detail=f"no packet of the peer verified within {wait_s:g} s",
-                )
-            )  # fmt: skip
 
     # Messages within the call
 
@@ -483,7 +351,7 @@ class Leg:
         if self._answered:
             return
         self._answered = True
-        self._proof_deadline = time.monotonic() + self.around.config.timeouts.media
+        self.streams.expect_proof(self.around.config.timeouts.media)
         if self.security.media is MediaProtection.OFF:
             self.live.connect_audio()
         self.around.emit(
@@ -565,7 +433,7 @@ class Leg:
             self._finish()
             return
         try:
-            self.call.hangup(ending.status, headers=self._explanation(ending))
+            self.call.hangup(ending.status, headers=ending.headers(self.around.config.identity))
         except StackError:
             self._finish()
 
@@ -584,35 +452,10 @@ class Leg:
         except StackError:
             self._finish()
 
-    def _explanation(self, ending: Ending) -> Headers:
-        if ending.reason.family is Family.ENDED:
-            return ()
-        host = self.around.config.identity.rpartition("@")[2] or "sipmikey"
-        warning = warning_header(ending.reason, ending.detail, agent=host)
-        text = warning.partition('"')[2].rstrip('"')
-        return ("Warning", warning), ("Reason", f'SIP;cause={ending.status};text="{text}"')
-
     def _ended(self, status: int, reason: str) -> None:
         if self.ending is None:
-            self.ending = self._ending_of(status, reason)
+            self.ending = Ending.by_peer(self._last, status, reason)
         self._finish()
-
-    def _ending_of(self, status: int, reason: str) -> Ending:
-        last = self._last
-        if last is not None and last.method == "BYE":
-            word = reason_of_status(200, warning=last.reason) if last.reason else Reason.HANGUP
-            word = Reason.HANGUP if word is Reason.SIP_FAILURE else word
-            return Ending(reason=word, side="remote", status=200, detail=last.reason or "the peer hung up")
-        if last is not None and last.status:
-            word = reason_of_status(last.status, warning=last.warning)
-            detail = last.warning or last.start_line.partition(" ")[2]
-            return Ending(reason=word, side="remote", status=last.status, detail=detail)
-        if status == 487:
-            return Ending(reason=Reason.CANCELLED, side="remote", status=487, detail="the caller gave up")
-        if TOO_LONG in reason:
-            return Ending(reason=Reason.MESSAGE_TOO_LARGE, side="local", status=513, detail=_TOO_LONG_HERE)
-        word = Reason.NO_ANSWER if status == 408 else Reason.TRANSPORT_FAILED
-        return Ending(reason=word, side="network", status=status, detail=reason or "no connection")
 
     def _finish(self) -> None:
         if self._over:
@@ -643,8 +486,7 @@ class Leg:
         if self.session is not None:
             self.session.close()
         self._keyed = None
-        self._running.clear()
-        self._unproven.clear()
+        self.streams.forget()
 
     def stats(self) -> tuple[StreamStats, ...]:
         """Return the packet counts so far."""
@@ -658,38 +500,3 @@ class Leg:
             )
             for count in self.live.counts()
         )
-
-
-def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
-    """Return the SRTP suites for the suite words of the configuration (``256``, ``128``), in their order."""
-    return tuple(suite for word in strengths for suite in DEFAULT_SUITES if suite.key_bits == int(word))
-
-
-def hold_state(keyed: Keyed) -> str:
-    """Return ``talking``, ``holding`` (we do not listen), ``held`` (the peer does not), or ``silent``."""
-    sends = any(media.direction.sends for media in keyed.media)
-    receives = any(media.direction.receives for media in keyed.media)
-    if sends:
-        return "talking" if receives else "holding"
-    return "held" if receives else "silent"
-
-
-def _same_keys(one: MediaKeys, other: MediaKeys) -> bool:
-    return (one.send.master_key, one.receive.master_key) == (other.send.master_key, other.receive.master_key)
-
-
-def describe_mikey(sdp: str) -> tuple[str, int] | None:
-    """Return name and size in octets of the first MIKEY message in *sdp*, None when there is none."""
-    found = _KEY_MGMT.search(sdp)
-    if found is None:
-        return None
-    try:
-        octets = base64.b64decode(found.group(1), validate=True)
-    except (binascii.Error, ValueError):  # letters that are not ASCII are a plain ValueError
-        return "unreadable", len(found.group(1))
-    if len(octets) < 2:
-        return "unreadable", len(octets)
-    try:
-        return DataType(octets[1]).name, len(octets)
-    except ValueError:
-        return f"data type {octets[1]}", len(octets)

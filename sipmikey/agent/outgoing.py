@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sipmikey.agent.ending import Ending
 from sipmikey.agent.events import (
     CallOut,
     CallRinging,
@@ -12,22 +13,31 @@ from sipmikey.agent.events import (
     ForkCommitted,
     MediaProtection,
     PolicyFallback,
+    PolicyRefused,
     Security,
 )
+from sipmikey.agent.facts import srtp_suites
 from sipmikey.agent.forking import Branch, Branches
-from sipmikey.agent.leg import Ending, Leg, Surroundings, srtp_suites
+from sipmikey.agent.leg import Leg, Surroundings
 from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.reasons import AgentError, Reason, Side, reason_of_status
+from sipmikey.agent.sdes import SdesExchange, crypto_suites
+from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
-from sipmikey.sdp import DEFAULT_SUITES, Offerer
+from sipmikey.sdp import DEFAULT_SUITES, KeyMgmtMissing, Offerer
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.request import TicketGrant
 
 
-class OutgoingLeg(Leg):
+_LACKS_KEYING = frozenset({406, 415, 488, 606})
+"""Statuses with which a peer refuses an offer whose key management it does not know."""
+
+
+class OutgoingLeg(SdesLeg):
     """*uri* is dialled, *called* its canonical form; *grant* None calls in clear.
 
-    *via*: where to send the INVITE instead.
+    *via*: where to send the INVITE instead. A peer without MIKEY-TICKET may be called again, by SDES or in
+    clear, as far as policy says so.
     """
 
     calls = True
@@ -49,6 +59,10 @@ class OutgoingLeg(Leg):
         self._via = via
         self._branches = Branches()
         self._offerer: Offerer | None = None
+        self._unkeyed: dict[str, BaseException] = {}
+        self._answered_unkeyed = False
+        self._superseded: tuple[BaseException, ...] = ()
+        self._given_up = False
         if grant is not None:
             keys = around.config.keys
             self._offerer = Offerer(
@@ -61,7 +75,7 @@ class OutgoingLeg(Leg):
 
     def start(self, headers: Headers = ()) -> None:
         """Send the INVITE. Raises ``StackError``."""
-        lane = Lane.CLEAR if self._offerer is None else Lane.SECURED
+        lane = Lane.SECURED if self._offerer is not None else Lane.SDES if self.sdes else Lane.CLEAR
         headers = (*self.around.config.sip.headers.items(), *headers)
         self.around.engine.call(self._uri, lane, self, headers, via=self._via)
 
@@ -89,6 +103,9 @@ class OutgoingLeg(Leg):
         return self._offerer.offer(sdp)
 
     def setup_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        if self.sdes is not None:
+            self.sdes_message(direction, message)
+            return
         assert self._offerer is not None
         if direction == "sent":
             if message.method == "INVITE" and not message.status:
@@ -128,6 +145,9 @@ class OutgoingLeg(Leg):
                 raise AgentError(Reason.UNEXPECTED_MESSAGE, "this branch was refused before")
             keyed = self._offerer.answer(tag, message.body)
         except Exception as error:
+            if isinstance(error, KeyMgmtMissing) or tag in self._unkeyed:
+                self._unkeyed[tag] = error
+                self._answered_unkeyed = final
             self._branch_failed(tag, error)
             if final:
                 raise
@@ -175,19 +195,29 @@ class OutgoingLeg(Leg):
         self.answered()
 
     def failed(self, error: BaseException) -> None:
-        if self._over:
+        if self._over or any(error is past for past in self._superseded):
             return
         known = self._branches.state(self.to_tag) is Branch.GONE
         self.end(Ending.of(error) if known else self.refused(error))
 
     def confirmed(self) -> None:
-        if self._offerer is None:
+        if self._offerer is None and self.sdes is None:
             self.answered()
 
+    def hangup(self) -> None:
+        self._given_up = True
+        super().hangup()
+
     def phase(self, phase: Phase, status: int, reason: str) -> None:
+        if phase is Phase.DISCONNECTED and (why := self._why_by_sdes(status)) is not None:
+            self._start_over(MediaProtection.HELD)
+            keys = self.around.config.keys
+            self.sdes = SdesExchange(crypto_suites(keys.suites if keys else ()))
+            self.tell_of_sdes(*why)
+            self.around.engine.post(self._again)
+            return
         if phase is Phase.DISCONNECTED and self._falls_back(status):
-            self._offerer = None
-            self.security = Security(signalling=self.security.signalling, media=MediaProtection.OFF)
+            self._start_over(MediaProtection.OFF)
             self.around.emit(
                 PolicyFallback(
                     at=self.now(), call=self.number, reason=Reason.PEER_REFUSED_KEYING, side="remote",
@@ -198,10 +228,52 @@ class OutgoingLeg(Leg):
             return
         super().phase(phase, status, reason)
 
+    def _why_by_sdes(self, status: int) -> tuple[Reason, Side, str] | None:
+        """Return why the call is made again with SDES; None when it is not."""
+        policy = self.around.config.policy
+        if self._offerer is None or self._answered or self._over or self._given_up:
+            return None
+        unkeyed = self._answered_unkeyed
+        if not policy.allows_sdes(self._called) or not (unkeyed or self._lacks_keying(status)):
+            return None
+        if not policy.sdes_over(self.security.signalling):
+            self.around.emit(
+                PolicyRefused(
+                    at=self.now(), call=self.number, reason=Reason.POLICY, side="local",
+                    detail="SDES is used over TLS only, and this call is signalled over "
+                    + self.security.signalling.upper(),
+                )
+            )  # fmt: skip
+            return None
+        if unkeyed:
+            detail = "answered without key management: policy calls again with SDES"
+            return Reason.KEY_MGMT_MISSING, "remote", detail
+        detail = f"refused with {status}: policy calls again with SDES"
+        return Reason.PEER_REFUSED_KEYING, "remote", detail
+
+    def _lacks_keying(self, status: int) -> bool:
+        """True for a refusal without a reason of ours: a peer that gives one has MIKEY-TICKET."""
+        warning = None if self._last is None else self._last.warning
+        named = reason_of_status(status, warning=warning) is not reason_of_status(status)
+        return status in _LACKS_KEYING and not named and self._confirmed_at is None and self.ending is None
+
+    def _start_over(self, media: MediaProtection) -> None:
+        """Forget the attempt that failed."""
+        self.forget_keys()
+        self._superseded += tuple(self._unkeyed.values())
+        self._unkeyed.clear()
+        self._answered_unkeyed = False
+        self._offerer = self.sdes = self.ending = self._confirmed_at = None
+        self._branches = Branches()
+        self._streams.clear()
+        self.to_tag = ""
+        signalling = self.security.signalling
+        self.security = Security(signalling=signalling, media=media, called=self._called)
+
     def _falls_back(self, status: int) -> bool:
         return (
             status in (488, 606)
-            and self._offerer is not None
+            and self.security.media is not MediaProtection.OFF
             and self._confirmed_at is None
             and self.ending is None
             and not self._over
@@ -209,6 +281,13 @@ class OutgoingLeg(Leg):
         )
 
     def _again(self) -> None:
+        if self.ending is not None:
+            self._finish()
+            return
+        wait_s = self.around.engine.ready_in(self.around.config.audio.streams)
+        if wait_s:
+            self.around.engine.later(wait_s, self._again)
+            return
         self._last = None
         try:
             self.start()

@@ -14,10 +14,12 @@ from sipmikey.agent.binding import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, t
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.handles import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.message import SipMessage
+from sipmikey.agent.native_sdp import SdpPrinter
 from sipmikey.agent.native_srtp import NativeSrtp
 from sipmikey.agent.pjsua_call import PjsuaCall
 from sipmikey.agent.pjsua_settings import account_config, endpoint_config
 from sipmikey.agent.pjsua_sound import Sound
+from sipmikey.agent.ports import free_port
 from sipmikey.agent.python_media import PythonMedia
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackError, StackObserver
 
@@ -51,6 +53,7 @@ class PjsuaStack:
         self.observer = observer
         self.later = later
         self.srtp = NativeSrtp(LIBRARY)
+        self.sdp = SdpPrinter(LIBRARY)
         self.handles = HandleBudget()
         self.calls: list[PjsuaCall] = []
         self._over: list[PjsuaCall] = []
@@ -92,7 +95,7 @@ class PjsuaStack:
             self._lanes[account.getId()] = lane
 
     def _listen_anywhere(self, transport: Transport) -> str:
-        """Listen on the port configured, or on any; TCP then tries the port UDP has got.
+        """Listen on the port configured, or on any that is free for UDP and TCP alike.
 
         A large request to our UDP address comes over TCP (RFC 3261 section 18.1.1), to the same port.
         """
@@ -102,6 +105,9 @@ class PjsuaStack:
         if transport is Transport.TCP and Transport.UDP in self.addresses:
             with contextlib.suppress(StackError):
                 return self._listen(transport, int(self.addresses[Transport.UDP].rpartition(":")[2]))
+        if transport is Transport.UDP and Transport.TCP in self.config.sip.transports:
+            with contextlib.suppress(StackError):
+                return self._listen(transport, free_port(self.config.sip.bind))
         return self._listen(transport, 0)
 
     def _listen(self, transport: Transport, port: int) -> str:

@@ -74,7 +74,9 @@ class PjsuaCall:
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         """Answer with *status*; *sdp* replaces the answer the stack made."""
         parameters = pj.CallOpParam(True)
-        parameters.opt.audioCount = max(1, (sdp or "").count("m=audio"))
+        # With 180 pjsua already closes the streams that are over this number.
+        offered = self.handles // HANDLES_PER_STREAM
+        parameters.opt.audioCount = max(1, offered if sdp is None else sdp.count("m=audio"))
         parameters.opt.videoCount = 0
         parameters.statusCode = status
         if sdp is not None:
@@ -251,6 +253,10 @@ class PjsuaCall:
             _address(info.remoteRtcpAddress) if sends else None,
         )
 
+    def print_sdp(self, session: int) -> str:
+        """Return a description that pjsua2 gave no text of. *session*: address of pjmedia's."""
+        return self._stack.sdp.text(session)
+
     def described(self, sdp: str) -> str:
         """Return the description the stack made with the addresses of whatever runs the media."""
         return sdp if self._media is None else self._media.describe(sdp)
@@ -383,10 +389,8 @@ class _Call(pj.Call):  # type: ignore[misc]
     def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
             if observer is not None:
-                made = prm.sdp.wholeSdp
-                if not made:
-                    raise StackError("the stack's description is over 1 kB: fewer streams or codecs")
                 assert self._owner is not None
+                made = prm.sdp.wholeSdp or self._owner.print_sdp(int(prm.sdp.pjSdpSession))
                 # Should the observer fail, nothing that could be talked to goes out.
                 prm.sdp.wholeSdp = _without_media(made)
                 prm.sdp.wholeSdp = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)

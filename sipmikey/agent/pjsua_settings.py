@@ -7,6 +7,8 @@ from typing import Any
 
 from sipmikey.agent.binding import ANY_ADDRESS, pj
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.policy import Alternative
+from sipmikey.agent.sdes import crypto_suites
 from sipmikey.agent.stack import Lane
 
 _NO_KEYING_METHOD = 7
@@ -15,8 +17,12 @@ _NO_KEYING_METHOD = 7
 _REWRITE_ALWAYS = 2
 """Correct the Contact by the rport of the response also where only the port differs."""
 
+_MOST_LOGGED_WITH_SDES = 4
+"""From level 5 on pjmedia writes the keys it is given into its log."""
+
 _SRTP_USE = {
     Lane.SECURED: pj.PJMEDIA_SRTP_MANDATORY,
+    Lane.SDES: pj.PJMEDIA_SRTP_MANDATORY,
     Lane.CLEAR: pj.PJMEDIA_SRTP_DISABLED,
     Lane.REFUSED: pj.PJMEDIA_SRTP_OPTIONAL,
 }
@@ -32,6 +38,10 @@ def endpoint_config(config: AgentConfig) -> Any:
     settings.logConfig.level = config.log_level
     settings.logConfig.consoleLevel = 0
     settings.logConfig.filename = str(config.log_file or "")
+    if config.policy.alternative is not Alternative.NONE:
+        # Descriptions hold keys then.
+        settings.logConfig.msgLogging = 0
+        settings.logConfig.level = min(config.log_level, _MOST_LOGGED_WITH_SDES)
     settings.medConfig.noVad = True
     if config.audio.device == "null":
         settings.medConfig.ecTailLen = 0
@@ -82,7 +92,12 @@ def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
     media.srtpUse = _SRTP_USE[lane]
     if lane is not Lane.CLEAR:
         methods = pj.IntVector()
-        methods.append(_NO_KEYING_METHOD)
+        methods.append(pj.PJMEDIA_SRTP_KEYING_SDES if lane is Lane.SDES else _NO_KEYING_METHOD)
         media.srtpOpt.keyings = methods
+    if lane is Lane.SDES:
+        for name in crypto_suites(config.keys.suites if config.keys else ("256", "128")):
+            crypto = pj.SrtpCrypto()
+            crypto.name = name
+            media.srtpOpt.cryptos.append(crypto)
     in_python = lane is Lane.SECURED and config.audio.engine == "python"
     media.useLoopMedTp = lane is Lane.REFUSED or in_python

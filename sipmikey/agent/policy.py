@@ -30,6 +30,19 @@ class Fallback(StrEnum):
     BOTH = "both"
 
 
+class Alternative(StrEnum):
+    """What may key a call under ``preferred`` when its peer has no MIKEY-TICKET; never under ``required``.
+
+    ``SDES``: keys in the descriptions (RFC 4568), where our hop of the signalling is TLS. Every proxy can
+    read them, and nobody vouches for the peer. ``SDES_WITHOUT_TLS``: the same over UDP and TCP too, where
+    everybody on the path can read them. A lack of MIKEY-TICKET can be feigned by whoever can drop a line.
+    """
+
+    NONE = "none"
+    SDES = "sdes"
+    SDES_WITHOUT_TLS = "sdes-without-tls"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
     """The user's demands, with overrides per contact.
@@ -41,6 +54,7 @@ class CallPolicy:
 
     security: SecurityMode = SecurityMode.REQUIRED
     fallback: Fallback = Fallback.NEVER
+    alternative: Alternative = Alternative.NONE
     contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
     retarget: bool = True
     transfer: bool = False
@@ -59,3 +73,13 @@ class CallPolicy:
     def retries_in_clear(self, uri: str) -> bool:
         """True when a protected call to *uri* that was refused may be repeated in clear."""
         return self.security_for(uri) is SecurityMode.PREFERRED and self.fallback is Fallback.BOTH
+
+    def allows_sdes(self, uri: str) -> bool:
+        """True when a call with *uri* may be keyed by SDES, if the signalling suits (``sdes_over``)."""
+        return self.security_for(uri) is SecurityMode.PREFERRED and self.alternative is not Alternative.NONE
+
+    def sdes_over(self, transport: str) -> bool:
+        """True when the keys of SDES may go over a SIP *transport* (``udp``, ``tcp``, ``tls``)."""
+        if self.alternative is Alternative.SDES:
+            return transport == "tls"
+        return self.alternative is Alternative.SDES_WITHOUT_TLS

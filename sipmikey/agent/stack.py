@@ -32,11 +32,13 @@ class StackError(SipmikeyError):
 class Lane(StrEnum):
     """Which of the stack's accounts takes a call.
 
-    ``SECURED``: SRTP that drops everything until it is given keys. ``CLEAR``: plain RTP. ``REFUSED``: no
-    media at all; such a call is answered with a failure.
+    ``SECURED``: SRTP that drops everything until it is given keys. ``SDES``: SRTP that the stack keys by
+    itself in the descriptions (RFC 4568); there is none unless policy names it. ``CLEAR``: plain RTP.
+    ``REFUSED``: no media at all; such a call is answered with a failure.
     """
 
     SECURED = "secured"
+    SDES = "sdes"
     CLEAR = "clear"
     REFUSED = "refused"
 

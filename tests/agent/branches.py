@@ -41,6 +41,17 @@ class Device:
         device.sdp, device.keyed = answerer.answer(description(device.ports))
         return device
 
+    def speaks(self, invite: SipMessage, packets: int = 5) -> None:
+        """Send SRTP packets of silence to where *invite* says."""
+        assert self.keyed is not None
+        stream = StreamKey.of(self.keyed.media[0].send)
+        session = Session(policy=Policy(key=stream.keying().reveal(), ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+        line = next(line for line in invite.body.split("\r\n") if line.startswith("m="))
+        for number in range(packets):
+            header = bytes((0x80, 8)) + number.to_bytes(2, "big") + (number * 160).to_bytes(4, "big")
+            packet = header + stream.ssrc.to_bytes(4, "big") + b"\xd5" * 160
+            self.ports.send_rtp(session.protect(packet), int(line.split()[1]))
+
     def opens(self, packet: bytes) -> bool:
         """True when an SRTP packet verifies under the key the caller sends to this device with."""
         assert self.keyed is not None

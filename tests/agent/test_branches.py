@@ -279,6 +279,24 @@ def test_a_silent_peer_is_keyed_and_not_proven(kms: TestKms, speech: str) -> Non
     assert end["security"]["media"] == "keyed"
 
 
+def test_what_one_branch_proved_proves_nothing_of_another(kms: TestKms, speech: str) -> None:
+    async def scenario() -> tuple[dict[str, Any], dict[str, Any]]:
+        async with calling(kms, speech, media_timeout=0.3) as stage:
+            first, second = await stage.device("first"), await stage.device("second")
+            stage.answers(first, 183)
+            await stage.heard_by(first, 1)
+            first.speaks(stage.invite)
+            await stage.caller.until(type="media.proven")
+            stage.answers(second, 200)
+            answered = await stage.caller.until(type="call.answered")
+            await stage.caller.until(type="media.failed")
+            return answered, await stage.hung_up()
+
+    answered, end = asyncio.run(scenario())
+    assert answered["security"]["media"] == "keyed"
+    assert end["security"]["media"] == "keyed"
+
+
 def test_packets_in_clear_or_under_another_key_prove_nothing(kms: TestKms, speech: str) -> None:
     async def scenario() -> list[dict[str, Any]]:
         async with calling(kms, speech, media_timeout=0.4) as stage:

@@ -1,0 +1,73 @@
+"""Why a call ended, from an error of this side or from what the peer sent last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.reasons import (
+    AgentError,
+    Family,
+    Reason,
+    Side,
+    reason_of,
+    reason_of_status,
+    side_of,
+    status_of,
+    warning_header,
+)
+from sipmikey.agent.stack import TOO_LONG, Headers, StackError
+
+_REQUEST_TIMEOUT = 408
+_REQUEST_TERMINATED = 487
+_TOO_LONG_HERE = (
+    "the SIP request is longer than pjsip was built to send (PJSIP_MAX_PKT_LEN, 4000 octets as a rule): "
+    "offer fewer streams, codecs or suites, shorten identities, or build pjsip with a larger limit"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why a call ended."""
+
+    reason: Reason
+    side: Side
+    status: int
+    detail: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Ending:
+        """Return the ending that *error* means. An unexpected error shows only its type."""
+        known = isinstance(error, AgentError) or reason_of(error) is not Reason.INTERNAL_ERROR
+        detail = str(error) if known or isinstance(error, StackError) else type(error).__name__
+        return cls(reason=reason_of(error), side=side_of(error), status=status_of(error), detail=detail)
+
+    @classmethod
+    def by_peer(cls, last: SipMessage | None, status: int, reason: str) -> Ending:
+        """Return the ending that the peer, or the lack of one, brought about.
+
+        *last*: the BYE or the failure response, if there was one; *status*, *reason*: what the stack says.
+        """
+        if last is not None and last.method == "BYE":
+            word = reason_of_status(200, warning=last.reason) if last.reason else Reason.HANGUP
+            word = Reason.HANGUP if word is Reason.SIP_FAILURE else word
+            return cls(reason=word, side="remote", status=200, detail=last.reason or "the peer hung up")
+        if last is not None and last.status:
+            word = reason_of_status(last.status, warning=last.warning)
+            detail = last.warning or last.start_line.partition(" ")[2]
+            return cls(reason=word, side="remote", status=last.status, detail=detail)
+        if status == _REQUEST_TERMINATED:
+            return cls(reason=Reason.CANCELLED, side="remote", status=status, detail="the caller gave up")
+        if TOO_LONG in reason:
+            return cls(reason=Reason.MESSAGE_TOO_LARGE, side="local", status=513, detail=_TOO_LONG_HERE)
+        word = Reason.NO_ANSWER if status == _REQUEST_TIMEOUT else Reason.TRANSPORT_FAILED
+        return cls(reason=word, side="network", status=status, detail=reason or "no connection")
+
+    def headers(self, identity: str) -> Headers:
+        """Return the Warning and Reason headers that tell the peer; none where there is nothing wrong."""
+        if self.reason.family is Family.ENDED:
+            return ()
+        host = identity.rpartition("@")[2] or "sipmikey"
+        warning = warning_header(self.reason, self.detail, agent=host)
+        text = warning.partition('"')[2].rstrip('"')
+        return ("Warning", warning), ("Reason", f'SIP;cause={self.status};text="{text}"')

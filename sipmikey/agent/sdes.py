@@ -1,0 +1,221 @@
+"""SDES (RFC 4568) as the alternative keying: judging what pjmedia offers and answers, and what the peer does.
+
+pjmedia makes the keys and the a=crypto lines and runs SRTP on them. This module looks at both descriptions
+before anything is said or heard. Key material is held as ``Secret``; errors never quote a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.media.profile import profile_by_name
+from sipmikey.mikey.errors import PeerError
+from sipmikey.mikey.secret import Secret
+from sipmikey.sdp import BiddingDown, KeyMgmtMissing, MediaMismatch, MediaNotSecured, SentSdpAltered
+from sipmikey.sdp.document import Document
+
+__all__ = ["SdesExchange", "SdesStream", "crypto_suites", "keyed_by_crypto", "why_unfit"]
+
+_FIELD = "a=crypto"
+_SUITES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
+_VALUE = re.compile(r"([0-9]{1,9}) +([A-Za-z0-9_]+) +inline:([A-Za-z0-9+/=]+)(\|[^ ]*)?((?: +[^ ]+)*) *")
+_LIFETIME = re.compile(r"\|(?:2\^[0-9]{1,2}|[0-9]+)")
+
+
+def crypto_suites(strengths: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the crypto suites for the suite words of the configuration (``256``, ``128``), best first.
+
+    Only those with a tag of 80 bits (RFC 4568 section 6.2.1, RFC 6188 section 4).
+    """
+    return tuple(_SUITES[word] for word in strengths)
+
+
+def keyed_by_crypto(sdp: str) -> bool:
+    """True when *sdp* has an a=crypto line."""
+    return re.search(r"^a=crypto:", sdp, re.MULTILINE | re.IGNORECASE) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdesStream:
+    """One stream keyed by SDES. ``send_key``, ``receive_key``: fingerprints, 8 hexadecimal digits."""
+
+    index: int
+    suite: str
+    send_key: str
+    receive_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crypto:
+    """An a=crypto line that can be used. ``key``: master key || master salt."""
+
+    tag: int
+    suite: str
+    key: Secret
+
+
+def why_unfit(sdp: str, suites: tuple[str, ...]) -> PeerError | None:
+    """Return why the offer *sdp* cannot be answered by SDES with one of *suites*; None when it can."""
+    try:
+        _described(sdp, suites)
+    except PeerError as error:
+        return error
+    return None
+
+
+class SdesExchange:
+    """The offers and answers of one call; *suites*: names of crypto suites that are acceptable.
+
+    Methods raise a ``PeerError`` for a description that must not be talked on.
+    """
+
+    def __init__(self, suites: tuple[str, ...]) -> None:
+        self._suites = suites
+        self._offer = ""
+        self._made = ""
+        self._streams: tuple[SdesStream, ...] = ()
+        self._told: dict[int, SdesStream] = {}
+
+    def made(self, sdp: str, *, answering: bool) -> str:
+        """Take the description the stack made, an offer or the answer to the peer's; return it."""
+        self._made = sdp
+        if answering:
+            self._streams = _agreed(self._offer, sdp, self._suites, ours_offered=False)
+        else:
+            _described(sdp, self._suites)
+            self._offer = sdp
+        return sdp
+
+    def receive_offer(self, sdp: str) -> None:
+        """Take an offer of the peer."""
+        _described(sdp, self._suites)
+        self._offer = sdp
+
+    def receive_answer(self, sdp: str) -> None:
+        """Take the peer's answer to our last offer."""
+        self._streams = _agreed(self._offer, sdp, self._suites, ours_offered=True)
+
+    def check_sent(self, sdp: str) -> None:
+        """Raise ``SentSdpAltered`` unless *sdp*, which went out, is keyed as what the stack made."""
+        if _crypto_lines(sdp) != _crypto_lines(self._made):
+            raise SentSdpAltered("what went out is keyed otherwise than what was made", field=_FIELD)
+
+    @property
+    def agreed(self) -> bool:
+        """True when an answer was taken or made."""
+        return bool(self._streams)
+
+    def news(self) -> tuple[tuple[SdesStream, bool], ...]:
+        """Return the streams whose keys were not returned before, each with True if it had others."""
+        new = tuple(stream for stream in self._streams if self._told.get(stream.index) != stream)
+        found = tuple((stream, stream.index in self._told) for stream in new)
+        self._told.update((stream.index, stream) for stream in new)
+        return found
+
+    def close(self) -> None:
+        """Forget the descriptions, which hold the keys."""
+        self._offer = self._made = ""
+        self._streams = ()
+
+
+def _described(sdp: str, suites: tuple[str, ...]) -> dict[int, dict[int, _Crypto]]:
+    """Return the usable a=crypto lines of every live m-line, by tag; each has one at least."""
+    document = Document.parse(sdp)
+    for level in document.levels():
+        if any(name.lower() == "key-mgmt" for _, name, _ in document.attributes(level)):
+            raise BiddingDown("key-mgmt beside keys of SDES", field=_FIELD)
+    live = [index for index in range(len(document.media)) if document.media_line(index).port]
+    if not live:
+        raise MediaNotSecured("no stream is left", field="m=")
+    return {index: _usable(document, index, suites) for index in live}
+
+
+def _usable(document: Document, index: int, suites: tuple[str, ...]) -> dict[int, _Crypto]:
+    name = f"m-line {index + 1}"
+    protocol = document.media_line(index).protocol
+    if protocol != "RTP/SAVP":
+        raise MediaNotSecured(f"{name} is {protocol}, not RTP/SAVP", field="m=")
+    values = [value or "" for _, kind, value in document.attributes(index) if kind.lower() == "crypto"]
+    if not values:
+        raise KeyMgmtMissing(f"{name} has neither key-mgmt nor a=crypto", field=_FIELD)
+    read = [_read(value, suites) for value in values]
+    found = {line.tag: line for line in read if isinstance(line, _Crypto)}
+    if not found:
+        why = next(line for line in read if isinstance(line, str))
+        raise AgentError(Reason.SUITE_UNAVAILABLE, f"{name}: {why}")
+    if len(found) < sum(isinstance(line, _Crypto) for line in read):
+        raise MediaMismatch(f"{name}: two a=crypto lines with one tag", field=_FIELD)
+    return found
+
+
+def _read(value: str, suites: tuple[str, ...]) -> _Crypto | str:
+    """Return the line, or in words why it is of no use (without any of its key material)."""
+    match = _VALUE.fullmatch(value)
+    if match is None:
+        return "an a=crypto line that cannot be read (RFC 4568 section 9.1)"
+    tag, suite, text, extra, parameters = match.groups()
+    if suite not in suites:
+        return f"crypto suite {suite} is not among {', '.join(suites)}"
+    if parameters.strip():
+        # UNENCRYPTED_SRTP and its like among them (RFC 4568 section 6.3).
+        return "an a=crypto line with session parameters, which are not used here"
+    if extra is not None and _LIFETIME.fullmatch(extra) is None:
+        return "an a=crypto line with an MKI, which pjmedia does not send"
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return "an a=crypto line whose key is not base64"
+    if len(key) != profile_by_name(suite).keying_length:
+        return f"an a=crypto line with {len(key)} octets of key and salt for {suite}"
+    return _Crypto(tag=int(tag), suite=suite, key=Secret(key))
+
+
+def _agreed(
+    offer: str, answer: str, suites: tuple[str, ...], *, ours_offered: bool
+) -> tuple[SdesStream, ...]:
+    """Return what *answer* chose of *offer* (RFC 4568 section 5.1.2)."""
+    offered, answered = _described(offer, suites), _described(answer, suites)
+    streams = []
+    for index, lines in answered.items():
+        name = f"m-line {index + 1}"
+        if len(lines) != 1 or _count(answer, index) != 1:
+            raise MediaMismatch(f"{name}: an answer has one a=crypto line", field=_FIELD)
+        (chosen,) = lines.values()
+        source = offered.get(index, {}).get(chosen.tag)
+        if source is None or source.suite != chosen.suite:
+            raise MediaMismatch(f"{name}: the answer's a=crypto was not offered", field=_FIELD)
+        send, receive = (source, chosen) if ours_offered else (chosen, source)
+        if send.key == receive.key:
+            raise MediaMismatch(f"{name}: both directions have the same key", field=_FIELD)
+        streams.append(
+            SdesStream(
+                index=index, suite=chosen.suite,
+                send_key=send.key.fingerprint(), receive_key=receive.key.fingerprint(),
+            )
+        )  # fmt: skip
+    return tuple(streams)
+
+
+def _count(sdp: str, index: int) -> int:
+    attributes = Document.parse(sdp).attributes(index)
+    return sum(name.lower() == "crypto" for _, name, _ in attributes)
+
+
+def _crypto_lines(sdp: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return protocol, media and keying of every m-line, for comparison."""
+    document = Document.parse(sdp)
+    found = []
+    for index in range(len(document.media)):
+        line = document.media_line(index)
+        keying = [
+            f"{name}:{value}"
+            for level in (None, index)
+            for _, name, value in document.attributes(level)
+            if name.lower() in ("crypto", "key-mgmt", "fingerprint")
+        ]
+        found.append((line.media, line.protocol, tuple(keying)))
+    return found
