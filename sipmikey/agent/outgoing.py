@@ -18,7 +18,7 @@ from sipmikey.agent.events import (
 )
 from sipmikey.agent.facts import srtp_suites
 from sipmikey.agent.forking import Branch, Branches
-from sipmikey.agent.leg import Leg, Surroundings
+from sipmikey.agent.leg import Surroundings
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.reasons import AgentError, Reason, Side, reason_of_status
 from sipmikey.agent.sdes import SdesExchange, crypto_suites
@@ -27,7 +27,6 @@ from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
 from sipmikey.sdp import DEFAULT_SUITES, KeyMgmtMissing, Offerer
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.request import TicketGrant
-
 
 _LACKS_KEYING = frozenset({406, 415, 488, 606})
 """Statuses with which a peer refuses an offer whose key management it does not know."""
@@ -265,7 +264,6 @@ class OutgoingLeg(SdesLeg):
         self._answered_unkeyed = False
         self._offerer = self.sdes = self.ending = self._confirmed_at = None
         self._branches = Branches()
-        self._streams.clear()
         self.to_tag = ""
         signalling = self.security.signalling
         self.security = Security(signalling=signalling, media=media, called=self._called)
