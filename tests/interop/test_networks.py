@@ -118,6 +118,26 @@ def test_an_invite_that_does_not_fit_is_a_reason(
     assert capture.rtp() == []
 
 
+def test_many_codecs_in_many_streams(capture: Capture, kamailio: Kamailio, kms: Kms) -> None:
+    """Nearly all there is: a description over the 1 kB that pjsua2 hands out, an INVITE that fits."""
+    audio = {"streams": 4, "codecs": ["PCMA", "PCMU", "G722", "GSM", "SPEEX"]}
+    with (
+        Agent("bob", settings("bob", kms, proxy=kamailio, audio=audio)) as bob,
+        Agent("alice", settings("alice", kms, proxy=kamailio, audio=audio)) as alice,
+    ):
+        bob.do("register")
+        number = alice.call(uri("bob"))
+        for agent in (alice, bob):
+            agent.event("media.keyed", index=3)
+            assert [event["index"] for event in agent.events("media.keyed")] == [0, 1, 2, 3]
+        alice.do("hangup", call=number)
+        bob.event("call.end")
+    sizes = [int(row[0]) for row in capture.fields("sip.Method == INVITE && tcp", "tcp.len")]
+    assert sizes
+    assert all(3000 < size < 4000 for size in sizes)
+    assert len(set(referee.mikey_messages(capture, "sip.Method == INVITE"))) == 1
+
+
 def test_behind_a_nat(kamailio: Kamailio, kms: Kms) -> None:
     """bob's address is another outside: rport tells him, his contact says so, and he keeps the way open."""
     keep_alives: list[bytes] = []
