@@ -18,6 +18,7 @@ from sipmikey.agent import (
     TlsFiles,
     Transport,
 )
+from sipmikey.agent.policy import Alternative
 from sipmikey.cli.config_load import read_secret_file
 from sipmikey.cli.config_schema import Configuration, ConfigurationError
 from sipmikey.kms.client import ClientTls, HttpKmsClient
@@ -108,6 +109,8 @@ def _policy(configuration: Configuration) -> CallPolicy:
     return CallPolicy(
         security=SecurityMode(security.policy),
         fallback=Fallback(security.fallback),
+        alternative=Alternative(security.alternative),
+        transfer=security.transfer,
         contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},
         retarget=security.retarget,
     )
@@ -133,6 +136,7 @@ def _sip(configuration: Configuration) -> Sip:
             private_key_file=sip.tls_private_key_file,
         ),
         session_expires_s=round(sip.session_expires),
+        headers=dict(sip.headers),
     )
 
 
@@ -167,6 +171,7 @@ def _audio(configuration: Configuration) -> Audio:
         streams=media.streams,
         codecs=media.codecs,
         rtp_port=media.rtp_port,
+        engine=media.engine,
     )
 
 

@@ -191,6 +191,10 @@ def _contacts(value: object) -> Mapping[str, str]:
     return MappingProxyType({contact(name): policy(word) for name, word in _pairs(value).items()})
 
 
+def _headers(value: object) -> Mapping[str, str]:
+    return MappingProxyType({_text(name): _text(text) for name, text in _pairs(value).items()})
+
+
 def _setting(default: Value, help: str, read: Callable[[object], Value], **more: Any) -> Any:
     """Declare a field: its default and the `Setting` that describes it."""
     metadata = {"setting": Setting(help=help, read=read, **more)}
@@ -202,6 +206,8 @@ def _setting(default: Value, help: str, read: Callable[[object], Value], **more:
 NOTHING: Mapping[str, str] = MappingProxyType({})
 POLICIES = ("required", "preferred", "off")
 FALLBACKS = ("never", "incoming", "both")
+ALTERNATIVES = ("none", "sdes", "sdes-without-tls")
+ENGINES = ("native", "python")
 SUITES = ("256", "128")
 TRANSPORTS = ("udp", "tcp", "tls")
 DEVICES = ("default", "null")
@@ -259,6 +265,7 @@ class Sip:
     tls_ca_file: Path | None = _setting(None, "certificates to verify SIP peers by", _path)
     tls_certificate_file: Path | None = _setting(None, "our certificate for SIP over TLS", _path)
     tls_private_key_file: Path | None = _setting(None, "its private key", _path)
+    headers: Mapping[str, str] = _setting(NOTHING, "headers of your own in our requests", _headers)
     session_expires: float = _setting(1800.0, "session timer (RFC 4028), seconds", _seconds(90, 86400))
 
 
@@ -300,10 +307,14 @@ class Security:
     fallback: str = _setting(
         "never", "which calls may be in clear under `preferred`", _word(*FALLBACKS), words=FALLBACKS
     )
+    alternative: str = _setting(
+        "none", "other keying of calls under `preferred`", _word(*ALTERNATIVES), words=ALTERNATIVES
+    )
     contacts: Mapping[str, str] = _setting(
         NOTHING, "policy for single contacts by URI, instead of the general one", _contacts
     )
     retarget: bool = _setting(True, "accept that another identity answers than the one dialled", _boolean)
+    transfer: bool = _setting(False, "call whom the other side of a call asks us to call", _boolean)
     suites: tuple[str, ...] = _setting(
         SUITES, "suites of RFC 6043 section 12.1, best first", _words(*SUITES), words=SUITES,
         option="--suites", metavar="SUITE,...",
@@ -316,6 +327,9 @@ class Media:
     """Sound."""
 
     device: str = _setting("default", "sound device", _word(*DEVICES), words=DEVICES)
+    engine: str = _setting(
+        "native", "what runs the media: pjmedia, or Python (G.711, suite 128)", _word(*ENGINES), words=ENGINES
+    )
     play: Path | None = _setting(None, "WAV file to send", _path, option="--play", metavar="WAV")
     repeat: bool = _setting(False, "play it over and over", _boolean)
     record: Path | None = _setting(

@@ -39,7 +39,9 @@ def state_line(peer: str, state: str, security: Document, paint: Paint, *, calle
     There is no padlock: no single sign says that all three are good.
     """
     media = MEDIA_WORDS[security["media"]].format(suite=security["suite"] or "")
-    good = security["media"] == "proven"
+    if security.get("keying") == "sdes":
+        media += ", KEYS FROM SDES: every proxy can read them"
+    good = security["media"] == "proven" and security.get("keying") != "sdes"
     clear = security["media"] == "off"
     signalling = security["signalling"].upper()
     if security["peer"] is None:
@@ -117,7 +119,7 @@ def _ended(event: Document, paint: Paint) -> str:
     text = f"ended: {why} after {event['duration_s']:.1f} s" + (
         f": {event['detail']}" if event["detail"] else ""
     )
-    fine = event["reason"] in ("hangup", "cancelled", "transferred")
+    fine = event["reason"] in ("hangup", "cancelled", "transferred", "answered-elsewhere")
     return text if fine else paint.bad(text)
 
 
@@ -147,6 +149,14 @@ def _refused(event: Document, paint: Paint) -> str:
 
 def _fallback(event: Document, paint: Paint) -> str:
     return paint.bad(f"NOT PROTECTED: policy lets the call go on in clear: {_why(event)}")
+
+
+def _alternative(event: Document, paint: Paint) -> str:
+    return paint.bad(f"NOT END TO END: policy lets {event['keying']} key the call: {_why(event)}")
+
+
+def _switched(event: Document, paint: Paint) -> str:
+    return f"stream {event['index']}: new keys in use, {event['lost']} packets lost around the change"
 
 
 def _keyed(event: Document, paint: Paint) -> str:
@@ -207,6 +217,8 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "mikey.refused": _refused,
     "policy.refused": _refused,
     "policy.fallback": _fallback,
+    "policy.alternative": _alternative,
+    "media.switched": _switched,
     "media.keyed": _keyed,
     "media.rekeyed": _keyed,
     "media.proven": _proven,
