@@ -19,6 +19,7 @@ from sipmikey.agent.native_srtp import NativeSrtp
 from sipmikey.agent.pjsua_call import PjsuaCall
 from sipmikey.agent.pjsua_settings import account_config, endpoint_config
 from sipmikey.agent.pjsua_sound import Sound
+from sipmikey.agent.policy import Alternative
 from sipmikey.agent.ports import free_port
 from sipmikey.agent.python_media import PythonMedia
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackError, StackObserver
@@ -60,6 +61,7 @@ class PjsuaStack:
         self.sound = Sound(config, observer.played)
         self.media = PythonMedia(config) if config.audio.engine == "python" else None
         self.addresses: dict[Transport, str] = {}
+        self._transports: dict[Transport, int] = {}
         self.registered = False
         self._lanes: dict[int, Lane] = {}
         self._accounts: dict[Lane, PjsuaAccount] = {}
@@ -87,10 +89,16 @@ class PjsuaStack:
         if self.config.audio.device == "null":
             endpoint.audDevManager().setNullDev()
         self.order_codecs(self.config.audio.codecs)
+        alternative = self.config.policy.alternative
         for lane in Lane:
-            account = PjsuaAccount(self, lane)
+            if lane is Lane.SDES and alternative is Alternative.NONE:
+                continue
+            account, settings = PjsuaAccount(self, lane), account_config(self.config, lane)
+            if lane is Lane.SDES and alternative is Alternative.SDES:
+                # Keys in a description leave over TLS or not at all.
+                settings.sipConfig.transportId = self._transports[Transport.TLS]
             with typed("account"):
-                account.create(account_config(self.config, lane))
+                account.create(settings)
             self._accounts[lane] = account
             self._lanes[account.getId()] = lane
 
@@ -125,6 +133,7 @@ class PjsuaStack:
             tls.verifyServer = sip.tls.verify
         with typed(f"SIP over {transport} on {sip.bind}:{settings.port}"):
             number = self._endpoint.transportCreate(_TRANSPORTS[transport][":" in sip.bind], settings)
+            self._transports[transport] = number
             return str(self._endpoint.transportGetInfo(number).localAddress)
 
     def order_codecs(self, wanted: tuple[str, ...]) -> None:
@@ -173,6 +182,8 @@ class PjsuaStack:
     ) -> PjsuaCall:
         """Send an INVITE for *uri*, to *via* when given. Raises ``StackError``."""
         streams = self.config.audio.streams
+        if lane not in self._accounts:
+            raise StackError(f"policy does not name {lane}")
         if self.ready_in(streams) != 0.0:
             raise StackError(f"all {MAX_CALLS} calls of this process are taken")
         handles = streams * HANDLES_PER_STREAM

@@ -12,6 +12,7 @@ from typing import Any
 from sipmikey.agent import (
     Agent,
     AgentConfig,
+    Alternative,
     Audio,
     Call,
     CallFailed,
@@ -23,6 +24,7 @@ from sipmikey.agent import (
     SecurityMode,
     Sip,
     Timeouts,
+    TlsFiles,
     Transport,
     document,
 )
@@ -53,6 +55,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
         policy=CallPolicy(
             security=SecurityMode(settings.get("security", "required")),
             fallback=Fallback(settings.get("fallback", "never")),
+            alternative=Alternative(settings.get("alternative", "none")),
             contacts={uri: SecurityMode(word) for uri, word in settings.get("contacts", {}).items()},
             retarget=settings.get("retarget", True),
             transfer=settings.get("transfer", False),
@@ -64,6 +67,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             registrar=settings.get("registrar"),
             proxy=settings.get("proxy"),
             trusted_proxies=frozenset(settings.get("trusted", ())),
+            tls=tls_files(settings),
             credentials=DigestCredentials(username=user, password=Secret(password.encode()))
             if password
             else None,
@@ -82,6 +86,17 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
         ),
         log_level=settings.get("log_level", 0),
         log_file=Path(settings["log_file"]) if "log_file" in settings else None,
+    )
+
+
+def tls_files(settings: dict[str, Any]) -> TlsFiles:
+    if "tls" not in settings:
+        return TlsFiles()
+    folder = Path(settings["tls"])
+    return TlsFiles(
+        ca_file=folder / "authority.pem",
+        certificate_file=folder / "certificate.pem",
+        private_key_file=folder / "key.pem",
     )
 
 
