@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -94,7 +95,8 @@ class Server:
 
 @contextlib.contextmanager
 def serving(directory: Path, *options: str, cores: str = "0") -> Iterator[Server]:
-    """Run the service on the given cores (as `taskset -c` writes them)."""
+    """Run the service on the given cores (as `taskset -c` writes them); it ends with the benchmark."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stopped benchmark cleans up
     process = subprocess.Popen(
         [
             *("taskset", "-c", cores, sys.executable, "-m", "sipmikey.cli", "kms", "serve", "--json"),
