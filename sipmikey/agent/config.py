@@ -46,7 +46,8 @@ class TlsFiles:
 class Sip:
     """Signalling. ``bind``: local address (IPv4 or IPv6) of all transports; ``port`` 0: chosen by the system
     (TLS takes port + 1 when a port is given). ``registrar``, ``proxy``: SIP URIs. ``trusted_proxies``:
-    addresses whose P-Asserted-Identity is believed. ``credentials``: for digest challenges."""
+    addresses whose P-Asserted-Identity is believed. ``registration_retry_s``: how long to wait before the
+    next attempt when the registrar is lost. ``credentials``: for digest challenges."""
 
     bind: str = "0.0.0.0"
     port: int = 0
@@ -55,6 +56,7 @@ class Sip:
     public_address: str | None = None
     registrar: str | None = None
     registration_expires_s: int = 300
+    registration_retry_s: int = 30
     proxy: str | None = None
     credentials: DigestCredentials | None = None
     trusted_proxies: frozenset[str] = frozenset()

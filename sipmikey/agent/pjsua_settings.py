@@ -56,6 +56,9 @@ def account_config(config: AgentConfig, lane: Lane) -> Any:
     if sip.registrar and lane is Lane.SECURED:
         settings.regConfig.registrarUri = sip.registrar
         settings.regConfig.timeoutSec = sip.registration_expires_s
+        settings.regConfig.retryIntervalSec = sip.registration_retry_s
+        settings.regConfig.firstRetryIntervalSec = sip.registration_retry_s
+        settings.regConfig.randomRetryIntervalSec = sip.registration_retry_s // 3
     settings.regConfig.registerOnAdd = False
     if sip.credentials is not None:
         given = sip.credentials

@@ -102,6 +102,21 @@ def test_the_registrar_goes_and_comes_back(kamailio: Kamailio, kms: Kms) -> None
         assert len(kamailio.contacts("bob")) == 1
 
 
+def test_a_lost_registrar_is_noticed_and_found_again(kamailio: Kamailio, kms: Kms) -> None:
+    """The TCP connection breaks: an event says so, and the agent comes back by itself."""
+    sip = {**over(kamailio, "tcp")["sip"], "registration_retry_s": 1}
+    with Agent("bob", settings("bob", kms, proxy=kamailio, sip=sip)) as bob:
+        bob.do("register")
+        start = bob.now
+        kamailio.stop()
+        lost = bob.event("reg.fail", start=start)
+        assert (lost["reason"], lost["side"]) == ("registration-failed", "network")
+        start = bob.now
+        kamailio.start()
+        bob.event("reg.ok", start=start)
+        assert len(kamailio.contacts("bob")) == 1
+
+
 def _registers(agent: Agent) -> bool:
     try:
         agent.do("register")
