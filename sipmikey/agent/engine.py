@@ -8,6 +8,8 @@ ignores: NAT keep-alives look like that) ends the poll at once, so that no work 
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import logging
 import socket
 import threading
@@ -44,7 +46,8 @@ class Engine:
         self._work: deque[Callable[[], None]] = deque()
         self._outbox: list[Callable[[], None]] = []
         self._deliver: Callable[[list[Callable[[], None]]], None] | None = None
-        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_numbers = itertools.count()
         self._thread = threading.Thread(target=self._run, name="sipmikey-engine", daemon=True)
         self._started: Future[None] = Future()
         self._closing: Future[None] | None = None
@@ -92,7 +95,7 @@ class Engine:
 
     def later(self, delay_s: float, work: Callable[[], None]) -> None:
         """In the engine's thread only: do *work* after *delay_s* seconds."""
-        self._timers.append((time.monotonic() + delay_s, work))
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._timer_numbers), work))
 
     def hand_out(self, work: Callable[[], None]) -> None:
         """In the engine's thread only: have *work* delivered when this thread has nothing more to do.
@@ -195,11 +198,8 @@ class Engine:
         self._send_out()
         stack.poll(self._poll_ms(stack))
         now = time.monotonic()
-        due = [work for when, work in self._timers if when <= now]
-        if due:
-            self._timers = [entry for entry in self._timers if entry[0] > now]
-            for work in due:
-                _guarded(work)
+        while self._timers and self._timers[0][0] <= now:
+            _guarded(heapq.heappop(self._timers)[2])
 
     def _poll_ms(self, stack: PjsuaStack) -> int:
         if self._waker is None:
@@ -208,7 +208,7 @@ class Engine:
         if self._closing is not None and not stack.busy:
             longest = 0
         if self._timers:
-            next_due = min(when for when, _ in self._timers) - time.monotonic()
+            next_due = self._timers[0][0] - time.monotonic()
             longest = min(longest, max(0, int(next_due * 1000) + 1))
         return longest
 

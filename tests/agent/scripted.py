@@ -195,6 +195,22 @@ class ScriptedPeer(asyncio.DatagramProtocol):
         ]
         self.send("\r\n".join(lines) + "\r\n\r\n" + sdp, address)
 
+    def offer_again(self, answered: SipMessage, address: str, sdp: str, *, method: str = "INVITE") -> None:
+        """Send a re-INVITE or UPDATE within the call that *answered*, a 200 to ``invite``, established."""
+        lines = [
+            f"{method} {answered.uri('contact')} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self.address};branch=z9hG4bK{method}again;rport",
+            "Max-Forwards: 70",
+            f"From: {answered.first('from')}",
+            f"To: {answered.first('to')}",
+            f"Call-ID: {answered.first('call-id')}",
+            f"CSeq: 2 {method}",
+            f"Contact: <sip:scripted@{self.address}>",
+            "Content-Type: application/sdp",
+            f"Content-Length: {len(sdp.encode())}",
+        ]
+        self.send("\r\n".join(lines) + "\r\n\r\n" + sdp, address)
+
     def cancel(self, address: str, *, caller: str, called: str = "sip:bob@example.com") -> None:
         """Send the CANCEL of an INVITE made by ``invite``."""
         lines = [

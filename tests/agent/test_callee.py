@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from pylibsrtp import Policy, Session
 
 from sipmikey.agent.message import SipMessage
+from sipmikey.media.keying import StreamKey
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLER
 from tests.agent.offers import Callee, called, offer_of
@@ -216,8 +218,6 @@ def test_no_kms_is_a_reason_too(kms: TestKms) -> None:
 
 def test_an_answer_is_in_the_200_and_media_runs_on_its_keys(kms: TestKms, speech: str) -> None:
     async def scenario() -> tuple[Callee, bytes]:
-        from sipmikey.media.keying import StreamKey
-
         async with called(kms, answer=True, ring=True, play=speech) as callee:
             offerer, sdp = await offer_of(kms, callee.ports)
             callee.invited(sdp)
@@ -232,12 +232,39 @@ def test_an_answer_is_in_the_200_and_media_runs_on_its_keys(kms: TestKms, speech
             await callee.ports.until_rtcp()
             return callee, StreamKey.of(keyed.media[0].receive).keying().reveal()
 
-    from pylibsrtp import Policy, Session
-
     callee, key = asyncio.run(scenario())
     session = Session(policy=Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))
     assert all(session.unprotect(packet) for packet in callee.ports.rtp)
     assert all(session.unprotect_rtcp(packet) for packet in callee.ports.rtcp)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("profile", [PLAIN, "RTP/SAVP"])
+def test_a_later_offer_without_keys_is_refused_and_the_call_stays_secured(
+    method: str, profile: str, kms: TestKms, speech: str
+) -> None:
+    async def scenario() -> tuple[SipMessage, Callee, bytes]:
+        async with called(kms, answer=True, play=speech) as callee:
+            offerer, sdp = await offer_of(kms, callee.ports)
+            callee.invited(sdp)
+            final = await callee.peer.response()
+            keyed = offerer.answer(final.to_tag, final.body)
+            callee.peer.acknowledge(final, callee.address)
+            await callee.event(type="call.answered")
+            port = description(callee.ports, profile=profile).replace("a=rtpmap", "a=inactive\r\na=rtpmap", 1)
+            extra = "m=audio 9000 RTP/SAVP 8\r\na=rtpmap:8 PCMA/8000\r\n" if profile != PLAIN else ""
+            callee.peer.offer_again(final, callee.address, port + extra, method=method)
+            refused = await callee.peer.response()
+            before = len(callee.ports.rtp)
+            await callee.ports.until_rtp(before + 10)
+            callee.process.do("hangup", call="1")
+            await callee.event(type="call.end")
+            return refused, callee, StreamKey.of(keyed.media[0].receive).keying().reveal()
+
+    refused, callee, key = asyncio.run(scenario())
+    assert refused.status == 488
+    session = Session(policy=Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))
+    assert all(session.unprotect(packet) for packet in callee.ports.rtp)
 
 
 def test_a_fifth_incoming_call_is_turned_away(kms: TestKms) -> None:
