@@ -227,6 +227,7 @@ def test_a_registrar_that_is_not_there(command: Start, options: Options) -> None
     assert alice.seen[-1]["reason"] == "registration-failed"
 
 
+@pytest.mark.interop
 def test_a_registrar_that_takes_us(command: Start, options: Options, forking_proxy: Kamailio) -> None:
     words = options(ALICE, registrar=forking_proxy.uri)
     alice = command("register", "--once", *words)

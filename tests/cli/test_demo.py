@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,6 +64,8 @@ def test_no_key_is_in_what_is_shown(shown: Document, folder: Path) -> None:
         assert (folder / "kept" / f"{name}.psk").read_text().strip() not in text
 
 
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed: apt-get install tshark")
 def test_the_capture_holds_sip_http_and_srtp_of_both_directions(shown: Document, folder: Path) -> None:
     capture = folder / "call.pcap"
     assert shown["pcap"] == str(capture)

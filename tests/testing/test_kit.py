@@ -164,6 +164,7 @@ def test_a_wrong_recording_is_no_audio(alice: TestAgent, bob: TestAgent, voices:
         bob.expect_audio(voices["bob"])
 
 
+@pytest.mark.interop
 def test_kamailio_forks_to_every_device(call_stage: Stage, forking_proxy: Kamailio) -> None:
     through = {"proxy": forking_proxy.uri, "registrar": forking_proxy.uri}
     alice = call_stage.agent("alice", proxy=forking_proxy.uri)
