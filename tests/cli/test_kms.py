@@ -183,6 +183,27 @@ def test_ticket_keys_rotate_by_command(kms: Kms) -> None:
     assert states[first["key_id"]] is not None
 
 
+def test_a_ticket_key_is_shared_with_a_subscriber_and_destroyed(kms: Kms, tmp_path: Path) -> None:
+    kms.json("user", "add", BOB)
+    (name,) = [user["name"] for user in kms.json("user", "list")]
+    file = tmp_path / "bob.tpk"
+    (shared,) = kms.json("tpk", "share", name, "--tpk-file", str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(base64.b64decode(file.read_text())) == 32
+    assert (shared["owner"], "tpk" in shared) == (name, False)
+    assert shared["key_id"] in {key["key_id"] for key in kms.json("tpk", "list")}
+    kms.json("tpk", "destroy", shared["key_id"])
+    assert shared["key_id"] not in {key["key_id"] for key in kms.json("tpk", "list")}
+    code, _, err = kms.run("tpk", "destroy", shared["key_id"])
+    assert (code, shared["key_id"] in err) == (2, True)
+
+
+def test_no_ticket_key_is_shared_with_a_stranger(kms: Kms, tmp_path: Path) -> None:
+    file = tmp_path / "stranger.tpk"
+    code, _, err = kms.run("tpk", "share", "nobody", "--tpk-file", str(file))
+    assert (code, "no subscriber" in err, file.exists()) == (2, True, False)
+
+
 def test_export_and_import_carry_everything_over(kms: Kms, tmp_path: Path) -> None:
     (alice,) = kms.json("user", "add", ALICE, "--group", SUPPORT)
     kms.json("user", "add", BOB)
@@ -291,6 +312,7 @@ def test_the_master_key_can_come_from_the_environment(kms: Kms, monkeypatch: pyt
         ("group", "add"),
         ("policy", "test"),
         ("tpk", "rotate"),
+        ("tpk", "share"),
         ("audit",),
         ("backup",),
         ("restore",),
