@@ -123,7 +123,7 @@ def measure(calls: int) -> dict[str, Any]:
             kms.add_user(user)
         running.enter_context(kms)
         clear = AgentPair(running, kms, **OFF)
-        keyed = AgentPair(running, kms)
+        keyed = AgentPair(running, kms, keys={"reuse": False})
         for pair in (clear, keyed):
             pair.call(prefetch=False)  # the first call loads what later ones find loaded
         for done in range(0, calls, ROUND):
