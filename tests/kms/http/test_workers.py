@@ -40,15 +40,24 @@ def test_a_replay_to_any_worker_is_refused(site: Site, alice: Subscriber) -> Non
     assert {headers.get("kms-reason") for _, headers, _ in answers} == {None, "replayed-message"}
 
 
+def requests_counted(metrics_url: str) -> float:
+    with urllib.request.urlopen(metrics_url, timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    return sum(
+        float(line.rpartition(" ")[2]) for line in lines if line.startswith("sipmikey_kms_requests_total{")
+    )
+
+
 def test_metrics_add_up_the_workers(site: Site, alice: Subscriber) -> None:
     with serving(site, "--workers", 2, "--metrics", "127.0.0.1:0") as service:
         for _ in range(20):
             assert service.post(alice.request(BOB).message)[0] == 200
         assert service.metrics_url is not None
-        with urllib.request.urlopen(service.metrics_url, timeout=10) as response:
-            text = response.read().decode()
-    counted = [line for line in text.splitlines() if line.startswith("sipmikey_kms_requests_total{")]
-    assert sum(float(line.rpartition(" ")[2]) for line in counted) == 20
+        # A worker counts after it has answered: ask until the last answer is counted.
+        deadline = time.monotonic() + 10
+        while (counted := requests_counted(service.metrics_url)) < 20 and time.monotonic() < deadline:
+            pass
+    assert counted == 20
 
 
 def keep_asking(service: Service, alice: Subscriber, stop: threading.Event, found: list[str]) -> None:
