@@ -126,7 +126,12 @@ class Leg:
         self._keyed = keyed
         self.to_tag = to_tag
         self._show(
-            peer=keyed.peer, called=keyed.called, kms=keyed.kms, suite=keyed.suite, ticket=keyed.ticket_id[:8]
+            peer=keyed.peer,
+            called=keyed.called,
+            kms=keyed.kms,
+            suite=keyed.suite,
+            ticket=keyed.ticket_id[:8],
+            keying="mikey-ticket",
         )
         self.streams.key(keyed, to_tag, rekeyed=self._answered)
         if self.streams.running:
