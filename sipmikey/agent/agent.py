@@ -36,6 +36,7 @@ from sipmikey.agent.reasons import AgentError, Reason, Side
 from sipmikey.agent.stack import CallObserver
 from sipmikey.agent.tickets import Ask, TicketStore, facts
 from sipmikey.agent.transferring import NOT_YET
+from sipmikey.agent.warmup import rehearse
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
 from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment
@@ -107,7 +108,10 @@ class Agent:
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
-        await asyncio.wrap_future(self._engine.start(self._account, self._deliver))
+        started = asyncio.wrap_future(self._engine.start(self._account, self._deliver))
+        if self.config.keys is not None:
+            await asyncio.to_thread(rehearse, self._around.env, self.config.keys.suites[0])
+        await started
         return self
 
     async def __aexit__(

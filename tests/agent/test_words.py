@@ -25,7 +25,9 @@ from sipmikey.agent.reasons import (
     status_of,
     warning_header,
 )
+from sipmikey.agent.warmup import rehearse
 from sipmikey.mikey.errors import PeerError
+from sipmikey.system import environment
 
 
 def peer_errors() -> Iterator[type[PeerError]]:
@@ -178,6 +180,11 @@ def test_handles_come_back_after_their_delay() -> None:
     assert budget.wait_s(2, 11.0) == pytest.approx(0.5)
     assert not budget.take(2, 11.4)
     assert budget.take(2, 11.5)
+
+
+@pytest.mark.parametrize("suite", ["128", "256"])
+def test_the_rehearsal_goes_through(suite: str) -> None:
+    rehearse(environment(), suite)
 
 
 @pytest.mark.parametrize("fallback", list(Fallback))
