@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from sipmikey.cli.demo import _judge
 from sipmikey.cli.demo.actor import Actor
 from sipmikey.cli.demo.checks import check_call, check_hearing, listen
-from sipmikey.cli.demo.stage import ASSETS, TALK_S
+from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance
+from sipmikey.cli.main import main
 
 Document = dict[str, Any]
 
@@ -169,3 +171,17 @@ def test_what_stops_the_call_is_said_with_its_reason(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 2
     assert "exists" in result.stderr
+
+
+def test_a_capture_that_cannot_be_written_is_said_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--pcap", str(tmp_path / "absent" / "call.pcap")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_a_missing_recording_fails_its_check(shown: Document, tmp_path: Path) -> None:
+    show = Performance(folder=tmp_path, started=0.0, alice=told(shown, "alice"), bob=told(shown, "bob"))
+    checks, hearings = _judge(show, "256", "")
+    assert not hearings
+    assert {check.name for check in checks if not check.ok} == {"alice heard", "bob heard"}

@@ -64,6 +64,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration and return 0 only if every check holds."""
+    if args.pcap is not None:
+        _claim(args.pcap)
     for name in [name for name in os.environ if name.startswith("SIPMIKEY_") and name != "SIPMIKEY_DEBUG"]:
         del os.environ[name]  # a user's own settings are not for alice and bob
     os.environ["XDG_CONFIG_HOME"] = os.devnull
@@ -79,6 +81,14 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.USAGE
     with _folder(args.keep) as folder:
         return asyncio.run(_run(args, folder, capture))
+
+
+def _claim(path: Path) -> None:
+    """See that the capture can be written, before there is anything to lose."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise LocalError(f"--pcap {path}: {error.strerror}") from None
 
 
 @contextmanager
@@ -136,16 +146,16 @@ def _judge(show: Performance, suite: str, error: str) -> tuple[list[Check], list
     if error or show.alice is None or show.bob is None:
         return [Check(name="the call", ok=False, detail=error or "did not take place")], []
     checks = list(check_call(show.alice, show.bob, suite=suite, seconds=TALK_S))
-    hearings = [
-        listen(
-            here,
-            show.recording(here),
-            played_by_peer=ASSETS / f"{there}.wav",
-            played_here=ASSETS / f"{here}.wav",
-        )
-        for here, there in (("bob", "alice"), ("alice", "bob"))
-    ]
-    checks += [check_hearing(hearing) for hearing in hearings]
+    hearings = []
+    for here, there in (("bob", "alice"), ("alice", "bob")):
+        played, other = ASSETS / f"{there}.wav", ASSETS / f"{here}.wav"
+        try:
+            hearing = listen(here, show.recording(here), played_by_peer=played, played_here=other)
+        except LocalError as failure:  # no recording, or an empty one
+            checks.append(Check(name=f"{here} heard", ok=False, detail=str(failure)))
+            continue
+        hearings.append(hearing)
+        checks.append(check_hearing(hearing))
     for name, code in show.exit_codes.items():
         checks.append(Check(name=f"{name} exit code", ok=code == 0, detail=str(code)))
     return checks, hearings
