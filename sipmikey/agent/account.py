@@ -16,6 +16,7 @@ from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.sdes import SdesExchange, crypto_suites, keyed_by_crypto, why_unfit
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
+from sipmikey.agent.tickets import ResolvedTickets
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
 from sipmikey.ticket.identity import canonical
@@ -54,6 +55,8 @@ class Account:
         self._policy = config.policy
         self._trusted = config.sip.trusted_proxies
         self._replay = ReplayCache(clock_skew_s=around.env.clock_skew_s)
+        keeps = config.keys is not None and config.keys.keep_resolved
+        self._resolved = ResolvedTickets(around.env) if keeps else None
 
     def caller_of(self, invite: SipMessage, source: str) -> str:
         """Return the canonical SIP caller: P-Asserted-Identity from a trusted proxy, else From.
@@ -94,6 +97,7 @@ class Account:
             invite,
             caller=caller,
             answerer=self._answerer() if lane is Lane.SECURED else None,
+            kept=self._resolved,
             sdes=self._sdes(invite) if lane is Lane.SDES else None,
             ready=self._reception.call_rings,
         )

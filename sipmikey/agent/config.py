@@ -118,7 +118,8 @@ class KeyManagement:
     ``psk_id``: name of that key (IDRpsk data), None when the identity alone names it. ``suites``: names of
     the suites of RFC 6043 section 12.1 to use, best first (``256``, ``128``); tickets are asked for with the
     first. ``clock_skew_s``: tolerated difference of clocks. ``reuse``: ask for tickets that may be
-    used for several calls (flag J); the KMS may say no.
+    used for several calls (flag J); the KMS may say no. ``keep_resolved``: do not ask the KMS again about
+    such a ticket of a caller while it is valid: quicker, and the KMS cannot refuse any more.
     """
 
     kms: str
@@ -127,6 +128,7 @@ class KeyManagement:
     suites: tuple[str, ...] = ("256", "128")
     clock_skew_s: float = 300.0
     reuse: bool = True
+    keep_resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,11 @@ from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.sdes import SdesExchange
 from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.agent.stack import StackCall, StackError
+from sipmikey.agent.tickets import ResolvedTickets
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.sdp import Answerer
 from sipmikey.ticket.credentials import PreSharedKey
+from sipmikey.ticket.resolve import answerer_text
 
 _SERVICE_UNAVAILABLE = 503
 
@@ -34,6 +36,7 @@ class IncomingLeg(SdesLeg):
         *,
         caller: str,
         answerer: Answerer | None,
+        kept: ResolvedTickets | None,
         sdes: SdesExchange | None = None,
         ready: Callable[[IncomingLeg], None],
     ) -> None:
@@ -45,6 +48,8 @@ class IncomingLeg(SdesLeg):
         self.called = invite.uri("to") or ""
         self._invite = invite
         self._answerer = answerer
+        self._kept = kept
+        self._ticket_id = ""
         self.sdes = sdes
         self._ready = ready
         self._own_sdp = ""
@@ -66,7 +71,11 @@ class IncomingLeg(SdesLeg):
         offered = self._answerer.receive_offer(body, sip_caller=self.caller)
         self._show(called=offered.called, kms=offered.kms, ticket=offered.ticket_id[:8])
         self._tell_of_call()
-        self._ask(offered.kms)
+        self._ticket_id = offered.ticket_id
+        resolved = None if self._kept is None else self._kept.get(offered.ticket_id)
+        if resolved is not None:
+            self._answerer.use_resolved(resolved)
+        self._next(offered.kms)
 
     def _tell_of_call(self) -> None:
         self.around.emit(
@@ -100,16 +109,23 @@ class IncomingLeg(SdesLeg):
             return
         assert self._answerer is not None
         try:
-            self._answerer.resolved(response)
+            resolved = self._answerer.resolved(response)
         except SipmikeyError as error:
             self.failed(error)
             return
+        if self._kept is not None:
+            self._kept.keep(self._ticket_id, resolved)
         self.around.emit(
             KmsResponse(
                 at=self.now(), call=self.number, exchange="ticket-resolve", kms=kms, size=len(response),
-                elapsed_ms=elapsed_ms,
+                elapsed_ms=elapsed_ms, answerer=answerer_text(resolved),
             )
         )  # fmt: skip
+        self._next(kms)
+
+    def _next(self, kms: str | None) -> None:
+        """Have the next ticket resolved; when all are, the call rings."""
+        assert self._answerer is not None
         if self._answerer.unresolved:
             self._ask(kms)
             return

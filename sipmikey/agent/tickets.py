@@ -14,6 +14,7 @@ from sipmikey.ticket.credentials import PreSharedKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
 from sipmikey.ticket.request import TicketGrant, TicketRequest
+from sipmikey.ticket.resolve import ResolvedTicket
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 """Carries a REQUEST_INIT to the KMS and returns its response."""
@@ -131,3 +132,33 @@ class TicketStore:
             self._kept[called] = grant
             while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
+
+
+class ResolvedTickets:
+    """Tickets that allow reuse (J) and were resolved here before, by their names. In the engine's thread.
+
+    While one is kept the KMS is not asked about it again, and so cannot refuse it.
+    """
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._kept: dict[str, ResolvedTicket] = {}
+
+    def keep(self, ticket_id: str, resolved: ResolvedTicket) -> None:
+        """Keep *resolved* if its ticket may be reused."""
+        if resolved.policy.flags.reusable:
+            self._kept[ticket_id] = resolved
+            while len(self._kept) > _MOST:
+                del self._kept[next(iter(self._kept))]
+
+    def get(self, ticket_id: str) -> ResolvedTicket | None:
+        """Return what is kept of a ticket while it is valid."""
+        resolved = self._kept.get(ticket_id)
+        if resolved is None:
+            return None
+        try:
+            resolved.policy.check_validity(self._env.now_ns())
+        except TicketNotValid:
+            del self._kept[ticket_id]
+            return None
+        return resolved

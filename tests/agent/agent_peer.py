@@ -46,6 +46,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             psk=Secret(bytes.fromhex(settings["psk"])),
             psk_id=settings["psk_id"].encode(),
             suites=tuple(settings.get("suites", ("256", "128"))),
+            keep_resolved=settings.get("keep_resolved", False),
         )
     password = settings.get("password")
     user = settings["identity"].partition(":")[2].partition("@")[0]

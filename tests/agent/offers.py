@@ -14,21 +14,29 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.sdp import Offerer
 from sipmikey.system import environment
 from sipmikey.testing.kms import TestKms
+from sipmikey.ticket.request import TicketGrant
 from tests.agent.branches import CALLED, CALLER
 from tests.agent.processes import Process, running
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
 
-async def offer_of(kms: TestKms, ports: RtpPorts, *, caller: str = CALLER) -> tuple[Offerer, str]:
-    """Return *caller*'s Offerer for a call to bob, and its SDP."""
+async def grant_of(kms: TestKms, *, caller: str = CALLER) -> TicketGrant:
+    """Return a ticket of *caller*'s for calls to bob."""
     user = kms.user(caller)
     keys = KeyManagement(
         kms=kms.identity, psk=Secret(bytes.fromhex(user.psk)), psk_id=user.psk_id.encode(), suites=("128",)
     )
     env = environment()
     async with HttpKmsClient(kms.url) as client:
-        grant = await TicketStore(env, keys, caller).get(CALLED, client.request)
-    offerer = Offerer(env, grant=grant, called=CALLED)
+        return await TicketStore(env, keys, caller).get(CALLED, client.request)
+
+
+async def offer_of(
+    kms: TestKms, ports: RtpPorts, *, caller: str = CALLER, grant: TicketGrant | None = None
+) -> tuple[Offerer, str]:
+    """Return *caller*'s Offerer for a call to bob, under a ticket of its own or *grant*, and its SDP."""
+    grant = grant or await grant_of(kms, caller=caller)
+    offerer = Offerer(environment(), grant=grant, called=CALLED)
     return offerer, offerer.offer(description(ports, profile="RTP/AVP"))
 
 

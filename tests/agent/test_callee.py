@@ -11,8 +11,8 @@ from pylibsrtp import Policy, Session
 from sipmikey.agent.message import SipMessage
 from sipmikey.media.keying import StreamKey
 from sipmikey.testing.kms import TestKms
-from tests.agent.branches import CALLER
-from tests.agent.offers import Callee, called, offer_of
+from tests.agent.branches import CALLED, CALLER
+from tests.agent.offers import Callee, called, grant_of, offer_of
 from tests.agent.scripted import description
 
 PLAIN = "RTP/AVP"
@@ -155,6 +155,26 @@ def test_a_replayed_offer_is_refused(kms: TestKms) -> None:
             return (await final_of(callee, sdp, call_id="two"))[1]
 
     assert asyncio.run(scenario())["reason"] == "replayed-message"
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_ticket_used_again_is_resolved_again_unless_it_may_be_kept(keeps: bool, kms: TestKms) -> None:
+    async def scenario() -> list[dict[str, Any]]:
+        async with called(kms, keep_resolved=keeps) as callee:
+            grant = await grant_of(kms)
+            for number in ("1", "2"):
+                _, sdp = await offer_of(kms, callee.ports, grant=grant)
+                callee.invited(sdp, call_id=number)
+                await callee.event(type="rings", call=number)
+                callee.process.do("reject", call=number, status=486)
+                await callee.refused()
+                await callee.event(type="call.end", call=number)
+            return callee.process.seen
+
+    seen = asyncio.run(scenario())
+    answers = [event for event in seen if event["type"] == "kms.response"]
+    assert len(answers) == (1 if keeps else 2)
+    assert {event["answerer"] for event in answers} == {CALLED}
 
 
 def test_a_cancel_while_the_kms_is_asked(kms: TestKms) -> None:
