@@ -38,11 +38,11 @@ def state_line(peer: str, state: str, security: Document, paint: Paint, *, calle
 
     There is no padlock: no single sign says that all three are good.
     """
-    media = MEDIA_WORDS[security["media"]].format(suite=security["suite"] or "")
-    if security.get("keying") == "sdes":
-        media += ", KEYS FROM SDES: every proxy can read them"
-    good = security["media"] == "proven" and security.get("keying") != "sdes"
-    clear = security["media"] == "off"
+    by_sdes = security.get("keying") == "sdes"
+    suite = f"{security['suite']} by SDES (keys readable by every proxy)" if by_sdes else security["suite"]
+    media = MEDIA_WORDS[security["media"]].format(suite=suite or "")
+    good = security["media"] == "proven" and not by_sdes
+    clear = security["media"] == "off" or by_sdes
     signalling = security["signalling"].upper()
     if security["peer"] is None:
         who = paint.bad("UNAUTHENTICATED")
@@ -152,7 +152,10 @@ def _fallback(event: Document, paint: Paint) -> str:
 
 
 def _alternative(event: Document, paint: Paint) -> str:
-    return paint.bad(f"NOT END TO END: policy lets {event['keying']} key the call: {_why(event)}")
+    return paint.bad(
+        f"NOT END TO END: policy lets {event['keying'].upper()} key the call; every proxy can read the keys,"
+        f" nobody vouches for the peer: {_why(event)}"
+    )
 
 
 def _switched(event: Document, paint: Paint) -> str:

@@ -341,6 +341,25 @@ def test_a_bad_answer_ends_the_second_call_too(
     assert ports.rtp == []
 
 
+def test_a_user_who_hangs_up_is_not_called_for_again(kms: TestKms, speech: str) -> None:
+    async def scenario() -> tuple[dict[str, Any], ScriptedPeer]:
+        peer = await ScriptedPeer.open()
+        async with running("agent_peer.py", settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
+            _, second = await again_with_sdes(alice, peer, {"status": 488})
+            alice.do("hangup", call="1")
+            peer.respond(second, 180, to_tag="second")
+            await peer.request("CANCEL")
+            peer.respond(second, 487, to_tag="second")
+            end = await alice.until(type="call.end")
+            assert await alice.close() == 0
+        return end, peer
+
+    end, peer = asyncio.run(scenario())
+    assert (end["reason"], end["side"]) == ("cancelled", "local")
+    invites = {message.first("call-id") for message in peer.seen if message.method == "INVITE"}
+    assert len(invites) == 2
+
+
 def test_clear_comes_after_sdes_and_only_where_policy_says_both(kms: TestKms, speech: str) -> None:
     async def scenario(fallback: str) -> tuple[list[str], Process]:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
@@ -489,6 +508,8 @@ def test_an_offer_with_keys_in_it_is_answered_so_where_policy_names_it(kms: Test
         (WITHOUT_TLS, "", "key-mgmt-missing"),
         (WITHOUT_TLS, crypto(OURS, suite="AES_CM_128_HMAC_SHA1_32"), "suite-unavailable"),
         (WITHOUT_TLS, crypto(OURS, rest=" UNENCRYPTED_SRTCP"), "suite-unavailable"),
+        # pjmedia chooses the first line of a suite it has, whatever else that says.
+        (WITHOUT_TLS, crypto(OURS, rest=" UNENCRYPTED_SRTP") + crypto(THEIRS, tag=2), "media-mismatch"),
     ],
 )
 def test_an_offer_with_keys_in_it_is_refused_otherwise(

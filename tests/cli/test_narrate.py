@@ -33,6 +33,7 @@ SAMPLES: dict[str, Any] = {
     "reason": Reason.AUTH_FAILURE,
     "detail": "the MAC does not verify",
     "side": "remote",
+    "keying": "sdes",
     "exchange": "ticket-request",
     "security": SECURITY,
     "ticket": TICKET,
@@ -96,6 +97,13 @@ def test_the_state_line_gives_signalling_media_and_peer_apart() -> None:
 def test_media_is_said_in_words(media: MediaProtection, words: str) -> None:
     assert words in line(media=media)
     assert ("proven" in line(media=media)) is (media in (MediaProtection.KEYED, MediaProtection.PROVEN))
+
+
+def test_keys_of_sdes_are_said_loudly() -> None:
+    text = line(keying="sdes", peer=None, kms=None, ticket=None)
+    assert "media: SRTP AES_256_CM_HMAC_SHA1_80 by SDES (keys readable by every proxy), proven" in text
+    assert "peer: UNAUTHENTICATED" in text
+    assert "SDES" not in line(keying="mikey-ticket")
 
 
 def test_nobody_and_somebody_else_are_said_loudly() -> None:
