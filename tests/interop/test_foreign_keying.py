@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from pathlib import Path
 
 import pytest
+from pylibsrtp import Policy, Session
 
 from tests.interop.lab.agents import Agent, Failed, settings
 from tests.interop.lab.baresip import baresip
@@ -31,6 +34,35 @@ def test_a_peer_that_answers_with_keys_of_its_own_is_hung_up_on(
     assert capture.count('sip.Status-Code == 200 && sdp.media_attr contains "crypto"') >= 1
     assert capture.count("sip.Method == BYE") == 1
     assert from_alice == []
+
+
+@pytest.mark.parametrize("encryption", ["srtp", "srtp-mand"])
+def test_a_peer_with_keys_of_its_own_is_called_again_by_sdes_where_policy_names_it(
+    capture: Capture, kms: Kms, speech: Path, tmp_path: Path, encryption: str
+) -> None:
+    """Every packet towards baresip opens under the key in the second INVITE: none is in clear."""
+    policy = {"security": "preferred", "alternative": "sdes-without-tls"}
+    more = {"policy": policy, "sip": {"transports": ["udp"]}, "keys": {"suites": ["128"]}}
+    with (
+        baresip(tmp_path / "baresip", user="bob", port=5121, speech=speech, encryption=encryption),
+        Agent("alice", settings("alice", kms, peer=5121, **more)) as alice,
+    ):
+        number = alice.call(uri("bob"))
+        alice.event("media.proven")
+        alice.hear(number, 50)
+        alice.do("hangup", call=number)
+        end = alice.event("call.end")
+        assert len(alice.events("policy.alternative")) == 1
+    assert (end["security"]["keying"], end["security"]["peer"]) == ("sdes", None)
+    offered = capture.fields('sip.Method == "INVITE" && sdp.media_attr contains "crypto"', "sdp.media_attr")
+    assert capture.count('sip.Method == "INVITE" && sdp') == 2
+    assert len(offered) == 1
+    key = re.search(r"AES_CM_128_HMAC_SHA1_80 inline:([A-Za-z0-9+/=]+)", str(offered))
+    assert key is not None
+    session = Session(policy=Policy(key=base64.b64decode(key[1]), ssrc_type=Policy.SSRC_ANY_INBOUND))
+    from_alice = [row for row in capture.rtp() if not 6121 <= row.source <= 6161]
+    assert len(from_alice) > 20
+    assert all(session.unprotect(row.raw) for row in from_alice)
 
 
 def _port_of(agent: Agent, port: int) -> bool:

@@ -19,6 +19,7 @@ from sipmikey import system
 from sipmikey.agent import (
     Agent,
     AgentConfig,
+    Alternative,
     Audio,
     Call,
     CallFailed,
@@ -103,6 +104,7 @@ def agent_config(settings: dict[str, Any]) -> AgentConfig:
         policy=CallPolicy(
             security=SecurityMode(policy.get("security", "required")),
             fallback=Fallback(policy.get("fallback", "never")),
+            alternative=Alternative(policy.get("alternative", "none")),
             contacts={uri: SecurityMode(word) for uri, word in policy.get("contacts", {}).items()},
             retarget=policy.get("retarget", True),
             transfer=policy.get("transfer", False),
