@@ -19,7 +19,7 @@ from sipmikey.agent.sdes import SdesExchange, crypto_suites, why_unfit
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER
-from tests.agent.offers import called, offer_of
+from tests.agent.offers import Callee, called, offer_of
 from tests.agent.processes import Process, running
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.test_caller import pair, settings_of
@@ -563,3 +563,51 @@ def test_tickets_are_preferred_where_both_can(kms: TestKms, speech: str) -> None
         security = events(who, "call.end")[0]["security"]
         assert security["keying"] == "mikey-ticket"
         assert security["peer"] is not None
+
+
+async def offer_later(bob: Callee, final: SipMessage, body: str, number: int) -> SipMessage:
+    """Send a re-INVITE in the dialogue of *final* and return its final response, acknowledged."""
+    lines = [
+        f"INVITE {final.uri('contact')} SIP/2.0",
+        f"Via: SIP/2.0/UDP {bob.peer.address};branch=z9hG4bKlater{number};rport",
+        "Max-Forwards: 70",
+        f"From: {final.first('from')}",
+        f"To: {final.first('to')}",
+        f"Call-ID: {final.first('call-id')}",
+        f"CSeq: {number} INVITE",
+        f"Contact: <sip:scripted@{bob.peer.address}>",
+        "Content-Type: application/sdp",
+        f"Content-Length: {len(body)}",
+    ]
+    bob.peer.send("\r\n".join(lines) + "\r\n\r\n" + body, bob.address)
+    while (response := await bob.peer.response()).first("cseq") != f"{number} INVITE":
+        pass
+    lines[0] = lines[0].replace("INVITE", "ACK", 1)
+    lines[6] = f"CSeq: {number} ACK"
+    if response.status < 300:
+        lines[1] = lines[1].replace("later", "ack")
+    bob.peer.send("\r\n".join([*lines[:8], "Content-Length: 0"]) + "\r\n\r\n", bob.address)
+    return response
+
+
+def test_a_later_offer_without_keys_is_refused_and_one_with_new_keys_taken(kms: TestKms, speech: str) -> None:
+    async def scenario() -> tuple[SipMessage, SipMessage, Process]:
+        async with called(kms, answer=True, play=speech, **WITHOUT_TLS) as bob:
+            offer = description(bob.ports, media_extra=crypto(OURS))
+            bob.invited(offer)
+            final = await bob.peer.response()
+            bob.peer.acknowledge(final, bob.address)
+            await bob.event(type="call.answered")
+            plain = await offer_later(bob, final, description(bob.ports, profile="RTP/AVP"), 2)
+            await bob.event(type="mikey.refused", reason="media-not-secured")
+            changed = description(bob.ports, media_extra=crypto(THEIRS)).replace("o=- 1 1", "o=- 1 2")
+            keyed = await offer_later(bob, final, changed, 3)
+            await bob.event(type="media.rekeyed")
+            bob.process.do("hangup", call="1")
+            await bob.event(type="call.end", reason="hangup")
+            return plain, keyed, bob.process
+
+    plain, keyed, bob = asyncio.run(scenario())
+    assert (plain.status, keyed.status) == (488, 200)
+    assert "a=crypto" in keyed.body
+    assert secrets_in(bob.seen) == []
