@@ -113,6 +113,25 @@ def test_a_branch_rings_again_after_another_had_early_media(kms: TestKms, speech
     only_opened_by(second, [first])
 
 
+def test_a_reliable_183_has_the_answer_and_the_200_need_not_repeat_it(kms: TestKms, speech: str) -> None:
+    async def scenario() -> tuple[Device, SipMessage, dict[str, Any]]:
+        async with calling(kms, speech) as stage:
+            device = await stage.device("device")
+            reliable = (("Require", "100rel"), ("RSeq", "1"))
+            stage.peer.respond(stage.invite, 183, to_tag="device", sdp=device.sdp, headers=reliable)
+            prack = await stage.peer.request("PRACK")
+            await stage.heard_by(device)
+            stage.peer.respond(stage.invite, 200, to_tag="device")
+            await stage.caller.until(type="call.answered")
+            await stage.heard_by(device, len(device.ports.rtp) + 10)
+            return device, prack, await stage.hung_up()
+
+    device, prack, end = asyncio.run(scenario())
+    assert prack.first("rack") is not None
+    only_opened_by(device, [])
+    assert (end["reason"], end["security"]["peer"]) == ("hangup", CALLED)
+
+
 def test_a_bad_answer_of_one_branch_leaves_another_alone(kms: TestKms, speech: str) -> None:
     async def scenario() -> tuple[Device, Device, list[dict[str, Any]]]:
         async with calling(kms, speech) as stage:
