@@ -65,7 +65,7 @@ def test_speech_arrives_and_only_the_keys_open_it(
         assert (facts["peer"], facts["kms"]) == ("sip:bob@example.test", "sip:kms@example.test")
         for played, heard in ((speech, at_bob), (other_speech, at_alice)):
             match = compare(played, heard)
-            assert match.correlation > 0.9, match
+            assert match.correlation > 0.8, match
         packets = capture.rtp()
         assert len({packet.ssrc for packet in packets}) == 2, "one stream each way"
         for agent, played in ((alice, speech), (bob, other_speech)):

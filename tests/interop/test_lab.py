@@ -75,7 +75,7 @@ def test_decryption_needs_the_key_with_ffmpeg_and_gstreamer(
     heard = srtp.decrypt_with_ffmpeg(packets, KEY_128, SALT, tmp_path)
     assert len(heard) == PACKETS * 320
     assert compare(speech, heard).correlation > 0.95
-    assert compare(other_speech, heard).correlation < 0.3
+    assert compare(other_speech, heard).correlation < 0.5
     octets = srtp.decrypt_with_gstreamer(packets, KEY_128, SALT, tmp_path)
     assert srtp.decode_g711(octets, 0) == heard
     wrong = os.urandom(16)
