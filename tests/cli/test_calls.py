@@ -146,6 +146,7 @@ def test_ctrl_c_hangs_up_and_a_secured_call_counts_as_done(command: Start, optio
     contact = bob.until("agent.ready")["contact"]
     alice = command("call", BOB, "--via", contact, *options(ALICE))
     alice.until("media.proven")
+    bob.until("media.proven")
     alice.process.send_signal(signal.SIGINT)
     assert alice.finish() == 0
     assert alice.last("call.end")["side"] == "local"

@@ -110,6 +110,7 @@ REASONS |= {
     "ticket-expired",
     "invalid-ticket",
 }
+REASONS |= {"unsupported-dh-group", "unsupported-hash"}  # after a wrong length, random octets name a payload
 REASONS |= {"invalid-ticket-policy", "invalid-security-policy", "unsupported-security-policy"}
 
 
