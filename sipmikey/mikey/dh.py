@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from sipmikey.mikey.cursor import Reader
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.fields import U8_MAX, check_length, check_range, registered
-from sipmikey.mikey.kemac import Interval
+from sipmikey.mikey.kemac import Interval, decode_validity, encode_validity, validity_type
 from sipmikey.mikey.limits import Limits
 from sipmikey.mikey.payload import register
 from sipmikey.mikey.registry import DhGroup, ErrorNo, KeyValidityType, PayloadType
@@ -44,18 +44,9 @@ class DH:
                 raise LocalError("a DH value has an SPI or an interval, not both")
 
     def encode_body(self) -> bytes:
-        head = bytes((self.group,)) + self.value
-        if self.spi is not None:
-            validity, tail = KeyValidityType.SPI, bytes((len(self.spi),)) + self.spi
-        elif self.interval is not None:
-            validity = KeyValidityType.INTERVAL
-            tail = b"".join(
-                bytes((len(octets),)) + octets
-                for octets in (self.interval.valid_from, self.interval.valid_to)
-            )
-        else:
-            validity, tail = KeyValidityType.NULL, b""
-        return head + bytes((self.reserved << 4 | validity,)) + tail
+        octet = self.reserved << 4 | validity_type(self.spi, self.interval)
+        head = bytes((self.group,)) + self.value + bytes((octet,))
+        return head + encode_validity(self.spi, self.interval)
 
     @classmethod
     def decode_body(cls, reader: Reader, limits: Limits) -> Self:
@@ -67,13 +58,5 @@ class DH:
         offset = reader.offset
         octet = reader.u8("KV")
         validity = registered(KeyValidityType, octet & 0xF, field="KV", offset=offset)
-        spi = None
-        interval = None
-        if validity is KeyValidityType.SPI:
-            spi = reader.take(reader.u8("SPI Length"), "SPI")
-        elif validity is KeyValidityType.INTERVAL:
-            valid_from = reader.take(reader.u8("VF Length"), "Valid From")
-            interval = Interval(
-                valid_from=valid_from, valid_to=reader.take(reader.u8("VT Length"), "Valid To")
-            )
+        spi, interval = decode_validity(reader, validity)
         return cls(group=group, value=value, reserved=octet >> 4, spi=spi, interval=interval)

@@ -71,6 +71,34 @@ class Interval:
         check_length(self.valid_to, U8_MAX, "Valid To")
 
 
+def validity_type(spi: bytes | None, interval: Interval | None) -> KeyValidityType:
+    """Return the KV field of a key with this SPI or interval (RFC 3830 section 6.13)."""
+    if spi is not None:
+        return KeyValidityType.SPI
+    return KeyValidityType.NULL if interval is None else KeyValidityType.INTERVAL
+
+
+def encode_validity(spi: bytes | None, interval: Interval | None) -> bytes:
+    """Return key validity data (RFC 3830 section 6.14), empty for neither."""
+    if spi is not None:
+        return bytes((len(spi),)) + spi
+    if interval is None:
+        return b""
+    fields = (interval.valid_from, interval.valid_to)
+    return b"".join(bytes((len(octets),)) + octets for octets in fields)
+
+
+def decode_validity(reader: Reader, kind: KeyValidityType) -> tuple[bytes | None, Interval | None]:
+    """Read key validity data; return the SPI and the interval, of which at most one is there."""
+    if kind is KeyValidityType.SPI:
+        return reader.take(reader.u8("SPI Length"), "SPI"), None
+    if kind is KeyValidityType.NULL:
+        return None, None
+    valid_from = reader.take(reader.u8("VF Length"), "Valid From")
+    valid_to = reader.take(reader.u8("VT Length"), "Valid To")
+    return None, Interval(valid_from=valid_from, valid_to=valid_to)
+
+
 @register
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyData:
@@ -103,9 +131,7 @@ class KeyData:
     @property
     def validity_type(self) -> KeyValidityType:
         """The KV field."""
-        if self.spi is not None:
-            return KeyValidityType.SPI
-        return KeyValidityType.NULL if self.interval is None else KeyValidityType.INTERVAL
+        return validity_type(self.spi, self.interval)
 
     def encode_body(self) -> bytes:
         parts = [
@@ -115,11 +141,7 @@ class KeyData:
         ]
         if self.salt is not None:
             parts += (len(self.salt).to_bytes(2, "big"), self.salt.reveal())
-        if self.spi is not None:
-            parts += (bytes((len(self.spi),)), self.spi)
-        if self.interval is not None:
-            for octets in (self.interval.valid_from, self.interval.valid_to):
-                parts += (bytes((len(octets),)), octets)
+        parts.append(encode_validity(self.spi, self.interval))
         return b"".join(parts)
 
     @classmethod
@@ -132,15 +154,7 @@ class KeyData:
         salt = None
         if key_type.has_salt:
             salt = Secret(reader.take(reader.u16("Salt len"), "Salt data"))
-        spi = None
-        interval = None
-        if validity is KeyValidityType.SPI:
-            spi = reader.take(reader.u8("SPI Length"), "SPI")
-        elif validity is KeyValidityType.INTERVAL:
-            valid_from = reader.take(reader.u8("VF Length"), "Valid From")
-            interval = Interval(
-                valid_from=valid_from, valid_to=reader.take(reader.u8("VT Length"), "Valid To")
-            )
+        spi, interval = decode_validity(reader, validity)
         return cls(key_type=key_type, key=key, salt=salt, spi=spi, interval=interval)
 
 

@@ -17,7 +17,7 @@ from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical, same_identity, uri_identity
 from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
-from sipmikey.ticket.kms_exchange import TICKET_REQUEST, AuthenticatedInit, KmsClientExchange, KmsInit
+from sipmikey.ticket.kms_exchange import TICKET_REQUEST, AuthenticatedInit, KmsClientExchange
 from sipmikey.ticket.policy import TicketPolicy
 
 
@@ -268,11 +268,3 @@ def make_ticket(env: Environment, policy: TicketPolicy, tpk: TicketProtectionKey
     keys = make_session_keys(env, policy.requested_keys)
     ticket, contents = seal_ticket(env, granted, tpk, keys)
     return grant_of(ticket, granted, contents)
-
-
-def read_request(env: Environment, data: bytes) -> KmsInit:
-    """Parse a REQUEST_INIT at the KMS; raise `UnsupportedDataType` for another message."""
-    init = KmsInit(env, data)
-    if init.kind is not TICKET_REQUEST:
-        raise UnsupportedDataType("is no REQUEST_INIT", field="data type", offset=1)
-    return init

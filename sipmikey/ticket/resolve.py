@@ -27,7 +27,7 @@ from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import identity_text, uri_identity
 from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
-from sipmikey.ticket.kms_exchange import TICKET_RESOLVE, AuthenticatedInit, KmsClientExchange, KmsInit
+from sipmikey.ticket.kms_exchange import TICKET_RESOLVE, AuthenticatedInit, KmsClientExchange
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.protection import empty_v
 from sipmikey.ticket.request import mpk_data
@@ -234,14 +234,6 @@ def resolve_locally(
         raise NotAuthorized(f"the ticket is not for {identity}", field="IDRr", section="RFC 6043 6.10")
     contents = open_ticket(ticket, policy, tpk, env.limits)
     return ResolvedTicket(policy=policy, mpk_i=contents.mpk_i, mpk_r=None, keys=contents.keys)
-
-
-def read_resolve(env: Environment, data: bytes) -> KmsInit:
-    """Parse a RESOLVE_INIT at the KMS; raise `UnsupportedDataType` for another message."""
-    init = KmsInit(env, data)
-    if init.kind is not TICKET_RESOLVE:
-        raise UnsupportedDataType("is no RESOLVE_INIT", field="data type", offset=1)
-    return init
 
 
 def answerer_text(resolved: ResolvedTicket) -> str | None:
