@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from sipmikey.agent.config import MAX_CALLS
-from sipmikey.agent.events import PlaybackFinished, PolicyRefused
+from sipmikey.agent.events import PlaybackFinished, PolicyRefused, ReplacementRequested
 from sipmikey.agent.facts import srtp_suites
 from sipmikey.agent.incoming import IncomingLeg, RefusedLeg
 from sipmikey.agent.leg import Leg, Surroundings
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.replacing import ReplacingLeg
 from sipmikey.agent.sdes import SdesExchange, crypto_suites, keyed_by_crypto, why_unfit
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
 from sipmikey.agent.tickets import ResolvedTickets
@@ -22,7 +25,9 @@ from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMiss
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.replay import ReplayCache
 
+_FORBIDDEN = 403
 _BUSY_HERE = 486
+_NOT_ACCEPTABLE_HERE = 488
 
 
 class Reception(Protocol):
@@ -104,6 +109,42 @@ class Account:
         self._reception.call_arrived(leg)
         self._around.engine.post(lambda: _check(leg))
         return leg
+
+    def replacement(self, call: str, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+        """Judge an INVITE that wants the place of *call*, which is on *lane*; the engine waits for the KMS.
+
+        Returns the new call, or the status to refuse with.
+        """
+        caller = ""
+        outcome: ReplacingLeg | int = _FORBIDDEN
+        with contextlib.suppress(LocalError):
+            caller = self.caller_of(invite, source)
+            outcome = self._let_in(caller, invite, source, lane)
+        status, new_call = (outcome, "") if isinstance(outcome, int) else (200, outcome.number)
+        self._around.emit(
+            ReplacementRequested(at=time.time(), call=call, caller=caller, status=status, new_call=new_call)
+        )
+        return outcome
+
+    def _let_in(self, caller: str, invite: SipMessage, source: str, lane: Lane) -> ReplacingLeg | int:
+        if not self._policy.transfer:
+            return _FORBIDDEN
+        # The stack takes the new call on the account of the old one, whatever is offered.
+        if lane not in (Lane.SECURED, Lane.CLEAR) or self.choose_lane(invite, source) is not lane:
+            return _NOT_ACCEPTABLE_HERE
+        leg = ReplacingLeg(
+            self._number(),
+            replace(self._around, ask_kms=self._around.ask_kms_now),
+            None,
+            invite,
+            caller=caller,
+            answerer=self._answerer() if lane is Lane.SECURED else None,
+            kept=self._resolved,
+            ready=self._reception.call_rings,
+        )
+        self._reception.call_arrived(leg)
+        status = leg.judge()
+        return leg if status == 200 else status
 
     def _why_not(self, invite: SipMessage, source: str, caller: str) -> PeerError:
         """Return why a call that the stack was told to refuse is refused."""

@@ -24,11 +24,12 @@ from sipmikey.agent.events import (
     PolicyRefused,
     Registered,
     RegistrationFailed,
+    ReplacementRequested,
     Security,
     TransferRequested,
 )
 from sipmikey.agent.incoming import IncomingLeg
-from sipmikey.agent.kms import KmsClient, KmsDesk
+from sipmikey.agent.kms import KmsClient, KmsDesk, KmsTimeout
 from sipmikey.agent.leg import Asked, Leg, Surroundings
 from sipmikey.agent.outgoing import OutgoingLeg
 from sipmikey.agent.policy import SecurityMode
@@ -46,6 +47,9 @@ from sipmikey.ticket.request import TicketGrant
 __all__ = ["Agent", "RegistrationError"]
 
 T = TypeVar("T")
+
+_ENGINE_WAITS_S = 2.0
+"""How long the engine may stand still for the KMS, where the stack cannot wait for it."""
 
 _OCCUPIED_S = 2.0
 """How long a call waits for pjlib to give socket handles back."""
@@ -95,7 +99,9 @@ class Agent:
             engine=self._engine,
             emit=self._emit,
             ask_kms=self._ask_from_engine,
+            ask_kms_now=self._ask_in_engine,
             transfer=self._transfer,
+            replace=lambda *asked: self._account.replacement(*asked),
         )
         self._numbers = itertools.count(1)
         self._account = Account(self.identity, self._around, self, self._number)
@@ -291,6 +297,8 @@ class Agent:
         call = self._calls.get(event.call)
         if call is not None:
             call.take(event)
+            if isinstance(event, TransferRequested | ReplacementRequested) and event.new_call:
+                call.successor = self._calls.get(event.new_call)
             if isinstance(event, CallEnded):
                 del self._calls[event.call]
         for queue in self._listeners:
@@ -370,7 +378,9 @@ class Agent:
         outcome, new_call = self._judge_transfer(target)
         status = outcome if isinstance(outcome, int) else 202
         self._emit(
-            TransferRequested(at=time.time(), call=number, target=target, status=status, new_call=new_call)
+            TransferRequested(
+                at=time.time(), call=number, target=target.partition("?")[0], status=status, new_call=new_call
+            )
         )
         return outcome
 
@@ -436,3 +446,26 @@ class Agent:
             self._keep(asyncio.ensure_future(ask()))
 
         self._hand_over(start)
+
+    def _ask_in_engine(
+        self,
+        number: str,
+        exchange: KmsExchange,
+        message: bytes,
+        kms: str | None,
+        answered: Asked,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        loop, asking = self._loop, self._kms.ask(number, exchange, message, kms)
+        assert loop is not None
+        longest_s = min(self.config.timeouts.kms, _ENGINE_WAITS_S)
+        try:
+            response, elapsed_ms = self._engine.wait(
+                lambda: asyncio.run_coroutine_threadsafe(asking, loop), longest_s
+            )
+        except TimeoutError:
+            failed(KmsTimeout(longest_s))
+        except PeerError as error:
+            failed(error)
+        else:
+            answered(response, elapsed_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -52,7 +53,8 @@ class CallFailed(SipmikeyError):
 class Call:
     """A call in progress, made by ``Agent.call`` or ``IncomingCall.answer``.
 
-    ``number``: the agent's own number of the call, the ``call`` field of its events.
+    ``number``: the agent's own number of the call, the ``call`` field of its events. ``successor``: the call
+    that a transfer made of this one, as soon as there is one; this one ends when that is established.
     """
 
     def __init__(self, number: str, leg: Leg, engine: Engine) -> None:
@@ -65,6 +67,7 @@ class Call:
         self._proven: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[CallEnded] = loop.create_future()
         self._stats: Stats | None = None
+        self.successor: Call | None = None
 
     @property
     def security(self) -> Security:
@@ -140,32 +143,40 @@ class Call:
     async def transfer(self, target: str | Call) -> None:
         """Have the peer call *target*, a URI or the peer of another call of this agent.
 
-        Returns when the new call is answered; this call (and the other) is then hung up with the reason
+        The peer takes our place in the other call (Replaces, RFC 3891) where its peer allows that. Returns
+        when the new call is answered; this call (and the other) is then hung up with the reason
         ``transferred``. Raises ``CallFailed`` when the peer declines or its call fails; this call goes on.
         """
+        other = target._leg if isinstance(target, Call) else None
         uri = target if isinstance(target, str) else target._leg.peer_uri
-        loop = asyncio.get_running_loop()
-
-        async def refer() -> int:
-            done: asyncio.Future[int] = loop.create_future()
-
-            def finished(status: int) -> None:
-                loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(status))
-
-            await self._do(lambda: self._leg.refer(uri, finished))
-            await asyncio.wait((done, self._ended), return_when=asyncio.FIRST_COMPLETED)
-            if not done.done():
-                raise CallFailed.of(self._ended.result())
-            return done.result()
-
+        plain = functools.partial(self._refer, uri, None)
         try:
-            await until_transferred(uri, refer)
+            if other is None:
+                await until_transferred(uri, plain)
+            else:
+                await until_transferred(uri, functools.partial(self._refer, uri, other), plain)
         except AgentError as error:
             raise CallFailed(error.word, error.side, error.status, error.detail) from None
         for call in (self, target):
             if isinstance(call, Call):
                 self._engine.post(call._leg.leave)
                 await call.ended()
+
+    async def _refer(self, uri: str, replacing: Leg | None) -> int:
+        """Send REFER; return the final status of the peer's new call, or of its refusal."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+
+        def finished(status: int) -> None:
+            if replacing is not None:
+                replacing.given_away = status // 100 == 2
+            loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(status))
+
+        await self._do(lambda: self._leg.refer(uri, finished, replacing))
+        await asyncio.wait((done, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise CallFailed.of(self._ended.result())
+        return done.result()
 
     async def _do(self, work: Callable[[], T]) -> T:
         if self._ended.done():

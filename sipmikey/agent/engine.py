@@ -105,6 +105,20 @@ class Engine:
         """
         self._outbox.append(work)
 
+    def wait(self, start: Callable[[], Future[T]], timeout_s: float) -> T:
+        """In the engine's thread only: do nothing else until what *start* began is done; return its result.
+
+        For what the stack must be told within a callback. What was handed out goes first. Raises
+        ``TimeoutError``, and cancels the future, after *timeout_s* seconds.
+        """
+        self._send_out()
+        future = start()
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            future.cancel()
+            raise
+
     def close(self) -> Future[None]:
         """End all calls, leave the registrar, and stop; the future completes when the thread is done."""
         done: Future[None] = Future()

@@ -369,6 +369,17 @@ class TransferRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementRequested(Event):
+    """*caller* (not yet vouched for) wants this call's place for a call of its own (Replaces, RFC 3891).
+    ``new_call``: the number of that call, ``""`` when refused with ``status``."""
+
+    type: ClassVar[str] = "replacement.requested"
+    caller: str
+    status: int
+    new_call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DtmfReceived(Event):
     type: ClassVar[str] = "dtmf.received"
     digit: str

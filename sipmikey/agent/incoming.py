@@ -31,7 +31,7 @@ class IncomingLeg(SdesLeg):
         self,
         number: str,
         around: Surroundings,
-        call: StackCall,
+        call: StackCall | None,
         invite: SipMessage,
         *,
         caller: str,
@@ -53,7 +53,6 @@ class IncomingLeg(SdesLeg):
         self.sdes = sdes
         self._ready = ready
         self._own_sdp = ""
-        self._made = ""
 
     def check(self) -> None:
         """Judge the offer, and ask the KMS when it passes. Raises a ``PeerError`` to refuse."""
@@ -84,7 +83,7 @@ class IncomingLeg(SdesLeg):
                 call=self.number,
                 caller=self.caller,
                 called=self.called,
-                sip_call_id=self.live.sip_call_id,
+                sip_call_id=self._invite.first("call-id") or "",
             )
         )
 
@@ -129,6 +128,9 @@ class IncomingLeg(SdesLeg):
         if self._answerer.unresolved:
             self._ask(kms)
             return
+        self._may_ring()
+
+    def _may_ring(self) -> None:
         self._show(state="ringing", peer=self.caller)
         self._ready(self)
 
@@ -151,12 +153,17 @@ class IncomingLeg(SdesLeg):
             return
         self._started = time.monotonic()
         try:
-            self._made, keyed = self._answerer.answer(self._own_sdp)
-            self.session = self._answerer.session
-            self.bind(keyed, "")
-            self.live.answer(200, sdp=self._made)
+            self.live.answer(200, sdp=self._complete(self._own_sdp))
         except SipmikeyError as error:
             self.failed(error)
+
+    def _complete(self, sdp: str) -> str:
+        """Return the answer with TRANSFER_RESP, and have its keys used."""
+        assert self._answerer is not None
+        made, keyed = self._answerer.answer(sdp)
+        self.session = self._answerer.session
+        self.bind(keyed, "")
+        return made
 
     def stream_ready(self, index: int) -> None:
         if self._keyed is not None and self.session is not None and not self._answered:

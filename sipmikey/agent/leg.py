@@ -38,6 +38,7 @@ from sipmikey.agent.reasons import (
 from sipmikey.agent.rekeying import Rekeying
 from sipmikey.agent.stack import (
     CallObserver,
+    Lane,
     Phase,
     StackCall,
     StackError,
@@ -49,24 +50,32 @@ from sipmikey.ticket.environment import Environment
 Asked = Callable[[bytes, float], None]
 """Takes the KMS's response and the milliseconds it took."""
 
+AskKms = Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
+"""Asks a KMS: (call, exchange, message, kms, answered, failed)."""
+
 _PROOF_INTERVAL_S = 0.02
 _REQUEST_PENDING = 491
+_NO_SUCH_CALL = 481
+_TRANSFERRED = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")
 _SWITCH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a leg needs of the agent. ``ask_kms``: (call, exchange, message, kms, answered, failed).
+    """What a leg needs of the agent. ``ask_kms_now`` does the same as ``ask_kms``, but the engine waits.
 
     ``transfer``: the peer of a call asks us to call somebody; as ``CallObserver.transfer_requested``.
+    ``replace``: somebody wants a call's place; as ``CallObserver.replacement_asked``.
     """
 
     config: AgentConfig
     env: Environment
     engine: Engine
     emit: Callable[[Event], None]
-    ask_kms: Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
+    ask_kms: AskKms
+    ask_kms_now: AskKms
     transfer: Callable[[str, str], CallObserver | int]
+    replace: Callable[[str, SipMessage, str, Lane], CallObserver | int]
 
 
 class Leg:
@@ -99,6 +108,7 @@ class Leg:
         )
         self._hold = "talking"
         self._referred: Callable[[int], None] | None = None
+        self.given_away = False
         self._offering = False
         self._answering = False
         self._change: Change | None = None
@@ -389,10 +399,17 @@ class Leg:
     def transfer_requested(self, target: str) -> CallObserver | int:
         return self.around.transfer(self.number, target)
 
-    def refer(self, target: str, finished: Callable[[int], None]) -> None:
-        """Ask the peer to call *target*; *finished* hears the final status of that, or of the refusal."""
+    def refer(self, target: str, finished: Callable[[int], None], replacing: Leg | None = None) -> None:
+        """Ask the peer to call *target*; *finished* hears the final status of that, or of the refusal.
+
+        With *replacing* the peer is to take our place in that call.
+        """
         self._referred = finished
-        self.live.transfer(target)
+        if replacing is None:
+            self.live.transfer(target)
+            return
+        replacing.given_away = True
+        self.live.transfer(target, replacing.live)
 
     def transfer_progress(self, status: int, final: bool) -> None:
         if final and self._referred is not None:
@@ -402,8 +419,18 @@ class Leg:
     def leave(self) -> None:
         """End the call because its peer was transferred."""
         if self.ending is None:
-            self.ending = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")
+            self.ending = _TRANSFERRED
         self.hangup()
+
+    def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+        if not self._answered or self._over:
+            return _NO_SUCH_CALL
+        return self.around.replace(self.number, invite, source, lane)
+
+    def replaced(self) -> None:
+        self.ending = Ending(
+            reason=Reason.REPLACED, side="remote", status=200, detail="another call has this one's place"
+        )
 
     def redirected(self, target: str) -> bool:
         return False
@@ -459,7 +486,8 @@ class Leg:
 
     def _ended(self, status: int, reason: str) -> None:
         if self.ending is None:
-            self.ending = Ending.by_peer(self._last, status, reason)
+            ending = Ending.by_peer(self._last, status, reason)
+            self.ending = _TRANSFERRED if self.given_away and ending.reason is Reason.HANGUP else ending
         self._finish()
 
     def _finish(self) -> None:

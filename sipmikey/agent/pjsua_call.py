@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from sipmikey.agent.binding import fill, pj, typed
 from sipmikey.agent.handles import HANDLES_PER_STREAM
 from sipmikey.agent.message import SipMessage
-from sipmikey.agent.stack import CallObserver, Headers, Lane, Phase, SrtpKeys, StackError, StreamCount
+from sipmikey.agent.stack import (
+    CallObserver,
+    Headers,
+    Lane,
+    Phase,
+    SrtpKeys,
+    StackCall,
+    StackError,
+    StreamCount,
+)
 from sipmikey.mikey.errors import SipmikeyError
 
 if TYPE_CHECKING:
@@ -161,22 +170,39 @@ class PjsuaCall:
         with typed("DTMF"):
             self._live.sendDtmf(parameters)
 
-    def transfer(self, target: str) -> None:
+    def transfer(self, target: str, replacing: StackCall | None = None) -> None:
+        """Send REFER to *target*, or to the peer of *replacing*, whose place the new call is to take."""
+        parameters = pj.CallOpParam(True)
         with typed("REFER"):
-            self._live.xfer(target, pj.CallOpParam(True))
+            if isinstance(replacing, PjsuaCall):
+                self._live.xferReplaces(replacing._live, parameters)
+            else:
+                self._live.xfer(target, parameters)
 
-    def successor(self, observer: CallObserver) -> _Call | None:
-        """Make room for the call that the peer's REFER asks for; None when there is none."""
+    def has_room_for(self, streams: int) -> bool:
+        """True when another call of *streams* can be made beside this one."""
+        return self._stack.ready_in(streams) == 0.0
+
+    def successor(self, observer: CallObserver, streams: int) -> _Call:
+        """Make the call that a REFER or an INVITE with Replaces asks for, for the stack to place."""
         stack = self._stack
-        streams = stack.config.audio.streams
-        if stack.ready_in(streams) != 0.0:
-            return None
         handles = streams * HANDLES_PER_STREAM
         stack.handles.take(handles, time.monotonic())
         call = PjsuaCall(stack, self._account, observer, handles)
         stack.calls.append(call)
         observer.attached(call)
+        stack.later(0.0, call._check_placed)
         return call._live
+
+    def _check_placed(self) -> None:
+        """The stack tells nothing of a successor that it could not place: end it here."""
+        if self._over or self._pj is None or self._pj.isActive():
+            return
+        self._over = True
+        if self._observer is not None:
+            self._observer.failed(StackError("the SIP stack could not place the call"))
+            self._observer.phase(Phase.DISCONNECTED, 0, "")
+        self._stack.forget(self)
 
     def redirect(self, accept: bool) -> None:
         with typed("redirection"):
@@ -288,6 +314,11 @@ class PjsuaCall:
         if self._pj is None:
             raise StackError("the call is over")
         return self._pj
+
+    @property
+    def lane(self) -> Lane:
+        """The account this call is on."""
+        return self._account.lane
 
     @property
     def stream_count(self) -> int:
@@ -426,18 +457,40 @@ class _Call(pj.Call):  # type: ignore[misc]
         with self._guarded() as observer:
             if observer is None or self._owner is None:
                 return
-            outcome = observer.transfer_requested(str(prm.dstUri))
-            if isinstance(outcome, int):
-                prm.statusCode = outcome
+            if not self._owner.has_room_for(self._owner.stream_count):
+                prm.statusCode = pj.PJSIP_SC_BUSY_HERE
                 return
-            prm.newCall = self._owner.successor(outcome)
-            prm.statusCode = pj.PJSIP_SC_BUSY_HERE if prm.newCall is None else pj.PJSIP_SC_ACCEPTED
-            prm.opt.audioCount = self._owner.stream_count
-            prm.opt.videoCount = 0
+            outcome = observer.transfer_requested(str(prm.dstUri))
+            prm.statusCode = outcome if isinstance(outcome, int) else pj.PJSIP_SC_ACCEPTED
+            if not isinstance(outcome, int):
+                self._succeed(prm, outcome, self._owner.stream_count)
 
     def onCallReplaceRequest(self, prm: Any) -> None:  # noqa: N802
-        # pjsua would answer the new call by itself, before its ticket is resolved.
-        prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
+        # Once accepted, pjsua answers the new call by itself, within the callback that brought the INVITE.
+        prm.statusCode = pj.PJSIP_SC_INTERNAL_SERVER_ERROR
+        with self._guarded() as observer:
+            if observer is None or self._owner is None:
+                return
+            invite = SipMessage.parse(prm.rdata.wholeMsg)
+            streams = max(1, invite.body.count("\nm="))
+            if not self._owner.has_room_for(streams):
+                prm.statusCode = pj.PJSIP_SC_BUSY_HERE
+                return
+            outcome = observer.replacement_asked(invite, str(prm.rdata.srcAddress), self._owner.lane)
+            prm.statusCode = outcome if isinstance(outcome, int) else pj.PJSIP_SC_OK
+            if not isinstance(outcome, int):
+                self._succeed(prm, outcome, streams)
+
+    def onCallReplaced(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.replaced()
+
+    def _succeed(self, prm: Any, observer: CallObserver, streams: int) -> None:
+        assert self._owner is not None
+        prm.newCall = self._owner.successor(observer, streams)
+        prm.opt.audioCount = streams
+        prm.opt.videoCount = 0
 
     def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     HANGUP = "hangup"
     CANCELLED = "cancelled"
     TRANSFERRED = "transferred"
+    REPLACED = "replaced"
     BUSY = "busy"
     DECLINED = "declined"
     NOT_FOUND = "not-found"
@@ -105,6 +106,7 @@ _FAMILIES = {
     Reason.HANGUP: Family.ENDED,
     Reason.CANCELLED: Family.ENDED,
     Reason.TRANSFERRED: Family.ENDED,
+    Reason.REPLACED: Family.ENDED,
     Reason.ANSWERED_ELSEWHERE: Family.ENDED,
     Reason.BUSY: Family.SIP,
     Reason.DECLINED: Family.SIP,

@@ -102,7 +102,7 @@ class StackCall(Protocol):
 
     def dtmf(self, digits: str) -> None: ...
 
-    def transfer(self, target: str) -> None: ...
+    def transfer(self, target: str, replacing: StackCall | None = None) -> None: ...
 
     def redirect(self, accept: bool) -> None: ...
 
@@ -133,6 +133,16 @@ class CallObserver(Protocol):
         """The peer asks (REFER) to call *target*: return the observer of that call, or a status to refuse."""
 
     def transfer_progress(self, status: int, final: bool) -> None: ...
+
+    def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+        """An INVITE from *source* (``host:port``) wants this call's place (Replaces, RFC 3891).
+
+        Return the observer of the call that gets it, which is answered at once, or a status to refuse.
+        *lane* is that of this call.
+        """
+
+    def replaced(self) -> None:
+        """The call that was let in has this one's place; this one is ended by the stack."""
 
     def redirected(self, target: str) -> bool:
         """A 3xx names *target*: return True to follow it."""

@@ -2,8 +2,8 @@
 
 pjsua calls the new target in the midst of handling the REFER, when the KMS cannot be asked. So a target
 whose ticket is not at hand is refused with 480 while the ticket is fetched, and the transferor asks again.
-INVITE with Replaces is refused, because pjsua answers it before its ticket could be resolved: an attended
-transfer names the other peer, whom the transferred peer then calls.
+In an attended transfer the new call takes the place of the transferor's (Replaces, RFC 3891); a target that
+lets none be replaced is called beside it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,27 @@ from sipmikey.agent.reasons import AgentError, Reason, reason_of_status
 NOT_YET = 480
 """The ticket is being fetched: ask again soon."""
 
+_NOT_REPLACED = frozenset({403, 420, 481, 488, 501})
+"""Statuses of a target that lets no call of its own be replaced, or does not know how."""
+
 _TRIES = 6
 _AGAIN_S = 0.4
 
 
-async def until_transferred(target: str, refer: Callable[[], Awaitable[int]]) -> None:
+Refer = Callable[[], Awaitable[int]]
+"""Sends a REFER and returns the final status that the peer reports of its new call, or of its refusal."""
+
+
+async def until_transferred(target: str, *ways: Refer) -> None:
     """Return when the peer talks to *target*. Raises ``AgentError`` with the reason why it does not.
 
-    *refer* sends a REFER and returns the final status that the peer reports of its new call, or that of its
-    refusal.
+    *ways*: how to ask for it; the next is tried where the target lets no call be replaced.
     """
-    status = await refer()
-    for _ in range(_TRIES):
-        if status != NOT_YET:
+    status = 0
+    for refer in ways:
+        status = await _outcome(refer)
+        if status not in _NOT_REPLACED:
             break
-        await asyncio.sleep(_AGAIN_S)
-        status = await refer()
     if status // 100 != 2:
         reason = reason_of_status(status)
         raise AgentError(
@@ -39,3 +44,13 @@ async def until_transferred(target: str, refer: Callable[[], Awaitable[int]]) ->
             f"the transfer to {target} ended with {status}",
             sip_status=status,
         )
+
+
+async def _outcome(refer: Refer) -> int:
+    status = await refer()
+    for _ in range(_TRIES):
+        if status != NOT_YET:
+            break
+        await asyncio.sleep(_AGAIN_S)
+        status = await refer()
+    return status

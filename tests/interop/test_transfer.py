@@ -25,7 +25,7 @@ def three(
     willing = {"transfer": True}
     with (
         Agent("bob", settings("bob", kms, proxy=kamailio, play=other_speech, policy=willing)) as bob,
-        Agent("carol", settings("carol", kms, proxy=kamailio, play=speech)) as carol,
+        Agent("carol", settings("carol", kms, proxy=kamailio, play=speech, policy=willing)) as carol,
         Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice,
     ):
         for agent in (bob, carol):

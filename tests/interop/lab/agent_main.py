@@ -194,8 +194,15 @@ class Driver:
             say(reply=number, error=f"{type(error).__name__}: {error}")
             raise
 
+    def _follow(self) -> None:
+        """Know the calls that transfers made of those known."""
+        for known in list(self._calls.values()):
+            if known.successor is not None:
+                self._calls[known.successor.number] = known.successor
+
     async def _do(self, verb: str, call: str = "", **arguments: Any) -> Any:
         agent = self._agent
+        self._follow()
         match verb:
             case "register" | "unregister":
                 return await getattr(agent, verb)()
