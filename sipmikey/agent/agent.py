@@ -298,7 +298,7 @@ class Agent:
         if call is not None:
             call.take(event)
             if isinstance(event, TransferRequested | ReplacementRequested) and event.new_call:
-                call.successor = self._calls.get(event.new_call)
+                call.followed_by(self._calls.get(event.new_call))
             if isinstance(event, CallEnded):
                 del self._calls[event.call]
         for queue in self._listeners:

@@ -53,8 +53,7 @@ class CallFailed(SipmikeyError):
 class Call:
     """A call in progress, made by ``Agent.call`` or ``IncomingCall.answer``.
 
-    ``number``: the agent's own number of the call, the ``call`` field of its events. ``successor``: the call
-    that a transfer made of this one, as soon as there is one; this one ends when that is established.
+    ``number``: the agent's own number of the call, the ``call`` field of its events.
     """
 
     def __init__(self, number: str, leg: Leg, engine: Engine) -> None:
@@ -67,12 +66,21 @@ class Call:
         self._proven: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[CallEnded] = loop.create_future()
         self._stats: Stats | None = None
-        self.successor: Call | None = None
+        self._successor: Call | None = None
 
     @property
     def security(self) -> Security:
         """Signalling, media and peer, as they are now."""
         return self._security
+
+    @property
+    def successor(self) -> Call | None:
+        """The call that the peer made of this one by a transfer; None when there is none, or it failed.
+
+        This one ends once that one is established.
+        """
+        made = self._successor
+        return None if made is None or (made._ended.done() and not made._established.done()) else made
 
     async def established(self) -> None:
         """Return when the call is answered and its media keyed; raises ``CallFailed``."""
@@ -189,6 +197,10 @@ class Call:
             future.result()
             return
         raise CallFailed.of(self._ended.result())
+
+    def followed_by(self, successor: Call | None) -> None:
+        """Note the call that a transfer makes of this one; called by the agent."""
+        self._successor = successor
 
     def take(self, event: Event) -> None:
         """Follow the call's own events; called by the agent, in order."""

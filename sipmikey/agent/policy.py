@@ -49,7 +49,9 @@ class CallPolicy:
 
     ``contacts`` maps a canonical URI (``sip:bob@example.com``) to the security for calls with it.
     ``retarget``: accept an answer by another identity than the one dialled (it is shown either way).
-    ``transfer``: call whom the peer of a call asks us to call (REFER); each such call obeys this policy.
+    ``transfer``: let calls be transferred: call whom the peer of a call asks us to call (REFER), and let
+    another call take the place of one (Replaces). Each such call has a ticket of its own and obeys this
+    policy.
     """
 
     security: SecurityMode = SecurityMode.REQUIRED

@@ -161,8 +161,7 @@ async def _handle(args: argparse.Namespace, session: Session, incoming: Incoming
         call = await incoming.answer()
     except CallFailed as error:
         return Outcome.of_failure(error)
-    over = await session.until_stopped(call.ended(), timeout_s=args.duration)
-    end = await (call.ended() if over else call.hangup())
+    end = await session.stay(call, timeout_s=args.duration)
     return Outcome.of_end(end, required=session.requires(incoming.caller))
 
 

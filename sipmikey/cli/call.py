@@ -90,6 +90,5 @@ async def _call(args: argparse.Namespace, session: Session) -> Outcome:
     if not await session.until_stopped(call.established()):
         await call.hangup()
         return INTERRUPTED
-    over = await session.until_stopped(call.ended(), timeout_s=args.duration)
-    end = await (call.ended() if over else call.hangup())
+    end = await session.stay(call, timeout_s=args.duration)
     return Outcome.of_end(end, required=session.requires(args.uri))

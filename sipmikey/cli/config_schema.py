@@ -314,7 +314,7 @@ class Security:
         NOTHING, "policy for single contacts by URI, instead of the general one", _contacts
     )
     retarget: bool = _setting(True, "accept that another identity answers than the one dialled", _boolean)
-    transfer: bool = _setting(False, "call whom the other side of a call asks us to call", _boolean)
+    transfer: bool = _setting(False, "let calls be transferred, to whom the other side says", _boolean)
     suites: tuple[str, ...] = _setting(
         SUITES, "suites of RFC 6043 section 12.1, best first", _words(*SUITES), words=SUITES,
         option="--suites", metavar="SUITE,...",

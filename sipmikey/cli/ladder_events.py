@@ -45,6 +45,10 @@ def _draw(event: Document, us: str, peer: str, kms: str, *, called: bool) -> tup
             return peer, us, f"{event['status']}"
         case "call.answered":
             return (us, peer, "200 OK") if called else (peer, us, "200 OK")
+        case "transfer.requested":
+            return peer, us, f"REFER to {event['target']}"
+        case "replacement.requested":
+            return peer, us, f"INVITE in place of call {event['call']}"
         case "media.keyed" | "media.rekeyed":
             return us, us, f"stream {event['index']}: {event['suite']}"
         case "media.proven":

@@ -119,7 +119,7 @@ def _ended(event: Document, paint: Paint) -> str:
     text = f"ended: {why} after {event['duration_s']:.1f} s" + (
         f": {event['detail']}" if event["detail"] else ""
     )
-    fine = event["reason"] in ("hangup", "cancelled", "transferred", "answered-elsewhere")
+    fine = event["reason"] in ("hangup", "cancelled", "transferred", "replaced", "answered-elsewhere")
     return text if fine else paint.bad(text)
 
 
@@ -184,6 +184,11 @@ def _transfer(event: Document, paint: Paint) -> str:
     return f"the peer asks us to call {event['target']}: {outcome}"
 
 
+def _replacement(event: Document, paint: Paint) -> str:
+    outcome = f"call {event['new_call']}" if event["new_call"] else f"refused with {event['status']}"
+    return f"{event['caller'] or 'somebody'} wants this call's place: {outcome}"
+
+
 def _played(event: Document, paint: Paint) -> str:
     return "the file has been played"
 
@@ -228,6 +233,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "media.failed": _media_failed,
     "media.expired": _media_failed,
     "transfer.requested": _transfer,
+    "replacement.requested": _replacement,
     "dtmf.received": _dtmf,
     "audio.played": _played,
     "stats": _stats,

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sipmikey.agent import Agent, AgentConfig, CallFailed, Event, SecurityMode, document
+from sipmikey.agent import Agent, AgentConfig, Call, CallFailed, Event, SecurityMode, document
 from sipmikey.agent.events import CallEnded, PolicyRefused
 from sipmikey.agent.stack import StackError
 from sipmikey.cli.agent_setup import agent_config, kms_client
@@ -101,6 +101,23 @@ class Session:
                 pending.cancel()
                 with suppress(asyncio.CancelledError, CallFailed):
                     await pending
+
+    async def stay(self, call: Call, *, timeout_s: float | None = None) -> CallEnded:
+        """Return the end of *call*, or of what transfers made of it; Ctrl-C or the time-out hang up."""
+        talking = [call]
+
+        async def last() -> None:
+            await talking[-1].ended()
+            while (successor := talking[-1].successor) is not None:
+                talking.append(successor)
+                await successor.ended()
+
+        if not await self.until_stopped(last(), timeout_s=timeout_s):
+            successor = talking[-1].successor
+            talking += [] if successor is None else [successor]
+            for one in talking:
+                await one.hangup()
+        return await talking[-1].ended()
 
     def print(self, fields: Mapping[str, Any]) -> None:
         """Print a document of this command's own, as a line of text if there is one for it."""

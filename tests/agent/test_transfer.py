@@ -11,7 +11,6 @@ import pytest
 
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER
-from tests.agent.offers import called, offer_of
 from tests.agent.processes import Process, running
 from tests.agent.test_caller import Pair, settings_of
 
@@ -76,25 +75,3 @@ def test_a_transfer_is_declined_unless_policy_allows_it(kms: TestKms, speech: st
     assert (failed["reason"], failed["status"]) == ("declined", 603)
     (asked,) = [event for event in call.bob.seen if event["type"] == "transfer.requested"]
     assert (asked["status"], asked["new_call"]) == (603, "")
-
-
-def test_an_invite_that_would_replace_a_call_is_refused(kms: TestKms, speech: str) -> None:
-    async def scenario() -> tuple[int, list[dict[str, Any]]]:
-        async with called(kms, answer=True, play=speech) as callee:
-            offerer, sdp = await offer_of(kms, callee.ports)
-            callee.invited(sdp)
-            final = await callee.peer.response()
-            offerer.answer(final.to_tag, final.body)
-            callee.peer.acknowledge(final, callee.address)
-            await callee.event(type="call.answered")
-            _, second = await offer_of(kms, callee.ports)
-            replaces = ("Replaces", f"scripted;to-tag={final.to_tag};from-tag=scripted")
-            callee.invited(second, call_id="second", headers=(replaces,))
-            refused = await callee.refused()
-            callee.process.do("hangup", call="1")
-            await callee.event(type="call.end")
-            return refused.status, callee.process.seen
-
-    status, seen = asyncio.run(scenario())
-    assert status == 488
-    assert [event["type"] for event in seen].count("call.answered") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from sipmikey.testing import TestKms
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
+from tests.agent.processes import running
 
 Document = dict[str, Any]
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
@@ -152,6 +154,33 @@ def test_ctrl_c_hangs_up_and_a_secured_call_counts_as_done(command: Start, optio
     assert alice.last("call.end")["side"] == "local"
     assert bob.finish() == 0
     assert bob.last("call.end")["side"] == "remote"
+
+
+def test_a_transferred_call_is_stayed_in(command: Start, options: Options, kms: TestKms) -> None:
+    """Alice transfers bob to carol and leaves: bob's command lasts as long as his call with carol."""
+    carol = command("answer", "--once", "--duration", "2", *options("sip:carol@example.com"))
+    third = carol.until("agent.ready")["contact"].rpartition("@")[2]
+    willing = {"SIPMIKEY_SECURITY_TRANSFER": "true", "SIPMIKEY_SIP_PROXY": f"sip:{third};lr"}
+    bob = command("answer", "--once", *options(BOB), environment=willing)
+    contact = bob.until("agent.ready")["contact"]
+    user = kms.user(ALICE)
+    alice = {"identity": ALICE, "psk": user.psk, "psk_id": user.psk_id, "kms_url": kms.url}
+
+    async def transfer() -> None:
+        async with running("agent_peer.py", alice) as process:
+            process.do("call", uri=BOB, via=contact)
+            await process.until(type="call.answered")
+            process.do("transfer", call="1", target="sip:carol@example.com")
+            assert (await process.until(type="call.end"))["reason"] == "transferred"
+            await process.close()
+
+    asyncio.run(transfer())
+    assert carol.finish() == 0, carol.stderr
+    assert bob.finish() == 0, bob.stderr
+    first, second = [event for event in bob.seen if event["type"] == "call.end"]
+    assert (first["security"]["peer"], second["security"]["peer"]) == (ALICE, "sip:carol@example.com")
+    assert second["security"]["media"] == "proven"
+    assert (second["reason"], second["side"]) == ("hangup", "remote"), "until carol hung up"
 
 
 def test_ctrl_c_while_it_rings_cancels(command: Start, options: Options) -> None:

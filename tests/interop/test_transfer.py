@@ -21,7 +21,7 @@ Three = tuple[Agent, Agent, Agent, str]
 def three(
     capture: Capture, kamailio: Kamailio, kms: Kms, speech: Path, other_speech: Path
 ) -> Iterator[Three]:
-    """alice talks with bob, who lets himself be transferred; carol waits. The call's number at alice."""
+    """alice talks with bob, who lets himself be transferred, as does carol, who waits. The call's number."""
     willing = {"transfer": True}
     with (
         Agent("bob", settings("bob", kms, proxy=kamailio, play=other_speech, policy=willing)) as bob,
@@ -64,7 +64,7 @@ def test_blind_transfer(three: Three, capture: Capture) -> None:
 
 
 def test_attended_transfer(three: Three, capture: Capture) -> None:
-    """alice holds bob and asks carol first; then bob calls carol and alice leaves both calls."""
+    """alice holds bob and asks carol first; then bob takes alice's place in the call with carol."""
     alice, bob, carol, number = three
     alice.do("hold", call=number)
     consultation = alice.call(uri("carol"))
@@ -72,7 +72,40 @@ def test_attended_transfer(three: Three, capture: Capture) -> None:
     alice.do("transfer", call=number, target=consultation)
     for call in (number, consultation):
         assert alice.event("call.end", call=call)["reason"] == "transferred"
+    asked = carol.event("replacement.requested")
+    assert (asked["caller"], asked["status"]) == (uri("bob"), 200)
+    assert carol.event("call.end", call=asked["call"])["reason"] == "replaced"
     _check_new_leg(alice, bob, carol, capture)
+    assert capture.count("sip.Method == INVITE && sip.Replaces") >= 1
+
+
+def test_attended_transfer_to_whom_lets_no_call_be_replaced(
+    capture: Capture, kamailio: Kamailio, kms: Kms, speech: Path, other_speech: Path
+) -> None:
+    """carol refuses bob's INVITE with Replaces; he is asked to call her beside the call she has."""
+    willing = {"transfer": True}
+    with (
+        Agent("bob", settings("bob", kms, proxy=kamailio, play=other_speech, policy=willing)) as bob,
+        Agent("carol", settings("carol", kms, proxy=kamailio, play=speech)) as carol,
+        Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice,
+    ):
+        for agent in (bob, carol):
+            agent.do("register")
+        number, consultation = alice.call(uri("bob")), alice.call(uri("carol"))
+        for call in (number, consultation):
+            alice.do("proven", call=call)
+        alice.do("transfer", call=number, target=consultation)
+        for call in (number, consultation):
+            assert alice.event("call.end", call=call)["reason"] == "transferred"
+        assert carol.event("replacement.requested")["status"] == 403
+        asked, again = [event for event in bob.events("transfer.requested") if event["status"] == 202]
+        assert bob.event("call.end", call=asked["new_call"])["status"] == 403
+        answered = bob.event("call.answered", call=again["new_call"])["security"]
+        assert answered["peer"] == uri("carol")
+        at_carol = carol.event("call.answered", call=carol.events("call.in")[-1]["call"])["call"]
+        carol.hear(at_carol, PACKETS)
+        carol.do("hangup", call=at_carol)
+    assert referee.sip_faults(capture) == []
 
 
 def test_a_transfer_to_nobody_leaves_the_call_as_it_was(three: Three) -> None:
