@@ -17,6 +17,11 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--ladders", type=Path, metavar="DIR", help="draw each capture as a ladder, into DIR")
+
+
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,12 +69,16 @@ def kms(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def capture(network: Namespace, tmp_path: Path) -> Iterator[Capture]:
+def capture(network: Namespace, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Capture]:
     """Everything on the private network's loopback, from before the test's first packet."""
     programs.need("tcpdump")
     programs.need("tshark")
     with recording(tmp_path / "test.pcap") as running:
         yield running
+    if (folder := request.config.getoption("--ladders")) is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w]+", "-", request.node.name).strip("-")
+        (folder / f"{name}.txt").write_text(running.ladder())
 
 
 @pytest.fixture(scope="session")

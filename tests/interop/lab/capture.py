@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +102,12 @@ class Capture:
             for source, target, raw in self.datagrams("udp && !icmp")
             if len(raw) >= 8 and raw[0] >> 6 == 2 and 192 <= raw[1] <= 223 and target != PROBE_PORT
         ]
+
+    def ladder(self) -> str:
+        """The SIP, HTTP and MIKEY messages as `sipmikey decode --ladder` draws them."""
+        self.stop()
+        argv = [sys.executable, "-m", "sipmikey.cli", "decode", str(self.path), "--ladder"]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
     def _tshark(self, *options: str) -> str:
         self.stop()
