@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sipmikey.agent.changes import MOST_TRIES, Change, Finished, Kind, glare_wait_s
+from sipmikey.agent.changes import Change, Changes, Finished, Kind, glare_wait_s
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.ending import Ending
 from sipmikey.agent.engine import Engine
@@ -32,7 +32,6 @@ from sipmikey.agent.reasons import (
     AgentError,
     Family,
     Reason,
-    reason_of_status,
     status_of,
 )
 from sipmikey.agent.rekeying import Rekeying
@@ -54,7 +53,6 @@ AskKms = Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseExc
 """Asks a KMS: (call, exchange, message, kms, answered, failed)."""
 
 _PROOF_INTERVAL_S = 0.02
-_REQUEST_PENDING = 491
 _NO_SUCH_CALL = 481
 _TRANSFERRED = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")
 _SWITCH_S = 2.0
@@ -111,7 +109,7 @@ class Leg:
         self.given_away = False
         self._offering = False
         self._answering = False
-        self._change: Change | None = None
+        self._changes = Changes(send=self._request, withdraw=self._withdraw, again=self._after_glare)
         self._rekeying: Rekeying | None = None
         self._last: SipMessage | None = None
 
@@ -205,8 +203,7 @@ class Leg:
             return sdp if self.security.media is MediaProtection.OFF else self.first_sdp(sdp, remote)
         if not self._answering:
             self._offering = True
-            change = self._change
-            return self.session.offer(sdp, rekey=change is not None and change.kind is Kind.REKEY)
+            return self.session.offer(sdp, rekey=self._changes.kind is Kind.REKEY)
         self._answering = False
         text, keyed = self.session.answer(sdp)
         self._keyed = keyed
@@ -251,7 +248,7 @@ class Leg:
         else:
             self._later_message(direction, message)
         if established and direction == "received" and message.status:
-            self._answer_to_change(message)
+            self._changes.answered(message)
 
     def clear_message(self, direction: str, message: SipMessage) -> None:
         if direction == "received" and message.status // 100 == 2 and not self._answered:
@@ -288,52 +285,26 @@ class Leg:
         """Ask the peer for a change; *finished* hears None or why not. Raises ``AgentError``."""
         if not self._answered or self._over:
             raise AgentError(Reason.UNEXPECTED_MESSAGE, "the call is not established", side="local")
-        if self._offering or self._change is not None:
+        if self._offering:
             raise AgentError(Reason.UNEXPECTED_MESSAGE, "an offer is under way", side="local")
         if kind is Kind.REKEY and (self.session is None or not self.session.may_rekey):
             raise AgentError(Reason.POLICY, "the ticket lets only the peer give new keys", side="local")
-        self._change = Change(kind=kind, finished=finished, update=update)
-        self._try(self._change)
+        self._changes.begin(Change(kind=kind, finished=finished, update=update))
 
-    def _try(self, change: Change) -> None:
-        if self._over or self._change is not change:
-            return
-        change.tries += 1
-        try:
-            if change.update:
-                self.live.update()
-            else:
-                self.live.reinvite(hold=change.kind is Kind.HOLD, unhold=change.kind is Kind.RESUME)
-        except StackError as error:
-            if self._offering and self.session is not None:
-                self.session.abandon()
-            self._offering = False
-            if change.tries < MOST_TRIES:
-                # A request of the peer is being answered.
-                self.around.engine.later(self._glare_wait_s(), lambda: self._try(change))
-                return
-            self._change = None
-            change.finished(error)
+    def _request(self, change: Change) -> None:
+        if change.update:
+            self.live.update()
+        else:
+            self.live.reinvite(hold=change.kind is Kind.HOLD, unhold=change.kind is Kind.RESUME)
 
-    def _glare_wait_s(self) -> float:
+    def _withdraw(self) -> None:
+        if self._offering and self.session is not None:
+            self.session.abandon()
+        self._offering = False
+
+    def _after_glare(self, work: Callable[[], None]) -> None:
         number = int.from_bytes(self.around.env.random(4), "big")
-        return glare_wait_s(call_id_owner=self.calls, random=number)
-
-    def _answer_to_change(self, message: SipMessage) -> None:
-        """Take the final response to a change of ours."""
-        change = self._change
-        if change is None or message.status < 200 or message.status in (401, 407):
-            return
-        if message.status == _REQUEST_PENDING and change.tries < MOST_TRIES:
-            self.around.engine.later(self._glare_wait_s(), lambda: self._try(change))
-            return
-        self._change = None
-        if message.status < 300:
-            change.finished(None)
-            return
-        detail = message.warning or message.start_line.partition(" ")[2]
-        word = reason_of_status(message.status, warning=message.warning)
-        change.finished(AgentError(word, detail, sip_status=message.status))
+        self.around.engine.later(glare_wait_s(call_id_owner=self.calls, random=number), work)
 
     def sent_mikey(self, sdp: str) -> None:
         """Tell of the MIKEY message in *sdp*, which was sent."""
@@ -494,6 +465,7 @@ class Leg:
         if self._over:
             return
         self._over = True
+        self._changes.forget()
         self.forget_keys()
         streams = () if self.call is None else self.stats()
         ending = self.ending
