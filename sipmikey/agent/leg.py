@@ -405,9 +405,6 @@ class Leg:
             self.ending = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")
         self.hangup()
 
-    def redirected(self, target: str) -> bool:
-        return False
-
     # The end
 
     def refused(self, error: BaseException, to_tag: str = "") -> Ending:

@@ -104,8 +104,6 @@ class StackCall(Protocol):
 
     def transfer(self, target: str) -> None: ...
 
-    def redirect(self, accept: bool) -> None: ...
-
 
 class CallObserver(Protocol):
     """What a call's owner is told. An exception raised by any of these ends the call with it as the cause."""
@@ -133,9 +131,6 @@ class CallObserver(Protocol):
         """The peer asks (REFER) to call *target*: return the observer of that call, or a status to refuse."""
 
     def transfer_progress(self, status: int, final: bool) -> None: ...
-
-    def redirected(self, target: str) -> bool:
-        """A 3xx names *target*: return True to follow it."""
 
     def failed(self, error: BaseException) -> None:
         """An observer method, or the stack within this call, raised *error*."""
