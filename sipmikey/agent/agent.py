@@ -30,12 +30,12 @@ from sipmikey.agent.events import (
 )
 from sipmikey.agent.incoming import IncomingLeg
 from sipmikey.agent.kms import KmsClient, KmsDesk, KmsTimeout
-from sipmikey.agent.leg import Asked, Leg, Surroundings
+from sipmikey.agent.leg import Asked, Granted, Leg, Surroundings
 from sipmikey.agent.outgoing import OutgoingLeg
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side
 from sipmikey.agent.stack import CallObserver
-from sipmikey.agent.tickets import Ask, TicketStore, facts
+from sipmikey.agent.tickets import Ask, TicketStore, facts, first_granted
 from sipmikey.agent.transferring import NOT_YET
 from sipmikey.agent.warmup import rehearse
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
@@ -100,6 +100,7 @@ class Agent:
             emit=self._emit,
             ask_kms=self._ask_from_engine,
             ask_kms_now=self._ask_in_engine,
+            ask_ticket=self._ticket_from_engine,
             transfer=self._transfer,
             replace=lambda *asked: self._account.replacement(*asked),
         )
@@ -128,6 +129,8 @@ class Agent:
         await asyncio.wrap_future(self._engine.close())
         # What the engine said last is in the loop's queue by now, before what comes next.
         await asyncio.sleep(0)
+        for number, call in tuple(self._calls.items()):
+            self._publish(self._closed_upon(number, call))
         for queue in self._listeners:
             queue.put_nowait(None)
 
@@ -172,7 +175,10 @@ class Agent:
             await self._room()
             grant = await self._grant_for(called, number)
             await self._room()
-            leg = OutgoingLeg(number, self._around, uri=uri.strip(), called=called, grant=grant, via=via)
+            leg = OutgoingLeg(
+                number, self._around, uri=uri.strip(), called=called, grant=grant, via=via,
+                redirects=self.config.sip.redirects,
+            )  # fmt: skip
             self._calls[number] = call = Call(number, leg, self._engine)
             await self._in_engine(leg.start)
         except SipmikeyError as error:
@@ -293,6 +299,13 @@ class Agent:
         )  # fmt: skip
         return CallFailed(ending.reason, ending.side, ending.status, ending.detail)
 
+    def _closed_upon(self, number: str, call: Call) -> CallEnded:
+        """Return the end of a call that the stack knew nothing of, such as one between two INVITEs."""
+        return CallEnded(
+            at=time.time(), call=number, reason=Reason.CANCELLED, side="local", status=487,
+            detail="the agent was closed", duration_s=0.0, security=call.security,
+        )  # fmt: skip
+
     def _publish(self, event: Event) -> None:
         call = self._calls.get(event.call)
         if call is not None:
@@ -401,7 +414,8 @@ class Agent:
                 self._hand_over(lambda: self._fetch(called))
                 return NOT_YET, ""
         number = self._number()
-        leg = OutgoingLeg(number, self._around, uri=target, called=called, grant=grant, via=None)
+        # The stack tells the peer how the first INVITE ends: the call has no other end than that.
+        leg = OutgoingLeg(number, self._around, uri=target, called=called, grant=grant, via=None, redirects=0)
         self._hand_over(lambda: self._add(leg))
         return leg, number
 
@@ -423,6 +437,27 @@ class Agent:
     def _ring(self, leg: IncomingLeg) -> None:
         if (call := self._calls.get(leg.number)) is not None:
             self._ringing.put_nowait(IncomingCall(call, leg, self._engine))
+
+    def _ticket_from_engine(
+        self,
+        number: str,
+        identities: tuple[str, ...],
+        granted: Granted,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        async def get(called: str) -> TicketGrant:
+            return await self._with_ticket(called, number, self._store.get)
+
+        async def ask() -> None:
+            try:
+                called, grant = await first_granted(identities, get)
+            except Exception as error:  # noqa: BLE001 - it becomes the call's ending
+                failure = error
+                self._engine.post(lambda: failed(failure))
+                return
+            self._engine.post(lambda: granted(called, grant))
+
+        self._hand_over(lambda: self._keep(asyncio.ensure_future(ask())))
 
     def _ask_from_engine(
         self,

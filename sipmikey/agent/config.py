@@ -47,7 +47,8 @@ class Sip:
     """Signalling. ``bind``: local address (IPv4 or IPv6) of all transports; ``port`` 0: chosen by the system
     (TLS takes port + 1 when a port is given). ``registrar``, ``proxy``: SIP URIs. ``trusted_proxies``:
     addresses whose P-Asserted-Identity is believed. ``registration_retry_s``: how long to wait before the
-    next attempt when the registrar is lost. ``credentials``: for digest challenges."""
+    next attempt when the registrar is lost. ``credentials``: for digest challenges. ``redirects``: INVITEs
+    of one call that follow redirections (3xx) at most, 0 for none."""
 
     bind: str = "0.0.0.0"
     port: int = 0
@@ -64,8 +65,11 @@ class Sip:
     keepalive_s: int = 15
     session_expires_s: int = 1800
     headers: Mapping[str, str] = field(default_factory=dict)
+    redirects: int = 5
 
     def __post_init__(self) -> None:
+        if self.redirects < 0:
+            raise LocalError(f"sip.redirects: 0 or more, not {self.redirects}")
         if not self.transports:
             raise LocalError("sip.transports: at least one of udp, tcp, tls is needed")
         if self.prefer is not None and self.prefer not in self.transports:

@@ -163,6 +163,17 @@ class CallOut(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRedirected(Event):
+    """The INVITE ended with ``status``, and the call is made again to ``target``, a contact of a redirection.
+    ``called``: the identity that is called there."""
+
+    type: ClassVar[str] = "call.redirected"
+    status: int
+    target: str
+    called: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallIn(Event):
     """An INVITE passed the early checks. ``caller``: From, not yet vouched for by any KMS."""
 

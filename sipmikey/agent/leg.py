@@ -45,12 +45,16 @@ from sipmikey.agent.stack import (
 from sipmikey.agent.streams import Streams
 from sipmikey.sdp import Keyed, Session
 from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.request import TicketGrant
 
 Asked = Callable[[bytes, float], None]
 """Takes the KMS's response and the milliseconds it took."""
 
 AskKms = Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
 """Asks a KMS: (call, exchange, message, kms, answered, failed)."""
+
+Granted = Callable[[str, TicketGrant], None]
+"""Takes the identity a ticket is for, and the ticket."""
 
 _PROOF_INTERVAL_S = 0.02
 _NO_SUCH_CALL = 481
@@ -62,8 +66,10 @@ _SWITCH_S = 2.0
 class Surroundings:
     """What a leg needs of the agent. ``ask_kms_now`` does the same as ``ask_kms``, but the engine waits.
 
-    ``transfer``: the peer of a call asks us to call somebody; as ``CallObserver.transfer_requested``.
-    ``replace``: somebody wants a call's place; as ``CallObserver.replacement_asked``.
+    ``ask_ticket``: (call, identities, granted, failed); a ticket for the first of *identities* for which the
+    KMS does not refuse one. ``transfer``: the peer of a call asks us to call somebody; as
+    ``CallObserver.transfer_requested``. ``replace``: somebody wants a call's place; as
+    ``CallObserver.replacement_asked``.
     """
 
     config: AgentConfig
@@ -72,6 +78,7 @@ class Surroundings:
     emit: Callable[[Event], None]
     ask_kms: AskKms
     ask_kms_now: AskKms
+    ask_ticket: Callable[[str, tuple[str, ...], Granted, Callable[[BaseException], None]], None]
     transfer: Callable[[str, str], CallObserver | int]
     replace: Callable[[str, SipMessage, str, Lane], CallObserver | int]
 
@@ -97,13 +104,7 @@ class Leg:
         self._answered = False
         self._over = False
         self._keyed: Keyed | None = None
-        self.streams = Streams(
-            number,
-            live=lambda: self.live,
-            emit=around.emit,
-            later=around.engine.later,
-            proven=self._all_proven,
-        )
+        self.streams = self.no_streams()
         self._hold = "talking"
         self._referred: Callable[[int], None] | None = None
         self.given_away = False
@@ -129,13 +130,22 @@ class Leg:
 
     # Keys
 
+    def no_streams(self) -> Streams:
+        """Return the book-keeping of a call without streams yet."""
+        return Streams(
+            self.number,
+            live=lambda: self.live,
+            emit=self.around.emit,
+            later=self.around.engine.later,
+            proven=self._all_proven,
+        )
+
     def bind(self, keyed: Keyed, to_tag: str) -> None:
         """Run the streams on the keys of branch *to_tag*; streams that do not exist yet get them later."""
         self._keyed = keyed
         self.to_tag = to_tag
         self._show(
             peer=keyed.peer,
-            called=keyed.called,
             kms=keyed.kms,
             suite=keyed.suite,
             ticket=keyed.ticket_id[:8],
@@ -174,6 +184,12 @@ class Leg:
             self._rekeying = Rekeying(self, self.around.engine.later, keyed.rekey_interval_s)
         if self._rekeying is not None:
             self._rekeying.keyed(tuple(media.send.master_key.fingerprint() for media in keyed.media))
+
+    def stop_rekeying(self) -> None:
+        """Do not replace the keys of an attempt that is over, nor end the call for their age."""
+        if self._rekeying is not None:
+            self._rekeying.stop()
+            self._rekeying = None
 
     @property
     def may_rekey(self) -> bool:
@@ -403,9 +419,6 @@ class Leg:
             reason=Reason.REPLACED, side="remote", status=200, detail="another call has this one's place"
         )
 
-    def redirected(self, target: str) -> bool:
-        return False
-
     # The end
 
     def refused(self, error: BaseException, to_tag: str = "") -> Ending:
@@ -467,7 +480,7 @@ class Leg:
         self._over = True
         self._changes.forget()
         self.forget_keys()
-        streams = () if self.call is None else self.stats()
+        streams = self.stats()
         ending = self.ending
         assert ending is not None
         since = self._confirmed_at
@@ -494,7 +507,8 @@ class Leg:
         self.streams.forget()
 
     def stats(self) -> tuple[StreamStats, ...]:
-        """Return the packet counts so far."""
+        """Return the packet counts so far; none where there is no INVITE under way."""
+        counts = () if self.call is None else self.call.counts()
         return tuple(
             StreamStats(
                 index=count.index,
@@ -503,5 +517,5 @@ class Leg:
                 decrypted=count.received,
                 lost=count.lost,
             )
-            for count in self.live.counts()
+            for count in counts
         )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sipmikey.agent.contact import Contact, parse_contacts
 from sipmikey.agent.reasons import AgentError, Reason
 
 _COMPACT = {
@@ -89,6 +90,10 @@ class SipMessage:
         """Return the URI of an address header such as ``from``, ``to``, ``contact``; None when absent."""
         value = self.first(name)
         return None if value is None else address_uri(value)
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Return what all Contact header fields list, in order; raises ``AgentError`` if one is malformed."""
+        return tuple(contact for value in self.all("contact") for contact in parse_contacts(value))
 
     def asserted_identity(self) -> str | None:
         """Return the SIP URI of P-Asserted-Identity (RFC 3325), None when there is none."""

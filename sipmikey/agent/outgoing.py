@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from sipmikey.agent.ending import Ending
 from sipmikey.agent.events import (
     CallOut,
+    CallRedirected,
     CallRinging,
     ForkAbandoned,
     ForkCandidate,
@@ -20,10 +22,13 @@ from sipmikey.agent.facts import srtp_suites
 from sipmikey.agent.forking import Branch, Branches
 from sipmikey.agent.leg import Surroundings
 from sipmikey.agent.message import SipMessage
+from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side, reason_of_status
+from sipmikey.agent.redirecting import first_course, onward
 from sipmikey.agent.sdes import SdesExchange, crypto_suites
 from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
+from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.sdp import DEFAULT_SUITES, KeyMgmtMissing, Offerer
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.request import TicketGrant
@@ -36,7 +41,8 @@ class OutgoingLeg(SdesLeg):
     """*uri* is dialled, *called* its canonical form; *grant* None calls in clear.
 
     *via*: where to send the INVITE instead. A peer without MIKEY-TICKET may be called again, by SDES or in
-    clear, as far as policy says so.
+    clear, as far as policy says so. *redirects*: INVITEs that follow redirections at most, each with an offer
+    and, where it calls another identity, a ticket of its own.
     """
 
     calls = True
@@ -50,12 +56,15 @@ class OutgoingLeg(SdesLeg):
         called: str,
         grant: TicketGrant | None,
         via: str | None,
+        redirects: int,
     ) -> None:
         media = MediaProtection.OFF if grant is None else MediaProtection.HELD
         super().__init__(number, around, Security(signalling="udp", media=media, called=called))
         self._uri = uri
-        self._called = called
+        self._dialled = called
         self._via = via
+        self._redirects = redirects
+        self._course = first_course(uri, via, called=called, policy=around.config.policy)
         self._branches = Branches()
         self._offerer: Offerer | None = None
         self._unkeyed: dict[str, BaseException] = {}
@@ -63,24 +72,38 @@ class OutgoingLeg(SdesLeg):
         self._superseded: tuple[BaseException, ...] = ()
         self._given_up = False
         if grant is not None:
-            keys = around.config.keys
-            self._offerer = Offerer(
-                around.env,
-                grant=grant,
-                called=called,
-                suites=srtp_suites(keys.suites) if keys else DEFAULT_SUITES,
-                accepts=self._accepts,
-            )
+            self._offerer = self._offerer_with(grant, called)
+
+    def _offerer_with(self, grant: TicketGrant, called: str) -> Offerer:
+        keys = self.around.config.keys
+        return Offerer(
+            self.around.env,
+            grant=grant,
+            called=called,
+            suites=srtp_suites(keys.suites) if keys else DEFAULT_SUITES,
+            accepts=self._accepts,
+        )
 
     def start(self, headers: Headers = ()) -> None:
-        """Send the INVITE. Raises ``StackError``."""
-        lane = Lane.SECURED if self._offerer is not None else Lane.SDES if self.sdes else Lane.CLEAR
+        """Send the INVITE. Raises ``StackError``, and ``AgentError`` where keys are missing."""
         headers = (*self.around.config.sip.headers.items(), *headers)
-        self.around.engine.call(self._uri, lane, self, headers, via=self._via)
+        self.around.engine.call(self._uri, self._lane, self, headers, via=self._via)
+
+    @property
+    def _lane(self) -> Lane:
+        if self._offerer is not None:
+            return Lane.SECURED
+        if self.sdes is not None:
+            return Lane.SDES
+        if self.security.media is not MediaProtection.OFF:
+            raise AgentError(Reason.POLICY, "there are no keys, and clear is not allowed", side="local")
+        return Lane.CLEAR
 
     def attached(self, call: StackCall) -> None:
         self.call = call
-        self.around.emit(CallOut(at=self.now(), call=self.number, uri=self._uri))
+        uri = self._course.target.uri if self._course.followed else self._uri
+        self.around.emit(CallOut(at=self.now(), call=self.number, uri=uri))
+        # Of several INVITEs the first sets the time for all.
         self.around.engine.later(self.around.config.timeouts.setup, self._too_late)
 
     def _too_late(self) -> None:
@@ -164,7 +187,7 @@ class OutgoingLeg(SdesLeg):
         self._commit(tag, self._keyed.peer)
 
     def _accepts(self, peer: str) -> bool:
-        return self.around.config.policy.retarget or same_identity(peer, self._called)
+        return self.around.config.policy.retarget or same_identity(peer, self._dialled)
 
     def _branch_failed(self, tag: str, error: Exception) -> None:
         """The stream was made for this branch: without keys it stays silent."""
@@ -225,7 +248,48 @@ class OutgoingLeg(SdesLeg):
             )  # fmt: skip
             self.around.engine.post(self._again)
             return
+        if phase is Phase.DISCONNECTED and self._goes_elsewhere(status):
+            return
         super().phase(phase, status, reason)
+
+    def _goes_elsewhere(self, status: int) -> bool:
+        """Follow a redirection, or go on to the next contact of one; False where the call ends here."""
+        if self._answered or self._confirmed_at or self._given_up or self._over or self.ending is not None:
+            return False
+        policy = self.around.config.policy
+        try:
+            course = onward(self._course, status, self._last, policy=policy, most=self._redirects)
+        except AgentError as error:
+            self.ending = Ending.of(error)
+            return False
+        if course is None:
+            return False
+        self._course, target = course, course.target
+        self._via = target.uri
+        clear = target.mode is SecurityMode.OFF
+        self._start_over(MediaProtection.OFF if clear else MediaProtection.HELD)
+        self.around.emit(
+            CallRedirected(
+                at=self.now(), call=self.number, status=status, target=target.uri, called=target.called
+            )
+        )
+        if clear:
+            self.around.engine.post(self._again)
+        else:
+            self.around.ask_ticket(self.number, target.identities, self._granted, self._impossible)
+        return True
+
+    def _granted(self, called: str, grant: TicketGrant) -> None:
+        """Make the call again with a ticket for *called*, unless the user hung up or time is up."""
+        if self._over:
+            return
+        try:
+            self._offerer = self._offerer_with(grant, called)
+        except SipmikeyError as error:
+            self._impossible(error)
+            return
+        self._course = replace(self._course, target=replace(self._course.target, called=called))
+        self._again()
 
     def _why_by_sdes(self, status: int) -> tuple[Reason, Side, str] | None:
         """Return why the call is made again with SDES; None when it is not."""
@@ -233,7 +297,9 @@ class OutgoingLeg(SdesLeg):
         if self._offerer is None or self._answered or self._over or self._given_up:
             return None
         unkeyed = self._answered_unkeyed
-        if not policy.allows_sdes(self._called) or not (unkeyed or self._lacks_keying(status)):
+        target = self._course.target
+        allowed = policy.allows_sdes(target.called, least=target.mode)
+        if not allowed or not (unkeyed or self._lacks_keying(status)):
             return None
         if not policy.sdes_over(self.security.signalling):
             self.around.emit(
@@ -257,25 +323,32 @@ class OutgoingLeg(SdesLeg):
         return status in _LACKS_KEYING and not named and self._confirmed_at is None and self.ending is None
 
     def _start_over(self, media: MediaProtection) -> None:
-        """Forget the attempt that failed."""
+        """Forget the attempt that failed. There is no call of the stack until the next."""
         self.forget_keys()
+        self.streams = self.no_streams()
+        self.stop_rekeying()
+        self.call = self._last = None
         self._superseded += tuple(self._unkeyed.values())
         self._unkeyed.clear()
         self._answered_unkeyed = False
         self._offerer = self.sdes = self.ending = self._confirmed_at = None
         self._branches = Branches()
         self.to_tag = ""
-        signalling = self.security.signalling
-        self.security = Security(signalling=signalling, media=media, called=self._called)
+        known = self.security.peer is not None
+        self._show(
+            state="held" if known else None,
+            media=media, peer=None, kms=None, suite=None, ticket=None, keying=None,
+        )  # fmt: skip
 
     def _falls_back(self, status: int) -> bool:
+        target = self._course.target
         return (
             status in (488, 606)
             and self.security.media is not MediaProtection.OFF
             and self._confirmed_at is None
             and self.ending is None
             and not self._over
-            and self.around.config.policy.retries_in_clear(self._called)
+            and self.around.config.policy.retries_in_clear(target.called, least=target.mode)
         )
 
     def _again(self) -> None:
@@ -286,12 +359,22 @@ class OutgoingLeg(SdesLeg):
         if wait_s:
             self.around.engine.later(wait_s, self._again)
             return
-        self._last = None
+        if wait_s is None:
+            detail = "the calls of this process were taken by others in between"
+            self._impossible(AgentError(Reason.TOO_MANY_CALLS, detail, side="local"))
+            return
+        course = self._course
         try:
             self.start()
         except Exception as error:  # noqa: BLE001 - it becomes the call's ending
-            self.call = None
-            self.end(Ending.of(error))
+            # The stack may have told of the end first, and the call go on to its next contact.
+            if self._course is course:
+                self.call = None
+                self._impossible(error)
+
+    def _impossible(self, error: BaseException) -> None:
+        """End the call, which cannot be made again."""
+        self.end(Ending.of(error))
 
     def forget_keys(self) -> None:
         if self._offerer is not None:

@@ -204,12 +204,6 @@ class PjsuaCall:
             self._observer.phase(Phase.DISCONNECTED, 0, "")
         self._stack.forget(self)
 
-    def redirect(self, accept: bool) -> None:
-        with typed("redirection"):
-            self._live.processRedirect(
-                pj.PJSIP_REDIRECT_ACCEPT_REPLACE if accept else pj.PJSIP_REDIRECT_REJECT
-            )
-
     def discard(self) -> None:
         """Let go of pjsua2's object."""
         self._over = True
@@ -498,10 +492,9 @@ class _Call(pj.Call):  # type: ignore[misc]
                 observer.transfer_progress(int(prm.statusCode), bool(prm.finalNotify))
 
     def onCallRedirected(self, prm: Any) -> int:  # noqa: N802
-        followed = False
-        with self._guarded() as observer:
-            followed = observer is not None and observer.redirected(str(prm.targetUri))
-        return int(pj.PJSIP_REDIRECT_ACCEPT_REPLACE if followed else pj.PJSIP_REDIRECT_REJECT)
+        # The stack would send the same offer again. With no target left the call ends with the 3xx itself;
+        # PJSIP_REDIRECT_STOP, which is the default, would make that a 487.
+        return int(pj.PJSIP_REDIRECT_REJECT)
 
 
 def _without_media(sdp: str) -> str:

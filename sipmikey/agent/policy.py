@@ -16,6 +16,9 @@ class SecurityMode(StrEnum):
     OFF = "off"
 
 
+_STRICTNESS = (SecurityMode.OFF, SecurityMode.PREFERRED, SecurityMode.REQUIRED)
+
+
 class Fallback(StrEnum):
     """When ``preferred`` may end in clear media.
 
@@ -61,9 +64,9 @@ class CallPolicy:
     retarget: bool = True
     transfer: bool = False
 
-    def security_for(self, uri: str) -> SecurityMode:
-        """Return what calls with *uri* (canonical) demand."""
-        return self.contacts.get(uri, self.security)
+    def security_for(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> SecurityMode:
+        """Return what calls with *uri* (canonical) demand, or *least* where that is stricter."""
+        return max(self.contacts.get(uri, self.security), least, key=_STRICTNESS.index)
 
     def accepts_clear_from(self, uri: str) -> bool:
         """True when an offer of *uri* without key management may be answered in clear."""
@@ -72,13 +75,15 @@ class CallPolicy:
             return True
         return security is SecurityMode.PREFERRED and self.fallback in (Fallback.INCOMING, Fallback.BOTH)
 
-    def retries_in_clear(self, uri: str) -> bool:
+    def retries_in_clear(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> bool:
         """True when a protected call to *uri* that was refused may be repeated in clear."""
-        return self.security_for(uri) is SecurityMode.PREFERRED and self.fallback is Fallback.BOTH
+        security = self.security_for(uri, least=least)
+        return security is SecurityMode.PREFERRED and self.fallback is Fallback.BOTH
 
-    def allows_sdes(self, uri: str) -> bool:
+    def allows_sdes(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> bool:
         """True when a call with *uri* may be keyed by SDES, if the signalling suits (``sdes_over``)."""
-        return self.security_for(uri) is SecurityMode.PREFERRED and self.alternative is not Alternative.NONE
+        security = self.security_for(uri, least=least)
+        return security is SecurityMode.PREFERRED and self.alternative is not Alternative.NONE
 
     def sdes_over(self, transport: str) -> bool:
         """True when the keys of SDES may go over a SIP *transport* (``udp``, ``tcp``, ``tls``)."""

@@ -60,6 +60,10 @@ class Rekeying:
         self._later(share * self._interval_s, lambda: self._replace(age))
         self._later(self._interval_s, lambda: self._end(age))
 
+    def stop(self) -> None:
+        """Do nothing more: the call goes on without these keys."""
+        self._age += 1
+
     def _is_current(self, age: int) -> bool:
         return age == self._age and not self._call.over
 

@@ -188,11 +188,6 @@ class SdesLeg(Leg):
         )
         return _NOT_ACCEPTABLE_HERE
 
-    def expired(self) -> None:
-        # The keys of an attempt before this one concern nobody any more.
-        if self.sdes is None and self.security.media is not MediaProtection.OFF:
-            super().expired()
-
     def forget_keys(self) -> None:
         if self.sdes is not None:
             self.sdes.close()

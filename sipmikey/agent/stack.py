@@ -104,8 +104,6 @@ class StackCall(Protocol):
 
     def transfer(self, target: str, replacing: StackCall | None = None) -> None: ...
 
-    def redirect(self, accept: bool) -> None: ...
-
 
 class CallObserver(Protocol):
     """What a call's owner is told. An exception raised by any of these ends the call with it as the cause."""
@@ -143,9 +141,6 @@ class CallObserver(Protocol):
 
     def replaced(self) -> None:
         """The call that was let in has this one's place; this one is ended by the stack."""
-
-    def redirected(self, target: str) -> bool:
-        """A 3xx names *target*: return True to follow it."""
 
     def failed(self, error: BaseException) -> None:
         """An observer method, or the stack within this call, raised *error*."""

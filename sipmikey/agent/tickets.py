@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.events import TicketFacts
+from sipmikey.agent.reasons import Reason, reason_of
 from sipmikey.keys.suite import suite_named
-from sipmikey.mikey.errors import TicketNotValid
+from sipmikey.mikey.errors import PeerError, TicketNotValid
 from sipmikey.mikey.ticket import TicketFlag
 from sipmikey.ticket.credentials import PreSharedKey
 from sipmikey.ticket.environment import Environment
@@ -40,6 +41,27 @@ def facts(grant: TicketGrant) -> TicketFacts:
         flags=str(policy.flags),
         suite=policy.suite.name,
     )
+
+
+REFUSALS = frozenset({Reason.KMS_REFUSED, Reason.NOT_AUTHORIZED, Reason.PEER_REPORTED_ERROR})
+"""With these the KMS gives no ticket; with any other reason it gave no usable answer."""
+
+
+async def first_granted(
+    identities: tuple[str, ...], get: Callable[[str], Awaitable[TicketGrant]]
+) -> tuple[str, TicketGrant]:
+    """Return a ticket for the first of *identities* that the KMS does not refuse, and that identity.
+
+    Raises what *get* raises, for the last a refusal as well.
+    """
+    *before, last = identities
+    for called in before:
+        try:
+            return called, await get(called)
+        except PeerError as error:
+            if reason_of(error) not in REFUSALS:
+                raise
+    return last, await get(last)
 
 
 class TicketStore:

@@ -137,6 +137,7 @@ def _sip(configuration: Configuration) -> Sip:
         ),
         session_expires_s=round(sip.session_expires),
         headers=dict(sip.headers),
+        redirects=sip.redirects,
     )
 
 

@@ -267,6 +267,7 @@ class Sip:
     tls_private_key_file: Path | None = _setting(None, "its private key", _path)
     headers: Mapping[str, str] = _setting(NOTHING, "headers of your own in our requests", _headers)
     session_expires: float = _setting(1800.0, "session timer (RFC 4028), seconds", _seconds(90, 86400))
+    redirects: int = _setting(5, "redirections (3xx) a call follows at most; 0: none", _count(0, 32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

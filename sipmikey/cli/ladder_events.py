@@ -43,6 +43,8 @@ def _draw(event: Document, us: str, peer: str, kms: str, *, called: bool) -> tup
             return peer, us, f"{event['message']} {event['size']}"
         case "call.ringing":
             return peer, us, f"{event['status']}"
+        case "call.redirected":
+            return peer, us, f"{event['status']}, now {event['target']}"
         case "call.answered":
             return (us, peer, "200 OK") if called else (peer, us, "200 OK")
         case "transfer.requested":

@@ -100,6 +100,11 @@ def _call_out(event: Document, paint: Paint) -> str:
     return f"calling {event['uri']}"
 
 
+def _redirected(event: Document, paint: Paint) -> str:
+    what = "redirected" if 300 <= event["status"] < 400 else "next contact"
+    return f"{what} ({event['status']}): calling {event['called']} at {event['target']}"
+
+
 def _call_in(event: Document, paint: Paint) -> str:
     return f"call from {event['caller']} to {event['called']}"
 
@@ -214,6 +219,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "kms.response": _kms_response,
     "kms.error": _kms_failed,
     "call.out": _call_out,
+    "call.redirected": _redirected,
     "call.in": _call_in,
     "call.ringing": _ringing,
     "call.end": _ended,

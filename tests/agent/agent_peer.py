@@ -67,6 +67,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             prefer=Transport(settings["prefer"]) if "prefer" in settings else None,
             registrar=settings.get("registrar"),
             proxy=settings.get("proxy"),
+            redirects=settings.get("redirects", 5),
             trusted_proxies=frozenset(settings.get("trusted", ())),
             tls=tls_files(settings),
             credentials=DigestCredentials(username=user, password=Secret(password.encode()))

@@ -91,9 +91,6 @@ class RawCall:
     def transfer_progress(self, status: int, final: bool) -> None:
         self.tell("transfer", status=status, final=final)
 
-    def redirected(self, target: str) -> bool:
-        return False
-
     def failed(self, error: BaseException) -> None:
         self.tell("failed", kind=type(error).__name__, detail=str(error))
         assert self.call is not None

@@ -148,16 +148,19 @@ class ScriptedPeer(asyncio.DatagramProtocol):
         *,
         to_tag: str = "",
         sdp: str = "",
+        contact: str | None = None,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Answer *request*; *to_tag* is the branch that answers."""
+        """Answer *request*; *to_tag* is the branch that answers. *contact*: its Contact, ``""`` for none."""
         to = request.first("to") or ""
         if to_tag and "tag=" not in to:
             to += f";tag={to_tag}"
         lines = [f"SIP/2.0 {status} {'OK' if status < 300 else 'No'}"]
         lines += [f"Via: {via}" for via in request.all("via")]
         lines += [f"From: {request.first('from')}", f"To: {to}", f"Call-ID: {request.first('call-id')}"]
-        lines += [f"CSeq: {request.first('cseq')}", f"Contact: <sip:{to_tag or 'peer'}@{self.address}>"]
+        lines.append(f"CSeq: {request.first('cseq')}")
+        contact = f"<sip:{to_tag or 'peer'}@{self.address}>" if contact is None else contact
+        lines += [f"Contact: {contact}"] if contact else []
         lines += [f"{name}: {value}" for name, value in headers]
         if sdp:
             lines.append("Content-Type: application/sdp")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
 
 from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.tickets import TicketStore, facts
+from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.tickets import TicketStore, facts, first_granted
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.secret import Secret
 from sipmikey.system import environment
 from sipmikey.testing.kms import TestKms
+from sipmikey.ticket.request import TicketGrant
 from tests.agent.branches import CALLED, CALLER
 
 
@@ -108,6 +111,36 @@ def test_a_failure_is_not_kept(kms: TestKms) -> None:
             await store.get(CALLED, client.request)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked"),
+    [
+        (Reason.KMS_REFUSED, ["sip:phone@example.net", CALLED]),
+        (Reason.NOT_AUTHORIZED, ["sip:phone@example.net", CALLED]),
+        (Reason.KMS_UNREACHABLE, ["sip:phone@example.net"]),
+        (Reason.AUTH_FAILURE, ["sip:phone@example.net"]),
+    ],
+)
+def test_only_a_refusal_lets_another_ticket_do(reason: Reason, asked: list[str], kms: TestKms) -> None:
+    async def scenario() -> list[str]:
+        store = TicketStore(environment(), keys_of(kms, reuse=True), CALLER)
+        seen = []
+        async with HttpKmsClient(kms.url) as client:
+
+            async def get(called: str) -> TicketGrant:
+                seen.append(called)
+                if called != CALLED:
+                    raise AgentError(reason, "no ticket for this one")
+                return await store.get(called, client.request)
+
+            with contextlib.nullcontext() if len(asked) > 1 else pytest.raises(AgentError):
+                called, grant = await first_granted(("sip:phone@example.net", CALLED), get)
+                assert called == CALLED
+                assert grant.policy.responders == (CALLED,)
+        return seen
+
+    assert asyncio.run(scenario()) == asked
 
 
 def test_what_is_shown_of_a_ticket_holds_no_key(kms: TestKms) -> None:

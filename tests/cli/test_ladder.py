@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.cli.ladder import Step, render
+from sipmikey.cli.ladder_events import steps
 
 STEPS = [
     Step(time=5.0, source="alice", target="kms", text="POST ticketrequest [REQUEST_INIT_PSK]"),
@@ -29,6 +30,18 @@ def test_lanes_arrows_and_times():
     # From alice to bob the arrow ends before the third lane.
     assert lines[6][columns[2]] == "|"
     assert lines[7].endswith("policy accepted")
+
+
+def test_a_redirection_is_an_arrow_between_two_invites():
+    events = [
+        {"type": "call.out", "uri": "sip:bob@example.com"},
+        {"type": "call.redirected", "status": 302, "target": "sip:carol@example.com"},
+        {"type": "call.out", "uri": "sip:carol@example.com"},
+    ]
+    stamped = [{**event, "ts": "2024-01-01T00:00:00+00:00"} for event in events]
+    drawn = [(step.source, step.target, step.text) for step in steps(stamped, us="us", peer="them")]
+    redirected = ("them", "us", "302, now sip:carol@example.com")
+    assert drawn == [("us", "them", "INVITE"), redirected, ("us", "them", "INVITE")]
 
 
 def test_lanes_in_order_of_appearance():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.interop.lab import referee
 from tests.interop.lab.agents import Agent, Failed, settings
 from tests.interop.lab.capture import Capture
-from tests.interop.lab.kamailio import Kamailio
+from tests.interop.lab.kamailio import Kamailio, password
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
 
@@ -41,18 +43,95 @@ def test_nobody_is_registered(capture: Capture, kamailio: Kamailio, kms: Kms) ->
     assert capture.rtp() == []
 
 
-def test_a_redirect_is_not_followed_behind_the_users_back(
-    capture: Capture, network: Namespace, kms: Kms, tmp_path: Path
+BOB, CAROL = uri("bob"), uri("carol")
+
+
+def _offers(capture: Capture) -> set[bytes]:
+    """alice's TRANSFER_INITs: one that was sent again, because of a challenge or by the proxy, is one."""
+    return set(referee.mikey_messages(capture, 'sip.Method == INVITE && sip.from.user == "alice"'))
+
+
+def test_who_moved_to_somebody_else_is_called_there(
+    capture: Capture, network: Namespace, kms: Kms, tmp_path: Path, speech: Path, other_speech: Path
 ) -> None:
-    """302 names somebody else: the ticket is for who was called, so the call ends and says where to."""
+    """302 names carol: she is called with a ticket of her own, and alice sees that it is she who answers."""
     with (
-        Kamailio(tmp_path / "kamailio", moved={"bob": uri("carol")}) as proxy,
-        Agent("alice", settings("alice", kms, proxy=proxy)) as alice,
+        Kamailio(tmp_path / "kamailio", moved={"bob": CAROL}) as proxy,
+        Agent("carol", settings("carol", kms, proxy=proxy, play=other_speech)) as carol,
+        Agent("alice", settings("alice", kms, proxy=proxy, play=speech)) as alice,
+    ):
+        carol.do("register")
+        number = alice.call(BOB)
+        alice.do("proven", call=number)
+        carol.event("media.proven")
+        security = alice.do("security", call=number)
+        assert (security["called"], security["peer"]) == (BOB, CAROL)
+        moved = alice.event("call.redirected")
+        assert (moved["status"], moved["target"], moved["called"]) == (302, CAROL, CAROL)
+        tickets = [event["ticket"] for event in alice.events("kms.response")]
+        assert [ticket["responders"] for ticket in tickets] == [[BOB], [CAROL]]
+        assert security["ticket"] == tickets[1]["ticket"]
+        assert security["ticket"] == carol.event("call.answered")["security"]["ticket"]
+        alice.hear(number, 20)
+        alice.do("hangup", call=number)
+        assert carol.event("call.end")["reason"] == "hangup"
+    assert len(_offers(capture)) == 2
+    assert referee.sip_faults(capture) == []
+
+
+def test_who_moved_to_a_device_is_called_there(
+    capture: Capture, network: Namespace, kms: Kms, tmp_path: Path, speech: Path, other_speech: Path
+) -> None:
+    """302 names the address of bob's phone, which alice calls without the proxy, with the ticket for bob."""
+    digest = {"username": "alice", "password": password("alice")}
+    with (
+        Agent("bob", settings("bob", kms, play=other_speech)) as bob,
+        Kamailio(tmp_path / "kamailio", moved={"bob": bob.contact}) as proxy,
+        Agent("alice", settings("alice", kms, play=speech, digest=digest)) as alice,
+    ):
+        number = alice.do("call", uri=BOB, via=f"sip:bob@{proxy.address}:{proxy.port}")
+        alice.do("established", call=number)
+        alice.do("proven", call=number)
+        bob.event("media.proven")
+        security = alice.do("security", call=number)
+        assert (security["called"], security["peer"]) == (BOB, BOB)
+        assert alice.event("call.redirected")["target"] == bob.contact
+        assert len(alice.events("kms.request")) == 1, "the ticket may be used again (J)"
+        alice.do("hangup", call=number)
+        bob.event("call.end")
+    assert len(_offers(capture)) == 2
+    assert referee.sip_faults(capture) == []
+
+
+@pytest.mark.parametrize(
+    ("moved", "more", "side", "words", "called"),
+    [
+        ({"bob": CAROL}, {"sip": {"redirects": 0}}, "remote", "302", [BOB]),
+        ({"bob": CAROL}, {"policy": {"retarget": False}}, "local", "security.retarget", [BOB]),
+        ({"bob": CAROL, "carol": BOB}, {}, "remote", "a loop", [BOB, CAROL]),
+    ],
+)
+def test_a_redirection_that_is_not_followed(
+    capture: Capture,
+    network: Namespace,
+    kms: Kms,
+    tmp_path: Path,
+    moved: dict[str, str],
+    more: dict[str, Any],
+    side: str,
+    words: str,
+    called: list[str],
+) -> None:
+    with (
+        Kamailio(tmp_path / "kamailio", moved=moved) as proxy,
+        Agent("alice", settings("alice", kms, proxy=proxy, **more)) as alice,
     ):
         with pytest.raises(Failed) as failed:
-            alice.do("established", call=alice.do("call", uri=uri("bob")))
-        assert (failed.value.reason, failed.value.status) == ("redirected", 302)
-    assert capture.count(f'sip.Method == INVITE && sip.r-uri contains "{uri("carol")}"') == 0
+            alice.do("established", call=alice.do("call", uri=BOB))
+        assert (failed.value.reason, failed.value.status, failed.value.side) == ("redirected", 302, side)
+        assert words in failed.value.detail
+        assert [event["uri"] for event in alice.events("call.out")] == called
+    assert len(_offers(capture)) == len(called)
     assert capture.rtp() == []
 
 
