@@ -1,0 +1,159 @@
+"""pjsua2's callbacks of one call, handed to the ``PjsuaCall`` they belong to. In the engine's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from sipmikey.agent.binding import pj
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.stack import CallObserver
+
+if TYPE_CHECKING:
+    from sipmikey.agent.pjsua import PjsuaAccount
+    from sipmikey.agent.pjsua_call import PjsuaCall
+
+__all__ = ["CallbackCall"]
+
+
+class CallbackCall(pj.Call):  # type: ignore[misc]
+    """Takes pjsua2's callbacks to the ``PjsuaCall`` they belong to."""
+
+    def __init__(self, owner: PjsuaCall, account: PjsuaAccount, *number: int) -> None:
+        super().__init__(account, *number)
+        self._owner: PjsuaCall | None = owner
+        self._offer = ""
+
+    def release(self) -> None:
+        self._owner = None
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[CallObserver | None]:
+        if self._owner is None:
+            yield None
+            return
+        with self._owner.guarded() as observer:
+            yield observer
+
+    def onCallState(self, prm: Any) -> None:  # noqa: N802 - pjsua2's names, here and below
+        with self._guarded():
+            if self._owner is not None:
+                info, event = self.getInfo(), prm.e
+                if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+                    self._last_message(event)
+                self._owner.on_phase(info)
+
+    def _last_message(self, event: Any) -> None:
+        """Deliver the response that ends a call: its transaction is not reported any more."""
+        state = event.body.tsxState
+        if event.type == pj.PJSIP_EVENT_TSX_STATE and state.type == pj.PJSIP_EVENT_RX_MSG:
+            message = SipMessage.parse(state.src.rdata.wholeMsg)
+            with self._guarded() as observer:
+                if observer is not None and message.status >= 200:
+                    observer.message("received", message)
+
+    def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            state = prm.e.body.tsxState
+            if observer is None:
+                return
+            if state.type == pj.PJSIP_EVENT_RX_MSG:
+                message = SipMessage.parse(state.src.rdata.wholeMsg)
+                if message.has_sdp and not message.status:
+                    # pjsua2 hands descriptions of over 1 kB to the callbacks as empty texts.
+                    self._offer = message.body
+                observer.message("received", message)
+            elif state.type == pj.PJSIP_EVENT_TX_MSG:
+                observer.message("sent", SipMessage.parse(state.src.tdata.wholeMsg))
+
+    def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                assert self._owner is not None
+                made = prm.sdp.wholeSdp or self._owner.print_sdp(int(prm.sdp.pjSdpSession))
+                # Should the observer fail, nothing that could be talked to goes out.
+                prm.sdp.wholeSdp = _without_media(made)
+                prm.sdp.wholeSdp = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
+
+    def onCallRxOffer(self, prm: Any) -> None:  # noqa: N802
+        prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
+        with self._guarded() as observer:
+            if observer is not None:
+                prm.statusCode = observer.remote_offer(self._offer)
+
+    def onStreamCreated(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_stream(int(prm.streamIdx), int(prm.stream))
+
+    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_stream_gone(int(prm.streamIdx), int(prm.stream))
+
+    def onCallMediaState(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded():
+            if self._owner is not None:
+                self._owner.on_media(self.getInfo())
+
+    def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.dtmf(str(prm.digit))
+
+    def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
+        prm.statusCode = pj.PJSIP_SC_DECLINE
+        with self._guarded() as observer:
+            if observer is None or self._owner is None:
+                return
+            if not self._owner.has_room_for(self._owner.stream_count):
+                prm.statusCode = pj.PJSIP_SC_BUSY_HERE
+                return
+            outcome = observer.transfer_requested(str(prm.dstUri))
+            prm.statusCode = outcome if isinstance(outcome, int) else pj.PJSIP_SC_ACCEPTED
+            if not isinstance(outcome, int):
+                self._succeed(prm, outcome, self._owner.stream_count)
+
+    def onCallReplaceRequest(self, prm: Any) -> None:  # noqa: N802
+        # Once accepted, pjsua answers the new call by itself, within the callback that brought the INVITE.
+        prm.statusCode = pj.PJSIP_SC_INTERNAL_SERVER_ERROR
+        with self._guarded() as observer:
+            if observer is None or self._owner is None:
+                return
+            invite = SipMessage.parse(prm.rdata.wholeMsg)
+            streams = max(1, invite.body.count("\nm="))
+            if not self._owner.has_room_for(streams):
+                prm.statusCode = pj.PJSIP_SC_BUSY_HERE
+                return
+            outcome = observer.replacement_asked(invite, str(prm.rdata.srcAddress), self._owner.lane)
+            prm.statusCode = outcome if isinstance(outcome, int) else pj.PJSIP_SC_OK
+            if not isinstance(outcome, int):
+                self._succeed(prm, outcome, streams)
+
+    def onCallReplaced(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.replaced()
+
+    def _succeed(self, prm: Any, observer: CallObserver, streams: int) -> None:
+        assert self._owner is not None
+        prm.newCall = self._owner.successor(observer, streams)
+        prm.opt.audioCount = streams
+        prm.opt.videoCount = 0
+
+    def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
+        with self._guarded() as observer:
+            if observer is not None:
+                observer.transfer_progress(int(prm.statusCode), bool(prm.finalNotify))
+
+    def onCallRedirected(self, prm: Any) -> int:  # noqa: N802
+        # The stack would send the same offer again. With no target left the call ends with the 3xx itself;
+        # PJSIP_REDIRECT_STOP, which is the default, would make that a 487.
+        return int(pj.PJSIP_REDIRECT_REJECT)
+
+
+def _without_media(sdp: str) -> str:
+    """Return *sdp* with every m-line's port 0, which rejects the stream (RFC 3264 section 5.1)."""
+    return re.sub(r"^(m=\w+ )\d+", r"\g<1>0", sdp, flags=re.MULTILINE)
