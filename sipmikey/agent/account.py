@@ -12,13 +12,14 @@ from sipmikey.agent.config import MAX_CALLS
 from sipmikey.agent.events import PlaybackFinished, PolicyRefused, ReplacementRequested
 from sipmikey.agent.facts import srtp_suites
 from sipmikey.agent.incoming import IncomingLeg, RefusedLeg
-from sipmikey.agent.leg import Leg, Surroundings
+from sipmikey.agent.leg import Leg
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.replacing import ReplacingLeg
 from sipmikey.agent.sdes import SdesExchange, crypto_suites, keyed_by_crypto, why_unfit
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
+from sipmikey.agent.surroundings import Surroundings
 from sipmikey.agent.tickets import ResolvedTickets
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured

@@ -30,11 +30,12 @@ from sipmikey.agent.events import (
 )
 from sipmikey.agent.incoming import IncomingLeg
 from sipmikey.agent.kms import KmsClient, KmsDesk, KmsTimeout
-from sipmikey.agent.leg import Asked, Granted, Leg, Surroundings
+from sipmikey.agent.leg import Leg
 from sipmikey.agent.outgoing import OutgoingLeg
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side
 from sipmikey.agent.stack import CallObserver
+from sipmikey.agent.surroundings import Asked, Granted, Surroundings
 from sipmikey.agent.tickets import Ask, TicketStore, facts, first_granted
 from sipmikey.agent.transferring import NOT_YET
 from sipmikey.agent.warmup import rehearse

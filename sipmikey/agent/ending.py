@@ -71,3 +71,6 @@ class Ending:
         warning = warning_header(self.reason, self.detail, agent=host)
         text = warning.partition('"')[2].rstrip('"')
         return ("Warning", warning), ("Reason", f'SIP;cause={self.status};text="{text}"')
+
+
+TRANSFERRED = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")

@@ -8,12 +8,13 @@ from typing import Literal
 
 from sipmikey.agent.ending import Ending
 from sipmikey.agent.events import CallIn, KmsResponse, MediaProtection, PolicyRefused, Security
-from sipmikey.agent.leg import Leg, Surroundings
+from sipmikey.agent.leg import Leg
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.sdes import SdesExchange
 from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.agent.stack import StackCall, StackError
+from sipmikey.agent.surroundings import Surroundings
 from sipmikey.agent.tickets import ResolvedTickets
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.sdp import Answerer

@@ -1,215 +1,36 @@
-"""One call's state in the engine's thread: what caller and callee have in common."""
+"""What the peers of a call say to each other: offers, changes, new keys, transfers."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Literal
 
+from sipmikey.agent.base_leg import BaseLeg
 from sipmikey.agent.changes import Change, Changes, Finished, Kind, glare_wait_s
-from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.ending import Ending
-from sipmikey.agent.engine import Engine
-from sipmikey.agent.events import (
-    CallAnswered,
-    CallEnded,
-    CallState,
-    DtmfReceived,
-    Event,
-    KmsExchange,
-    MediaProtection,
-    MikeyReceived,
-    MikeyRefused,
-    MikeySent,
-    Security,
-    Stats,
-    StreamStats,
-)
-from sipmikey.agent.facts import describe_mikey, hold_state
+from sipmikey.agent.ending import TRANSFERRED, Ending
+from sipmikey.agent.events import DtmfReceived, MediaProtection, Security
 from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import (
-    AgentError,
-    Family,
-    Reason,
-    status_of,
-)
+from sipmikey.agent.reasons import AgentError, Reason, status_of
 from sipmikey.agent.rekeying import Rekeying
-from sipmikey.agent.stack import (
-    CallObserver,
-    Lane,
-    Phase,
-    StackCall,
-    StackError,
-)
-from sipmikey.agent.streams import Streams
-from sipmikey.sdp import Keyed, Session
-from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.request import TicketGrant
+from sipmikey.agent.stack import CallObserver, Lane, StackCall
+from sipmikey.agent.surroundings import Surroundings
+from sipmikey.sdp import Keyed
 
-Asked = Callable[[bytes, float], None]
-"""Takes the KMS's response and the milliseconds it took."""
-
-AskKms = Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
-"""Asks a KMS: (call, exchange, message, kms, answered, failed)."""
-
-Granted = Callable[[str, TicketGrant], None]
-"""Takes the identity a ticket is for, and the ticket."""
-
-_PROOF_INTERVAL_S = 0.02
 _NO_SUCH_CALL = 481
-_TRANSFERRED = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")
-_SWITCH_S = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a leg needs of the agent. ``ask_kms_now`` does the same as ``ask_kms``, but the engine waits.
-
-    ``ask_ticket``: (call, identities, granted, failed); a ticket for the first of *identities* for which the
-    KMS does not refuse one. ``transfer``: the peer of a call asks us to call somebody; as
-    ``CallObserver.transfer_requested``. ``replace``: somebody wants a call's place; as
-    ``CallObserver.replacement_asked``.
-    """
-
-    config: AgentConfig
-    env: Environment
-    engine: Engine
-    emit: Callable[[Event], None]
-    ask_kms: AskKms
-    ask_kms_now: AskKms
-    ask_ticket: Callable[[str, tuple[str, ...], Granted, Callable[[BaseException], None]], None]
-    transfer: Callable[[str, str], CallObserver | int]
-    replace: Callable[[str, SipMessage, str, Lane], CallObserver | int]
-
-
-class Leg:
-    """Base of ``OutgoingLeg`` and ``IncomingLeg``; an observer of the stack's call.
-
-    ``calls``: True at the side that made the call.
-    """
-
-    calls = False
+class Leg(BaseLeg):
+    """Base of ``OutgoingLeg`` and ``IncomingLeg``; an observer of the stack's call."""
 
     def __init__(self, number: str, around: Surroundings, security: Security) -> None:
-        self.number = number
-        self.around = around
-        self.security = security
-        self.call: StackCall | None = None
-        self.session: Session | None = None
-        self.ending: Ending | None = None
-        self.to_tag = ""
-        self._started = time.monotonic()
-        self._confirmed_at: float | None = None
-        self._answered = False
-        self._over = False
-        self._keyed: Keyed | None = None
-        self.streams = self.no_streams()
-        self._hold = "talking"
-        self._referred: Callable[[int], None] | None = None
-        self.given_away = False
+        super().__init__(number, around, security)
         self._offering = False
         self._answering = False
         self._changes = Changes(send=self._request, withdraw=self._withdraw, again=self._after_glare)
         self._rekeying: Rekeying | None = None
-        self._last: SipMessage | None = None
+        self._referred: Callable[[int], None] | None = None
 
-    @property
-    def live(self) -> StackCall:
-        if self.call is None:
-            raise StackError("there is no call yet")
-        return self.call
-
-    @property
-    def over(self) -> bool:
-        """True when the call has ended."""
-        return self._over
-
-    def now(self) -> float:
-        return time.time()
-
-    # Keys
-
-    def no_streams(self) -> Streams:
-        """Return the book-keeping of a call without streams yet."""
-        return Streams(
-            self.number,
-            live=lambda: self.live,
-            emit=self.around.emit,
-            later=self.around.engine.later,
-            proven=self._all_proven,
-        )
-
-    def bind(self, keyed: Keyed, to_tag: str) -> None:
-        """Run the streams on the keys of branch *to_tag*; streams that do not exist yet get them later."""
-        self._keyed = keyed
-        self.to_tag = to_tag
-        self._show(
-            peer=keyed.peer,
-            kms=keyed.kms,
-            suite=keyed.suite,
-            ticket=keyed.ticket_id[:8],
-            keying="mikey-ticket",
-        )
-        self.streams.key(keyed, to_tag, rekeyed=self._answered)
-        if self.streams.running:
-            self._show(state="keyed", media=self.streams.protection)
-            self.live.connect_audio()
-            self._keep_fresh(keyed)
-        if self._answered:
-            self._show_hold(keyed)
-
-    def unbind(self) -> None:
-        """Take all keys off the streams: nothing is sent or played."""
-        self._keyed = None
-        self.streams.unkey()
-        if self.security.media is not MediaProtection.OFF:
-            self._show(state="held", media=MediaProtection.HELD)
-
-    def stream_created(self, index: int) -> None:
-        # Before the call is confirmed the stack takes the keys away; they are given again when it is known
-        # which branch this stream is for.
-        self.streams.created(index, without_keys=self._confirmed_at is None)
-        self.stream_ready(index)
-
-    def stream_ready(self, index: int) -> None:
-        """A stream exists: the callee keys it at once, the caller when the answer was checked."""
-
-    def _all_proven(self) -> None:
-        self._show(state="proven", media=MediaProtection.PROVEN)
-
-    def _keep_fresh(self, keyed: Keyed) -> None:
-        """Have the keys replaced as often as the ticket demands (TRr)."""
-        if self._rekeying is None and keyed.rekey_interval_s is not None:
-            self._rekeying = Rekeying(self, self.around.engine.later, keyed.rekey_interval_s)
-        if self._rekeying is not None:
-            self._rekeying.keyed(tuple(media.send.master_key.fingerprint() for media in keyed.media))
-
-    def stop_rekeying(self) -> None:
-        """Do not replace the keys of an attempt that is over, nor end the call for their age."""
-        if self._rekeying is not None:
-            self._rekeying.stop()
-            self._rekeying = None
-
-    @property
-    def may_rekey(self) -> bool:
-        """True when the ticket lets this side give new keys."""
-        return self._answered and self.session is not None and self.session.may_rekey
-
-    def expired(self) -> None:
-        """The keys were not replaced in time: they are not used any more, and the call ends."""
-        detail = "the ticket's rekeying interval (TRr) is over, and there are no new keys"
-        self.streams.expire(detail)
-        self.unbind()
-        self.end(Ending(reason=Reason.KEY_EXPIRED, side="local", status=200, detail=detail))
-
-    def _show_hold(self, keyed: Keyed) -> None:
-        hold = hold_state(keyed)
-        if hold != self._hold:
-            self._hold = hold
-            self.around.emit(CallState(at=self.now(), call=self.number, state=hold, security=self.security))
-
-    # Messages within the call
+    # Descriptions and messages
 
     def attached(self, call: StackCall) -> None:
         self.call = call
@@ -322,58 +143,34 @@ class Leg:
         number = int.from_bytes(self.around.env.random(4), "big")
         self.around.engine.later(glare_wait_s(call_id_owner=self.calls, random=number), work)
 
-    def sent_mikey(self, sdp: str) -> None:
-        """Tell of the MIKEY message in *sdp*, which was sent."""
-        if (found := describe_mikey(sdp)) is not None:
-            name, size = found
-            self.around.emit(MikeySent(at=self.now(), call=self.number, message=name, size=size))
+    # New keys
 
-    def received_mikey(self, sdp: str, to_tag: str) -> None:
-        """Tell of the MIKEY message in *sdp*, which was received."""
-        if (found := describe_mikey(sdp)) is not None:
-            name, size = found
-            self.around.emit(
-                MikeyReceived(at=self.now(), call=self.number, message=name, size=size, to_tag=to_tag)
-            )
+    def keys_in_use(self, keyed: Keyed) -> None:
+        """Have the keys replaced as often as the ticket demands (TRr)."""
+        if self._rekeying is None and keyed.rekey_interval_s is not None:
+            self._rekeying = Rekeying(self, self.around.engine.later, keyed.rekey_interval_s)
+        if self._rekeying is not None:
+            self._rekeying.keyed(tuple(media.send.master_key.fingerprint() for media in keyed.media))
 
-    # State
+    def stop_rekeying(self) -> None:
+        """Do not replace the keys of an attempt that is over, nor end the call for their age."""
+        if self._rekeying is not None:
+            self._rekeying.stop()
+            self._rekeying = None
 
-    def phase(self, phase: Phase, status: int, reason: str) -> None:
-        if phase is Phase.CONFIRMED and self._confirmed_at is None:
-            self._confirmed_at = time.monotonic()
-            self.confirmed()
-        elif phase is Phase.DISCONNECTED and not self._over:
-            self._ended(status, reason)
+    @property
+    def may_rekey(self) -> bool:
+        """True when the ticket lets this side give new keys."""
+        return self._answered and self.session is not None and self.session.may_rekey
 
-    def confirmed(self) -> None:
-        """The INVITE transaction succeeded."""
+    def expired(self) -> None:
+        """The keys were not replaced in time: they are not used any more, and the call ends."""
+        detail = "the ticket's rekeying interval (TRr) is over, and there are no new keys"
+        self.streams.expire(detail)
+        self.unbind()
+        self.end(Ending(reason=Reason.KEY_EXPIRED, side="local", status=200, detail=detail))
 
-    def answered(self) -> None:
-        """The call is established: tell, and wait for the packet that proves it."""
-        if self._answered:
-            return
-        self._answered = True
-        self.streams.expect_proof(self.around.config.timeouts.media)
-        if self.security.media is MediaProtection.OFF:
-            self.live.connect_audio()
-        self.around.emit(
-            CallAnswered(
-                at=self.now(),
-                call=self.number,
-                sip_call_id=self.live.sip_call_id,
-                to_tag=self.to_tag,
-                setup_ms=(time.monotonic() - self._started) * 1e3,
-                security=self.security,
-            )
-        )
-
-    def _show(self, *, state: str | None = None, **facts: object) -> None:
-        changed = replace(self.security, **facts)  # type: ignore[arg-type]
-        if changed == self.security:
-            return
-        self.security = changed
-        if state is not None:
-            self.around.emit(CallState(at=self.now(), call=self.number, state=state, security=changed))
+    # Digits and transfers
 
     def dtmf(self, digit: str) -> None:
         self.around.emit(DtmfReceived(at=self.now(), call=self.number, digit=digit))
@@ -406,7 +203,7 @@ class Leg:
     def leave(self) -> None:
         """End the call because its peer was transferred."""
         if self.ending is None:
-            self.ending = _TRANSFERRED
+            self.ending = TRANSFERRED
         self.hangup()
 
     def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
@@ -419,103 +216,6 @@ class Leg:
             reason=Reason.REPLACED, side="remote", status=200, detail="another call has this one's place"
         )
 
-    # The end
-
-    def refused(self, error: BaseException, to_tag: str = "") -> Ending:
-        """Tell that a MIKEY message or description of the peer was refused."""
-        ending = Ending.of(error)
-        if ending.reason.family in (Family.KEYING, Family.NO_KEYING):
-            self.around.emit(
-                MikeyRefused(
-                    at=self.now(), call=self.number, reason=ending.reason, side=ending.side,
-                    detail=ending.detail, to_tag=to_tag,
-                )
-            )  # fmt: skip
-        return ending
-
-    def failed(self, error: BaseException) -> None:
-        """End the call because of *error*; the peer is told why."""
-        if self._over:
-            return
-        self.end(self.refused(error))
-
-    def end(self, ending: Ending) -> None:
-        """End the call for a reason found on this side."""
-        if self._over:
-            return
-        if self.ending is None:
-            self.ending = ending
-        if self.call is None:
-            self._finish()
-            return
-        try:
-            self.call.hangup(ending.status, headers=ending.headers(self.around.config.identity))
-        except StackError:
-            self._finish()
-
-    def hangup(self) -> None:
-        """End the call because the user wants it."""
-        early = self._confirmed_at is None
-        reason = Reason.CANCELLED if early else Reason.HANGUP
-        if self._over:
-            return
-        if self.ending is None:
-            self.ending = Ending(
-                reason=reason, side="local", status=487 if early else 200, detail="hung up here"
-            )
-        try:
-            self.live.hangup()
-        except StackError:
-            self._finish()
-
-    def _ended(self, status: int, reason: str) -> None:
-        if self.ending is None:
-            ending = Ending.by_peer(self._last, status, reason)
-            self.ending = _TRANSFERRED if self.given_away and ending.reason is Reason.HANGUP else ending
-        self._finish()
-
     def _finish(self) -> None:
-        if self._over:
-            return
-        self._over = True
         self._changes.forget()
-        self.forget_keys()
-        streams = self.stats()
-        ending = self.ending
-        assert ending is not None
-        since = self._confirmed_at
-        if since is not None:
-            self.around.emit(Stats(at=self.now(), call=self.number, streams=streams))
-        self.around.emit(
-            CallEnded(
-                at=self.now(),
-                call=self.number,
-                reason=ending.reason,
-                side=ending.side,
-                status=ending.status,
-                detail=ending.detail,
-                duration_s=0.0 if since is None else time.monotonic() - since,
-                security=self.security,
-            )
-        )
-
-    def forget_keys(self) -> None:
-        """Erase what is left of the keys."""
-        if self.session is not None:
-            self.session.close()
-        self._keyed = None
-        self.streams.forget()
-
-    def stats(self) -> tuple[StreamStats, ...]:
-        """Return the packet counts so far; none where there is no INVITE under way."""
-        counts = () if self.call is None else self.call.counts()
-        return tuple(
-            StreamStats(
-                index=count.index,
-                codec=count.codec,
-                sent=count.sent,
-                decrypted=count.received,
-                lost=count.lost,
-            )
-            for count in counts
-        )
+        super()._finish()

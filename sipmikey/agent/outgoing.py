@@ -20,7 +20,6 @@ from sipmikey.agent.events import (
 )
 from sipmikey.agent.facts import srtp_suites
 from sipmikey.agent.forking import Branch, Branches
-from sipmikey.agent.leg import Surroundings
 from sipmikey.agent.message import SipMessage
 from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side, reason_of_status
@@ -28,6 +27,7 @@ from sipmikey.agent.redirecting import first_course, onward
 from sipmikey.agent.sdes import SdesExchange, crypto_suites
 from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
+from sipmikey.agent.surroundings import Surroundings
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.sdp import DEFAULT_SUITES, KeyMgmtMissing, Offerer
 from sipmikey.ticket.identity import same_identity
