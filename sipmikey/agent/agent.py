@@ -15,6 +15,7 @@ from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.ending import Ending
 from sipmikey.agent.engine import Engine
+from sipmikey.agent.errands import Errands
 from sipmikey.agent.events import (
     CallEnded,
     Event,
@@ -22,21 +23,20 @@ from sipmikey.agent.events import (
     KmsResponse,
     MediaProtection,
     PolicyRefused,
-    Registered,
-    RegistrationFailed,
     ReplacementRequested,
     Security,
     TransferRequested,
 )
 from sipmikey.agent.incoming import IncomingLeg
-from sipmikey.agent.kms import KmsClient, KmsDesk, KmsTimeout
+from sipmikey.agent.kms import KmsClient, KmsDesk
 from sipmikey.agent.leg import Leg
 from sipmikey.agent.outgoing import OutgoingLeg
 from sipmikey.agent.policy import SecurityMode
-from sipmikey.agent.reasons import AgentError, Reason, Side
+from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.registering import Registration, RegistrationError
 from sipmikey.agent.stack import CallObserver
-from sipmikey.agent.surroundings import Asked, Granted, Surroundings
-from sipmikey.agent.tickets import Ask, TicketStore, facts, first_granted
+from sipmikey.agent.surroundings import Surroundings
+from sipmikey.agent.tickets import Ask, TicketStore, facts
 from sipmikey.agent.transferring import NOT_YET
 from sipmikey.agent.warmup import rehearse
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
@@ -49,9 +49,6 @@ __all__ = ["Agent", "RegistrationError"]
 
 T = TypeVar("T")
 
-_ENGINE_WAITS_S = 2.0
-"""How long the engine may stand still for the KMS, where the stack cannot wait for it."""
-
 _OCCUPIED_S = 2.0
 """How long a call waits for pjlib to give socket handles back."""
 
@@ -61,10 +58,6 @@ _DEFAULT_SKEW_S = 300
 def _run_all(outbox: list[Callable[[], None]]) -> None:
     for work in outbox:
         work()
-
-
-class RegistrationError(CallFailed):
-    """The registrar refused or could not be reached."""
 
 
 class Agent:
@@ -94,14 +87,17 @@ class Agent:
             kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
         )
         self._engine = Engine(config)
+        self._errands = Errands(
+            self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._ticket_for
+        )
         self._around = Surroundings(
             config=config,
             env=env,
             engine=self._engine,
             emit=self._emit,
-            ask_kms=self._ask_from_engine,
-            ask_kms_now=self._ask_in_engine,
-            ask_ticket=self._ticket_from_engine,
+            ask_kms=self._errands.ask_kms,
+            ask_kms_now=self._errands.ask_kms_now,
+            ask_ticket=self._errands.ask_ticket,
             transfer=self._transfer,
             replace=lambda *asked: self._account.replacement(*asked),
         )
@@ -111,11 +107,14 @@ class Agent:
         self._calls: dict[str, Call] = {}
         self._ringing: asyncio.Queue[IncomingCall] = asyncio.Queue()
         self._listeners: list[asyncio.Queue[Event | None]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._registering: asyncio.Future[None] | None = None
+        self._registration = Registration(
+            identity=self.identity, registrar=config.sip.registrar or "", wait_s=config.timeouts.register,
+            publish=self._publish,
+        )  # fmt: skip
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
+        self._errands.open()
         started = asyncio.wrap_future(self._engine.start(self._account, self._deliver))
         if self.config.keys is not None:
             await asyncio.to_thread(rehearse, self._around.env, self.config.keys.suites[0])
@@ -125,8 +124,7 @@ class Agent:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self._errands.close()
         await asyncio.wrap_future(self._engine.close())
         # What the engine said last is in the loop's queue by now, before what comes next.
         await asyncio.sleep(0)
@@ -156,11 +154,11 @@ class Agent:
         """
         if not self.config.sip.registrar:
             raise LocalError("no registrar is configured (sip.registrar)")
-        await self._await_registrar(self._engine.register)
+        await self._registration.until_answered(lambda: self._in_engine(self._engine.register))
 
     async def unregister(self) -> None:
         """Remove the registration; raises ``RegistrationError``."""
-        await self._await_registrar(self._engine.unregister)
+        await self._registration.until_answered(lambda: self._in_engine(self._engine.unregister))
 
     async def call(self, uri: str, *, via: str | None = None) -> Call:
         """Get a ticket (cached or from the KMS), send the INVITE, and return the call in progress.
@@ -253,6 +251,9 @@ class Agent:
     async def _grant_for(self, called: str, number: str) -> TicketGrant | None:
         if self.config.policy.security_for(called) is SecurityMode.OFF:
             return None
+        return await self._ticket_for(called, number)
+
+    async def _ticket_for(self, called: str, number: str) -> TicketGrant:
         return await self._with_ticket(called, number, self._store.get)
 
     async def _with_ticket(
@@ -318,50 +319,6 @@ class Agent:
         for queue in self._listeners:
             queue.put_nowait(event)
 
-    # The registrar
-
-    async def _await_registrar(self, start: Callable[[], None]) -> None:
-        self._registering = waiting = asyncio.get_running_loop().create_future()
-        wait_s = self.config.timeouts.register
-        try:
-            await self._in_engine(start)
-            async with asyncio.timeout(wait_s):
-                await waiting
-        except TimeoutError:
-            self._registering = None
-            raise self._registration_failed(
-                Reason.REGISTRATION_FAILED, 408, f"no answer of the registrar in {wait_s:g} s"
-            ) from None
-        except SipmikeyError as error:
-            if isinstance(error, RegistrationError):
-                raise
-            raise self._registration_failed(Reason.REGISTRATION_FAILED, 0, str(error)) from None
-
-    def _registration_result(self, status: int, reason: str, expires_s: int) -> None:
-        waiting, self._registering = self._registering, None
-        if status // 100 == 2:
-            registrar = self.config.sip.registrar or ""
-            self._publish(
-                Registered(at=time.time(), identity=self.identity, registrar=registrar, expires_s=expires_s)
-            )
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
-            return
-        word = Reason.UNAUTHORIZED if status in (401, 403, 407) else Reason.REGISTRATION_FAILED
-        error = self._registration_failed(word, status, reason)
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(error)
-
-    def _registration_failed(self, word: Reason, status: int, detail: str) -> RegistrationError:
-        side: Side = "network" if status in (0, 408, 502, 503) else "remote"
-        self._publish(
-            RegistrationFailed(
-                at=time.time(), identity=self.identity, registrar=self.config.sip.registrar or "",
-                status=status, reason=word, side=side, detail=detail,
-            )
-        )  # fmt: skip
-        return RegistrationError(word, side, status, detail)
-
     # What the engine's thread hands over
 
     def _hand_over(self, work: Callable[[], None]) -> None:
@@ -385,7 +342,7 @@ class Agent:
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Engine's thread: the registrar answered."""
-        self._hand_over(lambda: self._registration_result(status, reason, expires_s))
+        self._hand_over(lambda: self._registration.result(status, reason, expires_s))
 
     def _transfer(self, number: str, target: str) -> CallObserver | int:
         """Engine's thread: the peer of call *number* asks us to call *target*."""
@@ -426,11 +383,7 @@ class Agent:
             with contextlib.suppress(CallFailed):
                 await self.prefetch(called)
 
-        self._keep(asyncio.ensure_future(fetch()))
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._errands.run(fetch())
 
     def _add(self, leg: Leg) -> None:
         self._calls[leg.number] = Call(leg.number, leg, self._engine)
@@ -438,70 +391,3 @@ class Agent:
     def _ring(self, leg: IncomingLeg) -> None:
         if (call := self._calls.get(leg.number)) is not None:
             self._ringing.put_nowait(IncomingCall(call, leg, self._engine))
-
-    def _ticket_from_engine(
-        self,
-        number: str,
-        identities: tuple[str, ...],
-        granted: Granted,
-        failed: Callable[[BaseException], None],
-    ) -> None:
-        async def get(called: str) -> TicketGrant:
-            return await self._with_ticket(called, number, self._store.get)
-
-        async def ask() -> None:
-            try:
-                called, grant = await first_granted(identities, get)
-            except Exception as error:  # noqa: BLE001 - it becomes the call's ending
-                failure = error
-                self._engine.post(lambda: failed(failure))
-                return
-            self._engine.post(lambda: granted(called, grant))
-
-        self._hand_over(lambda: self._keep(asyncio.ensure_future(ask())))
-
-    def _ask_from_engine(
-        self,
-        number: str,
-        exchange: KmsExchange,
-        message: bytes,
-        kms: str | None,
-        answered: Asked,
-        failed: Callable[[BaseException], None],
-    ) -> None:
-        async def ask() -> None:
-            try:
-                response, elapsed_ms = await self._kms.ask(number, exchange, message, kms)
-            except PeerError as error:
-                failure = error
-                self._engine.post(lambda: failed(failure))
-                return
-            self._engine.post(lambda: answered(response, elapsed_ms))
-
-        def start() -> None:
-            self._keep(asyncio.ensure_future(ask()))
-
-        self._hand_over(start)
-
-    def _ask_in_engine(
-        self,
-        number: str,
-        exchange: KmsExchange,
-        message: bytes,
-        kms: str | None,
-        answered: Asked,
-        failed: Callable[[BaseException], None],
-    ) -> None:
-        loop, asking = self._loop, self._kms.ask(number, exchange, message, kms)
-        assert loop is not None
-        longest_s = min(self.config.timeouts.kms, _ENGINE_WAITS_S)
-        try:
-            response, elapsed_ms = self._engine.wait(
-                lambda: asyncio.run_coroutine_threadsafe(asking, loop), longest_s
-            )
-        except TimeoutError:
-            failed(KmsTimeout(longest_s))
-        except PeerError as error:
-            failed(error)
-        else:
-            answered(response, elapsed_ms)

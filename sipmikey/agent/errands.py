@@ -1,0 +1,121 @@
+"""What the calls in the engine's thread have asked in the event loop: tickets, and the KMS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from sipmikey.agent.engine import Engine
+from sipmikey.agent.events import KmsExchange
+from sipmikey.agent.kms import KmsDesk, KmsTimeout
+from sipmikey.agent.surroundings import Asked, Granted
+from sipmikey.agent.tickets import first_granted
+from sipmikey.mikey.errors import PeerError
+from sipmikey.ticket.request import TicketGrant
+
+__all__ = ["Errands"]
+
+Failed = Callable[[BaseException], None]
+
+_ENGINE_WAITS_S = 2.0
+"""How long the engine may stand still for the KMS, where the stack cannot wait for it."""
+
+
+class Errands:
+    """The ``ask`` methods are called in the engine's thread, which hears of the outcome.
+
+    *ticket* gets a ticket for an identity, for the call of a number. *kms_timeout_s*: of the KMS.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        kms: KmsDesk,
+        *,
+        kms_timeout_s: float,
+        ticket: Callable[[str, str], Awaitable[TicketGrant]],
+    ) -> None:
+        self._engine = engine
+        self._kms = kms
+        self._longest_s = min(kms_timeout_s, _ENGINE_WAITS_S)
+        self._ticket = ticket
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """In the event loop, before anything is asked: it is this loop that asks."""
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """In the event loop: drop what is under way."""
+        for task in self._tasks:
+            task.cancel()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """In the event loop: have *work* done beside everything else."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def ask_ticket(self, number: str, identities: tuple[str, ...], granted: Granted, failed: Failed) -> None:
+        """Get a ticket for the first of *identities* for which the KMS does not refuse one."""
+
+        async def get(called: str) -> TicketGrant:
+            return await self._ticket(called, number)
+
+        async def ask() -> None:
+            try:
+                called, grant = await first_granted(identities, get)
+            except Exception as error:  # noqa: BLE001 - it becomes the call's ending
+                failure = error
+                self._engine.post(lambda: failed(failure))
+                return
+            self._engine.post(lambda: granted(called, grant))
+
+        self._engine.hand_out(lambda: self.run(ask()))
+
+    def ask_kms(
+        self,
+        number: str,
+        exchange: KmsExchange,
+        message: bytes,
+        kms: str | None,
+        answered: Asked,
+        failed: Failed,
+    ) -> None:
+        """Carry *message* to the KMS."""
+
+        async def ask() -> None:
+            try:
+                response, elapsed_ms = await self._kms.ask(number, exchange, message, kms)
+            except PeerError as error:
+                failure = error
+                self._engine.post(lambda: failed(failure))
+                return
+            self._engine.post(lambda: answered(response, elapsed_ms))
+
+        self._engine.hand_out(lambda: self.run(ask()))
+
+    def ask_kms_now(
+        self,
+        number: str,
+        exchange: KmsExchange,
+        message: bytes,
+        kms: str | None,
+        answered: Asked,
+        failed: Failed,
+    ) -> None:
+        """As ``ask_kms``, but the engine waits: *answered* or *failed* has been called upon return."""
+        loop, asking = self._loop, self._kms.ask(number, exchange, message, kms)
+        assert loop is not None
+        try:
+            response, elapsed_ms = self._engine.wait(
+                lambda: asyncio.run_coroutine_threadsafe(asking, loop), self._longest_s
+            )
+        except TimeoutError:
+            failed(KmsTimeout(self._longest_s))
+        except PeerError as error:
+            failed(error)
+        else:
+            answered(response, elapsed_ms)
