@@ -65,6 +65,11 @@ class Sip:
     session_expires_s: int = 1800
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def ipv6(self) -> bool:
+        """True where the agent is on IPv6: its SIP and its media have one IP version."""
+        return ":" in self.bind
+
     def __post_init__(self) -> None:
         if not self.transports:
             raise LocalError("sip.transports: at least one of udp, tcp, tls is needed")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sipmikey.agent.addresses import check_ip_version
 from sipmikey.agent.changes import MOST_TRIES, Change, Finished, Kind, glare_wait_s
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.ending import Ending
@@ -210,6 +211,7 @@ class Leg:
         if self.session is None:
             return 200 if self.security.media is MediaProtection.OFF else 488
         try:
+            check_ip_version(sdp, ipv6=self.around.config.sip.ipv6)
             self.session.receive_offer(sdp)
         except Exception as error:  # noqa: BLE001 - an offer within the call is refused, the call goes on
             self.refused(error)
@@ -233,6 +235,8 @@ class Leg:
             return
         if direction == "received" and message.status >= 300:
             self._last = message
+        if direction == "received" and message.status // 100 in (1, 2) and message.has_sdp:
+            self._check_reachable(message)
         established = self._answered
         if self.security.media is MediaProtection.OFF:
             self.clear_message(direction, message)
@@ -242,6 +246,11 @@ class Leg:
             self._later_message(direction, message)
         if established and direction == "received" and message.status:
             self._answer_to_change(message)
+
+    def _check_reachable(self, answer: SipMessage) -> None:
+        """The stack gives a call up whose answer has an address it cannot reach, whatever branch it is of."""
+        if not (self.calls and self._answered and answer.to_tag != self.to_tag):
+            check_ip_version(answer.body, ipv6=self.around.config.sip.ipv6)
 
     def clear_message(self, direction: str, message: SipMessage) -> None:
         if direction == "received" and message.status // 100 == 2 and not self._answered:

@@ -88,9 +88,9 @@ def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
     media.transportConfig.boundAddress = "" if bind in ANY_ADDRESS else bind
     if config.sip.public_address:
         media.transportConfig.publicAddress = config.sip.public_address
-    if ":" in bind:
-        settings.sipConfig.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
-        media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+    # Where pjlib has IPv6, it would else try it also from an IPv4 address, which cannot work.
+    versions = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if config.sip.ipv6 else pj.PJSUA_IPV6_DISABLED
+    settings.sipConfig.ipv6Use = media.ipv6Use = versions
     media.srtpSecureSignaling = 0
     media.srtpUse = _SRTP_USE[lane]
     if lane is not Lane.CLEAR:
