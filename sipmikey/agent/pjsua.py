@@ -199,11 +199,11 @@ class PjsuaStack:
         return call
 
     def _target(self, uri: str, via: str | None) -> str:
-        """Return the Request-URI where it is not *uri*: an address given, or a transport preferred."""
-        prefer = self.config.sip.prefer
-        if prefer is None or self.config.sip.proxy or "transport=" in (via or uri):
+        """Return the Request-URI where it is not *uri*: an address given, or a transport named."""
+        named = self.config.sip.named_transport
+        if named is None or self.config.sip.proxy or "transport=" in (via or uri):
             return via or ""
-        return f"{via or uri};transport={prefer}"
+        return f"{via or uri};transport={named}"
 
     def choose_account(self, text: str, source: str) -> int:
         """Return the number of the account for an INVITE, before the stack opens any socket for it."""

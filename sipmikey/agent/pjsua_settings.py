@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from sipmikey.agent.binding import ANY_ADDRESS, pj
-from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
 from sipmikey.agent.policy import Alternative
 from sipmikey.agent.sdes import crypto_suites
 from sipmikey.agent.stack import Lane
@@ -65,8 +65,7 @@ def account_config(config: AgentConfig, lane: Lane) -> Any:
         secret = given.password.reveal().decode()
         settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", given.realm, given.username, 0, secret))
     if sip.proxy:
-        route = sip.proxy if ";lr" in sip.proxy else f"{sip.proxy};lr"
-        settings.sipConfig.proxies.append(route)
+        settings.sipConfig.proxies.append(_route(sip))
     settings.natConfig.udpKaIntervalSec = sip.keepalive_s
     # The port of a TLS connection is often not known before its first response tells it.
     settings.natConfig.contactRewriteUse = _REWRITE_ALWAYS
@@ -79,6 +78,14 @@ def account_config(config: AgentConfig, lane: Lane) -> Any:
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
     _fill_media(settings, config, lane)
     return settings
+
+
+def _route(sip: Sip) -> str:
+    """Return the proxy as a loose route. Its URI decides the transport; IPv6 needs one named."""
+    route = str(sip.proxy)
+    if sip.prefer is None and sip.named_transport is not None and "transport=" not in route:
+        route = f"{route};transport={sip.named_transport}"
+    return route if ";lr" in route else f"{route};lr"
 
 
 def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
