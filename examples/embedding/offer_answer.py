@@ -24,13 +24,14 @@ ALICE, BOB, KMS = "sip:alice@example.com", "sip:bob@example.com", "sip:kms@examp
 ENV = environment()  # the clock and the randomness of this machine
 
 
-def description(user: str, port: int, direction: str = "sendrecv") -> str:
+def description(user: str, port: int, direction: str = "sendrecv", *, address: str = "127.0.0.1") -> str:
     """What your SIP stack offers or answers: plain RTP, no word of keys."""
+    where = f"IN IP{6 if ':' in address else 4} {address}"
     return (
         "v=0\r\n"
-        f"o={user} 1 1 IN IP4 127.0.0.1\r\n"
+        f"o={user} 1 1 {where}\r\n"
         "s=-\r\n"
-        "c=IN IP4 127.0.0.1\r\n"
+        f"c={where}\r\n"
         "t=0 0\r\n"
         f"m=audio {port} RTP/AVP 0 8\r\n"
         "a=mid:speech\r\n"

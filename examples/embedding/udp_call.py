@@ -1,9 +1,9 @@
 """The same call between two SIP user agents of this example's own, over UDP with asyncio.
 
-Run it with ``python examples/embedding/udp_call.py``. Each agent has a socket on 127.0.0.1, on a port that
-the system picks. Bob's agent asks the KMS while its INVITE waits: nothing blocks the event loop. With
-``--hostile`` somebody between the two strips the a=key-mgmt line from the INVITE: the call then ends with
-488 and no key is made.
+Run it with ``python examples/embedding/udp_call.py``. Each agent has a socket on 127.0.0.1, or the address
+that ``--address`` gives (``::1`` for IPv6), on a port that the system picks. Bob's agent asks the KMS while
+its INVITE waits: nothing blocks the event loop. With ``--hostile`` somebody between the two strips the
+a=key-mgmt line from the INVITE: the call then ends with 488 and no key is made.
 
 The agents are as small as SIP allows: no retransmission, no authentication, one call at a time. What belongs
 to ``sipmikey`` is in `Caller.call` and `Callee.invited`; the rest is what your SIP stack does for you.
@@ -74,10 +74,10 @@ class Socket(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport
 
     @classmethod
-    async def open(cls, tamper: Callable[[bytes], bytes] | None = None) -> Socket:
-        """Bind to a free port of 127.0.0.1."""
+    async def open(cls, host: str, tamper: Callable[[bytes], bytes] | None = None) -> Socket:
+        """Bind to a free port of a local address."""
         loop = asyncio.get_running_loop()
-        _, socket = await loop.create_datagram_endpoint(lambda: cls(tamper), local_addr=("127.0.0.1", 0))
+        _, socket = await loop.create_datagram_endpoint(lambda: cls(tamper), local_addr=(host, 0))
         return socket
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
@@ -89,8 +89,14 @@ class Socket(asyncio.DatagramProtocol):
     @property
     def address(self) -> Address:
         """Where this socket is reached."""
-        host, port = self._transport.get_extra_info("sockname")
+        host, port = self._transport.get_extra_info("sockname")[:2]
         return host, port
+
+    @property
+    def hostport(self) -> str:
+        """The same as SIP writes it: an IPv6 address in brackets."""
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def send(self, message: SipMessage, to: Address) -> None:
         """Send a message."""
@@ -122,7 +128,7 @@ class Caller:
     async def call(self, callee: Address) -> Session:
         """Call Bob and return the session. Raises a `PeerError` when the answer or the callee refuses."""
         offerer = Offerer(ENV, grant=self._grant, called=BOB)
-        invite = self._invite(offerer.offer(description("alice", 4000)))
+        invite = self._invite(offerer.offer(description("alice", 4000, address=self._socket.address[0])))
         self._socket.send(invite, callee)
         offerer.check_sent(invite.body)
         while True:
@@ -148,14 +154,14 @@ class Caller:
         return SipMessage(start=request.start, headers=headers, body=sdp)
 
     def _request(self, method: str, number: int) -> SipMessage:
-        host, port = self._socket.address
+        here = self._socket.hostport
         headers = {
-            "via": f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK-{number}",
+            "via": f"SIP/2.0/UDP {here};branch=z9hG4bK-{number}",
             "from": f"<{ALICE}>;tag=alice",
             "to": f"<{BOB}>",
             "call-id": "example",
             "cseq": f"{number} {method}",
-            "contact": f"<sip:alice@{host}:{port}>",
+            "contact": f"<sip:alice@{here}>",
             "max-forwards": "70",
         }
         return SipMessage(start=f"{method} {BOB} SIP/2.0", headers=headers, body="")
@@ -198,7 +204,7 @@ class Callee:
             status = f"{error.sip_status} Refused"
             self._socket.send(invite.reply(status, to_tag="bob", warning=warning), caller)
             return None
-        sdp, keyed = answerer.answer(description("bob", 5000))
+        sdp, keyed = answerer.answer(description("bob", 5000, address=self._socket.address[0]))
         ok = invite.reply("200 OK", to_tag="bob", body=sdp)
         self._socket.send(ok, caller)
         answerer.check_sent(ok.body)
@@ -210,12 +216,12 @@ def strip_key_mgmt(data: bytes) -> bytes:
     return b"\r\n".join(line for line in data.split(b"\r\n") if not line.startswith(b"a=key-mgmt"))
 
 
-async def run(hostile: bool) -> int:
+async def run(host: str, hostile: bool) -> int:
     kms = MemoryKms(ENV, KMS)
     alices_key, bobs_key = kms.add(ALICE), kms.add(BOB)
     grant = await asyncio.to_thread(get_ticket, kms, alices_key)
-    alices_socket = await Socket.open(strip_key_mgmt if hostile else None)
-    bobs_socket = await Socket.open()
+    alices_socket = await Socket.open(host, strip_key_mgmt if hostile else None)
+    bobs_socket = await Socket.open(host)
     try:
         caller = Caller(alices_socket, grant)
         bob = asyncio.create_task(Callee(bobs_socket, kms, bobs_key).run())
@@ -238,7 +244,9 @@ async def run(hostile: bool) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="A secured call between two small UDP user agents.")
     parser.add_argument("--hostile", action="store_true", help="strip a=key-mgmt from the INVITE on its way")
-    return asyncio.run(run(parser.parse_args().hostile))
+    parser.add_argument("--address", default="127.0.0.1", help="local address, IPv4 or IPv6, of both agents")
+    options = parser.parse_args()
+    return asyncio.run(run(options.address, options.hostile))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from sipmikey.agent.addresses import check_ip_version
 from sipmikey.agent.config import MAX_CALLS
 from sipmikey.agent.events import PlaybackFinished, PolicyRefused, ReplacementRequested
 from sipmikey.agent.facts import srtp_suites
@@ -76,6 +77,8 @@ class Account:
     def choose_lane(self, invite: SipMessage, source: str) -> Lane:
         """Say which of the stack's accounts takes an INVITE, before any socket is opened for it."""
         caller = self.caller_of(invite, source)
+        if self._other_ip_version(invite) is not None:
+            return Lane.REFUSED
         srtp = "/SAVP" in invite.body
         if self._policy.security_for(caller) is SecurityMode.OFF:
             return Lane.REFUSED if srtp else Lane.CLEAR
@@ -151,6 +154,8 @@ class Account:
         """Return why a call that the stack was told to refuse is refused."""
         if self.choose_lane(invite, source) is not Lane.REFUSED:
             return AgentError(Reason.TOO_MANY_CALLS, "too many calls in a short time", side="local")
+        if (unreachable := self._other_ip_version(invite)) is not None:
+            return unreachable
         if self._policy.security_for(caller) is SecurityMode.OFF:
             return AgentError(Reason.POLICY, "security is off here, and SRTP was offered", side="local")
         if self._asks_for_sdes(invite, caller):
@@ -162,6 +167,13 @@ class Account:
         except PeerError as error:
             return error
         return MediaNotSecured("an m-line is not SRTP", field="m=")
+
+    def _other_ip_version(self, invite: SipMessage) -> AgentError | None:
+        try:
+            check_ip_version(invite.body, ipv6=self._around.config.sip.ipv6)
+        except AgentError as error:
+            return error
+        return None
 
     def _asks_for_sdes(self, invite: SipMessage, caller: str) -> bool:
         """True when SDES is all the offer has, and policy names it for *caller*."""

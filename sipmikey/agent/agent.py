@@ -142,7 +142,8 @@ class Agent:
         """Our SIP URI on the first transport, with the port in use, to be called without a registrar."""
         transport = self.config.sip.transports[0]
         host, _, port = self._engine.addresses[transport].rpartition(":")
-        host = self.config.sip.public_address or host
+        if (public := self.config.sip.public_address) is not None:
+            host = f"[{public}]" if ":" in public else public
         user = self.identity.partition(":")[2].rpartition("@")[0]
         suffix = "" if transport is Transport.UDP else f";transport={transport}"
         return f"sip:{user}@{host}:{port}{suffix}" if user else f"sip:{host}:{port}{suffix}"

@@ -45,10 +45,11 @@ class TlsFiles:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sip:
     """Signalling. ``bind``: local address (IPv4 or IPv6) of all transports; ``port`` 0: chosen by the system
-    (TLS takes port + 1 when a port is given). ``registrar``, ``proxy``: SIP URIs. ``trusted_proxies``:
-    addresses whose P-Asserted-Identity is believed. ``registration_retry_s``: how long to wait before the
-    next attempt when the registrar is lost. ``credentials``: for digest challenges. ``redirects``: INVITEs
-    of one call that follow redirections (3xx) at most, 0 for none."""
+    (TLS takes port + 1 when a port is given). ``prefer``: transport for our requests where no URI names one;
+    None: UDP, or TCP for what is large, and over IPv6. ``registrar``, ``proxy``: SIP URIs.
+    ``trusted_proxies``: addresses whose P-Asserted-Identity is believed. ``registration_retry_s``: how long
+    to wait before the next attempt when the registrar is lost. ``credentials``: for digest challenges.
+    ``redirects``: INVITEs of one call that follow redirections (3xx) at most, 0 for none."""
 
     bind: str = "0.0.0.0"
     port: int = 0
@@ -66,6 +67,21 @@ class Sip:
     session_expires_s: int = 1800
     headers: Mapping[str, str] = field(default_factory=dict)
     redirects: int = 5
+
+    @property
+    def ipv6(self) -> bool:
+        """True where the agent is on IPv6: its SIP and its media have one IP version."""
+        return ":" in self.bind
+
+    @property
+    def named_transport(self) -> Transport | None:
+        """The transport to name in URIs we send to; None where the stack may choose.
+
+        pjsip takes TCP for what is over 1300 octets (RFC 3261 section 18.1.1) on IPv4 only, and an INVITE
+        with key management always is.
+        """
+        both = {Transport.UDP, Transport.TCP} <= set(self.transports)
+        return Transport.TCP if self.prefer is None and self.ipv6 and both else self.prefer
 
     def __post_init__(self) -> None:
         if self.redirects < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from sipmikey.agent.addresses import check_ip_version
 from sipmikey.agent.base_leg import BaseLeg
 from sipmikey.agent.changes import Change, Changes, Finished, Kind, glare_wait_s
 from sipmikey.agent.ending import TRANSFERRED, Ending
@@ -54,6 +55,7 @@ class Leg(BaseLeg):
         if self.session is None:
             return 200 if self.security.media is MediaProtection.OFF else 488
         try:
+            check_ip_version(sdp, ipv6=self.around.config.sip.ipv6)
             self.session.receive_offer(sdp)
         except Exception as error:  # noqa: BLE001 - an offer within the call is refused, the call goes on
             self.refused(error)
@@ -77,6 +79,8 @@ class Leg(BaseLeg):
             return
         if direction == "received" and message.status >= 300:
             self._last = message
+        if direction == "received" and message.status // 100 in (1, 2) and message.has_sdp:
+            self._check_reachable(message)
         established = self._answered
         if self.security.media is MediaProtection.OFF:
             self.clear_message(direction, message)
@@ -86,6 +90,11 @@ class Leg(BaseLeg):
             self._later_message(direction, message)
         if established and direction == "received" and message.status:
             self._changes.answered(message)
+
+    def _check_reachable(self, answer: SipMessage) -> None:
+        """The stack gives a call up whose answer has an address it cannot reach, whatever branch it is of."""
+        if not (self.calls and self._answered and answer.to_tag != self.to_tag):
+            check_ip_version(answer.body, ipv6=self.around.config.sip.ipv6)
 
     def clear_message(self, direction: str, message: SipMessage) -> None:
         if direction == "received" and message.status // 100 == 2 and not self._answered:

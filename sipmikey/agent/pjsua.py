@@ -77,7 +77,7 @@ class PjsuaStack:
 
     def _open(self) -> None:
         endpoint = self._endpoint
-        if ":" in self.config.sip.bind and not has_ipv6():
+        if self.config.sip.ipv6 and not has_ipv6():
             raise StackError(
                 "this build of pjsua2 has no IPv6: bind to an IPv4 address, or build it with IPv6"
             )
@@ -132,7 +132,7 @@ class PjsuaStack:
             tls.privKeyFile = str(sip.tls.private_key_file or "")
             tls.verifyServer = sip.tls.verify
         with typed(f"SIP over {transport} on {sip.bind}:{settings.port}"):
-            number = self._endpoint.transportCreate(_TRANSPORTS[transport][":" in sip.bind], settings)
+            number = self._endpoint.transportCreate(_TRANSPORTS[transport][sip.ipv6], settings)
             self._transports[transport] = number
             return str(self._endpoint.transportGetInfo(number).localAddress)
 
@@ -199,11 +199,11 @@ class PjsuaStack:
         return call
 
     def _target(self, uri: str, via: str | None) -> str:
-        """Return the Request-URI where it is not *uri*: an address given, or a transport preferred."""
-        prefer = self.config.sip.prefer
-        if prefer is None or self.config.sip.proxy or "transport=" in (via or uri):
+        """Return the Request-URI where it is not *uri*: an address given, or a transport named."""
+        named = self.config.sip.named_transport
+        if named is None or self.config.sip.proxy or "transport=" in (via or uri):
             return via or ""
-        return f"{via or uri};transport={prefer}"
+        return f"{via or uri};transport={named}"
 
     def choose_account(self, text: str, source: str) -> int:
         """Return the number of the account for an INVITE, before the stack opens any socket for it."""

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from sipmikey.agent.binding import ANY_ADDRESS, pj
-from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
 from sipmikey.agent.policy import Alternative
 from sipmikey.agent.sdes import crypto_suites
 from sipmikey.agent.stack import Lane
@@ -65,8 +65,7 @@ def account_config(config: AgentConfig, lane: Lane) -> Any:
         secret = given.password.reveal().decode()
         settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", given.realm, given.username, 0, secret))
     if sip.proxy:
-        route = sip.proxy if ";lr" in sip.proxy else f"{sip.proxy};lr"
-        settings.sipConfig.proxies.append(route)
+        settings.sipConfig.proxies.append(_route(sip))
     settings.natConfig.udpKaIntervalSec = sip.keepalive_s
     # The port of a TLS connection is often not known before its first response tells it.
     settings.natConfig.contactRewriteUse = _REWRITE_ALWAYS
@@ -81,6 +80,14 @@ def account_config(config: AgentConfig, lane: Lane) -> Any:
     return settings
 
 
+def _route(sip: Sip) -> str:
+    """Return the proxy as a loose route. Its URI decides the transport; IPv6 needs one named."""
+    route = str(sip.proxy)
+    if sip.prefer is None and sip.named_transport is not None and "transport=" not in route:
+        route = f"{route};transport={sip.named_transport}"
+    return route if ";lr" in route else f"{route};lr"
+
+
 def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
     bind = config.sip.bind
     media = settings.mediaConfig
@@ -88,9 +95,9 @@ def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
     media.transportConfig.boundAddress = "" if bind in ANY_ADDRESS else bind
     if config.sip.public_address:
         media.transportConfig.publicAddress = config.sip.public_address
-    if ":" in bind:
-        settings.sipConfig.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
-        media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
+    # Where pjlib has IPv6, it would else try it also from an IPv4 address, which cannot work.
+    versions = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if config.sip.ipv6 else pj.PJSUA_IPV6_DISABLED
+    settings.sipConfig.ipv6Use = media.ipv6Use = versions
     media.srtpSecureSignaling = 0
     media.srtpUse = _SRTP_USE[lane]
     if lane is not Lane.CLEAR:

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     NO_ANSWER = "no-answer"
     TOO_MANY_CALLS = "too-many-calls"
     MESSAGE_TOO_LARGE = "message-too-large"
+    ADDRESS_FAMILY = "address-family"
     TRANSPORT_FAILED = "transport-failed"
     REGISTRATION_FAILED = "registration-failed"
     SETUP_TIMEOUT = "setup-timeout"
@@ -116,6 +117,7 @@ _FAMILIES = {
     Reason.SIP_FAILURE: Family.SIP,
     Reason.TOO_MANY_CALLS: Family.SIP,
     Reason.MESSAGE_TOO_LARGE: Family.SIP,
+    Reason.ADDRESS_FAMILY: Family.SIP,
     Reason.SDP_MALFORMED: Family.SIP,
     Reason.OFFER_MISSING: Family.SIP,
     Reason.ANSWER_MISSING: Family.SIP,
@@ -202,13 +204,17 @@ def status_of(error: BaseException) -> int:
 
 
 def warning_header(reason: Reason, detail: str, *, agent: str) -> str:
-    """Return the value of a Warning header (RFC 3261 section 20.43), code 399.
+    """Return the value of a Warning header (RFC 3261 section 20.43), code 399 where none says it better.
 
     *agent* is the host or pseudonym of the warning agent. The text is quoted, printable ASCII and at
     most 200 characters; *detail* never contains key material.
     """
     text = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in f"{reason}: {detail}")
-    return f'399 {agent} "{text[:200]}"'
+    return f'{_WARN_CODES.get(reason, 399)} {agent} "{text[:200]}"'
+
+
+_WARN_CODES = {Reason.ADDRESS_FAMILY: 301}
+"""Incompatible network address formats."""
 
 
 _BY_STATUS = {

@@ -6,6 +6,7 @@ import math
 import time
 from typing import Literal
 
+from sipmikey.agent.addresses import check_ip_version
 from sipmikey.agent.events import (
     CallRinging,
     MediaFailed,
@@ -58,6 +59,7 @@ class SdesLeg(Leg):
         if self.sdes is None:
             return super().remote_offer(sdp)
         try:
+            check_ip_version(sdp, ipv6=self.around.config.sip.ipv6)
             self.sdes.receive_offer(sdp)
         except Exception as error:  # noqa: BLE001 - an offer within the call is refused, the call goes on
             self.refused(error)

@@ -124,7 +124,7 @@ def _sip(configuration: Configuration) -> Sip:
         port=int(port),
         transports=tuple(Transport(word) for word in sip.transports),
         prefer=Transport(sip.prefer) if sip.prefer else None,
-        public_address=sip.public_address or None,
+        public_address=sip.public_address.strip("[]") or None,
         registrar=sip.registrar or None,
         registration_expires_s=round(sip.registration_expires),
         proxy=sip.proxy or None,

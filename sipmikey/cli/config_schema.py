@@ -251,7 +251,7 @@ class Sip:
         metavar="WORD,...",
     )  # fmt: skip
     prefer: str = _setting(
-        "", "transport for our requests (by default UDP, and TCP for what is too large for it)",
+        "", "transport for our requests (by default UDP; TCP for what is too large for it, and over IPv6)",
         _word(*TRANSPORTS), words=TRANSPORTS,
     )  # fmt: skip
     public_address: str = _setting("", "address to give to others, where it is not our own", _text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -213,8 +214,8 @@ def test_a_flood_of_invites_is_refused_and_the_process_lives() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"bind": "::1"}, "IPv6"),
         ({"bind": "192.0.2.1"}, "SIP over udp on 192.0.2.1"),
+        ({"bind": "2001:db8::1"}, "this build of pjsua2 has no IPv6|SIP over udp on 2001:db8::1"),
     ],
 )
 def test_what_cannot_be_bound_is_an_error_that_says_so(settings: dict[str, Any], said: str) -> None:
@@ -224,4 +225,4 @@ def test_what_cannot_be_bound_is_an_error_that_says_so(settings: dict[str, Any],
             assert await process.close() == 0
             return str(event["detail"])
 
-    assert said in asyncio.run(scenario())
+    assert re.search(said, asyncio.run(scenario()))

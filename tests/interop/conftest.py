@@ -14,6 +14,7 @@ from tests.interop.lab.capture import Capture, recording
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms
 from tests.interop.lab.namespace import Namespace, NotPermitted
+from tests.interop.lab.rtpengine import Rtpengine
 from tests.interop.lab.speech import write_speech
 
 HERE = Path(__file__).parent
@@ -58,6 +59,16 @@ def kamailio(network: Namespace, tmp_path: Path) -> Iterator[Kamailio]:
         yield proxy
 
 
+@pytest.fixture
+def relayed(network: Namespace, tmp_path: Path) -> Iterator[tuple[Kamailio, Rtpengine]]:
+    """A proxy that leads media through rtpengine, told to add no keying of its own."""
+    with (
+        Rtpengine() as engine,
+        Kamailio(tmp_path / "kamailio", rtpengine_port=engine.control_port) as proxy,
+    ):
+        yield proxy, engine
+
+
 @pytest.fixture(scope="session")
 def kms(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kms]:
     """A KMS that serves the whole run: alice, bob, carol and dave, and it-support, whose member is carol."""
@@ -69,6 +80,16 @@ def kms(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Itera
         # Started inside; the tests of other rooms that this process runs stay outside.
         with namespace:
             running.enter_context(made)
+        yield made
+
+
+@pytest.fixture
+def kms6(network: Namespace, tmp_path: Path) -> Iterator[Kms]:
+    """A KMS on ::1 that knows alice and bob."""
+    made = Kms(tmp_path / "kms6", host="::1")
+    for user in ("alice", "bob"):
+        made.add_user(user)
+    with made:
         yield made
 
 

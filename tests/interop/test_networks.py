@@ -1,8 +1,7 @@
-"""What lies between the peers: a media relay, sizes that need TCP, NAT, and IPv6."""
+"""What lies between the peers: a media relay, sizes that need TCP, NAT."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,10 @@ from tests.interop.lab.agents import Agent, Failed, settings, wait_until
 from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
-from tests.interop.lab.namespace import Namespace
-from tests.interop.lab.process import PeerFailed
 from tests.interop.lab.relay import Direction, UdpRelay
 from tests.interop.lab.rtpengine import Rtpengine
 
 PACKETS = 40
-
-
-@pytest.fixture
-def relayed(network: Namespace, tmp_path: Path) -> Iterator[tuple[Kamailio, Rtpengine]]:
-    """A proxy that leads media through rtpengine, told to add no keying of its own."""
-    with (
-        Rtpengine() as engine,
-        Kamailio(tmp_path / "kamailio", rtpengine_port=engine.control_port) as proxy,
-    ):
-        yield proxy, engine
 
 
 def test_a_media_relay_passes_attribute_and_packets_untouched(
@@ -170,20 +157,3 @@ def test_behind_a_nat(kamailio: Kamailio, kms: Kms) -> None:
 def _outside(proxy: Kamailio, agent: Agent) -> bool:
     contacts = proxy.contacts(agent.name)
     return len(contacts) == 1 and f":{agent.port}" not in contacts[0]
-
-
-def test_ipv6_without_support_of_the_stack_is_said_at_once(network: Namespace, kms: Kms) -> None:
-    """The wheels of pjsua2 have no IPv6. Where a build has it, the agents call each other over it."""
-    at_loopback = {"sip": {"bind": "::1"}}
-    refused = ""
-    try:
-        bob = Agent("bob", settings("bob", kms, **at_loopback))
-    except PeerFailed as failed:
-        refused = str(failed)
-    if refused:
-        assert "this build of pjsua2 has no IPv6" in refused
-        return
-    with bob, Agent("alice", settings("alice", kms, **at_loopback)) as alice:
-        assert bob.contact.startswith("sip:bob@[::1]:")
-        number = alice.call(bob.contact)
-        alice.do("hangup", call=number)

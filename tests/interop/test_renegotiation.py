@@ -238,6 +238,7 @@ def test_an_offer_that_meets_ours_is_refused(
         bob.answerer.session.abandon()
         keyed = bob.take(waiting)
         alice.finish(rekeying)
+        alice.event("media.rekeyed")
         assert alice.sending_key().key == keyed.media[0].receive.master_key.reveal()
         offer = bob.answerer.session.offer(plain_sdp(device.port), rekey=True)
         at = alice.now

@@ -13,6 +13,7 @@ from sipmikey.media.g711 import PCMA
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource
 from tests.media.keys import GCM_128, make_key, noise_frames
+from tests.networks import needs_ipv6
 
 FRAMES = noise_frames(50, seed=1)
 HOST = "127.0.0.1"
@@ -27,14 +28,16 @@ class Collected:
         self.frames.append(payload)
 
 
-def make_call(loop: MediaLoop, number: int, *, shared_port: bool = False) -> tuple[MediaPort, MediaPort]:
+def make_call(
+    loop: MediaLoop, number: int, *, shared_port: bool = False, host: str = HOST
+) -> tuple[MediaPort, MediaPort]:
     """Two streams that send each other all of FRAMES, keyed both ways."""
     ends = []
     for _ in range(2):
         stream = RtpStream(
             codec=PCMA, cname="x", source=FrameSource(FRAMES), sink=Collected(), rtcp_interval_s=0.2
         )
-        sockets = (udp_socket(HOST),) if shared_port else udp_pair(HOST)
+        sockets = (udp_socket(host),) if shared_port else udp_pair(host)
         ends.append(loop.open(stream, *sockets))
     for (one, other), seed in zip((ends, ends[::-1]), (1, 2), strict=True):
         key = make_key(GCM_128, seed=seed, ssrc=2 * number + seed)
@@ -44,10 +47,13 @@ def make_call(loop: MediaLoop, number: int, *, shared_port: bool = False) -> tup
     return ends[0], ends[1]
 
 
+@pytest.mark.parametrize("host", [HOST, pytest.param("::1", marks=needs_ipv6)])
 @pytest.mark.parametrize("shared_port", [False, True])
-def test_many_calls_in_one_thread_lose_nothing(shared_port: bool) -> None:
+def test_many_calls_in_one_thread_lose_nothing(shared_port: bool, host: str) -> None:
     loop = MediaLoop()
-    ports = [port for number in range(20) for port in make_call(loop, number, shared_port=shared_port)]
+    ports = [
+        port for number in range(20) for port in make_call(loop, number, shared_port=shared_port, host=host)
+    ]
     with loop:
         loop.when(
             lambda: all(p.stream.received == len(FRAMES) and p.stream.peer_left is False for p in ports)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.networks import needs_ipv6
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "embedding"
 
 
@@ -37,6 +39,11 @@ def test_an_example_ends_with_the_same_keys_on_both_sides(script: str) -> None:
     assert "same keys" in printed
     assert len(set(re.findall(r"key ([0-9a-f]{8})", printed))) >= 2
     assert re.search(r"[0-9a-f]{32}", printed) is None
+
+
+@needs_ipv6
+def test_the_small_user_agents_call_over_ipv6() -> None:
+    assert "both agents have the same keys" in run("udp_call.py", "--address", "::1")
 
 
 def test_a_stripped_invite_ends_with_a_reason() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
 from tests.interop.lab.kms import IDENTITY, Kms, uri
 from tests.interop.lab.process import PeerFailed, Process
+from tests.interop.lab.sip import bracketed
 
 PROGRAM = Path(__file__).with_name("agent_main.py")
 ROOT = Path(__file__).parents[3]
@@ -71,7 +72,7 @@ class Agent:
     @property
     def port(self) -> int:
         """The UDP and TCP port it listens on."""
-        return int(self.contact.split(":")[2].split(";")[0])
+        return int(self.contact.partition(";")[0].rpartition(":")[2])
 
     @property
     def now(self) -> int:
@@ -169,23 +170,27 @@ def settings(
     play: Path | None = None,
     record: Path | None = None,
     incoming: str = "answer",
+    host: str = "127.0.0.1",
     **more: Mapping[str, Any] | Any,
 ) -> dict[str, Any]:
-    """Settings of a lab user's agent on 127.0.0.1.
+    """Settings of a lab user's agent on *host*, 127.0.0.1 or ::1.
 
     With *proxy* it registers there and sends everything through it; with *peer* (an agent, or a port) it
     sends everything straight to that, whatever URI is called. Further sections (``sip``, ``policy``,
     ``timeouts``, ``audio``, ``keys``) are merged into those made here.
     """
     subscriber = kms.subscribers.get(user) if kms else None
-    sip: dict[str, Any] = {"bind": "127.0.0.1"}
+    sip: dict[str, Any] = {"bind": host}
     made: dict[str, Any] = {"identity": uri(user), "incoming": incoming}
     if proxy is not None:
-        sip |= {"registrar": f"sip:{DOMAIN}", "proxy": proxy.uri, "trusted_proxies": [proxy.address]}
+        at = {"proxy": proxy.uri, "trusted_proxies": [proxy.address]}
+        if host == "::1":
+            at = {"proxy": proxy.route(host=host), "trusted_proxies": [host]}
+        sip |= {"registrar": f"sip:{DOMAIN}", **at}
         made["digest"] = {"username": user, "password": password(user)}
     if peer is not None:
         port = peer if isinstance(peer, int) else peer.port
-        sip["proxy"] = f"sip:127.0.0.1:{port};lr"
+        sip["proxy"] = f"sip:{bracketed(host)}:{port};lr"
     if kms is not None and subscriber is not None:
         made["kms_url"] = kms.url
         made["keys"] = {"kms": IDENTITY, "psk": subscriber.psk.hex(), "psk_id": subscriber.psk_id}

@@ -19,6 +19,8 @@ from tests.interop.lab.process import Process
 
 PROBE_PORT = 9
 TSHARK_SECONDS = 60.0
+SENT_UDP = "udp && !icmp && !icmpv6"
+"""UDP packets, without those that an error report quotes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Capture:
     def rtp(self, *, destination: int | None = None) -> list[RtpPacket]:
         """Every RTP-shaped datagram to an even port (RTCP and SIP are not RTP-shaped)."""
         found = []
-        for source, target, raw in self.datagrams("udp && !icmp"):
+        for source, target, raw in self.datagrams(SENT_UDP):
             if len(raw) < 12 or raw[0] >> 6 != 2 or 192 <= raw[1] <= 223 or target == PROBE_PORT:
                 continue
             if destination is not None and target != destination:
@@ -99,7 +101,7 @@ class Capture:
         """Every RTCP-shaped datagram: version 2 and a packet type of 192 to 223."""
         return [
             (source, target, raw)
-            for source, target, raw in self.datagrams("udp && !icmp")
+            for source, target, raw in self.datagrams(SENT_UDP)
             if len(raw) >= 8 and raw[0] >> 6 == 2 and 192 <= raw[1] <= 223 and target != PROBE_PORT
         ]
 

@@ -13,6 +13,7 @@ from typing import Self
 from tests.interop.lab import programs
 from tests.interop.lab.certificates import Authority
 from tests.interop.lab.process import PeerFailed, Process
+from tests.interop.lab.sip import bracketed
 
 DOMAIN = "example.test"
 TEMPLATE = Path(__file__).with_name("kamailio.cfg")
@@ -69,7 +70,16 @@ class Kamailio:
     @property
     def uri(self) -> str:
         """The proxy over UDP, for an outbound-proxy setting."""
-        return f"sip:{self.address}:{self.port};lr"
+        return self.route()
+
+    def route(self, transport: str | None = None, *, host: str | None = None) -> str:
+        """The proxy at *host*, one of its addresses, for an outbound-proxy setting.
+
+        Without *transport* over UDP, and over TCP what is too large for it.
+        """
+        port = self.tls_port if transport == "tls" else self.port
+        suffix = f";transport={transport}" if transport else ""
+        return f"sip:{bracketed(host or self.address)}:{port}{suffix};lr"
 
     @property
     def log(self) -> list[str]:
@@ -131,7 +141,7 @@ class Kamailio:
         return [line.split(": ", 1)[1] for line in listed.splitlines() if line.strip().startswith("Address:")]
 
     def _configuration(self) -> str:
-        addresses = [self.address, *(["[::1]"] if _has_ipv6() else [])]
+        addresses = [self.address, *(["[::1]"] if has_ipv6() else [])]
         listen = [f"listen={kind}:{address}:{self.port}" for address in addresses for kind in ("udp", "tcp")]
         listen += [f"listen=tls:{address}:{self.tls_port}" for address in addresses]
         listen += [
@@ -178,7 +188,7 @@ class Kamailio:
         raise PeerFailed(f"kamailio does not answer\n{self._process.tail()}")
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind(("::1", 0))

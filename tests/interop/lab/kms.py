@@ -14,6 +14,7 @@ from typing import Self
 
 from tests.interop.lab.kamailio import DOMAIN
 from tests.interop.lab.process import PeerFailed, Process
+from tests.interop.lab.sip import bracketed
 
 IDENTITY = f"sip:kms@{DOMAIN}"
 COMMAND = (sys.executable, "-m", "sipmikey.cli")
@@ -36,14 +37,18 @@ def uri(user: str) -> str:
 
 
 class Kms:
-    """A KMS on loopback, plain HTTP, SQLite, in *directory*. A context manager: serves while entered."""
+    """A KMS on the loopback address *host*, plain HTTP, SQLite, in *directory*.
 
-    def __init__(self, directory: Path) -> None:
+    A context manager: serves while entered.
+    """
+
+    def __init__(self, directory: Path, *, host: str = "127.0.0.1") -> None:
         self.directory = directory
+        self._host = bracketed(host)
         self._process: Process | None = None
         self.url = ""
         self.subscribers: dict[str, Subscriber] = {}
-        self.run("init", "--identity", IDENTITY, "--listen", "127.0.0.1:0")
+        self.run("init", "--identity", IDENTITY, "--listen", f"{self._host}:0")
 
     def add_user(self, user: str, *more: str) -> Subscriber:
         """Add a subscriber (further options of `kms user add` in *more*)."""
@@ -69,7 +74,8 @@ class Kms:
 
     def start(self, port: int = 0) -> None:
         """Serve at *port* (0: any); returns when the KMS says that it does."""
-        argv = [*COMMAND, "kms", "serve", "--dir", self.directory, "--json", "--listen", f"127.0.0.1:{port}"]
+        listen = f"{self._host}:{port}"
+        argv = [*COMMAND, "kms", "serve", "--dir", self.directory, "--json", "--listen", listen]
         self._process = Process(argv, name="kms", env=ENVIRONMENT)
         try:
             line = self._process.lines[self._process.wait_for('"kms.ready"')]

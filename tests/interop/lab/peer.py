@@ -20,12 +20,19 @@ from sipmikey.system import environment
 from sipmikey.ticket import PreSharedKey, TicketGrant, TicketPolicy, TicketRequest
 from tests.interop.lab.kms import IDENTITY, Kms, uri
 from tests.interop.lab.process import PeerFailed
-from tests.interop.lab.sip import SipMessage
+from tests.interop.lab.sip import SipMessage, bracketed
 
 WAIT_SECONDS = 15.0
 PROVISIONAL = range(100, 200)
 _numbers = itertools.count(1)
 Headers = Mapping[str, str]
+
+
+def udp_socket(host: str, port: int) -> socket.socket:
+    """A UDP socket at *host*, an IPv4 or IPv6 address."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((host, port))
+    return made
 
 
 class SipPeer:
@@ -35,10 +42,10 @@ class SipPeer:
     happens by itself.
     """
 
-    def __init__(self, user: str = "peer", *, port: int = 0) -> None:
+    def __init__(self, user: str = "peer", *, port: int = 0, host: str = "127.0.0.1") -> None:
         self.user = user
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", port))
+        self.host = host
+        self._socket = udp_socket(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.received: list[SipMessage] = []
         self._from: dict[int, tuple[str, int]] = {}
@@ -53,13 +60,17 @@ class SipPeer:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._closing = True
-        self._socket.sendto(b"\r\n\r\n", ("127.0.0.1", self.port))
+        self._socket.sendto(b"\r\n\r\n", (self.host, self.port))
         self._thread.join()
         self._socket.close()
 
     @property
     def contact(self) -> str:
-        return f"sip:{self.user}@127.0.0.1:{self.port}"
+        return f"sip:{self.user}@{self.hostport}"
+
+    @property
+    def hostport(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
 
     def _read(self) -> None:
         while not self._closing:
@@ -155,11 +166,11 @@ class SipPeer:
         """
         number = next(_numbers)
         lines = [
-            ("Via", f"SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bK{self.port}x{number}"),
+            ("Via", f"SIP/2.0/UDP {self.hostport};rport;branch=z9hG4bK{self.port}x{number}"),
             ("Max-Forwards", "70"),
             ("From", f"<{sender or self.contact}>;tag=from{number}"),
             ("To", f"<{target}>"),
-            ("Call-ID", f"{self.port}-{number}@127.0.0.1"),
+            ("Call-ID", f"{self.port}-{number}@{self.host}"),
             ("CSeq", "1 INVITE"),
             ("Contact", f"<{self.contact}>"),
             ("Allow", "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK"),
@@ -196,7 +207,7 @@ class SipPeer:
         branch = invite["Via"]
         if method != "ACK" or response.status < 300:
             target = response["Contact"].strip("<>") if response.all("Contact") else target
-            branch = f"SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bK{self.port}y{next(_numbers)}"
+            branch = f"SIP/2.0/UDP {self.hostport};rport;branch=z9hG4bK{self.port}y{next(_numbers)}"
         lines = [
             ("Via", branch),
             ("Max-Forwards", "70"),
@@ -225,9 +236,12 @@ def credential(kms: Kms, user: str) -> PreSharedKey:
     return PreSharedKey(key=Secret(subscriber.psk), key_id=subscriber.psk_id.encode())
 
 
-def plain_sdp(port: int, *, profile: str = "RTP/AVP", more: Sequence[str] = ()) -> str:
-    """A description of one PCMA stream at 127.0.0.1:*port*, with further lines at its end."""
-    lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
+def plain_sdp(
+    port: int, *, profile: str = "RTP/AVP", more: Sequence[str] = (), host: str = "127.0.0.1"
+) -> str:
+    """A description of one PCMA stream at *host* and *port*, with further lines at its end."""
+    where = f"IN IP{6 if ':' in host else 4} {host}"
+    lines = ["v=0", f"o=- 1 1 {where}", "s=-", f"c={where}", "t=0 0"]
     lines += [f"m=audio {port} {profile} 8", "a=rtpmap:8 PCMA/8000", *more, ""]
     return "\r\n".join(lines)
 
@@ -235,17 +249,17 @@ def plain_sdp(port: int, *, profile: str = "RTP/AVP", more: Sequence[str] = ()) 
 class Device:
     """One device of a user: answers an INVITE's offer with keys of its own, and has an RTP port."""
 
-    def __init__(self, kms: Kms, user: str, tag: str) -> None:
+    def __init__(self, kms: Kms, user: str, tag: str, *, host: str = "127.0.0.1") -> None:
         self.tag = tag
         self._kms = kms
         self._user = user
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.host = host
+        self.socket = udp_socket(host, 0)
         self.port: int = self.socket.getsockname()[1]
 
     def answer(self, invite: SipMessage, *, caller: str) -> tuple[str, Keyed]:
         """The SDP that answers *invite*, which *caller* sent, and the keys that go with it."""
-        return self.answerer(invite, caller=caller).answer(plain_sdp(self.port))
+        return self.answerer(invite, caller=caller).answer(plain_sdp(self.port, host=self.host))
 
     def answerer(self, invite: SipMessage, *, caller: str) -> Answerer:
         """What can answer *invite*, its ticket resolved; it has the session afterwards."""
@@ -268,7 +282,7 @@ def request_ticket(kms: Kms, user: str, policy: TicketPolicy) -> TicketGrant:
     return request.receive(ask_kms(kms, request.message, "ticketrequest"))
 
 
-def offer_of(grant: TicketGrant, called: str, port: int) -> tuple[str, Offerer]:
+def offer_of(grant: TicketGrant, called: str, port: int, *, host: str = "127.0.0.1") -> tuple[str, Offerer]:
     """The SDP with which the owner of *grant* calls *called*, and what takes the answers."""
     offerer = Offerer(environment(), grant=grant, called=called)
-    return offerer.offer(plain_sdp(port)), offerer
+    return offerer.offer(plain_sdp(port, host=host)), offerer

@@ -1,4 +1,4 @@
-"""rtpengine as the media relay of the proxy: userspace only, loopback only."""
+"""rtpengine as the media relay of the proxy: userspace only, loopback only, in both IP versions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.interop.lab import programs
+from tests.interop.lab.kamailio import has_ipv6
 from tests.interop.lab.process import PeerFailed, Process
 
 READY_SECONDS = 10.0
@@ -20,6 +21,7 @@ class Rtpengine:
         self.control_port = control_port
         self.ports = range(first_port, last_port + 1)
         argv = [programs.need("rtpengine"), "--config-file=none", "--table=-1", "--interface=127.0.0.1"]
+        argv += ["--interface=::1"] if has_ipv6() else []
         argv += [
             f"--listen-ng=127.0.0.1:{control_port}",
             f"--port-min={first_port}",

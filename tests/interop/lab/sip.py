@@ -11,6 +11,11 @@ from typing import Self
 KEY_MGMT = re.compile(rb"(?m)^(a=key-mgmt:mikey )([A-Za-z0-9+/=]*)")
 
 
+def bracketed(host: str) -> str:
+    """An address as it stands in URIs and Via: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipMessage:
     """A request or response; header lines are kept as they came, in their order."""

@@ -279,9 +279,7 @@ class Authority:
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    if ":" in name and not name[0].isdigit():
-        return x509.UniformResourceIdentifier(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        return x509.UniformResourceIdentifier(name) if ":" in name else x509.DNSName(name)
