@@ -2,6 +2,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 3
 
 .PHONY: demo test check format clean bench
 
@@ -17,7 +18,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	./tools/install-peers
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
