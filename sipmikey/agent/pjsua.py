@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -125,6 +126,9 @@ class PjsuaStack:
         settings.port = port
         if sip.public_address:
             settings.publicAddress = sip.public_address
+        if transport is not Transport.UDP:
+            # An INVITE right behind an ACK would wait 40 ms for the peer to acknowledge that (Nagle).
+            settings.sockOptParams.sockOpts.append(pj.SockOpt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
         if transport is Transport.TLS:
             tls = settings.tlsConfig
             tls.CaListFile = str(sip.tls.ca_file or "")
