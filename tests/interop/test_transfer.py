@@ -98,11 +98,14 @@ def test_attended_transfer_to_whom_lets_no_call_be_replaced(
         for call in (number, consultation):
             assert alice.event("call.end", call=call)["reason"] == "transferred"
         assert carol.event("replacement.requested")["status"] == 403
-        asked, again = [event for event in bob.events("transfer.requested") if event["status"] == 202]
-        assert bob.event("call.end", call=asked["new_call"])["status"] == 403
-        answered = bob.event("call.answered", call=again["new_call"])["security"]
+        replacing, beside = "2", "3"
+        assert bob.event("transfer.requested", new_call=replacing)["status"] == 202
+        assert bob.event("call.end", call=replacing)["status"] == 403
+        assert bob.event("transfer.requested", new_call=beside)["status"] == 202
+        answered = bob.event("call.answered", call=beside)["security"]
         assert answered["peer"] == uri("carol")
-        at_carol = carol.event("call.answered", call=carol.events("call.in")[-1]["call"])["call"]
+        at_carol = carol.event("call.in", caller=uri("bob"))["call"]
+        carol.event("call.answered", call=at_carol)
         carol.hear(at_carol, PACKETS)
         carol.do("hangup", call=at_carol)
     assert referee.sip_faults(capture) == []
