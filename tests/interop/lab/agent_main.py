@@ -204,7 +204,7 @@ class Driver:
             case "prefer_codecs":
                 return await agent.prefer_codecs(*arguments["names"])
             case "call":
-                made = await agent.call(arguments["uri"])
+                made = await agent.call(arguments["uri"], via=arguments.get("via"))
                 self._calls[made.number] = made
                 return made.number
             case "answer":
