@@ -38,6 +38,9 @@ _TRANSPORTS = {
     Transport.TLS: (pj.PJSIP_TRANSPORT_TLS, pj.PJSIP_TRANSPORT_TLS6),
 }
 
+_TLS_VERSIONS = pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3
+"""pjsip by itself takes 1.0 to 1.2. An OpenSSL without 1.3, as the wheel has, ignores the wish for it."""
+
 
 class PjsuaStack:
     """pjsua2 with its transports, accounts and calls.
@@ -135,6 +138,7 @@ class PjsuaStack:
             tls.certFile = str(sip.tls.certificate_file or "")
             tls.privKeyFile = str(sip.tls.private_key_file or "")
             tls.verifyServer = sip.tls.verify
+            tls.proto = _TLS_VERSIONS
         with typed(f"SIP over {transport} on {sip.bind}:{settings.port}"):
             number = self._endpoint.transportCreate(_TRANSPORTS[transport][sip.ipv6], settings)
             self._transports[transport] = number

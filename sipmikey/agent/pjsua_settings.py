@@ -96,8 +96,11 @@ def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
     if config.sip.public_address:
         media.transportConfig.publicAddress = config.sip.public_address
     # Where pjlib has IPv6, it would else try it also from an IPv4 address, which cannot work.
-    versions = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY if config.sip.ipv6 else pj.PJSUA_IPV6_DISABLED
-    settings.sipConfig.ipv6Use = media.ipv6Use = versions
+    settings.sipConfig.ipv6Use = media.ipv6Use = pj.PJSUA_IPV6_DISABLED
+    if config.sip.ipv6:
+        # With "only" pjsip crashes on a Contact that names no transport, in a dialog over TCP or TLS.
+        settings.sipConfig.ipv6Use = pj.PJSUA_IPV6_ENABLED_PREFER_IPV6
+        media.ipv6Use = pj.PJSUA_IPV6_ENABLED_USE_IPV6_ONLY
     media.srtpSecureSignaling = 0
     media.srtpUse = _SRTP_USE[lane]
     if lane is not Lane.CLEAR:

@@ -245,6 +245,27 @@ def test_called_without_a_proxy(bind: str, capture: Capture, kms6: Kms) -> None:
 
 
 @over_ipv6
+def test_a_contact_that_names_no_transport(capture: Capture, kms6: Kms) -> None:
+    """The INVITE goes over TCP to an address given, the rest where Contact says: pjsip can crash on it."""
+    with (
+        Agent("bob", here("bob", kms6)) as bob,
+        Agent("alice", here("alice", kms6)) as alice,
+    ):
+        number = alice.do("call", uri=uri("bob"), via=f"sip:[{HERE}]:{bob.port}")
+        alice.do("established", call=number)
+        assert alice.do("security", call=number)["signalling"] == "tcp"
+        alice.do("proven", call=number)
+        for agent, call in ((alice, number), (bob, bob.event("call.answered")["call"])):
+            agent.do("hold", call=call)
+            agent.do("resume", call=call)
+        alice.do("hangup", call=number)
+        bob.event("call.end")
+    contacts = capture.fields("sip.Status-Code == 200 && sip.CSeq.method == INVITE", "sip.Contact")
+    assert any("transport" not in row[0] for row in contacts)
+    assert_ipv6_only(capture)
+
+
+@over_ipv6
 def test_a_public_address_stands_in_brackets(kms6: Kms, network: Namespace) -> None:
     public = {"public_address": "2001:db8::7"}
     with Agent("bob", here("bob", kms6, sip=public)) as bob:

@@ -52,6 +52,18 @@ def test_register_and_call_over(transport: str, capture: Capture, kamailio: Kama
         assert capture.count("sip.Method == INVITE") == 0, "readable SIP"
 
 
+def test_tls_is_of_version_1_2_or_1_3(capture: Capture, kamailio: Kamailio, kms: Kms) -> None:
+    """1.3 where pjsua2's OpenSSL has it; one that has not (the wheel's) sends no list of versions."""
+    with Agent("bob", settings("bob", kms, proxy=kamailio, **over(kamailio, "tls"))) as bob:
+        bob.do("register")
+    names = ("tls.handshake.version", "tls.handshake.extensions.supported_version")
+    decoded = ("-d", f"tcp.port=={kamailio.tls_port},tls")
+    (hello,) = capture.fields("tls.handshake.type == 1", *names, options=decoded)
+    assert hello in (["0x0303", ""], ["0x0303", "0x0304,0x0303"])
+    (chosen,) = capture.fields("tls.handshake.type == 2", *names, options=decoded)
+    assert chosen == ["0x0303", "0x0304" if hello[1] else ""]
+
+
 def test_several_devices_under_one_identity(kamailio: Kamailio, kms: Kms) -> None:
     with (
         Agent("desk", settings("bob", kms, proxy=kamailio)) as desk,
