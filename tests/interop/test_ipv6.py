@@ -27,7 +27,8 @@ from tests.interop.lab.through_proxy import call, register
 from tests.interop.lab.voice import Voice
 
 HERE = "::1"
-PACKETS = 100
+PACKETS = 130
+"""More than the two seconds of speech."""
 PCMA = 8
 WITHOUT_MIKEY = ("--disable-protocol", "mikey")
 AT_LOOPBACK = {"transports": ["udp"]}

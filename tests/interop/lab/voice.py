@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 20.0
 
 
 class Voice:
-    """Says *speech* and records what it hears in *heard*. Nothing flows before `talk`.
+    """Says *speech* over and over and records what it hears in *heard*. Nothing flows before `talk`.
 
     RTCP goes over the same port (RFC 5761). The loop owns the device's socket from now on.
     """
@@ -28,7 +28,7 @@ class Voice:
         self.stream = RtpStream(
             codec=PCMA,
             cname=device.tag,
-            source=FrameSource(read_frames(speech, PCMA)),
+            source=FrameSource(read_frames(speech, PCMA), loop=True),
             sink=self._recorder,
             rtcp_interval_s=0.5,
         )
