@@ -2,7 +2,8 @@
 
 The recording may start earlier or later than the sound, hold more than it, have another sampling rate and
 level, and have gone through a speech codec. A lost or repeated packet shifts what follows it, so each section
-of the sound looks for its own best place, near the place where the loudness of the whole fits best.
+of the sound looks for its own best place, near the place where the loudness of the whole fits best, and then
+near the place of a neighbour that was found: a receiver short of time shifts the sound again and again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SECTION = RATE * 2 // 5
 """Samples of 400 ms: long enough that another voice does not fit by chance."""
 
 SEARCH = RATE // 20
-"""Samples of 50 ms that a section may lie away from where the loudness fits."""
+"""Samples of 50 ms that a section may lie away from where the loudness, or its neighbour, has it."""
 
 SMOOTHING = 4
 """Times neighbours are added: what is left lies below 1 kHz, where half a sample of delay changes little."""
@@ -103,13 +104,33 @@ def compare(played: Sequence[float], recorded: Sequence[float]) -> Likeness:
     if not starts or len(recorded) < SECTION:
         return Likeness(score=0.0, sections=len(starts), matched=0, delay_s=0.0)
     shift = _shift(loudness, _loudness(recorded)) * FRAME
-    scores = [_best(played[start : start + SECTION], recorded, start + shift) for start in starts]
+    scores = _scores(played, recorded, starts, shift)
     return Likeness(
         score=round(median(scores), 4),
         sections=len(scores),
         matched=sum(score >= MATCH for score in scores),
         delay_s=round(shift / RATE, 3),
     )
+
+
+def _scores(
+    played: Sequence[float], recorded: Sequence[float], starts: Sequence[int], shift: int
+) -> list[float]:
+    """Return the best correlation of each section, looked for at *shift* and at its neighbours' shifts."""
+
+    def find(start: int, shift: int) -> tuple[float, int]:
+        fit, place = _best(played[start : start + SECTION], recorded, start + shift)
+        return fit, place - start
+
+    found = [find(start, shift) for start in starts]
+    for order in (range(len(starts)), reversed(range(len(starts)))):
+        near = shift
+        for index in order:
+            if found[index][0] < MATCH and near != shift:
+                found[index] = max(found[index], find(starts[index], near))
+            if found[index][0] >= MATCH:
+                near = found[index][1]
+    return [score for score, _ in found]
 
 
 def _power(samples: Sequence[float]) -> float:
@@ -145,8 +166,8 @@ def _shift(sound: Sequence[float], recording: Sequence[float]) -> int:
     return place
 
 
-def _best(section: Sequence[float], recording: Sequence[float], around: int) -> float:
-    """Return the best correlation of *section* with the recording within 50 ms of *around*."""
+def _best(section: Sequence[float], recording: Sequence[float], around: int) -> tuple[float, int]:
+    """Return the best correlation of *section* with the recording within 50 ms of *around*, and its place."""
     first, last = max(0, around - SEARCH), min(len(recording) - len(section), around + SEARCH)
 
     def fit(at: int) -> float:
@@ -155,5 +176,5 @@ def _best(section: Sequence[float], recording: Sequence[float], around: int) -> 
     # What is compared has no power above 1 kHz: every other place is enough to find the best one's neighbour.
     near = max(range(first, last + 1, 2), key=fit, default=None)
     if near is None:
-        return 0.0
-    return max(fit(at) for at in range(max(first, near - 1), min(last, near + 1) + 1))
+        return 0.0, around
+    return max((fit(at), at) for at in range(max(first, near - 1), min(last, near + 1) + 1))

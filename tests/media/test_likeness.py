@@ -62,6 +62,20 @@ def test_lost_packets_do_not_hide_the_sound() -> None:
     assert compare(ALICE, recording).same
 
 
+@pytest.mark.parametrize("shift_ms", [20, -20])
+def test_a_receiver_short_of_time_does_not_hide_the_sound(shift_ms: int) -> None:
+    """Every 400 ms it repeats a packet, or leaves one out."""
+    step, gap = RATE * 2 // 5, RATE * abs(shift_ms) // 1000
+    recording: list[float] = []
+    for start in range(0, len(ALICE), step):
+        piece = ALICE[start : start + step]
+        recording += [0.0] * gap + piece if shift_ms > 0 else piece[gap:]
+    result = compare(ALICE, recording)
+    assert abs(len(recording) - len(ALICE)) > 8 * gap
+    assert result.same
+    assert not compare(BOB, recording).same
+
+
 @pytest.mark.parametrize(
     ("name", "recording"),
     [
