@@ -39,8 +39,9 @@ def own_postgres() -> Iterator[PostgresCluster]:
     cluster.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
+    """An empty server: what one test's clock left in it would make another's messages too old."""
     try:
         server = RedisServer()
     except Missing as missing:

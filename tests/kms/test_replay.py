@@ -35,8 +35,6 @@ def urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | Non
         cluster: PostgresCluster = request.getfixturevalue("postgres")
         return cluster.database(), None
     server: RedisServer = request.getfixturevalue("redis_server")
-    server.stop()
-    server.start()
     return sqlite, server.url
 
 
@@ -105,8 +103,6 @@ async def test_after_a_reboot_only_what_is_stamped_later_is_accepted(tmp_path: P
 async def test_after_redis_forgot_only_what_is_stamped_later_is_accepted(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    redis_server.stop()
-    redis_server.start()
     async with workers((f"sqlite:{tmp_path}/kms", redis_server.url), 1) as stores:
         cache = stores[0].replay
         await add(cache, -1)
