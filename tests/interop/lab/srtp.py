@@ -26,6 +26,8 @@ KEY_LENGTHS = {16: "aes-128-icm", 32: "aes-256-icm"}
 END_MARKS = 5
 G711_FRAME = 160
 SAMPLE = 1
+HALF = 1 << 15
+"""Of the sequence numbers."""
 PROBE_SECONDS = 0.005
 BURST = 40
 GSTREAMER_SECONDS = 30.0
@@ -76,9 +78,10 @@ def decrypt_with_gstreamer(packets: Sequence[RtpPacket], key: bytes, salt: bytes
 
     *key* is a 16- or 32-byte AES-CM master key, *salt* the 14-byte master salt, authentication
     HMAC-SHA1-80. The packets reach it framed (RFC 4571) in a file, so it ends by itself. Packets that
-    do not authenticate add nothing to the result.
+    do not authenticate add nothing to the result. They are put in order: its depayloader drops late ones.
     """
     first = packets[0]
+    packets = sorted(packets, key=lambda packet: (packet.sequence - first.sequence + HALF) % (2 * HALF))
     cipher = KEY_LENGTHS[len(key)]
     encoding = G711_ENCODINGS[first.payload_type]
     stream = directory / "srtp.stream"
