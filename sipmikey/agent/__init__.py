@@ -13,9 +13,10 @@ from sipmikey.agent.config import (
     TlsFiles,
     Transport,
 )
+from sipmikey.agent.consent import Decide, Question
 from sipmikey.agent.events import Event, MediaProtection, Security, document
 from sipmikey.agent.kms import KmsClient
-from sipmikey.agent.policy import Alternative, CallPolicy, Fallback, SecurityMode
+from sipmikey.agent.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.agent.reasons import Family, Reason
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Call",
     "CallFailed",
     "CallPolicy",
+    "Decide",
     "DigestCredentials",
     "Event",
     "Fallback",
@@ -35,8 +37,10 @@ __all__ = [
     "KeyManagement",
     "KmsClient",
     "MediaProtection",
+    "Question",
     "Reason",
     "RegistrationError",
+    "Retarget",
     "Security",
     "SecurityMode",
     "Sip",

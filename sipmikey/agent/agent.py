@@ -13,6 +13,7 @@ from typing import TypeVar
 from sipmikey.agent.account import Account
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.consent import Decide
 from sipmikey.agent.ending import Ending
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.errands import Errands
@@ -31,7 +32,7 @@ from sipmikey.agent.incoming import IncomingLeg
 from sipmikey.agent.kms import KmsClient, KmsDesk
 from sipmikey.agent.leg import Leg
 from sipmikey.agent.outgoing import OutgoingLeg
-from sipmikey.agent.policy import SecurityMode
+from sipmikey.agent.policy import Retarget, SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.registering import Registration, RegistrationError
 from sipmikey.agent.stack import CallObserver
@@ -71,12 +72,20 @@ class Agent:
             await call.established()
             await call.hangup()
 
-    At most ``MAX_CALLS`` calls at a time. *env* replaces the system's clock and randomness, for tests.
+    At most ``MAX_CALLS`` calls at a time. *decide* is asked where policy has the user asked whom to talk to
+    (``Retarget.ASK``), and needed then. *env* replaces the system's clock and randomness, for tests.
     """
 
     def __init__(
-        self, config: AgentConfig, *, kms: KmsClient | None = None, env: Environment | None = None
+        self,
+        config: AgentConfig,
+        *,
+        kms: KmsClient | None = None,
+        decide: Decide | None = None,
+        env: Environment | None = None,
     ) -> None:
+        if config.policy.retarget is Retarget.ASK and decide is None:
+            raise LocalError("policy (retarget) wants somebody asked: give the agent `decide`")
         keys = config.keys
         self.config = config
         self.identity = canonical(config.identity)
@@ -88,8 +97,9 @@ class Agent:
         )
         self._engine = Engine(config)
         self._errands = Errands(
-            self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._ticket_for
-        )
+            self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._ticket_for,
+            decide=decide, decision_s=config.timeouts.decision,
+        )  # fmt: skip
         self._around = Surroundings(
             config=config,
             env=env,
@@ -98,6 +108,7 @@ class Agent:
             ask_kms=self._errands.ask_kms,
             ask_kms_now=self._errands.ask_kms_now,
             ask_ticket=self._errands.ask_ticket,
+            ask_user=self._errands.ask_user,
             transfer=self._transfer,
             replace=lambda *asked: self._account.replacement(*asked),
         )
@@ -317,6 +328,7 @@ class Agent:
                 call.followed_by(self._calls.get(event.new_call))
             if isinstance(event, CallEnded):
                 del self._calls[event.call]
+                self._errands.call_ended(event.call)
         for queue in self._listeners:
             queue.put_nowait(event)
 

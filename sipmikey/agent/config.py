@@ -122,12 +122,14 @@ class Audio:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """Seconds. ``kms``: for one answer of the KMS. ``setup``: from INVITE to final response. ``register``:
-    for the registrar. ``media``: after establishment, for the first packet that proves the keys."""
+    for the registrar. ``media``: after establishment, for the first packet that proves the keys.
+    ``decision``: for the user to say whether another identity will do (``Retarget.ASK``)."""
 
     kms: float = 5.0
     setup: float = 60.0
     register: float = 10.0
     media: float = 5.0
+    decision: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,24 @@
-"""What the calls in the engine's thread have asked in the event loop: tickets, and the KMS."""
+"""What the calls in the engine's thread have asked in the event loop: tickets, the KMS, the user."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from sipmikey.agent.consent import Decide, Question
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.events import KmsExchange
 from sipmikey.agent.kms import KmsDesk, KmsTimeout
-from sipmikey.agent.surroundings import Asked, Granted
+from sipmikey.agent.surroundings import Asked, Decided, Granted
 from sipmikey.agent.tickets import first_granted
-from sipmikey.mikey.errors import PeerError
+from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.ticket.request import TicketGrant
 
 __all__ = ["Errands"]
+
+_log = logging.getLogger("sipmikey.agent.errands")
 
 Failed = Callable[[BaseException], None]
 
@@ -26,6 +30,7 @@ class Errands:
     """The ``ask`` methods are called in the engine's thread, which hears of the outcome.
 
     *ticket* gets a ticket for an identity, for the call of a number. *kms_timeout_s*: of the KMS.
+    *decide* asks the user, for at most *decision_s*; None where policy never has the user asked.
     """
 
     def __init__(
@@ -35,11 +40,16 @@ class Errands:
         *,
         kms_timeout_s: float,
         ticket: Callable[[str, str], Awaitable[TicketGrant]],
+        decide: Decide | None,
+        decision_s: float,
     ) -> None:
         self._engine = engine
         self._kms = kms
         self._longest_s = min(kms_timeout_s, _ENGINE_WAITS_S)
         self._ticket = ticket
+        self._decide = decide
+        self._decision_s = decision_s
+        self._questions: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -54,9 +64,43 @@ class Errands:
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """In the event loop: have *work* done beside everything else."""
+        self._start(work)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def call_ended(self, number: str) -> None:
+        """In the event loop: what the user is still asked about that call does not matter any more."""
+        if (question := self._questions.pop(number, None)) is not None:
+            question.cancel()
+
+    def ask_user(self, question: Question, decided: Decided) -> None:
+        """Have the user decide; no decision in time is a refusal."""
+
+        async def ask() -> None:
+            refusal = await self._refusal(question)
+            self._engine.post(lambda: decided(refusal))
+
+        def begin() -> None:
+            self._questions[question.call] = self._start(ask())
+
+        self._engine.hand_out(begin)
+
+    async def _refusal(self, question: Question) -> str:
+        assert self._decide is not None
+        try:
+            accepted = await asyncio.wait_for(self._decide(question), self._decision_s)
+        except TimeoutError:
+            return f"nobody decided within {self._decision_s:g} s"
+        except SipmikeyError as error:
+            return str(error)
+        except Exception:  # noqa: BLE001 - the application's own error: it is a refusal
+            _log.exception("the user could not be asked")
+            return "the user could not be asked"
+        return "" if accepted else "the user refused"
 
     def ask_ticket(self, number: str, identities: tuple[str, ...], granted: Granted, failed: Failed) -> None:
         """Get a ticket for the first of *identities* for which the KMS does not refuse one."""

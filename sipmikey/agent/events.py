@@ -348,6 +348,20 @@ class PolicyRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyQuestion(Event):
+    """Policy has the user asked whether *peer* will do instead of *called*; ``wait_s``: how long.
+
+    ``kms``: who vouches for *peer*, None where a redirection names it.
+    """
+
+    type: ClassVar[str] = "policy.question"
+    peer: str
+    called: str
+    kms: str | None
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFallback(Event):
     """Policy ``preferred`` let a call go on without protection; said loudly, once per call."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from sipmikey.agent.asking_leg import AskingLeg
+from sipmikey.agent.consent import Consent
 from sipmikey.agent.ending import Ending
 from sipmikey.agent.events import (
     CallOut,
@@ -25,19 +27,17 @@ from sipmikey.agent.policy import SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side, reason_of_status
 from sipmikey.agent.redirecting import first_course, onward
 from sipmikey.agent.sdes import SdesExchange, crypto_suites
-from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
 from sipmikey.agent.surroundings import Surroundings
 from sipmikey.mikey.errors import SipmikeyError
-from sipmikey.sdp import DEFAULT_SUITES, KeyMgmtMissing, Offerer
-from sipmikey.ticket.identity import same_identity
+from sipmikey.sdp import DEFAULT_SUITES, Keyed, KeyMgmtMissing, Offerer
 from sipmikey.ticket.request import TicketGrant
 
 _LACKS_KEYING = frozenset({406, 415, 488, 606})
 """Statuses with which a peer refuses an offer whose key management it does not know."""
 
 
-class OutgoingLeg(SdesLeg):
+class OutgoingLeg(AskingLeg):
     """*uri* is dialled, *called* its canonical form; *grant* None calls in clear.
 
     *via*: where to send the INVITE instead. A peer without MIKEY-TICKET may be called again, by SDES or in
@@ -61,7 +61,9 @@ class OutgoingLeg(SdesLeg):
         media = MediaProtection.OFF if grant is None else MediaProtection.HELD
         super().__init__(number, around, Security(signalling="udp", media=media, called=called))
         self._uri = uri
-        self._dialled = called
+        self.dialled = called
+        self.consent = Consent(around.config.policy.retarget, called)
+        self._unheard: tuple[str, Keyed] | None = None
         self._via = via
         self._redirects = redirects
         self._course = first_course(uri, via, called=called, policy=around.config.policy)
@@ -81,7 +83,7 @@ class OutgoingLeg(SdesLeg):
             grant=grant,
             called=called,
             suites=srtp_suites(keys.suites) if keys else DEFAULT_SUITES,
-            accepts=self._accepts,
+            accepts=lambda peer: not self.consent.refuses(peer),
         )
 
     def start(self, headers: Headers = ()) -> None:
@@ -107,8 +109,10 @@ class OutgoingLeg(SdesLeg):
         self.around.engine.later(self.around.config.timeouts.setup, self._too_late)
 
     def _too_late(self) -> None:
-        if not self._answered and not self._over:
-            wait_s = self.around.config.timeouts.setup
+        wait_s = self.around.config.timeouts.setup
+        if self.asking:
+            self.around.engine.later(wait_s, self._too_late)
+        elif not self._answered and not self._over:
             self.end(
                 Ending(
                     reason=Reason.SETUP_TIMEOUT,
@@ -176,18 +180,23 @@ class OutgoingLeg(SdesLeg):
             return
         if self._branches.answers(tag):
             self.around.emit(ForkCandidate(at=self.now(), call=self.number, to_tag=tag, peer=keyed.peer))
-        self.bind(keyed, tag)
+        if self.consent.lacks(keyed.peer):
+            self._unheard = tag, keyed
+            self.unbind()
+            self._show(peer=None, kms=None, suite=None, ticket=None, keying=None)
+        else:
+            self.bind(keyed, tag)
         if final:
-            self._commit(tag, keyed.peer)
+            self._commit(tag, keyed)
 
     def _answer_before(self, tag: str) -> None:
         """A 2xx without a description: the branch's answer was in a reliable provisional response."""
-        if self._branches.state(tag) is not Branch.CANDIDATE or self._keyed is None or self.to_tag != tag:
-            raise AgentError(Reason.ANSWER_MISSING, "the 200 has no description and no 18x had one")
-        self._commit(tag, self._keyed.peer)
-
-    def _accepts(self, peer: str) -> bool:
-        return self.around.config.policy.retarget or same_identity(peer, self._dialled)
+        heard = None if self._keyed is None else (self.to_tag, self._keyed)
+        for known in (heard, self._unheard):
+            if known is not None and known[0] == tag and self._branches.state(tag) is Branch.CANDIDATE:
+                self._commit(*known)
+                return
+        raise AgentError(Reason.ANSWER_MISSING, "the 200 has no description and no 18x had one")
 
     def _branch_failed(self, tag: str, error: Exception) -> None:
         """The stream was made for this branch: without keys it stays silent."""
@@ -203,7 +212,7 @@ class OutgoingLeg(SdesLeg):
             )
         )  # fmt: skip
 
-    def _commit(self, tag: str, peer: str) -> None:
+    def _commit(self, tag: str, keyed: Keyed) -> None:
         assert self._offerer is not None
         self.session = self._offerer.choose(tag)
         for loser in self._branches.commit(tag):
@@ -213,7 +222,14 @@ class OutgoingLeg(SdesLeg):
                     side="remote", detail=f"branch {tag} has the call",
                 )
             )  # fmt: skip
-        self.around.emit(ForkCommitted(at=self.now(), call=self.number, to_tag=tag, peer=peer))
+        self.around.emit(ForkCommitted(at=self.now(), call=self.number, to_tag=tag, peer=keyed.peer))
+        if self.consent.lacks(keyed.peer):
+            self.ask(keyed.peer, keyed.kms, lambda: self._hear(tag, keyed))
+        else:
+            self.answered()
+
+    def _hear(self, tag: str, keyed: Keyed) -> None:
+        self.bind(keyed, tag)
         self.answered()
 
     def failed(self, error: BaseException) -> None:
@@ -273,10 +289,17 @@ class OutgoingLeg(SdesLeg):
                 at=self.now(), call=self.number, status=status, target=target.uri, called=target.called
             )
         )
-        if clear:
-            self.around.engine.post(self._again)
+
+        def follow() -> None:
+            if clear:
+                self.around.engine.post(self._again)
+            else:
+                self.around.ask_ticket(self.number, target.identities, self._granted, self._impossible)
+
+        if self.consent.lacks(target.called):
+            self.ask(target.called, None, follow)
         else:
-            self.around.ask_ticket(self.number, target.identities, self._granted, self._impossible)
+            follow()
         return True
 
     def _granted(self, called: str, grant: TicketGrant) -> None:
@@ -333,6 +356,7 @@ class OutgoingLeg(SdesLeg):
         self._answered_unkeyed = False
         self._offerer = self.sdes = self.ending = self._confirmed_at = None
         self._branches = Branches()
+        self._unheard = None
         self.to_tag = ""
         known = self.security.peer is not None
         self._show(

@@ -46,12 +46,23 @@ class Alternative(StrEnum):
     SDES_WITHOUT_TLS = "sdes-without-tls"
 
 
+class Retarget(StrEnum):
+    """Whether another identity may answer than the one dialled, or be called instead (3xx).
+
+    ``ASK``: the user decides before anything of it is heard, or anything is sent to it. It is shown in any
+    case, as the KMS vouches for it.
+    """
+
+    ACCEPT = "accept"
+    ASK = "ask"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
     """The user's demands, with overrides per contact.
 
     ``contacts`` maps a canonical URI (``sip:bob@example.com``) to the security for calls with it.
-    ``retarget``: accept an answer by another identity than the one dialled (it is shown either way).
     ``transfer``: let calls be transferred: call whom the peer of a call asks us to call (REFER), and let
     another call take the place of one (Replaces). Each such call has a ticket of its own and obeys this
     policy.
@@ -61,7 +72,7 @@ class CallPolicy:
     fallback: Fallback = Fallback.NEVER
     alternative: Alternative = Alternative.NONE
     contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
-    retarget: bool = True
+    retarget: Retarget = Retarget.ACCEPT
     transfer: bool = False
 
     def security_for(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> SecurityMode:

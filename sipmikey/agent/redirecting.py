@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sipmikey.agent.contact import Contact
 from sipmikey.agent.message import SipMessage, address_uri
-from sipmikey.agent.policy import CallPolicy, SecurityMode
+from sipmikey.agent.policy import CallPolicy, Retarget, SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason, Side
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ticket.identity import canonical, same_identity
@@ -162,7 +162,7 @@ def _target(contact: str, source: Target, policy: CallPolicy) -> Target:
     if source.secure and not _is_sips(uri):
         raise _not_followed(f"{uri} is no sips: URI as the one that was called", side="local")
     called = source.called if _is_address(host) or _is_same(uri, source.called) else canonical(uri)
-    if called != source.called and not policy.retarget:
+    if called != source.called and policy.retarget is Retarget.REFUSE:
         raise _not_followed(f"policy (security.retarget) forbids to call {called} instead", side="local")
     return Target(
         uri=uri,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.consent import Question
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.events import Event, KmsExchange
 from sipmikey.agent.message import SipMessage
@@ -19,6 +20,9 @@ Asked = Callable[[bytes, float], None]
 AskKms = Callable[[str, KmsExchange, bytes, str | None, Asked, Callable[[BaseException], None]], None]
 """Asks a KMS: (call, exchange, message, kms, answered, failed)."""
 
+Decided = Callable[[str], None]
+"""Takes why the user does not want it, "" for consent."""
+
 Granted = Callable[[str, TicketGrant], None]
 """Takes the identity a ticket is for, and the ticket."""
 
@@ -28,9 +32,9 @@ class Surroundings:
     """What a leg needs of the agent. ``ask_kms_now`` does the same as ``ask_kms``, but the engine waits.
 
     ``ask_ticket``: (call, identities, granted, failed); a ticket for the first of *identities* for which the
-    KMS does not refuse one. ``transfer``: the peer of a call asks us to call somebody; as
-    ``CallObserver.transfer_requested``. ``replace``: somebody wants a call's place; as
-    ``CallObserver.replacement_asked``.
+    KMS does not refuse one. ``ask_user``: whether another identity will do. ``transfer``: the peer of a call
+    asks us to call somebody; as ``CallObserver.transfer_requested``. ``replace``: somebody wants a call's
+    place; as ``CallObserver.replacement_asked``.
     """
 
     config: AgentConfig
@@ -40,5 +44,6 @@ class Surroundings:
     ask_kms: AskKms
     ask_kms_now: AskKms
     ask_ticket: Callable[[str, tuple[str, ...], Granted, Callable[[BaseException], None]], None]
+    ask_user: Callable[[Question, Decided], None]
     transfer: Callable[[str, str], CallObserver | int]
     replace: Callable[[str, SipMessage, str, Lane], CallObserver | int]

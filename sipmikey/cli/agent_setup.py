@@ -12,6 +12,7 @@ from sipmikey.agent import (
     DigestCredentials,
     Fallback,
     KeyManagement,
+    Retarget,
     SecurityMode,
     Sip,
     Timeouts,
@@ -112,7 +113,7 @@ def _policy(configuration: Configuration) -> CallPolicy:
         alternative=Alternative(security.alternative),
         transfer=security.transfer,
         contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},
-        retarget=security.retarget,
+        retarget=Retarget(security.retarget),
     )
 
 

@@ -207,6 +207,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 POLICIES = ("required", "preferred", "off")
 FALLBACKS = ("never", "incoming", "both")
 ALTERNATIVES = ("none", "sdes", "sdes-without-tls")
+RETARGETS = ("accept", "ask", "refuse")
 ENGINES = ("native", "python")
 SUITES = ("256", "128")
 TRANSPORTS = ("udp", "tcp", "tls")
@@ -314,7 +315,9 @@ class Security:
     contacts: Mapping[str, str] = _setting(
         NOTHING, "policy for single contacts by URI, instead of the general one", _contacts
     )
-    retarget: bool = _setting(True, "accept that another identity answers than the one dialled", _boolean)
+    retarget: str = _setting(
+        "accept", "another identity that answers than the one dialled", _word(*RETARGETS), words=RETARGETS
+    )
     transfer: bool = _setting(False, "let calls be transferred, to whom the other side says", _boolean)
     suites: tuple[str, ...] = _setting(
         SUITES, "suites of RFC 6043 section 12.1, best first", _words(*SUITES), words=SUITES,
@@ -353,6 +356,9 @@ class Timeouts:
     )
     register: float = _setting(10.0, "for the registrar", _seconds(0.1, 600))
     media: float = _setting(5.0, "for the first packet that proves the keys", _seconds(0.1, 600))
+    decision: float = _setting(
+        30.0, "for the user to accept another identity (`security.retarget`)", _seconds(0.1, 600)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

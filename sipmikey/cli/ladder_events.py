@@ -57,6 +57,8 @@ def _draw(event: Document, us: str, peer: str, kms: str, *, called: bool) -> tup
             return us, us, f"stream {event['index']}: proven"
         case "kms.error" | "mikey.refused" | "policy.refused" | "policy.fallback" | "media.failed":
             return us, us, f"{event['type']}: {event['reason']}"
+        case "policy.question":
+            return us, us, f"{event['type']}: {event['peer']}?"
         case "policy.alternative":
             return us, us, f"{event['type']}: {event['keying']}, {event['reason']}"
         case "fork.abandoned":

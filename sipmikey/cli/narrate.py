@@ -152,6 +152,11 @@ def _refused(event: Document, paint: Paint) -> str:
     return paint.bad(f"refused: {_why(event)}")
 
 
+def _question(event: Document, paint: Paint) -> str:
+    who = "redirected to" if event["kms"] is None else "answered by"
+    return paint.bad(f"{event['called']} is {who} {event['peer']}: waiting {event['wait_s']:g} s for consent")
+
+
 def _fallback(event: Document, paint: Paint) -> str:
     return paint.bad(f"NOT PROTECTED: policy lets the call go on in clear: {_why(event)}")
 
@@ -230,6 +235,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "mikey.received": _mikey_received,
     "mikey.refused": _refused,
     "policy.refused": _refused,
+    "policy.question": _question,
     "policy.fallback": _fallback,
     "policy.alternative": _alternative,
     "media.switched": _switched,

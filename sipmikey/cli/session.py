@@ -25,6 +25,7 @@ from sipmikey.cli.ladder import render
 from sipmikey.cli.ladder_events import steps
 from sipmikey.cli.narrate import narrate
 from sipmikey.cli.output import Output, complain, timestamp
+from sipmikey.cli.prompt import ask_at_terminal
 from sipmikey.ticket.identity import canonical
 
 __all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session", "positive_seconds"]
@@ -171,7 +172,7 @@ async def open_session(
         client = kms_client(loaded.configuration)
         if client is not None:
             await stack.enter_async_context(client)
-        agent = Agent(config, kms=client)
+        agent = Agent(config, kms=client, decide=ask_at_terminal)
         output = Output(as_json=args.json)
         session = Session(agent, output, quiet=args.quiet, called=called, keep=args.ladder)
         loop = asyncio.get_running_loop()

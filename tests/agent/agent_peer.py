@@ -21,6 +21,7 @@ from sipmikey.agent import (
     Fallback,
     IncomingCall,
     KeyManagement,
+    Retarget,
     SecurityMode,
     Sip,
     Timeouts,
@@ -58,7 +59,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             fallback=Fallback(settings.get("fallback", "never")),
             alternative=Alternative(settings.get("alternative", "none")),
             contacts={uri: SecurityMode(word) for uri, word in settings.get("contacts", {}).items()},
-            retarget=settings.get("retarget", True),
+            retarget=Retarget(settings.get("retarget", "accept")),
             transfer=settings.get("transfer", False),
         ),
         sip=Sip(

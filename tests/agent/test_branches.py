@@ -223,14 +223,14 @@ def test_an_answer_without_a_description_ends_the_call(kms: TestKms, speech: str
 def test_an_answer_by_somebody_else_is_shown_or_refused(kms: TestKms, speech: str) -> None:
     """The ticket is for bob's identity only, so that the one who answers is always bob; see the policy."""
 
-    async def scenario(retarget: bool) -> dict[str, Any]:
+    async def scenario(retarget: str) -> dict[str, Any]:
         async with calling(kms, speech, retarget=retarget) as stage:
             device = await stage.device("device")
             stage.answers(device, 200)
             await stage.caller.until(type="call.answered")
             return await stage.hung_up()
 
-    end = asyncio.run(scenario(retarget=False))
+    end = asyncio.run(scenario(retarget="refuse"))
     assert end["security"]["peer"] == CALLED
     assert end["reason"] == "hangup"
 

@@ -213,7 +213,7 @@ def test_a_contact_that_cannot_be_called_gives_way_to_the_next(kms: TestKms, spe
     ("settings", "status", "contact", "side", "words"),
     [
         ({"redirects": 0}, 302, f"<{CAROL}>", "remote", "302"),
-        ({"retarget": False}, 302, f"<{CAROL}>", "local", "security.retarget"),
+        ({"retarget": "refuse"}, 302, f"<{CAROL}>", "local", "security.retarget"),
         ({}, 302, "", "remote", "has no Contact"),
         ({}, 301, f"<{CAROL}>;q=2", "remote", "malformed Contact"),
         ({}, 302, "<tel:+1>, <http://example.com/>", "remote", "'tel:+1' cannot be called"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.agent.message import SipMessage
-from sipmikey.agent.policy import Alternative, CallPolicy, Fallback, SecurityMode
+from sipmikey.agent.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.agent.reasons import AgentError, Reason
 from sipmikey.agent.redirecting import Course, first_course, onward
 
@@ -137,7 +137,7 @@ def test_parameters_in_another_order_are_a_loop() -> None:
 
 
 def test_nobody_else_is_called_where_policy_does_not_want_it() -> None:
-    policy = CallPolicy(retarget=False)
+    policy = CallPolicy(retarget=Retarget.REFUSE)
     with pytest.raises(AgentError, match=r"security\.retarget.*sip:carol@example\.com") as caught:
         redirect(start(), f"<{CAROL}>", policy=policy)
     assert caught.value.side == "local"

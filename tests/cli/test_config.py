@@ -85,7 +85,7 @@ def test_paths_in_a_file_are_relative_to_it(file: Path) -> None:
         ("[security]\nsuites = ['512']", ("security.suites", "'512'", "256, 128")),
         ("[security]\nsuites = ['256', '256']", ("security.suites", "each once")),
         ("[security]\nsuites = []", ("security.suites",)),
-        ("[security]\nretarget = 'maybe'", ("security.retarget", "true or false")),
+        ("[security]\nretarget = 'maybe'", ("security.retarget", "accept, ask, refuse")),
         ("security = 'off'", ("security is a section",)),
         ("[identity]\nuri = 'alice@example.com'", ("identity.uri", "sip or sips URI")),
         ("[identity]\nuri = 'http://example.com'", ("identity.uri", "sip or sips URI")),

@@ -39,6 +39,7 @@ SAMPLES: dict[str, Any] = {
     "ticket": TICKET,
     "streams": (StreamStats(index=0, codec="PCMA", sent=300, decrypted=299, lost=1),),
     "answerer": "sip:bob@example.com",
+    "kms": "sip:kms@example.com",
 }
 
 

@@ -107,7 +107,7 @@ def test_who_moved_to_a_device_is_called_there(
     ("moved", "more", "side", "words", "called"),
     [
         ({"bob": CAROL}, {"sip": {"redirects": 0}}, "remote", "302", [BOB]),
-        ({"bob": CAROL}, {"policy": {"retarget": False}}, "local", "security.retarget", [BOB]),
+        ({"bob": CAROL}, {"policy": {"retarget": "refuse"}}, "local", "security.retarget", [BOB]),
         ({"bob": CAROL, "carol": BOB}, {}, "remote", "a loop", [BOB, CAROL]),
     ],
 )

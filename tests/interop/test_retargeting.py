@@ -48,7 +48,7 @@ def test_it_support_is_answered_by_carol(
 def test_policy_may_refuse_another_answerer(capture: Capture, kamailio: Kamailio, kms: Kms) -> None:
     with (
         Agent("carol", settings("carol", kms, proxy=kamailio)) as carol,
-        Agent("alice", settings("alice", kms, proxy=kamailio, policy={"retarget": False})) as alice,
+        Agent("alice", settings("alice", kms, proxy=kamailio, policy={"retarget": "refuse"})) as alice,
     ):
         carol.do("register")
         with pytest.raises(Failed) as failed:

@@ -28,6 +28,8 @@ from sipmikey.agent import (
     Fallback,
     IncomingCall,
     KeyManagement,
+    Question,
+    Retarget,
     SecurityMode,
     Sip,
     Timeouts,
@@ -106,7 +108,7 @@ def agent_config(settings: dict[str, Any]) -> AgentConfig:
             fallback=Fallback(policy.get("fallback", "never")),
             alternative=Alternative(policy.get("alternative", "none")),
             contacts={uri: SecurityMode(word) for uri, word in policy.get("contacts", {}).items()},
-            retarget=policy.get("retarget", True),
+            retarget=Retarget(policy.get("retarget", "accept")),
             transfer=policy.get("transfer", False),
         ),
         sip=Sip(
@@ -127,12 +129,27 @@ def _transports(words: list[str]) -> tuple[Transport, ...]:
     return tuple(Transport(word) for word in words)
 
 
+class Desk:
+    """Where the agent's questions wait for the command ``decide``, by the number of the call."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, asyncio.Future[bool]] = {}
+
+    async def decide(self, question: Question) -> bool:
+        answer = self._open[question.call] = asyncio.get_running_loop().create_future()
+        return await answer
+
+    def answer(self, call: str, accept: bool) -> None:
+        self._open.pop(call).set_result(accept)
+
+
 class Driver:
     """Turns commands into calls of the agent's methods, each in a task of its own."""
 
-    def __init__(self, agent: Agent, incoming: str) -> None:
+    def __init__(self, agent: Agent, incoming: str, desk: Desk) -> None:
         self._agent = agent
         self._mode = incoming
+        self._desk = desk
         self._calls: dict[str, Call] = {}
         self._ringing: dict[str, IncomingCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -214,6 +231,8 @@ class Driver:
                 made = await agent.call(arguments["uri"], via=arguments.get("via"))
                 self._calls[made.number] = made
                 return made.number
+            case "decide":
+                return self._desk.answer(call, arguments["accept"])
             case "answer":
                 self._calls[call] = await self._ringing[call].answer()
                 return None
@@ -251,8 +270,9 @@ async def main(settings: dict[str, Any]) -> None:
             kms = await opened.enter_async_context(
                 HttpKmsClient(settings["kms_url"], timeout_s=config.timeouts.kms)
             )
-        agent = await opened.enter_async_context(Agent(config, kms=kms))
-        await Driver(agent, settings.get("incoming", "answer")).run()
+        desk = Desk()
+        agent = await opened.enter_async_context(Agent(config, kms=kms, decide=desk.decide))
+        await Driver(agent, settings.get("incoming", "answer"), desk).run()
     say(closed=True)
 
 

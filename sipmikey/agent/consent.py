@@ -1,0 +1,51 @@
+"""Whom the user talks to instead of who was dialled (``security.retarget``)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sipmikey.agent.policy import Retarget
+from sipmikey.ticket.identity import same_identity
+
+__all__ = ["Consent", "Decide", "Question"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Whether to talk to *peer* (canonical) instead of ``called``, who was dialled; ``call`` is the number.
+
+    ``kms``: who vouches that it is *peer*; None where a redirection names *peer*, who is not called yet.
+    """
+
+    call: str
+    peer: str
+    called: str
+    kms: str | None = None
+
+
+Decide = Callable[[Question], Awaitable[bool]]
+"""Answers a question in the event loop. Cancelled when the call ends first."""
+
+
+class Consent:
+    """What is accepted for one call to *dialled* (canonical)."""
+
+    def __init__(self, retarget: Retarget, dialled: str) -> None:
+        self._retarget = retarget
+        self._known = {dialled}
+
+    def refuses(self, peer: str) -> bool:
+        """True when policy refuses *peer* without a question."""
+        return self._retarget is Retarget.REFUSE and not self._knows(peer)
+
+    def lacks(self, peer: str) -> bool:
+        """True when the user has to be asked about *peer* first."""
+        return self._retarget is Retarget.ASK and not self._knows(peer)
+
+    def give(self, peer: str) -> None:
+        """The user accepts *peer*."""
+        self._known.add(peer)
+
+    def _knows(self, peer: str) -> bool:
+        return any(same_identity(peer, known) for known in self._known)

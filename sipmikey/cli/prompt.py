@@ -1,0 +1,37 @@
+"""Asking the user at the terminal whether somebody else will do than who was dialled."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from sipmikey.agent import Question
+from sipmikey.mikey.errors import LocalError
+
+__all__ = ["ask_at_terminal"]
+
+YES = frozenset({"y", "yes"})
+
+
+async def ask_at_terminal(question: Question) -> bool:
+    """Return True when the user says yes. Raises ``LocalError`` where standard input is no terminal."""
+    if not sys.stdin.isatty():
+        raise LocalError("standard input is no terminal, so nobody can be asked (security.retarget)")
+    print(_text(question), end=" ", file=sys.stderr, flush=True)
+    loop = asyncio.get_running_loop()
+    answered = asyncio.Event()
+    loop.add_reader(sys.stdin, answered.set)
+    try:
+        await answered.wait()
+    except asyncio.CancelledError:
+        print("no answer", file=sys.stderr)
+        raise
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline().strip().lower() in YES
+
+
+def _text(question: Question) -> str:
+    if question.kms is None:
+        return f"{question.called} is redirected to {question.peer}: call? [y/N]"
+    return f"{question.peer} ({question.kms} vouches) answers for {question.called}: talk? [y/N]"
