@@ -108,17 +108,19 @@ class Switchboard:
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
-        self.run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        # Connections accepted at the last moment have their tasks by now.
+        self._loop.run_until_complete(self._close())
         self._loop.close()
 
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def connect(self, identity: str, host: str, port: int) -> None:
         """Let calls for *identity* go to the agent at that TCP address too: several agents fork the call."""
