@@ -6,10 +6,11 @@ import socket
 
 import pytest
 
-__all__ = ["needs_ipv6"]
+__all__ = ["has_ipv6", "needs_ipv6"]
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
+    """True where ::1 can be used, in the network namespace of the calling thread."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind(("::1", 0))
@@ -18,4 +19,4 @@ def _has_ipv6() -> bool:
     return True
 
 
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="IPv6 is off on this machine: there is no ::1")
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="IPv6 is off on this machine: there is no ::1")

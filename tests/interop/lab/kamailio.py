@@ -14,6 +14,7 @@ from tests.interop.lab import programs
 from tests.interop.lab.certificates import Authority
 from tests.interop.lab.process import PeerFailed, Process
 from tests.interop.lab.sip import bracketed
+from tests.networks import has_ipv6
 
 DOMAIN = "example.test"
 TEMPLATE = Path(__file__).with_name("kamailio.cfg")
@@ -186,12 +187,3 @@ class Kamailio:
                     continue
                 return
         raise PeerFailed(f"kamailio does not answer\n{self._process.tail()}")
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.interop.lab import programs
-from tests.interop.lab.kamailio import has_ipv6
 from tests.interop.lab.process import PeerFailed, Process
+from tests.networks import has_ipv6
 
 READY_SECONDS = 10.0
 
