@@ -1,4 +1,4 @@
-"""Keys into pjmedia's own SRTP, through the public C functions that SWIG does not wrap.
+"""Keys into pjmedia's own SRTP, and silence, through the public C functions that SWIG does not wrap.
 
 The extension module of pjsua2 exports the C interface of pjmedia; ``ctypes`` calls it. All of this runs in
 the engine's thread, where the stream given is alive.
@@ -7,8 +7,11 @@ the engine's thread, where the stream given is alive.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 from sipmikey.agent.stack import SrtpKeys, StackError
+
+_ENCODING = 1  # PJMEDIA_DIR_ENCODING
 
 
 class _Text(ctypes.Structure):
@@ -36,6 +39,8 @@ class NativeSrtp:
             self._transport = c.pjmedia_stream_get_transport
             self._start = c.pjmedia_transport_srtp_start
             self._stop = c.pjmedia_transport_srtp_stop
+            self._pause = c.pjmedia_stream_pause
+            self._resume = c.pjmedia_stream_resume
         except (OSError, AttributeError) as error:
             raise StackError(
                 f"this build of pjsua2 does not export pjmedia's SRTP functions ({error}); "
@@ -47,6 +52,9 @@ class NativeSrtp:
         self._start.restype = ctypes.c_int
         self._stop.argtypes = (ctypes.c_void_p,)
         self._stop.restype = ctypes.c_int
+        for function in (self._pause, self._resume):
+            function.argtypes = (ctypes.c_void_p, ctypes.c_int)
+            function.restype = ctypes.c_int
 
     def start(self, stream: int, keys: SrtpKeys) -> None:
         """Start SRTP and SRTCP with *keys*, replacing those in use. Raises ``StackError``.
@@ -69,6 +77,19 @@ class NativeSrtp:
         status = self._stop(self._of(stream))
         if status != 0:
             raise StackError("pjmedia could not stop SRTP", status)
+
+    def hush(self, stream: int) -> None:
+        """Send no RTP until `speak`; RTCP goes on. Keys and packet indices stay as they are."""
+        self._switch(self._pause, stream)
+
+    def speak(self, stream: int) -> None:
+        """Send RTP again."""
+        self._switch(self._resume, stream)
+
+    def _switch(self, function: Callable[[int, int], int], stream: int) -> None:
+        status = function(stream, _ENCODING)
+        if status != 0:
+            raise StackError("pjmedia could not switch the stream", status)
 
     def _of(self, stream: int) -> int:
         transport: int | None = self._transport(stream)

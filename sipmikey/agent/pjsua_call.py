@@ -136,10 +136,14 @@ class PjsuaCall:
 
     def connect_audio(self) -> None:
         """Let sound flow between the streams, now or once they are ready, and the configured audio."""
-        self._speaking = True
+        first, self._speaking = not self._speaking, True
         if self._media is not None:
             self._media.speak()
             return
+        if first and self.lane is Lane.SDES:
+            for index, stream in self._streams.items():
+                if self._live.getStreamInfo(index).dir & pj.PJMEDIA_DIR_ENCODING:
+                    self._stack.srtp.speak(stream)
         for index in self._audible & self._streams.keys():
             self._stack.sound.connect(id(self), self._live.getAudioMedia(index))
 
@@ -254,6 +258,9 @@ class PjsuaCall:
         elif not self._confirmed and self._secured:
             # The SRTP transport outlives the stream: it may still hold the keys of another branch.
             self._stack.srtp.stop(stream)
+        elif not self._speaking and self.lane is Lane.SDES:
+            # pjmedia has keys before the answer that brought them was judged.
+            self._stack.srtp.hush(stream)
         with self.guarded() as observer:
             if observer is not None:
                 observer.stream_created(index)

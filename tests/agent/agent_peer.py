@@ -6,8 +6,9 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sipmikey.agent import (
     Agent,
@@ -29,6 +30,8 @@ from sipmikey.agent import (
     Transport,
     document,
 )
+from sipmikey.agent.message import SipMessage
+from sipmikey.agent.sdes_leg import SdesLeg
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
@@ -101,6 +104,18 @@ def tls_files(settings: dict[str, Any]) -> TlsFiles:
         certificate_file=folder / "certificate.pem",
         private_key_file=folder / "key.pem",
     )
+
+
+def judge_slowly(wait_s: float) -> None:
+    """Let pjmedia run for that long before a description with keys of SDES is looked at."""
+    judge = SdesLeg.sdes_message
+
+    def slow(self: SdesLeg, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        if direction == "received" and message.has_sdp:
+            time.sleep(wait_s)
+        judge(self, direction, message)
+
+    SdesLeg.sdes_message = slow  # type: ignore[method-assign]
 
 
 class Worker:
@@ -179,6 +194,8 @@ class Worker:
 
 
 async def main(settings: dict[str, Any]) -> None:
+    if "judge_after" in settings:
+        judge_slowly(settings["judge_after"])
     client = HttpKmsClient(settings["kms_url"], timeout_s=30) if "kms_url" in settings else None
     agent = Agent(configuration(settings), kms=client)
 

@@ -167,11 +167,15 @@ def test_over_udp_nothing_is_sent_with_keys_in_it(kms: TestKms, speech: str, tls
 def test_a_bad_answer_ends_the_second_call_too(
     lines: str, profile: str, reason: str | None, kms: TestKms, speech: str
 ) -> None:
-    """Where pjmedia refuses it first, the reason is whatever that made of the call; never sound."""
+    """Where pjmedia refuses it first, the reason is whatever that made of the call; never sound.
+
+    Not even while the answer waits to be judged.
+    """
 
     async def scenario() -> tuple[Process, dict[str, Any], RtpPorts]:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
+        settings = settings_of(kms, CALLER, speech, judge_after=0.1, **WITHOUT_TLS)
+        async with running("agent_peer.py", settings) as alice:
             _, second = await again_with_sdes(alice, peer, {"status": 488})
             answer = description(ports, profile=profile, media_extra=lines)
             peer.respond(second, 200, to_tag="second", sdp=answer)
