@@ -254,5 +254,6 @@ def test_cancel_while_the_kms_is_asked(kamailio: Kamailio, capture: Capture, kms
         assert not bob.keys()
         assert not alice.keys()
     assert capture.count("sip.Method == CANCEL") == 2
-    assert capture.count("sip.Status-Code == 487") == 2
+    # alice is gone once her call is over, maybe before the proxy passes it on to her over TCP.
+    assert capture.count("sip.Status-Code == 487 && udp") == 1
     assert capture.rtp() == []
