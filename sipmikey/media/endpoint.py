@@ -155,7 +155,7 @@ class MediaLoop:
         self._thread.start()
 
     def close(self) -> None:
-        """End every stream with a BYE and stop."""
+        """Do what was asked before, end every stream with a BYE, and stop."""
         if self._stopping.is_set():
             return
         self._stopping.set()
@@ -230,13 +230,14 @@ class MediaLoop:
             self._finish()
 
     def _finish(self) -> None:
+        self._do_calls()
         for port in [port for slot in self._slots for port in slot]:
             self._remove(port)
         self._epoll.close()
         for _, future in (*self._calls, *self._conditions):
             future.cancel()
 
-    def _tick(self, tick: int) -> None:
+    def _do_calls(self) -> None:
         while self._calls:
             function, future = self._calls.popleft()
             if future.set_running_or_notify_cancel():
@@ -244,6 +245,9 @@ class MediaLoop:
                     future.set_result(function())
                 except Exception as error:  # noqa: BLE001 - it belongs to the caller
                     future.set_exception(error)
+
+    def _tick(self, tick: int) -> None:
+        self._do_calls()
         slot = self._slots[tick % TICKS]
         for port in tuple(slot):
             if port.remote is None:

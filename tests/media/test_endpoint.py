@@ -106,6 +106,15 @@ def test_calls_run_in_the_loops_thread_and_bring_back_errors() -> None:
     assert never.cancelled()
 
 
+def test_what_was_asked_before_the_end_is_done() -> None:
+    """A recording is finished by such a call."""
+    loop = MediaLoop()
+    asked = loop.call(lambda: "done")
+    loop.close()
+    assert asked.result(PATIENCE_S) == "done"
+    assert loop.call(lambda: "too late").cancelled()
+
+
 def test_a_pair_of_ports_is_even_and_odd() -> None:
     rtp, rtcp = udp_pair(HOST)
     with rtp, rtcp:
