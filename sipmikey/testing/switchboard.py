@@ -157,9 +157,6 @@ class Switchboard:
 
     async def _serve(self, reader: asyncio.StreamReader, caller: asyncio.StreamWriter) -> None:
         """Pass on the requests of one caller."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         line = _Line(caller)
         try:
             while (message := await read_message(reader)) is not None:
@@ -170,7 +167,6 @@ class Switchboard:
         except asyncio.CancelledError:
             pass  # `stop`
         finally:
-            self._tasks.discard(task)
             for writer in (caller, *line.onward.values()):
                 writer.close()
 
