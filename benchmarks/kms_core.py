@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from sipmikey.keys.suite import SUITES, Suite
 from sipmikey.kms.audit import AuditEvent
-from sipmikey.kms.policy_file import parse
+from sipmikey.kms.policy.file import parse
 from sipmikey.kms.service import KeyManagementService, KmsSettings, Lookups, run
 from sipmikey.kms.subscribers import Principal, PskCredential
 from sipmikey.kms.tpk import TpkRecord, generate

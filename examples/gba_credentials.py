@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sipmikey.keys.suite import SUITE_256
-from sipmikey.kms.policy_file import parse
+from sipmikey.kms.policy.file import parse
 from sipmikey.kms.service import CredentialSource, KeyManagementService, KmsSettings, StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.subscribers import Principal, PskCredential, normal_identity

@@ -8,8 +8,6 @@ from unittest.mock import patch
 
 from vector_source import NOW_S, Seed, pem_pair, pkcs1_encrypt, rsa_key, self_signed
 
-from sipmikey.cli.vectors_exchange import Rehearsal
-from sipmikey.cli.vectors_keys import observed, with_forked
 from sipmikey.keys import envelope
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
@@ -34,6 +32,8 @@ from sipmikey.ticket.request import RequestAtKms, TicketGrant, TicketRequest, ma
 from sipmikey.ticket.resolve import ResolveAtKms, ResolvedTicket, TicketResolve, resolve_locally
 from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
 from sipmikey.ticket.update import UpdateInitiator, UpdateResponder
+from sipmikey.vectors.exchange import Rehearsal
+from sipmikey.vectors.keys import observed, with_forked
 
 ALICE, BOB, CAROL = "sip:alice@example.com", "sip:bob@example.com", "sip:carol@example.com"
 SUPPORT, KMS = "sip:it-support@example.com", "sip:kms@example.com"

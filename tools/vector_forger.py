@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sipmikey.cli.vectors_exchange import Rehearsal
 from sipmikey.keys.derivation import (
     ProtectionKeys,
     initial_message_keys,
@@ -26,6 +25,7 @@ from sipmikey.mikey.registry import KeyDataType, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TICKET, decode_ticket_data
 from sipmikey.mikey.timestamp import T
+from sipmikey.vectors.exchange import Rehearsal
 
 Vector = dict[str, object]
 Edit = Callable[[list[Payload]], Sequence[Payload]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vector_source import Seed
 
-from sipmikey.cli.vectors_keys import prf_output
+from sipmikey.vectors.keys import prf_output
 
 INKEYS = (1, 16, 20, 31, 32, 33, 48, 64, 65, 96)
 OUTKEYS = (1, 8, 112, 128, 159, 160, 161, 168, 255, 256, 257, 320, 368, 1024)

@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bench_site as site
 import load
 
-from sipmikey.cli.kms_config import KmsConfiguration
-from sipmikey.cli.kms_config import load as load_configuration
-from sipmikey.cli.kms_open import open_configured
-from sipmikey.cli.kms_policy import current_policy
+from sipmikey.cli.kms.common import open_configured
+from sipmikey.cli.kms.configuration import KmsConfiguration
+from sipmikey.cli.kms.configuration import load as load_configuration
+from sipmikey.cli.kms.policy import current_policy
 from sipmikey.kms.audit import AuditEvent, Decision, Exchange
-from sipmikey.kms.http_server import Worker, WorkerSettings, bind, run_worker
-from sipmikey.kms.metrics import Metrics
+from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.worker import Worker, WorkerSettings, bind, run_worker
 from sipmikey.kms.service import KeyManagementService, KmsSettings, Lookups, Outcome
 from sipmikey.ticket.kms_exchange import KmsInit
 

@@ -13,11 +13,11 @@ from sipmikey.agent.config import (
     TlsFiles,
     Transport,
 )
-from sipmikey.agent.consent import Decide, Question
-from sipmikey.agent.events import Event, MediaProtection, Security, document
-from sipmikey.agent.kms import KmsClient
-from sipmikey.agent.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
-from sipmikey.agent.reasons import Family, Reason
+from sipmikey.agent.tickets.kms import KmsClient
+from sipmikey.call.consent import Decide, Question
+from sipmikey.call.events import Event, MediaProtection, Security, document
+from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+from sipmikey.call.reasons import Family, Reason
 
 __all__ = [
     "MAX_CALLS",

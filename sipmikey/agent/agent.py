@@ -10,14 +10,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TypeVar
 
-from sipmikey.agent.account import Account
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
-from sipmikey.agent.consent import Decide
-from sipmikey.agent.ending import Ending
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.errands import Errands
-from sipmikey.agent.events import (
+from sipmikey.agent.incoming_calls import Account
+from sipmikey.agent.legs.context import Surroundings
+from sipmikey.agent.legs.ending import Ending
+from sipmikey.agent.legs.incoming import IncomingLeg
+from sipmikey.agent.legs.leg import Leg
+from sipmikey.agent.legs.outgoing import OutgoingLeg
+from sipmikey.agent.registration import Registration, RegistrationError
+from sipmikey.agent.stack import CallObserver
+from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
+from sipmikey.agent.tickets.rehearsal import rehearse
+from sipmikey.agent.tickets.requests import Errands
+from sipmikey.agent.tickets.store import Ask, TicketStore, facts
+from sipmikey.agent.transfer import NOT_YET
+from sipmikey.call.consent import Decide
+from sipmikey.call.events import (
     CallEnded,
     Event,
     KmsExchange,
@@ -28,18 +38,8 @@ from sipmikey.agent.events import (
     Security,
     TransferRequested,
 )
-from sipmikey.agent.incoming import IncomingLeg
-from sipmikey.agent.kms import KmsClient, KmsDesk
-from sipmikey.agent.leg import Leg
-from sipmikey.agent.outgoing import OutgoingLeg
-from sipmikey.agent.policy import Retarget, SecurityMode
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.registering import Registration, RegistrationError
-from sipmikey.agent.stack import CallObserver
-from sipmikey.agent.surroundings import Surroundings
-from sipmikey.agent.tickets import Ask, TicketStore, facts
-from sipmikey.agent.transferring import NOT_YET
-from sipmikey.agent.warmup import rehearse
+from sipmikey.call.policy import Retarget, SecurityMode
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
 from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment

@@ -7,8 +7,9 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from sipmikey.agent.changes import Kind
-from sipmikey.agent.events import (
+from sipmikey.agent.legs.renegotiation import Kind
+from sipmikey.agent.transfer import until_transferred
+from sipmikey.call.events import (
     CallAnswered,
     CallEnded,
     CallState,
@@ -18,14 +19,13 @@ from sipmikey.agent.events import (
     Security,
     Stats,
 )
-from sipmikey.agent.reasons import AgentError, Reason, Side
-from sipmikey.agent.transferring import until_transferred
+from sipmikey.call.reasons import AgentError, Reason, Side
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 
 if TYPE_CHECKING:
     from sipmikey.agent.engine import Engine
-    from sipmikey.agent.incoming import IncomingLeg
-    from sipmikey.agent.leg import Leg
+    from sipmikey.agent.legs.incoming import IncomingLeg
+    from sipmikey.agent.legs.leg import Leg
 
 __all__ = ["Call", "CallFailed", "IncomingCall"]
 

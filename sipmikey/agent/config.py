@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from sipmikey.agent.policy import Alternative, CallPolicy
+from sipmikey.call.policy import Alternative, CallPolicy
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 

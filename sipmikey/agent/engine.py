@@ -23,7 +23,7 @@ from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackCall, StackError, StackObserver
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua import PjsuaStack
+    from sipmikey.agent.pjsua.stack import PjsuaStack
 
 __all__ = ["Engine"]
 
@@ -229,7 +229,7 @@ class Engine:
 
 def _open_stack() -> type[PjsuaStack]:
     try:
-        from sipmikey.agent.pjsua import PjsuaStack
+        from sipmikey.agent.pjsua.stack import PjsuaStack
     except ImportError as error:
         raise StackError(f"pjsua2 is not installed ({error}); pip install 'sipmikey[pjsua2]'") from None
     return PjsuaStack

@@ -8,20 +8,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from sipmikey.agent.addresses import check_ip_version
 from sipmikey.agent.config import MAX_CALLS
-from sipmikey.agent.events import PlaybackFinished, PolicyRefused, ReplacementRequested
-from sipmikey.agent.facts import srtp_suites
-from sipmikey.agent.incoming import IncomingLeg, RefusedLeg
-from sipmikey.agent.leg import Leg
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.policy import SecurityMode
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.replacing import ReplacingLeg
-from sipmikey.agent.sdes import SdesExchange, crypto_suites, keyed_by_crypto, why_unfit
+from sipmikey.agent.legs.context import Surroundings
+from sipmikey.agent.legs.incoming import IncomingLeg, RefusedLeg
+from sipmikey.agent.legs.leg import Leg
+from sipmikey.agent.legs.mikey_description import srtp_suites
+from sipmikey.agent.legs.replacing import ReplacingLeg
+from sipmikey.agent.legs.sdes_exchange import SdesExchange, crypto_suites, keyed_by_crypto, why_unfit
+from sipmikey.agent.sip.ip_version import check_ip_version
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
-from sipmikey.agent.surroundings import Surroundings
-from sipmikey.agent.tickets import ResolvedTickets
+from sipmikey.agent.tickets.store import ResolvedTickets
+from sipmikey.call.events import PlaybackFinished, PolicyRefused, ReplacementRequested
+from sipmikey.call.policy import SecurityMode
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
 from sipmikey.ticket.identity import canonical

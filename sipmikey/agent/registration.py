@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sipmikey.agent.call import CallFailed
-from sipmikey.agent.events import Event, Registered, RegistrationFailed
-from sipmikey.agent.reasons import Reason, Side
+from sipmikey.call.events import Event, Registered, RegistrationFailed
+from sipmikey.call.reasons import Reason, Side
 from sipmikey.mikey.errors import SipmikeyError
 
 __all__ = ["Registration", "RegistrationError"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from sipmikey.agent.message import SipMessage
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from sipmikey.agent.reasons import AgentError, Reason, reason_of_status
+from sipmikey.call.reasons import AgentError, Reason, reason_of_status
 
 NOT_YET = 480
 """The ticket is being fetched: ask again soon."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sipmikey.agent.policy import Retarget
+from sipmikey.call.policy import Retarget
 from sipmikey.ticket.identity import same_identity
 
 __all__ = ["Consent", "Decide", "Question"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
-from sipmikey.agent.reasons import Reason, Side
+from sipmikey.call.reasons import Reason, Side
 
 SCHEMA_VERSION = 1
 

@@ -19,14 +19,17 @@ from sipmikey.mikey.errors import LocalError, SipmikeyError
 __all__ = ["main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "call": ("sipmikey.cli.call", "call a SIP URI with keys from a MIKEY ticket"),
-    "answer": ("sipmikey.cli.answer", "wait for calls and answer them"),
-    "register": ("sipmikey.cli.register", "register with a SIP registrar and stay registered"),
-    "demo": ("sipmikey.cli.demo", "run a KMS and two agents here and prove that a secured call works"),
-    "kms": ("sipmikey.cli.kms", "set up and run a key management service"),
-    "decode": ("sipmikey.cli.decode", "explain MIKEY messages from base64, hex, SDP or a capture"),
+    "call": ("sipmikey.cli.calls.call", "call a SIP URI with keys from a MIKEY ticket"),
+    "answer": ("sipmikey.cli.calls.answer", "wait for calls and answer them"),
+    "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
+    "demo": (
+        "sipmikey.cli.demo.command",
+        "run a KMS and two agents here and prove that a secured call works",
+    ),
+    "kms": ("sipmikey.cli.kms.command", "set up and run a key management service"),
+    "decode": ("sipmikey.cli.decode.command", "explain MIKEY messages from base64, hex, SDP or a capture"),
     "vectors": ("sipmikey.cli.vectors", "check or print test vectors"),
-    "config": ("sipmikey.cli.config", "show the merged configuration, secrets masked"),
+    "config": ("sipmikey.cli.config.command", "show the merged configuration, secrets masked"),
 }
 """Command -> (module with `add_parser` and `run`, one line for `--help`). Modules load when asked for."""
 

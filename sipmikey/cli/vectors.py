@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
-from sipmikey.cli.vectors_check import Verdict, check
-from sipmikey.cli.vectors_file import Vector, exchanges_beside, load
+from sipmikey.vectors.check import Verdict, check
+from sipmikey.vectors.file import Vector, exchanges_beside, load
 
 __all__ = ["add_parser", "run"]
 

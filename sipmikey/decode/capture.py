@@ -15,8 +15,8 @@ from typing import Any
 
 import dpkt  # type: ignore[import-untyped]
 
-from sipmikey.cli.decode_sources import Found, TextMessage, find, in_text_message, looks_like_mikey
-from sipmikey.cli.decode_sources import split_text_messages as split
+from sipmikey.decode.sources import Found, TextMessage, find, in_text_message, looks_like_mikey
+from sipmikey.decode.sources import split_text_messages as split
 from sipmikey.mikey.errors import LocalError
 
 MAX_OCTETS = 256 << 20

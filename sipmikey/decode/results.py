@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sipmikey.cli.explain.node import Finding, Node
+from sipmikey.decode.explain.node import Finding, Node
 from sipmikey.keys.derivation import ProtectionKeys
 from sipmikey.keys.transport import open_keys
 from sipmikey.mikey.identity import IDR

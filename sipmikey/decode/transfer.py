@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from sipmikey.cli.decode_found import (
+from sipmikey.decode.explain.node import Finding, Node
+from sipmikey.decode.results import (
     Init,
     Names,
     Opened,
@@ -15,7 +16,6 @@ from sipmikey.cli.decode_found import (
     session_group,
     unknown,
 )
-from sipmikey.cli.explain.node import Finding, Node
 from sipmikey.keys.derivation import initial_message_keys, response_message_keys
 from sipmikey.keys.mac import verify_mac
 from sipmikey.keys.prf import Prf

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sipmikey.cli.decode_found import (
+from sipmikey.decode.explain.node import Finding, Node
+from sipmikey.decode.results import (
     Init,
     Names,
     Opened,
@@ -18,8 +19,7 @@ from sipmikey.cli.decode_found import (
     secret,
     unknown,
 )
-from sipmikey.cli.decode_transfer import Transfers
-from sipmikey.cli.explain.node import Finding, Node
+from sipmikey.decode.transfer import Transfers
 from sipmikey.keys.certificate import load_certificate, rsa_public_key
 from sipmikey.keys.derivation import initial_message_keys, response_message_keys
 from sipmikey.keys.envelope import open_envelope

@@ -19,7 +19,7 @@ from sipmikey.sdp.errors import (
     SdpMalformed,
     SentSdpAltered,
 )
-from sipmikey.sdp.keyed import Keyed, MediaKeys, Offered
+from sipmikey.sdp.keys import Keyed, MediaKeys, Offered
 from sipmikey.sdp.mapping import Direction
 from sipmikey.sdp.offer import Offerer
 from sipmikey.sdp.session import Session

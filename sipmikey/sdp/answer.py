@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from sipmikey.mikey.errors import InvalidIdentity, LocalError, PeerError
 from sipmikey.sdp.crypto import keyed_of
 from sipmikey.sdp.errors import IdentityMismatch, OfferMissing
-from sipmikey.sdp.incoming import IncomingTransfer
-from sipmikey.sdp.keyed import Keyed, Offered
+from sipmikey.sdp.incoming_transfer import IncomingTransfer
+from sipmikey.sdp.keys import Keyed, Offered
+from sipmikey.sdp.local import known_ssrcs, own_answer
 from sipmikey.sdp.mapping import check_answer, keyed_streams
-from sipmikey.sdp.own import known_ssrcs, own_answer
-from sipmikey.sdp.received import ReceivedDescription
-from sipmikey.sdp.sent import check_sent
+from sipmikey.sdp.remote import ReceivedDescription
+from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.session import Session, Settings
 from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite
 from sipmikey.ticket.base_ticket import ticket_id

@@ -11,7 +11,7 @@ from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import ProtType
 from sipmikey.mikey.security_policy import SP, SrtpPolicy
 from sipmikey.sdp.errors import MediaMismatch
-from sipmikey.sdp.keyed import Keyed, MediaKeys
+from sipmikey.sdp.keys import Keyed, MediaKeys
 from sipmikey.sdp.mapping import Direction, MediaStream, crypto_session_ids
 from sipmikey.sdp.suite import SrtpSuite, suite_of
 from sipmikey.ticket.bundle import CryptoSession, CryptoSessionBundle

@@ -12,9 +12,9 @@ from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.verification import sdp_ids
 from sipmikey.sdp.crypto import Exchange, check_spi, choose_policy, completed, preferred_spi, with_ssrc
 from sipmikey.sdp.errors import BiddingDown
+from sipmikey.sdp.local import random_ssrc
 from sipmikey.sdp.mapping import MediaStream, pair_sessions
-from sipmikey.sdp.own import random_ssrc
-from sipmikey.sdp.received import Carried
+from sipmikey.sdp.remote import Carried
 from sipmikey.sdp.suite import SrtpSuite, usable
 from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment

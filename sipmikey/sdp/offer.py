@@ -9,11 +9,11 @@ from sipmikey.mikey.errors import LimitExceeded, LocalError, ReplayedMessage, Un
 from sipmikey.mikey.verification import sdp_ids_extension
 from sipmikey.sdp.crypto import Exchange, check_suite, keyed_of, offered_entries
 from sipmikey.sdp.errors import AnswerMissing, IdentityMismatch, MediaMismatch
-from sipmikey.sdp.keyed import Keyed
+from sipmikey.sdp.keys import Keyed
+from sipmikey.sdp.local import OwnDescription, choose_ssrcs, own_offer
 from sipmikey.sdp.mapping import MediaStream, check_answer, crypto_session_ids, keyed_streams
-from sipmikey.sdp.own import OwnDescription, choose_ssrcs, own_offer
-from sipmikey.sdp.received import ReceivedDescription
-from sipmikey.sdp.sent import check_sent
+from sipmikey.sdp.remote import ReceivedDescription
+from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.session import Session, Settings
 from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite, usable
 from sipmikey.ticket.bundle import CryptoSessionBundle

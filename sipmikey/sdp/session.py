@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from sipmikey.mikey.errors import LocalError, PeerError, UnexpectedMessage
 from sipmikey.sdp.crypto import Exchange, keyed_of
 from sipmikey.sdp.errors import AnswerMissing, Glare, KeyMgmtMissing, MediaMismatch, OfferMissing
-from sipmikey.sdp.keyed import Keyed
+from sipmikey.sdp.keys import Keyed
+from sipmikey.sdp.local import OwnDescription, own_answer, own_offer
 from sipmikey.sdp.mapping import MediaStream, check_answer, keyed_streams
-from sipmikey.sdp.own import OwnDescription, own_answer, own_offer
-from sipmikey.sdp.received import Carried, ReceivedDescription
-from sipmikey.sdp.sent import check_sent
+from sipmikey.sdp.remote import Carried, ReceivedDescription
+from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.suite import SrtpSuite
-from sipmikey.sdp.updating import ReceivedUpdate, SentUpdate
+from sipmikey.sdp.update import ReceivedUpdate, SentUpdate
 from sipmikey.ticket.environment import Environment
 
 

@@ -20,9 +20,9 @@ from sipmikey.sdp.crypto import (
     with_ssrc,
 )
 from sipmikey.sdp.errors import MediaMismatch
+from sipmikey.sdp.local import choose_ssrcs, random_ssrc
 from sipmikey.sdp.mapping import MediaStream, crypto_session_ids, pair_sessions
-from sipmikey.sdp.own import choose_ssrcs, random_ssrc
-from sipmikey.sdp.received import Carried
+from sipmikey.sdp.remote import Carried
 from sipmikey.sdp.suite import SrtpSuite
 from sipmikey.ticket.base_ticket import SPI_LENGTH
 from sipmikey.ticket.environment import Environment

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from sipmikey.media.likeness import Likeness, compare_files
+from sipmikey.media.similarity import Likeness, compare_files
 from sipmikey.testing.switchboard import Switchboard
 
 __all__ = ["AgentCrashed", "AgentSettings", "CallRefused", "TestAgent", "TestFailure"]

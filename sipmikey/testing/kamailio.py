@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from sipmikey.agent.ports import free_port
+from sipmikey.agent.pjsua.ports import free_port
 
 __all__ = ["Kamailio"]
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sipmikey.cli.vectors_exchange import Rehearsal
-from sipmikey.cli.vectors_file import Vector, number, octets, part, text
-from sipmikey.cli.vectors_keys import observed, prf_output, with_forked
-from sipmikey.cli.vectors_payload import check_payload
 from sipmikey.keys.derivation import initial_message_keys
 from sipmikey.keys.prf import Prf
 from sipmikey.keys.suite import suite_of
@@ -16,6 +12,10 @@ from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.rand import RANDR
 from sipmikey.ticket.error_message import ErrorMessage
+from sipmikey.vectors.exchange import Rehearsal
+from sipmikey.vectors.file import Vector, number, octets, part, text
+from sipmikey.vectors.keys import observed, prf_output, with_forked
+from sipmikey.vectors.payload import check_payload
 
 _SHORTEST = 4
 """More differences than these are counted, not listed."""

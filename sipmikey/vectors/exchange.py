@@ -11,7 +11,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sipmikey.cli.vectors_file import Vector, octets, part, text
 from sipmikey.keys.envelope import open_envelope
 from sipmikey.keys.suite import suite_of
 from sipmikey.mikey.certificate import PKE
@@ -42,6 +41,7 @@ from sipmikey.ticket.resolve import (
 )
 from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
 from sipmikey.ticket.update import UpdateInitiator, UpdateResponder
+from sipmikey.vectors.file import Vector, octets, part, text
 
 CLOCK_SKEW_S = 3600
 """Skew the vectors are judged with: their messages lie within half a minute of their ``now``."""

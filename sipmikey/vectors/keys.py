@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sipmikey.cli.vectors_exchange import STEPS, Rehearsal
 from sipmikey.keys.derivation import (
     ProtectionKeys,
     initial_message_keys,
@@ -27,6 +26,7 @@ from sipmikey.mikey.timestamp import T
 from sipmikey.ticket.base_ticket import TicketContents
 from sipmikey.ticket.bundle import CryptoSession
 from sipmikey.ticket.resolve import ResolvedTicket
+from sipmikey.vectors.exchange import STEPS, Rehearsal
 
 Keys = dict[str, object]
 

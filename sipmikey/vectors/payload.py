@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sipmikey.cli.vectors_file import Vector, number, octets, part
 from sipmikey.mikey.cursor import Reader
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.limits import DEFAULT_LIMITS
@@ -12,6 +11,7 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.security_policy import SP
 from sipmikey.mikey.ticket import TICKET, TP, TicketFlag, TicketFlags, flag_violations, letters
 from sipmikey.mikey.timestamp import TR, T
+from sipmikey.vectors.file import Vector, number, octets, part
 
 _NAMES = {
     "id": "data", "cert": "data", "sig": "signature", "c": "cache", "alg": "auth_alg", "prot": "prot_type",

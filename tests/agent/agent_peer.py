@@ -30,8 +30,8 @@ from sipmikey.agent import (
     Transport,
     document,
 )
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.sdes_leg import SdesLeg
+from sipmikey.agent.legs.sdes import SdesLeg
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pylibsrtp import Error, Policy, Session
 
-from sipmikey.agent.message import SipMessage
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.secret import Secret

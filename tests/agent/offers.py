@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.tickets import TicketStore
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.secret import Secret
 from sipmikey.sdp import Offerer

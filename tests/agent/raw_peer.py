@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sipmikey.agent.config import AgentConfig, Audio, Sip, Transport
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.message import SipMessage
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, Phase, SrtpKeys, StackCall, StackError
 from sipmikey.mikey.secret import Secret
 

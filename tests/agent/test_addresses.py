@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.agent.addresses import check_ip_version
 from sipmikey.agent.config import AgentConfig, Sip, Transport
-from sipmikey.agent.pjsua_settings import account_config
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.pjsua.settings import account_config
+from sipmikey.agent.sip.ip_version import check_ip_version
 from sipmikey.agent.stack import Lane
+from sipmikey.call.reasons import AgentError, Reason
 
 IP4, IP6 = "c=IN IP4 192.0.2.1\r\n", "c=IN IP6 2001:db8::1\r\n"
 START = "v=0\r\no=- 1 1 IN IP4 host.example\r\ns=-\r\n"

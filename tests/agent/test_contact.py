@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.contact import Contact, parse_contacts
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import AgentError
+from sipmikey.agent.sip.contact import Contact, parse_contacts
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.call.reasons import AgentError
 
 
 @pytest.mark.parametrize(

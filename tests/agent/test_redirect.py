@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sipmikey.agent.message import SipMessage
-from sipmikey.cli.narrate import narrate
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.output import Paint
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER, Device

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.redirecting import Course, first_course, onward
+from sipmikey.agent.legs.redirection import Course, first_course, onward
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+from sipmikey.call.reasons import AgentError, Reason
 
 BOB, CAROL, DAVE = (f"sip:{user}@example.com" for user in ("bob", "carol", "dave"))
 PLAIN = CallPolicy()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.changes import Finished, Kind, glare_wait_s
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.rekeying import Rekeying
+from sipmikey.agent.legs.rekeying import Rekeying
+from sipmikey.agent.legs.renegotiation import Finished, Kind, glare_wait_s
+from sipmikey.call.reasons import AgentError, Reason
 
 INTERVAL_S = 100
 

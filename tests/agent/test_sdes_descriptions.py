@@ -7,8 +7,8 @@ import base64
 import pytest
 
 from sipmikey.agent.config import AgentConfig, Sip
-from sipmikey.agent.policy import Alternative, CallPolicy
-from sipmikey.agent.sdes import SdesExchange, crypto_suites, why_unfit
+from sipmikey.agent.legs.sdes_exchange import SdesExchange, crypto_suites, why_unfit
+from sipmikey.call.policy import Alternative, CallPolicy
 from sipmikey.mikey.errors import LocalError, PeerError
 from tests.agent.branches import CALLER
 from tests.agent.sdes import OURS, SUITE, THEIRS, crypto, sdp

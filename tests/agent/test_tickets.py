@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.tickets import TicketStore, facts, first_granted
+from sipmikey.agent.tickets.store import TicketStore, facts, first_granted
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.secret import Secret

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 import sipmikey
-from sipmikey.agent import events
-from sipmikey.agent.handles import HandleBudget
-from sipmikey.agent.message import SipMessage, address_uri
-from sipmikey.agent.policy import CallPolicy, Fallback, SecurityMode
-from sipmikey.agent.reasons import (
+from sipmikey.agent.pjsua.socket_budget import HandleBudget
+from sipmikey.agent.sip.message import SipMessage, address_uri
+from sipmikey.agent.tickets.rehearsal import rehearse
+from sipmikey.call import events
+from sipmikey.call.policy import CallPolicy, Fallback, SecurityMode
+from sipmikey.call.reasons import (
     AgentError,
     Family,
     Reason,
@@ -25,7 +26,6 @@ from sipmikey.agent.reasons import (
     status_of,
     warning_header,
 )
-from sipmikey.agent.warmup import rehearse
 from sipmikey.mikey.errors import PeerError
 from sipmikey.system import environment
 
@@ -44,7 +44,7 @@ def peer_errors() -> Iterator[type[PeerError]]:
 
 
 def test_the_reason_of_every_error_a_call_can_end_with_is_in_the_closed_set() -> None:
-    service_only = {"sipmikey.kms.service", "sipmikey.kms.policy", "sipmikey.kms.http_body"}
+    service_only = {"sipmikey.kms.service", "sipmikey.kms.policy.rules", "sipmikey.kms.server.body"}
     missing = {
         (kind.__module__, kind.reason)
         for kind in peer_errors()

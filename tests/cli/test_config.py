@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.config_load import load, read_secret_file, variable
-from sipmikey.cli.config_schema import SECTIONS, ConfigurationError, settings
+from sipmikey.cli.config.load import load, read_secret_file, variable
+from sipmikey.cli.config.schema import SECTIONS, ConfigurationError, settings
 from sipmikey.cli.main import main
 
 ALICE = """

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sipmikey.cli.decode_sources import find
-from sipmikey.cli.explain.message import explain
 from sipmikey.cli.main import main
+from sipmikey.decode.explain.message import explain
+from sipmikey.decode.sources import find
 from sipmikey.mikey.errors import LimitExceeded, PeerError
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import PAYLOAD_CLASSES
@@ -241,7 +241,7 @@ def test_nothing_found_is_a_usage_error(capsys):
 
 
 def test_every_payload_is_described():
-    from sipmikey.cli.explain.payloads import PAYLOADS
+    from sipmikey.decode.explain.payloads import PAYLOADS
 
     assert set(PAYLOADS) == set(PAYLOAD_CLASSES)
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sipmikey.cli.decode_capture import Message as Captured
-from sipmikey.cli.decode_ladder import capture_steps
-from sipmikey.cli.decode_sources import TextMessage
+from sipmikey.cli.decode.ladder import capture_steps
 from sipmikey.cli.main import main
+from sipmikey.decode.capture import Message as Captured
+from sipmikey.decode.sources import TextMessage
 from tests.cli.decoding import MEDIA_LEVEL, MESSAGES, SESSION_LEVEL, TRANSFER_INIT, as_json, decode, sip
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from sipmikey.cli.demo import _judge
 from sipmikey.cli.demo.actor import Actor
 from sipmikey.cli.demo.checks import check_call, check_hearing, listen
+from sipmikey.cli.demo.command import _judge
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance
 from sipmikey.cli.main import main
 

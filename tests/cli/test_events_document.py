@@ -6,9 +6,9 @@ import dataclasses
 import re
 from pathlib import Path
 
-from sipmikey.agent import events
-from sipmikey.agent.events import Event, Security, StreamStats, TicketFacts
-from sipmikey.agent.reasons import Family, Reason
+from sipmikey.call import events
+from sipmikey.call.events import Event, Security, StreamStats, TicketFacts
+from sipmikey.call.reasons import Family, Reason
 from sipmikey.cli.exit_codes import for_family
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "events.md").read_text()

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from sipmikey.agent.reasons import Family
+from sipmikey.call.reasons import Family
 from sipmikey.cli import main as command
 from sipmikey.cli.exit_codes import ExitCode, for_family
 from sipmikey.cli.output import jsonable

@@ -8,10 +8,10 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from sipmikey.agent import events
-from sipmikey.agent.events import Event, MediaProtection, Security, StreamStats, TicketFacts, document
-from sipmikey.agent.reasons import Reason
-from sipmikey.cli.narrate import narrate, state_line
+from sipmikey.call import events
+from sipmikey.call.events import Event, MediaProtection, Security, StreamStats, TicketFacts, document
+from sipmikey.call.reasons import Reason
+from sipmikey.cli.calls.narrate import narrate, state_line
 from sipmikey.cli.output import Paint
 
 PLAIN = Paint(io.StringIO())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from sipmikey.agent import Question
-from sipmikey.cli.prompt import ask_at_terminal
+from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.mikey.errors import LocalError
 
 ANSWERED = Question(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.config import reference_table
-from sipmikey.cli.config_load import load
+from sipmikey.cli.config.command import reference_table
+from sipmikey.cli.config.load import load
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.main import COMMANDS, main
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sipmikey.agent.binding import has_ipv6
+from sipmikey.agent.pjsua.library import has_ipv6
 from tests.interop.lab import referee, srtp
 from tests.interop.lab.agents import Agent, Failed, settings
 from tests.interop.lab.capture import PROBE_PORT, Capture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sipmikey.keys.suite import SUITE_256, Suite
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Exchange
-from sipmikey.kms.policy import Policy
-from sipmikey.kms.policy_file import parse
+from sipmikey.kms.policy.file import parse
+from sipmikey.kms.policy.rules import Policy
 from sipmikey.kms.service import KeyManagementService, KmsSettings, Outcome, run
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.store import Store

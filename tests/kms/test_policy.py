@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.keys.suite import SUITE_128, SUITE_256
-from sipmikey.kms import policy_file
-from sipmikey.kms.policy import NO_RULE, Party, Policy, Refusal, UnacceptablePolicy
-from sipmikey.kms.policy_adjust import breaches
-from sipmikey.kms.policy_limits import FLAG_NAMES, FlagWord, Otherwise, TicketLimits
+from sipmikey.kms.policy import file as policy_file
+from sipmikey.kms.policy.adjust import breaches
+from sipmikey.kms.policy.limits import FLAG_NAMES, FlagWord, Otherwise, TicketLimits
+from sipmikey.kms.policy.rules import NO_RULE, Party, Policy, Refusal, UnacceptablePolicy
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import KeyDataType
 from sipmikey.mikey.ticket import TicketFlag, TicketFlags, flag_violations

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.kms.secrets_at_rest import (
+from sipmikey.kms.stores.vault import (
     EnvironmentMasterKey,
     FileMasterKey,
     MasterKeyMismatch,

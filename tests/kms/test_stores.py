@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
-from sipmikey.kms.secrets_at_rest import MasterKeyMismatch
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.schema import DIRECTORY, migrate
 from sipmikey.kms.stores.store import SETTLING_S, Store
+from sipmikey.kms.stores.vault import MasterKeyMismatch
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, dump, load
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret

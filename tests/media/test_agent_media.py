@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sipmikey.agent import AgentConfig, Audio, KeyManagement, Sip
-from sipmikey.media.likeness import compare_files
+from sipmikey.media.similarity import compare_files
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.kms import TestKms

@@ -22,7 +22,7 @@ import pytest
 from sipmikey.media.endpoint import MediaLoop, udp_pair
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.keying import StreamKey
-from sipmikey.media.likeness import compare_files
+from sipmikey.media.similarity import compare_files
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 from sipmikey.mikey.secret import Secret

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import sipmikey.cli
-from sipmikey.media.likeness import RATE, compare, compare_files, read_wav
+from sipmikey.media.similarity import RATE, compare, compare_files, read_wav
 from sipmikey.mikey.errors import LocalError
 
 ASSETS = Path(sipmikey.cli.__file__).parent / "assets"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.explain.message import explain
-from sipmikey.cli.vectors_exchange import Rehearsal
+from sipmikey.decode.explain.message import explain
 from sipmikey.mikey.errors import InvalidTimestamp, NotAuthorized, ReplayedMessage
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.registry import SrtpParam, TsType
@@ -20,6 +19,7 @@ from sipmikey.sdp import IdentityMismatch
 from sipmikey.ticket import ReplayCache
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.transfer import TransferResponder
+from sipmikey.vectors.exchange import Rehearsal
 from tests.sdp.descriptions import AUDIO
 from tests.sdp.parties import ALICE, CAROL, MALLORY, Parties
 

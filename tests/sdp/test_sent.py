@@ -10,7 +10,7 @@ from sipmikey.sdp.attribute import insert
 from sipmikey.sdp.document import Document
 from sipmikey.sdp.errors import SentSdpAltered
 from sipmikey.sdp.mapping import secured
-from sipmikey.sdp.sent import check_sent
+from sipmikey.sdp.sent_check import check_sent
 from tests.sdp.descriptions import AUDIO_VIDEO
 
 MAX = 65_535

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.vectors_check import check
-from sipmikey.cli.vectors_file import load
+from sipmikey.vectors.check import check
+from sipmikey.vectors.file import load
 
 DIRECTORY = Path(__file__).parents[3] / "shared" / "vectors"
 FILES = sorted(DIRECTORY.glob("*.json")) if DIRECTORY.is_dir() else []

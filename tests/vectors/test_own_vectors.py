@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sipmikey.cli.main import main
-from sipmikey.cli.vectors_check import check
+from sipmikey.vectors.check import check
 
 FORMAT = "mikey-ticket-vectors/1"
 DIRECTORY = Path(__file__).parent

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.vectors_exchange import Rehearsal
 from sipmikey.keys.suite import SUITE_128
 from sipmikey.mikey.errors import (
     InvalidTicket,
@@ -27,6 +26,7 @@ from sipmikey.mikey.ticket import TP, TicketFlags
 from sipmikey.mikey.timestamp import TR, Timestamp
 from sipmikey.mikey.verification import V
 from sipmikey.ticket.policy import TicketPolicy
+from sipmikey.vectors.exchange import Rehearsal
 
 DIRECTORY = Path(__file__).parent
 sys.path.insert(0, str(DIRECTORY.parents[1] / "tools"))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.vectors_exchange import Rehearsal
 from sipmikey.keys.transport import open_keys, seal_keys
 from sipmikey.mikey.errors import MalformedMessage, UnsupportedEncryption
 from sipmikey.mikey.identity import ID, IDR
@@ -22,6 +21,7 @@ from sipmikey.mikey.registry import EncrAlg, ExtensionType, IdRole, IdType, Rand
 from sipmikey.mikey.ticket import TP
 from sipmikey.mikey.timestamp import TR, T, Timestamp
 from sipmikey.mikey.verification import ERR, EXT
+from sipmikey.vectors.exchange import Rehearsal
 
 DIRECTORY = Path(__file__).parent
 sys.path.insert(0, str(DIRECTORY.parents[1] / "tools"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sipmikey.agent.consent import Consent, Question
-from sipmikey.agent.events import PolicyQuestion
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.sdes_leg import SdesLeg
+from sipmikey.agent.legs.sdes import SdesLeg
 from sipmikey.agent.stack import CallObserver
+from sipmikey.call.consent import Consent, Question
+from sipmikey.call.events import PolicyQuestion
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import SipmikeyError
 
 __all__ = ["AskingLeg"]

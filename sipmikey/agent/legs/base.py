@@ -5,8 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from sipmikey.agent.ending import TRANSFERRED, Ending
-from sipmikey.agent.events import (
+from sipmikey.agent.legs.context import Surroundings
+from sipmikey.agent.legs.ending import TRANSFERRED, Ending
+from sipmikey.agent.legs.mikey_description import describe_mikey, hold_state
+from sipmikey.agent.legs.streams import Streams
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.stack import Phase, StackCall, StackError
+from sipmikey.call.events import (
     CallAnswered,
     CallEnded,
     CallState,
@@ -18,12 +23,7 @@ from sipmikey.agent.events import (
     Stats,
     StreamStats,
 )
-from sipmikey.agent.facts import describe_mikey, hold_state
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import Family, Reason
-from sipmikey.agent.stack import Phase, StackCall, StackError
-from sipmikey.agent.streams import Streams
-from sipmikey.agent.surroundings import Surroundings
+from sipmikey.call.reasons import Family, Reason
 from sipmikey.sdp import Keyed, Session
 
 

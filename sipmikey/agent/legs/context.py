@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.consent import Question
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.events import Event, KmsExchange
-from sipmikey.agent.message import SipMessage
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane
+from sipmikey.call.consent import Question
+from sipmikey.call.events import Event, KmsExchange
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.request import TicketGrant
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import (
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.stack import TOO_LONG, Headers, StackError
+from sipmikey.call.reasons import (
     AgentError,
     Family,
     Reason,
@@ -16,7 +17,6 @@ from sipmikey.agent.reasons import (
     status_of,
     warning_header,
 )
-from sipmikey.agent.stack import TOO_LONG, Headers, StackError
 
 _REQUEST_TIMEOUT = 408
 _REQUEST_TERMINATED = 487

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from sipmikey.agent.ending import Ending
-from sipmikey.agent.events import CallIn, KmsResponse, MediaProtection, PolicyRefused, Security
-from sipmikey.agent.leg import Leg
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.sdes import SdesExchange
-from sipmikey.agent.sdes_leg import SdesLeg
+from sipmikey.agent.legs.context import Surroundings
+from sipmikey.agent.legs.ending import Ending
+from sipmikey.agent.legs.leg import Leg
+from sipmikey.agent.legs.sdes import SdesLeg
+from sipmikey.agent.legs.sdes_exchange import SdesExchange
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import StackCall, StackError
-from sipmikey.agent.surroundings import Surroundings
-from sipmikey.agent.tickets import ResolvedTickets
+from sipmikey.agent.tickets.store import ResolvedTickets
+from sipmikey.call.events import CallIn, KmsResponse, MediaProtection, PolicyRefused, Security
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.sdp import Answerer
 from sipmikey.ticket.credentials import PreSharedKey

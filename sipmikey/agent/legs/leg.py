@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from sipmikey.agent.addresses import check_ip_version
-from sipmikey.agent.base_leg import BaseLeg
-from sipmikey.agent.changes import Change, Changes, Finished, Kind, glare_wait_s
-from sipmikey.agent.ending import TRANSFERRED, Ending
-from sipmikey.agent.events import DtmfReceived, MediaProtection, Security
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import AgentError, Reason, status_of
-from sipmikey.agent.rekeying import Rekeying
+from sipmikey.agent.legs.base import BaseLeg
+from sipmikey.agent.legs.context import Surroundings
+from sipmikey.agent.legs.ending import TRANSFERRED, Ending
+from sipmikey.agent.legs.rekeying import Rekeying
+from sipmikey.agent.legs.renegotiation import Change, Changes, Finished, Kind, glare_wait_s
+from sipmikey.agent.sip.ip_version import check_ip_version
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
-from sipmikey.agent.surroundings import Surroundings
+from sipmikey.call.events import DtmfReceived, MediaProtection, Security
+from sipmikey.call.reasons import AgentError, Reason, status_of
 from sipmikey.sdp import Keyed
 
 _NO_SUCH_CALL = 481

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from sipmikey.agent.asking_leg import AskingLeg
-from sipmikey.agent.consent import Consent
-from sipmikey.agent.ending import Ending
-from sipmikey.agent.events import (
+from sipmikey.agent.legs.asking import AskingLeg
+from sipmikey.agent.legs.context import Surroundings
+from sipmikey.agent.legs.ending import Ending
+from sipmikey.agent.legs.mikey_description import srtp_suites
+from sipmikey.agent.legs.redirection import first_course, onward
+from sipmikey.agent.legs.sdes_exchange import SdesExchange, crypto_suites
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
+from sipmikey.call.branches import Branch, Branches
+from sipmikey.call.consent import Consent
+from sipmikey.call.events import (
     CallOut,
     CallRedirected,
     CallRinging,
@@ -20,15 +27,8 @@ from sipmikey.agent.events import (
     PolicyRefused,
     Security,
 )
-from sipmikey.agent.facts import srtp_suites
-from sipmikey.agent.forking import Branch, Branches
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.policy import SecurityMode
-from sipmikey.agent.reasons import AgentError, Reason, Side, reason_of_status
-from sipmikey.agent.redirecting import first_course, onward
-from sipmikey.agent.sdes import SdesExchange, crypto_suites
-from sipmikey.agent.stack import Headers, Lane, Phase, StackCall
-from sipmikey.agent.surroundings import Surroundings
+from sipmikey.call.policy import SecurityMode
+from sipmikey.call.reasons import AgentError, Reason, Side, reason_of_status
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.sdp import DEFAULT_SUITES, Keyed, KeyMgmtMissing, Offerer
 from sipmikey.ticket.request import TicketGrant

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from sipmikey.agent.contact import Contact
-from sipmikey.agent.message import SipMessage, address_uri
-from sipmikey.agent.policy import CallPolicy, Retarget, SecurityMode
-from sipmikey.agent.reasons import AgentError, Reason, Side
+from sipmikey.agent.sip.contact import Contact
+from sipmikey.agent.sip.message import SipMessage, address_uri
+from sipmikey.call.policy import CallPolicy, Retarget, SecurityMode
+from sipmikey.call.reasons import AgentError, Reason, Side
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ticket.identity import canonical, same_identity
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sipmikey.agent.changes import Finished, Kind
-from sipmikey.agent.reasons import AgentError
+from sipmikey.agent.legs.renegotiation import Finished, Kind
 from sipmikey.agent.stack import StreamCount
+from sipmikey.call.reasons import AgentError
 
 SETTLED = 10
 """So many packets after a change of keys, no packet from before it is still under way."""

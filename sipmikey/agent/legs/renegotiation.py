@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import AgentError, Reason, reason_of_status
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import StackError
+from sipmikey.call.reasons import AgentError, Reason, reason_of_status
 
 Finished = Callable[[BaseException | None], None]
 """Told None when the peer agreed, or why it did not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipmikey.agent.incoming import IncomingLeg
+from sipmikey.agent.legs.incoming import IncomingLeg
 
 __all__ = ["ReplacingLeg"]
 

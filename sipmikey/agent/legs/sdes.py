@@ -6,8 +6,12 @@ import math
 import time
 from typing import Literal
 
-from sipmikey.agent.addresses import check_ip_version
-from sipmikey.agent.events import (
+from sipmikey.agent.legs.leg import Leg
+from sipmikey.agent.legs.sdes_exchange import SdesExchange
+from sipmikey.agent.sip.ip_version import check_ip_version
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.stack import CallObserver
+from sipmikey.call.events import (
     CallRinging,
     MediaFailed,
     MediaKeyed,
@@ -17,11 +21,7 @@ from sipmikey.agent.events import (
     PolicyAlternative,
     TransferRequested,
 )
-from sipmikey.agent.leg import Leg
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.reasons import AgentError, Reason, Side, status_of
-from sipmikey.agent.sdes import SdesExchange
-from sipmikey.agent.stack import CallObserver
+from sipmikey.call.reasons import AgentError, Reason, Side, status_of
 
 __all__ = ["SdesLeg"]
 

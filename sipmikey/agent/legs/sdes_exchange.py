@@ -11,7 +11,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.media.profile import profile_by_name
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.secret import Secret

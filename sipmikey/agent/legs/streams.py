@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from sipmikey.agent.events import (
+from sipmikey.agent.legs.rekeying import SETTLED, Switch
+from sipmikey.agent.stack import SrtpKeys, StackCall, StreamCount
+from sipmikey.call.events import (
     Event,
     MediaExpired,
     MediaFailed,
@@ -16,9 +18,7 @@ from sipmikey.agent.events import (
     MediaRekeyed,
     MediaSwitched,
 )
-from sipmikey.agent.reasons import AgentError, Reason
-from sipmikey.agent.rekeying import SETTLED, Switch
-from sipmikey.agent.stack import SrtpKeys, StackCall, StreamCount
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.media.keying import StreamKey
 from sipmikey.sdp import Keyed, MediaKeys
 

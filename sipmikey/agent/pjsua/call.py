@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sipmikey.agent.binding import fill, pj, typed
-from sipmikey.agent.handles import HANDLES_PER_STREAM
-from sipmikey.agent.pjsua_callbacks import CallbackCall
+from sipmikey.agent.pjsua.callbacks import CallbackCall
+from sipmikey.agent.pjsua.library import fill, pj, typed
+from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -24,9 +24,9 @@ from sipmikey.agent.stack import (
 from sipmikey.mikey.errors import SipmikeyError
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua import PjsuaAccount, PjsuaStack
+    from sipmikey.agent.pjsua.stack import PjsuaAccount, PjsuaStack
 
-_log = logging.getLogger("sipmikey.agent.pjsua")
+_log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD

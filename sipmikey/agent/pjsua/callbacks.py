@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sipmikey.agent.binding import pj
-from sipmikey.agent.message import SipMessage
+from sipmikey.agent.pjsua.library import pj
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua import PjsuaAccount
-    from sipmikey.agent.pjsua_call import PjsuaCall
+    from sipmikey.agent.pjsua.call import PjsuaCall
+    from sipmikey.agent.pjsua.stack import PjsuaAccount
 
 __all__ = ["CallbackCall"]
 

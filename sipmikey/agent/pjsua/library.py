@@ -13,7 +13,7 @@ from sipmikey.agent.stack import Headers, StackError
 
 __all__ = ["ANY_ADDRESS", "LIBRARY", "fill", "has_ipv6", "logged", "pj", "typed"]
 
-_log = logging.getLogger("sipmikey.agent.pjsua")
+_log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
 LIBRARY: str = pj._pjsua2.__file__
 """Path of the extension module, which exports the C interface of pjlib, pjsip and pjmedia."""

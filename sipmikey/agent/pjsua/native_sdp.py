@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.call.reasons import AgentError, Reason
 
 _ROOM = 4096
 """More than fits into a message of pjsip."""

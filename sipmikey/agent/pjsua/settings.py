@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sipmikey.agent.binding import ANY_ADDRESS, pj
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
-from sipmikey.agent.policy import Alternative
-from sipmikey.agent.sdes import crypto_suites
+from sipmikey.agent.legs.sdes_exchange import crypto_suites
+from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj
 from sipmikey.agent.stack import Lane
+from sipmikey.call.policy import Alternative
 
 _NO_KEYING_METHOD = 7
 """No keying method of pjmedia has this number: SRTP is created, left out of SDP, and drops all packets."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sipmikey.agent.binding import logged, pj, typed
 from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.pjsua.library import logged, pj, typed
 
 
 class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]

@@ -11,23 +11,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sipmikey.agent.binding import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, typed
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
-from sipmikey.agent.handles import HANDLES_PER_STREAM, HandleBudget
-from sipmikey.agent.message import SipMessage
-from sipmikey.agent.native_sdp import SdpPrinter
-from sipmikey.agent.native_srtp import NativeSrtp
-from sipmikey.agent.pjsua_call import PjsuaCall
-from sipmikey.agent.pjsua_settings import account_config, endpoint_config
-from sipmikey.agent.pjsua_sound import Sound
-from sipmikey.agent.policy import Alternative
-from sipmikey.agent.ports import free_port
-from sipmikey.agent.python_media import PythonMedia
+from sipmikey.agent.pjsua.call import PjsuaCall
+from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, typed
+from sipmikey.agent.pjsua.native_sdp import SdpPrinter
+from sipmikey.agent.pjsua.native_srtp import NativeSrtp
+from sipmikey.agent.pjsua.ports import free_port
+from sipmikey.agent.pjsua.python_media import PythonMedia
+from sipmikey.agent.pjsua.settings import account_config, endpoint_config
+from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
+from sipmikey.agent.pjsua.sound import Sound
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackError, StackObserver
+from sipmikey.call.policy import Alternative
 
 __all__ = ["PjsuaStack"]
 
-_log = logging.getLogger("sipmikey.agent.pjsua")
+_log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
 _ABRUPT = 3
 """Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""

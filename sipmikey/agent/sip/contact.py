@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.call.reasons import AgentError, Reason
 
 _QVALUE = re.compile(r"0(?:\.\d*)?|1(?:\.0*)?|\.\d+", re.ASCII)
 _SHOWN = 80

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.call.reasons import AgentError, Reason
 
 __all__ = ["check_ip_version"]
 

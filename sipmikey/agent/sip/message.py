@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sipmikey.agent.contact import Contact, parse_contacts
-from sipmikey.agent.reasons import AgentError, Reason
+from sipmikey.agent.sip.contact import Contact, parse_contacts
+from sipmikey.call.reasons import AgentError, Reason
 
 _COMPACT = {
     "f": "from", "t": "to", "i": "call-id", "v": "via", "c": "content-type", "l": "content-length",

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from sipmikey.agent.events import Event, KmsExchange, KmsFailed, KmsRequest
-from sipmikey.agent.reasons import AgentError, Reason, reason_of
+from sipmikey.call.events import Event, KmsExchange, KmsFailed, KmsRequest
+from sipmikey.call.reasons import AgentError, Reason, reason_of
 from sipmikey.mikey.errors import PeerError
 
 

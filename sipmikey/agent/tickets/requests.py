@@ -7,18 +7,18 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from sipmikey.agent.consent import Decide, Question
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.events import KmsExchange
-from sipmikey.agent.kms import KmsDesk, KmsTimeout
-from sipmikey.agent.surroundings import Asked, Decided, Granted
-from sipmikey.agent.tickets import first_granted
+from sipmikey.agent.legs.context import Asked, Decided, Granted
+from sipmikey.agent.tickets.kms import KmsDesk, KmsTimeout
+from sipmikey.agent.tickets.store import first_granted
+from sipmikey.call.consent import Decide, Question
+from sipmikey.call.events import KmsExchange
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.ticket.request import TicketGrant
 
 __all__ = ["Errands"]
 
-_log = logging.getLogger("sipmikey.agent.errands")
+_log = logging.getLogger("sipmikey.agent.tickets.requests")
 
 Failed = Callable[[BaseException], None]
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.events import TicketFacts
-from sipmikey.agent.reasons import Reason, reason_of
+from sipmikey.call.events import TicketFacts
+from sipmikey.call.reasons import Reason, reason_of
 from sipmikey.keys.suite import suite_named
 from sipmikey.mikey.errors import PeerError, TicketNotValid
 from sipmikey.mikey.ticket import TicketFlag

@@ -9,11 +9,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from sipmikey.agent import CallFailed, IncomingCall
-from sipmikey.cli.config_load import Loaded
-from sipmikey.cli.config_options import add_options, load_from
-from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.output import timestamp
-from sipmikey.cli.session import (
+from sipmikey.cli.calls.session import (
     Outcome,
     Session,
     add_session_options,
@@ -21,6 +17,10 @@ from sipmikey.cli.session import (
     open_session,
     positive_seconds,
 )
+from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.options import add_options, load_from
+from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.output import timestamp
 
 __all__ = ["add_parser", "run"]
 

@@ -6,10 +6,7 @@ import argparse
 import asyncio
 
 from sipmikey.agent import CallFailed
-from sipmikey.cli.config_load import Loaded
-from sipmikey.cli.config_options import add_options, load_from
-from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.session import (
+from sipmikey.cli.calls.session import (
     Outcome,
     Session,
     add_session_options,
@@ -17,6 +14,9 @@ from sipmikey.cli.session import (
     open_session,
     positive_seconds,
 )
+from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.options import add_options, load_from
+from sipmikey.cli.exit_codes import ExitCode, table
 
 __all__ = ["add_parser", "run"]
 

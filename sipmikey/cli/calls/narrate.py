@@ -250,4 +250,4 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "audio.played": _played,
     "stats": _stats,
 }
-"""Event type -> what to say of it. The test of this table reads the types from `sipmikey.agent.events`."""
+"""Event type -> what to say of it. The test of this table reads the types from `sipmikey.call.events`."""

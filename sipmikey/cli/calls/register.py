@@ -6,11 +6,11 @@ import argparse
 import asyncio
 
 from sipmikey.agent import CallFailed
-from sipmikey.cli.config_load import Loaded
-from sipmikey.cli.config_options import add_options, load_from
-from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.calls.session import Outcome, add_session_options, finish, open_session, positive_seconds
+from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.options import add_options, load_from
+from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.session import Outcome, add_session_options, finish, open_session, positive_seconds
 
 __all__ = ["add_parser", "run"]
 

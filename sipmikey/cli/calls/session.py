@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.agent import Agent, AgentConfig, Call, CallFailed, Event, SecurityMode, document
-from sipmikey.agent.events import CallEnded, PolicyRefused
 from sipmikey.agent.stack import StackError
-from sipmikey.cli.agent_setup import agent_config, kms_client
-from sipmikey.cli.config_load import Loaded
-from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.call.events import CallEnded, PolicyRefused
+from sipmikey.cli.calls.event_ladder import steps
+from sipmikey.cli.calls.narrate import narrate
+from sipmikey.cli.calls.prompt import ask_at_terminal
+from sipmikey.cli.calls.setup import agent_config, kms_client
+from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_family
 from sipmikey.cli.ladder import render
-from sipmikey.cli.ladder_events import steps
-from sipmikey.cli.narrate import narrate
 from sipmikey.cli.output import Output, complain, timestamp
-from sipmikey.cli.prompt import ask_at_terminal
 from sipmikey.ticket.identity import canonical
 
 __all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session", "positive_seconds"]

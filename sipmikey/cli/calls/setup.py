@@ -19,9 +19,9 @@ from sipmikey.agent import (
     TlsFiles,
     Transport,
 )
-from sipmikey.agent.policy import Alternative
-from sipmikey.cli.config_load import read_secret_file
-from sipmikey.cli.config_schema import Configuration, ConfigurationError
+from sipmikey.call.policy import Alternative
+from sipmikey.cli.config.load import read_secret_file
+from sipmikey.cli.config.schema import Configuration, ConfigurationError
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.mikey.secret import Secret
 

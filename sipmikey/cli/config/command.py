@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from sipmikey.cli.config_load import Loaded
-from sipmikey.cli.config_options import add_options, load_from
-from sipmikey.cli.config_schema import Value, settings
+from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.options import add_options, load_from
+from sipmikey.cli.config.schema import Value, settings
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import JsonValue, Output
 from sipmikey.mikey.secret import Secret

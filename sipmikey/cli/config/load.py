@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from sipmikey.cli.config_schema import (
+from sipmikey.cli.config.schema import (
     SECTIONS,
     Configuration,
     ConfigurationError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sipmikey.cli.config_load import Loaded, load, variable
-from sipmikey.cli.config_schema import settings
+from sipmikey.cli.config.load import Loaded, load, variable
+from sipmikey.cli.config.schema import settings
 from sipmikey.cli.output import Paint
 
 __all__ = ["add_options", "load_from"]

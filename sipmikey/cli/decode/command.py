@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sipmikey.cli.decode_keys import add_key_options, unlocker
-from sipmikey.cli.decode_ladder import capture_steps
-from sipmikey.cli.decode_print import document, finding_line, keys, printable, tree
-from sipmikey.cli.decode_sources import Found, find, is_capture
+from sipmikey.cli.decode.keys import add_key_options, unlocker
+from sipmikey.cli.decode.ladder import capture_steps
+from sipmikey.cli.decode.printing import document, finding_line, keys, printable, tree
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.explain.message import Explanation, explain
-from sipmikey.cli.explain.node import Finding, Node
-from sipmikey.cli.explain.rules import clock_doubts
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output
+from sipmikey.decode.explain.message import Explanation, explain
+from sipmikey.decode.explain.node import Finding, Node
+from sipmikey.decode.explain.rules import clock_doubts
+from sipmikey.decode.sources import Found, find, is_capture
 from sipmikey.mikey.errors import LocalError
 
 __all__ = ["add_parser", "run"]
@@ -141,7 +141,7 @@ def _read(text: str, ladder: bool) -> _Read:
         raise LocalError(f"{text}: {error.strerror or error}") from error
     if not is_capture(head):
         return _Read(found=find(head, path.name))
-    from sipmikey.cli.decode_capture import messages as captured  # the packet parsers load slowly
+    from sipmikey.decode.capture import messages as captured  # the packet parsers load slowly
 
     messages = captured(path)
     drawing = render(capture_steps(messages)) if ladder else ""

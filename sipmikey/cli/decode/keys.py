@@ -11,9 +11,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sipmikey.cli.decode_found import Names
-from sipmikey.cli.decode_unlock import Unlocker
-from sipmikey.cli.kms_open import drive, opened
+from sipmikey.cli.kms.common import drive, opened
+from sipmikey.decode.results import Names
+from sipmikey.decode.unlock import Unlocker
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.message import Message

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from sipmikey.cli.decode_sources import Found, TextMessage
-from sipmikey.cli.explain.message import Explanation, explain
 from sipmikey.cli.ladder import Step
+from sipmikey.decode.explain.message import Explanation, explain
+from sipmikey.decode.sources import Found, TextMessage
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.registry import DataType, IdRole
 
@@ -26,7 +26,7 @@ Address = tuple[str, int]
 
 
 class Captured(Protocol):
-    """A message of a capture, as `sipmikey.cli.decode_capture` gives it."""
+    """A message of a capture, as `sipmikey.decode.capture` gives it."""
 
     @property
     def time(self) -> float: ...

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sipmikey.cli.explain.message import Explanation
-from sipmikey.cli.explain.node import Finding, Node
 from sipmikey.cli.output import Paint
+from sipmikey.decode.explain.message import Explanation
+from sipmikey.decode.explain.node import Finding, Node
 
 _VALUE_WIDTH = 64
 HIDDEN = "(hidden: --show-keys shows it)"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.cli.demo.actor import Actor
-from sipmikey.media.likeness import Likeness, compare_files
+from sipmikey.media.similarity import Likeness, compare_files
 
 __all__ = ["Check", "Hearing", "check_call", "check_hearing", "listen"]
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from sipmikey.cli import (
-    kms_audit,
-    kms_backup,
-    kms_data,
-    kms_group,
-    kms_init,
-    kms_policy,
-    kms_probe,
-    kms_serve,
-    kms_tpk,
-    kms_user,
-)
 from sipmikey.cli.exit_codes import table
+from sipmikey.cli.kms import (
+    audit,
+    backup,
+    data,
+    group,
+    init,
+    policy,
+    probe,
+    serve,
+    tpk,
+    user,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -40,16 +40,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     actions = parser.add_subparsers(dest="kms_action", metavar="ACTION", required=True)
     for module in (
-        kms_init,
-        kms_serve,
-        kms_user,
-        kms_group,
-        kms_policy,
-        kms_probe,
-        kms_tpk,
-        kms_audit,
-        kms_backup,
-        kms_data,
+        init,
+        serve,
+        user,
+        group,
+        policy,
+        probe,
+        tpk,
+        audit,
+        backup,
+        data,
     ):
         module.add_actions(actions)
 

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.kms_config import (
+from sipmikey.cli.kms.configuration import (
     DIRECTORY_VARIABLE,
     MASTER_KEY_VARIABLE,
     KmsConfiguration,
@@ -23,15 +23,15 @@ from sipmikey.cli.kms_config import (
     load,
 )
 from sipmikey.cli.output import Output, complain
-from sipmikey.kms.secrets_at_rest import (
+from sipmikey.kms.service import StoreUnavailable
+from sipmikey.kms.stores.open import open_store
+from sipmikey.kms.stores.store import Store
+from sipmikey.kms.stores.vault import (
     EnvironmentMasterKey,
     FileMasterKey,
     MasterKeyMismatch,
     MasterKeyProvider,
 )
-from sipmikey.kms.service import StoreUnavailable
-from sipmikey.kms.stores.open import open_store
-from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.secret import Secret
 
 __all__ = [

@@ -14,7 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sipmikey.cli.config_schema import ConfigurationError, nearest
+from sipmikey.cli.config.schema import ConfigurationError, nearest
 
 __all__ = [
     "CONFIG_NAME",

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_open import Actions, action, create_private, opened, output
+from sipmikey.cli.kms.common import Actions, action, create_private, opened, output
 from sipmikey.kms.subscribers import SubscriberRecord, dump, load
 from sipmikey.mikey.errors import LocalError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_open import Actions, action, opened, output
+from sipmikey.cli.kms.common import Actions, action, opened, output
 
 __all__ = ["add_actions"]
 

@@ -6,10 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_config import CONFIG_NAME, HttpSection, load
-from sipmikey.cli.kms_open import (
+from sipmikey.cli.kms.common import (
     Actions,
     action,
     open_configured,
@@ -17,7 +16,8 @@ from sipmikey.cli.kms_open import (
     path_of,
     write_private,
 )
-from sipmikey.kms.secrets_at_rest import FileMasterKey
+from sipmikey.cli.kms.configuration import CONFIG_NAME, HttpSection, load
+from sipmikey.kms.stores.vault import FileMasterKey
 from sipmikey.kms.subscribers import normal_identity
 
 __all__ = ["add_actions"]

@@ -7,13 +7,13 @@ import getpass
 import time
 from pathlib import Path
 
-from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_config import KmsConfiguration, load
-from sipmikey.cli.kms_open import Actions, action, open_configured, opened, output
+from sipmikey.cli.kms.common import Actions, action, open_configured, opened, output
+from sipmikey.cli.kms.configuration import KmsConfiguration, load
 from sipmikey.keys.suite import SUITES
-from sipmikey.kms import policy_file
-from sipmikey.kms.policy import Policy
+from sipmikey.kms.policy import file as policy_file
+from sipmikey.kms.policy.rules import Policy
 from sipmikey.kms.service import party_of
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import normal_identity

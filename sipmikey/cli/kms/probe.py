@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.kms_open import Actions, output, pre_shared_key
+from sipmikey.cli.kms.common import Actions, output, pre_shared_key
 from sipmikey.cli.output import complain
 from sipmikey.keys.suite import SUITE_256
 from sipmikey.kms.subscribers import normal_identity

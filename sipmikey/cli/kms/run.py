@@ -10,23 +10,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sipmikey.cli.config_schema import ConfigurationError
+from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_config import PLAIN_HTTP_WORDS, KmsConfiguration, load
-from sipmikey.cli.kms_open import (
+from sipmikey.cli.kms.common import (
     drive,
     open_configured,
     output,
 )
-from sipmikey.cli.kms_policy import current_policy
-from sipmikey.cli.kms_wiring import by_address, lookups, peer_client, server_tls, settings, worker_settings
+from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS, KmsConfiguration, load
+from sipmikey.cli.kms.policy import current_policy
+from sipmikey.cli.kms.wiring import by_address, lookups, peer_client, server_tls, settings, worker_settings
 from sipmikey.cli.output import Output
-from sipmikey.kms.http_forward import Forwarder
-from sipmikey.kms.http_log import set_up
-from sipmikey.kms.http_server import PlainHttpRefused, Worker, bind, run_worker
-from sipmikey.kms.http_tls import ServerTls
-from sipmikey.kms.http_workers import READY_LINE, supervise
-from sipmikey.kms.metrics import Metrics
+from sipmikey.kms.server.forward import Forwarder
+from sipmikey.kms.server.log import set_up
+from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.supervisor import READY_LINE, supervise
+from sipmikey.kms.server.tls import ServerTls
+from sipmikey.kms.server.worker import PlainHttpRefused, Worker, bind, run_worker
 from sipmikey.kms.service import KeyManagementService
 from sipmikey.system import environment
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from sipmikey.cli.kms_config import PLAIN_HTTP_WORDS
-from sipmikey.cli.kms_open import Actions, action
+from sipmikey.cli.kms.common import Actions, action
+from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS
 
 __all__ = ["add_actions"]
 
@@ -54,6 +54,6 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     # Loaded late: the server and its libraries would make every other command slow to start.
-    from sipmikey.cli.kms_run import serve
+    from sipmikey.cli.kms.run import serve
 
     return serve(args)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms_open import Actions, action, opened, output, write_private
+from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
 from sipmikey.cli.output import Output, timestamp
 from sipmikey.kms.tpk import TpkRecord, generate
 

@@ -10,16 +10,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sipmikey.cli.config_schema import ConfigurationError
-from sipmikey.cli.kms_config import CONFIG_NAME, KmsConfiguration
-from sipmikey.cli.kms_open import loaded, path_of, pre_shared_key
+from sipmikey.cli.config.schema import ConfigurationError
+from sipmikey.cli.kms.common import loaded, path_of, pre_shared_key
+from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration
 from sipmikey.kms.client import ClientTls, HttpKmsClient
-from sipmikey.kms.http_app import HttpSettings, current_peer_names
-from sipmikey.kms.http_forward import GuardedCredentials
-from sipmikey.kms.http_protocol import ConnectionLimits
-from sipmikey.kms.http_server import WorkerSettings
-from sipmikey.kms.http_tls import ClientCertificates, ServerTls, TlsFiles
-from sipmikey.kms.limits import RateLimiter
+from sipmikey.kms.server.app import HttpSettings, current_peer_names
+from sipmikey.kms.server.forward import GuardedCredentials
+from sipmikey.kms.server.protocol import ConnectionLimits
+from sipmikey.kms.server.rate_limit import RateLimiter
+from sipmikey.kms.server.tls import ClientCertificates, ServerTls, TlsFiles
+from sipmikey.kms.server.worker import WorkerSettings
 from sipmikey.kms.service import CredentialSource, KmsSettings, Lookups, PeerKms
 from sipmikey.kms.stores.store import Store
 from sipmikey.ticket.credentials import KmsKeyPair

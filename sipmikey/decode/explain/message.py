@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sipmikey.cli.explain.node import FaultError, Finding, Node
-from sipmikey.cli.explain.payloads import chain
-from sipmikey.cli.explain.rules import broken_rules
-from sipmikey.cli.explain.scribe import Scribe
-from sipmikey.cli.explain.words import is_registered, meaning
+from sipmikey.decode.explain.node import FaultError, Finding, Node
+from sipmikey.decode.explain.payloads import chain
+from sipmikey.decode.explain.rules import broken_rules
+from sipmikey.decode.explain.scribe import Scribe
+from sipmikey.decode.explain.words import is_registered, meaning
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.limits import DEFAULT_LIMITS, Limits
 from sipmikey.mikey.message import Message

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sipmikey.cli.explain.node import FaultError
-from sipmikey.cli.explain.scribe import Scribe
-from sipmikey.cli.explain.words import FLAGS, is_registered, meaning
+from sipmikey.decode.explain.node import FaultError
+from sipmikey.decode.explain.scribe import Scribe
+from sipmikey.decode.explain.words import FLAGS, is_registered, meaning
 from sipmikey.mikey.registry import (
     CertType,
     DhGroup,

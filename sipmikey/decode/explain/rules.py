@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from sipmikey.cli.explain.node import Finding
+from sipmikey.decode.explain.node import Finding
 from sipmikey.keys.suite import suite_of
 from sipmikey.mikey.certificate import SIGN
 from sipmikey.mikey.errors import PeerError

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
-from sipmikey.cli.explain.node import FaultError, Finding, Node
-from sipmikey.cli.explain.words import is_registered, meaning
+from sipmikey.decode.explain.node import FaultError, Finding, Node
+from sipmikey.decode.explain.words import is_registered, meaning
 from sipmikey.mikey.registry import TsType
 from sipmikey.mikey.timestamp import Timestamp
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sipmikey.kms.policy_limits import FLAG_NAMES, FLAG_REPAIRS, TicketLimits
+from sipmikey.kms.policy.limits import FLAG_NAMES, FLAG_REPAIRS, TicketLimits
 from sipmikey.mikey.ticket import TicketFlag, TicketFlags, flag_violations, letters
 from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.policy import RequestedKey, TicketPolicy

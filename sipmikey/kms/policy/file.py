@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sipmikey.keys.suite import SUITES
-from sipmikey.kms.policy import GROUP_PREFIX, Policy, Rule
-from sipmikey.kms.policy_limits import DEFAULT_LIMITS, FLAG_NAMES, FlagWord, Otherwise, TicketLimits
+from sipmikey.kms.policy.limits import DEFAULT_LIMITS, FLAG_NAMES, FlagWord, Otherwise, TicketLimits
+from sipmikey.kms.policy.rules import GROUP_PREFIX, Policy, Rule
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import KeyDataType

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from sipmikey.kms.policy_adjust import Breach, adjust, breaches
-from sipmikey.kms.policy_limits import DEFAULT_LIMITS, TicketLimits
+from sipmikey.kms.policy.adjust import Breach, adjust, breaches
+from sipmikey.kms.policy.limits import DEFAULT_LIMITS, TicketLimits
 from sipmikey.kms.subscribers import wildcards_of
 from sipmikey.mikey.errors import InvalidTicketPolicy, NotAuthorized, PeerError
 from sipmikey.mikey.kemac import KeyData
@@ -103,7 +103,7 @@ class Explanation:
 class Policy:
     """The rules in force, the first that concerns both parties decides; none means no.
 
-    See `sipmikey.kms.policy_file` for how a file says this.
+    See `sipmikey.kms.policy.file` for how a file says this.
     """
 
     rules: tuple[Rule, ...] = ()

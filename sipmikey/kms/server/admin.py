@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sipmikey.kms.http_app import Receive, Scope, Send
-from sipmikey.kms.metrics import CONTENT_TYPE, Metrics
+from sipmikey.kms.server.app import Receive, Scope, Send
+from sipmikey.kms.server.metrics import CONTENT_TYPE, Metrics
 
 __all__ = ["AdminApplication"]
 

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from sipmikey.kms.audit import Exchange
-from sipmikey.kms.http_body import MEDIA_TYPE, decode_body, encode_body
-from sipmikey.kms.http_log import log
-from sipmikey.kms.http_protocol import PEER_NAMES
-from sipmikey.kms.limits import RateLimiter, address_key
-from sipmikey.kms.metrics import Metrics
+from sipmikey.kms.server.body import MEDIA_TYPE, decode_body, encode_body
+from sipmikey.kms.server.log import log
+from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.protocol import PEER_NAMES
+from sipmikey.kms.server.rate_limit import RateLimiter, address_key
 from sipmikey.kms.service import Outcome
 from sipmikey.mikey.errors import MalformedMessage
 

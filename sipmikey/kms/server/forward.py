@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from sipmikey.kms.audit import Exchange
 from sipmikey.kms.client import HttpKmsClient, KmsFailure, KmsRefused, KmsTimeout
-from sipmikey.kms.http_log import log
-from sipmikey.kms.metrics import Metrics
+from sipmikey.kms.server.log import log
+from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.service import CredentialSource, Forward, KeyManagementService, Outcome
 from sipmikey.kms.subscribers import Principal, PskCredential
 

@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from sipmikey.kms.http_tls import peer_names
+from sipmikey.kms.server.tls import peer_names
 
 __all__ = ["ConnectionLimits", "KmsHttpProtocol"]
 

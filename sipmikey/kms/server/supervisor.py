@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import multiprocess
 
-from sipmikey.kms.http_log import log
-from sipmikey.kms.metrics import MULTIPROCESS_VARIABLE
+from sipmikey.kms.server.log import log
+from sipmikey.kms.server.metrics import MULTIPROCESS_VARIABLE
 
 __all__ = ["READY_LINE", "supervise"]
 

@@ -15,14 +15,14 @@ import uvicorn
 import uvloop
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from sipmikey.kms.http_admin import AdminApplication
-from sipmikey.kms.http_app import HttpSettings, KmsApplication, Receive, Scope, Send
-from sipmikey.kms.http_forward import Forwarder
-from sipmikey.kms.http_log import log
-from sipmikey.kms.http_protocol import ConnectionLimits, KmsHttpProtocol
-from sipmikey.kms.http_tls import ServerTls
-from sipmikey.kms.limits import RateLimiter
-from sipmikey.kms.metrics import Metrics
+from sipmikey.kms.server.admin import AdminApplication
+from sipmikey.kms.server.app import HttpSettings, KmsApplication, Receive, Scope, Send
+from sipmikey.kms.server.forward import Forwarder
+from sipmikey.kms.server.log import log
+from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.protocol import ConnectionLimits, KmsHttpProtocol
+from sipmikey.kms.server.rate_limit import RateLimiter
+from sipmikey.kms.server.tls import ServerTls
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sipmikey.kms.policy import Party, Policy
+from sipmikey.kms.policy.rules import Party, Policy
 from sipmikey.kms.service.authenticate import Sender
 from sipmikey.kms.service.settings import PeerKms
 from sipmikey.kms.service.trail import Trail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipmikey.kms.policy import Party
+from sipmikey.kms.policy.rules import Party
 from sipmikey.kms.service.lookups import CredentialSource
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sipmikey.kms.policy import MAX_RESPONDERS, Party, Policy
+from sipmikey.kms.policy.rules import MAX_RESPONDERS, Party, Policy
 from sipmikey.kms.service.authenticate import NotOwner, Sender, canonical_identity
 from sipmikey.kms.service.lookups import Lookups, StoreUnavailable
 from sipmikey.kms.service.parties import party_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipmikey.kms.policy import Policy
+from sipmikey.kms.policy.rules import Policy
 from sipmikey.kms.service.authenticate import Sender, canonical_identity
 from sipmikey.kms.service.lookups import Lookups
 from sipmikey.kms.service.parties import party_of

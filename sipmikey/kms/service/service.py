@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from sipmikey.kms import forwarding
 from sipmikey.kms.audit import Decision, Exchange
-from sipmikey.kms.policy import NO_RULE, Policy, Refusal, UnacceptablePolicy
+from sipmikey.kms.policy.rules import NO_RULE, Policy, Refusal, UnacceptablePolicy
+from sipmikey.kms.service import forwarding
 from sipmikey.kms.service.authenticate import Sender, authenticate, canonical_identity
 from sipmikey.kms.service.lookups import Lookups, StoreUnavailable
 from sipmikey.kms.service.outcome import Forward, Outcome

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from sipmikey.kms.secrets_at_rest import Vault
 from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.vault import Vault
 from sipmikey.kms.subscribers import Principal, PskCredential, wildcards_of
 
 CACHE_ENTRIES = 16_384

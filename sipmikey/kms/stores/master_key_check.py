@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 
-from sipmikey.kms.secrets_at_rest import MasterKeyMismatch, Vault
 from sipmikey.kms.stores.database import Database
+from sipmikey.kms.stores.vault import MasterKeyMismatch, Vault
 from sipmikey.mikey.secret import Secret
 
 _KNOWN = b"sipmikey kms master key check"

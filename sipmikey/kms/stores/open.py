@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sipmikey.kms.secrets_at_rest import Vault
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.master_key_check import check_master_key
@@ -16,6 +15,7 @@ from sipmikey.kms.stores.replay import DatabaseReplayCache, system_boot
 from sipmikey.kms.stores.schema import AUDIT, DIRECTORY, REPLAY, migrate
 from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.store import Store, StoredReplayCache
+from sipmikey.kms.stores.vault import Vault
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 

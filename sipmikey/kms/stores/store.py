@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from sipmikey.kms.secrets_at_rest import Vault
 from sipmikey.kms.service.lookups import Admission, Lookups
 from sipmikey.kms.stores.audit import AuditStore
 from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.policies import PolicyStore
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.tpks import TpkStore
+from sipmikey.kms.stores.vault import Vault
 
 STEP_S = 5.0
 """A clock that moved this much more or less than the time that passed was stepped."""

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from sipmikey.kms.secrets_at_rest import Vault
 from sipmikey.kms.stores.credentials import PRINCIPAL, CredentialLookups
 from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.vault import Vault
 from sipmikey.kms.subscribers import (
     Group,
     PskRecord,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sipmikey.kms.secrets_at_rest import Vault
 from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.vault import Vault
 from sipmikey.kms.tpk import TpkRecord, due, generate
 from sipmikey.mikey.errors import LocalError
 

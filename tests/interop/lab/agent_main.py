@@ -37,7 +37,7 @@ from sipmikey.agent import (
     Transport,
     document,
 )
-from sipmikey.agent.pjsua import PjsuaCall
+from sipmikey.agent.pjsua.stack import PjsuaCall
 from sipmikey.agent.stack import SrtpKeys
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey import Secret

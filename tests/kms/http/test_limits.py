@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.kms.limits import RateLimiter, address_key
+from sipmikey.kms.server.rate_limit import RateLimiter, address_key
 from sipmikey.mikey.errors import LocalError
 
 

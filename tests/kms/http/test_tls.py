@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.kms_config import PLAIN_HTTP_WORDS
+from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS
 from sipmikey.cli.main import main
 from tests.kms.http.serving import ALICE, BOB, Authority, Service, Site, serving
 

@@ -1,0 +1,1 @@
+"""One call in the engine's thread: its attempts, keys, streams and end."""

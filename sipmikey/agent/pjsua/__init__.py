@@ -1,0 +1,1 @@
+"""The pjsua2 driver: endpoint, account, calls, callbacks, SRTP and sound."""

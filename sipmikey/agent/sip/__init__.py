@@ -1,0 +1,1 @@
+"""SIP text: messages, Contact lists, IP versions."""

@@ -1,0 +1,1 @@
+"""What the agent asks of a KMS, and the tickets it keeps."""

@@ -1,0 +1,1 @@
+"""Finding and explaining MIKEY messages in text and captures."""

@@ -1,0 +1,1 @@
+"""What the KMS grants to whom. No I/O."""

@@ -1,0 +1,1 @@
+"""The KMS over HTTP: workers, protocol, limits, metrics."""
