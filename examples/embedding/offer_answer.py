@@ -15,7 +15,7 @@ from memory_kms import MemoryKms
 
 from sipmikey.keys.suite import SUITE_256
 from sipmikey.mikey.ticket import TicketFlags
-from sipmikey.sdp import Answerer, Keyed, Offerer
+from sipmikey.sdp import Answerer, Offerer, SessionKeys
 from sipmikey.system import environment
 from sipmikey.ticket import PreSharedKey, RequestedKey, TicketGrant, TicketPolicy, TicketRequest
 
@@ -55,7 +55,7 @@ def get_ticket(kms: MemoryKms, credential: PreSharedKey) -> TicketGrant:
 
 def answer_on_a_device(
     kms: MemoryKms, credential: PreSharedKey, invite_sdp: str
-) -> tuple[Answerer, str, Keyed]:
+) -> tuple[Answerer, str, SessionKeys]:
     """Everything one device of Bob's does with an INVITE."""
     answerer = Answerer(ENV, identities=[BOB])
     # From, or P-Asserted-Identity where a proxy you trust has put it. A refused offer raises a PeerError
@@ -63,14 +63,14 @@ def answer_on_a_device(
     offered = answerer.receive_offer(invite_sdp, sip_caller=ALICE)
     print(f"  call from {offered.caller}, ticket {offered.ticket_id} of {offered.kms}")
     while answerer.unresolved:
-        question = answerer.resolve_request(credential, kms=KMS)
-        answerer.resolved(kms.ask(question))
-    answer_sdp, keyed = answerer.answer(description("bob", 5000))
+        question = answerer.make_resolve_init(credential, kms=KMS)
+        answerer.receive_resolve_resp(kms.ask(question))
+    answer_sdp, keyed = answerer.make_answer(description("bob", 5000))
     answerer.check_sent(answer_sdp)  # give it what your stack really sent
     return answerer, answer_sdp, keyed
 
 
-def show(who: str, keyed: Keyed) -> None:
+def show(who: str, keyed: SessionKeys) -> None:
     """Print SRTP parameters; keys as fingerprints, which is how a log may have them."""
     print(f"{who}: {keyed.suite}, peer {keyed.peer} (vouched for by {keyed.kms})")
     for media in keyed.media:
@@ -81,7 +81,7 @@ def show(who: str, keyed: Keyed) -> None:
             )
 
 
-def mirrored(one: Keyed, other: Keyed) -> bool:
+def mirrored(one: SessionKeys, other: SessionKeys) -> bool:
     """Whether what one side sends with is what the other receives with."""
     return [(m.send, m.receive) for m in one.media] == [(m.receive, m.send) for m in other.media]
 
@@ -92,7 +92,7 @@ def main() -> int:
 
     grant = get_ticket(kms, alices_key)
     offerer = Offerer(ENV, grant=grant, called=BOB)
-    invite_sdp = offerer.offer(description("alice", 4000))
+    invite_sdp = offerer.make_offer(description("alice", 4000))
     offerer.check_sent(invite_sdp)
     print(f"INVITE: {len(invite_sdp)} octets of SDP, {len(offerer.transfer_init)} of them TRANSFER_INIT")
 
@@ -101,24 +101,24 @@ def main() -> int:
     for tag in ("phone", "laptop"):
         print(f"{tag}:")
         device, answer_sdp, bobs = answer_on_a_device(kms, bobs_key, invite_sdp)
-        alices = offerer.answer(tag, answer_sdp)  # one To-tag, one answer, one set of keys
+        alices = offerer.receive_answer(tag, answer_sdp)  # one To-tag, one answer, one set of keys
         agreed &= mirrored(alices, bobs)
         devices[tag] = device
     alice, bob = offerer.choose("laptop"), devices["laptop"].session
     devices["phone"].close()
-    show("alice", alice.keyed)
-    show("bob", bob.keyed)
+    show("alice", alice.keys)
+    show("bob", bob.keys)
 
     # Hold: a new offer, the same keys.
-    bob.receive_offer(alice.offer(description("alice", 4000, "sendonly")))
-    answer_sdp, bobs = bob.answer(description("bob", 5000, "recvonly"))
+    bob.receive_offer(alice.make_offer(description("alice", 4000, "sendonly")))
+    answer_sdp, bobs = bob.make_answer(description("bob", 5000, "recvonly"))
     alices = alice.receive_answer(answer_sdp)
     print(f"on hold: alice {alices.media[0].direction.value}, keys changed: {alices.changed}")
     agreed &= mirrored(alices, bobs) and not alices.changed
 
     # Bob wants new keys: a CSB update in his re-INVITE.
-    alice.receive_offer(bob.offer(description("bob", 5000), rekey=True))
-    answer_sdp, alices = alice.answer(description("alice", 4000))
+    alice.receive_offer(bob.make_offer(description("bob", 5000), rekey=True))
+    answer_sdp, alices = alice.make_answer(description("alice", 4000))
     bobs = bob.receive_answer(answer_sdp)
     print("rekeyed by bob:")
     show("alice", alices)

@@ -23,7 +23,7 @@ from memory_kms import MemoryKms
 from offer_answer import ALICE, BOB, ENV, KMS, description, get_ticket, mirrored, show
 
 from sipmikey.mikey.errors import PeerError
-from sipmikey.sdp import Answerer, Keyed, Offerer, Session
+from sipmikey.sdp import Answerer, Offerer, Session, SessionKeys
 from sipmikey.ticket import PreSharedKey, ReplayCache, TicketGrant
 
 Address = tuple[str, int]
@@ -128,7 +128,7 @@ class Caller:
     async def call(self, callee: Address) -> Session:
         """Call Bob and return the session. Raises a `PeerError` when the answer or the callee refuses."""
         offerer = Offerer(ENV, grant=self._grant, called=BOB)
-        invite = self._invite(offerer.offer(description("alice", 4000, address=self._socket.address[0])))
+        invite = self._invite(offerer.make_offer(description("alice", 4000, address=self._socket.address[0])))
         self._socket.send(invite, callee)
         offerer.check_sent(invite.body)
         while True:
@@ -139,7 +139,7 @@ class Caller:
             if not response.body:
                 continue  # 100 Trying, 180 Ringing
             to_tag = response.headers["to"].rpartition("tag=")[2]
-            offerer.answer(to_tag, response.body)  # keys of this branch, for early media
+            offerer.receive_answer(to_tag, response.body)  # keys of this branch, for early media
             if response.status >= 200:
                 self._socket.send(self._request("ACK", 1), callee)
                 return offerer.choose(to_tag)
@@ -176,7 +176,7 @@ class Callee:
         self._credential = credential
         self._replay = ReplayCache(clock_skew_s=ENV.clock_skew_s)
 
-    async def run(self) -> Keyed | None:
+    async def run(self) -> SessionKeys | None:
         """Serve one call."""
         keyed = None
         while True:
@@ -190,21 +190,21 @@ class Callee:
                 self._socket.send(message.reply("200 OK", to_tag="bob"), address)
                 return keyed
 
-    async def invited(self, invite: SipMessage, caller: Address) -> Keyed | None:
+    async def invited(self, invite: SipMessage, caller: Address) -> SessionKeys | None:
         """Answer an INVITE: check, ring, ask the KMS, answer with keys; or refuse it with the reason."""
         answerer = Answerer(ENV, identities=[BOB], replay=self._replay)
         try:
             answerer.receive_offer(invite.body or None, sip_caller=invite.headers["from"])
             self._socket.send(invite.reply("180 Ringing", to_tag="bob"), caller)
             while answerer.unresolved:
-                question = answerer.resolve_request(self._credential, kms=KMS)
-                answerer.resolved(await ask(self._kms, question))
+                question = answerer.make_resolve_init(self._credential, kms=KMS)
+                answerer.receive_resolve_resp(await ask(self._kms, question))
         except PeerError as error:
             warning = f'399 example "{error.reason}"'
             status = f"{error.sip_status} Refused"
             self._socket.send(invite.reply(status, to_tag="bob", warning=warning), caller)
             return None
-        sdp, keyed = answerer.answer(description("bob", 5000, address=self._socket.address[0]))
+        sdp, keyed = answerer.make_answer(description("bob", 5000, address=self._socket.address[0]))
         ok = invite.reply("200 OK", to_tag="bob", body=sdp)
         self._socket.send(ok, caller)
         answerer.check_sent(ok.body)
@@ -235,8 +235,8 @@ async def run(host: str, hostile: bool) -> int:
     finally:
         alices_socket.close()
         bobs_socket.close()
-    show("alice", session.keyed)
-    agreed = bobs is not None and mirrored(session.keyed, bobs)
+    show("alice", session.keys)
+    agreed = bobs is not None and mirrored(session.keys, bobs)
     print("both agents have the same keys" if agreed else "THE KEYS DIFFER")
     return 0 if agreed and not hostile else 1
 

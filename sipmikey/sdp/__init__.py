@@ -1,7 +1,7 @@
 """Offer and answer: MIKEY-TICKET in SDP (RFC 4567), without I/O.
 
 Text in, text out, for any SIP stack. `Offerer` is the caller, `Answerer` the callee; both lead to a `Session`
-for re-INVITE and UPDATE. `Keyed` holds the SRTP keys of every m-line.
+for re-INVITE and UPDATE. `SessionKeys` holds the SRTP keys of every m-line.
 """
 
 from sipmikey.sdp.answer import Answerer
@@ -19,7 +19,7 @@ from sipmikey.sdp.errors import (
     SdpMalformed,
     SentSdpAltered,
 )
-from sipmikey.sdp.keys import Keyed, MediaKeys, Offered
+from sipmikey.sdp.keys import MediaKeys, ReceivedOffer, SessionKeys
 from sipmikey.sdp.mapping import Direction
 from sipmikey.sdp.offer import Offerer
 from sipmikey.sdp.session import Session
@@ -36,15 +36,15 @@ __all__ = [
     "KeyMgmtDuplicate",
     "KeyMgmtMalformed",
     "KeyMgmtMissing",
-    "Keyed",
     "MediaKeys",
     "MediaMismatch",
     "MediaNotSecured",
     "OfferMissing",
-    "Offered",
     "Offerer",
+    "ReceivedOffer",
     "SdpMalformed",
     "SentSdpAltered",
     "Session",
+    "SessionKeys",
     "SrtpSuite",
 ]

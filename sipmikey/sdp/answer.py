@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sipmikey.mikey.errors import InvalidIdentity, LocalError, PeerError
-from sipmikey.sdp.crypto import keyed_of
+from sipmikey.sdp.crypto import session_keys
 from sipmikey.sdp.errors import IdentityMismatch, OfferMissing
 from sipmikey.sdp.incoming_transfer import IncomingTransfer
-from sipmikey.sdp.keys import Keyed, Offered
-from sipmikey.sdp.local import known_ssrcs, own_answer
+from sipmikey.sdp.keys import ReceivedOffer, SessionKeys
+from sipmikey.sdp.local import known_ssrcs, local_answer
 from sipmikey.sdp.mapping import check_answer, keyed_streams
-from sipmikey.sdp.remote import ReceivedDescription
+from sipmikey.sdp.remote import RemoteDescription
 from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.session import Session, Settings
 from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite
@@ -39,9 +39,9 @@ class Answerer:
         answerer = Answerer(env, identities=["sip:bob@example.org"])
         offered = answerer.receive_offer(invite_sdp, sip_caller=from_or_p_asserted_identity)
         while answerer.unresolved:
-            answerer.resolved(ask_the_kms(answerer.resolve_request(credential)))
-        sdp_to_send, keyed = answerer.answer(my_sdp)
-        answerer.check_sent(sdp_that_went_out)
+            answerer.receive_resolve_resp(ask_the_kms(answerer.make_resolve_init(credential)))
+        sdp_to_send, keys = answerer.make_answer(my_sdp)
+        answerer.check_sent(sdp_as_sent)
         session = answerer.session
 
     *identities* are this side's SIP URIs; the one that was called, or else the first, asks the KMS. *suites*
@@ -69,11 +69,11 @@ class Answerer:
         self._settings = Settings(
             suites=tuple(SrtpSuite(suite) for suite in suites), allow_other_media=allow_other_media
         )
-        self._offer: ReceivedDescription | None = None
+        self._offer: RemoteDescription | None = None
         self._transfers: tuple[IncomingTransfer, ...] = ()
         self._answered: _Answered | None = None
 
-    def receive_offer(self, sdp: str | None, *, sip_caller: str) -> Offered:
+    def receive_offer(self, sdp: str | None, *, sip_caller: str) -> ReceivedOffer:
         """Check an offer as far as that goes without the KMS. Raises a `PeerError` to refuse it.
 
         *sip_caller* is the SIP identity of the caller: P-Asserted-Identity from a trusted proxy, else From.
@@ -85,7 +85,7 @@ class Answerer:
             raise LocalError("an offer has been received: make a new Answerer for a new call")
         if sdp is None:
             raise OfferMissing("the INVITE carries no offer; send it again with SDP", field="SDP")
-        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        received = RemoteDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
         # RFC 4567 leaves plain RTP m-lines to other means; here a session is secured as a whole or refused.
         keyed = keyed_streams(received.streams, allow_other=True)
         transfers = tuple(
@@ -115,8 +115,8 @@ class Answerer:
         if self._kmss is not None and (kms is None or canonical_or_same(kms) not in self._kmss):
             raise InvalidIdentity(f"the ticket is of {kms}, which is no KMS trusted here", field="IDRkms")
 
-    def _offered(self, transfer: IncomingTransfer) -> Offered:
-        return Offered(
+    def _offered(self, transfer: IncomingTransfer) -> ReceivedOffer:
+        return ReceivedOffer(
             caller=canonical(transfer.initiator),
             called=canonical_or_same(transfer.called),
             kms=transfer.policy.kms,
@@ -135,21 +135,21 @@ class Answerer:
                 return transfer
         raise LocalError("no ticket waits to be resolved")
 
-    def resolve_request(self, credential: ClientCredential, *, kms: str | None = None) -> bytes:
+    def make_resolve_init(self, credential: ClientCredential, *, kms: str | None = None) -> bytes:
         """Return the RESOLVE_INIT for the next unresolved ticket.
 
         *kms* is the identity of the KMS that will be asked, by default the one the ticket names.
         """
-        return self._next().ask(credential, kms=kms)
+        return self._next().make_resolve_init(credential, kms=kms)
 
-    def resolved(self, response: bytes) -> ResolvedTicket:
+    def receive_resolve_resp(self, response: bytes) -> ResolvedTicket:
         """Take the RESOLVE_RESP, and verify TRANSFER_INIT with the keys in it. Raises a `PeerError`.
 
         What is returned may be kept for a ticket that allows reuse, and be given to `use_resolved` when the
         same ticket comes again.
         """
         transfer = self._next()
-        resolved = transfer.told(response)
+        resolved = transfer.receive_resolve_resp(response)
         transfer.verify(resolved, self._replay)
         return resolved
 
@@ -157,8 +157,8 @@ class Answerer:
         """Verify TRANSFER_INIT with a ticket resolved before or locally. Raises a `PeerError`."""
         self._next().verify(resolved, self._replay)
 
-    def answer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> tuple[str, Keyed]:
-        """Return *sdp* as the answer, with TRANSFER_RESP, and the keys. *ssrcs* as in `Offerer.offer`.
+    def make_answer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> tuple[str, SessionKeys]:
+        """Return *sdp* as the answer, with TRANSFER_RESP, and the keys. *ssrcs* as in `Offerer.make_offer`.
 
         To repeat an answer (183 and then 200), send the same text again. Raises `LocalError`, and a
         `PeerError` when a key that the offer names does not fit its policy.
@@ -168,7 +168,7 @@ class Answerer:
             raise LocalError("the offer is not received, or its ticket not resolved")
         if self._answered is not None:
             raise LocalError("the offer has been answered: send the same answer again")
-        own = own_answer(
+        own = local_answer(
             sdp,
             offer.document,
             allow_other_media=self._settings.allow_other_media,
@@ -181,7 +181,7 @@ class Answerer:
         known = known_ssrcs(own.keyed, ssrcs)
         exchanges = tuple(transfer.respond(known, offer.streams) for transfer in self._transfers)
         text = own.carrying((level, item.sent) for item in exchanges for level in item.levels)
-        keyed = keyed_of(
+        keys = session_keys(
             exchanges,
             own.streams,
             offer.streams,
@@ -193,11 +193,11 @@ class Answerer:
             self._env,
             exchanges=exchanges,
             theirs=offer.streams,
-            keyed=keyed,
+            keys=keys,
             settings=self._settings,
         )
         self._answered = _Answered(text=text, session=session)
-        return text, keyed
+        return text, keys
 
     def check_sent(self, sdp: str) -> None:
         """Raise `SentSdpAltered` unless *sdp*, as it was sent, still carries the answer made."""

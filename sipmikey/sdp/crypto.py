@@ -11,7 +11,7 @@ from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import ProtType
 from sipmikey.mikey.security_policy import SP, SrtpPolicy
 from sipmikey.sdp.errors import MediaMismatch
-from sipmikey.sdp.keys import Keyed, MediaKeys
+from sipmikey.sdp.keys import MediaKeys, SessionKeys
 from sipmikey.sdp.mapping import Direction, MediaStream, crypto_session_ids
 from sipmikey.sdp.suite import SrtpSuite, suite_of
 from sipmikey.ticket.bundle import CryptoSession, CryptoSessionBundle
@@ -154,15 +154,15 @@ def preferred_spi(keys: Sequence[KeyData]) -> bytes:
     raise UnsupportedSecurityPolicy("no TGK or GTGK to derive crypto sessions from", field="KEMAC")
 
 
-def keyed_of(
+def session_keys(
     exchanges: Sequence[Exchange],
     own: Sequence[MediaStream],
     theirs: Sequence[MediaStream],
     *,
     called: str,
     ticket_id: str,
-    before: Keyed | None,
-) -> Keyed:
+    before: SessionKeys | None,
+) -> SessionKeys:
     """Return the keys of every m-line that is active SRTP on both sides.
 
     Raises `MediaMismatch` for one that no exchange covers.
@@ -177,7 +177,7 @@ def keyed_of(
         media.append(exchange.media_keys(ours, other))
     bundle = exchanges[0].bundle
     suite = suite_of(media[0].send.policy) if media else None
-    return Keyed(
+    return SessionKeys(
         peer=canonical_or_same(bundle.peer),
         called=canonical_or_same(called),
         kms=bundle.policy.kms,

@@ -14,7 +14,7 @@ from sipmikey.sdp.crypto import Exchange, check_spi, choose_policy, completed, p
 from sipmikey.sdp.errors import BiddingDown
 from sipmikey.sdp.local import random_ssrc
 from sipmikey.sdp.mapping import MediaStream, pair_sessions
-from sipmikey.sdp.remote import Carried
+from sipmikey.sdp.remote import CarriedMessage
 from sipmikey.sdp.suite import SrtpSuite, usable
 from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment
@@ -52,7 +52,7 @@ class IncomingTransfer:
         self,
         env: Environment,
         responder: TransferResponder,
-        carried: Carried,
+        carried: CarriedMessage,
         *,
         identity: str,
         suites: tuple[SrtpSuite, ...],
@@ -73,7 +73,7 @@ class IncomingTransfer:
     def read(
         cls,
         env: Environment,
-        carried: Carried,
+        carried: CarriedMessage,
         *,
         protocols: tuple[str, ...],
         identities: Sequence[str],
@@ -119,7 +119,7 @@ class IncomingTransfer:
                 found[self._suites[0] if choice is None else choice[1]] = None
         return tuple(found)
 
-    def ask(self, credential: ClientCredential, *, kms: str | None) -> bytes:
+    def make_resolve_init(self, credential: ClientCredential, *, kms: str | None) -> bytes:
         """Return a RESOLVE_INIT for *kms*, by default the KMS the ticket names."""
         asked = kms or self.policy.kms
         if asked is None:
@@ -129,8 +129,8 @@ class IncomingTransfer:
         )
         return self._resolve.message
 
-    def told(self, response: bytes) -> ResolvedTicket:
-        """Verify the RESOLVE_RESP to what `ask` returned last. Raises a `PeerError`."""
+    def receive_resolve_resp(self, response: bytes) -> ResolvedTicket:
+        """Verify the RESOLVE_RESP to what `make_resolve_init` returned last. Raises a `PeerError`."""
         if self._resolve is None:
             raise LocalError("the KMS has not been asked")
         return self._resolve.receive(response)

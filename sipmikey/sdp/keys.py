@@ -24,7 +24,7 @@ class MediaKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keyed:
+class SessionKeys:
     """The keys of a session as they are after an answer.
 
     ``peer`` is the canonical identity of the other side as the KMS vouches for it, ``called`` the identity
@@ -46,7 +46,7 @@ class Keyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class ReceivedOffer:
     """A received offer that passed every check that needs no KMS.
 
     ``caller`` and ``called`` are canonical identities, ``kms`` the KMS to ask (None when the ticket names

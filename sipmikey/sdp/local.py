@@ -15,7 +15,7 @@ _PLACEHOLDER = b"\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnDescription:
+class LocalDescription:
     """A description with SRTP profiles and without a MIKEY attribute.
 
     ``streams`` are all its m-lines, ``keyed`` those that need keys, ``protocols`` the key management
@@ -35,7 +35,7 @@ class OwnDescription:
         return str(document)
 
 
-def own_offer(sdp: str, *, allow_other_media: bool, max_bytes: int) -> OwnDescription:
+def local_offer(sdp: str, *, allow_other_media: bool, max_bytes: int) -> LocalDescription:
     """Make an offer ready: RTP/AVP becomes RTP/SAVP, an old MIKEY attribute goes. Raises `LocalError`."""
     try:
         document = strip(secured(Document.parse(sdp)))
@@ -44,7 +44,7 @@ def own_offer(sdp: str, *, allow_other_media: bool, max_bytes: int) -> OwnDescri
         raise LocalError(f"this side's description: {error}") from error
 
 
-def own_answer(sdp: str, offer: Document, *, allow_other_media: bool, max_bytes: int) -> OwnDescription:
+def local_answer(sdp: str, offer: Document, *, allow_other_media: bool, max_bytes: int) -> LocalDescription:
     """Make an answer ready: it takes the SRTP profiles of the offer. Raises `LocalError`."""
     try:
         document = strip(secured(secured_like(Document.parse(sdp), offer)))
@@ -53,9 +53,9 @@ def own_answer(sdp: str, offer: Document, *, allow_other_media: bool, max_bytes:
         raise LocalError(f"this side's description: {error}") from error
 
 
-def _own(document: Document, *, allow_other_media: bool, max_bytes: int) -> OwnDescription:
+def _own(document: Document, *, allow_other_media: bool, max_bytes: int) -> LocalDescription:
     all_streams = streams(document)
-    return OwnDescription(
+    return LocalDescription(
         document=document,
         streams=all_streams,
         keyed=keyed_streams(all_streams, allow_other=allow_other_media),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from sipmikey.mikey.errors import LimitExceeded, LocalError, ReplayedMessage, UnexpectedMessage
 from sipmikey.mikey.verification import sdp_ids_extension
-from sipmikey.sdp.crypto import Exchange, check_suite, keyed_of, offered_entries
+from sipmikey.sdp.crypto import Exchange, check_suite, offered_entries, session_keys
 from sipmikey.sdp.errors import AnswerMissing, IdentityMismatch, MediaMismatch
-from sipmikey.sdp.keys import Keyed
-from sipmikey.sdp.local import OwnDescription, choose_ssrcs, own_offer
+from sipmikey.sdp.keys import SessionKeys
+from sipmikey.sdp.local import LocalDescription, choose_ssrcs, local_offer
 from sipmikey.sdp.mapping import MediaStream, check_answer, crypto_session_ids, keyed_streams
-from sipmikey.sdp.remote import ReceivedDescription
+from sipmikey.sdp.remote import RemoteDescription
 from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.session import Session, Settings
 from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite, usable
@@ -24,9 +24,9 @@ from sipmikey.ticket.transfer import TransferInitiator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Offered:
+class _SentOffer:
     transfer: TransferInitiator
-    own: OwnDescription
+    own: LocalDescription
     ssrcs: Mapping[int, int]
     text: str
 
@@ -35,7 +35,7 @@ class _Offered:
 class _Candidate:
     exchange: Exchange
     theirs: tuple[MediaStream, ...]
-    keyed: Keyed
+    keys: SessionKeys
 
 
 class Offerer:
@@ -44,10 +44,10 @@ class Offerer:
     ::
 
         offerer = Offerer(env, grant=grant, called="sip:bob@example.org")
-        invite_sdp = offerer.offer(my_sdp)
-        offerer.check_sent(sdp_that_went_out)
-        keyed = offerer.answer(to_tag, sdp_that_came)     # for each branch
-        session = offerer.choose(to_tag)                  # the others' keys are gone
+        invite_sdp = offerer.make_offer(my_sdp)
+        offerer.check_sent(sdp_as_sent)
+        keys = offerer.receive_answer(to_tag, received_sdp)  # for each branch
+        session = offerer.choose(to_tag)  # erases the keys of all other branches
 
     *grant* is what the KMS granted and *called* the SIP URI that is called, which the ticket must allow.
     *identity* is the caller's, by default the one the ticket names. *suites* are those offered, in order of
@@ -87,11 +87,11 @@ class Offerer:
         self._accepts = accepts
         self._max_candidates = max_candidates
         self._settings = Settings(suites=self._suites, allow_other_media=allow_other_media)
-        self._offer: _Offered | None = None
+        self._offer: _SentOffer | None = None
         self._candidates: dict[str, _Candidate] = {}
         self._seen: dict[bytes, str] = {}
 
-    def offer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> str:
+    def make_offer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> str:
         """Return *sdp* as an offer: RTP/AVP made RTP/SAVP, and a=key-mgmt with TRANSFER_INIT added.
 
         *ssrcs* maps m-line indexes (from 0) to the SSRC this side will send; where it is silent the m-line's
@@ -100,7 +100,7 @@ class Offerer:
         if self._offer is not None:
             raise LocalError("the offer has been made: make a new Offerer for a new offer")
         env = self._env
-        own = own_offer(
+        own = local_offer(
             sdp,
             allow_other_media=self._settings.allow_other_media,
             max_bytes=env.limits.message_bytes,
@@ -117,10 +117,10 @@ class Offerer:
             extensions=[sdp_ids_extension(own.protocols)],
         )
         text = own.carrying([(None, transfer.message)])
-        self._offer = _Offered(transfer=transfer, own=own, ssrcs=chosen, text=text)
+        self._offer = _SentOffer(transfer=transfer, own=own, ssrcs=chosen, text=text)
         return text
 
-    def _made(self) -> _Offered:
+    def _made(self) -> _SentOffer:
         if self._offer is None:
             raise LocalError("there is no offer, or it is closed")
         return self._offer
@@ -134,7 +134,7 @@ class Offerer:
         """Raise `SentSdpAltered` unless *sdp*, as it was sent, still carries the offer made."""
         check_sent(self._made().text, sdp, max_bytes=self._env.limits.message_bytes)
 
-    def answer(self, to_tag: str, sdp: str | None) -> Keyed:
+    def receive_answer(self, to_tag: str, sdp: str | None) -> SessionKeys:
         """Take the answer of the branch *to_tag* and return its keys.
 
         The same answer again (a 183 repeated in the 200) gives the same keys, with ``changed`` false. Raises
@@ -144,7 +144,7 @@ class Offerer:
         made = self._made()
         if sdp is None:
             raise AnswerMissing("the response carries no SDP", field="SDP", section="RFC 3261 13.2.1")
-        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        received = RemoteDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
         check_answer(made.own.streams, received.streams)
         message = received.only_message(
             keyed_streams(received.streams, allow_other=self._settings.allow_other_media)
@@ -156,17 +156,17 @@ class Offerer:
             exchange = known.exchange
         else:
             raise UnexpectedMessage("the branch has answered before, with another TRANSFER_RESP")
-        keyed = keyed_of(
+        keys = session_keys(
             [exchange],
             made.own.streams,
             received.streams,
             called=self._called,
             ticket_id=self._grant.ticket_id,
-            before=None if known is None else known.keyed,
+            before=None if known is None else known.keys,
         )
         self._seen[message] = to_tag
-        self._candidates[to_tag] = _Candidate(exchange=exchange, theirs=received.streams, keyed=keyed)
-        return keyed
+        self._candidates[to_tag] = _Candidate(exchange=exchange, theirs=received.streams, keys=keys)
+        return keys
 
     def _new_branch(self, to_tag: str, message: bytes) -> Exchange:
         # The same TRANSFER_RESP on a second branch would put two streams under the same keys.
@@ -180,7 +180,7 @@ class Offerer:
             raise IdentityMismatch(f"{bundle.peer} answered, which policy does not accept", field="IDRr")
         return self._checked(made, bundle, message)
 
-    def _checked(self, made: _Offered, bundle: CryptoSessionBundle, message: bytes) -> Exchange:
+    def _checked(self, made: _SentOffer, bundle: CryptoSessionBundle, message: bytes) -> Exchange:
         exchange = Exchange(
             levels=(None,),
             pairs={stream.index: crypto_session_ids(stream.index) for stream in made.own.keyed},
@@ -219,7 +219,7 @@ class Offerer:
             self._env,
             exchanges=(chosen.exchange,),
             theirs=chosen.theirs,
-            keyed=chosen.keyed,
+            keys=chosen.keys,
             settings=self._settings,
         )
         self.close()

@@ -12,7 +12,7 @@ from sipmikey.sdp.mapping import MediaStream, streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class CarriedMessage:
     """A MIKEY message, the levels it stands at, and the m-lines (indexes) it covers."""
 
     message: bytes
@@ -21,7 +21,7 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedDescription:
+class RemoteDescription:
     """A description of the peer. ``protocols`` are the key management protocols it lists, in order."""
 
     document: Document
@@ -29,7 +29,7 @@ class ReceivedDescription:
     attributes: tuple[KeyMgmt, ...]
 
     @classmethod
-    def parse(cls, sdp: str, *, max_bytes: int) -> ReceivedDescription:
+    def parse(cls, sdp: str, *, max_bytes: int) -> RemoteDescription:
         """Read a description. Raises `SdpMalformed`, `KeyMgmtMalformed` or `KeyMgmtDuplicate`."""
         document = Document.parse(sdp)
         return cls(
@@ -43,7 +43,7 @@ class ReceivedDescription:
         """The key management protocols listed, in order."""
         return protocol_ids(self.attributes)
 
-    def carried(self, keyed: Sequence[MediaStream]) -> tuple[Carried, ...]:
+    def carried(self, keyed: Sequence[MediaStream]) -> tuple[CarriedMessage, ...]:
         """Return the MIKEY messages that cover the m-lines *keyed*, each once.
 
         An attribute at media level overrides one at session level for its m-line (RFC 4567 section 3.1).
@@ -62,7 +62,7 @@ class ReceivedDescription:
             if level not in places:
                 places.append(level)
         return tuple(
-            Carried(message=message, levels=tuple(levels[message]), covers=tuple(indexes))
+            CarriedMessage(message=message, levels=tuple(levels[message]), covers=tuple(indexes))
             for message, indexes in covers.items()
         )
 

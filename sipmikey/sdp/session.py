@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sipmikey.mikey.errors import LocalError, PeerError, UnexpectedMessage
-from sipmikey.sdp.crypto import Exchange, keyed_of
+from sipmikey.sdp.crypto import Exchange, session_keys
 from sipmikey.sdp.errors import AnswerMissing, Glare, KeyMgmtMissing, MediaMismatch, OfferMissing
-from sipmikey.sdp.keys import Keyed
-from sipmikey.sdp.local import OwnDescription, own_answer, own_offer
+from sipmikey.sdp.keys import SessionKeys
+from sipmikey.sdp.local import LocalDescription, local_answer, local_offer
 from sipmikey.sdp.mapping import MediaStream, check_answer, keyed_streams
-from sipmikey.sdp.remote import Carried, ReceivedDescription
+from sipmikey.sdp.remote import CarriedMessage, RemoteDescription
 from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.suite import SrtpSuite
 from sipmikey.sdp.update import ReceivedUpdate, SentUpdate
@@ -30,13 +30,13 @@ class Settings:
 class _Offer:
     """This side's offer under way. ``update`` is None for one that changes nothing."""
 
-    own: OwnDescription
+    own: LocalDescription
     update: SentUpdate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PeerOffer:
-    received: ReceivedDescription
+    received: RemoteDescription
     updates: Mapping[int, ReceivedUpdate]
 
 
@@ -45,9 +45,9 @@ class Session:
 
     Made by `Offerer.choose` and `Answerer.session`. Either side may offer::
 
-        sdp_to_send = session.offer(my_sdp)               session.receive_offer(sdp_that_came)
-        session.check_sent(sdp_that_went_out)             sdp_to_send, keyed = session.answer(my_sdp)
-        keyed = session.receive_answer(sdp_that_came)     session.check_sent(sdp_that_went_out)
+        sdp_to_send = session.make_offer(my_sdp)         session.receive_offer(received_sdp)
+        session.check_sent(sdp_as_sent)                  sdp_to_send, keys = session.make_answer(my_sdp)
+        keys = session.receive_answer(received_sdp)      session.check_sent(sdp_as_sent)
 
     An offer without *rekey* whose streams are keyed already repeats the attribute sent last, and no key
     changes. A stream that was added, or enabled again, or *rekey*, makes it a CSB update.
@@ -59,22 +59,22 @@ class Session:
         *,
         exchanges: Sequence[Exchange],
         theirs: tuple[MediaStream, ...],
-        keyed: Keyed,
+        keys: SessionKeys,
         settings: Settings,
     ) -> None:
         self._env = env
         self._exchanges = tuple(exchanges)
         self._theirs = theirs
-        self._keyed = keyed
+        self._keys = keys
         self._settings = settings
         self._offer: _Offer | None = None
         self._peer_offer: _PeerOffer | None = None
         self._made: str | None = None
 
     @property
-    def keyed(self) -> Keyed:
+    def keys(self) -> SessionKeys:
         """The keys in force."""
-        return self._keyed
+        return self._keys
 
     @property
     def may_rekey(self) -> bool:
@@ -85,7 +85,7 @@ class Session:
         flags = bundle.policy.flags
         return flags.initiator_keys if bundle.is_initiator else flags.responder_keys
 
-    def offer(self, sdp: str, *, rekey: bool = False, ssrcs: Mapping[int, int] | None = None) -> str:
+    def make_offer(self, sdp: str, *, rekey: bool = False, ssrcs: Mapping[int, int] | None = None) -> str:
         """Return *sdp* as an offer within the session.
 
         *rekey* sends a new TGK, which the ticket must allow this side (L for the caller, M for the callee).
@@ -96,7 +96,7 @@ class Session:
         if self._offer is not None:
             raise LocalError("an offer of this side is under way: finish or abandon it first")
         self._peer_offer = None
-        own = own_offer(
+        own = local_offer(
             sdp,
             allow_other_media=self._settings.allow_other_media,
             max_bytes=self._env.limits.message_bytes,
@@ -122,7 +122,7 @@ class Session:
             raise LocalError("the session is closed")
 
     def _running(self) -> frozenset[int]:
-        return frozenset(item.index for item in self._keyed.media)
+        return frozenset(item.index for item in self._keys.media)
 
     def _only_exchange(self) -> Exchange:
         if len(self._exchanges) != 1:
@@ -132,8 +132,8 @@ class Session:
     def _repeated(self) -> list[tuple[int | None, bytes]]:
         return [(level, item.sent) for item in self._exchanges for level in item.levels]
 
-    def receive_answer(self, sdp: str | None) -> Keyed:
-        """Take the answer to `offer` and return the keys from now on.
+    def receive_answer(self, sdp: str | None) -> SessionKeys:
+        """Take the answer to `make_offer` and return the keys from now on.
 
         Raises a `PeerError`; the keys are then what they were, and the offer is over.
         """
@@ -143,7 +143,7 @@ class Session:
         self._offer = None
         if sdp is None:
             raise AnswerMissing("the response carries no SDP", field="SDP")
-        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        received = RemoteDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
         check_answer(offer.own.streams, received.streams)
         keyed = keyed_streams(received.streams, allow_other=self._settings.allow_other_media)
         if offer.update is None:
@@ -155,11 +155,13 @@ class Session:
             exchanges = (offer.update.receive(message, self._settings.suites),)
         return self._commit(exchanges, offer.own.streams, received.streams)
 
-    def _carried(self, received: ReceivedDescription, keyed: Sequence[MediaStream]) -> tuple[Carried, ...]:
+    def _carried(
+        self, received: RemoteDescription, keyed: Sequence[MediaStream]
+    ) -> tuple[CarriedMessage, ...]:
         # A peer need not repeat its attribute where nothing changes.
         return received.carried(keyed) if received.has_mikey else ()
 
-    def _same_as_before(self, carried: Carried) -> Exchange:
+    def _same_as_before(self, carried: CarriedMessage) -> Exchange:
         for exchange in self._exchanges:
             if carried.message == exchange.received and set(carried.covers) <= exchange.pairs.keys():
                 return exchange
@@ -177,7 +179,7 @@ class Session:
         self._peer_offer = None
         if sdp is None:
             raise OfferMissing("the re-INVITE carries no offer; send it again with SDP", field="SDP")
-        received = ReceivedDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
+        received = RemoteDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
         self._check_places(received)
         keyed = keyed_streams(received.streams, allow_other=True)
         updates: dict[int, ReceivedUpdate] = {}
@@ -191,7 +193,7 @@ class Session:
         self._peer_offer = _PeerOffer(received=received, updates=updates)
         return bool(updates)
 
-    def _check_places(self, received: ReceivedDescription) -> None:
+    def _check_places(self, received: RemoteDescription) -> None:
         if len(received.streams) < len(self._theirs):
             raise MediaMismatch(
                 f"{len(received.streams)} m-lines, there were {len(self._theirs)}",
@@ -199,7 +201,7 @@ class Session:
                 section="RFC 3264 section 8",
             )
 
-    def _number_of(self, carried: Carried) -> int | None:
+    def _number_of(self, carried: CarriedMessage) -> int | None:
         """Return which exchange a message updates, or None when it repeats that of one."""
         for exchange in self._exchanges:
             if carried.message == exchange.received:
@@ -221,12 +223,12 @@ class Session:
             if stream.index not in self._running() and stream.index not in updated:
                 raise KeyMgmtMissing(f"{stream.name} was added without keys for it", field="key-mgmt")
 
-    def answer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> tuple[str, Keyed]:
+    def make_answer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> tuple[str, SessionKeys]:
         """Return *sdp* as the answer to `receive_offer`, and the keys from now on. Raises `LocalError`."""
         offer = self._peer_offer
         if offer is None:
             raise LocalError("no offer of the peer is under way")
-        own = own_answer(
+        own = local_answer(
             sdp,
             offer.received.document,
             allow_other_media=self._settings.allow_other_media,
@@ -245,26 +247,26 @@ class Session:
             for number, exchange in enumerate(self._exchanges)
         )
         self._peer_offer = None
-        keyed = self._commit(exchanges, own.streams, offer.received.streams)
+        keys = self._commit(exchanges, own.streams, offer.received.streams)
         self._made = own.carrying(self._repeated())
-        return self._made, keyed
+        return self._made, keys
 
     def _commit(
         self,
         exchanges: tuple[Exchange, ...],
         own: tuple[MediaStream, ...],
         theirs: tuple[MediaStream, ...],
-    ) -> Keyed:
-        keyed = keyed_of(
+    ) -> SessionKeys:
+        keys = session_keys(
             exchanges,
             own,
             theirs,
-            called=self._keyed.called,
-            ticket_id=self._keyed.ticket_id,
-            before=self._keyed,
+            called=self._keys.called,
+            ticket_id=self._keys.ticket_id,
+            before=self._keys,
         )
-        self._exchanges, self._theirs, self._keyed = exchanges, theirs, keyed
-        return keyed
+        self._exchanges, self._theirs, self._keys = exchanges, theirs, keys
+        return keys
 
     def abandon(self) -> None:
         """Drop the exchange under way, in either direction: it was refused (491, 488) or timed out."""
@@ -272,7 +274,7 @@ class Session:
         self._peer_offer = None
 
     def check_sent(self, sdp: str) -> None:
-        """Raise `SentSdpAltered` unless *sdp*, as sent, still carries what `offer` or `answer` made last."""
+        """Raise `SentSdpAltered` unless *sdp*, as sent, carries what this side made last."""
         if self._made is None:
             raise LocalError("nothing has been made to be sent")
         check_sent(self._made, sdp, max_bytes=self._env.limits.message_bytes)
@@ -282,4 +284,4 @@ class Session:
         self._exchanges = ()
         self.abandon()
         self._made = None
-        self._keyed = replace(self._keyed, media=())
+        self._keys = replace(self._keys, media=())

@@ -22,7 +22,7 @@ from sipmikey.sdp.crypto import (
 from sipmikey.sdp.errors import MediaMismatch
 from sipmikey.sdp.local import choose_ssrcs, random_ssrc
 from sipmikey.sdp.mapping import MediaStream, crypto_session_ids, pair_sessions
-from sipmikey.sdp.remote import Carried
+from sipmikey.sdp.remote import CarriedMessage
 from sipmikey.sdp.suite import SrtpSuite
 from sipmikey.ticket.base_ticket import SPI_LENGTH
 from sipmikey.ticket.environment import Environment
@@ -159,7 +159,7 @@ class ReceivedUpdate:
         self,
         env: Environment,
         exchange: Exchange,
-        carried: Carried,
+        carried: CarriedMessage,
         *,
         suites: Sequence[SrtpSuite],
     ) -> None:

@@ -8,7 +8,7 @@ from sipmikey.agent.sip.message import SipMessage
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.secret import Secret
-from sipmikey.sdp import Answerer, Keyed
+from sipmikey.sdp import Answerer, SessionKeys
 from sipmikey.system import environment
 from sipmikey.testing.kms import TestKms
 from sipmikey.ticket.credentials import PreSharedKey
@@ -25,7 +25,7 @@ class Device:
         self.tag = tag
         self.ports = ports
         self._answerer = answerer
-        self.keyed: Keyed | None = None
+        self.keyed: SessionKeys | None = None
         self.sdp = ""
 
     @classmethod
@@ -36,9 +36,9 @@ class Device:
         user = kms.user(identity)
         credential = PreSharedKey(key=Secret(bytes.fromhex(user.psk)), key_id=user.psk_id.encode())
         async with HttpKmsClient(kms.url) as client:
-            answerer.resolved(await client.request(answerer.resolve_request(credential)))
+            answerer.receive_resolve_resp(await client.request(answerer.make_resolve_init(credential)))
         device = cls(tag, await RtpPorts.open(), answerer)
-        device.sdp, device.keyed = answerer.answer(description(device.ports))
+        device.sdp, device.keyed = answerer.make_answer(description(device.ports))
         return device
 
     def speaks(self, invite: SipMessage, packets: int = 5) -> None:

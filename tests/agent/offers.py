@@ -37,7 +37,7 @@ async def offer_of(
     """Return *caller*'s Offerer for a call to bob, under a ticket of its own or *grant*, and its SDP."""
     grant = grant or await grant_of(kms, caller=caller)
     offerer = Offerer(environment(), grant=grant, called=CALLED)
-    return offerer, offerer.offer(description(ports, profile="RTP/AVP"))
+    return offerer, offerer.make_offer(description(ports, profile="RTP/AVP"))
 
 
 class Callee:

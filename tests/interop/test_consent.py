@@ -107,14 +107,14 @@ def test_early_media_of_somebody_else_waits_too(
         carol.respond(200, "OK", body=answer)
         peer.request("ACK")
         alice.event("policy.question")
-        offer = carol.answerer.session.offer(plain_sdp(device.port), rekey=True)
+        offer = carol.answerer.session.make_offer(plain_sdp(device.port), rekey=True)
         assert carol.ask("INVITE", body=offer).status == 488
         carol.answerer.session.abandon()
         assert not alice.keys()
         alice.do("decide", call=number, accept=True)
         alice.do("established", call=number)
         assert len(alice.events("policy.question")) == 1
-        offer = carol.answerer.session.offer(plain_sdp(device.port), rekey=True)
+        offer = carol.answerer.session.make_offer(plain_sdp(device.port), rekey=True)
         answer_again = carol.ask("INVITE", body=offer)
         assert answer_again.status == 200
         keyed = carol.answerer.session.receive_answer(answer_again.body.decode())

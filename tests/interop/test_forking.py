@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.sdp import Keyed
+from sipmikey.sdp import SessionKeys
 from tests.interop.lab import referee, srtp
 from tests.interop.lab.agents import Agent, Failed, settings
 from tests.interop.lab.capture import Capture, RtpPacket
@@ -46,7 +46,7 @@ def _arrived(device: Device, count: int) -> None:
         device.socket.recv(2048)
 
 
-def _check_branch(packets: list[RtpPacket], device: Device, keyed: Keyed | None) -> int:
+def _check_branch(packets: list[RtpPacket], device: Device, keyed: SessionKeys | None) -> int:
     """Every packet that went to a device opens with that device's keys; how many there were."""
     towards = [packet for packet in packets if packet.destination == device.port]
     if keyed is None or not towards:
@@ -123,7 +123,7 @@ def test_early_media_from_two_branches_and_an_answer_from_a_third(
     capture: Capture, kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, devices: list[Device], speech: Path
 ) -> None:
     """Not one packet towards a branch runs on another branch's keys."""
-    keyed: dict[str, Keyed] = {}
+    keyed: dict[str, SessionKeys] = {}
     with Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice:
         number = alice.do("call", uri=uri("bob"))
         invite = bob_peer.request("INVITE")
@@ -151,7 +151,7 @@ def test_two_answers_in_a_race(
 ) -> None:
     """Two 200s before the proxy can cancel either: the loser is acknowledged and hung up on, unheard."""
     pair = devices[:2]
-    keyed: dict[str, Keyed] = {}
+    keyed: dict[str, SessionKeys] = {}
     with Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice:
         number = alice.do("call", uri=uri("bob"))
         invite = bob_peer.request("INVITE")

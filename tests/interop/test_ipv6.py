@@ -75,11 +75,11 @@ def test_a_forked_call_between_two_ipv6_addresses(
         answers = {device: device.answer(asked[device], caller=uri("alice")) for device in asked}
         desk.respond(asked[first], 183, "Session Progress", tag=first.tag, body=answers[first][0])
         early = alice.wait_for(lambda message: message.status == 183, "183")
-        early_keys = offerer.answer(first.tag, early.body.decode())
+        early_keys = offerer.receive_answer(first.tag, early.body.decode())
         mobile.respond(asked[second], 200, "OK", tag=second.tag, body=answers[second][0])
         final = alice.final(invite, proxy)
         assert (final.status, final.tag("To")) == (200, second.tag)
-        keyed = offerer.answer(second.tag, final.body.decode())
+        keyed = offerer.receive_answer(second.tag, final.body.decode())
         offerer.choose(second.tag)
         desk.respond(desk.request("CANCEL"), 200, "OK")
         desk.respond(asked[first], 487, "Request Terminated", tag=first.tag)
@@ -194,7 +194,7 @@ def test_an_ipv4_agent_refuses_an_ipv6_offer(capture: Capture, kms: Kms) -> None
             final = alice.final(invite, there)
             assert final.status == status, final.start
             if status == 200:
-                offerer.answer("bob", final.body.decode())
+                offerer.receive_answer("bob", final.body.decode())
                 alice.in_dialog("BYE", invite, final, there, cseq=2)
                 bob.event("call.end", reason="hangup")
                 continue
@@ -215,7 +215,7 @@ def test_an_ipv4_agent_ends_a_call_answered_from_ipv6(status: int, network: Name
         number = alice.do("call", uri=uri("bob"))
         invite = bob.request("INVITE")
         answerer = device.answerer(invite, caller=uri("alice"))
-        sdp, _ = answerer.answer(plain_sdp(device.port, host=HERE))
+        sdp, _ = answerer.make_answer(plain_sdp(device.port, host=HERE))
         bob.respond(invite, status, "Answered", tag="one", body=sdp)
         if status == 183:
             bob.respond(bob.request("CANCEL"), 200, "OK", tag="one")
@@ -243,10 +243,10 @@ def test_an_offer_within_the_call_cannot_change_the_ip_version(
         bob.accept()
         alice.do("established", call=number)
         session = bob.answerer.session
-        refused = bob.ask("INVITE", body=session.offer(plain_sdp(device.port, host=HERE)))
+        refused = bob.ask("INVITE", body=session.make_offer(plain_sdp(device.port, host=HERE)))
         assert refused.status == 488
         session.abandon()
-        assert bob.ask("INVITE", body=session.offer(plain_sdp(device.port))).status == 200
+        assert bob.ask("INVITE", body=session.make_offer(plain_sdp(device.port))).status == 200
         assert len(alice.keys()) == 1
         assert not alice.events("call.end")
         bob.part(alice, number)

@@ -233,14 +233,14 @@ def test_an_offer_that_meets_ours_is_refused(
         waiting = bob_peer.request("INVITE", start=start)
         # Without a word of bob the proxy gives his answer four seconds.
         bob_peer.respond(waiting, 100, "Trying")
-        offer = bob.answerer.session.offer(plain_sdp(device.port), rekey=True)
+        offer = bob.answerer.session.make_offer(plain_sdp(device.port), rekey=True)
         assert bob.ask("INVITE", body=offer).status == 491
         bob.answerer.session.abandon()
         keyed = bob.take(waiting)
         alice.finish(rekeying)
         alice.event("media.rekeyed")
         assert alice.sending_key().key == keyed.media[0].receive.master_key.reveal()
-        offer = bob.answerer.session.offer(plain_sdp(device.port), rekey=True)
+        offer = bob.answerer.session.make_offer(plain_sdp(device.port), rekey=True)
         at = alice.now
         answer = bob.ask("INVITE", body=offer)
         assert answer.status == 200, f"afterwards bob's turn has come: {answer.start}"
@@ -276,7 +276,7 @@ def test_session_timers(
         assert refreshed.status == 200
         assert refreshed["Session-Expires"].startswith("3600")
         assert refreshed.body == b""
-        offer = bob.answerer.session.offer(plain_sdp(device.port))
+        offer = bob.answerer.session.make_offer(plain_sdp(device.port))
         refreshed = bob.ask("INVITE", body=offer, headers=refreshing)
         assert refreshed.status == 200
         bob.answerer.session.receive_answer(refreshed.body.decode())

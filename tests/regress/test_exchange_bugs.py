@@ -103,14 +103,14 @@ def test_the_same_message_twice_inside_the_window_is_refused():
 
 def test_a_message_of_another_than_the_sip_caller_is_refused():
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     with pytest.raises(IdentityMismatch, match=ALICE):
         parties.answerer().receive_offer(offer, sip_caller=MALLORY)
 
 
 def test_a_message_to_somebody_else_is_refused_in_another_way():
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     # A call may be forwarded, so that IDRr is another does not say enough: the KMS decides who may answer.
     with pytest.raises(NotAuthorized, match=CAROL):
         parties.take(parties.answerer(CAROL), offer, identity=CAROL)

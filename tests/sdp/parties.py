@@ -11,7 +11,7 @@ from sipmikey.mikey.errors import NotAuthorized, UnknownKey
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.mikey.timestamp import Timestamp
-from sipmikey.sdp import Answerer, Keyed, Offerer
+from sipmikey.sdp import Answerer, Offerer, SessionKeys
 from sipmikey.ticket import (
     FULL_MODE,
     Environment,
@@ -136,18 +136,18 @@ class Parties:
         """Let the answerer check the offer and resolve every ticket in it."""
         answerer.receive_offer(offer, sip_caller=caller)
         while answerer.unresolved:
-            request = answerer.resolve_request(credential(identity), kms=KMS)
-            answerer.resolved(self.kms.request(request))
+            request = answerer.make_resolve_init(credential(identity), kms=KMS)
+            answerer.receive_resolve_resp(self.kms.request(request))
 
-    def respond(self, offer: str, identity: str = BOB, sdp: str = AUDIO) -> tuple[Answerer, str, Keyed]:
+    def respond(self, offer: str, identity: str = BOB, sdp: str = AUDIO) -> tuple[Answerer, str, SessionKeys]:
         """Answer an offer as a device of *identity*."""
         answerer = self.answerer(identity)
         self.take(answerer, offer, identity)
-        text, keyed = answerer.answer(sdp)
+        text, keyed = answerer.make_answer(sdp)
         return answerer, text, keyed
 
 
-def assert_mirrored(one: Keyed, other: Keyed) -> None:
+def assert_mirrored(one: SessionKeys, other: SessionKeys) -> None:
     """What one side sends with is what the other receives with, and the two directions differ."""
     assert len(one.media) == len(other.media) > 0
     for mine, theirs in zip(one.media, other.media, strict=True):

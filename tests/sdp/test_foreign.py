@@ -9,7 +9,7 @@ import pytest
 from sipmikey.mikey.errors import InvalidSecurityPolicy, PeerError, UnsupportedSecurityPolicy
 from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
 from sipmikey.mikey.security_policy import SP
-from sipmikey.sdp import Keyed, MediaMismatch, SrtpSuite
+from sipmikey.sdp import MediaMismatch, SessionKeys, SrtpSuite
 from sipmikey.sdp.attribute import insert, parse_value
 from sipmikey.sdp.document import Document
 from sipmikey.sdp.mapping import secured
@@ -55,7 +55,7 @@ class ForeignCaller:
 
 def call(
     entries: Sequence[GenericIdEntry], policies: Sequence[SP] = (), sdp: str = AUDIO
-) -> tuple[dict[int, CryptoSession], Keyed]:
+) -> tuple[dict[int, CryptoSession], SessionKeys]:
     """Let a foreign caller call Bob; return its crypto sessions by CS ID, and Bob's keys."""
     parties = Parties()
     caller = ForeignCaller(parties)
@@ -91,7 +91,7 @@ def test_a_caller_that_says_everything_is_taken_at_its_word() -> None:
     offer = caller.offer(entries, [CM_80.policy.payload(8), CM_32.policy.payload(9)])
     answerer = parties.answerer(suites=[CM_32, CM_80])
     parties.take(answerer, offer)
-    answer, keyed = answerer.answer(AUDIO)
+    answer, keyed = answerer.make_answer(AUDIO)
     sessions = {session.cs_id: session for session in caller.bundle(answer).crypto_sessions}
     receive, send = keyed.media[0].receive, keyed.media[0].send
     assert (receive, send) == (sessions[1], sessions[2])
@@ -105,7 +105,7 @@ def test_an_ssrc_the_callee_is_known_to_send_with_stands_over_the_callers_guess(
     offer = caller.offer([GenericIdEntry(cs_id=cs_id, session_data=ssrc(cs_id)) for cs_id in (1, 2)])
     answerer = parties.answerer()
     parties.take(answerer, offer)
-    answer, keyed = answerer.answer(AUDIO, ssrcs={0: 99})
+    answer, keyed = answerer.make_answer(AUDIO, ssrcs={0: 99})
     sessions = caller.bundle(answer).crypto_sessions
     assert [session.ssrc for session in sessions] == [1, 99]
     assert keyed.media[0].send == sessions[1]
@@ -183,9 +183,9 @@ def test_a_group_is_answered_by_a_member_under_its_own_name() -> None:
     group = "sip:support@example.com"
     parties.kms.groups[BOB] = group
     offerer = parties.offerer(grant(parties.world, parties.kms, responders=[group]), called=group)
-    offer = offerer.offer(AUDIO)
+    offer = offerer.make_offer(AUDIO)
     _, answer, theirs = parties.respond(offer)
-    keyed = offerer.answer("tag", answer)
+    keyed = offerer.receive_answer("tag", answer)
     assert (keyed.peer, keyed.called, theirs.called) == (BOB, group, group)
 
 
@@ -193,5 +193,5 @@ def test_a_wildcard_ticket_is_good_for_whoever_fits() -> None:
     parties = Parties()
     ticket = grant(parties.world, parties.kms, responders=["sip:*@example.com"])
     offerer = parties.offerer(ticket)
-    _, answer, _ = parties.respond(offerer.offer(AUDIO))
-    assert offerer.answer("tag", answer).peer == BOB
+    _, answer, _ = parties.respond(offerer.make_offer(AUDIO))
+    assert offerer.receive_answer("tag", answer).peer == BOB

@@ -26,11 +26,11 @@ def assert_only_keyed(made: str, given: str) -> None:
 def test_a_call_between_ipv6_addresses() -> None:
     parties = Parties()
     offerer = parties.offerer(grant(parties.world, parties.kms, flags=BOTH_GIVE_KEYS))
-    offer = offerer.offer(CALLER)
+    offer = offerer.make_offer(CALLER)
     assert_only_keyed(offer, CALLER)
     answerer, answer, bobs = parties.respond(offer, sdp=CALLEE)
     assert_only_keyed(answer, CALLEE)
-    assert_mirrored(offerer.answer("tag", answer), bobs)
+    assert_mirrored(offerer.receive_answer("tag", answer), bobs)
     alice, bob = offerer.choose("tag"), answerer.session
     held = CALLER.replace("a=sendrecv", "a=sendonly")
     assert not _exchange(alice, bob, held, CALLEE.replace("a=sendrecv", "a=recvonly"))
@@ -39,11 +39,11 @@ def test_a_call_between_ipv6_addresses() -> None:
 
 def _exchange(one: Session, other: Session, given: str, answered: str, *, rekey: bool = False) -> bool:
     """Let *one* offer and *other* answer within the call; whether the keys changed."""
-    offer = one.offer(given, rekey=rekey)
+    offer = one.make_offer(given, rekey=rekey)
     one.check_sent(offer)
     assert_only_keyed(offer, given)
     other.receive_offer(offer)
-    answer, theirs = other.answer(answered)
+    answer, theirs = other.make_answer(answered)
     other.check_sent(answer)
     assert_only_keyed(answer, answered)
     mine = one.receive_answer(answer)

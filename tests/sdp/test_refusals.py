@@ -83,7 +83,7 @@ def message_of(line: str) -> bytes:
 def test_a_tampered_offer_is_refused_before_the_kms_is_asked(name: str) -> None:
     edit, error = ANYWHERE[name]
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     tampered = edit(offer, attribute(offer))
     assert tampered != offer
     with pytest.raises(error):
@@ -96,9 +96,9 @@ def test_a_tampered_answer_is_refused(name: str) -> None:
     edit, error = ANYWHERE[name]
     parties = Parties()
     offerer = parties.offerer()
-    _, answer, _ = parties.respond(offerer.offer(AUDIO))
+    _, answer, _ = parties.respond(offerer.make_offer(AUDIO))
     with pytest.raises(error):
-        offerer.answer("tag", edit(answer, attribute(answer)))
+        offerer.receive_answer("tag", edit(answer, attribute(answer)))
     assert offerer.candidates == ()
 
 
@@ -114,17 +114,17 @@ def changed_characters(line: str) -> Iterator[tuple[int, str]]:
 def test_no_changed_character_of_an_answer_is_accepted() -> None:
     parties = Parties()
     offerer = parties.offerer()
-    _, answer, theirs = parties.respond(offerer.offer(AUDIO))
+    _, answer, theirs = parties.respond(offerer.make_offer(AUDIO))
     line = attribute(answer)
     for at, changed in changed_characters(line):
         with pytest.raises(PeerError):
-            offerer.answer(f"tag {at}", answer.replace(line, changed))
-    assert offerer.answer("tag", answer).media[0].send == theirs.media[0].receive
+            offerer.receive_answer(f"tag {at}", answer.replace(line, changed))
+    assert offerer.receive_answer("tag", answer).media[0].send == theirs.media[0].receive
 
 
 def test_no_changed_character_of_an_offer_is_accepted() -> None:
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     line = attribute(offer)
     asked = 0
     for _, changed in changed_characters(line):
@@ -140,11 +140,11 @@ def test_no_changed_character_of_an_offer_is_accepted() -> None:
 def test_mutated_descriptions_raise_nothing_but_peer_errors(data: st.DataObject) -> None:
     parties = Parties()
     offerer = parties.offerer()
-    offer = offerer.offer(AUDIO)
+    offer = offerer.make_offer(AUDIO)
     _, answer, _ = parties.respond(offer)
     for text, take in (
         (offer, lambda sdp: parties.answerer().receive_offer(sdp, sip_caller=ALICE)),
-        (answer, lambda sdp: offerer.answer("tag", sdp)),
+        (answer, lambda sdp: offerer.receive_answer("tag", sdp)),
     ):
         at = data.draw(st.integers(0, len(text)))
         cut = data.draw(st.integers(0, 40))
@@ -160,9 +160,9 @@ def test_an_invite_without_an_offer_is_refused_with_a_reason() -> None:
 
 def test_a_response_without_an_answer_is_refused() -> None:
     offerer = Parties().offerer()
-    offerer.offer(AUDIO)
+    offerer.make_offer(AUDIO)
     with pytest.raises(AnswerMissing):
-        offerer.answer("tag", None)
+        offerer.receive_answer("tag", None)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_response_without_an_answer_is_refused() -> None:
 )
 def test_another_caller_is_refused_before_the_kms_is_asked(caller: str) -> None:
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     with pytest.raises(IdentityMismatch) as caught:
         parties.answerer().receive_offer(offer, sip_caller=caller)
     assert caught.value.sip_status == 403
@@ -188,7 +188,7 @@ def test_another_caller_is_refused_before_the_kms_is_asked(caller: str) -> None:
 )
 def test_the_caller_is_compared_in_canonical_form(caller: str) -> None:
     parties = Parties()
-    offered = parties.answerer().receive_offer(parties.offerer().offer(AUDIO), sip_caller=caller)
+    offered = parties.answerer().receive_offer(parties.offerer().make_offer(AUDIO), sip_caller=caller)
     assert offered.caller == ALICE
 
 
@@ -197,13 +197,13 @@ def test_a_ticket_of_somebody_else_does_not_carry_mallorys_name() -> None:
     parties = Parties()
     stolen = parties.offerer(identity=MALLORY)
     with pytest.raises(InvalidIdentity):
-        parties.take(parties.answerer(), stolen.offer(AUDIO), caller=MALLORY)
+        parties.take(parties.answerer(), stolen.make_offer(AUDIO), caller=MALLORY)
 
 
 def test_an_expired_ticket_is_refused_before_the_kms_is_asked() -> None:
     parties = Parties()
     ticket = grant(parties.world, parties.kms, valid_s=60)
-    offer = parties.offerer(ticket).offer(AUDIO)
+    offer = parties.offerer(ticket).make_offer(AUDIO)
     parties.world.now += 61_000_000_000
     with pytest.raises(TicketNotValid):
         parties.answerer().receive_offer(offer, sip_caller=ALICE)
@@ -212,7 +212,7 @@ def test_an_expired_ticket_is_refused_before_the_kms_is_asked() -> None:
 
 def test_an_untrusted_kms_is_refused_before_it_is_asked() -> None:
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     with pytest.raises(InvalidIdentity, match="no KMS trusted"):
         parties.answerer(kmss=["sip:other.example.com"]).receive_offer(offer, sip_caller=ALICE)
     parties.take(parties.answerer(kmss=[KMS]), offer)
@@ -220,7 +220,7 @@ def test_an_untrusted_kms_is_refused_before_it_is_asked() -> None:
 
 def test_unacceptable_suites_are_refused_before_the_kms_is_asked() -> None:
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     with pytest.raises(PeerError) as caught:
         parties.answerer(suites=["AEAD_AES_256_GCM"]).receive_offer(offer, sip_caller=ALICE)
     assert caught.value.reason == "unsupported-security-policy"
@@ -234,38 +234,38 @@ def test_a_suite_that_was_not_offered_is_refused(monkeypatch: pytest.MonkeyPatch
     both = ["AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32"]
     offerer = parties.offerer(suites=both)
     answerer = parties.answerer(suites=both[1:])
-    parties.take(answerer, offerer.offer(AUDIO))
-    answer, _ = answerer.answer(AUDIO)
+    parties.take(answerer, offerer.make_offer(AUDIO))
+    answer, _ = answerer.make_answer(AUDIO)
     monkeypatch.setattr(offerer, "_suites", offerer._suites[:1])
     with pytest.raises(PeerError, match="not among those offered"):
-        offerer.answer("tag", answer)
+        offerer.receive_answer("tag", answer)
 
 
 def test_an_answer_to_another_offer_is_refused() -> None:
     parties = Parties()
     one, other = parties.offerer(), parties.offerer()
-    one.offer(AUDIO)
-    _, answer, _ = parties.respond(other.offer(AUDIO))
+    one.make_offer(AUDIO)
+    _, answer, _ = parties.respond(other.make_offer(AUDIO))
     with pytest.raises(PeerError):
-        one.answer("tag", answer)
+        one.receive_answer("tag", answer)
 
 
 def test_an_offer_reflected_as_its_answer_is_refused() -> None:
     offerer = Parties().offerer()
-    offer = offerer.offer(AUDIO)
+    offer = offerer.make_offer(AUDIO)
     with pytest.raises(PeerError, match="no TRANSFER_RESP"):
-        offerer.answer("tag", offer)
+        offerer.receive_answer("tag", offer)
 
 
 def test_a_response_of_the_kms_to_another_question_is_refused() -> None:
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     answerer = parties.answerer()
     answerer.receive_offer(offer, sip_caller=ALICE)
-    response = parties.kms.request(answerer.resolve_request(credential(BOB)))
-    answerer.resolve_request(credential(BOB))
+    response = parties.kms.request(answerer.make_resolve_init(credential(BOB)))
+    answerer.make_resolve_init(credential(BOB))
     with pytest.raises(PeerError):
-        answerer.resolved(response)
+        answerer.receive_resolve_resp(response)
     assert answerer.unresolved == 1
 
 
@@ -275,7 +275,7 @@ class TestProtocolList:
     def test_it_is_sent_and_covers_other_protocols_in_order(self) -> None:
         parties = Parties()
         offerer = parties.offerer()
-        offer = offerer.offer(AUDIO.replace("a=tool", "a=key-mgmt:keyp1 AAAA\r\na=tool"))
+        offer = offerer.make_offer(AUDIO.replace("a=tool", "a=key-mgmt:keyp1 AAAA\r\na=tool"))
         (listed,) = [
             payload
             for payload in Message.parse(offerer.transfer_init).payloads
@@ -295,7 +295,7 @@ class TestProtocolList:
     )
     def test_another_list_is_refused_before_the_kms_is_asked(self, edit: Callable[[str], str]) -> None:
         parties = Parties()
-        offer = parties.offerer().offer(AUDIO.replace("a=tool", "a=key-mgmt:keyp1 AAAA\r\na=tool"))
+        offer = parties.offerer().make_offer(AUDIO.replace("a=tool", "a=key-mgmt:keyp1 AAAA\r\na=tool"))
         tampered = edit(offer)
         assert tampered != offer
         with pytest.raises(BiddingDown):
@@ -312,7 +312,7 @@ class TestProtocolList:
                     lambda *args, lists=lists, **options: start(*args, **options | {"extensions": lists}),
                 )
                 parties = Parties()
-                offer = parties.offerer().offer(AUDIO)
+                offer = parties.offerer().make_offer(AUDIO)
             if lists:
                 with pytest.raises(PeerError, match="given twice"):
                     parties.take(parties.answerer(), offer)
@@ -337,32 +337,32 @@ class TestMediaOfTheAnswer:
     def test_a_misfit_is_refused(self, edit: Callable[[str], str], error: type[PeerError]) -> None:
         parties = Parties()
         offerer = parties.offerer()
-        _, answer, _ = parties.respond(offerer.offer(AUDIO_VIDEO), sdp=AUDIO_VIDEO)
+        _, answer, _ = parties.respond(offerer.make_offer(AUDIO_VIDEO), sdp=AUDIO_VIDEO)
         with pytest.raises(error):
-            offerer.answer("tag", edit(answer))
+            offerer.receive_answer("tag", edit(answer))
 
     def test_this_sides_own_misfit_is_a_local_error(self) -> None:
         parties = Parties()
         answerer = parties.answerer()
-        parties.take(answerer, parties.offerer().offer(AUDIO_VIDEO))
+        parties.take(answerer, parties.offerer().make_offer(AUDIO_VIDEO))
         with pytest.raises(LocalError, match="this side's answer"):
-            answerer.answer(AUDIO)
+            answerer.make_answer(AUDIO)
 
     def test_addresses_and_ports_may_change_on_the_way(self) -> None:
         parties = Parties()
         offerer = parties.offerer()
-        offer = offerer.offer(AUDIO).replace("192.0.2.1", "198.51.100.9").replace("4000", "40000")
+        offer = offerer.make_offer(AUDIO).replace("192.0.2.1", "198.51.100.9").replace("4000", "40000")
         _, answer, theirs = parties.respond(offer)
-        keyed = offerer.answer("tag", answer.replace("192.0.2.1", "198.51.100.9"))
+        keyed = offerer.receive_answer("tag", answer.replace("192.0.2.1", "198.51.100.9"))
         assert keyed.media[0].send == theirs.media[0].receive
 
 
 def test_a_resolver_the_ticket_does_not_name_gets_nothing() -> None:
     parties = Parties()
-    offer = parties.offerer().offer(AUDIO)
+    offer = parties.offerer().make_offer(AUDIO)
     answerer = parties.answerer(CAROL)
     answerer.receive_offer(offer, sip_caller=ALICE)
     with pytest.raises(NotAuthorized):
-        parties.kms.request(answerer.resolve_request(credential(CAROL)))
+        parties.kms.request(answerer.make_resolve_init(credential(CAROL)))
     with pytest.raises(LocalError):
-        answerer.answer(AUDIO)
+        answerer.make_answer(AUDIO)

@@ -33,8 +33,8 @@ def _sizes(
     )
     offerer = parties.offerer(ticket, called=called, suites=SUITES[suite])
     answerer = parties.answerer(called)
-    parties.take(answerer, offerer.offer(_description(streams)), called)
-    text, _ = answerer.answer(_description(streams))
+    parties.take(answerer, offerer.make_offer(_description(streams)), called)
+    text, _ = answerer.make_answer(_description(streams))
     return len(offerer.transfer_init), len(_message(text))
 
 

@@ -24,7 +24,7 @@ from sipmikey.call.events import (
     StreamStats,
 )
 from sipmikey.call.reasons import Family, Reason
-from sipmikey.sdp import Keyed, Session
+from sipmikey.sdp import Session, SessionKeys
 
 
 class BaseLeg:
@@ -48,7 +48,7 @@ class BaseLeg:
         self._confirmed_at: float | None = None
         self._answered = False
         self._over = False
-        self._keyed: Keyed | None = None
+        self._keyed: SessionKeys | None = None
         self.streams = self.no_streams()
         self._hold = "talking"
         self._last: SipMessage | None = None
@@ -79,7 +79,7 @@ class BaseLeg:
             proven=self._all_proven,
         )
 
-    def bind(self, keyed: Keyed, to_tag: str) -> None:
+    def bind(self, keyed: SessionKeys, to_tag: str) -> None:
         """Run the streams on the keys of branch *to_tag*; streams that do not exist yet get them later."""
         self._keyed = keyed
         self.to_tag = to_tag
@@ -117,10 +117,10 @@ class BaseLeg:
     def _all_proven(self) -> None:
         self._show(state="proven", media=MediaProtection.PROVEN)
 
-    def keys_in_use(self, keyed: Keyed) -> None:
+    def keys_in_use(self, keyed: SessionKeys) -> None:
         """The streams run on *keyed* now."""
 
-    def _show_hold(self, keyed: Keyed) -> None:
+    def _show_hold(self, keyed: SessionKeys) -> None:
         hold = hold_state(keyed)
         if hold != self._hold:
             self._hold = hold

@@ -94,7 +94,7 @@ class IncomingLeg(SdesLeg):
         if keys is None:
             raise AgentError(Reason.NO_KMS, "no KMS is configured", side="local")
         credential = PreSharedKey(key=keys.psk, key_id=keys.psk_id)
-        message = self._answerer.resolve_request(credential, kms=kms or keys.kms)
+        message = self._answerer.make_resolve_init(credential, kms=kms or keys.kms)
         self.around.ask_kms(
             self.number,
             "ticket-resolve",
@@ -109,7 +109,7 @@ class IncomingLeg(SdesLeg):
             return
         assert self._answerer is not None
         try:
-            resolved = self._answerer.resolved(response)
+            resolved = self._answerer.receive_resolve_resp(response)
         except SipmikeyError as error:
             self.failed(error)
             return
@@ -161,7 +161,7 @@ class IncomingLeg(SdesLeg):
     def _complete(self, sdp: str) -> str:
         """Return the answer with TRANSFER_RESP, and have its keys used."""
         assert self._answerer is not None
-        made, keyed = self._answerer.answer(sdp)
+        made, keyed = self._answerer.make_answer(sdp)
         self.session = self._answerer.session
         self.bind(keyed, "")
         return made

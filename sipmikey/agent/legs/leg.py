@@ -15,7 +15,7 @@ from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
 from sipmikey.call.events import DtmfReceived, MediaProtection, Security
 from sipmikey.call.reasons import AgentError, Reason, status_of
-from sipmikey.sdp import Keyed
+from sipmikey.sdp import SessionKeys
 
 _NO_SUCH_CALL = 481
 
@@ -41,9 +41,9 @@ class Leg(BaseLeg):
             return sdp if self.security.media is MediaProtection.OFF else self.first_sdp(sdp, remote)
         if not self._answering:
             self._offering = True
-            return self.session.offer(sdp, rekey=self._changes.kind is Kind.REKEY)
+            return self.session.make_offer(sdp, rekey=self._changes.kind is Kind.REKEY)
         self._answering = False
-        text, keyed = self.session.answer(sdp)
+        text, keyed = self.session.make_answer(sdp)
         self._keyed = keyed
         return text
 
@@ -154,7 +154,7 @@ class Leg(BaseLeg):
 
     # New keys
 
-    def keys_in_use(self, keyed: Keyed) -> None:
+    def keys_in_use(self, keyed: SessionKeys) -> None:
         """Have the keys replaced as often as the ticket demands (TRr)."""
         if self._rekeying is None and keyed.rekey_interval_s is not None:
             self._rekeying = Rekeying(self, self.around.engine.later, keyed.rekey_interval_s)

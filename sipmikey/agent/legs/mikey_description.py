@@ -7,7 +7,7 @@ import binascii
 import re
 
 from sipmikey.mikey.registry import DataType
-from sipmikey.sdp import DEFAULT_SUITES, Keyed, SrtpSuite
+from sipmikey.sdp import DEFAULT_SUITES, SessionKeys, SrtpSuite
 
 _KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
@@ -17,7 +17,7 @@ def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
     return tuple(suite for word in strengths for suite in DEFAULT_SUITES if suite.key_bits == int(word))
 
 
-def hold_state(keyed: Keyed) -> str:
+def hold_state(keyed: SessionKeys) -> str:
     """Return ``talking``, ``holding`` (we do not listen), ``held`` (the peer does not), or ``silent``."""
     sends = any(media.direction.sends for media in keyed.media)
     receives = any(media.direction.receives for media in keyed.media)

@@ -30,7 +30,7 @@ from sipmikey.call.events import (
 from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import AgentError, Reason, Side, reason_of_status
 from sipmikey.mikey.errors import SipmikeyError
-from sipmikey.sdp import DEFAULT_SUITES, Keyed, KeyMgmtMissing, Offerer
+from sipmikey.sdp import DEFAULT_SUITES, KeyMgmtMissing, Offerer, SessionKeys
 from sipmikey.ticket.request import TicketGrant
 
 _LACKS_KEYING = frozenset({406, 415, 488, 606})
@@ -63,7 +63,7 @@ class OutgoingLeg(AskingLeg):
         self._uri = uri
         self.dialled = called
         self.consent = Consent(around.config.policy.retarget, called)
-        self._unheard: tuple[str, Keyed] | None = None
+        self._unheard: tuple[str, SessionKeys] | None = None
         self._via = via
         self._redirects = redirects
         self._course = first_course(uri, via, called=called, policy=around.config.policy)
@@ -126,7 +126,7 @@ class OutgoingLeg(AskingLeg):
         assert self._offerer is not None
         if remote:
             raise AgentError(Reason.OFFER_MISSING, "the peer offers where it must answer")
-        return self._offerer.offer(sdp)
+        return self._offerer.make_offer(sdp)
 
     def setup_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         if self.sdes is not None:
@@ -169,7 +169,7 @@ class OutgoingLeg(AskingLeg):
         try:
             if self._branches.state(tag) is Branch.GONE:
                 raise AgentError(Reason.UNEXPECTED_MESSAGE, "this branch was refused before")
-            keyed = self._offerer.answer(tag, message.body)
+            keyed = self._offerer.receive_answer(tag, message.body)
         except Exception as error:
             if isinstance(error, KeyMgmtMissing) or tag in self._unkeyed:
                 self._unkeyed[tag] = error
@@ -212,7 +212,7 @@ class OutgoingLeg(AskingLeg):
             )
         )  # fmt: skip
 
-    def _commit(self, tag: str, keyed: Keyed) -> None:
+    def _commit(self, tag: str, keyed: SessionKeys) -> None:
         assert self._offerer is not None
         self.session = self._offerer.choose(tag)
         for loser in self._branches.commit(tag):
@@ -228,7 +228,7 @@ class OutgoingLeg(AskingLeg):
         else:
             self.answered()
 
-    def _hear(self, tag: str, keyed: Keyed) -> None:
+    def _hear(self, tag: str, keyed: SessionKeys) -> None:
         self.bind(keyed, tag)
         self.answered()
 

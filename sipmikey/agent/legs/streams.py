@@ -20,7 +20,7 @@ from sipmikey.call.events import (
 )
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.media.keying import StreamKey
-from sipmikey.sdp import Keyed, MediaKeys
+from sipmikey.sdp import MediaKeys, SessionKeys
 
 _LOOK_S = 0.02
 _SWITCH_S = 2.0
@@ -73,7 +73,7 @@ class Streams:
         if without_keys:
             self._running.pop(index, None)
 
-    def key(self, keyed: Keyed, to_tag: str, *, rekeyed: bool) -> None:
+    def key(self, keyed: SessionKeys, to_tag: str, *, rekeyed: bool) -> None:
         """Run the streams that exist on the keys of branch *to_tag*. Raises ``SipmikeyError``."""
         for media in keyed.media:
             running = self._running.get(media.index)

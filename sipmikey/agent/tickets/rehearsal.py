@@ -37,5 +37,5 @@ def rehearse(env: Environment, suite_word: str) -> None:
     policy = policy.without_requested_keys()
     tpk = TicketProtectionKey(key=Secret(env.random(suite.key_length)))
     ticket, contents = seal_ticket(env, policy, tpk, keys)
-    offer = Offerer(env, grant=grant_of(ticket, policy, contents), called=_CALLED).offer(_SDP)
+    offer = Offerer(env, grant=grant_of(ticket, policy, contents), called=_CALLED).make_offer(_SDP)
     Answerer(env, identities=(_CALLED,)).receive_offer(offer, sip_caller=_CALLER)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from sipmikey.mikey import Secret
-from sipmikey.sdp import Answerer, Keyed, Offerer
+from sipmikey.sdp import Answerer, Offerer, SessionKeys
 from sipmikey.system import environment
 from sipmikey.ticket import PreSharedKey, TicketGrant, TicketPolicy, TicketRequest
 from tests.interop.lab.kms import IDENTITY, Kms, uri
@@ -257,17 +257,17 @@ class Device:
         self.socket = udp_socket(host, 0)
         self.port: int = self.socket.getsockname()[1]
 
-    def answer(self, invite: SipMessage, *, caller: str) -> tuple[str, Keyed]:
+    def answer(self, invite: SipMessage, *, caller: str) -> tuple[str, SessionKeys]:
         """The SDP that answers *invite*, which *caller* sent, and the keys that go with it."""
-        return self.answerer(invite, caller=caller).answer(plain_sdp(self.port, host=self.host))
+        return self.answerer(invite, caller=caller).make_answer(plain_sdp(self.port, host=self.host))
 
     def answerer(self, invite: SipMessage, *, caller: str) -> Answerer:
         """What can answer *invite*, its ticket resolved; it has the session afterwards."""
         answerer = Answerer(environment(), identities=[uri(self._user)])
         answerer.receive_offer(invite.body.decode(), sip_caller=caller)
         while answerer.unresolved:
-            question = answerer.resolve_request(credential(self._kms, self._user))
-            answerer.resolved(ask_kms(self._kms, question, "ticketresolve"))
+            question = answerer.make_resolve_init(credential(self._kms, self._user))
+            answerer.receive_resolve_resp(ask_kms(self._kms, question, "ticketresolve"))
         return answerer
 
     def close(self) -> None:
@@ -285,4 +285,4 @@ def request_ticket(kms: Kms, user: str, policy: TicketPolicy) -> TicketGrant:
 def offer_of(grant: TicketGrant, called: str, port: int, *, host: str = "127.0.0.1") -> tuple[str, Offerer]:
     """The SDP with which the owner of *grant* calls *called*, and what takes the answers."""
     offerer = Offerer(environment(), grant=grant, called=called)
-    return offerer.offer(plain_sdp(port, host=host)), offerer
+    return offerer.make_offer(plain_sdp(port, host=host)), offerer

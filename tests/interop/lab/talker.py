@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sipmikey.sdp import Keyed
+from sipmikey.sdp import SessionKeys
 from tests.interop.lab.agents import Agent
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import uri
@@ -26,7 +26,7 @@ class Talker:
 
     def answer(self) -> str:
         """The SDP that answers the INVITE."""
-        return self.answerer.answer(plain_sdp(self.device.port))[0]
+        return self.answerer.make_answer(plain_sdp(self.device.port))[0]
 
     def respond(
         self, status: int, reason: str, *, body: str = "", headers: Mapping[str, str] | None = None
@@ -38,11 +38,11 @@ class Talker:
         self.respond(200, "OK", body=self.answer(), headers=headers)
         self.peer.request("ACK")
 
-    def take(self, request: SipMessage) -> Keyed:
+    def take(self, request: SipMessage) -> SessionKeys:
         """Answer an offer within the call."""
         session = self.answerer.session
         session.receive_offer(request.body.decode())
-        sdp, keyed = session.answer(plain_sdp(self.device.port))
+        sdp, keyed = session.make_answer(plain_sdp(self.device.port))
         self.peer.respond(request, 200, "OK", body=sdp)
         return keyed
 

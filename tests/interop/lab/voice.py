@@ -9,7 +9,7 @@ from sipmikey.media.g711 import PCMA
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
-from sipmikey.sdp import Keyed
+from sipmikey.sdp import SessionKeys
 from tests.interop.lab.peer import Device
 
 PATIENCE_SECONDS = 20.0
@@ -34,7 +34,7 @@ class Voice:
         )
         self._port = loop.open(self.stream, device.socket)
 
-    def talk(self, keyed: Keyed, to: tuple[str, int]) -> None:
+    def talk(self, keyed: SessionKeys, to: tuple[str, int]) -> None:
         """Send to the address *to* and receive under the keys of the one m-line of *keyed*."""
 
         def begin() -> None:
