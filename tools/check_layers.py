@@ -12,7 +12,7 @@ from pathlib import Path
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mikey"}),
-    frozenset({"keys"}),
+    frozenset({"keys", "sip"}),
     frozenset({"ticket"}),
     frozenset({"sdp", "media"}),
     frozenset({"call"}),
@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 EDGE_MODULES = frozenset({"system"})
 """Modules of the top package that touch the operating system; the core may not import them."""
 
-CORE = ("mikey", "keys", "ticket", "sdp", "call", "kms/service")
+CORE = ("mikey", "sip", "keys", "ticket", "sdp", "call", "kms/service")
 """Packages and modules that do no I/O, read no clock and draw no randomness of their own."""
 
 FORBIDDEN_IN_CORE = frozenset(

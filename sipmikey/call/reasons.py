@@ -53,6 +53,7 @@ class Reason(StrEnum):
     KMS_BUSY = "kms-busy"
     KMS_BAD_ANSWER = "kms-bad-answer"
     NO_KMS = "no-kms"
+    SIP_MALFORMED = "sip-malformed"
     SDP_MALFORMED = "sdp-malformed"
     OFFER_MISSING = "offer-missing"
     ANSWER_MISSING = "answer-missing"
@@ -118,6 +119,7 @@ _FAMILIES = {
     Reason.TOO_MANY_CALLS: Family.SIP,
     Reason.MESSAGE_TOO_LARGE: Family.SIP,
     Reason.ADDRESS_FAMILY: Family.SIP,
+    Reason.SIP_MALFORMED: Family.SIP,
     Reason.SDP_MALFORMED: Family.SIP,
     Reason.OFFER_MISSING: Family.SIP,
     Reason.ANSWER_MISSING: Family.SIP,

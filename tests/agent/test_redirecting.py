@@ -109,7 +109,7 @@ def test_the_limit_holds_for_redirections_and_for_contacts() -> None:
     ("status", "contacts", "words"),
     [
         (302, (), "has no Contact"),
-        (302, ("*",), r"malformed Contact '\*'"),
+        (302, ("*",), "malformed Contact"),
         (302, (f"<{CAROL}>, <sip:x",), "malformed Contact"),
         (302, ("<tel:+1>, mailto:a@b",), r"'tel:\+1' cannot be called.*'mailto:a@b' cannot be called"),
         (302, ("<sip:a@b@example.com>",), "no SIP URI"),

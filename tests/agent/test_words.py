@@ -12,7 +12,6 @@ import pytest
 
 import sipmikey
 from sipmikey.agent.pjsua.socket_budget import HandleBudget
-from sipmikey.agent.sip.message import SipMessage, address_uri
 from sipmikey.agent.tickets.rehearsal import rehearse
 from sipmikey.call import events
 from sipmikey.call.policy import CallPolicy, Fallback, SecurityMode
@@ -27,6 +26,7 @@ from sipmikey.call.reasons import (
     warning_header,
 )
 from sipmikey.mikey.errors import PeerError
+from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 
 
@@ -137,38 +137,6 @@ def test_an_event_becomes_plain_json() -> None:
     assert list(document)[:3] == ["v", "type", "at"]
     assert (document["type"], document["reason"]) == ("call.end", "hangup")
     assert document["security"]["media"] == "proven"
-
-
-@pytest.mark.parametrize(
-    ("value", "uri"),
-    [
-        ("<sip:a@example.com>;tag=1", "sip:a@example.com"),
-        ("sip:a@example.com;tag=1", "sip:a@example.com"),
-        ('"Alice <sip:mallory@example.com>" <sip:a@example.com>', "sip:a@example.com"),
-        ('"\\"<sip:x@y>" <sip:a@example.com;transport=tcp>', "sip:a@example.com;transport=tcp"),
-    ],
-)
-def test_the_uri_of_an_address_header(value: str, uri: str) -> None:
-    assert address_uri(value) == uri
-
-
-def test_a_display_name_cannot_pose_as_a_tag() -> None:
-    head = 'SIP/2.0 200 OK\r\nt: ";tag=false" <sip:b@example.com;tag=no>;tag=true\r\nCSeq: 1 INVITE\r\n\r\n'
-    assert SipMessage.parse(head).to_tag == "true"
-
-
-def test_folded_and_compact_headers() -> None:
-    text = (
-        "INVITE sip:b@example.com SIP/2.0\r\nv: SIP/2.0/TLS h\r\nSubject: a\r\n b\r\n"
-        "c: application/sdp\r\n\r\nv=0"
-    )
-    message = SipMessage.parse(text)
-    assert (message.transport, message.first("subject"), message.has_sdp) == ("tls", "a b", True)
-
-
-def test_what_is_no_sip_message_is_refused() -> None:
-    with pytest.raises(AgentError):
-        SipMessage.parse("")
 
 
 def test_handles_come_back_after_their_delay() -> None:

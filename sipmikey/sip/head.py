@@ -1,0 +1,56 @@
+"""The head of a SIP, HTTP or RTSP message, or of a part of its body: start line and header fields."""
+
+from __future__ import annotations
+
+import re
+
+from sipmikey.sip.grammar import TOKEN, readable, strip
+
+__all__ = ["COMPACT", "Headers", "long_name", "read_headers", "split_head"]
+
+Headers = tuple[tuple[str, str], ...]
+"""Names as they were written, and values, each on one line."""
+
+COMPACT = {
+    "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition",
+    "e": "content-encoding", "f": "from", "i": "call-id", "j": "reject-contact", "k": "supported",
+    "l": "content-length", "m": "contact", "n": "identity-info", "o": "event", "r": "refer-to",
+    "s": "subject", "t": "to", "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
+}  # fmt: skip
+"""Long forms of the compact names (RFC 3261 section 7.3.3, and IANA's registry of header fields)."""
+
+_END = re.compile(rb"(?>\r\n?|\n){2}")
+_LINE = re.compile(r"\r\n?|\n")
+
+
+def long_name(name: str) -> str:
+    """Return a header field's name in lower case and long form."""
+    name = strip(name).lower()
+    return COMPACT.get(name, name)
+
+
+def split_head(octets: bytes, at: int = 0) -> tuple[bytes, int]:
+    """Return the head that begins at *at*, and where the body begins: behind the first empty line.
+
+    Lines may end with CR or LF alone, as the parser of pjsip has it too.
+    """
+    end = _END.search(octets, at)
+    return (octets[at:], len(octets)) if end is None else (octets[at : end.start()], end.end())
+
+
+def read_headers(head: bytes | str) -> tuple[str, Headers]:
+    """Return the first line of a head, and its header fields, unfolded (RFC 3261 section 7.3.1).
+
+    Lines that are neither a header field nor the continuation of one are left out.
+    """
+    first, *lines = _LINE.split(readable(head))
+    fields: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line[:1] in (" ", "\t"):
+            if fields:
+                fields[-1][1].append(strip(line))
+            continue
+        name, colon, value = line.partition(":")
+        if colon and TOKEN.fullmatch(strip(name)) is not None:
+            fields.append((strip(name), [strip(value)]))
+    return first, tuple((name, strip(" ".join(parts))) for name, parts in fields)

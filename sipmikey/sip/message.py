@@ -1,0 +1,259 @@
+"""A SIP message: read, looked into, changed and written again, without I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+from sipmikey.sip.address import Address, parse_address, parse_addresses
+from sipmikey.sip.errors import SipMalformed
+from sipmikey.sip.grammar import list_items, readable, shown
+from sipmikey.sip.head import Headers, long_name, read_headers, split_head
+from sipmikey.sip.multipart import parts
+from sipmikey.sip.values import (
+    MediaType,
+    Via,
+    parse_media_type,
+    parse_reason,
+    parse_via,
+    parse_warning,
+)
+
+__all__ = ["SipMessage"]
+
+_REQUEST = re.compile(r"([^\s]+) ([^\s]+) SIP/2\.0[ \t]*", re.IGNORECASE)
+_RESPONSE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?", re.IGNORECASE | re.ASCII | re.DOTALL)
+_SDP = "application/sdp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipMessage:
+    """A SIP request or response.
+
+    ``headers``: names as written and values without folding, in their order; what is not UTF-8 reads as
+    Latin-1, so that every text can be encoded. ``content``: the octets behind the empty line, all of them:
+    pjsip as well takes what is longer than Content-Length says.
+    """
+
+    start_line: str
+    headers: Headers = ()
+    content: bytes = b""
+
+    @classmethod
+    def parse(cls, data: bytes | str) -> Self:
+        """Read a message; raises ``SipMalformed`` when its first line is of no SIP message.
+
+        A text may hold octets that are not UTF-8 as surrogates, as pjsua2 gives them.
+        """
+        octets = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        octets = octets.lstrip(b"\r\n")
+        head, body = split_head(octets)
+        start, headers = read_headers(head)
+        if not (_REQUEST.fullmatch(start) or _RESPONSE.fullmatch(start)):
+            raise SipMalformed(f"not a SIP message: {shown(start)}")
+        return cls(start_line=start, headers=headers, content=octets[body:])
+
+    def encode(self) -> bytes:
+        """Return the message for the wire, its Content-Length set to the length of ``content``."""
+        sized = self.with_header("Content-Length", str(len(self.content)))
+        lines = [sized.start_line, *(f"{name}: {value}" for name, value in sized.headers), "", ""]
+        return "\r\n".join(lines).encode() + self.content
+
+    # The start line
+
+    @property
+    def status(self) -> int:
+        """Status of a response, 0 for a request."""
+        found = _RESPONSE.fullmatch(self.start_line)
+        return 0 if found is None else int(found[1])
+
+    @property
+    def reason_phrase(self) -> str:
+        """Reason phrase of a response, ``""`` for a request."""
+        found = _RESPONSE.fullmatch(self.start_line)
+        return "" if found is None else found[2] or ""
+
+    @property
+    def method(self) -> str:
+        """Method of a request, or of the request that a response answers (CSeq)."""
+        if not self.status:
+            return self.start_line.partition(" ")[0]
+        return (self.first("cseq") or "").rpartition(" ")[2]
+
+    @property
+    def request_uri(self) -> str:
+        """Request-URI, ``""`` for a response."""
+        found = None if self.status else _REQUEST.fullmatch(self.start_line)
+        return "" if found is None else found[2]
+
+    # Header fields
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return the value of every header field *name*, compact forms included, in their order."""
+        wanted = long_name(name)
+        return tuple(value for written, value in self.headers if long_name(written) == wanted)
+
+    def first(self, name: str) -> str | None:
+        """Return the value of the first header field *name*, or None."""
+        wanted = long_name(name)
+        return next((value for written, value in self.headers if long_name(written) == wanted), None)
+
+    def one(self, name: str) -> str:
+        """Return the value of a header field that stands once; raises ``SipMalformed`` for none or two."""
+        values = self.all(name)
+        if len(values) != 1:
+            raise SipMalformed(f"{len(values)} header fields, not 1", field=name)
+        return values[0]
+
+    def items(self, name: str) -> Iterator[str]:
+        """Yield the items of all the lists in header fields *name*; raises ``SipMalformed``."""
+        for value in self.all(name):
+            yield from list_items(value)
+
+    def address(self, name: str) -> Address | None:
+        """Return the address in From, To, Refer-To or the like, None when absent.
+
+        Raises ``SipMalformed`` for a malformed one, and where the field stands twice.
+        """
+        return parse_address(self.one(name)) if self.all(name) else None
+
+    def uri(self, name: str) -> str | None:
+        """Return the URI in From, To, Contact or the like, None when absent; raises ``SipMalformed``."""
+        if long_name(name) != "contact":
+            return None if (found := self.address(name)) is None else found.uri
+        value = self.first(name)
+        return None if value is None else parse_addresses(value)[0].uri
+
+    def tag(self, name: str) -> str:
+        """Return the tag of From or To, ``""`` when there is none; raises ``SipMalformed``."""
+        found = self.address(name)
+        return "" if found is None else found.tag
+
+    @property
+    def to_tag(self) -> str:
+        """Tag of To, ``""`` when there is none yet."""
+        return self.tag("to")
+
+    def contacts(self) -> tuple[Address, ...]:
+        """Return what all Contact header fields list, in order; raises ``SipMalformed``."""
+        return tuple(contact for value in self.all("contact") for contact in parse_addresses(value))
+
+    def asserted_identity(self) -> str | None:
+        """Return the first SIP URI of P-Asserted-Identity (RFC 3325), None when there is none.
+
+        Raises ``SipMalformed``: who wrote a field that cannot be read has asserted nothing.
+        """
+        for value in self.all("p-asserted-identity"):
+            for found in parse_addresses(value):
+                if found.uri.lower().startswith(("sip:", "sips:")):
+                    return found.uri
+        return None
+
+    @property
+    def top_via(self) -> Via | None:
+        """The topmost Via, None when there is none that can be read."""
+        try:
+            return next((parse_via(item) for item in self.items("via")), None)
+        except SipMalformed:
+            return None
+
+    @property
+    def transport(self) -> str:
+        """Transport of the topmost Via: ``udp``, ``tcp`` or ``tls``."""
+        via = self.top_via
+        return "udp" if via is None else via.transport
+
+    @property
+    def warning(self) -> str | None:
+        """Text of the first Warning (RFC 3261 section 20.43); a malformed field as it is; or None."""
+        return self._text("warning", lambda item: parse_warning(item).text)
+
+    @property
+    def reason(self) -> str | None:
+        """Text of the first Reason (RFC 3326); a field without one or malformed as it is; or None."""
+        return self._text("reason", lambda item: parse_reason(item).text or item)
+
+    def _text(self, name: str, read: Callable[[str], str]) -> str | None:
+        value = self.first(name)
+        if value is None:
+            return None
+        try:
+            return read(next(list_items(value)))
+        except SipMalformed:
+            return value
+
+    # The body
+
+    @property
+    def media_type(self) -> MediaType | None:
+        """Content-Type, None when absent or malformed."""
+        value = self.first("content-type")
+        try:
+            return None if value is None else parse_media_type(value)
+        except SipMalformed:
+            return None
+
+    @property
+    def sdp(self) -> str:
+        """The session description, ``""`` when there is none.
+
+        In a body of several parts it is the first part that is one; the stack chooses the same.
+        """
+        found = self._description
+        return "" if found is None else readable(found)
+
+    @property
+    def body(self) -> str:
+        """The same as ``sdp``."""
+        return self.sdp
+
+    @property
+    def has_sdp(self) -> bool:
+        """True when there is a session description."""
+        return bool(self.sdp.strip())
+
+    @property
+    def _description(self) -> bytes | None:
+        kind = self.media_type
+        if kind is None:
+            return None
+        if kind.name == _SDP:
+            return self.content
+        if not kind.name.startswith("multipart/"):
+            return None
+        try:
+            return next((part.content for part in parts(kind, self.content) if part.kind == _SDP), None)
+        except SipMalformed:
+            return None
+
+    # Changes
+
+    def with_header(self, name: str, value: str | None) -> Self:
+        """Return the message with one header field *name*, at the place of the first; None: with none."""
+        wanted = long_name(name)
+        kept: list[tuple[str, str]] = []
+        placed = value is None
+        for written, old in self.headers:
+            if long_name(written) != wanted:
+                kept.append((written, old))
+            elif not placed and value is not None:
+                kept.append((name, value))
+                placed = True
+        if not placed and value is not None:
+            kept.append((name, value))
+        return replace(self, headers=tuple(kept))
+
+    def with_content(self, content: bytes) -> Self:
+        """Return the message with another body."""
+        return replace(self, content=content)
+
+    def with_sdp(self, edit: Callable[[str], str]) -> Self:
+        """Return the message with *edit* applied to its session description, if it has one."""
+        found = self._description
+        if found is None:
+            return self
+        place = self.content.rindex(found) if found else len(self.content)
+        edited = edit(readable(found)).encode()
+        return self.with_content(self.content[:place] + edited + self.content[place + len(found) :])
