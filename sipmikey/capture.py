@@ -23,8 +23,6 @@ from types import TracebackType
 
 from sipmikey.mikey.errors import SipmikeyError
 
-__all__ = ["CaptureError", "LoopbackCapture", "enter_private_network"]
-
 CLONE_NEWUSER, CLONE_NEWNET = 0x1000_0000, 0x4000_0000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 ETH_P_ALL, PACKET_OUTGOING = 0x0003, 4

@@ -9,8 +9,6 @@ import time
 from sipmikey.mikey.limits import DEFAULT_LIMITS, Limits
 from sipmikey.ticket.environment import Environment
 
-__all__ = ["SystemClock", "environment", "now_ns"]
-
 _COARSE_NS = 1_000_000
 """A reading at most this far behind the last one is the same tick of a coarse clock, not a step back."""
 

@@ -1,13 +1,16 @@
-"""Check that imports between the packages of sipmikey run downwards only.
+"""Check the rooms of sipmikey: imports run downwards, without circles, and no folder has over 20 modules.
 
-Exit status 0 when they do, 1 with one line per offence otherwise.
+Exit status 0 when all of this holds, 1 with one line per offence otherwise. With --figures it also prints the
+largest folders, the longest chain of imports, the longest functions and the largest classes.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 LAYERS: tuple[frozenset[str], ...] = (
@@ -23,10 +26,14 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 """Lowest first. A package may import itself and what lies below."""
 
-EDGE_MODULES = frozenset({"system"})
+EDGE_MODULES = frozenset({"capture", "ports", "system"})
 """Modules of the top package that touch the operating system; the core may not import them."""
 
-CORE = ("mikey", "sip", "keys", "ticket", "sdp", "call", "kms/service")
+CORE = (
+    "mikey", "sip", "keys", "ticket", "sdp", "call",
+    "kms/service", "kms/policy/adjust", "kms/policy/limits", "kms/policy/rules",
+    "kms/subscribers", "kms/tpk", "kms/audit",
+)  # fmt: skip
 """Packages and modules that do no I/O, read no clock and draw no randomness of their own."""
 
 FORBIDDEN_IN_CORE = frozenset(
@@ -37,6 +44,18 @@ FORBIDDEN_IN_CORE = frozenset(
         "uvicorn", "uvloop",
     }
 )  # fmt: skip
+
+MODULES_PER_FOLDER = 20
+
+DELETE_ALL = "delete __all__: only a module that passes on imported names has one; private names start with _"
+
+STAR_IMPORTED = frozenset({"testing/plugin.py"})
+"""Modules meant for ``import *``, which need ``__all__``."""
+
+CIRCULAR = "sipmikey.agent.pjsua."
+"""The one room whose modules may still import each other in a circle."""
+
+Graph = Mapping[str, frozenset[str]]
 
 SOLE_IMPORTERS = {
     "pjsua2": "agent/",
@@ -112,7 +131,113 @@ def check(root: Path) -> list[str]:
     return found
 
 
+def modules(root: Path) -> dict[str, Path]:
+    """Return every module of the package at *root* by its dotted name."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def import_graph(root: Path) -> Graph:
+    """Return which modules of the package each module imports, also for type checking only."""
+    known = modules(root)
+    graph = {}
+    for module, path in known.items():
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    named.add(whole if whole in known else node.module)
+            elif isinstance(node, ast.Import):
+                named.update(alias.name for alias in node.names)
+        graph[module] = frozenset(named & known.keys() - {module})
+    return graph
+
+
+def _outside(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for name in names if not name.startswith(CIRCULAR))
+
+
+def check_circles(graph: Graph) -> list[str]:
+    """Return one line for the first circle of imports found, if any."""
+    inside = {
+        module: names if not module.startswith(CIRCULAR) else _outside(names)
+        for module, names in graph.items()
+    }
+    try:
+        TopologicalSorter(inside).prepare()
+    except CycleError as error:
+        return [f"circle of imports: {' > '.join(reversed(error.args[1]))}"]
+    return []
+
+
+def folder_sizes(root: Path) -> Counter[str]:
+    """Return how many modules each folder holds."""
+    return Counter(path.parent.relative_to(root).as_posix() for path in modules(root).values())
+
+
+def check_rooms(root: Path) -> list[str]:
+    """Return one line per folder that is too large, and per needless ``__all__``."""
+    found = [
+        f"{root / folder}: {count} modules, at most {MODULES_PER_FOLDER}"
+        for folder, count in folder_sizes(root).items()
+        if count > MODULES_PER_FOLDER
+    ]
+    for path in modules(root).values():
+        if path.name == "__init__.py" or path.relative_to(root).as_posix() in STAR_IMPORTED:
+            continue
+        body = ast.parse(path.read_text(encoding="utf-8"), str(path)).body
+        statements = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+        imported = {alias.asname or alias.name for node in statements for alias in node.names}
+        for node in body:
+            if not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) != "__all__":
+                continue
+            if not imported.intersection(ast.literal_eval(node.value)):
+                found.append(f"{path}:{node.lineno}: {DELETE_ALL}")
+    return found
+
+
+def longest_chain(graph: Graph) -> list[str]:
+    """Return the longest chain of imports, from the top module down. The graph has no circle."""
+    chains: dict[str, list[str]] = {}
+    for module in TopologicalSorter(graph).static_order():
+        below = max((chains[name] for name in graph[module]), key=len, default=[])
+        chains[module] = [module, *below]
+    return max(chains.values(), key=len)
+
+
+def figures(root: Path, graph: Graph) -> Iterator[str]:
+    """Yield lines that describe the size and depth of the package."""
+    functions, classes = [], []
+    for path in modules(root).values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                where = f"{path.relative_to(root)}: {node.name}"
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                (classes if isinstance(node, ast.ClassDef) else functions).append((lines, where))
+    yield f"modules: {len(graph)}"
+    yield "largest folders: " + ", ".join(f"{name} {n}" for name, n in folder_sizes(root).most_common(5))
+    chain = longest_chain(graph)
+    yield f"longest chain of imports: {len(chain)}: " + " > ".join(m.removeprefix("sipmikey.") for m in chain)
+    for kind, sizes in (("function", functions), ("class", classes)):
+        for lines, where in sorted(sizes, reverse=True)[:3]:
+            yield f"{lines:4} lines, {kind} {where}"
+
+
+def main(arguments: list[str]) -> int:
+    """Run every check; return the exit status."""
+    root = Path(__file__).parent.parent / "sipmikey"
+    graph = import_graph(root)
+    circles = check_circles(graph)
+    offences = check(root) + circles + check_rooms(root)
+    print("\n".join(offences) if offences else "rooms: imports run downwards, no circle, no folder too large")
+    if "--figures" in arguments and not circles:
+        print("\n".join(figures(root, graph)))
+    return 1 if offences else 0
+
+
 if __name__ == "__main__":
-    offences = check(Path(__file__).parent.parent / "sipmikey")
-    print("\n".join(offences) if offences else "layers: imports run downwards only")
-    sys.exit(1 if offences else 0)
+    sys.exit(main(sys.argv[1:]))

@@ -21,6 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import servers
 
+from sipmikey.ports import free_port
+
 Exchange = Callable[[bytes], Awaitable[bytes]]
 HEADERS = {"Content-Type": "application/mikey"}
 
@@ -90,7 +92,7 @@ def main() -> int:
     options = parser.parse_args()
     os.sched_setaffinity(0, {1})
     with tempfile.TemporaryDirectory() as scratch:
-        port = servers.free_port()
+        port = free_port("127.0.0.1")
         program = servers.PROGRAMS["uvicorn uvloop+httptools"].format(port=port)
         Path(scratch, "echo.py").write_text(f"{servers.ECHO}\n{program}\n", encoding="ascii")
         server = subprocess.Popen(["taskset", "-c", "0", sys.executable, "echo.py"], cwd=scratch)

@@ -22,6 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import load
 
+from sipmikey.ports import free_port
+
 ECHO = """
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -62,12 +64,6 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(name.split()[0]) is not None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def await_listener(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
@@ -87,7 +83,7 @@ def family(pid: int) -> list[int]:
 
 
 def measure(name: str, requests: int, directory: Path) -> dict[str, float]:
-    port = free_port()
+    port = free_port("127.0.0.1")
     program = (
         ECHO + "\nif __name__ == '__main__':\n    " + PROGRAMS[name].format(port=port).replace("\n", "\n    ")
     )

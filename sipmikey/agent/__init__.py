@@ -1,6 +1,6 @@
 """A SIP user agent on pjsua2 whose calls are keyed with MIKEY-TICKET. asyncio on the outside."""
 
-from sipmikey.agent.agent import Agent, RegistrationError
+from sipmikey.agent.agent import Agent
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.config import (
     MAX_CALLS,

@@ -19,7 +19,7 @@ from sipmikey.agent.legs.ending import Ending
 from sipmikey.agent.legs.incoming import IncomingLeg
 from sipmikey.agent.legs.leg import Leg
 from sipmikey.agent.legs.outgoing import OutgoingLeg
-from sipmikey.agent.registration import Registration, RegistrationError
+from sipmikey.agent.registration import Registration
 from sipmikey.agent.stack import CallObserver
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
@@ -45,8 +45,6 @@ from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.request import TicketGrant
-
-__all__ = ["Agent", "RegistrationError"]
 
 T = TypeVar("T")
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sipmikey.agent.legs.incoming import IncomingLeg
     from sipmikey.agent.legs.leg import Leg
 
-__all__ = ["Call", "CallFailed", "IncomingCall"]
-
 T = TypeVar("T")
 
 _DIGITS = frozenset("0123456789*#ABCD")

@@ -25,8 +25,6 @@ from sipmikey.agent.stack import CallObserver, Headers, Lane, StackCall, StackEr
 if TYPE_CHECKING:
     from sipmikey.agent.pjsua.stack import PjsuaStack
 
-__all__ = ["Engine"]
-
 _log = logging.getLogger("sipmikey.agent.engine")
 
 _POLL_MS = 500

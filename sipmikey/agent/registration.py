@@ -11,8 +11,6 @@ from sipmikey.call.events import Event, Registered, RegistrationFailed
 from sipmikey.call.reasons import Reason, Side
 from sipmikey.mikey.errors import SipmikeyError
 
-__all__ = ["Registration", "RegistrationError"]
-
 
 class RegistrationError(CallFailed):
     """The registrar refused or could not be reached."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from sipmikey.call.policy import Retarget
 from sipmikey.ticket.identity import same_identity
 
-__all__ = ["Consent", "Decide", "Question"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Step", "render"]
-
 _TIME_WIDTH = 11
 _NARROWEST = 14
 _ELLIPSIS = "…"

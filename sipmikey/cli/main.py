@@ -16,8 +16,6 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.output import complain
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 
-__all__ = ["main"]
-
 COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("sipmikey.cli.calls.call", "call a SIP URI with keys from a MIKEY ticket"),
     "answer": ("sipmikey.cli.calls.answer", "wait for calls and answer them"),

@@ -11,8 +11,6 @@ from typing import IO
 
 from sipmikey.mikey.secret import Secret
 
-__all__ = ["SCHEMA_VERSION", "JsonValue", "Output", "Paint", "complain", "jsonable", "timestamp"]
-
 SCHEMA_VERSION = 1
 """`v` of every JSON line. It grows when a field changes its meaning or goes away, not when one is added."""
 

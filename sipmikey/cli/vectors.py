@@ -11,8 +11,6 @@ from sipmikey.cli.output import Output
 from sipmikey.vectors.check import Verdict, check
 from sipmikey.vectors.file import Vector, exchanges_beside, load
 
-__all__ = ["add_parser", "run"]
-
 FAILED = 1
 """Exit status when a vector does not hold."""
 

@@ -20,17 +20,6 @@ from sipmikey.mikey.errors import InvalidCertificate, LimitExceeded, Unsupported
 from sipmikey.mikey.limits import DEFAULT_LIMITS
 from sipmikey.mikey.registry import CertType, HashFunc
 
-__all__ = [
-    "MIN_RSA_BITS",
-    "KeyPurpose",
-    "certificate_hash",
-    "certificate_identities",
-    "choose_by_hash",
-    "load_certificate",
-    "rsa_public_key",
-    "verify_chain",
-]
-
 MIN_RSA_BITS = 2048
 """Shortest RSA modulus accepted, in bits: about the 112 bits of strength below which no CA issues."""
 

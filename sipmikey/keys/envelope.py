@@ -7,8 +7,6 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from sipmikey.mikey.errors import LocalError, MalformedMessage
 from sipmikey.mikey.secret import Secret
 
-__all__ = ["ENVELOPE_KEY_LENGTHS", "open_envelope", "seal_envelope"]
-
 ENVELOPE_KEY_LENGTHS = (16, 32)
 """Lengths of an envelope key, in bytes: the 128-bit and the 256-bit suite's."""
 

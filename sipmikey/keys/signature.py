@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from sipmikey.mikey.errors import AuthenticationFailure, LocalError, UnsupportedHash
 from sipmikey.mikey.registry import HashFunc, PrfFunc, SignatureType
 
-__all__ = ["ACCEPTED_HASHES", "SIGNATURE_HASH", "sign", "signature_length", "verify_signature"]
-
 SIGNATURE_HASH: Mapping[PrfFunc, HashFunc] = MappingProxyType(
     {PrfFunc.MIKEY_1: HashFunc.SHA_1, PrfFunc.HMAC_SHA_256: HashFunc.SHA_256}
 )

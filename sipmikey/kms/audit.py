@@ -70,6 +70,3 @@ class AuditQuery:
     until_ns: int | None = None
     limit: int = 100
     oldest_first: bool = False
-
-
-__all__ = ["AuditEvent", "AuditQuery", "Decision", "Exchange"]

@@ -22,18 +22,6 @@ import aiohttp
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.registry import DataType, ErrorNo
 
-__all__ = [
-    "REQUEST_TYPES",
-    "ClientTls",
-    "HttpKmsClient",
-    "KmsBadAnswer",
-    "KmsBusy",
-    "KmsFailure",
-    "KmsRefused",
-    "KmsTimeout",
-    "KmsUnreachable",
-]
-
 REQUEST_TYPES: Final[Mapping[int, str]] = {
     DataType.REQUEST_INIT_PSK: "ticketrequest",
     DataType.REQUEST_INIT_PK: "ticketrequest",

@@ -249,9 +249,3 @@ def _base64(text: str, what: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise LocalError(f"{what} is not base64") from None
-
-
-__all__ = [
-    "MIN_PSK_BYTES", "Group", "Principal", "PskCredential", "PskRecord", "SubscriberRecord", "check_psk",
-    "dump", "load", "matches", "normal_identity", "wildcards_of",
-]  # fmt: skip

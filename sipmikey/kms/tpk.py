@@ -66,6 +66,3 @@ def due(current: TpkRecord | None, *, now_s: int, rotate_every_s: int | None) ->
     if current is None or not current.seals(now_s):
         return True
     return rotate_every_s is not None and now_s - current.created_s >= rotate_every_s
-
-
-__all__ = ["KEY_ID_BYTES", "TPK_BYTES", "TpkRecord", "due", "generate"]

@@ -19,8 +19,6 @@ from sipmikey.media.keying import StreamKey
 from sipmikey.media.profile import RTCP_HEADER_LENGTH, RTP_HEADER_LENGTH
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["LIBSRTP_ERRORS", "MAX_ROLLOVERS", "REPLAY_WINDOW", "SrtpContext", "check_runnable", "classify"]
-
 REPLAY_WINDOW = 1024
 """Packets the receiver looks back for replays; RFC 3711 section 3.3.2 asks for 64 at least."""
 

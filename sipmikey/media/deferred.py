@@ -27,15 +27,6 @@ from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
 
-__all__ = [
-    "DEFERRED_FLAGS",
-    "Played",
-    "deferred_ticket_policy",
-    "leave_message",
-    "play_message",
-    "read_transfer",
-]
-
 DEFERRED_FLAGS = TicketFlags.of("DEHNO")
 
 _CS_ID = 1

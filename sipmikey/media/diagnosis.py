@@ -11,8 +11,6 @@ from sipmikey.media.keying import StreamKey
 from sipmikey.media.profile import PROFILES, RTP_HEADER_LENGTH
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["Suspect", "diagnose", "fits", "looks_clear"]
-
 _LONGEST_GUESSED_MKI = 8
 _ROLLOVERS_AROUND = 2
 _OCTET_VALUES = 256

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from sipmikey.media.diagnosis import fits
 from sipmikey.media.keying import StreamKey
 
-__all__ = ["EarlyMedia", "HeldPacket"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPacket:

@@ -24,8 +24,6 @@ from sipmikey.media.errors import PacketNotSent
 from sipmikey.media.g711 import FRAME_MS
 from sipmikey.media.stream import RtpStream
 
-__all__ = ["Address", "MediaLoop", "MediaPort", "udp_pair", "udp_socket"]
-
 _log = logging.getLogger("sipmikey.media.endpoint")
 
 TICK_MS = 5
@@ -326,3 +324,36 @@ def _settle(condition: Callable[[], bool], future: Future[None]) -> bool:
     if met:
         future.set_result(None)
     return met
+
+
+def multicast_sender(interface: str, *, hops: int = 1) -> socket.socket:
+    """Return a socket that sends multicast out of the interface with IPv4 address *interface*.
+
+    *hops* is how many routers a packet may pass; members on the same host hear it too.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.bind((interface, 0))
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, hops)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        stamp_arrivals(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def multicast_receiver(group: Address, interface: str) -> socket.socket:
+    """Return a socket that has joined the IPv4 *group* on an interface; several may share the port."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(group)
+        membership = socket.inet_aton(group[0]) + socket.inet_aton(interface)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        stamp_arrivals(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from sipmikey.mikey.errors import LocalError, PeerError
 
-__all__ = ["PacketNotSent", "PacketRefused", "SrtpError"]
-
 
 class SrtpError(StrEnum):
     """What is wrong with a packet, as found by libsrtp or by looking closer at the first bad one."""

@@ -16,8 +16,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import audioop
 
-__all__ = ["FRAME_MS", "G711", "PCMA", "PCMU", "RATE", "to_mono_8k"]
-
 RATE = 8000
 """Samples per second of G.711."""
 

@@ -24,8 +24,6 @@ from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
 from sipmikey.ticket.update import UpdateInitiator, UpdateResponder
 
-__all__ = ["GROUP_FLAGS", "Group", "Membership", "group_ticket_policy"]
-
 GROUP_FLAGS = TicketFlags.of("DEFHLNO")
 """No key forking and no RANDRr, so that everybody derives the same key; the Initiator supplies it (L)."""
 

@@ -10,8 +10,6 @@ from sipmikey.mikey.errors import InvalidSecurityPolicy, LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.ticket.bundle import CryptoSession
 
-__all__ = ["StreamKey"]
-
 _SSRC_LIMIT = 1 << 32
 _ROC_LIMIT = 1 << 32
 _SEQ_LIMIT = 1 << 16

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Playout"]
-
 _TIMESTAMP_SPACE = 1 << 32
 _HALF = 1 << 31
 _LONGEST_GAP = 8000 * 10

@@ -8,8 +8,6 @@ from sipmikey.mikey.errors import InvalidSecurityPolicy
 from sipmikey.mikey.registry import SrtpAuthAlg, SrtpEncrAlg, SrtpPrf
 from sipmikey.mikey.security_policy import SrtpPolicy
 
-__all__ = ["PROFILES", "SrtpProfile", "profile_by_name", "profile_for"]
-
 RTP_HEADER_LENGTH = 12
 """Fixed part of an RTP header, in bytes (RFC 3550 section 5.1)."""
 

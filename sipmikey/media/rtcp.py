@@ -11,20 +11,6 @@ from typing import ClassVar
 from sipmikey.media.rtp import MalformedPacket
 from sipmikey.mikey.errors import LocalError
 
-__all__ = [
-    "Bye",
-    "ReceiverReport",
-    "ReportBlock",
-    "RtcpPacket",
-    "RtcpType",
-    "SenderReport",
-    "SourceDescription",
-    "UnknownRtcp",
-    "encode_compound",
-    "ntp_timestamp",
-    "parse_compound",
-]
-
 _HEADER = struct.Struct("!BBH")
 _BLOCK = struct.Struct("!IIIIII")
 _SENDER = struct.Struct("!IQIII")

@@ -8,8 +8,6 @@ from typing import ClassVar, Self
 
 from sipmikey.mikey.errors import LocalError, PeerError
 
-__all__ = ["MalformedPacket", "Packetiser", "RtpPacket", "is_rtcp"]
-
 RTP_VERSION = 2
 _HEADER = struct.Struct("!BBHII")
 _EXTENSION = struct.Struct("!HH")

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from sipmikey.media.rtp import MalformedPacket
 from sipmikey.mikey.errors import LimitExceeded, LocalError
 
-__all__ = ["RtpDump", "RtpDumpPacket", "parse_rtpdump"]
-
 _FIRST_LINE = re.compile(rb"#!rtpplay1\.0 ([^/\s]{1,255})/(\d{1,5})\n")
 _HEADER = struct.Struct("!IIIHH")
 _PACKET = struct.Struct("!HHI")

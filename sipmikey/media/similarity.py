@@ -20,8 +20,6 @@ from statistics import fmean, median
 
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["Likeness", "compare", "compare_files", "read_wav"]
-
 RATE = 4000
 """Samples per second compared: speech has most of its power below 2 kHz."""
 

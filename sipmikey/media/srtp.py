@@ -12,8 +12,6 @@ from sipmikey.media.errors import PacketNotSent, PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.profile import RTP_HEADER_LENGTH
 
-__all__ = ["SrtpReceiver", "SrtpSender"]
-
 LATE_PACKETS = 64
 """How many packets after a key switch those from before it are still taken."""
 

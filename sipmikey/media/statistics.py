@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from sipmikey.media.rtcp import ReportBlock, SenderReport, ntp_timestamp
 
-__all__ = ["ReceptionCounter", "ReceptionStatistics", "round_trip_ns"]
-
 _SEQ_SPACE = 1 << 16
 _HALF = 1 << 15
 _TIMESTAMP_MASK = 0xFFFF_FFFF

@@ -29,8 +29,6 @@ from sipmikey.media.srtp import SrtpReceiver, SrtpSender
 from sipmikey.media.statistics import ReceptionCounter, ReceptionStatistics, round_trip_ns
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["RtpStream", "Sink", "Source", "StreamReport"]
-
 RTCP_INTERVAL_S = 5.0
 """Minimum interval of reports (RFC 3550 section 6.2)."""
 

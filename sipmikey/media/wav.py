@@ -10,8 +10,6 @@ from sipmikey.media.g711 import G711, RATE, to_mono_8k
 from sipmikey.media.playout import Playout
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["FrameSource", "WavRecorder", "read_frames"]
-
 
 def read_frames(path: Path | str, codec: G711) -> tuple[bytes, ...]:
     """Return a WAV file as encoded 20 ms frames, the last one padded with silence.

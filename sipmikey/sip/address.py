@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from sipmikey.sip.errors import SipMalformed
 from sipmikey.sip.grammar import Parameters, cut, list_items, parameters, shown, strip, unquote
 
-__all__ = ["Address", "address_uri", "parse_address", "parse_addresses"]
-
 _QVALUE = re.compile(r"0(?:\.\d*)?|1(?:\.0*)?|\.\d+", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _UNFIT = re.compile(r"[\x00-\x20\x7f<>\"]")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from sipmikey.mikey.errors import PeerError
 
-__all__ = ["SipMalformed"]
-
 
 class SipMalformed(PeerError):
     """A message or header field does not follow the grammar of RFC 3261 section 25.1."""

@@ -7,19 +7,6 @@ from collections.abc import Iterator
 
 from sipmikey.sip.errors import SipMalformed
 
-__all__ = [
-    "TOKEN",
-    "Parameters",
-    "cut",
-    "list_items",
-    "parameters",
-    "quote",
-    "readable",
-    "shown",
-    "strip",
-    "unquote",
-]
-
 TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 """A token (RFC 3261 section 25.1)."""
 

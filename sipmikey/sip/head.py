@@ -6,8 +6,6 @@ import re
 
 from sipmikey.sip.grammar import TOKEN, readable, strip
 
-__all__ = ["COMPACT", "Headers", "long_name", "read_headers", "split_head"]
-
 Headers = tuple[tuple[str, str], ...]
 """Names as they were written, and values, each on one line."""
 

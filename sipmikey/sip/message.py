@@ -21,8 +21,6 @@ from sipmikey.sip.values import (
     parse_warning,
 )
 
-__all__ = ["SipMessage"]
-
 _REQUEST = re.compile(r"([^\s]+) ([^\s]+) SIP/2\.0[ \t]*", re.IGNORECASE)
 _RESPONSE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?", re.IGNORECASE | re.ASCII | re.DOTALL)
 _SDP = "application/sdp"

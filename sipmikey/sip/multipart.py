@@ -10,8 +10,6 @@ from sipmikey.sip.errors import SipMalformed
 from sipmikey.sip.head import Headers, long_name, read_headers, split_head
 from sipmikey.sip.values import MediaType, parse_media_type
 
-__all__ = ["Part", "parts"]
-
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
 

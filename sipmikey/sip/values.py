@@ -8,19 +8,6 @@ from dataclasses import dataclass
 from sipmikey.sip.errors import SipMalformed
 from sipmikey.sip.grammar import TOKEN, Parameters, cut, parameters, shown, strip, unquote
 
-__all__ = [
-    "MediaType",
-    "ReasonValue",
-    "Replaces",
-    "Via",
-    "WarningValue",
-    "parse_media_type",
-    "parse_reason",
-    "parse_replaces",
-    "parse_via",
-    "parse_warning",
-]
-
 _WARNING = re.compile(r"(\d{3})[ \t]+([^ \t]+)[ \t]+(\".*)", re.ASCII | re.DOTALL)
 _VIA = re.compile(r"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([^\s/;,]+)[ \t]+([^\s;,]+)[ \t]*", re.IGNORECASE)
 

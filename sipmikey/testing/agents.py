@@ -19,8 +19,6 @@ from typing import IO, Any, Self
 from sipmikey.media.similarity import Likeness, compare_files
 from sipmikey.testing.switchboard import Switchboard
 
-__all__ = ["AgentCrashed", "AgentSettings", "CallRefused", "TestAgent", "TestFailure"]
-
 PROFILES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
 PACE_S = 0.1
 """Between two calls of a process: pjsua2 aborts when they follow one another within about 10 ms."""

@@ -6,8 +6,6 @@ import random
 
 from sipmikey.ticket.environment import Environment
 
-__all__ = ["FakeClock", "seeded_environment"]
-
 START_S = 1_767_225_600
 """2026-01-01 00:00:00 UTC, where a fake clock begins."""
 

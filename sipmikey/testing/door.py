@@ -6,8 +6,6 @@ import asyncio
 import threading
 from contextlib import suppress
 
-__all__ = ["Door"]
-
 
 class Door:
     """Passes connections on to `127.0.0.1:target`, in a thread of its own from `start` to `stop`.

@@ -8,17 +8,6 @@ from collections.abc import Callable
 
 from sipmikey.testing.sip_message import SipMessage
 
-__all__ = [
-    "Fault",
-    "alter_octet",
-    "bad_mac",
-    "double_line",
-    "garble_line",
-    "plain_rtp",
-    "replay",
-    "strip_line",
-]
-
 Fault = Callable[[SipMessage], SipMessage]
 """What becomes of a message on its way."""
 

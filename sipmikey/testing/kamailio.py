@@ -8,9 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from sipmikey.agent.pjsua.ports import free_port
-
-__all__ = ["Kamailio"]
+from sipmikey.ports import free_port
 
 CONFIGURATION = """\
 #!KAMAILIO

@@ -12,8 +12,6 @@ from typing import Any
 
 from sipmikey.testing.door import Door
 
-__all__ = ["TestKms", "User"]
-
 IDENTITY = "sip:kms@example.com"
 KMS = (sys.executable, "-m", "sipmikey.cli", "kms")
 

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-__all__ = ["SipMessage", "read_message"]
-
 MAX_OCTETS = 65_536
 
 COMPACT = {

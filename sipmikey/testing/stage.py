@@ -14,8 +14,6 @@ from sipmikey.testing.agents import AgentSettings, TestAgent
 from sipmikey.testing.kms import TestKms
 from sipmikey.testing.switchboard import Passed, Switchboard
 
-__all__ = ["Stage"]
-
 MIKEY_LINE = re.compile(rb"(?m)^(a=key-mgmt:mikey )(\S{16})\S*")
 
 

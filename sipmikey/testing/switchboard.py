@@ -18,8 +18,6 @@ from typing import Any, Literal, TypeVar
 from sipmikey.testing.faults import Fault
 from sipmikey.testing.sip_message import SipMessage, read_message
 
-__all__ = ["Passed", "Switchboard"]
-
 T = TypeVar("T")
 Kind = Literal["request", "response"]
 

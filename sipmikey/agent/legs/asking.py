@@ -11,8 +11,6 @@ from sipmikey.call.events import PolicyQuestion
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import SipmikeyError
 
-__all__ = ["AskingLeg"]
-
 _TEMPORARILY_UNAVAILABLE = 480
 _NOT_ACCEPTABLE_HERE = 488
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from sipmikey.agent.legs.incoming import IncomingLeg
 
-__all__ = ["ReplacingLeg"]
-
 
 class ReplacingLeg(IncomingLeg):
     """The user is not asked: it is answered as soon as it is judged, and the call it replaces ends then.

@@ -23,8 +23,6 @@ from sipmikey.call.events import (
 )
 from sipmikey.call.reasons import AgentError, Reason, Side, status_of
 
-__all__ = ["SdesLeg"]
-
 _PROOF_INTERVAL_S = 0.02
 _NOT_ACCEPTABLE_HERE = 488
 

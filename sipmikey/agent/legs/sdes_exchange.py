@@ -18,8 +18,6 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.sdp import BiddingDown, KeyMgmtMissing, MediaMismatch, MediaNotSecured, SentSdpAltered
 from sipmikey.sdp.document import Document
 
-__all__ = ["SdesExchange", "SdesStream", "crypto_suites", "keyed_by_crypto", "why_unfit"]
-
 _FIELD = "a=crypto"
 _SUITES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
 _VALUE = re.compile(r"([0-9]{1,9}) +([A-Za-z0-9_]+) +inline:([A-Za-z0-9+/=]+)(\|[^ ]*)?((?: +[^ ]+)*) *")

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sipmikey.agent.pjsua.call import PjsuaCall
     from sipmikey.agent.pjsua.stack import PjsuaAccount
 
-__all__ = ["CallbackCall"]
-
 
 class CallbackCall(pj.Call):  # type: ignore[misc]
     """Takes pjsua2's callbacks to the ``PjsuaCall`` they belong to."""

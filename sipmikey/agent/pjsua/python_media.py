@@ -24,8 +24,6 @@ from sipmikey.media.keying import StreamKey
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 
-__all__ = ["CallMedia", "PythonMedia"]
-
 T = TypeVar("T")
 
 _log = logging.getLogger("sipmikey.agent.media")

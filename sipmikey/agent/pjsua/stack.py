@@ -16,7 +16,6 @@ from sipmikey.agent.pjsua.call import PjsuaCall
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, typed
 from sipmikey.agent.pjsua.native_sdp import SdpPrinter
 from sipmikey.agent.pjsua.native_srtp import NativeSrtp
-from sipmikey.agent.pjsua.ports import free_port
 from sipmikey.agent.pjsua.python_media import PythonMedia
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
@@ -24,8 +23,7 @@ from sipmikey.agent.pjsua.sound import Sound
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackError, StackObserver
 from sipmikey.call.policy import Alternative
-
-__all__ = ["PjsuaStack"]
+from sipmikey.ports import free_port
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 

@@ -6,8 +6,6 @@ import re
 
 from sipmikey.call.reasons import AgentError, Reason
 
-__all__ = ["check_ip_version"]
-
 _CONNECTION = re.compile(r"^c=IN IP([46]) (\S+)", re.MULTILINE | re.IGNORECASE)
 _REJECTED = re.compile(r"m=\S+ 0[ /]")
 

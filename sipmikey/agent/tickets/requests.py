@@ -16,8 +16,6 @@ from sipmikey.call.events import KmsExchange
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.ticket.request import TicketGrant
 
-__all__ = ["Errands"]
-
 _log = logging.getLogger("sipmikey.agent.tickets.requests")
 
 Failed = Callable[[BaseException], None]

@@ -22,8 +22,6 @@ from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import timestamp
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
 examples:
   sipmikey answer --config bob.toml

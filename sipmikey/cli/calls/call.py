@@ -18,8 +18,6 @@ from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
 examples:
   sipmikey call --config alice.toml sip:bob@example.com

@@ -8,8 +8,6 @@ from typing import Any
 
 from sipmikey.cli.ladder import Step
 
-__all__ = ["steps"]
-
 Document = Mapping[str, Any]
 
 EXCHANGES = {"ticket-request": "REQUEST", "ticket-resolve": "RESOLVE"}

@@ -10,8 +10,6 @@ from typing import Any
 
 from sipmikey.cli.output import Paint, timestamp
 
-__all__ = ["narrate", "state_line"]
-
 Document = Mapping[str, Any]
 
 MEDIA_WORDS = {

@@ -8,8 +8,6 @@ import sys
 from sipmikey.agent import Question
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["ask_at_terminal"]
-
 YES = frozenset({"y", "yes"})
 
 

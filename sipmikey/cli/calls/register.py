@@ -12,8 +12,6 @@ from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode, table
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
 examples:
   sipmikey register --config alice.toml --once         does the registrar take us?

@@ -28,9 +28,6 @@ from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.ticket.identity import canonical
 
-__all__ = ["Outcome", "Session", "add_session_options", "finish", "open_session", "positive_seconds"]
-
-
 DRAIN_S = 2.0
 """Seconds in which the events of a closed agent are printed; they are there already."""
 

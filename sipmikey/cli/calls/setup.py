@@ -25,8 +25,6 @@ from sipmikey.cli.config.schema import Configuration, ConfigurationError
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.mikey.secret import Secret
 
-__all__ = ["agent_config", "kms_client"]
-
 MIN_PSK_BYTES = 16
 """Shortest pre-shared key (RFC 6043 section 12.1: 128 bits or more)."""
 

@@ -14,8 +14,6 @@ from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import JsonValue, Output
 from sipmikey.mikey.secret import Secret
 
-__all__ = ["add_parser", "run"]
-
 MASK = "********"
 
 EXAMPLES = """\

@@ -21,8 +21,6 @@ from sipmikey.cli.config.schema import (
 )
 from sipmikey.mikey.secret import Secret
 
-__all__ = ["Loaded", "default_path", "load", "read_secret_file", "variable"]
-
 PREFIX = "SIPMIKEY_"
 OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG"})
 """Variables with this prefix that are no setting."""

@@ -9,8 +9,6 @@ from sipmikey.cli.config.load import Loaded, load, variable
 from sipmikey.cli.config.schema import settings
 from sipmikey.cli.output import Paint
 
-__all__ = ["add_options", "load_from"]
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add `--config` and one option for each setting that has one.

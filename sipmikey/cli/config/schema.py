@@ -19,16 +19,6 @@ from typing import Any
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 
-__all__ = [
-    "SECTIONS",
-    "Configuration",
-    "ConfigurationError",
-    "Setting",
-    "Value",
-    "nearest",
-    "settings",
-]
-
 Value = str | int | float | bool | Path | Secret | tuple[str, ...] | Mapping[str, str] | None
 
 

@@ -21,8 +21,6 @@ from sipmikey.decode.explain.rules import clock_doubts
 from sipmikey.decode.sources import Found, find, is_capture
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["add_parser", "run"]
-
 MAX_INPUT_OCTETS = 16 << 20
 """Largest input other than a capture file."""
 

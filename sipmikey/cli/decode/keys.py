@@ -20,8 +20,6 @@ from sipmikey.mikey.message import Message
 from sipmikey.mikey.registry import IdRole
 from sipmikey.mikey.secret import Secret
 
-__all__ = ["add_key_options", "unlocker"]
-
 
 def add_key_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that give keys, and names that messages leave out."""

@@ -15,8 +15,6 @@ from typing import Any
 
 from sipmikey.mikey.errors import SipmikeyError
 
-__all__ = ["Actor", "ActorFailed", "run_once"]
-
 MAX_LINE = 1 << 20
 """Octets of the longest line of events."""
 

@@ -10,8 +10,6 @@ from typing import Any
 from sipmikey.cli.demo.actor import Actor
 from sipmikey.media.similarity import Likeness, compare_files
 
-__all__ = ["Check", "Hearing", "check_call", "check_hearing", "listen"]
-
 PROFILES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
 """Suite of RFC 6043 section 12.1 -> the SRTP profile it keys."""
 

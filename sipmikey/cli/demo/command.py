@@ -25,8 +25,6 @@ from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
 examples:
   sipmikey demo

@@ -14,8 +14,6 @@ from typing import Any
 from sipmikey.capture import LoopbackCapture
 from sipmikey.cli.demo.actor import Actor, run_once
 
-__all__ = ["Performance", "perform"]
-
 ASSETS = Path(__file__).parent.parent / "assets"
 KMS_IDENTITY = "sip:kms@example.com"
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"

@@ -13,8 +13,6 @@ from sipmikey.cli.kms.common import Actions, action, opened, output
 from sipmikey.cli.output import timestamp
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision
 
-__all__ = ["add_actions"]
-
 EXAMPLES = """\
   sipmikey kms audit --since 1h
   sipmikey kms audit --subscriber sip:alice@example.com --decision refused

@@ -23,8 +23,6 @@ from sipmikey.kms.stores.open import sqlite_path
 from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.vault import MasterKeyMismatch
 
-__all__ = ["add_actions"]
-
 MANIFEST: Final = "manifest.json"
 POLICY: Final = "policy"
 DATABASE: Final = "store.sqlite"

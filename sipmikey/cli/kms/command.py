@@ -18,8 +18,6 @@ from sipmikey.cli.kms import (
     user,
 )
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
 a KMS in four commands:
   sipmikey kms init --identity sip:kms@example.com

@@ -34,22 +34,6 @@ from sipmikey.kms.stores.vault import (
 )
 from sipmikey.mikey.secret import Secret
 
-__all__ = [
-    "Actions",
-    "action",
-    "create_private",
-    "drive",
-    "loaded",
-    "master_key",
-    "open_configured",
-    "opened",
-    "output",
-    "path_of",
-    "pre_shared_key",
-    "store_url",
-    "write_private",
-]
-
 DAY_S = 86_400
 
 Body = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]

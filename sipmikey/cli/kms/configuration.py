@@ -16,25 +16,6 @@ from typing import Any, Final, TypeVar
 
 from sipmikey.cli.config.schema import ConfigurationError, nearest
 
-__all__ = [
-    "CONFIG_NAME",
-    "DIRECTORY_VARIABLE",
-    "MASTER_KEY_VARIABLE",
-    "PLAIN_HTTP_WORDS",
-    "HttpSection",
-    "KmsConfiguration",
-    "KmsSection",
-    "LimitsSection",
-    "PeerSection",
-    "PeerTlsSection",
-    "PolicySection",
-    "PublicKeySection",
-    "StoreSection",
-    "TlsSection",
-    "default_directory",
-    "load",
-]
-
 CONFIG_NAME: Final = "kms.toml"
 DIRECTORY_VARIABLE: Final = "SIPMIKEY_KMSD_DIR"
 MASTER_KEY_VARIABLE: Final = "SIPMIKEY_KMSD_MASTER_KEY"

@@ -16,8 +16,6 @@ from sipmikey.cli.kms.common import Actions, action, create_private, opened, out
 from sipmikey.kms.subscribers import SubscriberRecord, dump, load
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["add_actions"]
-
 IMPORT = """\
   sipmikey kms import subscribers.jsonl
   sipmikey kms export - --with-keys --dir old | sipmikey kms import - --dir new

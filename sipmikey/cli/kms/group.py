@@ -7,8 +7,6 @@ import argparse
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output
 
-__all__ = ["add_actions"]
-
 ADD = """\
   sipmikey kms group add sip:support@example.com sip:alice@example.com sip:bob@example.com
   sipmikey kms group add sip:support@example.com 'sip:*@support.example.com'

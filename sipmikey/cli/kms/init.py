@@ -20,8 +20,6 @@ from sipmikey.cli.kms.configuration import CONFIG_NAME, HttpSection, load
 from sipmikey.kms.stores.vault import FileMasterKey
 from sipmikey.kms.subscribers import normal_identity
 
-__all__ = ["add_actions"]
-
 EXAMPLES = """\
   sipmikey kms init --identity sip:kms@example.com
   sipmikey kms init --dir /etc/sipmikey-kms --identity sip:kms@example.com \\

@@ -20,8 +20,6 @@ from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
 
-__all__ = ["add_actions", "current_policy"]
-
 TEST = """\
   sipmikey kms policy test --from sip:alice@example.com --to sip:bob@example.com
   sipmikey kms policy test --from sip:alice@example.com --to sip:support@example.com --flags DEFGHINO

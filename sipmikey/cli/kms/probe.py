@@ -17,8 +17,6 @@ from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.system import environment
 from sipmikey.ticket import PreSharedKey, RequestedKey, TicketPolicy, TicketRequest, TicketResolve
 
-__all__ = ["add_actions"]
-
 EXAMPLES = """\
   sipmikey kms probe --url http://127.0.0.1:8043 --kms sip:kms@example.com \\
       --identity sip:alice@example.com --psk-id alice --psk-file alice.psk

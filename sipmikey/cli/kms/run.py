@@ -30,8 +30,6 @@ from sipmikey.kms.server.worker import PlainHttpRefused, Worker, bind, run_worke
 from sipmikey.kms.service import KeyManagementService
 from sipmikey.system import environment
 
-__all__ = ["serve"]
-
 
 def serve(args: argparse.Namespace) -> int:
     """Serve until a signal ends it; return the exit code."""

@@ -7,8 +7,6 @@ import argparse
 from sipmikey.cli.kms.common import Actions, action
 from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS
 
-__all__ = ["add_actions"]
-
 EXAMPLES = f"""\
   sipmikey kms serve
   sipmikey kms serve --dir /etc/sipmikey-kms --workers 2 --metrics 127.0.0.1:9464

@@ -14,8 +14,6 @@ from sipmikey.cli.kms.common import Actions, action, opened, output, write_priva
 from sipmikey.cli.output import Output, timestamp
 from sipmikey.kms.tpk import TpkRecord, generate
 
-__all__ = ["add_actions"]
-
 SHARE = """\
   sipmikey kms tpk share sip:bob@example.com --tpk-file bob.tpk      bob resolves by himself
   sipmikey kms tpk share sip:alice@example.com --tpk-file alice.tpk  alice makes tickets herself

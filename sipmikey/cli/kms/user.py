@@ -20,8 +20,6 @@ from sipmikey.cli.output import Output
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
 
-__all__ = ["add_actions"]
-
 PSK_BYTES = 32
 DAY_S = 86_400
 

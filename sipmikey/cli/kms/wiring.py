@@ -24,8 +24,6 @@ from sipmikey.kms.service import CredentialSource, KmsSettings, Lookups, PeerKms
 from sipmikey.kms.stores.store import Store
 from sipmikey.ticket.credentials import KmsKeyPair
 
-__all__ = ["by_address", "lookups", "peer_client", "server_tls", "settings", "worker_settings"]
-
 
 def lookups(configuration: KmsConfiguration, store: Store) -> Lookups:
     """Return what the service asks, with the limit per subscriber and the guard on other KMSs' keys."""

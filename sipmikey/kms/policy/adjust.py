@@ -184,6 +184,3 @@ def _key_breaches(policy: TicketPolicy, keys: Sequence[RequestedKey], limits: Ti
                 Breach(field="KEMAC", text=f"a salt of {key.salt_length} bytes; {MAX_SALT_BYTES} are allowed")
             )
     return found
-
-
-__all__ = ["Breach", "adjust", "breaches"]

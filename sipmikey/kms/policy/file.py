@@ -213,6 +213,3 @@ def _some(value: object, where: str) -> list[str]:
     if not found:
         raise PolicyError(f"{where} must not be empty")
     return found
-
-
-__all__ = ["PolicyError", "load", "parse"]

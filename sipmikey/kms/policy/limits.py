@@ -131,5 +131,3 @@ class TicketLimits:
 
 
 DEFAULT_LIMITS = TicketLimits()
-
-__all__ = ["DEFAULT_LIMITS", "FLAG_NAMES", "FLAG_REPAIRS", "FlagWord", "Otherwise", "TicketLimits"]

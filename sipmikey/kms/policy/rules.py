@@ -253,17 +253,3 @@ def _with_k(policy: TicketPolicy) -> TicketPolicy:
 
 def _unacceptable(found: Sequence[Breach], rule: str) -> UnacceptablePolicy:
     return UnacceptablePolicy("; ".join(breach.text for breach in found), rule=rule, field=found[0].field)
-
-
-__all__ = [
-    "GROUP_PREFIX",
-    "MAX_RESPONDERS",
-    "NO_RULE",
-    "Explanation",
-    "Grant",
-    "Party",
-    "Policy",
-    "Refusal",
-    "Rule",
-    "UnacceptablePolicy",
-]

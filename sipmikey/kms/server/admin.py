@@ -5,8 +5,6 @@ from __future__ import annotations
 from sipmikey.kms.server.app import Receive, Scope, Send
 from sipmikey.kms.server.metrics import CONTENT_TYPE, Metrics
 
-__all__ = ["AdminApplication"]
-
 
 class AdminApplication:
     """ASGI application with one page, ``/metrics``."""

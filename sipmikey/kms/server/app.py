@@ -24,8 +24,6 @@ from sipmikey.kms.server.rate_limit import RateLimiter, address_key
 from sipmikey.kms.service import Outcome
 from sipmikey.mikey.errors import MalformedMessage
 
-__all__ = ["HttpSettings", "KmsApplication", "current_peer_names"]
-
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

@@ -8,8 +8,6 @@ import binascii
 from sipmikey.mikey.errors import MalformedMessage
 from sipmikey.mikey.registry import MIKEY_VERSION
 
-__all__ = ["MEDIA_TYPE", "decode_body", "encode_body"]
-
 MEDIA_TYPE = b"application/mikey"
 
 

@@ -16,8 +16,6 @@ from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.service import CredentialSource, Forward, KeyManagementService, Outcome
 from sipmikey.kms.subscribers import Principal, PskCredential
 
-__all__ = ["Forwarder", "GuardedCredentials"]
-
 CONCURRENT_FORWARDS = 64
 """Resolves waiting for other KMSs in one worker: a slow one must not use up the places of our own clients."""
 

@@ -14,8 +14,6 @@ from typing import IO, Any
 
 from sipmikey.mikey.errors import SipmikeyError
 
-__all__ = ["JsonFormatter", "log", "set_up"]
-
 log = logging.getLogger("sipmikey.kms")
 
 

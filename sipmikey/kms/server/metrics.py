@@ -15,8 +15,6 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-__all__ = ["CONTENT_TYPE", "MULTIPROCESS_VARIABLE", "Metrics"]
-
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"

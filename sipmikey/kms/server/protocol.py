@@ -17,8 +17,6 @@ from uvicorn.server import ServerState
 
 from sipmikey.kms.server.tls import peer_names
 
-__all__ = ["ConnectionLimits", "KmsHttpProtocol"]
-
 PEER_NAMES: Final = "sipmikey.peer_names"
 """Key of the ASGI scope's extensions: frozenset of the names in the client's verified certificate."""
 

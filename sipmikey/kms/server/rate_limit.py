@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["RateLimiter", "address_key"]
-
 
 class RateLimiter:
     """So many events a second for each key, with bursts (the generic cell rate algorithm of ITU-T I.371).

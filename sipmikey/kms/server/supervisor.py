@@ -16,8 +16,6 @@ from prometheus_client import multiprocess
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import MULTIPROCESS_VARIABLE
 
-__all__ = ["READY_LINE", "supervise"]
-
 READY_LINE = b"ready\n"
 """What a worker writes to its standard output once it accepts connections."""
 

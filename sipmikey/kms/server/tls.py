@@ -13,8 +13,6 @@ from cryptography import x509
 
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["ClientCertificates", "ServerTls", "TlsFiles", "peer_names"]
-
 
 class ClientCertificates(StrEnum):
     """Whether clients show a certificate."""

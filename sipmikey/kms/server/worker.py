@@ -27,8 +27,6 @@ from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError
 
-__all__ = ["PlainHttpRefused", "Worker", "WorkerSettings", "bind", "run_worker"]
-
 MAINTENANCE_S = 60.0
 READINESS_S = 2.0
 TLS_HANDSHAKE_S = 10.0

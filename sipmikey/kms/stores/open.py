@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.master_key_check import check_master_key
 from sipmikey.kms.stores.replay import DatabaseReplayCache, system_boot
@@ -135,6 +134,3 @@ async def _open_postgres(
     replay = DatabaseReplayCache(log, "")
     await replay.begin(floor_s=replay_from_s if there else 0)
     return directory, log, replay
-
-
-__all__ = ["DEFAULT_TPK_ROTATION_S", "StoreUnavailable", "open_store", "sqlite_path"]

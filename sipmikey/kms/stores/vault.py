@@ -134,15 +134,3 @@ def _bound(identity: tuple[bytes | str | int, ...]) -> bytes:
         octets = part if isinstance(part, bytes) else str(part).encode()
         parts.append(len(octets).to_bytes(4, "big") + octets)
     return b"".join(parts)
-
-
-__all__ = [
-    "ENVIRONMENT_VARIABLE",
-    "MASTER_KEY_BYTES",
-    "EnvironmentMasterKey",
-    "FileMasterKey",
-    "MasterKeyMismatch",
-    "MasterKeyProvider",
-    "Vault",
-    "decode_master_key",
-]

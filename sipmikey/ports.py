@@ -1,10 +1,8 @@
-"""A port that is free for UDP and TCP alike."""
+"""Choice of a local port that is free for both UDP and TCP."""
 
 from __future__ import annotations
 
 import socket
-
-__all__ = ["free_port"]
 
 _TRIES = 100
 
