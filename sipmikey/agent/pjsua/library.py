@@ -11,7 +11,7 @@ import pjsua2 as pj
 
 from sipmikey.agent.stack import Headers, StackError
 
-__all__ = ["ANY_ADDRESS", "LIBRARY", "fill", "has_ipv6", "logged", "pj", "typed"]
+__all__ = ["ANY_ADDRESS", "LIBRARY", "fill", "has_ipv6", "logged", "pj", "reachable", "typed"]
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
@@ -49,3 +49,11 @@ def logged(what: str) -> Iterator[None]:
         yield
     except Exception:  # noqa: BLE001 - an exception in a callback would end the process
         _log.exception("%s could not be handled", what)
+
+
+def reachable(address: str) -> tuple[str, int]:
+    """Return (host, port) by which this host reaches the ``host:port`` that a transport listens on."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    loopback = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+    return loopback.get(host, host), int(port)

@@ -13,7 +13,8 @@ from typing import Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.pjsua.call import PjsuaCall
-from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, typed
+from sipmikey.agent.pjsua.gate import Gate
+from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
 from sipmikey.agent.pjsua.native_sdp import SdpPrinter
 from sipmikey.agent.pjsua.native_srtp import NativeSrtp
 from sipmikey.agent.pjsua.python_media import PythonMedia
@@ -85,9 +86,11 @@ class PjsuaStack:
             )
         endpoint.libCreate()
         endpoint.libInit(endpoint_config(self.config))
+        gate = Gate(LIBRARY)
         for transport in self.config.sip.transports:
             self.addresses[transport] = self._listen_anywhere(transport)
         endpoint.libStart()
+        self._open_gate(gate)
         if self.config.audio.device == "null":
             endpoint.audDevManager().setNullDev()
         self.order_codecs(self.config.audio.codecs)
@@ -103,6 +106,19 @@ class PjsuaStack:
                 account.create(settings)
             self._accounts[lane] = account
             self._lanes[account.getId()] = lane
+
+    def _open_gate(self, gate: Gate) -> None:
+        """Let messages in, once the gate has seen one; over UDP, for the time of that."""
+        self._gate = gate
+        if Transport.UDP in self.addresses:
+            gate.open(reachable(self.addresses[Transport.UDP]), self._endpoint.libHandleEvents)
+            return
+        settings = pj.TransportConfig()
+        settings.boundAddress = "::1" if self.config.sip.ipv6 else "127.0.0.1"
+        number = self._endpoint.transportCreate(_TRANSPORTS[Transport.UDP][self.config.sip.ipv6], settings)
+        address = str(self._endpoint.transportGetInfo(number).localAddress)
+        gate.open(reachable(address), self._endpoint.libHandleEvents)
+        self._endpoint.transportClose(number)
 
     def _listen_anywhere(self, transport: Transport) -> str:
         """Listen on the port configured, or on any that is free for UDP and TCP alike.

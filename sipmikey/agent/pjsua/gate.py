@@ -1,0 +1,164 @@
+"""The screen in front of pjsip: a pjsip module, written with ctypes, ahead of its transaction layer.
+
+pjsip hands each message it parsed to its modules in the order of their priorities. This one judges the text
+of the message (`screen.judge`); what is unfit is answered with 400 or dropped, and no other module sees it.
+Where the text is in a ``pjsip_rx_data`` is found at start, with a message of our own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Callable
+
+from sipmikey.agent.pjsua.screen import judge
+from sipmikey.agent.stack import StackError
+
+__all__ = ["Gate"]
+
+_log = logging.getLogger("sipmikey.agent.pjsua.gate")
+
+_BEFORE_TRANSACTIONS = 10
+"""Between PJSIP_MOD_PRIORITY_TRANSPORT_LAYER (8) and PJSIP_MOD_PRIORITY_TSX_LAYER (16)."""
+
+_PASS, _TAKEN = 0, 1
+_BAD_REQUEST = 400
+_PACKET_SEARCHED = 1024
+_POINTER_SEARCHED = 66_000
+_PROBE_S = 2.0
+_LOGGED_EVERY_S = 1.0
+
+_OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+class _Text(ctypes.Structure):
+    """pj_str_t."""
+
+    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
+
+
+class _Module(ctypes.Structure):
+    """pjsip_module."""
+
+    _fields_ = (
+        ("prev", ctypes.c_void_p), ("next", ctypes.c_void_p), ("name", _Text), ("id", ctypes.c_int),
+        ("priority", ctypes.c_int), ("load", ctypes.c_void_p), ("start", ctypes.c_void_p),
+        ("stop", ctypes.c_void_p), ("unload", ctypes.c_void_p), ("on_rx_request", _OnMessage),
+        ("on_rx_response", _OnMessage), ("on_tx_request", ctypes.c_void_p),
+        ("on_tx_response", ctypes.c_void_p), ("on_tsx_state", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+class Gate:
+    """The module. *library*: path of pjsua2's extension module, whose endpoint exists by now.
+
+    ``refused`` counts the messages that did not pass. Raises ``StackError`` where the build lacks what is
+    needed. Until `open` has found where messages are, everything is dropped.
+    """
+
+    def __init__(self, library: str) -> None:
+        self.refused = 0
+        self._offset: int | None = None
+        self._probe = b""
+        self._probe_failed = ""
+        self._logged_at = 0.0
+        self._callback = _OnMessage(self._look)
+        self._module = _Module(
+            name=_Text(b"mod-sipmikey-gate", 17), id=-1, priority=_BEFORE_TRANSACTIONS,
+            on_rx_request=self._callback, on_rx_response=self._callback,
+        )  # fmt: skip
+        try:
+            c = ctypes.CDLL(library)
+            endpoint, register = c.pjsua_get_pjsip_endpt, c.pjsip_endpt_register_module
+            self._respond = c.pjsip_endpt_respond_stateless
+        except (OSError, AttributeError) as error:
+            raise StackError(
+                f"this build of pjsua2 does not export pjsip's module functions ({error}); "
+                "use the wheel pjsua2-python"
+            ) from None
+        endpoint.restype = ctypes.c_void_p
+        register.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Module))
+        self._respond.argtypes = (
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
+        )  # fmt: skip
+        self._endpoint: int | None = endpoint()
+        if not self._endpoint or register(self._endpoint, ctypes.byref(self._module)) != 0:
+            raise StackError("pjsip did not take the module that screens messages")
+
+    def open(self, address: tuple[str, int], poll: Callable[[int], None]) -> None:
+        """Find where pjsip keeps the text of a message, by sending one to its UDP *address*, and let in.
+
+        *poll* handles events for so many milliseconds. Raises ``StackError`` when the build is laid out in
+        another way than expected: then nothing of the network can be let in.
+        """
+        self._probe = _probe(address)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        deadline = time.monotonic() + _PROBE_S
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.sendto(self._probe, address)
+            while self._offset is None and not self._probe_failed and time.monotonic() < deadline:
+                poll(20)
+        self._probe = b""
+        if self._offset is None:
+            why = self._probe_failed or "it did not hand over a message sent to itself"
+            raise StackError(f"this build of pjsip is laid out in another way than expected: {why}")
+
+    def _look(self, rdata: int) -> int:
+        # Nothing may be raised from here: pjsip would go on as if the message were fit.
+        try:
+            if self._offset is None:
+                self._find(rdata)
+                return _TAKEN
+            return self._judge(rdata, self._text(rdata, self._offset))
+        except Exception:  # noqa: BLE001 - what could not be judged does not pass
+            _log.exception("a SIP message could not be judged")
+            return _TAKEN
+
+    def _judge(self, rdata: int, text: bytes) -> int:
+        fault = judge(text)
+        if fault is None:
+            return _PASS
+        self.refused += 1
+        if (now := time.monotonic()) - self._logged_at > _LOGGED_EVERY_S:
+            self._logged_at = now
+            _log.warning("SIP message refused: %s: %s (%d so far)", fault.field, fault.detail, self.refused)
+        if fault.answerable:
+            self._respond(self._endpoint, rdata, _BAD_REQUEST, None, None, None)
+        return _TAKEN
+
+    def _find(self, rdata: int) -> None:
+        """Set the offset of ``msg_info.msg_buf``: it points to the packet, which is in front of it."""
+        if not self._probe:
+            return
+        start = ctypes.string_at(rdata, _PACKET_SEARCHED).find(self._probe[:32])
+        if start < 0:
+            self._probe_failed = "the packet is not where messages are received"
+            return
+        first = (start + len(self._probe) + 7) & ~7
+        for offset in range(first, first + _POINTER_SEARCHED, 8):
+            if ctypes.c_uint64.from_address(rdata + offset).value == rdata + start:
+                if self._text(rdata, offset) == self._probe:
+                    self._offset = offset
+                else:
+                    self._probe_failed = "the length of a message does not follow its text"
+                return
+        self._probe_failed = "nothing points to the text of a message"
+
+    @staticmethod
+    def _text(rdata: int, offset: int) -> bytes:
+        text: int | None = ctypes.c_void_p.from_address(rdata + offset).value
+        length = ctypes.c_int.from_address(rdata + offset + 8).value
+        return b"" if not text or length <= 0 else ctypes.string_at(text, length)
+
+
+def _probe(address: tuple[str, int]) -> bytes:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    name = secrets.token_hex(12)
+    return (
+        f"OPTIONS sip:{name}@{host} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{address[1]};branch=z9hG4bK{name}\r\n"
+        f"Max-Forwards: 1\r\nFrom: <sip:{name}@{host}>;tag={name}\r\nTo: <sip:{name}@{host}>\r\n"
+        f"Call-ID: {name}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
