@@ -1,0 +1,122 @@
+"""What may be done in which state, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sipmikey.phone.calls import Hold, ShownCall, Stage
+from sipmikey.phone.state import Account, Phone
+from sipmikey.phone.text import Text
+
+__all__ = ["Action", "Possible", "call_actions", "may", "phone_actions"]
+
+MAX_CALLS = 4
+"""Calls that one account holds at a time (a limit of the SIP stack)."""
+
+
+class Action(StrEnum):
+    """What a person may want to do. The words are those of the commands (docs/agent-json.md)."""
+
+    DIAL = "call"
+    ANSWER = "answer"
+    DECLINE = "decline"
+    BUSY = "busy"
+    HANGUP = "hangup"
+    HOLD = "hold"
+    RESUME = "resume"
+    SWAP = "swap"
+    MUTE = "mute"
+    UNMUTE = "unmute"
+    VOLUME = "volume"
+    DIGITS = "digits"
+    TRANSFER = "transfer"
+    TRANSFER_TO = "transfer-to"
+    CONFERENCE = "conference"
+    REKEY = "rekey"
+    DO_NOT_DISTURB = "do-not-disturb"
+
+
+@dataclass(frozen=True, slots=True)
+class Possible:
+    """Whether *action* may be done now; ``why_not`` is None when it may."""
+
+    action: Action
+    why_not: Text | None = None
+
+    @property
+    def may(self) -> bool:
+        """True when it may be done."""
+        return self.why_not is None
+
+
+_OVER = Text("The call is over.")
+_NOT_ANSWERED = Text("The call is not answered yet.")
+_NOT_RINGING = Text("The call does not wait for an answer.")
+_STILL_CHECKING = Text("The KMS is still being asked who calls.")
+_ALREADY_HELD = Text("The other side is on hold already.")
+_NOT_HELD = Text("The other side is not on hold.")
+_NO_KEYS = Text("The keys of this call do not come from a ticket.")
+_NO_OTHER = Text("There is no other call that is answered.")
+_MUTED = Text("The microphone is off already.")
+_NOT_MUTED = Text("The microphone is on.")
+_NO_FEATURE = Text("The engine that makes the calls cannot do this.")
+_NO_ENGINE = Text("The engine that makes the calls is not running.")
+_NO_ACCOUNT = Text("No account is set up. Run sipmikey setup.")
+_FULL = Text("There are four calls already. End one first.")
+
+
+def call_actions(phone: Phone, call: ShownCall) -> dict[Action, Possible]:
+    """Return what may be done with *call*, and why the rest may not."""
+    account = phone.accounts.get(call.account)
+    talking = None if call.stage is Stage.TALKING else _OVER if not call.live else _NOT_ANSWERED
+    rings = None if call.stage is Stage.INCOMING else _STILL_CHECKING
+    if call.stage not in (Stage.INCOMING, Stage.CHECKING):
+        rings = _NOT_RINGING
+    held = call.hold in (Hold.OURS, Hold.BOTH)
+    ticket = call.security.get("keying") == "mikey-ticket"
+    others = any(
+        one.stage is Stage.TALKING and one.key != call.key and one.account == call.account
+        for one in phone.live
+    )
+    other = talking or (None if others else _NO_OTHER)
+    reasons: dict[Action, Text | None] = {
+        Action.ANSWER: rings,
+        Action.DECLINE: rings,
+        Action.BUSY: rings,
+        Action.HANGUP: None if call.live else _OVER,
+        Action.HOLD: talking or (_ALREADY_HELD if held else None),
+        Action.RESUME: talking or (None if held else _NOT_HELD),
+        Action.SWAP: other,
+        Action.MUTE: talking or (_MUTED if call.muted else _lacks(account, "mute")),
+        Action.UNMUTE: talking or (_lacks(account, "mute") if call.muted else _NOT_MUTED),
+        Action.VOLUME: talking or _lacks(account, "volume"),
+        Action.DIGITS: talking,
+        Action.TRANSFER: talking,
+        Action.TRANSFER_TO: other,
+        Action.CONFERENCE: other or _lacks(account, "conference"),
+        Action.REKEY: talking or (None if ticket else _NO_KEYS),
+    }
+    if account is None or not account.engine:
+        reasons = {action: reason or _NO_ENGINE for action, reason in reasons.items()}
+    return {action: Possible(action, reason) for action, reason in reasons.items()}
+
+
+def phone_actions(phone: Phone, account: str) -> dict[Action, Possible]:
+    """Return what may be done with *account* apart from its calls."""
+    known = phone.accounts.get(account)
+    stopped = _NO_ACCOUNT if known is None else None if known.engine else known.trouble or _NO_ENGINE
+    full = _FULL if sum(call.account == account for call in phone.live) >= MAX_CALLS else None
+    return {
+        Action.DIAL: Possible(Action.DIAL, stopped or full),
+        Action.DO_NOT_DISTURB: Possible(Action.DO_NOT_DISTURB, stopped),
+    }
+
+
+def may(phone: Phone, call: ShownCall, action: Action) -> bool:
+    """Return True when *action* may be done with *call* now."""
+    return call_actions(phone, call)[action].may
+
+
+def _lacks(account: Account | None, feature: str) -> Text | None:
+    return None if account is not None and feature in account.features else _NO_FEATURE

@@ -1,0 +1,129 @@
+"""All that a phone shows at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sipmikey.phone.calls import CallKey, ShownCall, Stage
+from sipmikey.phone.history import HistoryEntry
+from sipmikey.phone.people import Contact
+from sipmikey.phone.text import Text
+
+__all__ = ["Account", "Device", "Message", "Notice", "Phone", "Question"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A sound device: ``kind`` is ``input``, ``output`` or ``ringer``."""
+
+    name: str
+    kind: str
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An identity, and whether it can be reached.
+
+    ``engine``: True while the process that makes its calls runs. ``registered``: None where there is no
+    registrar to ask; ``trouble``: why it is not as it should be. ``do_not_disturb``: calls are refused.
+    ``engine_ends``: how often the engine has ended unasked.
+    """
+
+    name: str
+    identity: str = ""
+    contact: str = ""
+    engine: bool = False
+    registrar: str = ""
+    registered: bool | None = None
+    trouble: Text | None = None
+    do_not_disturb: bool = False
+    devices: tuple[Device, ...] = ()
+    engine_ends: int = 0
+    features: tuple[str, ...] = ()
+
+    @property
+    def domain(self) -> str:
+        """The part of the identity after the @, without a port."""
+        return self.identity.rpartition("@")[2].partition(":")[0] if "@" in self.identity else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What policy wants decided: whether *peer* will do instead of *called*.
+
+    ``kms``: who vouches for *peer*, ``""`` while nobody does. ``until``: Unix seconds.
+    """
+
+    account: str
+    call: str
+    peer: str
+    called: str
+    kms: str = ""
+    until: float = 0.0
+
+    @property
+    def text(self) -> Text:
+        """The question in plain words."""
+        values: dict[str, str | Text] = {"peer": self.peer, "called": self.called, "kms": self.kms}
+        if self.kms:
+            return Text(
+                "You dialled {called}. {peer} answers; {kms} vouches for {peer}. Talk to {peer}?", values
+            )
+        return Text("You dialled {called}. The call is sent on to {peer}. Call {peer} instead?", values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something to be told once."""
+
+    at: float
+    text: Text
+    bad: bool = False
+    account: str = ""
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message left for us. ``peer``: whom a KMS vouches for as its sender, ``""`` when nobody does."""
+
+    at: float
+    identifier: str
+    sender: str
+    peer: str = ""
+    duration_s: float = 0.0
+    heard: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phone:
+    """All of it, immutable; ``fold`` makes the next one. ``missed``: calls missed since the list was read."""
+
+    accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
+    calls: Mapping[CallKey, ShownCall] = field(default_factory=lambda: MappingProxyType({}))
+    contacts: tuple[Contact, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+    missed: int = 0
+    questions: tuple[Question, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def live(self) -> tuple[ShownCall, ...]:
+        """Calls that are not over, the oldest first."""
+        return tuple(call for call in self.calls.values() if call.live)
+
+    @property
+    def incoming(self) -> tuple[ShownCall, ...]:
+        """Calls that ring here and wait for an answer."""
+        return tuple(call for call in self.live if call.stage is Stage.INCOMING)
+
+    def label(self, identity: str) -> str:
+        """Return the name of a contact with *identity*, or *identity*."""
+        for contact in self.contacts:
+            if identity in (contact.identity, *contact.numbers):
+                return contact.label
+        return identity

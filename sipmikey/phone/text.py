@@ -1,0 +1,48 @@
+"""Sentences for people, kept apart from their language: a message with values, rendered at the very end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+__all__ = ["Text", "Translate", "clean"]
+
+Translate: TypeAlias = Callable[[str], str]
+"""Takes the English message and returns it in the user's language (``gettext``)."""
+
+
+def clean(text: str) -> str:
+    """Return *text* without what a screen should not be sent: names and details come from messages."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A *message* in English, which is the key of its translations, and the values of its ``{fields}``.
+
+    A value may be a ``Text`` itself; it is translated too. ``str()`` gives the English sentence.
+    """
+
+    message: str
+    values: Mapping[str, str | Text] = field(default_factory=lambda: MappingProxyType({}))
+
+    def render(self, translate: Translate) -> str:
+        """Return the sentence in the language of *translate*."""
+        values = {
+            name: value.render(translate) if isinstance(value, Text) else clean(value)
+            for name, value in self.values.items()
+        }
+        template = translate(self.message) if self.message else ""
+        try:
+            return template.format_map(values)
+        except (KeyError, IndexError, ValueError):
+            # A faulty translation must not hide what is to be said.
+            return self.message.format_map(values)
+
+    def __str__(self) -> str:
+        return self.render(lambda message: message)
+
+    def __hash__(self) -> int:
+        return hash((self.message, tuple(sorted((name, str(value)) for name, value in self.values.items()))))

@@ -1,0 +1,331 @@
+"""What the phone shows after any events: it never fails, and nothing short of proven looks proven."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sipmikey.phone import Direction, Mood, Outcome, Phone, Stage, call_actions, fold, phone_actions, replay
+from sipmikey.phone.calls import Hold
+from sipmikey.phone.fold import contact_document, history_document
+from sipmikey.phone.possible import Action, may
+from tests.phone.documents import (
+    ALICE,
+    BOB,
+    CAROL,
+    KMS,
+    READY,
+    documents,
+    ended,
+    event,
+    incoming,
+    outgoing,
+    security,
+)
+
+Fields = dict[str, Any]
+ONE = ("", "1")
+
+
+def folded(*events: Fields) -> Phone:
+    return replay([READY, *events])
+
+
+def words(phone: Phone) -> tuple[str, str, str]:
+    signalling, media, peer = phone.calls[ONE].facts
+    return signalling.key, media.key, peer.key
+
+
+# Any events
+
+
+@settings(max_examples=60)
+@given(st.lists(documents, max_size=30))
+def test_no_events_make_the_fold_fail(events: list[Fields]) -> None:
+    phone = replay(events)
+    for call in phone.calls.values():
+        assert all(str(fact.word) and str(fact.sentence) for fact in call.facts)
+        assert len(call_actions(phone, call)) == len(Action) - 2
+    for account in phone.accounts:
+        phone_actions(phone, account)
+    for notice in phone.notices:
+        assert "\x1b" not in str(notice.text)
+
+
+@settings(max_examples=60)
+@given(st.lists(documents, max_size=30), st.integers(0, 30))
+def test_a_replay_equals_what_was_shown_live(events: list[Fields], cut: int) -> None:
+    live = Phone()
+    for document in events:
+        live = fold(live, document)
+    assert replay(events) == live
+    assert replay(events[cut:], replay(events[:cut])) == live
+
+
+@settings(max_examples=60)
+@given(st.lists(documents, max_size=30))
+def test_only_what_the_agent_called_proven_is_shown_as_proven(events: list[Fields]) -> None:
+    phone = Phone()
+    for document in events:
+        phone = fold(phone, document)
+        for call in phone.calls.values():
+            _, media, peer = call.facts
+            if media.mood is Mood.GOOD:
+                assert call.security["media"] == "proven"
+                assert call.security["keying"] == "mikey-ticket"
+                assert call.live
+                assert call.trouble == ""
+            if peer.mood is Mood.GOOD:
+                assert call.security["peer"]
+                assert call.security["kms"]
+            if call.protected:
+                assert media.key == "PROVEN"
+                assert peer.key == "VOUCHED FOR"
+
+
+@settings(max_examples=60)
+@given(st.lists(documents, max_size=20))
+def test_history_stands_for_every_call_that_ended(events: list[Fields]) -> None:
+    phone = replay(documents_without_history(events))
+    over = [call for call in phone.calls.values() if not call.live]
+    assert len(phone.history) >= len(over)
+    again = replay(history_document(entry) for entry in reversed(phone.history))
+    assert {entry.party for entry in again.history} == {entry.party for entry in phone.history}
+
+
+def documents_without_history(events: list[Fields]) -> list[Fields]:
+    return [one for one in events if not one["type"].startswith("history.")]
+
+
+# Calls
+
+
+def test_a_call_that_is_answered_and_proven() -> None:
+    events = outgoing()
+    stages = [folded(*events[:count]).calls[ONE].stage for count in range(1, 5)]
+    assert stages == [Stage.CALLING, Stage.RINGING, Stage.TALKING, Stage.TALKING]
+    assert words(folded(*events[:1]))[2] == "NOBODY YET"
+    assert words(folded(*events[:3])) == ("TLS", "NOT PROVEN YET", "VOUCHED FOR")
+    assert words(folded(*events)) == ("TLS", "PROVEN", "VOUCHED FOR")
+    assert not folded(*events[:3]).calls[ONE].protected
+    assert folded(*events).calls[ONE].protected
+
+
+def test_the_caller_is_known_before_the_call_is_answered() -> None:
+    events = incoming()
+    early = folded(events[0])
+    assert early.incoming == ()
+    assert words(early)[2] == "CHECKING"
+    assert BOB in str(early.calls[ONE].facts[2].sentence)
+    assert "claims" in str(early.calls[ONE].facts[2].sentence)
+    rings = folded(*events)
+    assert [call.number for call in rings.incoming] == ["1"]
+    assert words(rings)[2] == "VOUCHED FOR"
+    assert KMS in str(rings.calls[ONE].facts[2].sentence)
+
+
+def test_a_caller_in_clear_is_said_to_be_a_claim() -> None:
+    facts = security(media="off", peer=None, kms=None, keying=None)
+    rings = event("call.rings", caller=BOB, called=ALICE, security=facts)
+    phone = folded(incoming()[0], rings)
+    assert words(phone) == ("TLS", "IN CLEAR", "NOT VOUCHED FOR")
+    assert [fact.mood for fact in phone.calls[ONE].facts[1:]] == [Mood.BAD, Mood.BAD]
+
+
+def test_who_answers_instead_is_told() -> None:
+    phone = folded(*outgoing(peer=CAROL))
+    assert words(phone)[2] == "SOMEBODY ELSE"
+    assert not phone.calls[ONE].protected
+    sentence = str(phone.calls[ONE].facts[2].sentence)
+    assert BOB in sentence
+    assert CAROL in sentence
+
+
+@pytest.mark.parametrize(
+    ("later", "word"),
+    [
+        (event("media.failed", index=0), "FAILING"),
+        (event("media.expired", index=0), "KEYS EXPIRED"),
+        (event("media.stalled", index=0), "SILENT"),
+        (event("call.state", state="keyed", security=security(media="keyed")), "NOT PROVEN YET"),
+        (event("call.state", state="held", security=security(media="held")), "WAITING FOR KEYS"),
+        (event("call.state", state="off", security=security(media="off")), "IN CLEAR"),
+        (event("call.state", state="proven", security=security(keying="sdes")), "NOT END TO END"),
+        (event("call.state", state="proven", security={"media": "proven"}), "NOT PROVEN YET"),
+        (event("call.state", state="proven", security={}), "UNKNOWN"),
+    ],
+)
+def test_proven_turns_back(later: Fields, word: str) -> None:
+    phone = folded(*outgoing(), later)
+    assert words(phone)[1] == word
+    assert not phone.calls[ONE].protected
+
+
+def test_what_stalled_is_proven_again_when_packets_come_back() -> None:
+    phone = folded(*outgoing(), event("media.stalled", index=0), event("media.resumed", index=0))
+    assert words(phone)[1] == "PROVEN"
+    failed = folded(*outgoing(), event("media.failed", index=0), event("media.resumed", index=0))
+    assert words(failed)[1] == "FAILING"
+
+
+def test_hold_of_each_side() -> None:
+    def hold(word: str) -> Hold:
+        return folded(*outgoing(), event("call.state", state=word, security=security())).calls[ONE].hold
+
+    assert [hold(word) for word in ("holding", "held", "silent", "talking")] == [
+        Hold.OURS, Hold.THEIRS, Hold.BOTH, Hold.NONE,
+    ]  # fmt: skip
+
+
+def test_no_keys_is_not_taken_for_hold() -> None:
+    phone = folded(*outgoing(), event("call.state", state="held", security=security(media="held")))
+    assert phone.calls[ONE].hold is Hold.NONE
+
+
+def test_an_ended_call_is_neither_good_nor_bad_any_more() -> None:
+    phone = folded(*outgoing(), ended())
+    assert [fact.mood for fact in phone.calls[ONE].facts] == [Mood.PAST] * 3
+    assert not phone.calls[ONE].protected
+    assert phone.live == ()
+
+
+# History
+
+
+def test_history_keeps_the_facts_as_they_were() -> None:
+    (entry,) = folded(*outgoing(), ended()).history
+    assert (entry.outcome, entry.media, entry.who, entry.peer, entry.kms) == (
+        Outcome.ANSWERED, "PROVEN", "VOUCHED FOR", BOB, KMS,
+    )  # fmt: skip
+    assert entry.proven
+    assert entry.duration_s == 58.0
+    assert entry.ticket == "3a9cd2f1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("cancelled", Outcome.MISSED),
+        ("answered-elsewhere", Outcome.ELSEWHERE),
+        ("declined", Outcome.DECLINED),
+        ("auth-failure", Outcome.FAILED),
+    ],
+)
+def test_what_became_of_an_incoming_call(reason: str, outcome: Outcome) -> None:
+    phone = folded(*incoming(), ended(reason=reason, media="held"))
+    assert phone.history[0].outcome is outcome
+    assert phone.history[0].direction is Direction.IN
+    assert phone.missed == (outcome is Outcome.MISSED)
+
+
+def test_missed_calls_are_counted_until_they_are_looked_at() -> None:
+    calls = [*incoming("1"), ended("1", reason="cancelled"), *incoming("2"), ended("2", reason="cancelled")]
+    assert folded(*calls).missed == 2
+    looked = folded(*calls, event("history.looked-at", ""))
+    assert looked.missed == 0
+    assert len(looked.history) == 2
+
+
+def test_a_call_that_failed_before_its_invite_is_in_the_history() -> None:
+    facts = security(media="held", peer=None, kms=None)
+    (entry,) = folded(ended(reason="kms-unreachable", **facts)).history
+    assert (entry.party, entry.outcome, entry.proven) == (BOB, Outcome.FAILED, False)
+
+
+# Contacts
+
+
+def test_a_contact_remembers_the_kms_and_warns_of_another() -> None:
+    bob = event("contact.saved", "", identity=BOB, name="Bob")
+    phone = folded(bob, *outgoing(), ended())
+    (contact,) = phone.contacts
+    assert (contact.kms, contact.media, contact.seen) == (KMS, "PROVEN", 1060.0)
+    again = replay(outgoing("2", kms="sip:kms@evil.example"), phone)
+    warning = again.calls[("", "2")].warning
+    assert warning is not None
+    assert "sip:kms@evil.example" in str(warning)
+    assert "Bob" in str(warning)
+    assert replay(outgoing("2"), phone).calls[("", "2")].warning is None
+
+
+def test_a_contact_warns_when_calls_were_protected_and_are_not() -> None:
+    bob = event("contact.saved", "", identity=BOB, name="Bob", media="PROVEN", kms=KMS)
+    phone = folded(bob, *outgoing(media="off", peer=None, kms=None, keying=None))
+    assert "not" in str(phone.calls[ONE].warning)
+
+
+def test_contacts_survive_as_documents() -> None:
+    phone = folded(event("contact.saved", "", identity=BOB, name="Bob", numbers=["tel:+4670123"]))
+    again = replay(contact_document(contact) for contact in phone.contacts)
+    assert again.contacts == phone.contacts
+    assert replay([event("contact.removed", "", identity=BOB)], phone).contacts == ()
+
+
+# The engine
+
+
+def test_the_end_of_the_engine_ends_its_calls_and_is_told() -> None:
+    phone = folded(*outgoing(), event("engine.down", "", at=1010.0, detail="signal 6"))
+    assert phone.live == ()
+    assert not phone.accounts[""].engine
+    assert phone.accounts[""].engine_ends == 1
+    assert any("Bob" in str(n.text) or BOB in str(n.text) for n in phone.notices)
+    assert phone.history[0].reason == "internal-error"
+    back = replay([READY, *outgoing("1", at=1020.0)], phone)
+    assert back.accounts[""].engine
+    assert [call.number for call in back.live] == ["1"]
+
+
+def test_engines_of_other_accounts_keep_their_calls() -> None:
+    other = [one | {"account": "work"} for one in (READY, *outgoing())]
+    phone = replay([*other, event("engine.down", "", detail="signal 6")], folded(*outgoing()))
+    assert [call.key for call in phone.live] == [("work", "1")]
+
+
+# What may be done
+
+
+def test_what_may_be_done_depends_on_the_state_and_the_rest_says_why_not() -> None:
+    rings = folded(*incoming())
+    call = rings.calls[ONE]
+    assert may(rings, call, Action.ANSWER)
+    assert not may(rings, call, Action.HOLD)
+    talking = folded(*outgoing())
+    call = talking.calls[ONE]
+    assert may(talking, call, Action.HOLD)
+    assert may(talking, call, Action.MUTE)
+    assert not may(talking, call, Action.VOLUME)
+    assert not may(talking, call, Action.ANSWER)
+    assert not may(talking, call, Action.TRANSFER_TO)
+    for possible in call_actions(talking, call).values():
+        assert possible.may or str(possible.why_not)
+
+
+def test_new_keys_only_for_calls_keyed_by_a_ticket() -> None:
+    phone = folded(*outgoing(keying="sdes", peer=None, kms=None))
+    assert not may(phone, phone.calls[ONE], Action.REKEY)
+    assert may(folded(*outgoing()), folded(*outgoing()).calls[ONE], Action.REKEY)
+
+
+def test_a_fifth_call_is_refused_with_a_reason() -> None:
+    events = [one for number in "1234" for one in outgoing(number)]
+    dial = phone_actions(folded(*events), "")[Action.DIAL]
+    assert not dial.may
+    assert "four" in str(dial.why_not)
+    assert phone_actions(folded(*outgoing()), "")[Action.DIAL].may
+
+
+# Questions
+
+
+def test_a_question_waits_until_it_is_decided_or_its_call_ends() -> None:
+    asked = event("policy.question", peer=CAROL, called=BOB, kms=KMS, wait_s=30.0)
+    phone = folded(*outgoing()[:2], asked)
+    (question,) = phone.questions
+    assert question.until == 1030.0
+    assert KMS in str(question.text)
+    assert replay([event("policy.decided", accepted=False)], phone).questions == ()
+    assert replay([ended(reason="policy")], phone).questions == ()
