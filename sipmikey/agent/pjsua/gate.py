@@ -17,8 +17,6 @@ from collections.abc import Callable
 from sipmikey.agent.pjsua.screen import judge
 from sipmikey.agent.stack import StackError
 
-__all__ = ["Gate"]
-
 _log = logging.getLogger("sipmikey.agent.pjsua.gate")
 
 _BEFORE_TRANSACTIONS = 10

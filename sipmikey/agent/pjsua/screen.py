@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Fault", "judge"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
