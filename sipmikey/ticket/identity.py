@@ -24,7 +24,7 @@ def canonical(uri: str) -> str:
     SIP: scheme and host in lower case, no password, parameters, headers or default port, escapes only
     where the grammar wants them (RFC 3261 section 19.1). tel: no visual separators, no parameters but
     phone-context (RFC 3966). Another scheme is returned with the scheme in lower case. Angle brackets
-    and a display name are taken off. Raises `LocalError` for what is no such URI.
+    and a display name are taken off. Raises `LocalError` for anything else.
     """
     text = uri.strip()
     if "<" in text:
@@ -32,7 +32,7 @@ def canonical(uri: str) -> str:
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
     if not colon or not scheme.isalnum() or not rest:
-        raise LocalError(f"{uri!r} is no URI: it needs a scheme, such as sip:")
+        raise LocalError(f"{uri!r} is not a URI: it needs a scheme, such as sip:")
     if scheme in _DEFAULT_PORTS:
         return _canonical_sip(scheme, rest, uri)
     if scheme == "tel":
@@ -46,14 +46,14 @@ def _canonical_sip(scheme: str, rest: str, uri: str) -> str:
     hostport = re.split(r"[;?]", hostport, maxsplit=1)[0].lower()
     match = re.fullmatch(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]+))?", hostport)
     if match is None or _HOST.fullmatch(match["host"]) is None:
-        raise LocalError(f"{uri!r} is no SIP URI: the host is not valid")
+        raise LocalError(f"{uri!r} is not a SIP URI: the host is not valid")
     port = match["port"]
     tail = "" if port is None or port == _DEFAULT_PORTS[scheme] else f":{port}"
     if not at:
         return f"{scheme}:{match['host']}{tail}"
     name = quote(unquote(user.partition(":")[0]), safe=_USER_SAFE)
     if not name:
-        raise LocalError(f"{uri!r} is no SIP URI: the user part is empty")
+        raise LocalError(f"{uri!r} is not a SIP URI: the user part is empty")
     return f"{scheme}:{name}@{match['host']}{tail}"
 
 
@@ -61,13 +61,13 @@ def _canonical_tel(rest: str, uri: str) -> str:
     number, *parameters = rest.lower().split(";")
     number = _SEPARATORS.sub("", number)
     if _NUMBER.fullmatch(number) is None:
-        raise LocalError(f"{uri!r} is no tel URI: {number!r} is no number")
+        raise LocalError(f"{uri!r} is not a tel URI: {number!r} is not a number")
     context = [item for item in parameters if item.startswith("phone-context=")]
     return ";".join([f"tel:{number}", *context])
 
 
 def same_identity(one: str, other: str) -> bool:
-    """Tell whether two URIs name the same identity; what is no URI is compared as it is."""
+    """Return whether two URIs name the same identity; what is not a URI is compared as it is."""
     return _comparable(one) == _comparable(other)
 
 
@@ -79,18 +79,24 @@ def _comparable(uri: str) -> str:
 
 
 def matches(pattern: str, identity: str) -> bool:
-    """Tell whether an identity is *pattern*, or fits it where its user part or the whole is ``*``.
+    """Return whether *identity* is *pattern* or falls under it.
 
-    ``sip:*@support.example.com`` stands for every user of that host, ``*`` for everybody.
+    ``sip:*@support.example.com`` covers every user of that host and scheme, and no subdomain; ``*`` covers
+    every identity. Both are compared in canonical form. What is not a URI falls under ``*`` only.
     """
-    if pattern == "*":
-        return True
-    scheme, _, rest = pattern.partition(":")
-    if rest.startswith("*@"):
-        wanted = _comparable(f"{scheme}:{rest[2:]}").partition(":")[2]
-        mine_scheme, _, mine = _comparable(identity).partition(":")
-        return mine_scheme == scheme.lower() and "@" in mine and mine.rpartition("@")[2] == wanted
-    return same_identity(pattern, identity)
+    try:
+        name = canonical(identity)
+    except LocalError:
+        return pattern in ("*", identity)
+    pattern = _comparable(pattern)
+    return pattern == name or pattern in wildcards_of(name)
+
+
+def wildcards_of(identity: str) -> tuple[str, ...]:
+    """Return the wildcards that a canonical *identity* falls under, the narrowest first."""
+    scheme, _, rest = identity.partition(":")
+    user, at, host = rest.rpartition("@")
+    return (f"{scheme}:*@{host}", "*") if at and user else ("*",)
 
 
 def uri_identity(role: IdRole, uri: str) -> IDR:

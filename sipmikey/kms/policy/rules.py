@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from sipmikey.kms.policy.adjust import Breach, adjust, breaches
 from sipmikey.kms.policy.limits import DEFAULT_LIMITS, TicketLimits
-from sipmikey.kms.subscribers import wildcards_of
 from sipmikey.mikey.errors import InvalidTicketPolicy, NotAuthorized, PeerError
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.ticket import TicketFlag
+from sipmikey.ticket.identity import wildcards_of
 from sipmikey.ticket.policy import RequestedKey, TicketPolicy
 
 GROUP_PREFIX = "group:"

@@ -9,11 +9,11 @@ from sipmikey.kms.service.parties import party_of
 from sipmikey.kms.service.request import Answer
 from sipmikey.kms.service.settings import KmsSettings
 from sipmikey.kms.service.trail import Trail
-from sipmikey.kms.subscribers import matches
 from sipmikey.kms.tpk import TpkRecord
 from sipmikey.mikey.errors import AuthenticationFailure, InvalidTicket, NotAuthorized, PeerError
 from sipmikey.ticket.base_ticket import TicketContents, tpk_id
 from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import matches
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.resolve import ResolveAtKms
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from sipmikey.kms.stores.database import Database, Row
 from sipmikey.kms.stores.vault import Vault
-from sipmikey.kms.subscribers import Principal, PskCredential, wildcards_of
+from sipmikey.kms.subscribers import Principal, PskCredential
+from sipmikey.ticket.identity import wildcards_of
 
 CACHE_ENTRIES = 16_384
 
