@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 """Lowest first. A package may import itself and what lies below."""
 
-EDGE_MODULES = frozenset({"capture", "ports", "system"})
+EDGE_MODULES = frozenset({"capture", "key_file", "ports", "system"})
 """Modules of the top package that touch the operating system; the core may not import them."""
 
 CORE = (

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sipmikey.keys.key_text import parse_key
+from sipmikey.keys.suite import MINIMUM_KEY_LENGTH
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.ticket.credentials import PreSharedKey
-from sipmikey.ticket.identity import canonical
-
-MIN_PSK_BYTES = 16
-"""Shortest pre-shared key (RFC 6043 section 12.1: 128 bits or more)."""
+from sipmikey.ticket.identity import canonical, matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +114,8 @@ class Group:
 
 def check_psk(key: Secret) -> None:
     """Raise `LocalError` if *key* is too short to be a pre-shared key."""
-    if len(key) < MIN_PSK_BYTES:
-        raise LocalError(f"a pre-shared key has {MIN_PSK_BYTES} bytes or more, not {len(key)}")
+    if len(key) < MINIMUM_KEY_LENGTH:
+        raise LocalError(f"a pre-shared key has {MINIMUM_KEY_LENGTH} bytes or more, not {len(key)}")
 
 
 def normal_identity(text: str) -> str:
@@ -130,18 +129,6 @@ def normal_identity(text: str) -> str:
     if "*" in text and scheme.lower() != "tel" and not rest.startswith("*@"):
         raise LocalError(f"{text!r}: the * stands for a whole user part, as in sip:*@support.example.com")
     return canonical(text)
-
-
-def matches(pattern: str, identity: str) -> bool:
-    """Tell whether a canonical *identity* is *pattern* or falls under it (``sip:*@host``, ``*``)."""
-    return pattern == identity or pattern in wildcards_of(identity)
-
-
-def wildcards_of(identity: str) -> tuple[str, ...]:
-    """Return every wildcard that a canonical *identity* falls under."""
-    scheme, _, rest = identity.partition(":")
-    user, at, host = rest.rpartition("@")
-    return (f"{scheme}:*@{host}", "*") if at and user else ("*",)
 
 
 def dump(records: Iterable[SubscriberRecord]) -> Iterator[str]:
@@ -164,8 +151,8 @@ def dump(records: Iterable[SubscriberRecord]) -> Iterator[str]:
 def load(lines: Iterable[str]) -> Iterator[SubscriberRecord]:
     """Parse what `dump` wrote, or a person did: one JSON object a line.
 
-    Only ``name`` and ``identities`` are required; keys are base64, key identifiers hexadecimal. Raises
-    `LocalError` naming the line and what is wrong in it, and never showing a key.
+    Only ``name`` and ``identities`` are required; keys are base64 or hexadecimal, key identifiers
+    hexadecimal. Raises `LocalError` naming the line and what is wrong in it, and never showing a key.
     """
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -215,9 +202,7 @@ def _psk(value: object) -> PskRecord:
         key_id = bytes.fromhex(fields["key_id"])
     except (KeyError, ValueError):
         raise LocalError("psks: key_id must be given in hexadecimal") from None
-    key = Secret(_base64(fields["key"], "psks: key")) if "key" in fields else None
-    if key is not None:
-        check_psk(key)
+    key = parse_key(fields["key"], "psks: key") if "key" in fields else None
     return PskRecord(
         key_id=key_id,
         key=key,

@@ -14,29 +14,10 @@ from sipmikey.kms.subscribers import (
     SubscriberRecord,
     dump,
     load,
-    matches,
     normal_identity,
 )
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
-
-
-@pytest.mark.parametrize(
-    ("pattern", "identity", "fits"),
-    [
-        ("sip:a@x.example", "sip:a@x.example", True),
-        ("sip:*@x.example", "sip:a@x.example", True),
-        ("*", "tel:+46", True),
-        ("sip:*@x.example", "sips:a@x.example", False),
-        ("sip:*@x.example", "sip:a@y.x.example", False),
-        ("sip:*@x.example", "sip:x.example", False),
-        ("sip:*@x.example", "sip:a@evil@x.example.evil", False),
-        ("sip:a@x.example", "sip:*@x.example", False),
-        ("sip:*@x.example", "sip:a@b@x.example", True),
-    ],
-)
-def test_a_wildcard_stands_for_the_user_part_only(pattern: str, identity: str, fits: bool) -> None:
-    assert matches(pattern, identity) == fits
 
 
 @pytest.mark.parametrize(
@@ -113,11 +94,11 @@ def test_what_is_written_is_read_back(people: list[SubscriberRecord]) -> None:
         ('{"name": "x", "identities": ["sip:x@x"], "psks": [{"key": "AAAA"}]}', "key_id must be given"),
         (
             '{"name": "x", "identities": ["sip:x@x"], "psks": [{"key_id": "00", "key": "?"}]}',
-            "key is not base64",
+            "psks: key: the key is neither hexadecimal nor base64",
         ),
         (
             '{"name": "x", "identities": ["sip:x@x"], "psks": [{"key_id": "00", "key": "AAAA"}]}',
-            "16 bytes or more",
+            "2 bytes; 16 or more",
         ),
     ],
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from sipmikey.agent import (
     AgentConfig,
     Audio,
@@ -22,11 +19,11 @@ from sipmikey.agent import (
 from sipmikey.call.policy import Alternative
 from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.config.schema import Configuration, ConfigurationError
+from sipmikey.key_file import read_key_file
+from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls, HttpKmsClient
+from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
-
-MIN_PSK_BYTES = 16
-"""Shortest pre-shared key (RFC 6043 section 12.1: 128 bits or more)."""
 
 
 def agent_config(configuration: Configuration) -> AgentConfig:
@@ -81,26 +78,15 @@ def _key_management(configuration: Configuration) -> KeyManagement | None:
 
 
 def _pre_shared_key(configuration: Configuration) -> Secret:
-    """Return the key as octets: it is written in hexadecimal, or else in base64."""
     kms = configuration.kms
-    if kms.psk_file is not None:
-        name, text = f"kms.psk_file: {kms.psk_file}", read_secret_file(kms.psk_file, "kms.psk_file").reveal()
-    elif kms.psk is not None:
-        name, text = "kms.psk", kms.psk.reveal()
-    else:
-        raise ConfigurationError("no pre-shared key for the KMS: set kms.psk_file or --psk-file")
     try:
-        octets = binascii.unhexlify(text)
-    except (binascii.Error, ValueError):
-        try:
-            octets = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise ConfigurationError(f"{name}: the key is neither hexadecimal nor base64") from None
-    if len(octets) < MIN_PSK_BYTES:
-        raise ConfigurationError(
-            f"{name}: the key has {len(octets)} octets; {MIN_PSK_BYTES} or more are needed"
-        )
-    return Secret(octets)
+        if kms.psk_file is not None:
+            return read_key_file(kms.psk_file, "kms.psk_file")
+        if kms.psk is not None:
+            return parse_key(kms.psk.reveal(), "kms.psk")
+    except LocalError as error:
+        raise ConfigurationError(str(error)) from None
+    raise ConfigurationError("no pre-shared key for the KMS: set kms.psk_file or --psk-file")
 
 
 def _policy(configuration: Configuration) -> CallPolicy:

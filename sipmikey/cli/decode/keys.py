@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
-import binascii
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sipmikey.cli.kms.common import drive, opened
 from sipmikey.decode.results import Names
 from sipmikey.decode.unlock import Unlocker
+from sipmikey.key_file import read_key_option
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.message import Message
@@ -38,34 +37,14 @@ def add_key_options(parser: argparse.ArgumentParser) -> None:
 
 def unlocker(args: argparse.Namespace, messages: Sequence[Message]) -> Unlocker:
     """Return an unlocker with the keys that the options give. Raises `LocalError`."""
-    psks = [_key(text, "--psk") for text in args.psk]
-    tpks = [_key(text, "--tpk") for text in args.tpk]
+    psks = [read_key_option(text, "--psk") for text in args.psk]
+    tpks = [read_key_option(text, "--tpk") for text in args.tpk]
     if args.dir is not None:
         from_store = _from_store(args, messages)
         psks += from_store[0]
         tpks += from_store[1]
     names = Names(initiator=args.initiator.encode(), responder=args.responder.encode(), kms=args.kms.encode())
     return Unlocker(psks=psks, tpks=tpks, kms_keys=[_private_key(path) for path in args.kms_key], names=names)
-
-
-def _key(text: str, option: str) -> Secret:
-    """Read a key; errors never repeat what was given."""
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
-            raise LocalError(f"{option} {text}: {reason}") from None
-    try:
-        octets = bytes.fromhex(text)
-    except ValueError:
-        try:
-            octets = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise LocalError(f"{option}: the key is neither hexadecimal nor base64") from None
-    if len(octets) < 16:
-        raise LocalError(f"{option}: a key has 16 octets or more, this one has {len(octets)}")
-    return Secret(octets)
 
 
 def _private_key(path: Path) -> rsa.RSAPrivateKey:
@@ -102,5 +81,5 @@ def _from_store(args: argparse.Namespace, messages: Sequence[Message]) -> tuple[
         return 0
 
     if drive(args, body):
-        raise LocalError(f"the store of {args.dir} gives no keys")
+        raise LocalError(f"the store of {args.dir} gave no keys")
     return list(dict.fromkeys(psks)), tpks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import functools
 import importlib
 import os
@@ -93,16 +92,6 @@ def master_key(configuration: KmsConfiguration) -> Secret:
             f"store.master_key: {kind!r} is no source; allowed: file:PATH, env:NAME, provider:MODULE:CLASS"
         )
     return provider.master_key()
-
-
-def pre_shared_key(path: Path) -> Secret:
-    """Return the pre-shared key in a file of base64 text; raise ConfigurationError without showing it."""
-    try:
-        return Secret(base64.b64decode(path.read_bytes().strip(), validate=True))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"{path}: the key is not base64") from None
 
 
 def _provider(name: str) -> MasterKeyProvider:

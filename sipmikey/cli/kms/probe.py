@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.kms.common import Actions, output, pre_shared_key
+from sipmikey.cli.kms.common import Actions, output
 from sipmikey.cli.output import complain
+from sipmikey.key_file import read_key_file
 from sipmikey.keys.suite import SUITE_256
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.errors import PeerError
@@ -43,7 +44,7 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
     parser.add_argument("--kms", required=True, metavar="URI", help="identity of the KMS")
     parser.add_argument("--identity", required=True, metavar="URI", help="subscriber to ask as")
     parser.add_argument("--psk-id", required=True, metavar="NAME", help="name of its pre-shared key")
-    parser.add_argument("--psk-file", required=True, type=Path, metavar="FILE", help="the key, base64")
+    parser.add_argument("--psk-file", required=True, type=Path, metavar="FILE", help="file with its key")
     parser.add_argument("--ca", type=Path, metavar="FILE", help="CA certificates instead of the system's")
     parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="(default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
@@ -60,7 +61,7 @@ async def _probe(args: argparse.Namespace) -> int:
 
     env = environment()
     identity, kms = normal_identity(args.identity), normal_identity(args.kms)
-    credential = PreSharedKey(key=pre_shared_key(args.psk_file), key_id=args.psk_id.encode())
+    credential = PreSharedKey(key=read_key_file(args.psk_file, "--psk-file"), key_id=args.psk_id.encode())
     policy = TicketPolicy(
         suite=SUITE_256,
         flags=FLAGS,

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sipmikey.cli.config.schema import ConfigurationError
-from sipmikey.cli.kms.common import loaded, path_of, pre_shared_key
+from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration
+from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.server.app import HttpSettings, current_peer_names
 from sipmikey.kms.server.forward import GuardedCredentials
@@ -75,7 +76,7 @@ def settings(configuration: KmsConfiguration) -> KmsSettings:
             identity: PeerKms(
                 identity=identity,
                 url=peer.url,
-                key=pre_shared_key(peer.key_file),
+                key=read_key_file(peer.key_file, f'peers."{identity}".key_file'),
                 key_id=peer.key_id.encode(),
             )
             for identity, peer in configuration.peers.items()

@@ -7,7 +7,6 @@ additional data names table, row and column, so that a ciphertext moved to anoth
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -19,6 +18,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
@@ -43,7 +43,7 @@ class MasterKeyProvider(Protocol):
 
 
 class FileMasterKey:
-    """A master key in a file of base64 text that only its owner can read."""
+    """A master key, as text, in a file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,11 +69,11 @@ class FileMasterKey:
             raise LocalError(f"master key file {self.path}: {error.strerror}") from None
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise LocalError(f"master key file {self.path} is accessible to others: chmod 600 {self.path}")
-        return decode_master_key(text, f"master key file {self.path}")
+        return parse_key(text, f"master key file {self.path}", length=MASTER_KEY_BYTES)
 
 
 class EnvironmentMasterKey:
-    """A master key in base64 in an environment variable."""
+    """A master key, as text, in an environment variable."""
 
     def __init__(self, name: str = ENVIRONMENT_VARIABLE) -> None:
         self.name = name
@@ -83,18 +83,7 @@ class EnvironmentMasterKey:
         text = os.environ.get(self.name)
         if text is None:
             raise LocalError(f"environment variable {self.name} is not set")
-        return decode_master_key(text.encode(), f"environment variable {self.name}")
-
-
-def decode_master_key(text: bytes, where: str) -> Secret:
-    """Decode base64 *text* to a master key; the error says *where* and never what was there."""
-    try:
-        octets = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        raise LocalError(f"{where} is not base64") from None
-    if len(octets) != MASTER_KEY_BYTES:
-        raise LocalError(f"{where} holds {len(octets)} bytes; a master key has {MASTER_KEY_BYTES}")
-    return Secret(octets)
+        return parse_key(text, f"environment variable {self.name}", length=MASTER_KEY_BYTES)
 
 
 class Vault:
