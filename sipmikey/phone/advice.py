@@ -7,8 +7,6 @@ from types import MappingProxyType
 from sipmikey.phone.documents import Document, text
 from sipmikey.phone.text import Text
 
-__all__ = ["advice_for", "ended_text", "why"]
-
 _SENTENCES = MappingProxyType(
     {
         "hangup": Text("The call is over."),

@@ -10,8 +10,6 @@ from sipmikey.phone.documents import Document, flag, inner, number, text
 from sipmikey.phone.facts import Fact, Mood, facts_of
 from sipmikey.phone.text import Text
 
-__all__ = ["CallKey", "Direction", "Hold", "ShownCall", "Stage", "follow"]
-
 MAX_EVENTS = 400
 """Documents of one call that are kept for its ladder; the first are kept."""
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["Document", "flag", "inner", "number", "text", "texts"]
-
 Document: TypeAlias = Mapping[str, Any]
 """One event as JSON data (docs/events.md, docs/agent-json.md)."""
 

@@ -14,8 +14,6 @@ from sipmikey.phone.documents import Document, text
 from sipmikey.phone.text import Text
 from sipmikey.ticket.identity import same_identity
 
-__all__ = ["Fact", "Mood", "Name", "facts_of", "media_fact", "peer_fact", "signalling_fact"]
-
 
 class Name(StrEnum):
     """Which of the three facts."""

@@ -15,8 +15,6 @@ from sipmikey.phone.people import Contact, contact_of, find, seen, warning_for
 from sipmikey.phone.state import Account, Device, Message, Notice, Phone, Question
 from sipmikey.phone.text import Text
 
-__all__ = ["at_of", "contact_document", "fold", "history_document", "replay"]
-
 MAX_ENDED = 20
 """Ended calls that are kept with their events."""
 

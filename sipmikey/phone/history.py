@@ -10,8 +10,6 @@ from sipmikey.phone.documents import Document, number, text
 from sipmikey.phone.facts import Mood
 from sipmikey.phone.text import Text
 
-__all__ = ["OUTCOMES", "HistoryEntry", "Outcome", "entry_from", "entry_of"]
-
 
 class Outcome(StrEnum):
     """What became of a call."""

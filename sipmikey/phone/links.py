@@ -8,8 +8,6 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.text import Text
 from sipmikey.ticket.identity import canonical
 
-__all__ = ["link_target", "question_for"]
-
 MAX_LINK = 512
 
 

@@ -10,8 +10,6 @@ from sipmikey.phone.documents import Document, flag, number, text, texts
 from sipmikey.phone.text import Text
 from sipmikey.ticket.identity import canonical, same_identity
 
-__all__ = ["Contact", "completions", "contact_of", "find", "seen", "to_dial", "warning_for"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:

@@ -9,8 +9,6 @@ from sipmikey.phone.calls import Hold, ShownCall, Stage
 from sipmikey.phone.state import Account, Phone
 from sipmikey.phone.text import Text
 
-__all__ = ["Action", "Possible", "call_actions", "may", "phone_actions"]
-
 MAX_CALLS = 4
 """Calls that one account holds at a time (a limit of the SIP stack)."""
 

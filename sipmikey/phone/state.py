@@ -11,8 +11,6 @@ from sipmikey.phone.history import HistoryEntry
 from sipmikey.phone.people import Contact
 from sipmikey.phone.text import Text
 
-__all__ = ["Account", "Device", "Message", "Notice", "Phone", "Question"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:

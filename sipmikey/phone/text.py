@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
-__all__ = ["Text", "Translate", "clean"]
-
 Translate: TypeAlias = Callable[[str], str]
 """Takes the English message and returns it in the user's language (``gettext``)."""
 
