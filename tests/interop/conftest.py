@@ -16,6 +16,7 @@ from tests.interop.lab.kms import Kms
 from tests.interop.lab.namespace import Namespace, NotPermitted
 from tests.interop.lab.rtpengine import Rtpengine
 from tests.interop.lab.speech import write_speech
+from tests.wireshark.agreement import check_dissector
 
 HERE = Path(__file__).parent
 IT_SUPPORT = "sip:it-support@example.test"
@@ -100,6 +101,7 @@ def capture(network: Namespace, tmp_path: Path, request: pytest.FixtureRequest) 
     programs.need("tshark")
     with recording(tmp_path / "test.pcap") as running:
         yield running
+    check_dissector(running.path)
     if (folder := request.config.getoption("--ladders")) is not None:
         folder.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^\w]+", "-", request.node.name).strip("-")
