@@ -19,6 +19,7 @@ from sipmikey.mikey.errors import LocalError, SipmikeyError
 COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("sipmikey.cli.calls.call", "call a SIP URI with keys from a MIKEY ticket"),
     "answer": ("sipmikey.cli.calls.answer", "wait for calls and answer them"),
+    "agent": ("sipmikey.cli.calls.agent", "one process that calls and is called, driven by JSON lines"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
     "demo": (
         "sipmikey.cli.demo.command",

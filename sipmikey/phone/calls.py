@@ -154,7 +154,7 @@ def _changed(call: ShownCall, document: Document, at: float) -> ShownCall:
         case "call.answering":
             return replace(call, stage=Stage.ANSWERING) if call.stage is Stage.INCOMING else call
         case "call.declining":
-            return replace(call, declined=True)
+            return replace(call, declined=text(document, "by") == "user")
         case "call.answered":
             return replace(call, stage=Stage.TALKING, answered=call.answered or at)
         case "call.state":

@@ -71,9 +71,11 @@ def _outcome(call: ShownCall) -> Outcome:
     if call.direction is Direction.IN:
         if call.reason == "answered-elsewhere":
             return Outcome.ELSEWHERE
-        if call.declined or call.reason in ("declined", "busy"):
+        if call.declined:
             return Outcome.DECLINED
-        return Outcome.MISSED if call.reason in ("cancelled", "no-answer", "hangup") else Outcome.FAILED
+        # What was refused without asking anybody, as in "do not disturb", is missed.
+        missed = ("cancelled", "no-answer", "hangup", "busy", "declined")
+        return Outcome.MISSED if call.reason in missed else Outcome.FAILED
     if call.reason in ("no-answer", "cancelled", "busy", "declined", "setup-timeout"):
         return Outcome.UNANSWERED
     return Outcome.FAILED

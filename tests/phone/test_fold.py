@@ -210,7 +210,7 @@ def test_history_keeps_the_facts_as_they_were() -> None:
     [
         ("cancelled", Outcome.MISSED),
         ("answered-elsewhere", Outcome.ELSEWHERE),
-        ("declined", Outcome.DECLINED),
+        ("declined", Outcome.MISSED),
         ("auth-failure", Outcome.FAILED),
     ],
 )
@@ -219,6 +219,13 @@ def test_what_became_of_an_incoming_call(reason: str, outcome: Outcome) -> None:
     assert phone.history[0].outcome is outcome
     assert phone.history[0].direction is Direction.IN
     assert phone.missed == (outcome is Outcome.MISSED)
+
+
+def test_what_the_user_declined_is_not_missed() -> None:
+    declined = [*incoming(), event("call.declining", by="user"), ended(reason="declined")]
+    assert folded(*declined).history[0].outcome is Outcome.DECLINED
+    kept_away = [incoming()[0], event("call.declining", by="do-not-disturb"), ended(reason="declined")]
+    assert folded(*kept_away).missed == 1
 
 
 def test_missed_calls_are_counted_until_they_are_looked_at() -> None:

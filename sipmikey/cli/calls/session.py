@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sipmikey.agent import Agent, AgentConfig, Call, CallFailed, Event, SecurityMode, document
+from sipmikey.agent import Agent, AgentConfig, Call, CallFailed, Decide, Event, SecurityMode, document
 from sipmikey.agent.stack import StackError
 from sipmikey.call.events import CallEnded, PolicyRefused
 from sipmikey.cli.calls.event_ladder import steps
@@ -34,6 +34,9 @@ DRAIN_S = 2.0
 
 SIP_LOG_LEVEL = 4
 """pjsip writes whole messages from this level on."""
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end the calls; SIGHUP comes when the terminal is closed."""
 
 NO_DEVICE = "PJMEDIA_EAUD"
 """What pjmedia's texts about the sound device have in them."""
@@ -65,7 +68,7 @@ def positive_seconds(text: str) -> float:
 
 
 class Session:
-    """An open agent. ``stopping`` is set by the first Ctrl-C or SIGTERM; a second one kills the process.
+    """An open agent. ``stopping`` is set by the first Ctrl-C, SIGTERM or SIGHUP; a second kills the process.
 
     ``documents`` holds the events so far as JSON data, in the order they happened, if they are to be kept;
     ``ended`` the first end of a call, as the outcome it would be of a call that was never answered.
@@ -161,19 +164,22 @@ def _with_sip_log(config: AgentConfig, path: Path | None) -> AgentConfig:
 
 @asynccontextmanager
 async def open_session(
-    loaded: Loaded, args: argparse.Namespace, *, called: bool = False
+    loaded: Loaded, args: argparse.Namespace, *, called: bool = False, decide: Decide = ask_at_terminal
 ) -> AsyncIterator[Session]:
-    """Open an agent as *loaded* says, print its events, and close it at the end. *called*: calls come in."""
+    """Open an agent as *loaded* says, print its events, and close it at the end.
+
+    *called*: calls come in. *decide* is asked where policy wants the user asked.
+    """
     config = _with_sip_log(agent_config(loaded.configuration), args.sip_log)
     async with AsyncExitStack() as stack:
         client = kms_client(loaded.configuration)
         if client is not None:
             await stack.enter_async_context(client)
-        agent = Agent(config, kms=client, decide=ask_at_terminal)
+        agent = Agent(config, kms=client, decide=decide)
         output = Output(as_json=args.json)
         session = Session(agent, output, quiet=args.quiet, called=called, keep=args.ladder)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING_SIGNALS:
             loop.add_signal_handler(number, _stop, session, loop)
             stack.callback(loop.remove_signal_handler, number)
         printing = asyncio.create_task(_print_events(session))
@@ -201,7 +207,7 @@ async def _opened(agent: Agent) -> AsyncIterator[None]:
 
 def _stop(session: Session, loop: asyncio.AbstractEventLoop) -> None:
     session.stopping.set()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING_SIGNALS:
         loop.remove_signal_handler(number)
 
 

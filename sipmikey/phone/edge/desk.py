@@ -1,0 +1,286 @@
+"""Carries out commands on an agent: several calls at a time, one of them talked to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, TypeAlias
+
+from sipmikey.agent import Agent, Call, CallFailed, IncomingCall, Question
+from sipmikey.mikey.errors import LocalError, SipmikeyError
+from sipmikey.phone.protocol import PROTOCOL, VERBS, BadCommand, Command, read_command
+
+Fields: TypeAlias = dict[str, Any]
+Say: TypeAlias = Callable[[Fields], None]
+
+DO_NOT_DISTURB_STATUS = 480
+BUSY_STATUS = 486
+
+HANGUP_S = 3.0
+"""How long the other sides have to hear that we leave."""
+
+
+class Desk:
+    """The calls of one agent, and the commands on them.
+
+    *say* is given documents of the desk's own: outcomes of commands, calls that ring, what was decided.
+    Give ``decide`` to the agent, and ``use`` the agent, before it is opened.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self.quitting = asyncio.Event()
+        self.do_not_disturb = False
+        self._say = say
+        self._agent: Agent | None = None
+        self._calls: dict[str, Call] = {}
+        self._ringing: dict[str, IncomingCall] = {}
+        self._talking: set[str] = set()
+        self._held: set[str] = set()
+        self._questions: dict[str, asyncio.Future[bool]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def use(self, agent: Agent) -> None:
+        """Work with *agent* from now on."""
+        self._agent = agent
+
+    @property
+    def agent(self) -> Agent:
+        """The agent whose calls these are."""
+        if self._agent is None:
+            raise LocalError("the agent is not there yet")
+        return self._agent
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """Numbers of the calls that are made or answered."""
+        return tuple(self._calls)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What else than the commands of every version this agent can do."""
+        return ()
+
+    def hello(self) -> None:
+        """Say which commands there are."""
+        self._tell("agent.hello", protocol=PROTOCOL, commands=list(VERBS))
+
+    async def accept(self) -> None:
+        """Let calls ring until cancelled."""
+        while True:
+            incoming = await self.agent.incoming()
+            self._run(self._ring(incoming))
+
+    async def _ring(self, incoming: IncomingCall) -> None:
+        number = incoming.number
+        with suppress(CallFailed):
+            if self.do_not_disturb:
+                self._tell("call.declining", number, by="do-not-disturb")
+                await incoming.reject(DO_NOT_DISTURB_STATUS)
+                return
+            self._ringing[number] = incoming
+            try:
+                await incoming.ring()
+                facts = asdict(incoming.security)
+                self._tell(
+                    "call.rings", number, caller=incoming.caller, called=incoming.called, security=facts
+                )
+                await incoming.ended()
+            finally:
+                self._ringing.pop(number, None)
+
+    def take(self, line: str) -> None:
+        """Begin the command on *line*; its outcome is said. Several may be under way."""
+        try:
+            command = read_command(line)
+        except BadCommand as error:
+            self._failed(error.identifier, "usage", "local", 0, str(error))
+            return
+        self._run(self._carry_out(command))
+
+    async def _carry_out(self, command: Command) -> None:
+        try:
+            result = await self.do(command.do, command.values)
+        except CallFailed as error:
+            self._failed(command.identifier, error.reason, error.side, error.status, error.detail)
+        except SipmikeyError as error:
+            self._failed(command.identifier, "usage", "local", 0, str(error))
+        else:
+            self._tell("command.done", id=command.identifier, do=command.do, **result)
+
+    async def do(self, verb: str, values: Mapping[str, Any]) -> Fields:
+        """Carry out *verb* and return its result. Raises ``CallFailed`` and ``LocalError``."""
+        verbs: dict[str, Callable[[Mapping[str, Any]], Awaitable[Fields | None]]] = {
+            "call": self._dial,
+            "answer": self._answer,
+            "decline": lambda given: self._refuse(given["call"], given["status"]),
+            "busy": lambda given: self._refuse(given["call"], BUSY_STATUS),
+            "hangup": lambda given: self._hangup(given["call"]),
+            "hold": lambda given: self._hold(given["call"]),
+            "resume": lambda given: self._resume(given["call"]),
+            "swap": self._swap,
+            "digits": lambda given: self._call(given["call"]).send_dtmf(given["digits"]),
+            "transfer": lambda given: self._call(given["call"]).transfer(given["uri"]),
+            "transfer-to": lambda given: self._call(given["call"]).transfer(self._call(given["other"])),
+            "rekey": lambda given: self._call(given["call"]).rekey(),
+            "decide": self._decide,
+            "do-not-disturb": self._disturb,
+            "register": lambda given: self.agent.register(),
+            "unregister": lambda given: self.agent.unregister(),
+            "prefetch": lambda given: self.agent.prefetch(given["uri"]),
+            "stats": self._stats,
+            "quit": self._quit,
+        }
+        result = await verbs[verb](values)
+        return {} if result is None else result
+
+    # Commands
+
+    async def _dial(self, given: Mapping[str, Any]) -> Fields:
+        await self._hold_others("")
+        call = await self.agent.call(given["uri"], via=given.get("via"))
+        self._keep(call)
+        return {"call": call.number}
+
+    async def _answer(self, given: Mapping[str, Any]) -> Fields:
+        number = given["call"]
+        incoming = self._ringing.get(number)
+        if incoming is None:
+            raise LocalError(f"call {number} does not wait for an answer")
+        await self._hold_others(number)
+        self._tell("call.answering", number)
+        call = await incoming.answer()
+        self._keep(call)
+        return {"call": number}
+
+    async def _refuse(self, number: str, status: int) -> Fields:
+        incoming = self._ringing.get(number)
+        if incoming is None:
+            raise LocalError(f"call {number} does not wait for an answer")
+        self._tell("call.declining", number, by="user")
+        await incoming.reject(status)
+        return {"call": number}
+
+    async def _hangup(self, number: str) -> Fields:
+        if number in self._ringing:
+            return await self._refuse(number, 603)
+        await self._call(number).hangup()
+        return {"call": number}
+
+    async def _hold(self, number: str) -> None:
+        await self._call(number).hold()
+        self._held.add(number)
+
+    async def _resume(self, number: str) -> None:
+        await self._call(number).resume()
+        self._held.discard(number)
+
+    async def _swap(self, given: Mapping[str, Any]) -> None:
+        self._call(given["call"])
+        await self._hold_others(given["call"])
+        if given["call"] in self._held:
+            await self._resume(given["call"])
+
+    async def _hold_others(self, number: str) -> None:
+        """Put every call on hold that is talked to, but *number*: nobody listens to another's call.
+
+        Raises ``CallFailed`` when one cannot be put on hold.
+        """
+        for other in sorted(self._talking - self._held - {number}):
+            try:
+                await self._hold(other)
+            except CallFailed:
+                if other in self._talking:
+                    raise
+
+    async def _decide(self, given: Mapping[str, Any]) -> None:
+        question = self._questions.get(given["call"])
+        if question is None or question.done():
+            raise LocalError(f"call {given['call']}: nothing is to be decided")
+        question.set_result(given["accept"])
+
+    async def decide(self, question: Question) -> bool:
+        """Wait for the command `decide` on *question*; the agent's ``decide``."""
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._questions[question.call] = waiting
+        accepted = False
+        try:
+            accepted = await waiting
+        finally:
+            del self._questions[question.call]
+            self._tell("policy.decided", question.call, accepted=accepted)
+        return accepted
+
+    async def _disturb(self, given: Mapping[str, Any]) -> None:
+        self.do_not_disturb = given["on"]
+        self._tell("agent.do-not-disturb", on=self.do_not_disturb)
+
+    async def _stats(self, given: Mapping[str, Any]) -> Fields:
+        stats = await self._call(given["call"]).stats()
+        return {"call": given["call"], "streams": [asdict(stream) for stream in stats.streams]}
+
+    async def _quit(self, given: Mapping[str, Any]) -> None:
+        self.quitting.set()
+
+    # The end
+
+    async def close(self) -> None:
+        """End all calls, so that nobody is left in one with us, and remove the registration."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        leaving = [incoming.reject(DO_NOT_DISTURB_STATUS) for incoming in self._ringing.values()]
+        leaving += [_ended(call) for call in self._calls.values()]
+        if self.agent.config.sip.registrar:
+            leaving.append(self.agent.unregister())
+        tasks = [asyncio.ensure_future(one) for one in leaving]
+        if tasks:
+            await asyncio.wait(tasks, timeout=HANGUP_S)
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError, SipmikeyError):
+                await task
+
+    # Own
+
+    def _call(self, number: str) -> Call:
+        call = self._calls.get(number)
+        for one in self._calls.values():
+            # What a transfer makes of a call is there before that call is over.
+            if call is None and (made := one.successor) is not None and made.number == number:
+                call = made
+        if call is None:
+            waiting = "; it waits for an answer" if number in self._ringing else ""
+            raise LocalError(f"there is not a call {number}{waiting}")
+        return call
+
+    def _keep(self, call: Call) -> None:
+        self._calls[call.number] = call
+        self._run(self._until_over(call))
+
+    async def _until_over(self, call: Call) -> None:
+        with suppress(CallFailed):
+            await call.established()
+            self._talking.add(call.number)
+        await call.ended()
+        self._calls.pop(call.number, None)
+        self._talking.discard(call.number)
+        self._held.discard(call.number)
+        if (successor := call.successor) is not None:
+            self._keep(successor)
+
+    def _run(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _failed(self, identifier: object, reason: str, side: str, status: int, detail: str) -> None:
+        self._tell("command.failed", id=identifier, reason=reason, side=side, status=status, detail=detail)
+
+    def _tell(self, kind: str, call: str = "", **fields: Any) -> None:
+        self._say({"type": kind, "at": time.time(), "call": call, **fields})
+
+
+async def _ended(call: Call) -> None:
+    await call.hangup()
