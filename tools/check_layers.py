@@ -15,7 +15,7 @@ from pathlib import Path
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mikey"}),
-    frozenset({"keys", "sip"}),
+    frozenset({"keys", "settings", "sip"}),
     frozenset({"ticket"}),
     frozenset({"sdp", "media"}),
     frozenset({"call"}),

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from sipmikey.cli.config.load import load, read_secret_file, variable
-from sipmikey.cli.config.schema import SECTIONS, ConfigurationError, settings
+from sipmikey.cli.config.schema import SECTIONS
 from sipmikey.cli.main import main
+from sipmikey.settings import ConfigurationError, settings
 
 ALICE = """
 [identity]
@@ -35,7 +36,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for section, key, _, _ in settings():
+    for section, key, _, _ in settings(SECTIONS):
         monkeypatch.delenv(variable(section, key), raising=False)
     monkeypatch.delenv("SIPMIKEY_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
@@ -49,10 +50,10 @@ def test_options_win_over_environment_and_environment_over_file(file: Path) -> N
     assert loaded.configuration.kms.url == "https://env.example.com"
     assert loaded.configuration.identity.uri == "sip:alice@example.com"
     assert loaded.configuration.timeouts.setup == 60.0
-    assert loaded.origins["security", "policy"] == "option"
-    assert loaded.origins["kms", "url"] == "environment"
-    assert loaded.origins["identity", "uri"] == "file"
-    assert loaded.origins["timeouts", "setup"] == "default"
+    assert loaded.merged.origins["security", "policy"] == "option"
+    assert loaded.merged.origins["kms", "url"] == "environment"
+    assert loaded.merged.origins["identity", "uri"] == "file"
+    assert loaded.merged.origins["timeouts", "setup"] == "default"
 
 
 def test_protection_is_required_when_nobody_says_otherwise() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,28 @@ def test_a_wrong_configuration_names_the_key(kms: Kms, text: str, told: str) -> 
     code, _, err = kms.run("serve")
     assert code == 2
     assert told in err
+
+
+def test_config_show_tells_values_and_origins_without_passwords(kms: Kms) -> None:
+    toml = kms.directory / "kms.toml"
+    toml.write_text(
+        toml.read_text().replace('replay_url = ""', 'replay_url = "redis://user:swordfish@127.0.0.1"')
+        + '[peers."sip:kms@example.org"]\nurl = "https://kms.example.org"\nkey_id = "a"\nkey_file = "a.psk"\n'
+    )
+    code, out, _ = kms.run("config", "show", "--json")
+    document = json.loads(out)
+    assert (code, document["file"]) == (0, str(toml))
+    assert document["settings"]["http.pending"] == {"value": 256, "origin": "default"}
+    assert document["settings"]["kms.identity"]["origin"] == "file"
+    assert document["settings"]["policy.file"]["value"] == str(kms.directory / "policy.toml")
+    assert document["settings"]["store.replay_url"]["value"] == "redis://user:********@127.0.0.1"
+    assert document["peers"]["sip:kms@example.org"]["key_file"] == str(kms.directory / "a.psk")
+    code, out, _ = kms.run("config", "show")
+    assert code == 0
+    assert "swordfish" not in out
+    shown = tomllib.loads(out)
+    assert shown["http"]["pending"] == 256
+    assert shown["peers"]["sip:kms@example.org"]["url"] == "https://kms.example.org"
 
 
 def test_the_master_key_can_come_from_the_environment(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:

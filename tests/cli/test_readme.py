@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.config.command import reference_table
+from sipmikey.cli.config.command import reference
 from sipmikey.cli.config.load import load
 from sipmikey.cli.exit_codes import ExitCode
+from sipmikey.cli.kms.config import reference as kms_reference
 from sipmikey.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,7 +20,12 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_settings_are_those_of_the_code() -> None:
-    assert reference_table() in README, "paste the output of `sipmikey config reference`"
+    assert reference() in README, "paste the output of `sipmikey config reference`"
+
+
+def test_the_settings_of_the_kms_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "kms-configuration.md").read_text()
+    assert kms_reference() in page, "paste the output of `sipmikey kms config reference`"
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:

@@ -292,7 +292,7 @@ RULE = '[[rule]]\nname="r"\nfrom=["*"]\nto=["*"]\n'
     ("text", "said"),
     [
         ("[[rule]", "not TOML"),
-        ("rules = []", "unknown key 'rules'; did you mean rule?"),
+        ("rules = []", "unknown key 'rules'; allowed: rule, limits; did you mean rule?"),
         ("rule = 1", r"\[\[rule\]\]"),
         ("[[rule]]", "rule 1: name is missing"),
         ('[[rule]]\nname="r"', "from is missing"),
@@ -301,7 +301,7 @@ RULE = '[[rule]]\nname="r"\nfrom=["*"]\nto=["*"]\n'
         (RULE + 'decision="allow"\nlimits="x"', "limits cannot be 'x'; allowed: default"),
         (RULE.replace('["*"]', '["alice"]', 1) + 'decision="allow"', "sip:user@host"),
         (RULE.replace('["*"]', '["sip:al*@x.example"]', 1) + 'decision="allow"', "whole user part"),
-        (RULE + 'decision="allow"\n' + RULE + 'decision="allow"', "'r' stands twice"),
+        (RULE + 'decision="allow"\n' + RULE + 'decision="allow"', "'r' is given twice"),
         ('[limits.default]\nsuites=["512"]', "limits.default: suites cannot be '512'; allowed: 128, 256"),
         ('[limits.x]\nflags={fork="allowed"}', "flags: unknown key 'fork'"),
         ('[limits.x]\nflags={reuse="on"}', "reuse cannot be 'on'; allowed: allowed, forced-on, forced-off"),

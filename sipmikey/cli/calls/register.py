@@ -9,8 +9,8 @@ from sipmikey.agent import CallFailed
 from sipmikey.cli.calls.session import Outcome, add_session_options, finish, open_session, positive_seconds
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.settings import ConfigurationError
 
 EXAMPLES = """\
 examples:

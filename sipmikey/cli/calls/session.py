@@ -22,10 +22,10 @@ from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import Loaded
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_family
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output, complain, timestamp
+from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
 
 DRAIN_S = 2.0

@@ -18,12 +18,13 @@ from sipmikey.agent import (
 )
 from sipmikey.call.policy import Alternative
 from sipmikey.cli.config.load import read_secret_file
-from sipmikey.cli.config.schema import Configuration, ConfigurationError
+from sipmikey.cli.config.schema import Configuration
 from sipmikey.key_file import read_key_file
 from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.settings import ConfigurationError
 
 
 def agent_config(configuration: Configuration) -> AgentConfig:

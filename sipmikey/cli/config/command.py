@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping
-from pathlib import Path
 
-from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
-from sipmikey.cli.config.schema import Value, settings
+from sipmikey.cli.config.schema import SECTIONS
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.output import JsonValue, Output
-from sipmikey.mikey.secret import Secret
-
-MASK = "********"
+from sipmikey.cli.output import Output
+from sipmikey.settings import as_document, as_toml, reference_table
 
 EXAMPLES = """\
 examples:
@@ -53,19 +47,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reference(args: argparse.Namespace) -> int:
-    print(reference_table())
+    print(reference())
     return ExitCode.OK
 
 
-def reference_table() -> str:
-    """Return every setting as a row of a Markdown table. The README holds it, and a test compares."""
-    rows = ["| key | option | default | meaning |", "|---|---|---|---|"]
-    for section, key, setting, default in settings():
-        option = f"`{setting.option}`" if setting.option else ""
-        usual = "" if _plain(default) in ("", None, {}, []) else f"`{_toml(_plain(default))}`"
-        words = f" ({', '.join(setting.words)})" if setting.words else ""
-        rows.append(f"| `{section}.{key}` | {option} | {usual} | {setting.help}{words} |")
-    return "\n".join(rows)
+def reference() -> str:
+    """Return every setting as a row of a Markdown table. The README holds it."""
+    return reference_table(SECTIONS, options=True)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -76,55 +64,9 @@ def _show(args: argparse.Namespace) -> int:
         {
             "type": "config",
             "file": loaded.path,
-            "settings": {
-                f"{section}.{key}": {"value": _plain(value), "origin": loaded.origins[section, key]}
-                for section, key, value in _values(loaded)
-            },
+            "settings": as_document(loaded.merged),
             "warnings": loaded.warnings,
         }
     )
-    output.text(as_toml(loaded))
+    output.text(as_toml(loaded.merged))
     return ExitCode.OK
-
-
-def as_toml(loaded: Loaded) -> str:
-    """Return the configuration as TOML; a setting without a value stands as a comment."""
-    lines: list[str] = []
-    last = ""
-    for section, key, value in _values(loaded):
-        if section != last:
-            lines += ["", f"[{section}]"]
-            last = section
-        origin = loaded.origins[section, key]
-        plain = _plain(value)
-        if plain in ("", None):
-            lines.append(f"# {key} is not set")
-        else:
-            lines.append(f"{key} = {_toml(plain)}  # {origin}")
-    return "\n".join(lines[1:])
-
-
-def _values(loaded: Loaded) -> list[tuple[str, str, Value]]:
-    return [
-        (section, key, getattr(getattr(loaded.configuration, section), key))
-        for section, key, _, _ in settings()
-    ]
-
-
-def _toml(value: JsonValue) -> str:
-    """Return *value* as TOML, which writes scalars and lists as JSON does, and tables its own way."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _plain(value: Value) -> JsonValue:
-    if isinstance(value, Secret):
-        return MASK
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, tuple):
-        return list(value)
-    return value

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from sipmikey.cli.config.schema import (
-    SECTIONS,
-    Configuration,
-    ConfigurationError,
-    Setting,
-    Value,
-    nearest,
-    settings,
-)
+from sipmikey.cli.config.schema import SECTIONS, Configuration
 from sipmikey.mikey.secret import Secret
+from sipmikey.settings import ConfigurationError, Merged, Value, merge, nearest, settings
 
 PREFIX = "SIPMIKEY_"
 OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG"})
@@ -31,14 +23,14 @@ FOREIGN_PREFIXES = ("SIPMIKEY_TEST_", "SIPMIKEY_KMSD_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A configuration, and of each value where it came from.
+    """A configuration, and where each value came from.
 
-    ``origins`` maps (section, key) to `default`, `file`, `environment` or `option`. ``path`` is the file
-    that was read. ``warnings`` are things that are no error and yet not as they should be.
+    ``merged`` has every value with its origin. ``path`` is the file that was read. ``warnings`` are problems
+    that do not prevent a call.
     """
 
     configuration: Configuration
-    origins: Mapping[tuple[str, str], str]
+    merged: Merged
     path: Path | None
     warnings: tuple[str, ...]
 
@@ -70,29 +62,14 @@ def load(
     """
     environment = os.environ if environment is None else environment
     found, named = _find(path, environment)
-    file_values = {} if found is None else _read_toml(found)
-    values: dict[tuple[str, str], Value] = {}
-    origins: dict[tuple[str, str], str] = {}
-    known = {(section, key): (setting, default) for section, key, setting, default in settings()}
-    _reject_unknown_variables(environment, tuple(variable(*name) for name in known))
-    for name, (setting, default) in known.items():
-        values[name], origins[name] = default, "default"
-        if name in file_values:
-            value = _value(f"{found}: {name[0]}.{name[1]}", setting, file_values[name])
-            values[name], origins[name] = _relative(value, found), "file"
-        if (text := environment.get(variable(*name))) is not None:
-            values[name], origins[name] = _value(variable(*name), setting, text), "environment"
-        if options and (given := options.get(name)) is not None:
-            values[name], origins[name] = _value(setting.option or ".".join(name), setting, given), "option"
-    sections = {
-        section: kind(**{key: value for (owner, key), value in values.items() if owner == section})
-        for section, kind in SECTIONS.items()
-    }
-    warnings = _warnings(found, values, origins)
-    _check(values)
+    variables = {(section, key): variable(section, key) for section, key, _, _ in settings(SECTIONS)}
+    _reject_unknown_variables(environment, tuple(variables.values()))
+    merged = merge(SECTIONS, path=found, variables=variables, environment=environment, options=options)
+    warnings = _warnings(found, merged.values, merged.origins)
+    _check(merged.values)
     return Loaded(
-        configuration=Configuration(**sections),
-        origins=origins,
+        configuration=Configuration(**merged.sections(SECTIONS)),
+        merged=merged,
         path=found if named or found else None,
         warnings=warnings,
     )
@@ -106,47 +83,6 @@ def _find(path: Path | None, environment: Mapping[str, str]) -> tuple[Path | Non
         return path.expanduser(), True
     usual = default_path(environment)
     return (usual if usual.is_file() else None), False
-
-
-def _read_toml(path: Path) -> dict[tuple[str, str], object]:
-    """Return the file's values by (section, key); every section and key is known."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not TOML: {error}") from None
-    keys: dict[str, tuple[str, ...]] = {}
-    for section, key, _, _ in settings():
-        keys[section] = (*keys.get(section, ()), key)
-    values: dict[tuple[str, str], object] = {}
-    for section, table in document.items():
-        if section not in keys:
-            raise ConfigurationError(f"{path}: unknown section [{section}]; {nearest(section, tuple(keys))}")
-        if not isinstance(table, dict):
-            raise ConfigurationError(f"{path}: {section} is a section: write [{section}]")
-        for key, value in table.items():
-            if key not in keys[section]:
-                raise ConfigurationError(
-                    f"{path}: unknown key {section}.{key}; {nearest(key, keys[section])}"
-                )
-            values[section, key] = value
-    return values
-
-
-def _value(name: str, setting: Setting, given: object) -> Value:
-    try:
-        return setting.read(given)
-    except ValueError as error:
-        shown = "not usable" if setting.secret else str(error)  # the value of a secret is not repeated
-        raise ConfigurationError(f"{name}: {shown}") from None
-
-
-def _relative(value: Value, file: Path | None) -> Value:
-    """A path written in a file is relative to that file."""
-    if isinstance(value, Path) and file is not None:
-        return file.parent / value
-    return value
 
 
 def _reject_unknown_variables(environment: Mapping[str, str], known: tuple[str, ...]) -> None:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from sipmikey.cli.config.load import Loaded, load, variable
-from sipmikey.cli.config.schema import settings
+from sipmikey.cli.config.schema import SECTIONS
 from sipmikey.cli.output import Paint
+from sipmikey.settings import settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """
     group = parser.add_argument_group("configuration (options override SIPMIKEY_* variables, those the file)")
     group.add_argument("--config", type=Path, metavar="FILE", help="TOML file (or SIPMIKEY_CONFIG)")
-    for section, key, setting, default in settings():
+    for section, key, setting, default in settings(SECTIONS):
         if setting.option is None:
             continue
         shown = ",".join(default) if isinstance(default, tuple) else default
@@ -46,7 +47,7 @@ def load_from(args: argparse.Namespace) -> Loaded:
     """
     options = {
         (section, key): value
-        for section, key, _, _ in settings()
+        for section, key, _, _ in settings(SECTIONS)
         if (value := getattr(args, f"{section}.{key}", None)) is not None
     }
     loaded = load(path=args.config, options=options)

@@ -7,11 +7,11 @@ import re
 import time
 from datetime import UTC, datetime
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output
 from sipmikey.cli.output import timestamp
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision
+from sipmikey.settings import ConfigurationError
 
 EXAMPLES = """\
   sipmikey kms audit --since 1h

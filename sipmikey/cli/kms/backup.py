@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from sipmikey import __version__
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, open_configured, output, store_url
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, load
 from sipmikey.kms.stores.open import sqlite_path
 from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.vault import MasterKeyMismatch
+from sipmikey.settings import ConfigurationError
 
 MANIFEST: Final = "manifest.json"
 POLICY: Final = "policy"

@@ -8,6 +8,7 @@ from sipmikey.cli.exit_codes import table
 from sipmikey.cli.kms import (
     audit,
     backup,
+    config,
     data,
     group,
     init,
@@ -45,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         policy,
         probe,
         tpk,
+        config,
         audit,
         backup,
         data,

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.kms.configuration import (
     DIRECTORY_VARIABLE,
@@ -32,6 +31,7 @@ from sipmikey.kms.stores.vault import (
     MasterKeyProvider,
 )
 from sipmikey.mikey.secret import Secret
+from sipmikey.settings import ConfigurationError
 
 DAY_S = 86_400
 

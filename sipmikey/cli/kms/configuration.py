@@ -1,20 +1,30 @@
-"""What a KMS's `kms.toml` holds: one frozen dataclass a section, defaults included.
+"""What a KMS's `kms.toml` holds: one frozen dataclass a section, each field with its description and check.
 
-Paths in the file are relative to it. An unknown key or word is an error that names what is allowed.
+The same table makes the keys of the file, the error texts, `sipmikey kms config` and
+docs/kms-configuration.md.
 """
+
+# ruff: noqa: RUF009 (what `setting` returns is a dataclass field)
 
 from __future__ import annotations
 
 import os
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from sipmikey.cli.config.schema import ConfigurationError, nearest
+from sipmikey.settings import (
+    ConfigurationError,
+    Merged,
+    Section,
+    merge,
+    nearest,
+    read_section,
+    read_toml,
+    setting,
+)
+from sipmikey.settings import readers as read
 
 CONFIG_NAME: Final = "kms.toml"
 DIRECTORY_VARIABLE: Final = "SIPMIKEY_KMSD_DIR"
@@ -23,110 +33,138 @@ MASTER_KEY_VARIABLE: Final = "SIPMIKEY_KMSD_MASTER_KEY"
 PLAIN_HTTP_WORDS: Final = "yes, without TLS"
 """What an operator has to write to serve plain HTTP beyond loopback."""
 
-S = TypeVar("S")
+POLICY_SOURCES = ("file", "store")
+CLIENT_CERTIFICATES = ("none", "optional", "required")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsSection:
-    """``identity``: the KMS's URI, put into IDRkms. ``aliases``: others it answers to.
+    """Who the KMS is, and the life of its keys."""
 
-    ``clock_skew_s``: seconds a sender's clock may be off. ``ticket_key_days``: age at which the Ticket
-    Protection Key is replaced; 0 leaves that to `sipmikey kms tpk rotate`. ``credential_source``: empty for
-    the store, or ``PACKAGE.MODULE:NAME``, called with the store's `CredentialSource` and returning another.
-    """
-
-    identity: str
-    aliases: tuple[str, ...] = ()
-    clock_skew_s: int = 300
-    ticket_key_days: float = 30.0
-    credential_source: str = ""
+    identity: str = setting(None, "the KMS's URI, sent as IDRkms", read.text, required=True)
+    aliases: tuple[str, ...] = setting((), "further URIs the KMS answers to", read.texts)
+    clock_skew_s: int = setting(300, "seconds that a sender's clock may be off", read.count(0))
+    ticket_key_days: float = setting(
+        30.0,
+        "age at which the ticket protection key is replaced; 0 leaves that to `sipmikey kms tpk rotate`",
+        read.number(0, 36_500, "days"),
+    )
+    credential_source: str = setting(
+        "",
+        "`PACKAGE.MODULE:NAME`, called with the store's `CredentialSource`; it returns the one to use",
+        read.optional_text,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKeySection:
-    """For REQUEST_INIT_PK and RESOLVE_INIT_PK, PEM: the KMS's RSA key, and the CAs of subscribers."""
+    """For REQUEST_INIT_PK and RESOLVE_INIT_PK."""
 
-    certificate: Path | None = None
-    private_key: Path | None = None
-    trust_anchors: Path | None = None
+    certificate: Path | None = setting(None, "the KMS's certificate, PEM", read.optional_path)
+    private_key: Path | None = setting(None, "its RSA private key, PEM", read.optional_path)
+    trust_anchors: Path | None = setting(None, "CAs of subscribers' certificates, PEM", read.optional_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection:
-    """``url``: ``sqlite:PATH`` or ``postgresql://...``. ``replay_url``: ``redis://...``; empty: in the store.
+    """Where subscribers, keys and the audit log are kept."""
 
-    ``master_key``: ``file:PATH``, ``env:NAME`` or ``provider:PACKAGE.MODULE:CLASS`` (a `MasterKeyProvider`).
-    """
-
-    url: str = "sqlite:kms.sqlite"
-    replay_url: str = ""
-    master_key: str = "file:master.key"
+    url: str = setting("sqlite:kms.sqlite", "`sqlite:PATH` or `postgresql://...`", read.text)
+    replay_url: str = setting(
+        "", "replay cache, `redis://...`; empty keeps it in the store", read.optional_text
+    )
+    master_key: str = setting(
+        "file:master.key",
+        "key that encrypts the store's secrets: `file:PATH`, `env:NAME` or `provider:PACKAGE.MODULE:CLASS`",
+        read.text,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySection:
-    """``source``: ``file``, read at start and at SIGHUP, or ``store``, in force everywhere within seconds."""
+    """Where the policy is."""
 
-    source: str = "file"
-    file: Path = Path("policy.toml")
+    source: str = setting(
+        "file",
+        "a file, read at start and at SIGHUP, or the store, in force on all machines within seconds",
+        read.word(*POLICY_SOURCES),
+        words=POLICY_SOURCES,
+    )
+    file: Path = setting(Path("policy.toml"), "the policy file", read.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSection:
-    """Where and how HTTP is served; sizes in octets, times in seconds, counts for one worker."""
+    """Where and how HTTP is served."""
 
-    listen: tuple[str, ...] = ("127.0.0.1:8043",)
-    plain_http: str = ""
-    path: str = "/keymanagement"
-    workers: int = 1
-    trusted_proxies: tuple[str, ...] = ()
-    metrics_listen: str = ""
-    log_level: str = "info"
-    body_bytes: int = 98_304
-    request_s: float = 10.0
-    answer_s: float = 5.0
-    idle_s: int = 75
-    shutdown_s: int = 15
-    connections: int = 4096
-    pending: int = 256
+    listen: tuple[str, ...] = setting(("127.0.0.1:8043",), "addresses to serve, `HOST:PORT`", read.texts)
+    plain_http: str = setting(
+        "",
+        f'`"{PLAIN_HTTP_WORDS}"` serves plain HTTP on addresses that are not loopback',
+        read.optional_text,
+    )
+    path: str = setting("/keymanagement", "path of the URL that takes MIKEY messages", read.text)
+    workers: int = setting(1, "worker processes", read.count(0))
+    trusted_proxies: tuple[str, ...] = setting(
+        (), "addresses of proxies whose X-Forwarded-For is believed", read.texts
+    )
+    metrics_listen: str = setting("", "`HOST:PORT` of Prometheus metrics; empty: none", read.optional_text)
+    log_level: str = setting("info", "least level logged", read.word(*LOG_LEVELS), words=LOG_LEVELS)
+    body_bytes: int = setting(98_304, "longest request body, bytes", read.count(0))
+    request_s: float = setting(10.0, "seconds for a request to arrive", read.seconds(0, 86_400))
+    answer_s: float = setting(5.0, "seconds to answer it", read.seconds(0, 86_400))
+    idle_s: int = setting(75, "seconds that an idle connection is kept", read.count(0))
+    shutdown_s: int = setting(15, "seconds for requests under way at shutdown", read.count(0))
+    connections: int = setting(4096, "connections of one worker", read.count(0))
+    pending: int = setting(256, "requests under way in one worker; more get 503", read.count(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSection:
-    """PEM files; empty ``certificate``: plain HTTP. ``client_certificates``: none, optional or required."""
+    """TLS of the server. Without a certificate it serves plain HTTP."""
 
-    certificate: Path | None = None
-    private_key: Path | None = None
-    client_ca: Path | None = None
-    client_certificates: str = "none"
+    certificate: Path | None = setting(None, "the server's certificate, PEM", read.optional_path)
+    private_key: Path | None = setting(None, "its private key, PEM", read.optional_path)
+    client_ca: Path | None = setting(None, "CAs of client certificates, PEM", read.optional_path)
+    client_certificates: str = setting(
+        "none",
+        "whether clients need a certificate",
+        read.word(*CLIENT_CERTIFICATES),
+        words=CLIENT_CERTIFICATES,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSection:
-    """Messages a second of an address and of a subscriber, and bursts, in each worker; rate 0: no limit."""
+    """Rate limits in each worker."""
 
-    address_per_second: float = 200.0
-    address_burst: int = 400
-    subscriber_per_second: float = 20.0
-    subscriber_burst: int = 60
+    address_per_second: float = setting(
+        200.0, "messages a second from one address; 0: no limit", read.number(0, 1e9, "messages")
+    )
+    address_burst: int = setting(400, "messages one address may send at once", read.count(0))
+    subscriber_per_second: float = setting(
+        20.0, "messages a second from one subscriber; 0: no limit", read.number(0, 1e9, "messages")
+    )
+    subscriber_burst: int = setting(60, "messages one subscriber may send at once", read.count(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTlsSection:
-    """What is shown to other KMSs, and by which CAs they are known. All three, once there is a peer."""
+    """TLS towards other KMSs. All three are needed once there is a peer."""
 
-    ca: Path | None = None
-    certificate: Path | None = None
-    private_key: Path | None = None
+    ca: Path | None = setting(None, "CAs of the other KMSs, PEM", read.optional_path)
+    certificate: Path | None = setting(None, "our client certificate, PEM", read.optional_path)
+    private_key: Path | None = setting(None, "its private key, PEM", read.optional_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSection:
-    """Another KMS: its base ``url`` (https), and the pre-shared key for asking it, base64 in ``key_file``."""
+    """Another KMS, which resolves the tickets it issued."""
 
-    url: str
-    key_id: str
-    key_file: Path
+    url: str = setting(None, "its base URL, https", read.text, required=True)
+    key_id: str = setting(None, "name of the pre-shared key for asking it", read.text, required=True)
+    key_file: Path = setting(None, "file that holds this key", read.path, required=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +183,7 @@ class KmsConfiguration:
     peers: Mapping[str, PeerSection] = field(default_factory=dict)
 
 
-SECTIONS: Final[dict[str, type]] = {
+SECTIONS: Final[Mapping[str, Section]] = {
     "kms": KmsSection,
     "public_key": PublicKeySection,
     "store": StoreSection,
@@ -156,97 +194,49 @@ SECTIONS: Final[dict[str, type]] = {
     "peer_tls": PeerTlsSection,
 }
 
-WORDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("policy", "source"): ("file", "store"),
-    ("tls", "client_certificates"): ("none", "optional", "required"),
-    ("http", "log_level"): ("debug", "info", "warning", "error"),
-}
+
+def peer_name(identity: str) -> str:
+    """Return the name of the section of another KMS."""
+    return f'peers."{identity}"'
 
 
 def default_directory() -> Path:
-    """Return the KMS's directory when no option names it: `SIPMIKEY_KMSD_DIR`, or `kms` here."""
+    """Return the KMS's directory when no option names it: `SIPMIKEY_KMSD_DIR`, or `kms` here.
+
+    `SIPMIKEY_KMS_*` variables are settings of the agent, hence the D.
+    """
     return Path(os.environ.get(DIRECTORY_VARIABLE) or "kms")
 
 
 def load(directory: Path) -> KmsConfiguration:
     """Read `kms.toml` in *directory*; raise ConfigurationError saying which key is wrong and how."""
+    return load_merged(directory)[0]
+
+
+def load_merged(directory: Path) -> tuple[KmsConfiguration, Merged]:
+    """Return the configuration in *directory*, and where each of its values came from."""
     path = directory / CONFIG_NAME
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise ConfigurationError(
             f"there is no KMS in {directory} ({CONFIG_NAME} is missing): "
             f"make one with `sipmikey kms init --dir {directory} --identity URI`, or name another with --dir"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not TOML: {error}") from None
-    peers = document.pop("peers", {})
-    for name in document:
+        )
+    tables = read_toml(path)
+    peers = tables.pop("peers", {})
+    for name in tables:
         if name not in SECTIONS:
             raise ConfigurationError(
                 f"{path}: unknown section [{name}]; {nearest(name, (*SECTIONS, 'peers'))}"
             )
-    sections: dict[str, Any] = {
-        name: _section(path, name, kind, document.get(name, {})) for name, kind in SECTIONS.items()
-    }
+    merged = merge(SECTIONS, path=path, tables=tables)
     if not isinstance(peers, dict):
         raise ConfigurationError(f'{path}: peers are sections: write [peers."sip:kms@example.org"]')
-    return KmsConfiguration(
+    configuration = KmsConfiguration(
         directory=directory,
         peers={
-            identity: _section(path, f'peers."{identity}"', PeerSection, table)
+            identity: read_section(PeerSection, table, where=peer_name(identity), path=path)
             for identity, table in peers.items()
         },
-        **sections,
+        **merged.sections(SECTIONS),
     )
-
-
-def _section(path: Path, name: str, kind: type[S], table: object) -> S:
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{path}: {name} is a section: write [{name}]")
-    hints = typing.get_type_hints(kind)
-    values: dict[str, object] = {}
-    for key, value in table.items():
-        if key not in hints:
-            raise ConfigurationError(f"{path}: unknown key {name}.{key}; {nearest(key, tuple(hints))}")
-        try:
-            values[key] = _value(hints[key], value, path.parent)
-        except ValueError as error:
-            raise ConfigurationError(f"{path}: {name}.{key} {error}") from None
-        words = WORDS.get((name, key))
-        if words is not None and value not in words:
-            raise ConfigurationError(f"{path}: {name}.{key}: unknown word; {nearest(str(value), words)}")
-    for entry in fields(kind):  # type: ignore[arg-type]
-        if entry.name in values:
-            continue
-        if entry.default is MISSING:
-            raise ConfigurationError(f"{path}: {name}.{entry.name} is missing")
-        if isinstance(entry.default, Path):
-            values[entry.name] = path.parent / entry.default
-    return kind(**values)
-
-
-def _value(kind: Any, value: object, base: Path) -> object:
-    """Return *value* as *kind*, paths made relative to *base*; raise ValueError saying what it needs."""
-    if isinstance(kind, types.UnionType):
-        kind = next(option for option in typing.get_args(kind) if option is not types.NoneType)
-        if value == "":
-            return None
-    if kind is Path:
-        if not isinstance(value, str) or not value:
-            raise ValueError("needs the name of a file")
-        return base / Path(value).expanduser()
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ValueError("needs a list of texts")
-        return tuple(value)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value)
-    if kind is int and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if kind is str and isinstance(value, str):
-        return value
-    names = {float: "a number, 0 or more", int: "a whole number, 0 or more", str: "text"}
-    raise ValueError(f"needs {names[kind]}, not {value!r}")
+    return configuration, merged

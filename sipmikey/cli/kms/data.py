@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, create_private, opened, output
 from sipmikey.kms.subscribers import SubscriberRecord, dump, load
 from sipmikey.mikey.errors import LocalError
+from sipmikey.settings import ConfigurationError
 
 IMPORT = """\
   sipmikey kms import subscribers.jsonl

@@ -6,7 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import (
     Actions,
@@ -19,6 +18,7 @@ from sipmikey.cli.kms.common import (
 from sipmikey.cli.kms.configuration import CONFIG_NAME, HttpSection, load
 from sipmikey.kms.stores.vault import FileMasterKey
 from sipmikey.kms.subscribers import normal_identity
+from sipmikey.settings import ConfigurationError
 
 EXAMPLES = """\
   sipmikey kms init --identity sip:kms@example.com

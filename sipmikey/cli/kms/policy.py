@@ -7,7 +7,6 @@ import getpass
 import time
 from pathlib import Path
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, open_configured, opened, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
@@ -18,6 +17,7 @@ from sipmikey.kms.service import party_of
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.ticket import TicketFlags
+from sipmikey.settings import ConfigurationError, read_text
 from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
 
 TEST = """\
@@ -78,29 +78,20 @@ async def current_policy(configuration: KmsConfiguration, store: Store) -> Polic
 async def _text(configuration: KmsConfiguration, store: Store) -> str:
     section = configuration.policy
     if section.source == "file":
-        return _read(section.file)
+        return read_text(section.file)
     version = await store.policies.current()
     if version is None:
         raise ConfigurationError("the store holds no policy yet: sipmikey kms policy put FILE")
     return version.text
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"policy {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"policy {path}: not UTF-8 text") from None
-
-
 async def _chosen(args: argparse.Namespace) -> str:
     """Return the text of the policy that the command is about."""
     if args.file is not None:
-        return _read(args.file)
+        return read_text(args.file)
     configuration = load(args.dir)
     if configuration.policy.source == "file":
-        return _read(configuration.policy.file)
+        return read_text(configuration.policy.file)
     async with opened(args) as store:
         return await _text(configuration, store)
 
@@ -172,7 +163,7 @@ async def _check(args: argparse.Namespace) -> int:
 
 
 async def _put(args: argparse.Namespace) -> int:
-    text = _read(args.file)
+    text = read_text(args.file)
     policy = policy_file.parse(text)
     if load(args.dir).policy.source != "store":
         raise ConfigurationError('this KMS reads its policy from a file: set source = "store" in [policy]')

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import (
     drive,
@@ -28,6 +27,7 @@ from sipmikey.kms.server.supervisor import READY_LINE, supervise
 from sipmikey.kms.server.tls import ServerTls
 from sipmikey.kms.server.worker import PlainHttpRefused, Worker, bind, run_worker
 from sipmikey.kms.service import KeyManagementService
+from sipmikey.settings import ConfigurationError
 from sipmikey.system import environment
 
 

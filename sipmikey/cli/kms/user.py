@@ -13,12 +13,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
 from sipmikey.cli.output import Output
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
+from sipmikey.settings import ConfigurationError
 
 PSK_BYTES = 32
 DAY_S = 86_400

@@ -10,7 +10,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sipmikey.cli.config.schema import ConfigurationError
 from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration
 from sipmikey.key_file import read_key_file
@@ -23,6 +22,7 @@ from sipmikey.kms.server.tls import ClientCertificates, ServerTls, TlsFiles
 from sipmikey.kms.server.worker import WorkerSettings
 from sipmikey.kms.service import CredentialSource, KmsSettings, Lookups, PeerKms
 from sipmikey.kms.stores.store import Store
+from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.credentials import KmsKeyPair
 
 

@@ -5,8 +5,6 @@ docs/kms-policy.md describes the format.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +16,7 @@ from sipmikey.kms.policy.rules import GROUP_PREFIX, Policy, Rule
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import KeyDataType
-
-MAX_TEXT = 1 << 20
-"""Longest policy text, in characters."""
+from sipmikey.settings.toml import ConfigurationError, check_keys, parse_toml, read_text
 
 _KEY_TYPES = {kind.name: kind for kind in KeyDataType if kind.is_session_key}
 _DECISIONS = ("allow", "refuse")
@@ -37,25 +33,19 @@ class PolicyError(LocalError):
 def load(path: Path) -> Policy:
     """Read the policy in the file at *path*; raise `PolicyError`."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PolicyError(f"policy {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise PolicyError(f"policy {path}: not UTF-8 text") from None
-    try:
-        return parse(text)
+        return parse(read_text(path))
+    except ConfigurationError as error:
+        raise PolicyError(f"policy {error}") from None
     except PolicyError as error:
         raise PolicyError(f"policy {path}: {error}") from None
 
 
 def parse(text: str) -> Policy:
     """Read a policy from TOML *text*; raise `PolicyError`."""
-    if len(text) > MAX_TEXT:
-        raise PolicyError(f"longer than {MAX_TEXT} characters")
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PolicyError(f"not TOML: {error}") from None
+        document = parse_toml(text)
+    except ConfigurationError as error:
+        raise PolicyError(str(error)) from None
     _known(document, _TOP, "the policy")
     limits = {"default": DEFAULT_LIMITS}
     for name, table in _table(document.get("limits", {}), "limits").items():
@@ -67,7 +57,7 @@ def parse(text: str) -> Policy:
     for number, table in enumerate(rules, 1):
         rule = _rule(_table(table, f"rule {number}"), number, limits)
         if any(rule.name == other.name for other in parsed):
-            raise PolicyError(f"rule {number}: the name {rule.name!r} stands twice")
+            raise PolicyError(f"rule {number}: the name {rule.name!r} is given twice")
         parsed.append(rule)
     return Policy(rules=tuple(parsed), limits=MappingProxyType(limits))
 
@@ -173,11 +163,10 @@ _LIMIT_READERS: Mapping[str, tuple[str, Callable[[object, str], object]]] = {
 
 
 def _known(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    for key in table:
-        if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise PolicyError(f"{where}: unknown key {key!r}{hint}; allowed: {', '.join(allowed)}")
+    try:
+        check_keys(table, allowed, where)
+    except ConfigurationError as error:
+        raise PolicyError(str(error)) from None
 
 
 def _word(value: object, allowed: Sequence[str], where: str) -> str:
