@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from sipmikey.keys.suite import SUITES, Suite
 from sipmikey.kms.audit import AuditEvent
-from sipmikey.kms.policy.file import parse
+from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.service import KeyManagementService, KmsSettings, Lookups, run
 from sipmikey.kms.subscribers import Principal, PskCredential
 from sipmikey.kms.tpk import TpkRecord, generate
@@ -105,7 +105,9 @@ class Bench:
         self._alice = PreSharedKey(key=memory.keys[b"alice"], key_id=b"alice")
         self._bob = PreSharedKey(key=memory.keys[b"bob"], key_id=b"bob")
         lookups = Lookups(credentials=memory, ticket_keys=memory, replay=memory, audit=memory)
-        self._service = KeyManagementService(self._env, KmsSettings(identity=KMS), parse(POLICY), lookups)
+        self._service = KeyManagementService(
+            self._env, KmsSettings(identity=KMS), parse_policy(POLICY), lookups
+        )
         self._policy = TicketPolicy(
             suite=suite,
             flags=TicketFlags.of("DEFGHINO"),

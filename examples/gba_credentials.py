@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sipmikey.keys.suite import SUITE_256
-from sipmikey.kms.policy.file import parse
+from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.service import CredentialSource, KeyManagementService, KmsSettings, StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.subscribers import Principal, PskCredential, normal_identity
@@ -129,7 +129,7 @@ async def main() -> None:
         lookups = replace(
             store.lookups(), credentials=GbaCredentials(bsf, "kms.home1.example", store.subscribers)
         )
-        service = KeyManagementService(env, KmsSettings(identity=KMS), parse(POLICY), lookups)
+        service = KeyManagementService(env, KmsSettings(identity=KMS), parse_policy(POLICY), lookups)
 
         async def ask(identity: str, name: str) -> None:
             request = TicketRequest.start(

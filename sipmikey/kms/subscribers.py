@@ -131,7 +131,7 @@ def normal_identity(text: str) -> str:
     return canonical(text)
 
 
-def dump(records: Iterable[SubscriberRecord]) -> Iterator[str]:
+def format_subscribers(records: Iterable[SubscriberRecord]) -> Iterator[str]:
     """Yield one line of JSON for each record; keys appear if the records hold them."""
     for record in records:
         yield json.dumps(
@@ -148,8 +148,8 @@ def dump(records: Iterable[SubscriberRecord]) -> Iterator[str]:
         )
 
 
-def load(lines: Iterable[str]) -> Iterator[SubscriberRecord]:
-    """Parse what `dump` wrote, or a person did: one JSON object a line.
+def parse_subscribers(lines: Iterable[str]) -> Iterator[SubscriberRecord]:
+    """Parse what `format_subscribers` wrote, or a person did: one JSON object a line.
 
     Only ``name`` and ``identities`` are required; keys are base64 or hexadecimal, key identifiers
     hexadecimal. Raises `LocalError` naming the line and what is wrong in it, and never showing a key.

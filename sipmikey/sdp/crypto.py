@@ -19,7 +19,7 @@ from sipmikey.ticket.request import canonical_or_same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class KeyExchange:
     """One MIKEY exchange of a session.
 
     ``levels`` are where its messages stand (None for the session level, else m-line indexes), ``pairs`` the
@@ -155,7 +155,7 @@ def preferred_spi(keys: Sequence[KeyData]) -> bytes:
 
 
 def session_keys(
-    exchanges: Sequence[Exchange],
+    exchanges: Sequence[KeyExchange],
     own: Sequence[MediaStream],
     theirs: Sequence[MediaStream],
     *,

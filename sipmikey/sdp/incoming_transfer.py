@@ -10,7 +10,7 @@ from sipmikey.mikey.registry import ExtensionType
 from sipmikey.mikey.security_policy import SP
 from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.verification import sdp_ids
-from sipmikey.sdp.crypto import Exchange, check_spi, choose_policy, completed, preferred_spi, with_ssrc
+from sipmikey.sdp.crypto import KeyExchange, check_spi, choose_policy, completed, preferred_spi, with_ssrc
 from sipmikey.sdp.errors import BiddingDown
 from sipmikey.sdp.local import random_ssrc
 from sipmikey.sdp.mapping import MediaStream, pair_sessions
@@ -145,7 +145,7 @@ class IncomingTransfer:
                 check_spi(self._entries[cs_id], keys)
         self.verified = True
 
-    def respond(self, ssrcs: Mapping[int, int], streams: Sequence[MediaStream]) -> Exchange:
+    def respond(self, ssrcs: Mapping[int, int], streams: Sequence[MediaStream]) -> KeyExchange:
         """Make TRANSFER_RESP.
 
         *ssrcs* are those this side is known to send with, by m-line; *streams* the m-lines of the offer.
@@ -163,7 +163,7 @@ class IncomingTransfer:
                 ssrc = random_ssrc(self._env) if described is None else described
                 entries.append(completed(entry, policy=number, ssrc=ssrc, spi=self._spi))
         message, bundle = self._responder.respond(crypto_sessions=entries, policies=tuple(added.values()))
-        return Exchange(
+        return KeyExchange(
             levels=self._carried.levels,
             pairs=self._pairs,
             bundle=bundle,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sipmikey.mikey.errors import LimitExceeded, LocalError, ReplayedMessage, UnexpectedMessage
 from sipmikey.mikey.verification import sdp_ids_extension
-from sipmikey.sdp.crypto import Exchange, check_suite, offered_entries, session_keys
+from sipmikey.sdp.crypto import KeyExchange, check_suite, offered_entries, session_keys
 from sipmikey.sdp.errors import AnswerMissing, IdentityMismatch, MediaMismatch
 from sipmikey.sdp.keys import SessionKeys
 from sipmikey.sdp.local import LocalDescription, choose_ssrcs, local_offer
@@ -33,7 +33,7 @@ class _SentOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    exchange: Exchange
+    exchange: KeyExchange
     theirs: tuple[MediaStream, ...]
     keys: SessionKeys
 
@@ -168,7 +168,7 @@ class Offerer:
         self._candidates[to_tag] = _Candidate(exchange=exchange, theirs=received.streams, keys=keys)
         return keys
 
-    def _new_branch(self, to_tag: str, message: bytes) -> Exchange:
+    def _new_branch(self, to_tag: str, message: bytes) -> KeyExchange:
         # The same TRANSFER_RESP on a second branch would put two streams under the same keys.
         if message in self._seen:
             raise ReplayedMessage("this TRANSFER_RESP answered on another branch")
@@ -180,8 +180,8 @@ class Offerer:
             raise IdentityMismatch(f"{bundle.peer} answered, which policy does not accept", field="IDRr")
         return self._checked(made, bundle, message)
 
-    def _checked(self, made: _SentOffer, bundle: CryptoSessionBundle, message: bytes) -> Exchange:
-        exchange = Exchange(
+    def _checked(self, made: _SentOffer, bundle: CryptoSessionBundle, message: bytes) -> KeyExchange:
+        exchange = KeyExchange(
             levels=(None,),
             pairs={stream.index: crypto_session_ids(stream.index) for stream in made.own.keyed},
             bundle=bundle,

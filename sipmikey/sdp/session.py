@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sipmikey.mikey.errors import LocalError, PeerError, UnexpectedMessage
-from sipmikey.sdp.crypto import Exchange, session_keys
+from sipmikey.sdp.crypto import KeyExchange, session_keys
 from sipmikey.sdp.errors import AnswerMissing, Glare, KeyMgmtMissing, MediaMismatch, OfferMissing
 from sipmikey.sdp.keys import SessionKeys
 from sipmikey.sdp.local import LocalDescription, local_answer, local_offer
@@ -57,7 +57,7 @@ class Session:
         self,
         env: Environment,
         *,
-        exchanges: Sequence[Exchange],
+        exchanges: Sequence[KeyExchange],
         theirs: tuple[MediaStream, ...],
         keys: SessionKeys,
         settings: Settings,
@@ -124,7 +124,7 @@ class Session:
     def _running(self) -> frozenset[int]:
         return frozenset(item.index for item in self._keys.media)
 
-    def _only_exchange(self) -> Exchange:
+    def _only_exchange(self) -> KeyExchange:
         if len(self._exchanges) != 1:
             raise LocalError("the caller keyed each stream by itself: only it can update the keys")
         return self._exchanges[0]
@@ -161,7 +161,7 @@ class Session:
         # A peer need not repeat its attribute where nothing changes.
         return received.carried(keyed) if received.has_mikey else ()
 
-    def _same_as_before(self, carried: CarriedMessage) -> Exchange:
+    def _same_as_before(self, carried: CarriedMessage) -> KeyExchange:
         for exchange in self._exchanges:
             if carried.message == exchange.received and set(carried.covers) <= exchange.pairs.keys():
                 return exchange
@@ -253,7 +253,7 @@ class Session:
 
     def _commit(
         self,
-        exchanges: tuple[Exchange, ...],
+        exchanges: tuple[KeyExchange, ...],
         own: tuple[MediaStream, ...],
         theirs: tuple[MediaStream, ...],
     ) -> SessionKeys:

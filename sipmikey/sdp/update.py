@@ -11,7 +11,7 @@ from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import KeyDataType
 from sipmikey.mikey.secret import Secret
 from sipmikey.sdp.crypto import (
-    Exchange,
+    KeyExchange,
     check_spi,
     check_suite,
     choose_policy,
@@ -29,7 +29,7 @@ from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.update import UpdateInitiator, UpdateResponder
 
 
-def _new_key(env: Environment, exchange: Exchange) -> KeyData:
+def _new_key(env: Environment, exchange: KeyExchange) -> KeyData:
     taken = {key.spi for key in exchange.bundle.keys}
     spi = env.random(SPI_LENGTH)
     while spi in taken:
@@ -50,7 +50,7 @@ class SentUpdate:
     def __init__(
         self,
         update: UpdateInitiator,
-        exchange: Exchange,
+        exchange: KeyExchange,
         pairs: Mapping[int, tuple[int, int]],
         ssrcs: Mapping[int, int],
     ) -> None:
@@ -64,7 +64,7 @@ class SentUpdate:
     def start(
         cls,
         env: Environment,
-        exchange: Exchange,
+        exchange: KeyExchange,
         *,
         new: Sequence[MediaStream],
         ssrcs: Mapping[int, int] | None,
@@ -102,7 +102,7 @@ class SentUpdate:
         }
         return cls(update, exchange, pairs, own_ssrcs | chosen)
 
-    def receive(self, message: bytes, suites: Sequence[SrtpSuite]) -> Exchange:
+    def receive(self, message: bytes, suites: Sequence[SrtpSuite]) -> KeyExchange:
         """Verify TRANSFER_RESP and return the updated exchange. Raises a `PeerError`."""
         updated = replace(
             self._exchange,
@@ -123,7 +123,7 @@ class SentUpdate:
 
 
 def _fresh_ssrcs(
-    env: Environment, exchange: Exchange, started: Sequence[MediaStream], given: Mapping[int, int] | None
+    env: Environment, exchange: KeyExchange, started: Sequence[MediaStream], given: Mapping[int, int] | None
 ) -> dict[int, int]:
     """Return the SSRCs of streams that start now, none of them one the stream had before.
 
@@ -142,7 +142,7 @@ def _fresh_ssrcs(
     return choose_ssrcs(env, free, given)
 
 
-def _free_pair(exchange: Exchange, stream: MediaStream) -> tuple[int, int]:
+def _free_pair(exchange: KeyExchange, stream: MediaStream) -> tuple[int, int]:
     if stream.index in exchange.pairs:
         return exchange.pairs[stream.index]
     pair = crypto_session_ids(stream.index)
@@ -158,7 +158,7 @@ class ReceivedUpdate:
     def __init__(
         self,
         env: Environment,
-        exchange: Exchange,
+        exchange: KeyExchange,
         carried: CarriedMessage,
         *,
         suites: Sequence[SrtpSuite],
@@ -206,7 +206,7 @@ class ReceivedUpdate:
         theirs: Sequence[MediaStream],
         running: frozenset[int],
         ssrcs: Mapping[int, int] | None,
-    ) -> Exchange:
+    ) -> KeyExchange:
         """Make TRANSFER_RESP and return the updated exchange.
 
         *own* are this side's active m-lines, *running* those that had keys before.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sipmikey.keys.suite import SUITE_256, Suite
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Exchange
-from sipmikey.kms.policy.file import parse
+from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.policy.rules import Policy
 from sipmikey.kms.service import KeyManagementService, KmsSettings, Outcome, run
 from sipmikey.kms.stores.open import open_store
@@ -110,12 +110,12 @@ class Domain:
         people = (subscriber("alice"), subscriber("bob")) if subscribers is None else subscribers
         run(store.subscribers.load(people))
         service = KeyManagementService(
-            env, settings or KmsSettings(identity=identity), parse(policy), store.lookups()
+            env, settings or KmsSettings(identity=identity), parse_policy(policy), store.lookups()
         )
         return cls(clock=clock, env=env, store=store, service=service, identity=identity)
 
     def use(self, policy: str) -> Policy:
-        self.service.policy = parse(policy)
+        self.service.policy = parse_policy(policy)
         return self.service.policy
 
     def wanted(self, *responders: str, suite: Suite = SUITE_256, **fields: object) -> TicketPolicy:

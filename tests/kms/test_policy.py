@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.keys.suite import SUITE_128, SUITE_256
-from sipmikey.kms.policy import file as policy_file
 from sipmikey.kms.policy.adjust import breaches
+from sipmikey.kms.policy.file import PolicyError, parse_policy, read_policy
 from sipmikey.kms.policy.limits import FLAG_NAMES, FlagWord, Otherwise, TicketLimits
 from sipmikey.kms.policy.rules import NO_RULE, Party, Policy, Refusal, UnacceptablePolicy
 from sipmikey.mikey.errors import LocalError
@@ -34,7 +34,7 @@ def rules(*lines: str, limits: str = "") -> Policy:
         name, source, target, decision, *more = line.split()
         text += f'[[rule]]\nname="{name}"\nfrom=["{source}"]\nto=["{target}"]\ndecision="{decision}"\n'
         text += f'limits="{more[0]}"\n' if more else ""
-    return policy_file.parse(text + limits)
+    return parse_policy(text + limits)
 
 
 def limited(limits: str) -> Policy:
@@ -317,16 +317,16 @@ RULE = '[[rule]]\nname="r"\nfrom=["*"]\nto=["*"]\n'
     ],
 )
 def test_errors_name_the_key_and_the_words_allowed(text: str, said: str) -> None:
-    with pytest.raises(policy_file.PolicyError, match=said):
-        policy_file.parse(text)
+    with pytest.raises(PolicyError, match=said):
+        parse_policy(text)
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
-    with contextlib.suppress(policy_file.PolicyError):
-        policy_file.parse(text)
+    with contextlib.suppress(PolicyError):
+        parse_policy(text)
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(policy_file.PolicyError, match=r"policy\.toml: No such file"):
-        policy_file.load(tmp_path / "policy.toml")
+    with pytest.raises(PolicyError, match=r"policy\.toml: No such file"):
+        read_policy(tmp_path / "policy.toml")

@@ -20,7 +20,7 @@ from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.schema import DIRECTORY, migrate
 from sipmikey.kms.stores.store import SETTLING_S, Store
 from sipmikey.kms.stores.vault import MasterKeyMismatch
-from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, dump, load
+from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, format_subscribers, parse_subscribers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from tests.kms.domain import NS, Clock, psk_of, subscriber, uri
@@ -156,11 +156,11 @@ async def test_export_and_import_give_the_same_subscribers(store_url: str, tmp_p
         assert told == [3]
         records = [record async for record in store.subscribers.records(with_keys=True)]
         without = [record async for record in store.subscribers.records()]
-    lines = list(dump(records))
+    lines = list(format_subscribers(records))
     assert all(psk.key is None for record in without for psk in record.psks)
-    assert not any(key in line for line in dump(without) for key in ('"key":',))
+    assert not any(key in line for line in format_subscribers(without) for key in ('"key":',))
     async with opened(f"sqlite:{tmp_path}/copy") as copy:
-        await copy.subscribers.load(load(lines))
+        await copy.subscribers.load(parse_subscribers(lines))
         assert [record async for record in copy.subscribers.records(with_keys=True)] == records
         keyless = SubscriberRecord(name="x", identities=(uri("x"),), psks=(PskRecord(key_id=b"x", key=None),))
         with pytest.raises(LocalError, match="without its key"):

@@ -12,9 +12,9 @@ from sipmikey.kms.subscribers import (
     Principal,
     PskRecord,
     SubscriberRecord,
-    dump,
-    load,
+    format_subscribers,
     normal_identity,
+    parse_subscribers,
 )
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
@@ -77,7 +77,7 @@ records = st.builds(
 
 @given(st.lists(records, max_size=5))
 def test_what_is_written_is_read_back(people: list[SubscriberRecord]) -> None:
-    assert list(load(dump(people))) == people
+    assert list(parse_subscribers(format_subscribers(people))) == people
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_what_is_written_is_read_back(people: list[SubscriberRecord]) -> None:
 def test_errors_name_the_line_and_what_is_wrong_in_it(line: str, said: str) -> None:
     good = json.dumps({"name": "good", "identities": ["sip:good@example.com"]})
     with pytest.raises(LocalError, match=said):
-        list(load([good, line]))
+        list(parse_subscribers([good, line]))
 
 
 @given(st.text(max_size=100))
 def test_any_line_is_a_subscriber_or_a_local_error(line: str) -> None:
     try:
-        found = list(load([line]))
+        found = list(parse_subscribers([line]))
     except LocalError:
         return
     assert found == [] or isinstance(found[0], SubscriberRecord)

@@ -25,7 +25,7 @@ class KmsClient(Protocol):
         ...
 
 
-class KmsTimeout(AgentError):
+class NoKmsAnswer(AgentError):
     """The KMS did not answer in the time the configuration allows."""
 
     def __init__(self, timeout_s: float) -> None:
@@ -80,5 +80,5 @@ class KmsDesk:
         if isinstance(error, PeerError):
             return error
         if isinstance(error, TimeoutError):
-            return KmsTimeout(self._timeout_s)
+            return NoKmsAnswer(self._timeout_s)
         return AgentError(Reason.KMS_UNREACHABLE, f"{type(error).__name__}: {error}", side="kms")

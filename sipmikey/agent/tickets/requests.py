@@ -9,7 +9,7 @@ from typing import Any
 
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.legs.context import Asked, Decided, Granted
-from sipmikey.agent.tickets.kms import KmsDesk, KmsTimeout
+from sipmikey.agent.tickets.kms import KmsDesk, NoKmsAnswer
 from sipmikey.agent.tickets.store import first_granted
 from sipmikey.call.consent import Decide, Question
 from sipmikey.call.events import KmsExchange
@@ -156,7 +156,7 @@ class Errands:
                 lambda: asyncio.run_coroutine_threadsafe(asking, loop), self._longest_s
             )
         except TimeoutError:
-            failed(KmsTimeout(self._longest_s))
+            failed(NoKmsAnswer(self._longest_s))
         except PeerError as error:
             failed(error)
         else:

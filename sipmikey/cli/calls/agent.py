@@ -10,7 +10,7 @@ from typing import Any
 
 from sipmikey.agent import CallFailed
 from sipmikey.cli.calls.lines import input_lines
-from sipmikey.cli.calls.session import Outcome, Session, add_session_options, finish, open_session
+from sipmikey.cli.calls.session import AgentSession, Outcome, add_session_options, finish, open_session
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
-    sessions: list[Session] = []
+    sessions: list[AgentSession] = []
 
     def say(fields: dict[str, Any]) -> None:
         told = dict(fields)
@@ -77,7 +77,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     return finish(session, Outcome(code=ExitCode.OK))
 
 
-def _ready(session: Session, loaded: Loaded, desk: Desk) -> dict[str, Any]:
+def _ready(session: AgentSession, loaded: Loaded, desk: Desk) -> dict[str, Any]:
     return {
         "ts": timestamp(time.time()),
         "type": "agent.ready",
@@ -88,7 +88,7 @@ def _ready(session: Session, loaded: Loaded, desk: Desk) -> dict[str, Any]:
     }
 
 
-async def _register(session: Session) -> None:
+async def _register(session: AgentSession) -> None:
     with suppress(CallFailed):  # the events tell, and the stack tries again
         await session.agent.register()
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from sipmikey.agent import CallFailed, IncomingCall
 from sipmikey.cli.calls.session import (
+    AgentSession,
     Outcome,
-    Session,
     add_session_options,
     finish,
     open_session,
@@ -91,7 +91,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     return finish(session, _worst(outcomes))
 
 
-async def _answer_calls(args: argparse.Namespace, session: Session) -> list[Outcome]:
+async def _answer_calls(args: argparse.Namespace, session: AgentSession) -> list[Outcome]:
     """Handle calls side by side until Ctrl-C; with `--once` until the first one is over.
 
     Returns the outcomes, of which only the worst is kept as they come.
@@ -127,7 +127,9 @@ async def _answer_calls(args: argparse.Namespace, session: Session) -> list[Outc
     return outcomes
 
 
-async def _first_end(session: Session, outcomes: list[Outcome], handlers: set[asyncio.Task[None]]) -> None:
+async def _first_end(
+    session: AgentSession, outcomes: list[Outcome], handlers: set[asyncio.Task[None]]
+) -> None:
     """Wait for the end of a call; note its outcome if nobody else does."""
     outcome = await session.ended.get()
     if not handlers and not outcomes:
@@ -146,7 +148,7 @@ async def _first(*work: Coroutine[Any, Any, Any]) -> None:
             task.cancel()
 
 
-async def _handle(args: argparse.Namespace, session: Session, incoming: IncomingCall) -> Outcome:
+async def _handle(args: argparse.Namespace, session: AgentSession, incoming: IncomingCall) -> Outcome:
     """Ring, answer (or reject), stay, and hang up."""
     try:
         if args.reject is not None:

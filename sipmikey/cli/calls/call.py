@@ -7,8 +7,8 @@ import asyncio
 
 from sipmikey.agent import CallFailed
 from sipmikey.cli.calls.session import (
+    AgentSession,
     Outcome,
-    Session,
     add_session_options,
     finish,
     open_session,
@@ -71,7 +71,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     return finish(session, outcome)
 
 
-async def _get_ready(args: argparse.Namespace, loaded: Loaded, session: Session) -> bool:
+async def _get_ready(args: argparse.Namespace, loaded: Loaded, session: AgentSession) -> bool:
     """Register and get the ticket, where that is asked for; return False after Ctrl-C."""
     agent = session.agent
     if loaded.configuration.sip.registrar and not await session.until_stopped(agent.register()):
@@ -79,7 +79,7 @@ async def _get_ready(args: argparse.Namespace, loaded: Loaded, session: Session)
     return not args.prefetch or await session.until_stopped(agent.prefetch(args.uri))
 
 
-async def _call(args: argparse.Namespace, session: Session) -> Outcome:
+async def _call(args: argparse.Namespace, session: AgentSession) -> Outcome:
     """Call and wait for the end; raises CallFailed when there was no call."""
     calling = asyncio.ensure_future(session.agent.call(args.uri, via=args.via))
     if not await session.until_stopped(calling):

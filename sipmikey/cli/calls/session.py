@@ -67,7 +67,7 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
-class Session:
+class AgentSession:
     """An open agent. ``stopping`` is set by the first Ctrl-C, SIGTERM or SIGHUP; a second kills the process.
 
     ``documents`` holds the events so far as JSON data, in the order they happened, if they are to be kept;
@@ -165,7 +165,7 @@ def _with_sip_log(config: AgentConfig, path: Path | None) -> AgentConfig:
 @asynccontextmanager
 async def open_session(
     loaded: Loaded, args: argparse.Namespace, *, called: bool = False, decide: Decide = ask_at_terminal
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[AgentSession]:
     """Open an agent as *loaded* says, print its events, and close it at the end.
 
     *called*: calls come in. *decide* is asked where policy wants the user asked.
@@ -177,7 +177,7 @@ async def open_session(
             await stack.enter_async_context(client)
         agent = Agent(config, kms=client, decide=decide)
         output = Output(as_json=args.json)
-        session = Session(agent, output, quiet=args.quiet, called=called, keep=args.ladder)
+        session = AgentSession(agent, output, quiet=args.quiet, called=called, keep=args.ladder)
         loop = asyncio.get_running_loop()
         for number in _ENDING_SIGNALS:
             loop.add_signal_handler(number, _stop, session, loop)
@@ -205,13 +205,13 @@ async def _opened(agent: Agent) -> AsyncIterator[None]:
         yield
 
 
-def _stop(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+def _stop(session: AgentSession, loop: asyncio.AbstractEventLoop) -> None:
     session.stopping.set()
     for number in _ENDING_SIGNALS:
         loop.remove_signal_handler(number)
 
 
-async def _print_events(session: Session) -> None:
+async def _print_events(session: AgentSession) -> None:
     async for event in session.agent.events():
         session.record(event)
 
@@ -258,7 +258,7 @@ class Outcome:
         return cls.of_failure(CallFailed(end.reason, end.side, end.status, end.detail))
 
 
-def finish(session: Session, outcome: Outcome) -> int:
+def finish(session: AgentSession, outcome: Outcome) -> int:
     """Print the result, as the last line, and the ladder if it was asked for; return the exit code."""
     fields = asdict(outcome) | {"exit_code": int(outcome.code), "exit_meaning": outcome.code.meaning}
     del fields["code"]

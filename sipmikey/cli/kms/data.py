@@ -12,7 +12,7 @@ from typing import IO
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, create_private, opened, output
-from sipmikey.kms.subscribers import SubscriberRecord, dump, load
+from sipmikey.kms.subscribers import SubscriberRecord, format_subscribers, parse_subscribers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.settings import ConfigurationError
 
@@ -53,7 +53,7 @@ async def _import(args: argparse.Namespace) -> int:
     groups: list[tuple[str, list[str]]] = []
     with _reading(args.file) as lines:
         async with opened(args) as store:
-            count = await store.subscribers.load(load(_without_groups(lines, groups)), tell)
+            count = await store.subscribers.load(parse_subscribers(_without_groups(lines, groups)), tell)
             for uri, members in groups:
                 await store.subscribers.add_group(uri, members)
     if progress:
@@ -81,7 +81,7 @@ async def _export(args: argparse.Namespace) -> int:
 
 
 def _write(file: IO[str], record: SubscriberRecord) -> None:
-    for line in dump([record]):
+    for line in format_subscribers([record]):
         file.write(line + "\n")
 
 

@@ -11,7 +11,7 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, open_configured, opened, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
 from sipmikey.keys.suite import SUITES
-from sipmikey.kms.policy import file as policy_file
+from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.policy.rules import Policy
 from sipmikey.kms.service import party_of
 from sipmikey.kms.stores.store import Store
@@ -72,7 +72,7 @@ def _file_option(parser: argparse.ArgumentParser) -> None:
 
 async def current_policy(configuration: KmsConfiguration, store: Store) -> Policy:
     """Return the policy in force: the file's, or the newest in the store. Raises PolicyError."""
-    return policy_file.parse(await _text(configuration, store))
+    return parse_policy(await _text(configuration, store))
 
 
 async def _text(configuration: KmsConfiguration, store: Store) -> str:
@@ -97,7 +97,7 @@ async def _chosen(args: argparse.Namespace) -> str:
 
 
 async def _test(args: argparse.Namespace) -> int:
-    policy = policy_file.parse(await _chosen(args))
+    policy = parse_policy(await _chosen(args))
     suite = SUITES[args.suite]
     target = normal_identity(args.target)
     desired = TicketPolicy(
@@ -133,7 +133,7 @@ async def _test(args: argparse.Namespace) -> int:
 
 async def _show(args: argparse.Namespace) -> int:
     text = await _chosen(args)
-    policy = policy_file.parse(text)
+    policy = parse_policy(text)
     out = output(args)
     out.document(
         {
@@ -155,7 +155,7 @@ async def _show(args: argparse.Namespace) -> int:
 
 
 async def _check(args: argparse.Namespace) -> int:
-    policy = policy_file.parse(await _chosen(args))
+    policy = parse_policy(await _chosen(args))
     out = output(args)
     out.document({"type": "kms.policy.checked", "rules": len(policy.rules)})
     out.text(f"the policy is valid: {len(policy.rules)} rule{'' if len(policy.rules) == 1 else 's'}")
@@ -164,7 +164,7 @@ async def _check(args: argparse.Namespace) -> int:
 
 async def _put(args: argparse.Namespace) -> int:
     text = read_text(args.file)
-    policy = policy_file.parse(text)
+    policy = parse_policy(text)
     if load(args.dir).policy.source != "store":
         raise ConfigurationError('this KMS reads its policy from a file: set source = "store" in [policy]')
     async with opened(args) as store:

@@ -18,7 +18,7 @@ from sipmikey.kms.server.app import HttpSettings, current_peer_names
 from sipmikey.kms.server.forward import GuardedCredentials
 from sipmikey.kms.server.protocol import ConnectionLimits
 from sipmikey.kms.server.rate_limit import RateLimiter
-from sipmikey.kms.server.tls import ClientCertificates, ServerTls, TlsFiles
+from sipmikey.kms.server.tls import ClientCertificates, ServerTls, ServerTlsFiles
 from sipmikey.kms.server.worker import WorkerSettings
 from sipmikey.kms.service import CredentialSource, KmsSettings, Lookups, PeerKms
 from sipmikey.kms.stores.store import Store
@@ -51,7 +51,7 @@ def server_tls(configuration: KmsConfiguration) -> ServerTls | None:
     if tls.certificate is None or tls.private_key is None:
         raise ConfigurationError("tls.certificate and tls.private_key go together")
     return ServerTls(
-        TlsFiles(
+        ServerTlsFiles(
             certificate=tls.certificate,
             private_key=tls.private_key,
             client_ca=tls.client_ca,

@@ -30,17 +30,17 @@ class PolicyError(LocalError):
     """The policy text is wrong. The message names the key, what is wrong, and what is allowed."""
 
 
-def load(path: Path) -> Policy:
+def read_policy(path: Path) -> Policy:
     """Read the policy in the file at *path*; raise `PolicyError`."""
     try:
-        return parse(read_text(path))
+        return parse_policy(read_text(path))
     except ConfigurationError as error:
         raise PolicyError(f"policy {error}") from None
     except PolicyError as error:
         raise PolicyError(f"policy {path}: {error}") from None
 
 
-def parse(text: str) -> Policy:
+def parse_policy(text: str) -> Policy:
     """Read a policy from TOML *text*; raise `PolicyError`."""
     try:
         document = parse_toml(text)

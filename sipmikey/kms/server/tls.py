@@ -23,7 +23,7 @@ class ClientCertificates(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
+class ServerTlsFiles:
     """PEM files: ``certificate`` (with its chain), ``private_key``, and the CAs of client certificates."""
 
     certificate: Path
@@ -42,7 +42,7 @@ class ServerTls:
     Raises LocalError, naming the file, if the files cannot be used.
     """
 
-    def __init__(self, files: TlsFiles) -> None:
+    def __init__(self, files: ServerTlsFiles) -> None:
         self._files = files
         self.context = _context(files)
         self._seen = self._state()
@@ -75,7 +75,7 @@ class ServerTls:
         return tuple((stat.st_mtime_ns, stat.st_ino, stat.st_size) for stat in stats)
 
 
-def _context(files: TlsFiles) -> ssl.SSLContext:
+def _context(files: ServerTlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
