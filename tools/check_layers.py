@@ -64,8 +64,12 @@ Graph = Mapping[str, frozenset[str]]
 SOLE_IMPORTERS = {
     "pjsua2": "agent/",
     "pylibsrtp": "media/",
+    "sipmikey_native": "native.py",
 }
-"""Optional packages and the one room that may import each (one module there)."""
+"""Optional packages and the one room that may import each (one module there).
+
+Every room may import `sipmikey.native`, which lies below them all and chooses between the cores.
+"""
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:

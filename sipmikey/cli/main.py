@@ -15,6 +15,7 @@ from sipmikey import __version__
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.output import complain
 from sipmikey.mikey.errors import LocalError, SipmikeyError
+from sipmikey.native import description
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("sipmikey.cli.calls.call", "call a SIP URI with keys from a MIKEY ticket"),
@@ -99,7 +100,7 @@ def _run(words: list[str]) -> int:
         epilog=f"{EXAMPLES}\n{table()}\n\nSIPMIKEY_DEBUG=1 adds tracebacks to internal errors.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"sipmikey {__version__}")
+    parser.add_argument("--version", action="version", version=f"sipmikey {__version__} ({description()})")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
     module: ModuleType | None = None

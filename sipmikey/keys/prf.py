@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import PrfFunc
 from sipmikey.mikey.secret import Secret
+from sipmikey.native import native
 
 _BLOCK_LENGTH = 32
 """The inkey is split into blocks of 256 bits, whichever the hash."""
@@ -18,6 +19,7 @@ _HASHES: dict[PrfFunc, tuple[type[hashes.HashAlgorithm], int]] = {
 }
 
 
+@native
 class Prf:
     """A PRF with its inkey set; one object derives any number of keys.
 

@@ -13,6 +13,7 @@ from sipmikey.mikey.limits import Limits
 from sipmikey.mikey.registry import EncrAlg, MacAlg
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.timestamp import Timestamp
+from sipmikey.native import native
 
 NO_CSB_ID = 0xFFFF_FFFF
 """The CSB ID in the IV of a ticket's KEMAC (RFC 6043 Appendix A.1)."""
@@ -20,6 +21,7 @@ NO_CSB_ID = 0xFFFF_FFFF
 _KW_BLOCK = 8
 
 
+@native
 def seal_keys(
     keys: Sequence[KeyData],
     encr_alg: EncrAlg,
@@ -45,6 +47,7 @@ def seal_keys(
     return KEMAC(encr_alg=encr_alg, encr_data=encr_data)
 
 
+@native
 def open_keys(
     kemac: KEMAC,
     protection: ProtectionKeys,

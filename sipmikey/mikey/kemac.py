@@ -13,6 +13,7 @@ from sipmikey.mikey.limits import Limits
 from sipmikey.mikey.payload import decode_chain, encode_chain, register
 from sipmikey.mikey.registry import EncrAlg, KeyDataType, KeyValidityType, MacAlg, PayloadType
 from sipmikey.mikey.secret import Secret
+from sipmikey.native import native
 
 
 @register
@@ -158,11 +159,13 @@ class KeyData:
         return cls(key_type=key_type, key=key, salt=salt, spi=spi, interval=interval)
 
 
+@native
 def encode_key_data(keys: Sequence[KeyData]) -> bytes:
     """Return the plaintext of a KEMAC: key data sub-payloads, the last with Next Payload 0."""
     return encode_chain(keys)[1]
 
 
+@native
 def decode_key_data(plaintext: bytes, limits: Limits) -> tuple[KeyData, ...]:
     """Read the plaintext of a KEMAC; offsets in errors count from its first octet.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from sipmikey.mikey.cursor import Reader
 from sipmikey.mikey.errors import LimitExceeded, LocalError, MalformedMessage
@@ -13,6 +13,7 @@ from sipmikey.mikey.limits import DEFAULT_LIMITS, Limits
 from sipmikey.mikey.payload import Payload, decode_chain, encode_payloads
 from sipmikey.mikey.registry import PayloadType
 from sipmikey.mikey.ticket import TICKET
+from sipmikey.native import native
 
 P = TypeVar("P")
 
@@ -71,31 +72,20 @@ class Message:
     raw: bytes
     offsets: tuple[int, ...]
 
-    @classmethod
-    def parse(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Self:
+    @staticmethod
+    def parse(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
         """Read a whole message.
 
         Raises `LimitExceeded` when it is larger than *limits* allow, `MalformedMessage` for octets that do
         not follow the encoding (with field and offset), and the ``Unsupported...`` errors for registered
         fields with unknown values.
         """
-        if len(data) > limits.message_bytes:
-            raise LimitExceeded(f"{len(data)} octets, at most {limits.message_bytes}", field="message")
-        data = bytes(data)
-        reader = Reader(data)
-        header, first = Header.decode(reader, limits)
-        payloads, offsets = decode_chain(first, reader, limits, "message")
-        return cls(header, payloads, data, offsets)
+        return parse_message(data, limits)
 
-    @classmethod
-    def build(cls, header: Header, payloads: Iterable[Payload]) -> Self:
+    @staticmethod
+    def build(header: Header, payloads: Iterable[Payload]) -> Message:
         """Encode a message from its parts."""
-        chain = tuple(payloads)
-        if any(item.payload_type == PayloadType.SIGN for item in chain[:-1]):
-            raise LocalError("SIGN has no Next Payload and so must be the last payload")
-        first, octets = encode_payloads(chain)
-        head = header.encode(first)
-        return cls(header, chain, head + b"".join(octets), _offsets(len(head), octets))
+        return build_message(header, payloads)
 
     def find(self, cls: type[P], role: int | None = None) -> P | None:
         """Return the only payload of a class (and role), or None; two raise `MalformedMessage`."""
@@ -121,3 +111,26 @@ class Message:
                 end = self.offsets[index + 1] if index + 1 < len(self.offsets) else len(self.raw)
                 return self.raw[: end - payload.initiator_data_span] + self.raw[end:]
         return self.raw
+
+
+@native
+def parse_message(data: bytes, limits: Limits) -> Message:
+    """Read a whole message, as `Message.parse` says."""
+    if len(data) > limits.message_bytes:
+        raise LimitExceeded(f"{len(data)} octets, at most {limits.message_bytes}", field="message")
+    data = bytes(data)
+    reader = Reader(data)
+    header, first = Header.decode(reader, limits)
+    payloads, offsets = decode_chain(first, reader, limits, "message")
+    return Message(header, payloads, data, offsets)
+
+
+@native
+def build_message(header: Header, payloads: Iterable[Payload]) -> Message:
+    """Encode a message from its parts, as `Message.build` says."""
+    chain = tuple(payloads)
+    if any(item.payload_type == PayloadType.SIGN for item in chain[:-1]):
+        raise LocalError("SIGN has no Next Payload and so must be the last payload")
+    first, octets = encode_payloads(chain)
+    head = header.encode(first)
+    return Message(header, chain, head + b"".join(octets), _offsets(len(head), octets))

@@ -6,7 +6,10 @@ import hashlib
 import hmac
 from typing import NoReturn
 
+from sipmikey.native import native
 
+
+@native
 class Secret:
     """Octets that must not appear in a repr, log, pickle or traceback.
 

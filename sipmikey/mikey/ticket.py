@@ -18,6 +18,7 @@ from sipmikey.mikey.fields import U8_MAX, U16_MAX, check_length, check_range, na
 from sipmikey.mikey.limits import Limits
 from sipmikey.mikey.payload import Payload, decode_chain, encode_chain, register
 from sipmikey.mikey.registry import PayloadType, PrfFunc, TicketType
+from sipmikey.native import native
 
 
 class TicketFlag(IntFlag):
@@ -349,6 +350,7 @@ def encode_ticket_data(header: THDR, payloads: tuple[Payload, ...]) -> bytes:
     return bytes((first,)) + len(header.data).to_bytes(2, "big") + header.data + chain
 
 
+@native
 def decode_ticket_data(
     data: bytes, limits: Limits, *, base: int = 0
 ) -> tuple[THDR, tuple[Payload, ...], tuple[int, ...]]:
@@ -366,6 +368,7 @@ def encode_initiator_data(payloads: tuple[Payload, ...]) -> bytes:
     return bytes((first,)) + chain
 
 
+@native
 def decode_initiator_data(data: bytes, limits: Limits, *, base: int = 0) -> tuple[Payload, ...]:
     """Read Initiator Data; empty data raises `MalformedMessage`."""
     if not data:
