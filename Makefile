@@ -4,7 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 3
 
-.PHONY: demo test check format clean bench
+NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests/vectors \
+	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py
+
+.PHONY: demo test test-native check native native-check format clean bench
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
@@ -14,11 +17,29 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP)
+	@$(BIN)/sipmikey --version >&2
 	$(BIN)/sipmikey demo $(DEMO)
 
 test: $(STAMP)
 	./tools/install-peers
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(if $(TESTS),,@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory test-native; \
+	    else echo "the native core is not tested: no cargo here"; fi)
+
+# The native core is a package of its own, built of Rust: see docs/native.md.
+native: $(STAMP)
+	@command -v cargo >/dev/null || { echo "cargo not found: the native core needs Rust 1.85 or later (Debian 13: apt-get install cargo)" >&2; exit 1; }
+	$(BIN)/pip install --quiet ./native
+	@$(BIN)/sipmikey --version
+
+test-native: native
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(NATIVE_TESTS)
+
+native-check:
+	cd native && cargo fmt --check && cargo clippy --quiet --locked -- -D warnings
+	cd native && cargo test --quiet --locked --package sipmikey-core
+	@if cargo deny --version >/dev/null 2>&1; then cd native && cargo deny check; \
+	    else echo "advisories and licences of the crates are not checked: cargo install cargo-deny"; fi
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -31,4 +52,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf native/target $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
