@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sipmikey.mikey.registry import MIKEY_VERSION, DataType
 from sipmikey.sdp.attribute import parse_value
 from sipmikey.sdp.errors import KeyMgmtMalformed
+from sipmikey.sip import long_name, read_headers, split_head
 
 MAX_ATTRIBUTE_OCTETS = 65_535
 
@@ -45,7 +46,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextMessage:
-    """A SIP or HTTP message: its start line, headers (names in lower case) and body."""
+    """A SIP or HTTP message: its start line, headers (names in lower case and long form) and body."""
 
     start: str
     headers: tuple[tuple[str, str], ...]
@@ -162,39 +163,22 @@ def split_text_messages(octets: bytes) -> list[TextMessage]:
     messages = []
     position = 0
     while match := _START.search(octets, position):
-        head_end, body_start = _end_of_head(octets, match.end())
-        headers = tuple(_headers(octets[match.end() : head_end].decode("utf-8", "replace")))
+        head, body_start = split_head(octets, match.start())
+        start, fields = read_headers(head)
+        headers = tuple((long_name(name), value) for name, value in fields)
         following = _START.search(octets, body_start)
         end = len(octets) if following is None else following.start()
-        length = next((value for name, value in headers if name in ("content-length", "l")), "")
+        length = next((value for name, value in headers if name == "content-length"), "")
         if length.isdecimal() and len(length) < 10:
             end = min(len(octets), body_start + int(length))
-        start = match.group().decode("utf-8", "replace").strip()
-        messages.append(TextMessage(start=start, headers=headers, body=octets[body_start:end]))
+        messages.append(TextMessage(start=start.strip(), headers=headers, body=octets[body_start:end]))
         position = max(end, match.end())
     return messages
 
 
-def _end_of_head(octets: bytes, position: int) -> tuple[int, int]:
-    ends = [
-        (at, at + len(mark))
-        for mark in (b"\r\n\r\n", b"\n\n")
-        if (at := octets.find(mark, max(position - 2, 0))) >= 0
-    ]
-    return min(ends, default=(len(octets), len(octets)))
-
-
-def _headers(text: str) -> Iterator[tuple[str, str]]:
-    folded = re.sub(r"\r?\n[ \t]+", " ", text)
-    for line in folded.splitlines():
-        name, colon, value = line.partition(":")
-        if colon:
-            yield name.strip().lower(), value.strip()
-
-
 def in_text_message(message: TextMessage, where: str = "") -> list[Found]:
     """Return the MIKEY messages in the body of a SIP or HTTP message."""
-    kind = message.header("content-type", "c").partition(";")[0].strip().lower()
+    kind = message.header("content-type").partition(";")[0].strip().lower()
     place = ", ".join(part for part in (where, message.start) if part)
     if kind in _MIKEY_TYPES:
         if looks_like_mikey(message.body):

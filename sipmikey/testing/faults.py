@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Callable
 
-from sipmikey.testing.sip_message import SipMessage
+from sipmikey.sip import SipMessage
 
 Fault = Callable[[SipMessage], SipMessage]
 """What becomes of a message on its way."""
@@ -54,7 +54,7 @@ def replay() -> Fault:
     seen: list[str] = []
 
     def fault(message: SipMessage) -> SipMessage:
-        found = LINE.search(message.body.decode(errors="replace"))
+        found = LINE.search(message.sdp)
         if found is None:
             return message
         if not seen:

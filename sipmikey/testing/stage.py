@@ -94,7 +94,7 @@ class Stage:
     def ladder(self) -> str:
         """Return events of the agents and messages through the switchboard in the order they happened."""
         lines = [
-            (passed.at, f"{'switchboard':<12} {_arrow(passed)} {passed.message.start}")
+            (passed.at, f"{'switchboard':<12} {_arrow(passed)} {passed.message.start_line}")
             for passed in self.switchboard.passed
         ]
         for name, event in self._events():

@@ -15,8 +15,9 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from sipmikey.sip import SipMessage, long_name
 from sipmikey.testing.faults import Fault
-from sipmikey.testing.sip_message import SipMessage, read_message
+from sipmikey.testing.sip_message import read_message
 
 T = TypeVar("T")
 Kind = Literal["request", "response"]
@@ -158,7 +159,7 @@ class Switchboard:
         line = _Line(caller)
         try:
             while (message := await read_message(reader)) is not None:
-                if message.status is None:
+                if not message.status:
                     await self._request(message, line)
                 elif (callee := line.asked.get(_branch(message))) is not None:
                     callee.write(message.encode())
@@ -170,14 +171,14 @@ class Switchboard:
 
     async def _request(self, message: SipMessage, line: _Line) -> None:
         """Pass a request of the caller on to whom it is for."""
-        call_id = message.header("call-id")
+        call_id = message.first("call-id") or ""
         fork = line.forks.get(call_id)
         if message.method == "ACK" and fork is not None and fork.failed:
             return  # it ends the caller's own transaction; each branch was acknowledged when it failed
-        if message.method == "INVITE" and not message.tag("to"):
+        if message.method == "INVITE" and not message.to_tag:
             fork = line.forks[call_id] = _Fork(message)
-        targets = self._agents.get(_address(message.uri), [])
-        if not targets and message.tag("to") and (contact := _host_and_port(message.uri)) is not None:
+        targets = self._agents.get(_address(message.request_uri), [])
+        if not targets and message.to_tag and (contact := _host_and_port(message.request_uri)) is not None:
             targets = [contact]  # within a dialog: it goes where the other side said it is
         if not targets:
             line.caller.write(_reply(message, "404 Not Found").encode())
@@ -197,8 +198,8 @@ class Switchboard:
     async def _answers(self, reader: asyncio.StreamReader, target: tuple[str, int], line: _Line) -> None:
         """Pass on the responses of one callee, and its requests (it may use the same connection for them)."""
         while (message := await read_message(reader)) is not None:
-            fork = line.forks.get(message.header("call-id"))
-            if message.status is None:
+            fork = line.forks.get(message.first("call-id") or "")
+            if not message.status:
                 line.asked[_branch(message)] = line.onward[target]
                 line.caller.write(self._through(message, "request", target).encode())
             elif fork is not None and message.method == "INVITE" and message.status >= 200:
@@ -211,7 +212,7 @@ class Switchboard:
     ) -> None:
         """A 2xx goes to the caller at once; a failure only when every branch has failed."""
         branch = next(branch for branch in fork.branches if branch.target == target)
-        status = message.status or 0
+        status = message.status
         if branch.final is not None and status >= 300:
             return
         branch.final = message
@@ -222,12 +223,12 @@ class Switchboard:
                 if other.final is None and not self.let_all_answer:
                     other.writer.write(_of_invite(fork.invite, "CANCEL").encode())
             return
-        branch.writer.write(_of_invite(fork.invite, "ACK", to=message.header("to")).encode())
+        branch.writer.write(_of_invite(fork.invite, "ACK", to=message.one("to")).encode())
         if fork.answered or any(other.final is None for other in fork.branches):
             return
         fork.failed = True
         finals = [other.final for other in fork.branches if other.final is not None]
-        best = min(finals, key=lambda final: final.status or 0)
+        best = min(finals, key=lambda final: final.status)
         caller.write(self._through(best, "response", target).encode())
 
 
@@ -238,8 +239,8 @@ def _address(uri: str) -> str:
 
 def _branch(message: SipMessage) -> str:
     """Return the branch of the top Via: the same in a request and its responses."""
-    found = re.search(r";\s*branch=([^;,\s]+)", message.header("via"))
-    return found[1] if found else ""
+    via = message.top_via
+    return "" if via is None else via.branch
 
 
 def _host_and_port(uri: str) -> tuple[str, int] | None:
@@ -250,23 +251,22 @@ def _host_and_port(uri: str) -> tuple[str, int] | None:
 
 def _reply(request: SipMessage, status: str) -> SipMessage:
     """Return an answer of the switchboard's own."""
-    kept = tuple(
-        (name, value) for name, value in request.headers if name.lower() in ("via", "from", "call-id", "cseq")
-    )
-    to = request.header("to")
-    to = to if "tag=" in to else f"{to};tag=switchboard"
-    return SipMessage(start=f"SIP/2.0 {status}", headers=(*kept, ("To", to)))
+    kept = _fields(request, "via", "from", "call-id", "cseq")
+    to = request.one("to")
+    to = to if request.to_tag else f"{to};tag=switchboard"
+    return SipMessage(start_line=f"SIP/2.0 {status}", headers=(*kept, ("To", to)))
+
+
+def _fields(message: SipMessage, *names: str) -> tuple[tuple[str, str], ...]:
+    """Return the header fields of *names* (lower case, long form), in their order."""
+    return tuple((name, value) for name, value in message.headers if long_name(name) in names)
 
 
 def _of_invite(invite: SipMessage, method: str, *, to: str | None = None) -> SipMessage:
     """Return the CANCEL or the ACK that belongs to an INVITE (RFC 3261 sections 9.1 and 17.1.1.3)."""
-    kept = [
-        (name, value)
-        for name, value in invite.headers
-        if name.lower() in ("via", "from", "to", "call-id", "max-forwards", "route")
-    ]
-    number = invite.header("cseq").split()[0]
+    kept = _fields(invite, "via", "from", "to", "call-id", "max-forwards", "route")
+    number = invite.one("cseq").split()[0]
     message = SipMessage(
-        start=f"{method} {invite.uri} SIP/2.0", headers=(*kept, ("CSeq", f"{number} {method}"))
+        start_line=f"{method} {invite.request_uri} SIP/2.0", headers=(*kept, ("CSeq", f"{number} {method}"))
     )
     return message if to is None else message.with_header("To", to)

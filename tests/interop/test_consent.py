@@ -117,7 +117,7 @@ def test_early_media_of_somebody_else_waits_too(
         offer = carol.answerer.session.make_offer(plain_sdp(device.port), rekey=True)
         answer_again = carol.ask("INVITE", body=offer)
         assert answer_again.status == 200
-        keyed = carol.answerer.session.receive_answer(answer_again.body.decode())
+        keyed = carol.answerer.session.receive_answer(answer_again.sdp)
         alice.event("media.rekeyed")
         assert alice.sending_key().key == keyed.media[0].receive.master_key.reveal()
         carol.part(alice, number)

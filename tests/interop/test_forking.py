@@ -18,7 +18,7 @@ from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
 from tests.interop.lab.peer import Device, SipPeer
-from tests.interop.lab.sip import SipMessage
+from tests.interop.lab.sip import SipMessage, changed_mikey
 
 PACKETS = 40
 
@@ -182,9 +182,8 @@ def test_a_bad_branch_and_a_good_one(
         number = alice.do("call", uri=uri("bob"))
         invite = bob_peer.request("INVITE")
         sdp, _ = bad.answer(invite, caller=uri("alice"))
-        spoilt = SipMessage(start="", headers=(), body=sdp.encode())
-        spoilt = spoilt.with_mikey(lambda mikey: _only_on("V MAC", mikey))
-        bob_peer.respond(invite, 183, "Session Progress", tag=bad.tag, body=spoilt.body.decode())
+        spoilt = changed_mikey(sdp, lambda mikey: _only_on("V MAC", mikey))
+        bob_peer.respond(invite, 183, "Session Progress", tag=bad.tag, body=spoilt)
         refused = alice.event("mikey.refused")
         assert (refused["to_tag"], refused["reason"]) == (bad.tag, "auth-failure")
         answer, keyed = good.answer(invite, caller=uri("alice"))

@@ -75,11 +75,11 @@ def test_a_forked_call_between_two_ipv6_addresses(
         answers = {device: device.answer(asked[device], caller=uri("alice")) for device in asked}
         desk.respond(asked[first], 183, "Session Progress", tag=first.tag, body=answers[first][0])
         early = alice.wait_for(lambda message: message.status == 183, "183")
-        early_keys = offerer.receive_answer(first.tag, early.body.decode())
+        early_keys = offerer.receive_answer(first.tag, early.sdp)
         mobile.respond(asked[second], 200, "OK", tag=second.tag, body=answers[second][0])
         final = alice.final(invite, proxy)
         assert (final.status, final.tag("To")) == (200, second.tag)
-        keyed = offerer.receive_answer(second.tag, final.body.decode())
+        keyed = offerer.receive_answer(second.tag, final.sdp)
         offerer.choose(second.tag)
         desk.respond(desk.request("CANCEL"), 200, "OK")
         desk.respond(asked[first], 487, "Request Terminated", tag=first.tag)
@@ -131,7 +131,7 @@ def test_a_relay_joins_an_ipv4_agent_and_an_ipv6_peer(
         register(bob, (HERE, proxy.port))
         number = alice.do("call", uri=uri("bob"))
         invite = bob.request("INVITE")
-        description = invite.body.decode()
+        description = invite.sdp
         assert "\r\nc=IN IP6 ::1\r\n" in description
         sdp, keyed = device.answer(invite, caller=uri("alice"))
         bob.respond(invite, 200, "OK", tag="one", body=sdp)
@@ -192,9 +192,9 @@ def test_an_ipv4_agent_refuses_an_ipv6_offer(capture: Capture, kms: Kms) -> None
             sdp, offerer = offer_of(granted(kms), uri("bob"), 9, host=host)
             invite = alice.invite(uri("bob"), there, body=sdp, sender=uri("alice"))
             final = alice.final(invite, there)
-            assert final.status == status, final.start
+            assert final.status == status, final.start_line
             if status == 200:
-                offerer.receive_answer("bob", final.body.decode())
+                offerer.receive_answer("bob", final.sdp)
                 alice.in_dialog("BYE", invite, final, there, cseq=2)
                 bob.event("call.end", reason="hangup")
                 continue

@@ -125,7 +125,9 @@ def test_the_relay_changes_delays_and_reorders(pair: Pair) -> None:
     request = b"INVITE sip:b SIP/2.0\r\nCSeq: 1 INVITE\r\nTo: <sip:b>\r\nContent-Length: 2\r\n\r\nv="
 
     def strip(message: SipMessage, way: str) -> SipMessage:
-        return message.with_body(b"changed") if message.method == "INVITE" and way == "forward" else message
+        return (
+            message.with_content(b"changed") if message.method == "INVITE" and way == "forward" else message
+        )
 
     with UdpRelay(two.getsockname(), hook=sip_hook(strip)) as relay:
         one.sendto(request, relay.address)

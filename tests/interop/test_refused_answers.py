@@ -13,7 +13,7 @@ from tests.interop.lab.fields import fields
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
 from tests.interop.lab.peer import Device, SipPeer, plain_sdp
-from tests.interop.lab.sip import KEY_MGMT, SipMessage
+from tests.interop.lab.sip import KEY_MGMT, changed_mikey
 
 SDES = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e"
 CALLS_OF_AN_AGENT = 10
@@ -71,8 +71,7 @@ def _mikey(change: Callable[[bytes], bytes]) -> Change:
     """Change the MIKEY message of a description."""
 
     def apply(sdp: str) -> str:
-        message = SipMessage(start="", headers=(), body=sdp.encode())
-        return message.with_mikey(change).body.decode()
+        return changed_mikey(sdp, change)
 
     return apply
 
@@ -156,9 +155,9 @@ def test_an_answer_reflected(alice: Agent, peer: SipPeer) -> None:
     start, seen = alice.now, len(peer.received)
     number = alice.do("call", uri=uri("bob"))
     invite = peer.request("INVITE", start=seen)
-    attribute = KEY_MGMT.search(invite.body)
+    attribute = KEY_MGMT.search(invite.sdp)
     assert attribute is not None
-    body = plain_sdp(9000, profile="RTP/SAVP").replace("m=", attribute.group(0).decode() + "\r\nm=")
+    body = plain_sdp(9000, profile="RTP/SAVP").replace("m=", attribute.group(0) + "\r\nm=")
     peer.respond(invite, 200, "OK", tag="mirror", body=body)
     with pytest.raises(Failed) as failed:
         alice.do("established", call=number)

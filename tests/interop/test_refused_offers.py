@@ -112,8 +112,8 @@ def _lines(change: Callable[[list[str]], list[str]]) -> Change:
     """Change the lines of the body."""
 
     def apply(message: SipMessage) -> SipMessage:
-        lines = message.body.decode().split("\r\n")
-        return message.with_body("\r\n".join(change(lines)).encode())
+        lines = message.sdp.split("\r\n")
+        return message.with_content("\r\n".join(change(lines)).encode())
 
     return apply
 
@@ -279,7 +279,7 @@ def _call(bob: Agent, alice: SipPeer, sdp: str | None, change: Change | None = N
 
 def _check_refused(bob: Agent, response: SipMessage, expected: Refusal, start: int) -> None:
     """The caller is told, and the log and events of bob say the same."""
-    assert response.status == expected.status, response.start
+    assert response.status == expected.status, response.start_line
     warning = response.all("Warning")
     assert warning, "no Warning header"
     assert expected.reason in warning[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -11,8 +11,7 @@ from sipmikey.decode.explain.message import Explanation, explain
 from sipmikey.decode.sources import Found, TextMessage
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.registry import DataType, IdRole
-
-_URI = re.compile(r"[^<]*<([^>]*)>|\s*([^\s;,<>]+)")
+from sipmikey.sip import SipMalformed, address_uri, list_items
 
 _ASKERS = {
     DataType.REQUEST_INIT_PSK: IdRole.INITIATOR,
@@ -94,13 +93,18 @@ def _sip_names(message: Captured) -> Iterator[tuple[Address, str]]:
     if text is None or "SIP/2.0" not in text.start or len(_vias(text)) != 1:
         return
     response = text.start.startswith("SIP/2.0")
-    match = _URI.match(text.header("to", "t") if response else text.header("from", "f"))
-    if match is not None and not (response and text.start.startswith("SIP/2.0 100")):
-        yield message.source, match[1] or match[2]
+    if not (response and text.start.startswith("SIP/2.0 100")):
+        with contextlib.suppress(SipMalformed):
+            yield message.source, address_uri(text.header("to" if response else "from"))
 
 
 def _vias(text: TextMessage) -> list[str]:
-    return [item for name, value in text.headers if name in ("via", "v") for item in value.split(",")]
+    found: list[str] = []
+    with contextlib.suppress(SipMalformed):
+        for name, value in text.headers:
+            if name == "via":
+                found += list_items(value)
+    return found
 
 
 def _proxies(messages: Sequence[Captured]) -> set[Address]:
@@ -111,7 +115,7 @@ def _proxies(messages: Sequence[Captured]) -> set[Address]:
         text = message.content
         if text is None or text.start.startswith("SIP/2.0") or "SIP/2.0" not in text.start:
             continue
-        transaction = (text.header("call-id", "i"), text.header("cseq"))
+        transaction = (text.header("call-id"), text.header("cseq"))
         if (message.source, *transaction) in received:
             found.add(message.source)
         received.add((message.target, *transaction))

@@ -16,6 +16,7 @@ from typing import Self
 
 from sipmikey.mikey import Secret
 from sipmikey.sdp import Answerer, Offerer, SessionKeys
+from sipmikey.sip import SipMalformed
 from sipmikey.system import environment
 from sipmikey.ticket import PreSharedKey, TicketGrant, TicketPolicy, TicketRequest
 from tests.interop.lab.kms import IDENTITY, Kms, uri
@@ -80,9 +81,9 @@ class SipPeer:
                 continue
             try:
                 message = SipMessage.parse(data)
-            except ValueError:
+            except SipMalformed:
                 continue
-            key = (message.start, message.all("Via")[0], message["CSeq"], message.tag("To") or "")
+            key = (message.start_line, message.all("Via")[0], message["CSeq"], message.tag("To"))
             with self._changed:
                 if key not in self._seen:
                     self._seen.add(key)
@@ -107,7 +108,7 @@ class SipPeer:
                         return message
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    seen = "\n".join(message.start for message in self.received)
+                    seen = "\n".join(message.start_line for message in self.received)
                     raise PeerFailed(f"{self.user} got no {what} in {timeout:g} s, but\n{seen}")
                 self._changed.wait(left)
 
@@ -115,9 +116,7 @@ class SipPeer:
         """Wait for a request (to our *tag* where one is given)."""
         return self.wait_for(
             lambda message: (
-                message.status is None
-                and message.method == method
-                and (tag is None or message.tag("To") == tag)
+                not message.status and message.method == method and (tag is None or message.tag("To") == tag)
             ),
             f"{method} to {tag or 'anyone'}",
             start=start,
@@ -135,7 +134,7 @@ class SipPeer:
     ) -> None:
         """Answer *request*; *tag* makes us a device of its own."""
         to = request["To"]
-        if tag is not None and request.tag("To") is None:
+        if tag is not None and not request.tag("To"):
             to += f";tag={tag}"
         lines = [("Via", via) for via in request.all("Via")]
         lines += [("Record-Route", route) for route in request.all("Record-Route")]
@@ -144,7 +143,9 @@ class SipPeer:
         lines += [("Contact", f"<{self.contact}>"), *(headers or {}).items()]
         if body:
             lines.append(("Content-Type", "application/sdp"))
-        message = SipMessage(start=f"SIP/2.0 {status} {reason}", headers=tuple(lines), body=body.encode())
+        message = SipMessage(
+            start_line=f"SIP/2.0 {status} {reason}", headers=tuple(lines), content=body.encode()
+        )
         self._socket.sendto(message.encode(), self._from[id(request)])
 
     def send(self, message: SipMessage | bytes, to: tuple[str, int]) -> None:
@@ -178,7 +179,9 @@ class SipPeer:
         ]
         if body is not None:
             lines.append(("Content-Type", "application/sdp"))
-        made = SipMessage(start=f"INVITE {target} SIP/2.0", headers=tuple(lines), body=(body or "").encode())
+        made = SipMessage(
+            start_line=f"INVITE {target} SIP/2.0", headers=tuple(lines), content=(body or "").encode()
+        )
         made = change(made) if change else made
         self.send(made, to)
         return made
@@ -188,12 +191,12 @@ class SipPeer:
         call = invite["Call-ID"]
         response = self.wait_for(
             lambda message: (
-                message.status is not None
+                message.status
                 and message.status not in PROVISIONAL
                 and message["Call-ID"] == call
                 and message.method == "INVITE"
             ),
-            f"final response to {invite.start}",
+            f"final response to {invite.start_line}",
         )
         self.in_dialog("ACK", invite, response, to)
         return response
@@ -202,8 +205,8 @@ class SipPeer:
         self, method: str, invite: SipMessage, response: SipMessage, to: tuple[str, int], *, cseq: int = 1
     ) -> None:
         """Send ACK or BYE in the dialog that *response* to our *invite* made."""
-        assert response.status is not None
-        target = invite.start.split()[1]
+        assert response.status
+        target = invite.request_uri
         branch = invite["Via"]
         if method != "ACK" or response.status < 300:
             target = response["Contact"].strip("<>") if response.all("Contact") else target
@@ -217,7 +220,7 @@ class SipPeer:
             ("Call-ID", invite["Call-ID"]),
             ("CSeq", f"{cseq} {method}"),
         ]
-        self.send(SipMessage(start=f"{method} {target} SIP/2.0", headers=tuple(lines), body=b""), to)
+        self.send(SipMessage(start_line=f"{method} {target} SIP/2.0", headers=tuple(lines)), to)
 
 
 def ask_kms(kms: Kms, message: bytes, kind: str) -> bytes:
@@ -264,7 +267,7 @@ class Device:
     def answerer(self, invite: SipMessage, *, caller: str) -> Answerer:
         """What can answer *invite*, its ticket resolved; it has the session afterwards."""
         answerer = Answerer(environment(), identities=[uri(self._user)])
-        answerer.receive_offer(invite.body.decode(), sip_caller=caller)
+        answerer.receive_offer(invite.sdp, sip_caller=caller)
         while answerer.unresolved:
             question = answerer.make_resolve_init(credential(self._kms, self._user))
             answerer.receive_resolve_resp(ask_kms(self._kms, question, "ticketresolve"))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
+from sipmikey.sip import SipMalformed
 from tests.interop.lab.sip import SipMessage
 
 Direction = Literal["forward", "back"]
@@ -141,7 +142,7 @@ def sip_hook(change: Callable[[SipMessage, Direction], SipMessage | list[SipMess
     def hook(data: bytes, way: Direction) -> bytes | list[bytes] | None:
         try:
             message = SipMessage.parse(data)
-        except ValueError:
+        except SipMalformed:
             return data
         changed = change(message, way)
         if changed is message:

@@ -41,7 +41,7 @@ class Talker:
     def take(self, request: SipMessage) -> SessionKeys:
         """Answer an offer within the call."""
         session = self.answerer.session
-        session.receive_offer(request.body.decode())
+        session.receive_offer(request.sdp)
         sdp, keyed = session.make_answer(plain_sdp(self.device.port))
         self.peer.respond(request, 200, "OK", body=sdp)
         return keyed
@@ -55,12 +55,12 @@ class Talker:
             lines.append(("Content-Type", "application/sdp"))
         self._send(method, tuple(lines), body)
         response = self.peer.wait_for(
-            lambda message: (message.status or 0) >= 200 and message["CSeq"] == number,
+            lambda message: message.status >= 200 and message["CSeq"] == number,
             f"final response to {method}",
         )
         if method == "INVITE":
             # The ACK to a failure belongs to the INVITE's transaction and has its branch.
-            branch = "" if (response.status or 0) >= 300 else "ack"
+            branch = "" if response.status >= 300 else "ack"
             self._send("ACK", self._lines(self._cseq, "ACK", branch=branch), "")
         return response
 
@@ -79,7 +79,7 @@ class Talker:
     def _send(self, method: str, lines: Headers, body: str) -> None:
         target = self.invite["Contact"].partition("<")[2].partition(">")[0]
         start = f"{method} {target} SIP/2.0"
-        self.peer.send(SipMessage(start=start, headers=lines, body=body.encode()), self._proxy)
+        self.peer.send(SipMessage(start_line=start, headers=lines, content=body.encode()), self._proxy)
 
     def part(self, alice: Agent, number: str) -> None:
         """Let alice hang up."""

@@ -21,7 +21,7 @@ def register(peer: SipPeer, registrar: tuple[str, int]) -> None:
     """Bind the peer's contact to its user, with a digest."""
     number = f"register-{next(_numbers)}"
     request = SipMessage(
-        start=f"REGISTER sip:{DOMAIN} SIP/2.0",
+        start_line=f"REGISTER sip:{DOMAIN} SIP/2.0",
         headers=(
             ("Via", f"SIP/2.0/UDP {peer.hostport};rport;branch=z9hG4bK{number}"),
             ("Max-Forwards", "70"),
@@ -31,7 +31,6 @@ def register(peer: SipPeer, registrar: tuple[str, int]) -> None:
             ("CSeq", "1 REGISTER"),
             ("Contact", f"<{peer.contact}>"),
         ),
-        body=b"",
     )
     challenge = _answer(peer, request, registrar)
     name, value = credentials(peer.user, challenge, "REGISTER", f"sip:{DOMAIN}")
@@ -49,7 +48,7 @@ def call(peer: SipPeer, target: str, proxy: tuple[str, int], *, body: str) -> Si
 
 def credentials(user: str, challenge: SipMessage, method: str, target: str) -> tuple[str, str]:
     """Name and value of the header that answers a 401 or 407 (RFC 2617 section 3.2.2, MD5, qop auth)."""
-    asked, name = CHALLENGES[challenge.status or 0]
+    asked, name = CHALLENGES[challenge.status]
     given = dict(PARAMETER.findall(challenge[asked]))
     realm, nonce, own = given["realm"], given["nonce"], secrets.token_hex(8)
     who, what = _md5(f"{user}:{realm}:{password(user)}"), _md5(f"{method}:{target}")
@@ -67,6 +66,6 @@ def _md5(text: str) -> str:
 def _answer(peer: SipPeer, request: SipMessage, to: tuple[str, int]) -> SipMessage:
     peer.send(request, to)
     return peer.wait_for(
-        lambda message: (message.status or 0) >= 200 and message["CSeq"] == request["CSeq"],
-        f"answer to {request.start}",
+        lambda message: message.status >= 200 and message["CSeq"] == request["CSeq"],
+        f"answer to {request.start_line}",
     )
