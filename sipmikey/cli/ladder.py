@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sipmikey.printable import printable
+
 _TIME_WIDTH = 11
 _NARROWEST = 14
 _ELLIPSIS = "…"
@@ -42,8 +44,8 @@ def render(steps: Sequence[Step], *, lanes: Sequence[str] = (), width: int = 110
 
 
 def _clean(text: str) -> str:
-    """Leave out what a terminal should not be sent: names and texts come from messages."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """Show what a terminal should not be sent: names and texts come from messages."""
+    return printable(text)
 
 
 def _spacing(steps: Sequence[Step], order: Sequence[str], width: int) -> int:
@@ -51,7 +53,7 @@ def _spacing(steps: Sequence[Step], order: Sequence[str], width: int) -> int:
     needed = _NARROWEST
     for step in steps:
         span = abs(order.index(_clean(step.source)) - order.index(_clean(step.target))) or 1
-        needed = max(needed, -(-(len(step.text) + 4) // span))
+        needed = max(needed, -(-(len(_clean(step.text)) + 4) // span))
     needed = max(needed, *(len(name) + 2 for name in order))
     widest = max(_NARROWEST, (width - _TIME_WIDTH) // len(order))
     return min(needed, widest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -71,14 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sipmikey` with *argv* (the process's arguments by default) and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no text of anybody ends a command
     try:
         return _run(words)
     except KeyboardInterrupt:
         complain("interrupted", as_json=as_json, code=ExitCode.INTERRUPTED, reason="interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; leave nothing that flushes into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone; leave nothing that flushes into the closed pipe at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
         return ExitCode.OK
     except ModuleNotFoundError as error:
         return _missing(error, as_json)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -10,9 +11,13 @@ from datetime import UTC, datetime
 from typing import IO
 
 from sipmikey.mikey.secret import Secret
+from sipmikey.printable import json_line, printable, printable_line
 
 SCHEMA_VERSION = 1
 """`v` of every JSON line. It grows when a field changes its meaning or goes away, not when one is added."""
+
+GONE = frozenset({errno.EPIPE, errno.EIO})
+"""What writing fails with when the reader of a pipe has gone, or the terminal was closed."""
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -65,7 +70,8 @@ class Paint:
 class Output:
     """Where a command prints: one JSON document a line, or text.
 
-    Each write is flushed, so that a reader of a pipe sees an event when it happens.
+    Each write is flushed, so that a reader of a pipe sees an event when it happens. Raises
+    ``BrokenPipeError`` when that reader has gone, or the terminal was closed.
     """
 
     def __init__(self, *, as_json: bool, stream: IO[str] | None = None) -> None:
@@ -76,19 +82,28 @@ class Output:
     def text(self, line: str) -> None:
         """Print *line* for people; nothing in JSON mode."""
         if not self.as_json:
-            print(line, file=self._stream, flush=True)
+            self._print(printable_line(line))
 
     def document(self, fields: Mapping[str, object]) -> None:
         """Print one JSON document on a line; nothing in text mode."""
         if self.as_json:
             document = {"v": SCHEMA_VERSION} | {name: jsonable(value) for name, value in fields.items()}
-            print(json.dumps(document, ensure_ascii=False), file=self._stream, flush=True)
+            self._print(json_line(document))
+
+    def _print(self, line: str) -> None:
+        try:
+            print(line, file=self._stream, flush=True)
+        except OSError as error:
+            if error.errno in GONE:
+                raise BrokenPipeError(error.errno, "nobody reads this output any more") from None
+            raise
 
 
 def complain(message: str, *, as_json: bool = False, code: int = 70, reason: str = "internal") -> None:
     """Print an error that ends the command: on stderr, and as a JSON line on stdout with `--json`."""
     paint = Paint(sys.stderr)
-    print(f"{paint.bad('sipmikey:')} {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        print(f"{paint.bad('sipmikey:')} {printable(message, most=None)}", file=sys.stderr, flush=True)
     if as_json:
         Output(as_json=True).document(
             {"type": "error", "reason": reason, "detail": message, "exit_code": code}

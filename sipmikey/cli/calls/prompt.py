@@ -7,6 +7,7 @@ import sys
 
 from sipmikey.agent import Question
 from sipmikey.mikey.errors import LocalError
+from sipmikey.printable import printable
 
 YES = frozenset({"y", "yes"})
 
@@ -15,7 +16,7 @@ async def ask_at_terminal(question: Question) -> bool:
     """Return True when the user says yes. Raises ``LocalError`` where standard input is no terminal."""
     if not sys.stdin.isatty():
         raise LocalError("standard input is no terminal, so nobody can be asked (security.retarget)")
-    print(_text(question), end=" ", file=sys.stderr, flush=True)
+    print(printable(_text(question)), end=" ", file=sys.stderr, flush=True)
     loop = asyncio.get_running_loop()
     answered = asyncio.Event()
     loop.add_reader(sys.stdin, answered.set)

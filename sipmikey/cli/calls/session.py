@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import os
 import signal
+import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_family
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output, complain, timestamp
+from sipmikey.printable import printable_line, printable_values
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
 
@@ -68,7 +70,8 @@ def positive_seconds(text: str) -> float:
 
 
 class AgentSession:
-    """An open agent. ``stopping`` is set by the first Ctrl-C, SIGTERM or SIGHUP; a second kills the process.
+    """An open agent. ``stopping`` is set by the first of ``_ENDING_SIGNALS``, and when nothing can be
+    printed any more; a second signal kills the process.
 
     ``documents`` holds the events so far as JSON data, in the order they happened, if they are to be kept;
     ``ended`` the first end of a call, as the outcome it would be of a call that was never answered.
@@ -125,7 +128,11 @@ class AgentSession:
         if self._keep:
             self.documents.append(dict(fields))
         self.output.document(fields)
-        if not self._quiet and (line := narrate(fields, self.output.paint, called=self._called)) is not None:
+        if self._quiet or self.output.as_json:
+            return
+        # The peer's text is in these values; in the lines made of them are our own colours as well.
+        shown = {name: printable_values(value) for name, value in fields.items()}
+        if (line := narrate(shown, self.output.paint, called=self._called)) is not None:
             clock = self.output.paint.faint(fields["ts"][11:23])
             self.output.text(f"{clock} {line}")
 
@@ -182,7 +189,9 @@ async def open_session(
         for number in _ENDING_SIGNALS:
             loop.add_signal_handler(number, _stop, session, loop)
             stack.callback(loop.remove_signal_handler, number)
+        stack.enter_context(_reader_watched(session, loop))
         printing = asyncio.create_task(_print_events(session))
+        printing.add_done_callback(lambda _: session.stopping.set())
         await asyncio.sleep(0)  # the task has to subscribe before anything happens
         try:
             async with _opened(agent):
@@ -191,6 +200,9 @@ async def open_session(
             # An agent that never opened has no end of events to wait for.
             await asyncio.wait((printing,), timeout=DRAIN_S)
             printing.cancel()
+        # What printing died of ends the command: a reader that went away, or a bug.
+        with suppress(asyncio.CancelledError):
+            await printing
 
 
 @asynccontextmanager
@@ -209,6 +221,32 @@ def _stop(session: AgentSession, loop: asyncio.AbstractEventLoop) -> None:
     session.stopping.set()
     for number in _ENDING_SIGNALS:
         loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _reader_watched(session: AgentSession, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Stop *session* when the reader of the pipe on standard output goes away.
+
+    Without this it would be noticed at the next event, which may be long in coming.
+    """
+    number = -1
+    with suppress(OSError, ValueError):  # standard output was closed or replaced
+        if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+            number = sys.stdout.fileno()
+    if number < 0:
+        yield
+        return
+
+    def gone() -> None:
+        loop.remove_reader(number)
+        session.stopping.set()
+
+    # Nothing is ever read from the end that we write to: all it reports is that the other end was closed.
+    loop.add_reader(number, gone)
+    try:
+        yield
+    finally:
+        loop.remove_reader(number)
 
 
 async def _print_events(session: AgentSession) -> None:
@@ -268,5 +306,6 @@ def finish(session: AgentSession, outcome: Outcome) -> int:
         sip = f" (SIP {outcome.status})" if outcome.status >= 300 else ""
         complain(f"{outcome.code.meaning}; {why or 'no more is known'}{sip}")
     if session.documents:
-        print(render(list(steps(session.documents, us="us", peer="other side"))), file=sys.stderr)
+        ladder = render(list(steps(session.documents, us="us", peer="other side")))
+        print(printable_line(ladder), file=sys.stderr)
     return outcome.code

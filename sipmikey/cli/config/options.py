@@ -8,6 +8,7 @@ from pathlib import Path
 from sipmikey.cli.config.load import Loaded, load, variable
 from sipmikey.cli.config.schema import SECTIONS
 from sipmikey.cli.output import Paint
+from sipmikey.printable import printable
 from sipmikey.settings import settings
 
 
@@ -61,4 +62,4 @@ def warn(message: str) -> None:
     import sys
 
     paint = Paint(sys.stderr)
-    print(f"{paint.strong('warning:')} {message}", file=sys.stderr, flush=True)
+    print(f"{paint.strong('warning:')} {printable(message, most=None)}", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sipmikey.cli.decode.keys import add_key_options, unlocker
 from sipmikey.cli.decode.ladder import capture_steps
-from sipmikey.cli.decode.printing import document, finding_line, keys, printable, tree
+from sipmikey.cli.decode.printing import document, finding_line, keys, tree
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output
@@ -20,6 +20,7 @@ from sipmikey.decode.explain.node import Finding, Node
 from sipmikey.decode.explain.rules import clock_doubts
 from sipmikey.decode.sources import Found, find, is_capture
 from sipmikey.mikey.errors import LocalError
+from sipmikey.printable import printable
 
 MAX_INPUT_OCTETS = 16 << 20
 """Largest input other than a capture file."""

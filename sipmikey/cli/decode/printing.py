@@ -7,16 +7,10 @@ from collections.abc import Iterator, Sequence
 from sipmikey.cli.output import Paint
 from sipmikey.decode.explain.message import Explanation
 from sipmikey.decode.explain.node import Finding, Node
+from sipmikey.printable import printable
 
 _VALUE_WIDTH = 64
 HIDDEN = "(hidden: --show-keys shows it)"
-
-
-def printable(text: str) -> str:
-    """Return *text* without characters that a terminal would act upon."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
 
 
 def tree(nodes: Sequence[Node], *, show_keys: bool, verbose: bool, depth: int = 0) -> Iterator[str]:

@@ -24,6 +24,7 @@ from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output
 from sipmikey.mikey.errors import LocalError
+from sipmikey.printable import printable
 
 EXAMPLES = """\
 examples:
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             capture.start()
     except CaptureError as error:
         Output(as_json=args.json).document({"type": "demo", "ok": False, "error": str(error)})
-        print(f"sipmikey: {error}", file=sys.stderr)
+        print(f"sipmikey: {printable(str(error), most=None)}", file=sys.stderr)
         return ExitCode.USAGE
     with _folder(args.keep) as folder:
         return asyncio.run(_run(args, folder, capture))

@@ -6,13 +6,13 @@ their text may hold anything, so it is left out unless it is one of ours.
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
 from datetime import UTC, datetime
 from typing import IO, Any
 
 from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.printable import json_line
 
 log = logging.getLogger("sipmikey.kms")
 
@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[1] is not None:
             line.update(_described(record.exc_info[1]))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json_line(line, default=str)
 
 
 def _described(error: BaseException) -> dict[str, Any]:
