@@ -129,6 +129,11 @@ class Forger:
 
     def reticketed(self, edit: Edit | None = None, **changes: Any) -> bytes:
         """Return TRANSFER_INIT with another Ticket Policy, the ticket's own MAC right."""
+        sealed = self.ticket(edit, **changes)
+        return self.edited("transfer_init", replacing(TICKET, lambda _: sealed))
+
+    def ticket(self, edit: Edit | None = None, **changes: Any) -> TICKET:
+        """Return the ticket of TRANSFER_INIT with another Ticket Policy and a right MAC."""
         ticket = self.message("transfer_init").one(TICKET)
         fields = {
             "ticket_type": ticket.ticket_type,
@@ -146,8 +151,7 @@ class Forger:
         size = len(ticket.ticket_data).to_bytes(2, "big")
         covered = draft.policy_octets + size + ticket.ticket_data[:-length]
         mac = compute_mac(suite.mac_alg, protection.auth_key(suite.mac_alg), covered)
-        sealed = TICKET(**fields, ticket_data=ticket.ticket_data[:-length] + mac)
-        return self.edited("transfer_init", replacing(TICKET, lambda _: sealed))
+        return TICKET(**fields, ticket_data=ticket.ticket_data[:-length] + mac)
 
 
 def replacing(cls: type, change: Callable[[Any], Payload | None], role: int | None = None) -> Edit:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import vector_party_rejects
 from vector_forger import Edit, Forger, Vector, replacing
 from vector_source import NOW_S
 
@@ -78,6 +79,9 @@ def _meaningful(exchanges: Mapping[str, Vector]) -> Iterator[Vector]:
     for base, message, name, reason, section, forge in CASES:
         octets = forge(Forger(exchanges[base]))
         yield _vector(exchanges[base], message, name, reason, section, octets)
+    for base, message, name, reason, section, strength, forge in vector_party_rejects.CASES:
+        octets = forge(Forger(exchanges[base]))
+        yield _vector(exchanges[base], message, name, reason, section, octets) | {"strength": strength}
 
 
 def _timestamp(seconds: int) -> Edit:

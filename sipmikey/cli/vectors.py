@@ -9,7 +9,7 @@ from pathlib import Path
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
 from sipmikey.vectors.check import Verdict, check
-from sipmikey.vectors.file import Vector, exchanges_beside, load
+from sipmikey.vectors.file import Vector, exchanges_beside, load, schema
 
 FAILED = 1
 """Exit status when a vector does not hold."""
@@ -26,7 +26,7 @@ files given. The exit status is 1 if a vector does not hold, and 2 if a file can
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `vectors` and its action `check`."""
+    """Add `vectors` and its actions."""
     parser = subparsers.add_parser("vectors", help="check test vectors")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     command = actions.add_parser(
@@ -39,26 +39,41 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="vector file")
     command.add_argument("--json", action="store_true", help="one JSON document a vector, and a summary")
     command.add_argument("--failed", action="store_true", help="print only vectors that do not hold")
+    actions.add_parser(
+        "schema",
+        help="print the JSON schema of vector files",
+        description="Print the JSON schema (draft 2020-12) of files of the format mikey-ticket-vectors/1.",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the files; return 0, or 1 if a vector does not hold."""
+    """Check the files, and return 0, or 1 if a vector does not hold; or print the schema."""
+    if args.action == "schema":
+        print(schema(), end="")
+        return ExitCode.OK
     output = Output(as_json=args.json)
     files = [(path, load(path)) for path in args.files]
     bases: dict[str, Vector] = {str(item.get("name")): item for item in exchanges_beside(args.files)}
     for _, vectors in files:
         bases |= {str(item.get("name")): item for item in vectors if item.get("kind") == "exchange"}
-    counts: Counter[bool] = Counter()
+    counts: Counter[str] = Counter()
     for path, vectors in files:
         for vector in vectors:
             verdict = check(vector, bases)
-            counts[not verdict.faults] += 1
+            counts["vectors"] += 1
+            counts["failed"] += bool(verdict.faults)
+            counts["unjudged"] += not verdict.judged
             if verdict.faults or not args.failed:
                 _print(output, path, verdict)
-    total = counts[True] + counts[False]
-    output.document({"type": "summary", "vectors": total, "failed": counts[False]})
-    output.text(f"{total} vectors, {counts[False]} failed")
-    return FAILED if counts[False] else ExitCode.OK
+    names = ("vectors", "failed", "unjudged")
+    output.document({"type": "summary"} | {name: counts[name] for name in names})
+    output.text(f"{counts['vectors']} vectors, {counts['failed']} failed")
+    if counts["unjudged"]:
+        output.text(
+            f"{counts['unjudged']} of them were not judged: that is a failure of this checker or of the file,"
+            " not of an implementation"
+        )
+    return FAILED if counts["failed"] else ExitCode.OK
 
 
 def _print(output: Output, path: Path, verdict: Verdict) -> None:
@@ -70,11 +85,12 @@ def _print(output: Output, path: Path, verdict: Verdict) -> None:
             "kind": verdict.kind,
             "name": verdict.name,
             "ok": not verdict.faults,
+            "judged": verdict.judged,
             "faults": verdict.faults,
             "note": verdict.note,
         }
     )
-    word = paint.bad("FAIL") if verdict.faults else paint.good("ok  ")
+    word = paint.bad("FAIL" if verdict.judged else "????") if verdict.faults else paint.good("ok  ")
     note = f"  ({verdict.note})" if verdict.note else ""
     output.text(f"{word} {verdict.kind:8} {verdict.name}{paint.faint(note)}")
     for fault in verdict.faults:

@@ -23,18 +23,23 @@ _SHORTEST = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of a vector. ``faults`` is empty where it holds; ``note`` is worth reading even then."""
+    """What became of a vector.
+
+    ``faults`` is empty where it holds; ``note`` is worth reading even then. ``judged`` is False where the
+    checker could not tell: that is its own failure, or the vector is not of the format.
+    """
 
     kind: str
     name: str
     faults: tuple[str, ...]
     note: str = ""
+    judged: bool = True
 
 
 def check(vector: Vector, bases: Mapping[str, Vector]) -> Verdict:
     """Check a vector; *bases* are the exchange vectors that others rest on, by name."""
     kind, name = str(vector.get("kind")), str(vector.get("name"))
-    note = ""
+    note, judged = "", True
     try:
         if kind in _CHECKS:
             faults = _CHECKS[kind](vector)
@@ -44,12 +49,12 @@ def check(vector: Vector, bases: Mapping[str, Vector]) -> Verdict:
                 raise LocalError(f"base {vector['base']} is in no file given or beside one")
             faults, note = _CHECKS_ON_BASE[kind](vector, base)
         else:
-            faults = [f"unknown kind {kind}"]
+            raise LocalError(f"unknown kind {kind}")
     except PeerError as error:
         faults = [f"refused: {error.reason}: {error}"]
     except (LocalError, ValueError, TypeError, KeyError) as error:
-        faults = [f"cannot be checked: {error}"]
-    return Verdict(kind=kind, name=name, faults=tuple(faults), note=note)
+        faults, judged = [f"this checker cannot judge it: {error}"], False
+    return Verdict(kind=kind, name=name, faults=tuple(faults), note=note, judged=judged)
 
 
 def _prf(vector: Vector) -> list[str]:
@@ -66,7 +71,8 @@ def _prf(vector: Vector) -> list[str]:
 
 
 def _exchange(vector: Vector) -> list[str]:
-    found = with_forked(observed(Rehearsal(vector)))
+    rehearsal = Rehearsal(vector)
+    found = with_forked(observed(rehearsal))
     for inner in ("branches", "reuse"):
         items = found.get(inner)
         if isinstance(items, list):
@@ -77,7 +83,12 @@ def _exchange(vector: Vector) -> list[str]:
         faults.append("the ticket holds other keys than the Initiator got")
     _compare(part(vector, "expect"), found, "", faults)
     flags = vector.get("flags")
-    granted = str(Rehearsal(vector).grant.policy.flags)
+    if (
+        rehearsal.one_way is not None
+        and rehearsal.one_way.crypto_sessions != rehearsal.bundle.crypto_sessions
+    ):
+        faults.append("the Responder derives other keys than the Initiator")
+    granted = str(rehearsal.grant.policy.flags)
     if flags is not None and flags != granted:
         faults.append(f"flags: expected {flags}, is {granted}")
     return faults
@@ -102,16 +113,26 @@ def _compare(expected: object, found: object, path: str, faults: list[str]) -> N
 
 
 def _reject(vector: Vector, base: Vector) -> tuple[list[str], str]:
+    """Let the receiver judge the message that is put in, and then what it makes of the next one.
+
+    RESOLVE_RESP may be in order by itself and give keys with which TRANSFER_INIT does not verify.
+    """
     message = text(vector, "message", "reject")
-    rehearsal = Rehearsal(base, replaced={message: octets(vector, "hex", "reject")})
-    steps: list[Callable[[], object]] = [lambda: rehearsal.run(message)]
-    if message == "transfer_init" and vector.get("refused_by") == "kms":
-        steps = [rehearsal.transfer_init_at_kms]
-    for step in steps:
-        try:
-            step()
-        except PeerError as error:
-            return [], f"{error.reason}: {error}"
+    names = [message, "transfer_init"] if message == "resolve_resp" else [message]
+    at_kms = message == "transfer_init" and vector.get("refused_by") == "kms"
+
+    def judge(rehearsal: Rehearsal) -> None:
+        for name in names:
+            rehearsal.transfer_init_at_kms() if at_kms else rehearsal.run(name)
+
+    try:
+        judge(Rehearsal(base).holder(message))
+    except PeerError as error:
+        raise LocalError(f"its base is refused: {error}") from error
+    try:
+        judge(Rehearsal(base, replaced={message: octets(vector, "hex", "reject")}).holder(message))
+    except PeerError as error:
+        return [], f"{error.reason}: {error}"
     return ["was accepted"], ""
 
 

@@ -42,6 +42,16 @@ from sipmikey.ticket.resolve import (
 from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
 from sipmikey.ticket.update import UpdateInitiator, UpdateResponder
 from sipmikey.vectors.file import Vector, octets, part, text
+from sipmikey.vectors.judge import (
+    check_answered,
+    check_grant,
+    check_kms,
+    check_request,
+    check_resolve,
+    check_responder,
+    check_sessions,
+    check_transfer,
+)
 
 CLOCK_SKEW_S = 3600
 """Skew the vectors are judged with: their messages lie within half a minute of their ``now``."""
@@ -73,6 +83,7 @@ class Rehearsal:
 
     Each step runs when asked for, after the steps it needs, and raises what the receiving side raises.
     *outer* is the rehearsal whose request and TRANSFER_INIT a branch shares, or whose ticket is reused.
+    ``one_way`` is the Responder's bundle of a transfer without response, once TRANSFER_INIT was judged.
     """
 
     def __init__(
@@ -87,6 +98,7 @@ class Rehearsal:
         self.own = part(vector, "messages") if own is None else own
         self.outer = outer
         self._replaced = dict(replaced or {})
+        self.one_way: CryptoSessionBundle | None = None
         self.mode = text(vector, "mode", "vector")
         now_ns = int(cast(int, vector["now"])) * 1_000_000_000
         # Randomness is drawn only for the substitute of an envelope that does not open.
@@ -179,7 +191,7 @@ class Rehearsal:
     def request_init(self) -> AuthenticatedInit:
         """REQUEST_INIT at the KMS."""
         authenticated = self._at_kms("initiator", "request_init", self.initiator)
-        TicketPolicy.of(authenticated.init.message.one(TP), self.env.limits)
+        check_request(self.env, authenticated, kms=self.kms)
         return authenticated
 
     def _exchange(self, kind: ExchangeKind, role: str, message: str) -> KmsClientExchange:
@@ -190,7 +202,9 @@ class Rehearsal:
         """REQUEST_RESP at the Initiator."""
         policy = TicketPolicy.of(Message.parse(self.raw("request_init")).one(TP), self.env.limits)
         exchange = self._exchange(TICKET_REQUEST, "initiator", "request_init")
-        return TicketRequest(self.env, policy, exchange).receive(self.raw("request_resp"))
+        grant = TicketRequest(self.env, policy, exchange).receive(self.raw("request_resp"))
+        check_grant(self.env, Message.parse(self.raw("request_resp")), policy, grant, kms=self.kms)
+        return grant
 
     @cached_property
     def contents(self) -> TicketContents:
@@ -227,9 +241,21 @@ class Rehearsal:
     @cached_property
     def resolve_init(self) -> ResolveAtKms:
         """RESOLVE_INIT at the KMS, the ticket opened."""
-        resolve = ResolveAtKms(self.env, self._at_kms("responder", "resolve_init", self._resolver()))
+        asker = self._resolver()
+        resolve = ResolveAtKms(self.env, self._at_kms("responder", "resolve_init", asker))
         resolve.open(self.tpk)
+        message = Message.parse(self.raw("resolve_init"))
+        check_resolve(self.env, message, resolve.policy, kms=self.kms, asker=self._entitled(asker))
         return resolve
+
+    def _entitled(self, asker: str) -> str:
+        """The name under which the ticket may be for *asker*: its own, its alias, or its group's."""
+        policy = self.vector.get("kms_policy")
+        groups = policy.get("groups", {}) if isinstance(policy, dict) else {}
+        for group, members in groups.items() if isinstance(groups, dict) else ():
+            if isinstance(members, list) and asker in members:
+                return str(group)
+        return self.answerer
 
     def _resolver(self) -> str:
         """The name under which the Responder asks the KMS, which may answer with another."""
@@ -245,7 +271,9 @@ class Rehearsal:
         """RESOLVE_RESP at the Responder."""
         ticket = Message.parse(self.raw("resolve_init")).one(TICKET)
         exchange = self._exchange(TICKET_RESOLVE, "responder", "resolve_init")
-        return TicketResolve(self.env, ticket, exchange).receive(self.raw("resolve_resp"))
+        resolved = TicketResolve(self.env, ticket, exchange).receive(self.raw("resolve_resp"))
+        check_kms(Message.parse(self.raw("resolve_resp")), self.kms)
+        return resolved
 
     @cached_property
     def resolved(self) -> ResolvedTicket:
@@ -259,6 +287,8 @@ class Rehearsal:
         """TRANSFER_INIT at the Responder, verified with the keys of the resolved ticket."""
         early = self.transfer_init_early
         early.verify(self.resolved)
+        check_responder(early.policy, self._entitled(self.answerer))
+        self.one_way = check_transfer(early)
         return early
 
     def transfer_init_at_kms(self) -> None:
@@ -272,7 +302,9 @@ class Rehearsal:
     @cached_property
     def transfer_resp(self) -> CryptoSessionBundle:
         """TRANSFER_RESP at the Initiator."""
-        return self.transfer_initiator.receive(self.raw("transfer_resp"))
+        bundle = self.transfer_initiator.receive(self.raw("transfer_resp"))
+        check_answered(Message.parse(self.raw("transfer_init")), bundle)
+        return bundle
 
     @cached_property
     def bundle(self) -> CryptoSessionBundle:
@@ -291,7 +323,9 @@ class Rehearsal:
     def update_init(self, number: int = 1) -> UpdateResponder:
         """The TRANSFER_INIT of a CSB update at who receives it."""
         _, receiver = self._sides(number)
-        return UpdateResponder(self.env, receiver, self.raw(f"{_update(number)}_init"))
+        update = UpdateResponder(self.env, receiver, self.raw(f"{_update(number)}_init"))
+        check_sessions(update.crypto_sessions, update.policies)
+        return update
 
     def update_resp(self, number: int = 1) -> CryptoSessionBundle:
         """The TRANSFER_RESP of a CSB update at who started it; its bundle then."""
@@ -300,6 +334,12 @@ class Rehearsal:
         if not self.has(f"{_update(number)}_resp"):
             return update.without_response()
         return update.receive(self.raw(f"{_update(number)}_resp"))
+
+    def holder(self, name: str) -> Rehearsal:
+        """Return the part that has a message: this one, or the first branch or reuse with it."""
+        if self.has(name) and name in self.own:
+            return self
+        return next((item for item in (*self.branches(), *self.reuses()) if name in item.own), self)
 
     def run(self, name: str) -> object:
         """Carry out the step that receives a message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 
 from sipmikey.mikey.errors import LocalError
@@ -12,6 +13,11 @@ Vector = dict[str, object]
 
 FORMATS = ("mikey-ticket-vectors/1", "mikey-ticket-oracle-extra/1")
 """Formats read: exchanges, PRFs and rejects; and single payloads and Error messages."""
+
+
+def schema() -> str:
+    """Return the JSON schema of files of the format ``mikey-ticket-vectors/1``."""
+    return (resources.files("sipmikey.vectors") / "schema.json").read_text(encoding="utf-8")
 
 
 def load(path: Path) -> list[Vector]:
