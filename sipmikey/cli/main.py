@@ -39,7 +39,6 @@ EXTRAS = {
     "_pjsua2": "pjsua2",
     "aiohttp": "pjsua2",
     "pylibsrtp": "media",
-    "uvicorn": "kms",
     "httptools": "kms",
     "uvloop": "kms",
     "prometheus_client": "kms",

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from sipmikey.kms.server.app import Receive, Scope, Send
 from sipmikey.kms.server.metrics import CONTENT_TYPE, Metrics
+from sipmikey.kms.server.protocol import RequestHead, Response
 
 
 class AdminApplication:
-    """ASGI application with one page, ``/metrics``."""
+    """Satisfies `Application` with one page, ``/metrics``."""
+
+    body_bytes = 0
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def refuse(self, head: RequestHead) -> Response | None:
+        """Refuse nothing by its head."""
+        return None
+
+    def too_large(self) -> Response:
+        """Return the answer to a request with a body."""
+        return Response(413, b"no body is understood here\n", close=True)
+
+    async def answer(self, head: RequestHead, body: bytes) -> Response:
         """Answer one HTTP request."""
-        known = scope["path"] == "/metrics" and scope["method"] == "GET"
-        body = self._metrics.render() if known else b"not found: GET /metrics is here\n"
-        headers = [
-            (b"content-type", CONTENT_TYPE.encode() if known else b"text/plain"),
-            (b"content-length", str(len(body)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": 200 if known else 404, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        if head.path == b"/metrics" and head.method == b"GET":
+            return Response(200, self._metrics.render(), ((b"content-type", CONTENT_TYPE.encode()),))
+        return Response(404, b"not found: GET /metrics is here\n", ((b"content-type", b"text/plain"),))

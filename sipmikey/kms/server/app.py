@@ -1,4 +1,4 @@
-"""The KMS as an ASGI application.
+"""The KMS as an HTTP application.
 
 ``POST {path}?requesttype=ticketrequest|ticketresolve`` with a MIKEY message, raw or base64, answered in kind.
 Close to what is publicly known of 3GPP TS 33.328; no conformance to it is claimed.
@@ -9,24 +9,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from sipmikey.kms.audit import Exchange
 from sipmikey.kms.server.body import MEDIA_TYPE, decode_body, encode_body
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
-from sipmikey.kms.server.protocol import PEER_NAMES
+from sipmikey.kms.server.protocol import Header, RequestHead, Response
 from sipmikey.kms.server.rate_limit import RateLimiter, address_key
 from sipmikey.kms.service import Outcome
 from sipmikey.mikey.errors import MalformedMessage
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 current_peer_names: ContextVar[frozenset[str]] = ContextVar("current_peer_names", default=frozenset())
 """Names in the verified client certificate of the request being handled."""
@@ -61,9 +57,7 @@ class HttpSettings:
 class _Refusal(Exception):
     """An answer made here, before the service sees the message."""
 
-    def __init__(
-        self, status: int, reason: str, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
+    def __init__(self, status: int, reason: str, detail: str, headers: tuple[Header, ...] = ()) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
@@ -71,14 +65,10 @@ class _Refusal(Exception):
         self.headers = headers
 
 
-class _ClientGone(Exception):
-    """The connection closed before the request was whole."""
-
-
 class KmsApplication:
-    """ASGI application over the service.
+    """Satisfies `Application` over the service.
 
-    ``handler`` answers messages; ``pending`` tells how many requests the server holds; ``ready`` tells
+    ``handler`` answers messages; ``pending`` tells how many requests the server is answering; ``ready`` tells
     whether the stores answer; ``by_address`` limits requests of one address (None: no limit).
     """
 
@@ -92,60 +82,82 @@ class KmsApplication:
         ready: Callable[[], bool],
         by_address: RateLimiter | None = None,
     ) -> None:
+        self.body_bytes = settings.body_bytes
         self._handler = handler
         self._settings = settings
         self._metrics = metrics
         self._pending = pending
         self._ready = ready
         self._by_address = by_address
+        self._path = settings.path.encode()
         # The two queries that nearly every request has need no parsing.
         self._queries = {
             f"{settings.parameter}={word}".encode(): exchange for word, exchange in settings.words.items()
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
-        if scope["type"] != "http":
-            raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
-        if scope["path"] == self._settings.path:
-            await self._key_management(scope, receive, send)
-        elif scope["path"] == "/health/live":
-            await _plain(send, 200, b"alive\n")
-        elif scope["path"] == "/health/ready":
-            ready = self._ready()
-            await _plain(send, 200 if ready else 503, b"ready\n" if ready else b"a store does not answer\n")
-        else:
-            await _plain(send, 404, b"not found\n")
+    def refuse(self, head: RequestHead) -> Response | None:
+        """Return the refusal of a key management request that its head suffices for, else None."""
+        if head.path != self._path:
+            return None
+        try:
+            self._admit(head.source)
+            self._check(head)
+        except _Refusal as refusal:
+            return self._refused(refusal, Exchange.UNKNOWN, head.source)
+        return None
 
-    async def _key_management(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def too_large(self) -> Response:
+        """Return the answer to a body that is too large."""
+        refusal = _Refusal(413, "limit-exceeded", f"at most {self.body_bytes} octets")
+        return self._refused(refusal, Exchange.UNKNOWN, "")
+
+    async def answer(self, head: RequestHead, body: bytes) -> Response:
+        """Answer one request."""
+        if head.path == self._path:
+            return await self._key_management(head, body)
+        if head.path == b"/health/live":
+            return _plain(200, b"alive\n")
+        if head.path == b"/health/ready":
+            return _plain(200, b"ready\n") if self._ready() else _plain(503, b"a store does not answer\n")
+        return _plain(404, b"not found\n")
+
+    async def _key_management(self, head: RequestHead, body: bytes) -> Response:
         started = time.perf_counter()
         exchange = Exchange.UNKNOWN
-        client = scope["client"]
-        source: str = client[0] if client else ""
         try:
-            self._admit(source)
-            exchange = self._checked(scope)
-            message, as_base64 = decode_body(await self._body(scope, receive))
-            outcome = await self._handled(message, exchange, scope, source)
-            status, reason = outcome.status, outcome.reason
-            await _outcome(send, outcome, as_base64=as_base64)
+            exchange = self._exchange(head.query)
+            message, as_base64 = decode_body(body)
+            outcome = await self._handled(message, exchange, head)
         except _Refusal as refusal:
-            status, reason = refusal.status, refusal.reason
-            await _refused(send, refusal)
+            return self._refused(refusal, exchange, head.source, started)
         except MalformedMessage as error:
-            status, reason = 400, error.reason
-            await _refused(send, _Refusal(400, error.reason, str(error)))
-        except _ClientGone:
-            self._metrics.rejected("client-gone")
-            return
-        self._metrics.answered(exchange, status, reason, time.perf_counter() - started)
+            return self._refused(_Refusal(400, error.reason, str(error)), exchange, head.source, started)
+        self._told(exchange, outcome.status, outcome.reason, head.source, started)
+        return _outcome(outcome, as_base64=as_base64)
+
+    def _told(
+        self, exchange: Exchange, status: int, reason: str, source: str, started: float | None = None
+    ) -> None:
+        """Count an answer, and log a refusal."""
+        seconds = 0.0 if started is None else time.perf_counter() - started
+        self._metrics.answered(exchange, status, reason, seconds)
         if status != 200:
-            log.info(
-                "refused",
-                extra={
-                    "fields": {"exchange": exchange, "status": status, "reason": reason, "source": source}
-                },
-            )
+            fields = {"exchange": exchange, "status": status, "reason": reason, "source": source}
+            log.info("refused", extra={"fields": fields})
+
+    def _refused(
+        self, refusal: _Refusal, exchange: Exchange, source: str, started: float | None = None
+    ) -> Response:
+        self._told(exchange, refusal.status, refusal.reason, source, started)
+        headers = (
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"kms-reason", refusal.reason.encode()),
+            *refusal.headers,
+        )
+        # After these the body may not have been read, nor will be.
+        close = refusal.status in (413, 415, 503)
+        body = f"{refusal.reason}: {refusal.detail}\n".encode()
+        return Response(refusal.status, body, headers, close=close)
 
     def _admit(self, source: str) -> None:
         """Turn away what there is no room for, before anything is spent on it."""
@@ -156,23 +168,24 @@ class KmsApplication:
             if wait is not None:
                 raise _Refusal(429, "address-rate", "too many requests from this address", _wait(wait))
 
-    def _checked(self, scope: Scope) -> Exchange:
-        """Return the exchange the URL names, having checked method and headers."""
-        if scope["method"] != "POST":
+    def _check(self, head: RequestHead) -> None:
+        """Check method, headers and query."""
+        if head.method != b"POST":
             raise _Refusal(405, "method", "only POST is understood here", ((b"allow", b"POST"),))
         media_type: bytes | None = None
-        for name, value in scope["headers"]:
+        for name, value in head.headers:
             if name == b"content-type":
                 media_type = value
-            elif name == b"content-length" and int(value) > self._settings.body_bytes:
-                raise _Refusal(413, "limit-exceeded", f"at most {self._settings.body_bytes} octets")
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise _Refusal(415, "content-encoding", "no Content-Encoding is understood")
         if media_type != MEDIA_TYPE and (
             media_type is None or media_type.partition(b";")[0].strip().lower() != MEDIA_TYPE
         ):
             raise _Refusal(415, "media-type", "Content-Type must be application/mikey")
-        query: bytes = scope["query_string"]
+        self._exchange(head.query)
+
+    def _exchange(self, query: bytes) -> Exchange:
+        """Return the exchange the URL names."""
         exchange = self._queries.get(query)
         return exchange if exchange is not None else self._parsed(query)
 
@@ -188,69 +201,39 @@ class KmsApplication:
             raise _Refusal(400, "request-type", f"the URL must say {settings.parameter}={choice}, once")
         return settings.words[words[0]]
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """Return the whole body, of a bounded size. The protocol bounds the time."""
-        event = await receive()
-        body: bytes = event.get("body", b"")
-        while event["type"] == "http.request" and event.get("more_body"):
-            if len(body) > self._settings.body_bytes:
-                break
-            event = await receive()
-            body += event.get("body", b"")
-        if event["type"] == "http.disconnect":
-            raise _ClientGone
-        if len(body) > self._settings.body_bytes:
-            raise _Refusal(413, "limit-exceeded", f"at most {self._settings.body_bytes} octets")
-        return body
-
-    async def _handled(self, message: bytes, exchange: Exchange, scope: Scope, source: str) -> Outcome:
-        extensions = scope.get("extensions")
-        if extensions:
-            current_peer_names.set(extensions.get(PEER_NAMES, frozenset()))
+    async def _handled(self, message: bytes, exchange: Exchange, head: RequestHead) -> Outcome:
+        if head.peer_names:
+            current_peer_names.set(head.peer_names)
         try:
             async with asyncio.timeout(self._settings.handle_s):
-                return await self._handler(message, expected=exchange, source=source)
+                return await self._handler(message, expected=exchange, source=head.source)
         except TimeoutError:
-            log.error("timed-out", extra={"fields": {"exchange": exchange, "source": source}})
+            log.error("timed-out", extra={"fields": {"exchange": exchange, "source": head.source}})
             raise _Refusal(503, "unavailable", "a store did not answer in time", _wait(1)) from None
         except Exception:  # noqa: BLE001 - the last resort of a request: a bug of ours must not end the worker
-            log.exception("internal", extra={"fields": {"exchange": exchange, "source": source}})
+            log.exception("internal", extra={"fields": {"exchange": exchange, "source": head.source}})
             raise _Refusal(500, "internal", "internal error") from None
 
 
-def _wait(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
+def _wait(seconds: float) -> tuple[Header, ...]:
     return ((b"retry-after", str(max(1, math.ceil(seconds))).encode()),)
 
 
-async def _outcome(send: Send, outcome: Outcome, *, as_base64: bool) -> None:
-    """Send what the service decided."""
+def _outcome(outcome: Outcome, *, as_base64: bool) -> Response:
+    """Return what the service decided as a response."""
     body = b"" if outcome.body is None else encode_body(outcome.body, as_base64=as_base64)
-    headers = [(b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+    if outcome.status == 200:
+        return Response(200, body, _GRANTED)
+    headers = [(b"cache-control", b"no-store"), (b"kms-reason", outcome.reason.encode())]
     if body:
         headers.append((b"content-type", MEDIA_TYPE))
-    if outcome.status != 200:
-        headers.append((b"kms-reason", outcome.reason.encode()))
     if outcome.retry_after_s is not None:
         headers.extend(_wait(outcome.retry_after_s))
-    await send({"type": "http.response.start", "status": outcome.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return Response(outcome.status, body, tuple(headers))
 
 
-async def _refused(send: Send, refusal: _Refusal) -> None:
-    body = f"{refusal.reason}: {refusal.detail}\n".encode()
-    headers = [
-        (b"content-length", str(len(body)).encode()),
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"kms-reason", refusal.reason.encode()),
-        *refusal.headers,
-    ]
-    if refusal.status in (413, 415, 503):
-        headers.append((b"connection", b"close"))  # the body may not have been read, nor will be
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+_GRANTED = ((b"cache-control", b"no-store"), (b"content-type", MEDIA_TYPE))
 
 
-async def _plain(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _plain(status: int, body: bytes) -> Response:
+    return Response(status, body, ((b"content-type", b"text/plain"),))

@@ -53,5 +53,3 @@ def set_up(level: str, stream: IO[str]) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.ERROR, force=True)
     log.setLevel(level.upper())
-    # What clients send wrong is counted by us, not worth a line of uvicorn's each.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -1,24 +1,29 @@
-"""uvicorn's HTTP/1.1 protocol with the bounds it lacks.
+"""HTTP/1.1 on one connection: httptools reads it, and every quantity has a bound.
 
-A request must arrive whole within a time, its head within a size, and there are so many connections at once.
-What a client certificate names is put into the ASGI scope.
+A request must arrive whole within a time, its head and its body within a size, and the number of connections
+is limited. The application judges the head before the body is read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, Protocol, cast
 
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+import httptools
 
+from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.proxy import TrustedProxies
 from sipmikey.kms.server.tls import peer_names
 
-PEER_NAMES: Final = "sipmikey.peer_names"
-"""Key of the ASGI scope's extensions: frozenset of the names in the client's verified certificate."""
+Header = tuple[bytes, bytes]
+
+LINGER_S = 2.0
+"""How long a client may go on sending a body that was refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,142 +40,356 @@ class ConnectionLimits:
     idle_s: int = 75
 
 
-class _OneWrite:
-    """Gives the transport an answer's head and body together: one system call, one wake-up of the client."""
+@dataclass(slots=True)
+class RequestHead:
+    """Request line and headers. ``headers``: names in lower case. ``source``: the client's address.
 
-    __slots__ = ("_loop", "_parts", "_transport", "is_closing")
+    ``peer_names``: names in the client's verified certificate.
+    """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-        self.is_closing = transport.is_closing
-
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self.flush)  # for what is not the last part of an answer
-        self._parts.append(data)
-
-    def flush(self) -> None:
-        if self._parts:
-            self._transport.write(b"".join(self._parts))
-            self._parts.clear()
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: list[Header]
+    source: str
+    peer_names: frozenset[str]
 
 
-class KmsHttpProtocol(HttpToolsProtocol):
-    """One connection. ``rejected`` is called with a word for each that is turned away here."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer. ``headers``: Content-Length, Date and Connection are added. ``close``: the last here."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[Header, ...] = ()
+    close: bool = False
+
+
+class Application(Protocol):
+    """What answers requests. ``body_bytes``: the largest body it takes."""
+
+    body_bytes: int
+
+    def refuse(self, head: RequestHead) -> Response | None:
+        """Return the answer to a request whose head suffices to refuse it, else None."""
+
+    def too_large(self) -> Response:
+        """Return the answer to a body over ``body_bytes``."""
+
+    async def answer(self, head: RequestHead, body: bytes) -> Response:
+        """Answer a whole request. Must not raise."""
+
+
+@dataclass(slots=True)
+class Connections:
+    """The connections of a worker.
+
+    ``pending``: requests that were not refused by their head and have no answer yet, whole or not.
+    ``stopping``: each answer is the last on its connection.
+    """
+
+    open: set[HttpConnection] = field(default_factory=set)
+    pending: int = 0
+    stopping: bool = False
+
+    def stop(self) -> None:
+        """Close idle connections now and the others after the answer they wait for."""
+        self.stopping = True
+        for connection in tuple(self.open):
+            connection.stop()
+
+
+@dataclass(slots=True)
+class _Request:
+    head: RequestHead
+    keep_alive: bool
+    refusal: Response | None
+    body: bytes = b""
+    pending: bool = False
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection to *application*. Requests that are pipelined are answered in their order."""
 
     def __init__(
         self,
+        application: Application,
+        connections: Connections,
         *,
-        config: Config,
-        server_state: ServerState,
         limits: ConnectionLimits,
-        rejected: Callable[[str], None],
+        metrics: Metrics,
+        proxies: TrustedProxies | None = None,
     ) -> None:
-        super().__init__(config=config, server_state=server_state, app_state={})
+        self._application = application
+        self._connections = connections
         self._limits = limits
-        self._rejected = rejected
-        self._deadline: asyncio.TimerHandle | None = None
+        self._metrics = metrics
+        self._proxies = proxies
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._source = ""
+        self._peer_names: frozenset[str] = frozenset()
+        self._timer: asyncio.TimerHandle | None = None
+        self._target = b""
+        self._headers: list[Header] = []
         self._head_bytes = 0
-        self._in_head = False
-        self._in_message = False
-        self._extensions: dict[str, Any] = {}
-        self._answers: _OneWrite | None = None
+        self._in_head = self._in_message = self._upgraded = self._deaf = False
+        self._request: _Request | None = None
+        self._waiting: deque[_Request] = deque()
+        self._task: asyncio.Task[None] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._answers = _OneWrite(transport, self.loop)
-        if len(self.connections) > self._limits.connections:
-            self._reject(503, "overload", retry_after=1)
-            return
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.open.add(self)
+        peer = transport.get_extra_info("peername")
+        self._source = peer[0] if isinstance(peer, tuple) else ""
         tls = transport.get_extra_info("ssl_object")
-        if tls is not None and (names := peer_names(tls.getpeercert())):
-            self._extensions = {PEER_NAMES: names}
-        self._set_deadline()
+        if tls is not None:
+            self._peer_names = peer_names(tls.getpeercert())
+        if self._connections.stopping or len(self._connections.open) > self._limits.connections:
+            self._reject(503, "overload", (b"retry-after", b"1"))
+            return
+        self._expect(self._limits.request_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._clear_deadline()
-        super().connection_lost(exc)
+        self._connections.open.discard(self)
+        self._expect(None)
+        self._drop_waiting()
+        if self._request is not None:
+            self._forget(self._request)
+        if self._in_message:
+            self._metrics.rejected("client-gone")
+        # An answer being made is made to its end: its event is in the audit log even if nobody hears it.
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._deaf or self._transport.is_closing():
             return
         self._head_bytes += len(data)
-        super().data_received(data)
-        if self.transport.is_closing():
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._end_after_upgrade()
+        except httptools.HttpParserError:
+            if not self._deaf and not self._transport.is_closing():
+                self._reject(400, "bad-http")
+            return
+        if self._deaf or self._transport.is_closing():
             return
         if self._in_head and self._head_bytes > self._limits.head_bytes:
             self._reject(431, "head-too-large")
-            return
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if self._in_message or not answering:
-            self._set_deadline()
+        elif self._timer is None and self._in_message and not self._waiting:
+            self._expect(self._limits.request_s)
+
+    # The parser's side
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        if self._timer is not None and not self._in_message:
+            self._expect(self._limits.request_s)  # instead of the time a connection may be idle
         self._in_head = self._in_message = True
-        if self._extensions:
-            self.scope["extensions"] = self._extensions
+        self._target = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        super().on_headers_complete()
-        # A cycle writes, closes and asks whether it is closing: no more is needed of a transport.
-        self.cycle.transport = self._answers  # type: ignore[assignment]
+        head = self._head()
+        refusal = self._application.refuse(head)
+        if refusal is None and _declared_length(head) > self._application.body_bytes:
+            refusal = self._application.too_large()
+        self._request = request = _Request(head, self._parser.should_keep_alive(), refusal)
+        if refusal is not None:
+            if refusal.close or _awaits_word(head):
+                self._refuse_early(request, refusal)
+            return
+        request.pending = True
+        self._connections.pending += 1
+        if _awaits_word(head) and self._task is None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_response_complete(self) -> None:
-        if self._answers is not None:
-            self._answers.flush()
-        super().on_response_complete()
+    def on_body(self, body: bytes) -> None:
+        request = self._request
+        assert request is not None
+        if request.refusal is not None:
+            return
+        request.body += body
+        if len(request.body) > self._application.body_bytes:
+            request.refusal, request.body = self._application.too_large(), b""
+            self._forget(request)
+            self._refuse_early(request, request.refusal)
 
     def on_message_complete(self) -> None:
+        request = self._request
         self._in_message = False
         self._head_bytes = 0
-        self._clear_deadline()
-        super().on_message_complete()
+        if request is None or self._deaf or self._transport.is_closing():
+            return
+        self._request = None
+        self._expect(None)
+        if self._task is not None:
+            self._waiting.append(request)
+            self._transport.pause_reading()
+        else:
+            self._answer(request)
 
-    def send_400_response(self, msg: str) -> None:
-        self._rejected("bad-http")
-        self._clear_deadline()
-        super().send_400_response(msg)
+    # Answers
 
-    def _set_deadline(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(self._limits.request_s, self._late)
+    def _head(self) -> RequestHead:
+        target = httptools.parse_url(self._target)
+        source = self._source
+        if self._proxies is not None:
+            source = self._proxies.client(source, self._headers)
+        return RequestHead(
+            self._parser.get_method(),
+            target.path or b"",
+            target.query or b"",
+            self._headers,
+            source,
+            self._peer_names,
+        )
 
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _refuse_early(self, request: _Request, refusal: Response) -> None:
+        """Answer before the body is whole, unless other answers are due first. It is the last answer here."""
+        request.keep_alive = False
+        if self._task is None and not self._waiting and not self._transport.is_closing():
+            self._write(refusal, request, keep_alive=False)
+            self._linger()
+
+    def _linger(self) -> None:
+        """Close later. Closing with octets unread would reset the connection under the answer."""
+        self._deaf = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._expect(LINGER_S)
+
+    def _end_after_upgrade(self) -> None:
+        """Read no further: only HTTP/1.1 is spoken here. The request itself is answered as any other."""
+        self._upgraded = True
+        if self._task is None:
+            self._transport.close()
+
+    def _answer(self, request: _Request) -> None:
+        if request.refusal is not None:
+            self._send(request.refusal, request)
+            self._next()
+            return
+        self._task = self._loop.create_task(self._answered(request))
+
+    async def _answered(self, request: _Request) -> None:
+        try:
+            response = await self._application.answer(request.head, request.body)
+        finally:
+            self._forget(request)
+            self._task = None
+        if not self._transport.is_closing():
+            self._send(response, request)
+            self._next()
+
+    def _send(self, response: Response, request: _Request) -> None:
+        """Send *response*, and close the connection if it is the last here."""
+        last = response.close or self._upgraded or self._connections.stopping
+        keep_alive = request.keep_alive and not last
+        self._write(response, request, keep_alive=keep_alive)
+        if not keep_alive:
+            self._drop_waiting()
+            self._expect(None)
+            self._transport.close()
+
+    def _write(self, response: Response, request: _Request, *, keep_alive: bool) -> None:
+        body = response.body
+        lines = [_STATUS_LINES[response.status], _date(), b"content-length: %d\r\n" % len(body)]
+        lines += [b"%b: %b\r\n" % header for header in response.headers]
+        lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        if request.head.method != b"HEAD":
+            lines.append(body)
+        self._transport.write(b"".join(lines))
+
+    def _next(self) -> None:
+        """Take up the next request, or wait for one."""
+        if self._transport.is_closing():
+            return
+        if self._waiting:
+            self._answer(self._waiting.popleft())
+            return
+        if self._task is None:
+            self._transport.resume_reading()
+            if self._timer is None:
+                self._expect(self._limits.request_s if self._in_message else self._limits.idle_s)
+
+    def _forget(self, request: _Request) -> None:
+        """Count *request* as pending no more."""
+        if request.pending:
+            request.pending = False
+            self._connections.pending -= 1
+
+    def _drop_waiting(self) -> None:
+        for request in self._waiting:
+            self._forget(request)
+        self._waiting.clear()
+
+    def stop(self) -> None:
+        """Close the connection when its answer was sent; now if none is awaited."""
+        if self._task is None and not self._in_message:
+            self._transport.close()
+
+    # Bounds
+
+    def _expect(self, seconds: float | None) -> None:
+        """Give the client *seconds* from now; None stops the time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self._late)
 
     def _late(self) -> None:
-        self._deadline = None
-        if self._in_message:
+        self._timer = None
+        if self._in_message and not self._deaf:
             self._reject(408, "request-too-slow")
         else:
-            self.transport.close()
+            self._transport.close()
 
-    def _reject(self, status: int, reason: str, *, retry_after: int | None = None) -> None:
-        """Answer below the application and close; silently if an answer is already under way."""
-        self._rejected(reason)
-        self._clear_deadline()
-        started = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
-        if not started:
-            wait = "" if retry_after is None else f"Retry-After: {retry_after}\r\n"
-            self.transport.write(
-                f"HTTP/1.1 {status} {_PHRASES[status]}\r\nKMS-Reason: {reason}\r\n{wait}"
-                "Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
-            )
-        self.transport.close()
+    def _reject(self, status: int, reason: str, *headers: Header) -> None:
+        """Answer below the application and close; silently if an answer is already due."""
+        self._metrics.rejected(reason)
+        self._expect(None)
+        self._drop_waiting()
+        if self._task is None:
+            lines = [_STATUS_LINES[status], b"kms-reason: %b\r\ncontent-length: 0\r\n" % reason.encode()]
+            lines += [b"%b: %b\r\n" % header for header in headers]
+            self._transport.write(b"".join((*lines, b"connection: close\r\n\r\n")))
+            if status == 400:
+                self._linger()
+                return
+        self._transport.close()
 
 
-_PHRASES: Final = {
-    408: "Request Timeout",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
+def _declared_length(head: RequestHead) -> int:
+    """Return Content-Length, 0 where none is given; the parser has checked that it is a number."""
+    return next((int(value) for name, value in head.headers if name == b"content-length"), 0)
+
+
+def _awaits_word(head: RequestHead) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in head.headers)
+
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+
+_dates: dict[int, bytes] = {}
+
+
+def _date() -> bytes:
+    """Return the Date header of this second."""
+    now = int(time.time())
+    line = _dates.get(now)
+    if line is None:
+        _dates.clear()
+        line = _dates[now] = f"date: {formatdate(now, usegmt=True)}\r\n".encode()
+    return line

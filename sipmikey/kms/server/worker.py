@@ -1,26 +1,27 @@
-"""One worker: listening sockets, the ASGI server over them, and the upkeep beside it."""
+"""One worker: listening sockets, the connections over them, and the upkeep beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 import uvloop
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from sipmikey.kms.server.admin import AdminApplication
-from sipmikey.kms.server.app import HttpSettings, KmsApplication, Receive, Scope, Send
+from sipmikey.kms.server.app import HttpSettings, KmsApplication
 from sipmikey.kms.server.forward import Forwarder
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
-from sipmikey.kms.server.protocol import ConnectionLimits, KmsHttpProtocol
+from sipmikey.kms.server.protocol import Application, ConnectionLimits, Connections, HttpConnection
+from sipmikey.kms.server.proxy import TrustedProxies
 from sipmikey.kms.server.rate_limit import RateLimiter
 from sipmikey.kms.server.tls import ServerTls
 from sipmikey.kms.service import StoreUnavailable
@@ -30,6 +31,9 @@ from sipmikey.mikey.errors import LocalError
 MAINTENANCE_S = 60.0
 READINESS_S = 2.0
 TLS_HANDSHAKE_S = 10.0
+FINISH_STEP_S = 0.02
+GC_THRESHOLD = 10_000
+"""Objects made before the collector looks at the young ones: a request makes about a thousand."""
 
 
 class PlainHttpRefused(LocalError):
@@ -81,84 +85,6 @@ def bind(address: str, *, tls: bool, plain_anywhere: bool = False, backlog: int 
     return listener
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server on our sockets, with our protocol, a bounded TLS handshake, and signals of our own."""
-
-    def __init__(self, worker: Worker, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._worker = worker
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await self.lifespan.startup()
-        loop = asyncio.get_running_loop()
-        worker = self._worker
-        self.servers = []
-        for listener in worker.public:
-            self.servers.append(await self._listen(loop, listener, self.config, worker.tls))
-        if worker.admin is not None:
-            admin = _config(AdminApplication(worker.metrics), worker.settings)
-            self.servers.append(await self._listen(loop, worker.admin, admin, None))
-        self.started = True
-        worker.started()
-
-    async def _listen(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        listener: socket.socket,
-        config: uvicorn.Config,
-        tls: ServerTls | None,
-    ) -> asyncio.Server:
-        def connection() -> asyncio.Protocol:
-            return KmsHttpProtocol(
-                config=config,
-                server_state=self.server_state,
-                limits=self._worker.settings.connections,
-                rejected=self._worker.metrics.rejected,
-            )
-
-        return await loop.create_server(
-            connection,
-            sock=listener,
-            ssl=None if tls is None else tls.context,
-            ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S,
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        handlers: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: self._worker.stop,
-            signal.SIGINT: self._worker.stop,
-            signal.SIGHUP: self._worker.reload,
-        }
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-        try:
-            yield
-        finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
-
-
-def _config(
-    app: Callable[[Scope, Receive, Send], Awaitable[None]], settings: WorkerSettings
-) -> uvicorn.Config:
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        ws="none",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=settings.connections.idle_s,
-        timeout_graceful_shutdown=settings.shutdown_s,
-    )
-    config.load()
-    return config
-
-
 class Worker:
     """Serves until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads certificate and policy.
 
@@ -194,27 +120,74 @@ class Worker:
         self._policy_in_store = policy_in_store
         self._reloads: set[asyncio.Task[None]] = set()
         self._ready = True
-        application: Any = KmsApplication(
+        self._stopping = asyncio.Event()
+        self._connections = Connections()
+        self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
+        self._application = KmsApplication(
             forwarder.handle,
             settings=settings.http,
             metrics=metrics,
-            pending=lambda: len(self._server.server_state.tasks),
-            ready=lambda: self._ready and not self._server.should_exit,
+            pending=lambda: self._connections.pending,
+            ready=lambda: self._ready and not self._stopping.is_set(),
             by_address=by_address,
         )
-        if settings.trusted_proxies:
-            application = ProxyHeadersMiddleware(application, trusted_hosts=list(settings.trusted_proxies))
-        self._server = _Server(self, _config(application, settings))
 
     async def serve(self) -> None:
         """Serve, keep the store tidy, and finish the requests in flight before returning."""
+        self._take_signals()
         async with _beside(self._watch_readiness, self._maintain):
-            await self._server.serve()
+            servers = [await self._listen(self._application, at, self.tls) for at in self.public]
+            if self.admin is not None:
+                servers.append(await self._listen(AdminApplication(self.metrics), self.admin, None))
+            _settle_memory()
+            self.started()
+            await self._stopping.wait()
+            for server in servers:
+                server.close()
+            await self._finish()
         await self._forwarder.close()
 
     def stop(self) -> None:
         """Accept no more connections, finish the requests in flight, and return from `serve`."""
-        self._server.should_exit = True
+        self._stopping.set()
+
+    async def _finish(self) -> None:
+        """Let the requests in flight end, for `WorkerSettings.shutdown_s` seconds at most."""
+        self._connections.stop()
+        give_up = time.monotonic() + self.settings.shutdown_s
+        while self._connections.open and time.monotonic() < give_up:
+            await asyncio.sleep(FINISH_STEP_S)
+        if self._connections.open:
+            log.error("connections-cut", extra={"fields": {"count": len(self._connections.open)}})
+
+    async def _listen(
+        self, application: Application, listener: socket.socket, tls: ServerTls | None
+    ) -> asyncio.Server:
+        def connection() -> asyncio.Protocol:
+            return HttpConnection(
+                application,
+                self._connections,
+                limits=self.settings.connections,
+                metrics=self.metrics,
+                proxies=self._proxies,
+            )
+
+        return await asyncio.get_running_loop().create_server(
+            connection,
+            sock=listener,
+            ssl=None if tls is None else tls.context,
+            ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S,
+        )
+
+    def _take_signals(self) -> None:
+        """Take signals until the loop is closed: a second SIGTERM must not cut the end short."""
+        loop = asyncio.get_running_loop()
+        for number, handler in (
+            (signal.SIGTERM, self.stop),
+            (signal.SIGINT, self.stop),
+            (signal.SIGHUP, self.reload),
+        ):
+            loop.add_signal_handler(number, handler)
 
     def reload(self) -> None:
         """Read certificate and policy again; what is not valid is logged and the old stays in force."""
@@ -255,7 +228,7 @@ class Worker:
                     log.info("store-available")
                 self._ready = True
             self.metrics.ready.set(1 if self._ready else 0)
-            self.metrics.connections.set(len(self._server.server_state.connections))
+            self.metrics.connections.set(len(self._connections.open))
             await asyncio.sleep(READINESS_S)
 
     async def _maintain(self) -> None:
@@ -292,7 +265,16 @@ async def _beside(*duties: Callable[[], Awaitable[None]]) -> AsyncIterator[None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _settle_memory() -> None:
+    """Spare the garbage collector what lives as long as the worker does."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+
 def run_worker(main: Coroutine[Any, Any, int]) -> int:
     """Run the coroutine *main* on uvloop and return its exit code."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        code = runner.run(main)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is left is the exit
+    return code

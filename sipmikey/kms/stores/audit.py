@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
+from sipmikey.kms.stores.batch import Batch
 from sipmikey.kms.stores.database import Database, Row
 
 _COLUMNS = (
@@ -32,43 +32,19 @@ class AuditStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[tuple[Sequence[object], asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._batch = Batch(self._insert)
 
     async def append(self, event: AuditEvent) -> None:
         """Keep *event*. It survives the death of this process when this returns."""
-        row = _row(event)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            await self._database.execute(_INSERT, *row)
-            return
-        written: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((row, written))
-        if self._writing is None or self._writing.done():
-            self._writing = loop.create_task(self._write())
-        await written
+        await self._batch.put(_row(event))
 
-    async def _write(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                await self._insert([row for row, _ in batch])
-            except Exception as error:  # noqa: BLE001 (whoever waits gets it)
-                for _, written in batch:
-                    if not written.done():
-                        written.set_exception(error)
-            else:
-                for _, written in batch:
-                    if not written.done():
-                        written.set_result(None)
-
-    async def _insert(self, rows: Sequence[Sequence[object]]) -> None:
+    async def _insert(self, rows: Sequence[Sequence[object]]) -> Sequence[None]:
         if len(rows) == 1:
             await self._database.execute(_INSERT, *rows[0])
-            return
-        async with self._database.transaction() as transaction:
-            await transaction.many(_INSERT, rows)
+        else:
+            async with self._database.transaction() as transaction:
+                await transaction.many(_INSERT, rows)
+        return [None] * len(rows)
 
     async def query(self, query: AuditQuery) -> Sequence[AuditEvent]:
         """Return the events that fit *query*."""
@@ -105,8 +81,7 @@ class AuditStore:
 
     async def close(self) -> None:
         """Close the database, once what was waiting has been written."""
-        if self._writing is not None and not self._writing.done():
-            await self._writing
+        await self._batch.finish()
         await self._database.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from sipmikey.kms.service.lookups import StoreUnavailable
+from sipmikey.kms.stores.batch import Batch
 from sipmikey.mikey.errors import LocalError
 
 TIMEOUT_S = 1.0
@@ -52,33 +53,22 @@ class RedisReplayCache:
             raise LocalError(f"replay cache {url!r}: {error}") from None
         self._prefix = prefix.encode()
         self._floor = self._prefix + b"floor"
-        self._waiting: list[tuple[_Question, asyncio.Future[bool]]] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._batch = Batch(self._ask, size=BATCH)
 
     async def add(self, digest: bytes, *, stamped_s: int, expires_s: int, now_s: int) -> bool:
         """Remember *digest*; return False if it was there, or may have been before memory was lost."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((digest, stamped_s, max(1, expires_s - now_s + 1), now_s), answer))
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        return await answer
+        answer = await self._batch.put((digest, stamped_s, max(1, expires_s - now_s + 1), now_s))
+        if isinstance(answer, BaseException):
+            raise _unavailable(answer)
+        return bool(answer)
 
-    async def _ask(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            try:
-                results = await self._round_trip([question for question, _ in batch])
-            except (RedisError, OSError, TimeoutError) as error:
-                results = [error] * len(batch)
-            for (_, answer), result in zip(batch, results, strict=True):
-                if answer.done():
-                    continue
-                if isinstance(result, BaseException):
-                    answer.set_exception(_unavailable(result))
-                else:
-                    answer.set_result(bool(result))
+    async def _ask(self, questions: Sequence[_Question]) -> Sequence[object]:
+        try:
+            return await self._round_trip(questions)
+        except (RedisError, OSError, TimeoutError) as error:
+            return [error] * len(questions)
 
-    async def _round_trip(self, questions: list[_Question]) -> list[object]:
+    async def _round_trip(self, questions: Sequence[_Question]) -> list[object]:
         pipeline = self._redis.pipeline(transaction=False)
         for digest, stamped_s, seconds, now_s in questions:
             pipeline.eval(_ADD, 2, self._prefix + digest, self._floor, stamped_s, seconds, now_s)
@@ -98,8 +88,7 @@ class RedisReplayCache:
 
     async def close(self) -> None:
         """Close the connections; what is still asked gets `StoreUnavailable`."""
-        if self._asking is not None:
-            await self._asking
+        await self._batch.finish()
         await self._redis.aclose()
 
 
