@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from sipmikey.mikey.errors import SipmikeyError
-
 
 class ExitCode(IntEnum):
     """Exit status of `sipmikey`; `meaning` is the line shown in `--help`."""
@@ -31,7 +29,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130, "interrupted by Ctrl-C before there was a result"
 
 
-class CommandFailed(SipmikeyError):
+class CommandFailed(Exception):
     """A command cannot go on. ``code`` is its exit code, ``reason`` a word for programs."""
 
     def __init__(self, detail: str, *, code: ExitCode, reason: str) -> None:

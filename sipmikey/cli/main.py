@@ -15,7 +15,6 @@ from typing import Protocol, cast
 from sipmikey import __version__
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.output import complain
-from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.native import description
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -90,11 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandFailed as error:
         complain(str(error), as_json=as_json, code=error.code, reason=error.reason)
         return error.code
-    except LocalError as error:
-        complain(str(error), as_json=as_json, code=ExitCode.USAGE, reason="usage")
-        return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001 - the last resort of the process
-        return _bug(error, as_json)
+        return _unexpected(error, as_json)
 
 
 def _run(words: list[str]) -> int:
@@ -138,11 +134,23 @@ def _missing(error: ModuleNotFoundError, as_json: bool) -> int:
     return ExitCode.USAGE
 
 
+def _unexpected(error: Exception, as_json: bool) -> int:
+    """Report misuse that no command reported itself, or a bug."""
+    from sipmikey.mikey.errors import LocalError  # loads the codec, which `--version` does without
+
+    if isinstance(error, LocalError):
+        complain(str(error), as_json=as_json, code=ExitCode.USAGE, reason="usage")
+        return ExitCode.USAGE
+    return _bug(error, as_json)
+
+
 def _bug(error: Exception, as_json: bool) -> int:
     """Report an error no command expected. The message of a foreign exception may hold anything: hide it.
 
     Errors of this package never contain keys, so theirs is shown; of others only the type and the place.
     """
+    from sipmikey.mikey.errors import SipmikeyError
+
     if isinstance(error, SipmikeyError):
         what = f"{type(error).__name__}: {error}"
     else:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO
 
-from sipmikey.mikey.secret import Secret
 from sipmikey.printable import json_line, printable, printable_line
 
 SCHEMA_VERSION = 1
@@ -26,8 +25,6 @@ def jsonable(value: object) -> JsonValue:
     """Return *value* as JSON data. A secret is shown by its fingerprint, octets in hexadecimal."""
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, Secret):
-        return f"secret:{value.fingerprint()}"
     if isinstance(value, int | float):
         return value + 0  # an IntEnum or IntFlag becomes its number
     if isinstance(value, bytes | bytearray):
@@ -36,7 +33,9 @@ def jsonable(value: object) -> JsonValue:
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [jsonable(item) for item in value]
-    return str(value)
+    from sipmikey.mikey.secret import Secret  # most documents hold none, and it loads the codec
+
+    return f"secret:{value.fingerprint()}" if isinstance(value, Secret) else str(value)
 
 
 def timestamp(seconds: float) -> str:

@@ -126,3 +126,14 @@ def test_json_never_holds_a_secret() -> None:
     assert KEY.decode() not in json.dumps(value)
     assert KEY.hex() not in json.dumps(value)
     assert value == {"key": f"secret:{Secret(KEY).fingerprint()}", "raw": ["01ff"], "set": [1], "code": 7}
+
+
+def test_the_version_is_told_without_loading_the_codec() -> None:
+    script = (
+        "import sys\n"
+        "from sipmikey.cli.main import main\n"
+        "main(['--version'])\n"
+        "print([name for name in sys.modules if name.startswith(('sipmikey.mikey', 'cryptography'))])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert result.stdout.splitlines()[-1] == "[]"
