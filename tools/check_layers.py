@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mikey"}),
     frozenset({"keys", "settings", "sip"}),
     frozenset({"ticket"}),
-    frozenset({"sdp", "media"}),
+    frozenset({"sdp", "media", "sound"}),
     frozenset({"call"}),
     frozenset({"agent", "kms"}),
     frozenset({"phone"}),
@@ -65,6 +65,8 @@ SOLE_IMPORTERS = {
     "pjsua2": "agent/",
     "pylibsrtp": "media/",
     "sipmikey_native": "native.py",
+    "miniaudio": "sound/",
+    "samplerate": "sound/",
 }
 """Optional packages and the one room that may import each (one module there).
 
