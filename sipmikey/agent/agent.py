@@ -20,6 +20,7 @@ from sipmikey.agent.legs.incoming import IncomingLeg
 from sipmikey.agent.legs.leg import Leg
 from sipmikey.agent.legs.outgoing import OutgoingLeg
 from sipmikey.agent.registration import Registration
+from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
@@ -94,6 +95,10 @@ class Agent:
             kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
         )
         self._engine = Engine(config)
+        self.sound = SoundControl(
+            lambda command: self._engine.post(lambda: self._engine.sound(command)),
+            tones=config.audio.device != "null" and config.audio.tones,
+        )
         self._errands = Errands(
             self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._ticket_for,
             decide=decide, decision_s=config.timeouts.decision,
@@ -319,6 +324,7 @@ class Agent:
         )  # fmt: skip
 
     def _publish(self, event: Event) -> None:
+        self.sound.follow(event)
         call = self._calls.get(event.call)
         if call is not None:
             call.take(event)

@@ -10,6 +10,7 @@ from pathlib import Path
 from sipmikey.call.policy import Alternative, CallPolicy
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.sound.settings import SoundSettings
 
 MAX_CALLS = 4
 """Calls one process can hold: the limit compiled into the pjsua2 wheel."""
@@ -94,12 +95,13 @@ class Sip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio:
-    """Sound. ``device``: ``null`` (no sound hardware) or ``default``. ``play``: WAV file sent instead of the
-    microphone, from the moment the media may flow; ``repeat``: over and over. ``record``: WAV file what is
-    heard is written to. ``streams``: audio m-lines offered. ``codecs``: names in order of preference
-    (``PCMU``, ``PCMA``, ``G722``, ...), empty for pjmedia's own order. ``rtp_port``: first RTP port, 0 for
-    any. ``engine``: ``native`` runs media in pjmedia; ``python`` in `sipmikey.media` (G.711, suite ``128``,
-    no sound hardware, no DTMF), for embedding and tests."""
+    """Sound. ``device``: ``null`` (no sound hardware) or ``default`` (the devices that ``sound`` names).
+    ``play``: WAV file sent instead of the microphone, from the moment the media may flow; ``repeat``: over
+    and over. ``record``: WAV file what is heard is written to. ``streams``: audio m-lines offered.
+    ``codecs``: names in order of preference (``PCMU``, ``PCMA``, ``G722``, ...), empty for pjmedia's own
+    order. ``rtp_port``: first RTP port, 0 for any. ``engine``: ``native`` runs media in pjmedia; ``python``
+    in `sipmikey.media` (G.711, suite ``128``, no sound hardware, no DTMF), for embedding and tests.
+    ``tones``: ring, ring-back and call-waiting tones on the sound devices."""
 
     device: str = "null"
     play: Path | None = None
@@ -109,6 +111,8 @@ class Audio:
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     rtp_port: int = 0
     engine: str = "native"
+    sound: SoundSettings = field(default_factory=SoundSettings)
+    tones: bool = True
 
     def __post_init__(self) -> None:
         if self.device not in ("null", "default"):

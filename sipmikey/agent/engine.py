@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackCall, StackError, StackObserver
+from sipmikey.sound.commands import Command
 
 if TYPE_CHECKING:
     from sipmikey.agent.pjsua.stack import PjsuaStack
@@ -152,6 +153,10 @@ class Engine:
     def prefer_codecs(self, names: tuple[str, ...]) -> None:
         """In the engine's thread: offer and accept these codecs, best first, in what is negotiated next."""
         self._up.order_codecs(names)
+
+    def sound(self, command: Command) -> None:
+        """In the engine's thread: do what *command* says to the sound devices."""
+        self._up.sound_command(command)
 
     def register(self) -> None:
         """In the engine's thread: register, or refresh; the observer hears of the outcome."""

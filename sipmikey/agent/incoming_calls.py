@@ -19,11 +19,19 @@ from sipmikey.agent.sip.ip_version import check_ip_version
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
 from sipmikey.agent.tickets.store import ResolvedTickets
-from sipmikey.call.events import PlaybackFinished, PolicyRefused, ReplacementRequested
+from sipmikey.call.events import (
+    Event,
+    PlaybackFinished,
+    PolicyRefused,
+    ReplacementRequested,
+    SoundDevice,
+    SoundLevel,
+)
 from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
+from sipmikey.sound.settings import DeviceNews, News
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.replay import ReplayCache
 
@@ -212,6 +220,16 @@ class Account:
     def played(self) -> None:
         """The audio file was played to its end."""
         self._around.emit(PlaybackFinished(at=time.time()))
+
+    def sound_news(self, news: News) -> None:
+        """A sound device came or went, or a level was measured."""
+        if isinstance(news, DeviceNews):
+            event: Event = SoundDevice(
+                at=time.time(), role=news.role, state=news.state, name=news.name, detail=news.detail
+            )
+        else:
+            event = SoundLevel(at=time.time(), role=news.role, rms_db=news.rms_db, peak_db=news.peak_db)
+        self._around.emit(event)
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Pass on what became of a registration."""

@@ -13,6 +13,7 @@ from sipmikey.agent.sip.message import SipMessage
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
+from sipmikey.sound.settings import News
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -160,3 +161,6 @@ class StackObserver(Protocol):
         """The audio file was played to its end."""
 
     def registration(self, status: int, reason: str, expires_s: int) -> None: ...
+
+    def sound_news(self, news: News) -> None:
+        """A sound device came or went, or a level was measured."""

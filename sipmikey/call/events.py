@@ -418,6 +418,29 @@ class PlaybackFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoundDevice(Event):
+    """A sound device was opened (``open``), pulled out (``lost``), or could not be used (``failed``).
+
+    ``role``: ``input``, ``output`` or ``ringer``. ``name`` is empty for the system's default."""
+
+    type: ClassVar[str] = "sound.device"
+    role: str
+    state: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundLevel(Event):
+    """How loud the last 100 ms were, in decibels relative to full scale; only while levels are watched."""
+
+    type: ClassVar[str] = "sound.level"
+    role: str
+    rms_db: float
+    peak_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Event):
     """Counts at the end of a call, before ``call.end``."""
 

@@ -43,8 +43,8 @@ def endpoint_config(config: AgentConfig) -> Any:
         settings.logConfig.msgLogging = 0
         settings.logConfig.level = min(config.log_level, _MOST_LOGGED_WITH_SDES)
     settings.medConfig.noVad = True
-    if config.audio.device == "null":
-        settings.medConfig.ecTailLen = 0
+    # The echo canceller works where the devices are.
+    settings.medConfig.ecTailLen = 0
     return settings
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.library import logged, pj, typed
+from sipmikey.agent.stack import StackError, StackObserver
+from sipmikey.sound.commands import Command
+from sipmikey.sound.settings import News
+
+if TYPE_CHECKING:
+    from sipmikey.agent.pjsua.device_sound import DeviceSound
+
+
+NO_SOUND_DEVICE = "no-sound-device"
+"""Begins the text of the error where there is no sound device."""
 
 
 class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
@@ -27,13 +38,42 @@ class Sound:
     recordings after the first get a number in their names.
     """
 
-    def __init__(self, config: AgentConfig, played: Callable[[], None]) -> None:
+    def __init__(self, config: AgentConfig, observer: StackObserver) -> None:
         self._audio = config.audio
-        self._played = played
+        self._observer = observer
+        self._devices: DeviceSound | None = None
+        self._news: deque[News] = deque()
         self._users: set[int] = set()
         self._player: Any = None
         self._recorder: Any = None
         self._recordings = 0
+
+    def open(self) -> None:
+        """Take the place of pjsua's sound device, once the library was started. Raises ``StackError``."""
+        if self._audio.device == "null":
+            pj.Endpoint.instance().audDevManager().setNullDev()
+            return
+        try:
+            from sipmikey.agent.pjsua.device_sound import DeviceSound
+            from sipmikey.sound.devices import Devices
+            from sipmikey.sound.errors import NoSoundDevice
+        except ImportError as error:
+            raise StackError(f"sound needs {error.name}: pip install 'sipmikey[sound]'") from None
+        try:
+            Devices()
+        except NoSoundDevice as error:
+            raise StackError(f"{NO_SOUND_DEVICE}: {error}") from None
+        self._devices = DeviceSound(self._audio.sound, self._news.append)
+
+    def obey(self, command: Command) -> None:
+        """Do what *command* says to the devices; without devices there is nothing to do."""
+        if self._devices is not None:
+            self._devices.obey(command)
+
+    def take_news(self) -> Iterator[News]:
+        """Yield what the devices told, from whatever thread, since this was asked last."""
+        while self._news:
+            yield self._news.popleft()
 
     def connect(self, user: int, call: Any) -> None:
         """Let *call*, the audio of the call with number *user*, be heard and hear."""
@@ -47,12 +87,13 @@ class Sound:
                 manager.getCaptureDevMedia().startTransmit(call)
             if self._audio.record is not None:
                 self._record(self._audio.record, call)
-            if self._audio.device != "null":
+            if self._devices is not None:
+                self._devices.use(user)
                 call.startTransmit(manager.getPlaybackDevMedia())
 
     def _play(self, path: Path, call: Any) -> None:
         if self._player is None:
-            self._player = _Player(self._played)
+            self._player = _Player(self._observer.played)
             self._player.createPlayer(str(path), 0 if self._audio.repeat else pj.PJMEDIA_FILE_NO_LOOP)
         self._player.startTransmit(call)
 
@@ -68,10 +109,19 @@ class Sound:
     def release(self, user: int) -> None:
         """The call with number *user* is over; after the last one the recording is complete."""
         self._users.discard(user)
+        if self._devices is not None:
+            self._devices.release(user)
         if not self._users:
-            self.close()
+            self._finish()
 
     def close(self) -> None:
+        """End everything, before the library is destroyed."""
+        self._finish()
+        if self._devices is not None:
+            self._devices.close()
+            self._devices = None
+
+    def _finish(self) -> None:
         """Delete player and recorder; pjmedia writes the length of a recording only then."""
         self._player = None
         self._recorder = None

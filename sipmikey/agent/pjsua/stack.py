@@ -25,6 +25,7 @@ from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackError, StackObserver
 from sipmikey.call.policy import Alternative
 from sipmikey.ports import free_port
+from sipmikey.sound.commands import Command
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
@@ -61,7 +62,7 @@ class PjsuaStack:
         self.handles = HandleBudget()
         self.calls: list[PjsuaCall] = []
         self._over: list[PjsuaCall] = []
-        self.sound = Sound(config, observer.played)
+        self.sound = Sound(config, observer)
         self.media = PythonMedia(config) if config.audio.engine == "python" else None
         self.addresses: dict[Transport, str] = {}
         self._transports: dict[Transport, int] = {}
@@ -91,8 +92,7 @@ class PjsuaStack:
             self.addresses[transport] = self._listen_anywhere(transport)
         endpoint.libStart()
         self._open_gate(gate)
-        if self.config.audio.device == "null":
-            endpoint.audDevManager().setNullDev()
+        self.sound.open()
         self.order_codecs(self.config.audio.codecs)
         alternative = self.config.policy.alternative
         for lane in Lane:
@@ -167,6 +167,10 @@ class PjsuaStack:
             place = wanted.index(name) if name in wanted else None
             self._endpoint.codecSetPriority(codec.codecId, 0 if place is None else 255 - place)
 
+    def sound_command(self, command: Command) -> None:
+        """Do what *command* says to the sound devices."""
+        self.sound.obey(command)
+
     @property
     def busy(self) -> bool:
         """True while calls exist or the registrar has not confirmed that we left."""
@@ -179,6 +183,8 @@ class PjsuaStack:
             self._bury()
         if self.media is not None and self.media.take_played():
             self.observer.played()
+        for news in self.sound.take_news():
+            self.observer.sound_news(news)
 
     def _bury(self) -> None:
         """Free the objects of calls that are over.

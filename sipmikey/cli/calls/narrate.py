@@ -201,6 +201,17 @@ def _played(event: Document, paint: Paint) -> str:
     return "the file has been played"
 
 
+def _sound_device(event: Document, paint: Paint) -> str:
+    name = event["name"] or "the system's default"
+    text = f"sound {event['role']} {event['state']}: {name}"
+    return f"{text}: {event['detail']}" if event["detail"] else text
+
+
+def _sound_level(event: Document, paint: Paint) -> str:
+    bar = "#" * max(0, round((event["rms_db"] + 60) / 2))
+    return f"{event['role']:>6} {event['rms_db']:6.1f} dB {bar}"
+
+
 def _stats(event: Document, paint: Paint) -> str:
     return "\n".join(
         f"stream {stream['index']} ({stream['codec']}): {stream['sent']} packets sent,"
@@ -246,6 +257,8 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "replacement.requested": _replacement,
     "dtmf.received": _dtmf,
     "audio.played": _played,
+    "sound.device": _sound_device,
+    "sound.level": _sound_level,
     "stats": _stats,
 }
 """Event type -> what to say of it. The test of this table reads the types from `sipmikey.call.events`."""

@@ -41,6 +41,7 @@ from sipmikey.agent.pjsua.stack import PjsuaCall
 from sipmikey.agent.stack import SrtpKeys
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey import Secret
+from sipmikey.sound.settings import SoundSettings
 
 LONGEST_LINE = 1 << 20
 
@@ -91,6 +92,8 @@ def agent_config(settings: dict[str, Any]) -> AgentConfig:
     }
     if "codecs" in audio:
         audio["codecs"] = tuple(audio["codecs"])
+    if "sound" in audio:
+        audio["sound"] = SoundSettings(**audio["sound"])
     return AgentConfig(
         identity=settings["identity"],
         keys=None
@@ -244,6 +247,8 @@ class Driver:
             case "transfer":
                 target = arguments["target"]
                 return await self._calls[call].transfer(self._calls.get(target, target))
+            case "sound":
+                return getattr(agent.sound, arguments["what"])(*arguments.get("given", ()))
             case "dtmf":
                 return await self._calls[call].send_dtmf(arguments["digits"])
             case "ended" if call in self._ringing and call not in self._calls:

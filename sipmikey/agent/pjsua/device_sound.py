@@ -1,0 +1,149 @@
+"""Sound devices for pjmedia's conference bridge.
+
+The published wheels of pjsua2 have no sound device of their own. pjmedia hands out the master port of its
+conference bridge instead; a clock of ours takes from it what is to be heard and gives it what the microphone
+took up, through the public C functions that SWIG does not wrap: SWIG copies octet by octet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+from sipmikey.agent.pjsua.library import LIBRARY, pj
+from sipmikey.agent.stack import StackError
+from sipmikey.sound.bridge import SoundBridge
+from sipmikey.sound.clock import Clock
+from sipmikey.sound.commands import Command, PlayTone, StopTones
+from sipmikey.sound.settings import News, SoundSettings
+
+RATE = 16000
+"""Samples per second of the conference bridge (pjsua's own default)."""
+
+_PERIOD_MS = 20
+_SAMPLES = RATE * _PERIOD_MS // 1000
+_OCTETS = 2 * _SAMPLES
+_AUDIO = 1  # PJMEDIA_FRAME_TYPE_AUDIO
+_SPEEX = 1  # PJMEDIA_ECHO_SPEEX
+_TONES = -1
+"""Stands for the tones among the calls that use the sound."""
+
+
+class _Frame(ctypes.Structure):
+    """pjmedia_frame."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("buf", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("timestamp", ctypes.c_uint64),
+        ("bit_info", ctypes.c_uint32),
+    )
+
+
+class DeviceSound:
+    """Microphone and speaker as port 0 of the conference bridge, while anybody uses them.
+
+    In the engine's thread, after the library was started. *tell* is given the news, in any thread.
+    """
+
+    def __init__(self, settings: SoundSettings, tell: Callable[[News], None]) -> None:
+        library = ctypes.CDLL(LIBRARY)
+        self._get = library.pjmedia_port_get_frame
+        self._put = library.pjmedia_port_put_frame
+        for function in (self._get, self._put):
+            function.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Frame))
+            function.restype = ctypes.c_int
+        self._echo = PjmediaEcho(settings.echo_tail_ms) if settings.echo_tail_ms else None
+        self._bridge = SoundBridge(settings, rate=RATE, tell=tell, echo=self._echo)
+        endpoint = pj.Endpoint.instance()
+        self._port = int(endpoint.audDevManager().setNoDev())
+        self._buffer = ctypes.create_string_buffer(_OCTETS)
+        self._at = ctypes.cast(self._buffer, ctypes.c_void_p)
+        self._time = 0
+        self._users: set[int] = set()
+        self._clock = Clock(
+            _PERIOD_MS / 1e3, self._tick, lambda: endpoint.libRegisterThread("sipmikey-sound")
+        )
+
+    def use(self, user: int) -> None:
+        """Let the call with number *user* have the devices."""
+        self._users.add(user)
+        self._bridge.begin()
+        self._clock.start()
+
+    def release(self, user: int) -> None:
+        """The call with number *user* is over; after the last one the devices are given back."""
+        if user in self._users:
+            self._users.discard(user)
+            if not self._users:
+                self._clock.stop()
+                self._bridge.end()
+
+    def obey(self, command: Command) -> None:
+        """Do what *command* says."""
+        self._bridge.obey(command)
+        if isinstance(command, PlayTone):
+            self.use(_TONES)
+        elif isinstance(command, StopTones):
+            self.release(_TONES)
+
+    def close(self) -> None:
+        """Stop all of it. Before the library is destroyed."""
+        self._users.clear()
+        self._clock.stop()
+        self._bridge.close()
+        if self._echo is not None:
+            self._echo.close()
+
+    def _tick(self) -> None:
+        self._move(self._get)
+        taken = self._bridge.exchange(self._buffer.raw)
+        ctypes.memmove(self._buffer, taken, _OCTETS)
+        self._move(self._put)
+        self._time += _SAMPLES
+
+    def _move(self, function: Callable[..., int]) -> None:
+        frame = _Frame(_AUDIO, self._at, _OCTETS, self._time, 0)
+        status = function(self._port, ctypes.byref(frame))
+        if status == 0 and frame.type != _AUDIO:
+            ctypes.memset(self._buffer, 0, _OCTETS)
+
+
+class PjmediaEcho:
+    """The Speex canceller compiled into pjmedia; implements ``EchoCanceller``."""
+
+    def __init__(self, tail_ms: int, rate: int = RATE, samples: int = _SAMPLES) -> None:
+        library = ctypes.CDLL(LIBRARY)
+        pool = library.pjsua_pool_create
+        pool.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)
+        pool.restype = ctypes.c_void_p
+        create = library.pjmedia_echo_create2
+        create.argtypes = (ctypes.c_void_p, *(ctypes.c_uint,) * 6, ctypes.POINTER(ctypes.c_void_p))
+        self._cancel = library.pjmedia_echo_cancel
+        self._cancel.argtypes = (
+            ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint, ctypes.c_void_p
+        )  # fmt: skip
+        self._destroy = library.pjmedia_echo_destroy
+        self._destroy.argtypes = (ctypes.c_void_p,)
+        self._release = library.pj_pool_release
+        self._release.argtypes = (ctypes.c_void_p,)
+        self._pool = pool(b"sipmikey-echo", 4000, 4000)
+        self._state = ctypes.c_void_p()
+        status = create(self._pool, rate, 1, samples, tail_ms, 0, _SPEEX, ctypes.byref(self._state))
+        if status != 0:
+            raise StackError("pjmedia has no echo canceller for these settings", status)
+
+    def cancel(self, heard: bytes, played: bytes) -> bytes:
+        """Return the block *heard* without the echo of the block *played*, of 20 ms each."""
+        block = ctypes.create_string_buffer(heard, len(heard))
+        if self._cancel(self._state, block, played, 0, None) != 0:
+            return heard
+        return block.raw
+
+    def close(self) -> None:
+        """Free it."""
+        if self._state:
+            self._destroy(self._state)
+            self._release(self._pool)
+            self._state = ctypes.c_void_p()
