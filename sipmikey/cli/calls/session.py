@@ -40,10 +40,10 @@ SIP_LOG_LEVEL = 4
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end the calls; SIGHUP comes when the terminal is closed."""
 
-NO_DEVICE = "PJMEDIA_EAUD"
-"""What pjmedia's texts about the sound device have in them."""
+NO_DEVICE = "no-sound-device"
+"""Begins the stack's text where there is no sound device, and is the reason told."""
 
-NO_DEVICE_HELP = "there is no usable sound device here: use --null-audio, with --play and --record"
+NO_DEVICE_HELP = "use --null-audio, with --play and --record; `sipmikey devices` shows what there is"
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +211,10 @@ async def _opened(agent: Agent) -> AsyncIterator[None]:
     try:
         await agent.__aenter__()
     except StackError as error:
+        if error.detail.startswith(NO_DEVICE):
+            raise CommandFailed(
+                f"{error.detail}: {NO_DEVICE_HELP}", code=ExitCode.USAGE, reason=NO_DEVICE
+            ) from None
         raise CommandFailed(str(error), code=ExitCode.TRANSPORT, reason="transport-failed") from None
     async with AsyncExitStack() as stack:
         stack.push_async_exit(agent)
@@ -268,8 +272,6 @@ class Outcome:
     def of_failure(cls, error: CallFailed) -> Outcome:
         """Of a call that was never established. That the other side cancelled is no success then."""
         code = for_family(error.reason.family)
-        if NO_DEVICE in error.detail:
-            return cls(code=ExitCode.USAGE, reason="no-sound-device", side="local", detail=NO_DEVICE_HELP)
         return cls(
             code=ExitCode.CALL_FAILED if code is ExitCode.OK else code,
             reason=error.reason,

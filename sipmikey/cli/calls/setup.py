@@ -18,13 +18,15 @@ from sipmikey.agent import (
 )
 from sipmikey.call.policy import Alternative
 from sipmikey.cli.config.load import read_secret_file
-from sipmikey.cli.config.schema import Configuration
+from sipmikey.cli.config.schema import Configuration, Media
 from sipmikey.key_file import read_key_file
 from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError
+from sipmikey.sound.remembered import remembered
+from sipmikey.sound.settings import Role, SoundSettings
 
 
 def agent_config(configuration: Configuration) -> AgentConfig:
@@ -159,6 +161,22 @@ def _audio(configuration: Configuration) -> Audio:
         codecs=media.codecs,
         rtp_port=media.rtp_port,
         engine=media.engine,
+        sound=_sound(media),
+        tones=media.tones,
+    )
+
+
+def _sound(media: Media) -> SoundSettings:
+    """Return the devices configured; those that are not configured are the ones remembered."""
+    kept = remembered()
+    return SoundSettings(
+        input=media.input or kept.get(Role.INPUT, ""),
+        output=media.output or kept.get(Role.OUTPUT, ""),
+        ringer=media.ringer or kept.get(Role.RINGER, ""),
+        input_db=media.input_volume,
+        output_db=media.output_volume,
+        gate_db=media.noise_gate or None,
+        echo_tail_ms=media.echo_tail,
     )
 
 

@@ -180,6 +180,29 @@ class Media:
     streams: int = setting(1, "audio streams to offer", read.count(1, 4))
     codecs: tuple[str, ...] = setting(("PCMA", "PCMU"), "codecs, best first", read.texts)
     rtp_port: int = setting(0, "first RTP port; 0: any", read.count(0, 65534))
+    input: str = setting(
+        "",
+        "microphone: a device's name or a part of it (by default what `sipmikey devices` remembers, or the"
+        " system's)",
+        read.text,
+        option="--input",
+        metavar="NAME",
+    )
+    output: str = setting("", "speaker, likewise", read.text, option="--output", metavar="NAME")
+    ringer: str = setting("", "device that rings, likewise", read.text, option="--ringer", metavar="NAME")
+    input_volume: float = setting(0.0, "volume of the microphone, decibels", read.number(-60, 20, "decibels"))
+    output_volume: float = setting(0.0, "volume of the speaker, decibels", read.number(-60, 20, "decibels"))
+    noise_gate: float = setting(
+        0.0,
+        "turn the microphone down below this level, decibels (such as -50); 0: no gate",
+        read.number(-96, 0, "decibels"),
+    )
+    echo_tail: int = setting(
+        0,
+        "longest echo that the canceller takes out, milliseconds (such as 200); 0: it is off",
+        read.count(0, 500),
+    )
+    tones: bool = setting(True, "ring, ring-back and call-waiting tones", read.boolean)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

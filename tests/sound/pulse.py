@@ -1,0 +1,110 @@
+"""A PulseAudio server of the test's own, with null sinks for mouths and ears."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import wave
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.interop.lab.process import Process
+
+RATE = 16000
+
+
+class Pulse:
+    """A running server in *directory*; a context manager. Its variables are set in this process as well.
+
+    `add_person("alice")` makes a microphone "alice mic", into which `say` speaks, and a speaker "alice ear",
+    which `listen` records.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(mode=0o700)
+        self.server = f"unix:{directory}/socket"
+        self._before = {name: os.environ.get(name) for name in self.variables}
+        self._process: Process | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a program needs in its environment to use this server and to remember nothing."""
+        home = str(self._directory)
+        return {"PULSE_SERVER": self.server, "XDG_RUNTIME_DIR": home, "XDG_STATE_HOME": home, "HOME": home}
+
+    def __enter__(self) -> Self:
+        modules = [f"module-native-protocol-unix auth-anonymous=1 socket={self._directory}/socket"]
+        self._process = Process(
+            ["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "-vvv",
+             "--realtime=no", "--high-priority=no", *(f"--load={module}" for module in modules)],
+            env=self.variables,
+        )  # fmt: skip
+        self._process.wait_for("Daemon startup complete")
+        os.environ.update(self.variables)
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._process is not None:
+            self._process.stop()
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    def add_person(self, name: str) -> tuple[str, str]:
+        """Make a microphone and a speaker; return the numbers of their modules, for `unplug`."""
+        self._load("module-null-sink", sink_name=f"{name}_mouth", rate=str(RATE), channels="1")
+        microphone = self._load(
+            "module-remap-source", source_name=f"{name}_mic", master=f"{name}_mouth.monitor",
+            source_properties=f"device.description='{name} mic'",
+        )  # fmt: skip
+        return microphone, self.add_speaker(f"{name} ear")
+
+    def add_speaker(self, description: str) -> str:
+        """Plug a speaker in; return the number of its module, for `unplug`."""
+        return self._load(
+            "module-null-sink", sink_name=description.replace(" ", "_"), rate=str(RATE), channels="1",
+            sink_properties=f"device.description='{description}'",
+        )  # fmt: skip
+
+    def unplug(self, module: str) -> None:
+        """Take a device away."""
+        self._control("unload-module", module)
+
+    def say(self, name: str, wav: Path) -> Process:
+        """Speak a WAV file into a person's microphone, over and over until the process is stopped."""
+        play = f'while :; do paplay --device={name}_mouth "{wav}"; done'
+        return Process(["sh", "-c", play], name=f"{name} speaks")
+
+    def listen(self, speaker: str, into: Path) -> Process:
+        """Record what a speaker (a description, such as "alice ear") plays, until the process is stopped."""
+        device = f"{speaker.replace(' ', '_')}.monitor"
+        command = f'exec parec --device={device} --rate=8000 --channels=1 --latency-msec=20 > "{into}.raw"'
+        return Process(["sh", "-c", command], name=f"{speaker} recorded")
+
+    def _load(self, module: str, **arguments: str) -> str:
+        return self._control(
+            "load-module", module, *(f'{name}="{value}"' for name, value in arguments.items())
+        )
+
+    def _control(self, *words: str) -> str:
+        done = subprocess.run(["pactl", *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+
+def recorded(path: Path) -> bytes:
+    """Return the samples that `listen` recorded: 16-bit at 8000 Hz."""
+    file = Path(f"{path}.raw")
+    return file.read_bytes() if file.exists() else b""
+
+
+def write_wav(path: Path, octets: bytes, rate: int) -> None:
+    """Write 16-bit mono samples."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(octets)

@@ -1,0 +1,68 @@
+"""Speech into a microphone at one end comes out of the speaker at the other, both ways, in a secured call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.lab.agents import Agent, settings, wait_until
+from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.speech import compare
+from tests.sound.pulse import Pulse, recorded
+
+pytestmark = pytest.mark.interop
+
+ENOUGH = 2 * 8000 * 6
+"""Octets of six seconds."""
+
+ENGINES: dict[str, dict[str, Any]] = {
+    "native": {"audio": {"codecs": ["G722", "PCMA"]}},
+    "python": {"audio": {"codecs": ["PCMA"], "engine": "python"}, "keys": {"suites": ["128"]}},
+}
+
+
+def devices(name: str, **more: Any) -> dict[str, Any]:
+    return {"device": "default", "sound": {"input": f"{name} mic", "output": f"{name} ear", **more}}
+
+
+def agent(name: str, kms: Kms, engine: str = "native", **more: Any) -> Agent:
+    sections = {section: dict(values) for section, values in ENGINES[engine].items()}
+    sections["audio"] |= devices(name)
+    return Agent(name, settings(name, kms, **more, **sections))
+
+
+def open_devices(one: Agent) -> set[tuple[str, str]]:
+    return {
+        (event["role"], event["name"]) for event in one.events("sound.device") if event["state"] == "open"
+    }
+
+
+@pytest.mark.parametrize("engine", ["native"])
+def test_speech_goes_from_microphone_to_speaker_both_ways(
+    pulse: Pulse, kms: Kms, voices: dict[str, Path], tmp_path: Path, engine: str
+) -> None:
+    for name in ("alice", "bob"):
+        pulse.add_person(name)
+    with agent("bob", kms, engine) as bob, agent("alice", kms, engine, peer=bob) as alice:
+        speaking = [pulse.say(name, voices[name]) for name in ("alice", "bob")]
+        number = alice.call(uri("bob"))
+        alice.do("proven", call=number)
+        for one in (alice, bob):
+            one.event("sound.device", role="input", state="open")
+            one.event("sound.device", role="output", state="open")
+        ears = {name: tmp_path / f"{name}-heard" for name in ("alice", "bob")}
+        listening = [pulse.listen(f"{name} ear", into) for name, into in ears.items()]
+        for into in ears.values():
+            wait_until(lambda into=into: len(recorded(into)) > ENOUGH, "the recording of an ear", timeout=60)
+        for process in (*listening, *speaking):
+            process.stop()
+        alice.do("hangup", call=number)
+        bob.event("call.end")
+        assert open_devices(alice) == {("input", "alice mic"), ("output", "alice ear")}
+        if engine == "native":
+            assert alice.events("stats")[-1]["streams"][0]["codec"] == "G722"
+    assert compare(voices["alice"], recorded(ears["bob"])).correlation > 0.6
+    assert compare(voices["bob"], recorded(ears["alice"])).correlation > 0.6
+    assert compare(voices["alice"], recorded(ears["alice"])).correlation < 0.45
