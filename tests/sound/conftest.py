@@ -34,10 +34,10 @@ def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kms]:
 
 @pytest.fixture(scope="session")
 def voices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What each of them says: 2 s that correlate with nothing but themselves."""
+    """What each of them says: 4 s that correlate with nothing but themselves."""
     folder = tmp_path_factory.mktemp("voices")
     made = {}
     for seed, name in enumerate(("alice", "bob", "carol"), 1):
         made[name] = folder / f"{name}.wav"
-        write_speech(made[name], seconds=2.0, seed=seed)
+        write_speech(made[name], seconds=4.0, seed=seed)
     return made

@@ -9,13 +9,13 @@ import pytest
 
 from tests.interop.lab.agents import Agent, settings, wait_until
 from tests.interop.lab.kms import Kms, uri
-from tests.interop.lab.speech import compare
+from tests.sound.likeness import SAME, likeness
 from tests.sound.pulse import Pulse, recorded
 
 pytestmark = pytest.mark.interop
 
-ENOUGH = 2 * 8000 * 6
-"""Octets of six seconds."""
+ENOUGH = 2 * 8000 * 10
+"""Octets of ten seconds."""
 
 ENGINES: dict[str, dict[str, Any]] = {
     "native": {"audio": {"codecs": ["G722", "PCMA"]}},
@@ -63,6 +63,6 @@ def test_speech_goes_from_microphone_to_speaker_both_ways(
         assert open_devices(alice) == {("input", "alice mic"), ("output", "alice ear")}
         if engine == "native":
             assert alice.events("stats")[-1]["streams"][0]["codec"] == "G722"
-    assert compare(voices["alice"], recorded(ears["bob"])).correlation > 0.6
-    assert compare(voices["bob"], recorded(ears["alice"])).correlation > 0.6
-    assert compare(voices["alice"], recorded(ears["alice"])).correlation < 0.45
+    assert likeness(voices["alice"], recorded(ears["bob"])) > SAME
+    assert likeness(voices["bob"], recorded(ears["alice"])) > SAME
+    assert likeness(voices["alice"], recorded(ears["alice"])) < SAME
