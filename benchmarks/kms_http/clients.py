@@ -61,7 +61,24 @@ async def with_httpcore(url: str, run: Callable[[Exchange], Awaitable[None]]) ->
         await run(exchange)
 
 
-CLIENTS = {"aiohttp": with_aiohttp, "httpx": with_httpx, "httpcore": with_httpcore}
+async def with_ours(url: str, run: Callable[[Exchange], Awaitable[None]]) -> None:
+    from sipmikey.kms.client.connection import Connection
+    from sipmikey.kms.client.exchange import KmsUrl
+
+    site = KmsUrl.parse(url)
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(Connection, site.host, site.port)
+    head = f"POST {site.path} HTTP/1.1\r\nHost: {site.authority}\r\nContent-Type: application/mikey\r\n"
+
+    async def exchange(body: bytes) -> bytes:
+        octets = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        return bytes((await connection.exchange(octets)).body)
+
+    await run(exchange)
+    connection.close()
+
+
+CLIENTS = {"sipmikey": with_ours, "aiohttp": with_aiohttp, "httpx": with_httpx, "httpcore": with_httpcore}
 
 
 async def measure(name: str, url: str, requests: int) -> dict[str, float]:

@@ -36,9 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRAS = {
     "pjsua2": "pjsua2",
     "_pjsua2": "pjsua2",
-    "aiohttp": "pjsua2",
     "pylibsrtp": "media",
-    "httptools": "kms",
+    "httptools": "client",
     "uvloop": "kms",
     "prometheus_client": "kms",
     "asyncpg": "postgresql",

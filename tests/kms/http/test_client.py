@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sipmikey.kms.client import (
+    BlockingKmsClient,
     ClientTls,
     HttpKmsClient,
     KmsBadAnswer,
@@ -176,6 +177,69 @@ def test_other_answers_are_typed_errors(answer: bytes, error: type[Exception]) -
         async with answering(answer) as url, HttpKmsClient(url) as client:
             with pytest.raises(error):
                 await client.request(REQUEST)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (http("200 OK", b"hello", Content_Type="text/html"), KmsBadAnswer),
+        (http("200 OK", b"\x01" * 300_000, Content_Type=MIKEY), KmsBadAnswer),
+        (http("403 Forbidden", b"no", Content_Type="text/plain"), KmsRefused),
+        (http("503 Service Unavailable", Retry_After="soon"), KmsBusy),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", KmsBadAnswer),
+    ],
+)
+def test_the_blocking_client_has_the_same_errors(answer: bytes, error: type[Exception]) -> None:
+    async def body() -> None:
+        async with answering(answer) as url:
+            with BlockingKmsClient(url) as client, pytest.raises(error):
+                await asyncio.to_thread(client.request, REQUEST)
+
+    asyncio.run(body())
+
+
+def test_the_blocking_client_fetches_tickets(service: Service, alice: Subscriber) -> None:
+    with BlockingKmsClient(service.url) as client:
+        for _ in range(3):
+            request = alice.request(BOB)
+            request.receive(client.request(request.message))
+        repeated = alice.request(BOB).message
+        client.request(repeated)
+        with pytest.raises(KmsRefused) as caught:
+            client.request(repeated)
+    assert caught.value.kms_reason == "replayed-message"
+
+
+def test_the_blocking_client_outlives_a_kept_connection() -> None:
+    good = http("200 OK", b"\x01answer", Content_Type=MIKEY)
+
+    async def body() -> None:
+        async with answering(good, None, good) as url:
+            with BlockingKmsClient(url) as client:
+                for _ in range(2):
+                    assert await asyncio.to_thread(client.request, REQUEST) == b"\x01answer"
+
+    asyncio.run(body())
+
+
+def test_a_header_cannot_break_the_message() -> None:
+    client = BlockingKmsClient("http://127.0.0.1:1")
+    with pytest.raises(LocalError, match="header"):
+        client.request(REQUEST, headers={"X-Word": "a\r\nContent-Length: 0"})
+
+
+def test_an_answer_may_end_with_the_connection() -> None:
+    async def body() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: application/mikey\r\n\r\n\x01answer")
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, HttpKmsClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+            assert await client.request(REQUEST) == b"\x01answer"
 
     asyncio.run(body())
 
