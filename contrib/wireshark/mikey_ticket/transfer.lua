@@ -261,13 +261,13 @@ local function update_resp(state, message, report)
   if carries and times.iv_octets(t) == times.iv_octets(update.t) then
     state.refute("T", "repeats that of the initial message, and both carry keys")
   end
-  state.updates[message.csb_id] = nil
-  report.proven("V", "a CSB update: the MAC verifies with the keys of the set-up")
   local keys = {}
   for _, key in ipairs(update.keys) do keys[#keys + 1] = key end
   for _, key in ipairs(update_keys(state, bundle, message, not update.by_initiator, report)) do
     keys[#keys + 1] = key
   end
+  report.proven("V", "a CSB update: the MAC verifies with the keys of the set-up")
+  state.updates[message.csb_id] = nil
   local stamps = update.by_initiator and { update.t, t } or { t, update.t }
   state.bundles[message.csb_id] = merged(state, bundle, { update.message, message }, keys, stamps, report)
 end
