@@ -1,13 +1,16 @@
-"""Finding MIKEY messages in what people have at hand: base64, hex, SDP, SIP, HTTP or octets."""
+"""Finding MIKEY messages in what people have at hand: base64, hex, SDP, SIP, RTSP, HTTP, JSON or octets."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sipmikey.decode.hexdump import read_octets
 from sipmikey.mikey.registry import MIKEY_VERSION, DataType
 from sipmikey.sdp.attribute import parse_value
 from sipmikey.sdp.errors import KeyMgmtMalformed
@@ -15,11 +18,15 @@ from sipmikey.sip import long_name, read_headers, split_head
 
 MAX_ATTRIBUTE_OCTETS = 65_535
 
-_ATTRIBUTE = re.compile(r"(?:a=)?key-mgmt:(?P<value>[^\r\n]*)", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"(?:a=)?key-mgmt:(?P<value>[^\r\n\\\"]*)", re.IGNORECASE)
+_KEY_MGMT = re.compile(r"^\s*keymgmt\s*:(?P<value>.*)$", re.IGNORECASE)
+_KEY_MGMT_SPECS = re.compile(r",\s*(?=prot\s*=)", re.IGNORECASE)
+_KEY_MGMT_PROTOCOL = re.compile(r"\s*prot\s*=\s*\"?([^;,\"\s]+)", re.IGNORECASE)
+_KEY_MGMT_DATA = re.compile(r"\bdata\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
 _M_LINE = re.compile(r"m=\S+ ")
 _START = re.compile(
-    rb"(?:SIP/2\.0 \d{3}[^\r\n]*|HTTP/1\.[01] \d{3}[^\r\n]*"
-    rb"|[A-Z]{1,32} [^\s]{1,4096} (?:SIP/2\.0|HTTP/1\.[01]))\r?\n"
+    rb"(?:(?:SIP/2\.0|HTTP/1\.[01]|RTSP/[12]\.0) \d{3}[^\r\n]*"
+    rb"|(?<![A-Z_])[A-Z_]{1,32} [^\s]{1,4096} (?:SIP/2\.0|HTTP/1\.[01]|RTSP/[12]\.0))\r?\n"
 )
 _HEX = re.compile(r"(?:0x)?[0-9A-Fa-f]+")
 _SEPARATORS = re.compile(r"[\s:,-]")
@@ -33,6 +40,9 @@ _SHORTEST_GUESS = 32
 """Octets that do not begin as MIKEY are described from this length on."""
 
 _MIKEY_TYPES = ("application/mikey",)
+_FOLD = re.compile(r"\r?\n[ \t]+")
+_MAX_PATH = 120
+"""Characters of a path into JSON that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +56,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextMessage:
-    """A SIP or HTTP message: its start line, headers (names in lower case and long form) and body."""
+    """A SIP, RTSP or HTTP message: start line, headers (names in lower case and long form) and body.
+
+    ``offset`` is where it began in the octets it was read from.
+    """
 
     start: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    offset: int = 0
 
     def header(self, *names: str) -> str:
         """Return the value of the first header of one of *names*, or an empty string."""
@@ -73,18 +87,85 @@ def find(octets: bytes, where: str = "") -> list[Found]:
         return [Found(data=octets, where=where or "octets")]
     if _START.match(octets.lstrip()):
         return [item for message in split_text_messages(octets) for item in in_text_message(message, where)]
-    text = octets.decode("utf-8", "replace")
-    if _ATTRIBUTE.search(text):
-        return list(in_sdp(text, where))
+    text = octets.decode("utf-8", "replace").lstrip("\ufeff")
+    for read in (_in_json, _in_lines_of_sdp, _in_dump, _line_by_line, _as_a_whole):
+        if found := read(text, where):
+            return found
+    return []
+
+
+def _in_json(text: str, where: str) -> list[Found]:
+    """Return the messages in the strings of a JSON document, or of one document a line."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return []
+    try:
+        documents = [json.loads(text)]
+    except (ValueError, RecursionError):
+        documents = []
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                documents.append(json.loads(line))
+    return [
+        item
+        for document in documents
+        for path, value in _strings(document)
+        for item in find(value.encode("utf-8", "surrogatepass"), ", ".join(filter(None, (where, path))))
+        if looks_like_mikey(item.data) or "key-mgmt" in value
+    ]
+
+
+def _strings(document: object) -> Iterator[tuple[str, str]]:
+    """Yield every string of a JSON document that may hold a message, and where it stands."""
+    waiting: list[tuple[str, object]] = [("$", document)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str):
+            if len(value) >= _SHORTEST_GUESS // 2 and value.lstrip()[:1] not in ("{", "["):
+                yield path, value
+        elif isinstance(value, dict):
+            waiting += [(f"{path}.{name}"[:_MAX_PATH], item) for name, item in reversed(value.items())]
+        elif isinstance(value, list):
+            numbered = reversed(list(enumerate(value)))
+            waiting += [(f"{path}[{number}]"[:_MAX_PATH], item) for number, item in numbered]
+
+
+def _in_lines_of_sdp(text: str, where: str) -> list[Found]:
+    if _ATTRIBUTE.search(text) or "keymgmt" in text.lower():
+        return [*in_sdp(text, where), *in_key_mgmt(text, where)]
+    return []
+
+
+def _in_dump(text: str, where: str) -> list[Found]:
+    """Return what a hex dump holds: a message, text that carries some, or a frame with either."""
+    octets = read_octets(text)
+    if octets is None:
+        return []
+    if looks_like_mikey(octets):
+        return [Found(data=octets, where=where)]
+    from sipmikey.decode.packets import in_frame  # the packet parsers load slowly
+
+    if (frame := in_frame(octets)) is not None and (found := find(frame.data, where)):
+        return found
+    if _START.search(octets) or _ATTRIBUTE.search(octets.decode("utf-8", "replace")):
+        return find(octets, where)
+    return [Found(data=octets, where=where)] if len(octets) >= _SHORTEST_GUESS else []
+
+
+def _line_by_line(text: str, where: str) -> list[Found]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 1:
-        each = [decode_text(line) for line in lines]
-        if all(item is not None and looks_like_mikey(item.data) for item in each):
-            return [
-                Found(data=item.data, where=f"{where} line {number}".strip(), problems=item.problems)
-                for number, item in enumerate(each, 1)
-                if item is not None
-            ]
+    if len(lines) < 2:
+        return []
+    each = [decode_text(line) for line in lines]
+    if not all(item is not None and looks_like_mikey(item.data) for item in each):
+        return []
+    return [
+        Found(data=item.data, where=f"{where} line {number}".strip(), problems=item.problems)
+        for number, item in enumerate(each, 1)
+        if item is not None
+    ]
+
+
+def _as_a_whole(text: str, where: str) -> list[Found]:
     whole = decode_text(text)
     if whole is None or (whole.data[:1] != b"\x01" and len(whole.data) < _SHORTEST_GUESS):
         return []  # any short word is base64 of something
@@ -158,8 +239,23 @@ def _attribute(value: str, where: str) -> Found:
     return Found(data=octets, where=where)
 
 
+def in_key_mgmt(text: str, where: str = "") -> Iterator[Found]:
+    """Yield the message of every KeyMgmt header of RTSP (RFC 4567 section 3.2)."""
+    for line in _FOLD.sub(" ", text).splitlines():
+        match = _KEY_MGMT.match(line)
+        if match is None:
+            continue
+        place = f"{where}, KeyMgmt" if where else "KeyMgmt"
+        for spec in _KEY_MGMT_SPECS.split(match["value"]):
+            protocol, data = _KEY_MGMT_PROTOCOL.match(spec), _KEY_MGMT_DATA.search(spec)
+            if protocol is None or data is None:
+                yield Found(data=b"", where=place, problems=('KeyMgmt: is not prot=...;data="..."',))
+            else:
+                yield _attribute(f"{protocol[1]} {data[1]}", place)
+
+
 def split_text_messages(octets: bytes) -> list[TextMessage]:
-    """Return the SIP and HTTP messages that follow one another in *octets*."""
+    """Return the SIP, RTSP and HTTP messages that follow one another in *octets*."""
     messages = []
     position = 0
     while match := _START.search(octets, position):
@@ -171,13 +267,14 @@ def split_text_messages(octets: bytes) -> list[TextMessage]:
         length = next((value for name, value in headers if name == "content-length"), "")
         if length.isdecimal() and len(length) < 10:
             end = min(len(octets), body_start + int(length))
-        messages.append(TextMessage(start=start.strip(), headers=headers, body=octets[body_start:end]))
+        body = octets[body_start:end]
+        messages.append(TextMessage(start=start.strip(), headers=headers, body=body, offset=match.start()))
         position = max(end, match.end())
     return messages
 
 
 def in_text_message(message: TextMessage, where: str = "") -> list[Found]:
-    """Return the MIKEY messages in the body of a SIP or HTTP message."""
+    """Return the MIKEY messages in a SIP, RTSP or HTTP message: in its body, and in KeyMgmt headers."""
     kind = message.header("content-type").partition(";")[0].strip().lower()
     place = ", ".join(part for part in (where, message.start) if part)
     if kind in _MIKEY_TYPES:
@@ -187,4 +284,6 @@ def in_text_message(message: TextMessage, where: str = "") -> list[Found]:
         if decoded is None:
             return [Found(data=message.body, where=place)]
         return [Found(data=decoded.data, where=place, problems=decoded.problems)]
-    return list(in_sdp(message.body.decode("utf-8", "replace"), place))
+    headers = "\n".join(f"{name}: {value}" for name, value in message.headers if name == "keymgmt")
+    body = message.body.decode("utf-8", "replace")
+    return [*in_key_mgmt(headers, place), *in_sdp(body, place)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import dpkt
 import pytest
 
+from sipmikey.cli.main import main
 from tests.cli.decoding import B64, FULL, MEDIA_LEVEL, MESSAGES, SESSION_LEVEL, TRANSFER_INIT, sip
 from tests.wireshark import sequences
 from tests.wireshark.reading import SCRIPT, dissected, tshark, write_capture
@@ -94,6 +95,16 @@ def test_keys_are_learnt_from_messages_that_come_later(tmp_path: Path) -> None:
     names = ("transfer_init", "request_init", "request_resp")
     found = dissected(write_capture(tmp_path / "c.pcap", [MESSAGES[name] for name in names]), keys)
     assert [len(said.proven) for said in found] == [2, 1, 1]
+
+
+def test_decode_writes_the_key_file(tmp_path: Path) -> None:
+    psk, keys = FULL["credentials"]["initiator"]["psk"], tmp_path / "keys.txt"
+    words = ["decode", "--psk", psk, "--tpk", FULL["credentials"]["tpk"], "--kms", "sip:kms@example.com"]
+    capture = write_capture(tmp_path / "c.pcap", [REQUEST, MESSAGES["request_resp"]])
+    assert main([*words, "--wireshark-keys", str(keys), REQUEST.hex()]) == 0
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert [len(said.proven) for said in dissected(capture, keys)] == [1, 2]
+    assert main([*words, "--wireshark-keys", str(keys), REQUEST.hex()]) == 2
 
 
 def test_a_faulty_key_file_is_told_without_its_keys(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -19,22 +20,24 @@ from sipmikey.decode.explain.message import Explanation, explain
 from sipmikey.decode.explain.node import Finding, Node
 from sipmikey.decode.explain.rules import clock_doubts
 from sipmikey.decode.sources import Found, find, is_capture
+from sipmikey.decode.unpack import MAX_CAPTURE_OCTETS, unpacked
 from sipmikey.mikey.errors import LocalError
 from sipmikey.printable import printable
 
-MAX_INPUT_OCTETS = 16 << 20
-"""Largest input other than a capture file."""
-
 MAX_WORD = 4096
 """A longer word on the command line is no file name."""
+
+_NAME = re.compile(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,9}$|^~")
+"""What only a file name has: a folder or an ending."""
 
 EXAMPLES = """\
 examples:
   sipmikey decode AQ4FAAAAAAECAg...           base64, as in a=key-mgmt:mikey ...
   sipmikey decode 010b0501cafe...             hexadecimal
   sipmikey decode offer.sdp                   session and media level
-  sipmikey decode invite.txt                  a SIP message; - reads standard input
-  sipmikey decode call.pcapng --ladder        who sent what to whom, with MIKEY in it
+  sipmikey decode invite.txt                  SIP, RTSP, HTTP or JSON; - reads standard input
+  xxd message.bin | sipmikey decode -         hex dumps: xxd, hexdump, od, Wireshark; C arrays
+  sipmikey decode call.pcapng.gz --ladder     who sent what to whom, with MIKEY in it
   sipmikey decode call.pcapng --tpk @tpk.txt  verify and decrypt what the ticket protects
   sipmikey decode --dir ./kms call.pcapng     the same with the keys of a KMS
   sipmikey decode - --json < message.b64
@@ -80,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         found += read.found
     if not found:
         raise LocalError(
-            "no MIKEY message in the input: it wants base64, hex, an a=key-mgmt line, SDP, SIP or a capture"
+            "no MIKEY message in the input: expected base64, hex, a hex dump, an a=key-mgmt line, SDP, SIP,"
+            " RTSP, JSON or a capture"
         )
     explanations = [explain(item.data) for item in found]
     messages = [item.message for item in explanations if item.message is not None]
@@ -128,31 +132,43 @@ def _print(
 
 def _read(text: str, ladder: bool) -> _Read:
     """Return what an argument holds: standard input, a file, or what it says itself."""
-    if text == "-":
-        return _Read(found=find(sys.stdin.buffer.read(MAX_INPUT_OCTETS)))
-    path = _file(text)
-    if path is None:
-        return _Read(found=find(text.encode("utf-8", "surrogateescape")))
-    try:
-        with path.open("rb") as file:
-            head = file.read(MAX_INPUT_OCTETS)
-    except OSError as error:
-        raise LocalError(f"{text}: {error.strerror or error}") from error
-    if not is_capture(head):
-        return _Read(found=find(head, path.name))
-    from sipmikey.decode.capture import messages as captured  # the packet parsers load slowly
+    path = None if text == "-" else _file(text)
+    if text != "-" and path is None:
+        found = find(text.encode("utf-8", "surrogateescape"))
+        if not found and _NAME.search(text) and len(text) <= MAX_WORD:
+            raise LocalError(f"{text}: no such file")
+        return _Read(found=found)
+    name = "standard input" if path is None else path.name
+    octets = unpacked(_octets(path, text), name)
+    if not is_capture(octets):
+        return _Read(found=find(octets, "" if path is None else name))
+    from sipmikey.decode.capture import messages_in  # the packet parsers load slowly
 
-    messages = captured(path)
+    messages = messages_in(octets, name)
     drawing = render(capture_steps(messages)) if ladder else ""
     return _Read(found=[item for message in messages for item in message.found], ladder=drawing)
 
 
+def _octets(path: Path | None, text: str) -> bytes:
+    try:
+        if path is None:
+            octets = sys.stdin.buffer.read(MAX_CAPTURE_OCTETS + 1)
+        else:
+            with path.open("rb") as file:
+                octets = file.read(MAX_CAPTURE_OCTETS + 1)
+    except OSError as error:
+        raise LocalError(f"{text}: {(error.strerror or str(error)).lower()}") from error
+    if len(octets) > MAX_CAPTURE_OCTETS:
+        raise LocalError(f"{text} has more than {MAX_CAPTURE_OCTETS >> 20} MiB: cut it down")
+    return octets
+
+
 def _file(text: str) -> Path | None:
-    """Return the file that an argument names, None where it names none."""
+    """Return the file, pipe or directory that an argument names, None where it names none."""
     if not text or len(text) > MAX_WORD or "\0" in text or "\n" in text:
         return None
     try:
         path = Path(text).expanduser()
-        return path if path.is_file() else None
+        return path if path.exists() else None
     except (OSError, ValueError, RuntimeError):
         return None

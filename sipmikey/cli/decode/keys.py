@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def add_key_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--initiator", default="", metavar="URI", help="IDRi where messages leave it out")
     group.add_argument("--responder", default="", metavar="URI", help="IDRr where messages leave it out")
     group.add_argument("--kms", default="", metavar="URI", help="IDRkms where messages leave it out")
+    group.add_argument(
+        "--wireshark-keys", type=Path, metavar="FILE", help="write the keys as a key file for the dissector"
+    )
     group.add_argument("--show-keys", action="store_true", help="print keys, not only their fingerprints")
 
 
@@ -44,7 +48,21 @@ def unlocker(args: argparse.Namespace, messages: Sequence[Message]) -> Unlocker:
         psks += from_store[0]
         tpks += from_store[1]
     names = Names(initiator=args.initiator.encode(), responder=args.responder.encode(), kms=args.kms.encode())
+    if args.wireshark_keys is not None:
+        _write_key_file(args.wireshark_keys, psks, tpks, names)
     return Unlocker(psks=psks, tpks=tpks, kms_keys=[_private_key(path) for path in args.kms_key], names=names)
+
+
+def _write_key_file(path: Path, psks: Sequence[Secret], tpks: Sequence[Secret], names: Names) -> None:
+    """Write the key file of contrib/wireshark, for its owner alone. Raises `LocalError` where it exists."""
+    lines = [f"psk {key.reveal().hex()}" for key in psks] + [f"tpk {key.reveal().hex()}" for key in tpks]
+    named = {"initiator": names.initiator, "responder": names.responder, "kms": names.kms}
+    lines += [f"{word} {name.decode()}" for word, name in named.items() if name]
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise LocalError(f"--wireshark-keys {path}: {error.strerror}") from None
 
 
 def _private_key(path: Path) -> rsa.RSAPrivateKey:
