@@ -195,6 +195,7 @@ class Answerer:
             theirs=offer.streams,
             keys=keys,
             settings=self._settings,
+            told=text,
         )
         self._answered = _Answered(text=text, session=session)
         return text, keys

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sipmikey.mikey.errors import InvalidIdentity, InvalidTicketPolicy, LocalError, MalformedMessage
+from sipmikey.mikey.errors import InvalidIdentity, InvalidTicketPolicy, LocalError
 from sipmikey.mikey.header import GenericIdEntry
-from sipmikey.mikey.registry import ExtensionType
 from sipmikey.mikey.security_policy import SP
 from sipmikey.mikey.ticket import TICKET
-from sipmikey.mikey.verification import sdp_ids
 from sipmikey.sdp.crypto import KeyExchange, check_spi, choose_policy, completed, preferred_spi, with_ssrc
-from sipmikey.sdp.errors import BiddingDown
 from sipmikey.sdp.local import random_ssrc
 from sipmikey.sdp.mapping import MediaStream, pair_sessions
+from sipmikey.sdp.protocols import check_protocols
 from sipmikey.sdp.remote import CarriedMessage
 from sipmikey.sdp.suite import SrtpSuite, usable
 from sipmikey.ticket.credentials import ClientCredential
@@ -23,23 +21,6 @@ from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.resolve import ResolvedTicket, TicketResolve
 from sipmikey.ticket.transfer import TransferResponder
-
-
-def check_protocols(responder: TransferResponder, protocols: tuple[str, ...]) -> None:
-    """Raise `BiddingDown` when SDP does not list the protocols that TRANSFER_INIT lists.
-
-    A TRANSFER_INIT without the list is accepted: RFC 6043 does not name the payload among its own. With key
-    management required there is nothing to be bid down to.
-    """
-    lists = [ext for ext in responder.extensions if ext.ext_type == ExtensionType.SDP_IDS]
-    if len(lists) > 1:
-        raise MalformedMessage("is given twice", field="EXT SDP IDs")
-    if lists and tuple(dict.fromkeys(sdp_ids(lists[0]))) != protocols:
-        raise BiddingDown(
-            f"SDP lists {';'.join(protocols)}, the caller offered {';'.join(sdp_ids(lists[0]))}",
-            field="EXT SDP IDs",
-            section="RFC 4567 section 4.1.4",
-        )
 
 
 class IncomingTransfer:
@@ -81,7 +62,7 @@ class IncomingTransfer:
     ) -> IncomingTransfer:
         """Parse and check everything that needs no key (RFC 6043 section 4.2.2.2). Raises a `PeerError`."""
         responder = TransferResponder(env, carried.message, identity=identities[0])
-        check_protocols(responder, protocols)
+        check_protocols(responder.extensions, protocols)
         policy = responder.policy
         if not policy.flags.response_sent:
             raise InvalidTicketPolicy("F is 0: a call needs TRANSFER_RESP", field="TICKET flags")

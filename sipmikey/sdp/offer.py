@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sipmikey.mikey.errors import LimitExceeded, LocalError, ReplayedMessage, UnexpectedMessage
 from sipmikey.mikey.verification import sdp_ids_extension
@@ -12,6 +12,7 @@ from sipmikey.sdp.errors import AnswerMissing, IdentityMismatch, MediaMismatch
 from sipmikey.sdp.keys import SessionKeys
 from sipmikey.sdp.local import LocalDescription, choose_ssrcs, local_offer
 from sipmikey.sdp.mapping import MediaStream, check_answer, crypto_session_ids, keyed_streams
+from sipmikey.sdp.origin import with_origin_of
 from sipmikey.sdp.remote import RemoteDescription
 from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.session import Session, Settings
@@ -132,7 +133,9 @@ class Offerer:
 
     def check_sent(self, sdp: str) -> None:
         """Raise `SentSdpAltered` unless *sdp*, as it was sent, still carries the offer made."""
-        check_sent(self._made().text, sdp, max_bytes=self._env.limits.message_bytes)
+        made = self._made()
+        check_sent(made.text, sdp, max_bytes=self._env.limits.message_bytes)
+        self._offer = replace(made, text=with_origin_of(made.text, sdp))
 
     def receive_answer(self, to_tag: str, sdp: str | None) -> SessionKeys:
         """Take the answer of the branch *to_tag* and return its keys.
@@ -221,6 +224,7 @@ class Offerer:
             theirs=chosen.theirs,
             keys=chosen.keys,
             settings=self._settings,
+            told=self._made().text,
         )
         self.close()
         return session

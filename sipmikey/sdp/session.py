@@ -11,6 +11,7 @@ from sipmikey.sdp.errors import AnswerMissing, Glare, KeyMgmtMissing, MediaMisma
 from sipmikey.sdp.keys import SessionKeys
 from sipmikey.sdp.local import LocalDescription, local_answer, local_offer
 from sipmikey.sdp.mapping import MediaStream, check_answer, keyed_streams
+from sipmikey.sdp.origin import succeeding, with_origin_of
 from sipmikey.sdp.remote import CarriedMessage, RemoteDescription
 from sipmikey.sdp.sent_check import check_sent
 from sipmikey.sdp.suite import SrtpSuite
@@ -51,6 +52,9 @@ class Session:
 
     An offer without *rekey* whose streams are keyed already repeats the attribute sent last, and no key
     changes. A stream that was added, or enabled again, or *rekey*, makes it a CSB update.
+
+    The o= line of every description is the one this side sent first; its version counts the changes (RFC
+    3264 section 8). *told* is the description this side made last.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Session:
         theirs: tuple[MediaStream, ...],
         keys: SessionKeys,
         settings: Settings,
+        told: str,
     ) -> None:
         self._env = env
         self._exchanges = tuple(exchanges)
@@ -70,6 +75,7 @@ class Session:
         self._offer: _Offer | None = None
         self._peer_offer: _PeerOffer | None = None
         self._made: str | None = None
+        self._told = told
 
     @property
     def keys(self) -> SessionKeys:
@@ -108,13 +114,22 @@ class Session:
             # Where the peer has chosen media level, this side stays with it.
             levels = (None,) if None in exchange.levels else tuple(stream.index for stream in own.keyed)
             update = SentUpdate.start(
-                self._env, replace(exchange, levels=levels), new=new, ssrcs=ssrcs, rekey=rekey
+                self._env,
+                replace(exchange, levels=levels),
+                new=new,
+                ssrcs=ssrcs,
+                rekey=rekey,
+                protocols=own.protocols,
             )
             messages = [(level, update.message) for level in levels]
         else:
             messages = self._repeated()
         self._offer = _Offer(own=own, update=update)
-        self._made = own.carrying(messages)
+        return self._tell(own.carrying(messages))
+
+    def _tell(self, made: str) -> str:
+        """Return *made* with the o= line that it gets after the description made before it."""
+        self._made = self._told = succeeding(made, self._told)
         return self._made
 
     def _check_open(self) -> None:
@@ -187,7 +202,11 @@ class Session:
             number = self._number_of(carried)
             if number is not None:
                 updates[number] = ReceivedUpdate(
-                    self._env, self._exchanges[number], carried, suites=self._settings.suites
+                    self._env,
+                    self._exchanges[number],
+                    carried,
+                    suites=self._settings.suites,
+                    protocols=received.protocols,
                 )
         self._check_covered(keyed, updates)
         self._peer_offer = _PeerOffer(received=received, updates=updates)
@@ -248,8 +267,7 @@ class Session:
         )
         self._peer_offer = None
         keys = self._commit(exchanges, own.streams, offer.received.streams)
-        self._made = own.carrying(self._repeated())
-        return self._made, keys
+        return self._tell(own.carrying(self._repeated())), keys
 
     def _commit(
         self,
@@ -278,10 +296,12 @@ class Session:
         if self._made is None:
             raise LocalError("nothing has been made to be sent")
         check_sent(self._made, sdp, max_bytes=self._env.limits.message_bytes)
+        self._told = with_origin_of(self._told, sdp)
 
     def close(self) -> None:
         """Forget every key."""
         self._exchanges = ()
         self.abandon()
         self._made = None
+        self._told = ""
         self._keys = replace(self._keys, media=())

@@ -10,6 +10,7 @@ from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import KeyDataType
 from sipmikey.mikey.secret import Secret
+from sipmikey.mikey.verification import sdp_ids_extension
 from sipmikey.sdp.crypto import (
     KeyExchange,
     check_spi,
@@ -22,6 +23,7 @@ from sipmikey.sdp.crypto import (
 from sipmikey.sdp.errors import MediaMismatch
 from sipmikey.sdp.local import choose_ssrcs, random_ssrc
 from sipmikey.sdp.mapping import MediaStream, crypto_session_ids, pair_sessions
+from sipmikey.sdp.protocols import check_protocols
 from sipmikey.sdp.remote import CarriedMessage
 from sipmikey.sdp.suite import SrtpSuite
 from sipmikey.ticket.base_ticket import SPI_LENGTH
@@ -69,8 +71,11 @@ class SentUpdate:
         new: Sequence[MediaStream],
         ssrcs: Mapping[int, int] | None,
         rekey: bool,
+        protocols: tuple[str, ...],
     ) -> SentUpdate:
         """Offer two crypto sessions for each *new* m-line, and new keys for all if *rekey*.
+
+        *protocols* are the key management protocols that the description lists.
 
         Raises `LocalError` where the ticket forbids this side to give keys, or CS IDs are taken.
         """
@@ -95,7 +100,11 @@ class SentUpdate:
             entries.append(with_ssrc(entry, chosen[stream.index]))
             entries.append(GenericIdEntry(cs_id=other, policies=policy))
         update = UpdateInitiator.start(
-            env, bundle, crypto_sessions=sorted(entries, key=lambda entry: entry.cs_id), keys=keys
+            env,
+            bundle,
+            crypto_sessions=sorted(entries, key=lambda entry: entry.cs_id),
+            extensions=[sdp_ids_extension(protocols)],
+            keys=keys,
         )
         own_ssrcs = {
             index: ssrc for index in exchange.pairs if (ssrc := exchange.own_ssrc(index)) is not None
@@ -162,13 +171,15 @@ class ReceivedUpdate:
         carried: CarriedMessage,
         *,
         suites: Sequence[SrtpSuite],
+        protocols: tuple[str, ...],
     ) -> None:
-        """Parse and verify. Raises a `PeerError`."""
+        """Parse and verify. *protocols* are those that SDP lists. Raises a `PeerError`."""
         self._env = env
         self._exchange = exchange
         self._carried = carried
         self._suites = suites
         self._update = UpdateResponder(env, exchange.bundle, carried.message)
+        check_protocols(self._update.extensions, protocols)
         self._entries = {entry.cs_id: entry for entry in self._update.crypto_sessions}
         self._pairs = dict(exchange.pairs) | self._paired()
         self.covers = carried.covers

@@ -22,6 +22,7 @@ from sipmikey.mikey.registry import CsIdMapType, DataType, ErrorNo, IdRole, IdTy
 from sipmikey.mikey.security_policy import SP, policies_by_number
 from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.timestamp import T, Timestamp
+from sipmikey.mikey.verification import EXT
 from sipmikey.ticket.bundle import CryptoSessionBundle, check_policies, generic_ids, static_payloads
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
@@ -60,6 +61,7 @@ class UpdateInitiator:
         *,
         crypto_sessions: Sequence[GenericIdEntry] | None = None,
         policies: Sequence[SP] = (),
+        extensions: Sequence[EXT] = (),
         keys: Sequence[KeyData] = (),
         expect_response: bool = True,
     ) -> UpdateInitiator:
@@ -77,6 +79,7 @@ class UpdateInitiator:
             T(timestamp=timestamp),
             *names,
             *policies,
+            *extensions,
             *_kemac(bundle, keys, header, timestamp),
         ]
         message = seal(header, payloads, bundle.suite, bundle.protection, idr_i.data + idr_r.data)
@@ -123,7 +126,8 @@ class UpdateInitiator:
 class UpdateResponder:
     """The side that receives an update; verified when made.
 
-    ``crypto_sessions`` and ``policies`` are what the peer offers; ``response_expected`` is the V flag.
+    ``crypto_sessions``, ``policies`` and ``extensions`` are what the peer offers; ``response_expected`` is
+    the V flag.
     """
 
     def __init__(self, env: Environment, bundle: CryptoSessionBundle, data: bytes) -> None:
@@ -148,6 +152,7 @@ class UpdateResponder:
         _check_new(message, bundle)
         self.crypto_sessions = generic_ids(header)
         self.policies = dict(bundle.policies) | policies_by_number(message.all(SP))
+        self.extensions = tuple(message.all(EXT))
         check_policies(self.crypto_sessions, self.policies)
         self.response_expected = header.v
         self._keys = carried_keys(

@@ -17,6 +17,7 @@ from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
 from tests.interop.lab.peer import Device, SipPeer, plain_sdp
+from tests.interop.lab.sip import SipMessage
 from tests.interop.lab.talker import Talker
 
 PACKETS = 20
@@ -32,6 +33,11 @@ decision = "allow"
 [limits.default]
 max_rekeying_interval_s = {INTERVAL_S}
 """
+
+
+def version(message: SipMessage) -> int:
+    """The version in o= of the description in *message*."""
+    return int(message.sdp.partition("\r\no=")[2].split()[2])
 
 
 class Pair:
@@ -211,6 +217,8 @@ def test_rekeying_again_after_glare(
         start = len(bob_peer.received)
         again = bob_peer.request("INVITE", start=start)
         assert again.mikey != refused.mikey, "an update of its own"
+        assert version(bob.invite) < version(refused), "each change counts (RFC 3264 section 8)"
+        assert version(again) > version(bob.invite)
         keyed = bob.take(again)
         alice.finish(rekeying)
         key = alice.sending_key()
@@ -244,6 +252,7 @@ def test_an_offer_that_meets_ours_is_refused(
         at = alice.now
         answer = bob.ask("INVITE", body=offer)
         assert answer.status == 200, f"afterwards bob's turn has come: {answer.start_line}"
+        assert version(answer) == version(waiting) + 1 == version(bob.invite) + 2
         keyed = bob.answerer.session.receive_answer(answer.sdp)
         alice.event("media.rekeyed", start=at)
         assert alice.sending_key().key == keyed.media[0].receive.master_key.reveal()

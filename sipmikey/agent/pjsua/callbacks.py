@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.pjsua.library import pj
+from sipmikey.agent.pjsua.sdp_version import VersionCounter
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver
 
@@ -23,6 +24,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         super().__init__(account, *number)
         self._owner: PjsuaCall | None = owner
         self._offer = ""
+        self._version = VersionCounter()
 
     def release(self) -> None:
         self._owner = None
@@ -73,7 +75,8 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                 made = prm.sdp.wholeSdp or self._owner.print_sdp(int(prm.sdp.pjSdpSession))
                 # Should the observer fail, nothing that could be talked to goes out.
                 prm.sdp.wholeSdp = _without_media(made)
-                prm.sdp.wholeSdp = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
+                keyed = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
+                prm.sdp.wholeSdp = self._version.marked(keyed)
 
     def onCallRxOffer(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
@@ -93,6 +96,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
 
     def onCallMediaState(self, prm: Any) -> None:  # noqa: N802
         with self._guarded():
+            self._version.agreed()
             if self._owner is not None:
                 self._owner.on_media(self.getInfo())
 
