@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sipmikey.mikey.errors import MalformedMessage, UnsupportedSecurityPolicy
+from sipmikey.mikey.errors import MalformedMessage, PeerError, UnsupportedSecurityPolicy
 from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import ProtType
@@ -95,8 +95,9 @@ def choose_policy(
 ) -> tuple[int, SrtpSuite] | None:
     """Return the first policy of a crypto session that is one of *suites*, in the offerer's order.
 
-    None when the session names no policy and leaves the choice to the answerer. Raises
-    `UnsupportedSecurityPolicy` when it names some and none is acceptable.
+    What is unknown or contradicts itself among them is passed over: they are alternatives. None when the
+    session names no policy and leaves the choice to the answerer. Raises `UnsupportedSecurityPolicy` when it
+    names some and none is acceptable.
     """
     where = f"CS ID {entry.cs_id}"
     if entry.prot_type != ProtType.SRTP:
@@ -105,7 +106,11 @@ def choose_policy(
         return None
     offered = []
     for number in entry.policies:
-        suite = suite_of(SrtpPolicy.from_payload(policies[number]))
+        try:
+            suite = suite_of(SrtpPolicy.from_payload(policies[number]))
+        except PeerError as error:
+            offered.append(f"a policy that cannot be used ({error})")
+            continue
         if suite is not None and suite in suites:
             return number, suite
         offered.append("a suite without a name" if suite is None else suite.value)

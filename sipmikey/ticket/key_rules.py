@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sipmikey.keys.suite import MINIMUM_KEY_LENGTH, Suite
+from sipmikey.keys.suite import MINIMUM_KEY_LENGTH, SUITE_128, Suite
 from sipmikey.mikey.errors import MalformedMessage
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.secret import Secret
+
+
+def longest_session_key(suite: Suite) -> int | None:
+    """Return the most octets of a session key under *suite*, None for as many as the sender likes.
+
+    RFC 6043 section 12.1 forbids the algorithms of 128 bits for keys of more than 128 bits, and nothing else.
+    """
+    return suite.key_length if suite is SUITE_128 else None
 
 
 def check_transported_keys(keys: Sequence[KeyData], suite: Suite, what: str) -> None:
     """Raise `MalformedMessage` for keys that RFC 6043 sections 6.2.1 and 12.1 forbid.
 
     Every session key has an SPI of its own; every key has 128 bits or more; with the 128-bit suite no
-    session key is longer.
+    session key is longer. The 256-bit suite sets no upper limit.
     """
+    longest = longest_session_key(suite)
     spis: set[bytes] = set()
     for key in keys:
         field = f"{what} KEMAC {key.key_type.name}"
@@ -23,7 +32,7 @@ def check_transported_keys(keys: Sequence[KeyData], suite: Suite, what: str) -> 
             raise MalformedMessage("a key has 128 bits or more", field=field, section="RFC 6043 12.1")
         if not key.key_type.is_session_key:
             continue
-        if len(key.key) > suite.key_length:
+        if longest is not None and len(key.key) > longest:
             raise MalformedMessage(
                 f"{len(key.key)} octets are too long for the suite", field=field, section="RFC 6043 12.1"
             )

@@ -98,6 +98,7 @@ def grant(
     responders: Sequence[str] = (BOB,),
     valid_s: int = 3600,
     rekeying_interval_s: int | None = None,
+    key_length: int | None = None,
 ) -> TicketGrant:
     """Alice's ticket."""
     env = world.env()
@@ -109,7 +110,7 @@ def grant(
         initiator=ALICE,
         valid_until=Timestamp.ntp_utc(world.now + valid_s * _NS),
         rekeying_interval_s=rekeying_interval_s,
-        requested_keys=(RequestedKey(length=suite.key_length),),
+        requested_keys=(RequestedKey(length=key_length or suite.key_length),),
     )
     request = TicketRequest.start(env, policy=policy, credential=credential(ALICE), identity=ALICE, kms=KMS)
     return request.receive(kms.request(request.message))

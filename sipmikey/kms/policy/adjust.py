@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sipmikey.keys.suite import Suite
 from sipmikey.kms.policy.limits import FLAG_NAMES, FLAG_REPAIRS, TicketLimits
 from sipmikey.mikey.ticket import TicketFlag, TicketFlags, flag_violations, letters
 from sipmikey.mikey.timestamp import Timestamp
+from sipmikey.ticket.key_rules import longest_session_key
 from sipmikey.ticket.policy import RequestedKey, TicketPolicy
 
 DEFAULT_SALT_BYTES = 14
@@ -44,7 +46,7 @@ def adjust(policy: TicketPolicy, limits: TicketLimits, *, now_s: int) -> tuple[T
     if suite not in limits.suites and not limits.refuses:
         suite = fields["suite"] = limits.suites[0]
         changes.append(f"suite became {suite.name}")
-    keys = _fitting_keys(policy.requested_keys, min(suite.key_length, limits.max_key_bytes), limits, changes)
+    keys = _fitting_keys(policy.requested_keys, suite, limits, changes)
     if keys is not policy.requested_keys:
         fields["requested_keys"] = keys
     if bits & _I and not bits & _F and any(key.key_type.is_tgk for key in keys):
@@ -70,18 +72,24 @@ def _forced_bits(asked: int, limits: TicketLimits) -> int:
 
 
 def _fitting_keys(
-    keys: tuple[RequestedKey, ...], longest: int, limits: TicketLimits, changes: list[str]
+    keys: tuple[RequestedKey, ...], suite: Suite, limits: TicketLimits, changes: list[str]
 ) -> tuple[RequestedKey, ...]:
+    longest = _longest(suite, limits)
     if not keys:
         kind = limits.default_key_type
         salt = DEFAULT_SALT_BYTES if kind.has_salt else 0
-        return (RequestedKey(key_type=kind, length=max(longest, limits.min_key_bytes), salt_length=salt),)
+        length = max(min(suite.key_length, longest), limits.min_key_bytes)
+        return (RequestedKey(key_type=kind, length=length, salt_length=salt),)
     if limits.refuses:
         return keys
     fitted = tuple(_fitting_key(key, longest, limits, changes) for key in keys[: limits.max_keys])
     if len(fitted) < len(keys):
         changes.append(f"keys reduced to {limits.max_keys}")
     return keys if fitted == keys else fitted
+
+
+def _longest(suite: Suite, limits: TicketLimits) -> int:
+    return min(limits.max_key_bytes, longest_session_key(suite) or limits.max_key_bytes)
 
 
 def _fitting_key(key: RequestedKey, longest: int, limits: TicketLimits, changes: list[str]) -> RequestedKey:
@@ -172,7 +180,7 @@ def _key_breaches(policy: TicketPolicy, keys: Sequence[RequestedKey], limits: Ti
     for key in keys:
         if key.key_type not in limits.key_types:
             found.append(Breach(field="KEMAC", text=f"keys of type {key.key_type.name} are not allowed"))
-        shortest, longest = limits.min_key_bytes, min(limits.max_key_bytes, policy.suite.key_length)
+        shortest, longest = limits.min_key_bytes, _longest(policy.suite, limits)
         if not shortest <= key.length <= longest:
             found.append(
                 Breach(
