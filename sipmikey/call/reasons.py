@@ -198,6 +198,17 @@ def side_of(error: BaseException) -> Side:
     return "kms" if reason_of(error).family is Family.KMS else "remote"
 
 
+def kms_fault(error: PeerError) -> AgentError:
+    """Return *error*, found in an answer of a KMS, as one whose side is the KMS, not the peer of a call.
+
+    The reason stays what it was. A call that ends for it ends with 500, or with the status of the error where
+    the KMS itself was out of reach, busy, or refused.
+    """
+    reason = reason_of(error)
+    status = status_of(error) if reason.family is Family.KMS else 500
+    return AgentError(reason, str(error), side="kms", sip_status=status)
+
+
 def status_of(error: BaseException) -> int:
     """Return the SIP status code that answers *error* (488, 403, 503, 513 or 500)."""
     if isinstance(error, AgentError):

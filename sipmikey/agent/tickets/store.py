@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from sipmikey.agent.config import KeyManagement
 from sipmikey.call.events import TicketFacts
-from sipmikey.call.reasons import Reason, reason_of
+from sipmikey.call.reasons import Reason, kms_fault, reason_of
 from sipmikey.keys.suite import suite_named
 from sipmikey.mikey.errors import PeerError, TicketNotValid
 from sipmikey.mikey.ticket import TicketFlag
@@ -79,14 +79,19 @@ class TicketStore:
         self._credential = PreSharedKey(key=keys.psk, key_id=keys.psk_id)
 
     async def get(self, called: str, ask: Ask) -> TicketGrant:
-        """Return a ticket for *called*: a kept one, or one asked for now. Raises what *ask* raises."""
-        while True:
-            if (grant := self._take(called)) is not None:
-                return grant
+        """Return a ticket for *called*: a kept one, or one asked for now. Raises what `prefetch` raises."""
+        if (grant := self._take(called)) is None:
             await self.prefetch(called, ask)
+            grant = self._take(called)
+        # Another call may have taken a ticket that is good for one call: this one then asks for its own.
+        return grant or await self._fetch(called, ask)
 
     async def prefetch(self, called: str, ask: Ask) -> TicketGrant:
-        """Have a ticket for *called* kept; several at once share one request."""
+        """Have a ticket for *called* kept; several at once share one request.
+
+        Raises what *ask* raises, and an ``AgentError`` of side ``kms`` when the answer of the KMS is not
+        authentic, grants less than was asked for, or grants a ticket that cannot be used now.
+        """
         if (kept := self._kept.get(called)) is not None and self._usable(kept):
             return kept
         flight = self._flights.get(called)
@@ -140,20 +145,43 @@ class TicketStore:
             identity=self._identity,
             kms=self._keys.kms,
         )
-        grant = request.receive(await ask(request.message))
-        request.check_acceptable(grant)
+        response = await ask(request.message)
+        try:
+            grant = request.receive(response)
+            request.check_acceptable(grant)
+            self._check_usable(grant)
+        except PeerError as error:
+            raise kms_fault(error) from None
         return grant
+
+    def _check_usable(self, grant: TicketGrant) -> None:
+        """Raise ``TicketNotValid`` where asking again could not help either."""
+        now_ns, until = self._env.now_ns(), grant.policy.valid_until
+        try:
+            grant.policy.check_validity(now_ns)
+        except TicketNotValid as error:
+            raise TicketNotValid(
+                f"{error.detail} by the clock of this machine when the KMS granted it: set the clocks of both"
+                " (NTP), or have the KMS's policy grant a longer validity (max_validity_s)",
+                field=error.field,
+            ) from None
+        if until is not None and now_ns + _MARGIN_NS >= until.unix_ns():
+            left_s = (until.unix_ns() - now_ns) / 1e9
+            raise TicketNotValid(
+                f"the KMS granted a ticket that ends in {left_s:.1f} s, and a call needs"
+                f" {_MARGIN_NS / 1e9:.0f} s: have its policy grant a longer validity (max_validity_s), or set"
+                " the clocks of both (NTP)",
+                field="TRe",
+            )
 
     def _landed(self, called: str, flight: asyncio.Task[TicketGrant]) -> None:
         del self._flights[called]
         if flight.cancelled() or flight.exception() is not None:
             return
-        grant = flight.result()
-        if self._usable(grant):
-            self._kept.pop(called, None)
-            self._kept[called] = grant
-            while len(self._kept) > _MOST:
-                del self._kept[next(iter(self._kept))]
+        self._kept.pop(called, None)
+        self._kept[called] = flight.result()
+        while len(self._kept) > _MOST:
+            del self._kept[next(iter(self._kept))]
 
 
 class ResolvedTickets:
