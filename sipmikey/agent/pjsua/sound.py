@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.library import logged, pj, typed
 from sipmikey.agent.stack import StackError, StackObserver
+from sipmikey.media.wav import read_wav, write_plain
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
 
@@ -47,6 +49,17 @@ class Sound:
         self._player: Any = None
         self._recorder: Any = None
         self._recordings = 0
+        self._folder: TemporaryDirectory[str] | None = None
+        self._source = self._playable(self._audio.play)
+
+    def _playable(self, path: Path | None) -> Path | None:
+        """Return *path*, or a copy in the one form that pjmedia reads; raises ``LocalError``."""
+        if path is None or (audio := read_wav(path)).plain:
+            return path
+        self._folder = TemporaryDirectory(prefix="sipmikey-")
+        copy = Path(self._folder.name) / "played.wav"
+        write_plain(audio, copy)
+        return copy
 
     def open(self) -> None:
         """Take the place of pjsua's sound device, once the library was started. Raises ``StackError``."""
@@ -80,8 +93,8 @@ class Sound:
         self._users.add(user)
         with typed("audio"):
             manager = pj.Endpoint.instance().audDevManager()
-            if self._audio.play is not None:
-                self._play(self._audio.play, call)
+            if self._source is not None:
+                self._play(self._source, call)
             else:
                 # The null device gives silence, which is sent: a peer needs packets to prove its keys.
                 manager.getCaptureDevMedia().startTransmit(call)

@@ -24,6 +24,7 @@ from sipmikey.agent.pjsua.sound import Sound
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackError, StackObserver
 from sipmikey.call.policy import Alternative
+from sipmikey.mikey.errors import LocalError
 from sipmikey.ports import free_port
 from sipmikey.sound.commands import Command
 
@@ -40,6 +41,15 @@ _TRANSPORTS = {
 
 _TLS_VERSIONS = pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3
 """pjsip by itself takes 1.0 to 1.2. An OpenSSL without 1.3, as the wheel has, ignores the wish for it."""
+
+
+UNUSABLE = frozenset({"L16"})
+"""Codecs with which an assertion of pjmedia ends the process as soon as a call has agreed on them."""
+
+
+def _codec_name(codec: str) -> str:
+    """Return the encoding name of pjsua's ``name/rate/channels``."""
+    return codec.partition("/")[0].upper()
 
 
 class PjsuaStack:
@@ -159,13 +169,22 @@ class PjsuaStack:
             return str(self._endpoint.transportGetInfo(number).localAddress)
 
     def order_codecs(self, wanted: tuple[str, ...]) -> None:
-        """Offer the codecs *wanted*, best first, and no others, from the next offer on; empty: any."""
-        if not wanted:
-            return
-        for codec in self._endpoint.codecEnum2():
-            name = codec.codecId.partition("/")[0].upper()
-            place = wanted.index(name) if name in wanted else None
-            self._endpoint.codecSetPriority(codec.codecId, 0 if place is None else 255 - place)
+        """Offer the codecs *wanted*, best first, and no others, from the next offer on.
+
+        None at all stands for every one. Raises ``LocalError`` for one that this build of pjsua2 has not, and
+        for L16, with which pjmedia ends the process.
+        """
+        codecs = [str(codec.codecId) for codec in self._endpoint.codecEnum2()]
+        usable = list(dict.fromkeys(name for codec in codecs if (name := _codec_name(codec)) not in UNUSABLE))
+        names = [name.upper() for name in wanted] or usable
+        for name in names:
+            if name not in usable:
+                raise LocalError(f"media.codecs: no codec {name} in this pjsua2; it has {', '.join(usable)}")
+        for codec in codecs:
+            name = _codec_name(codec)
+            if wanted or name in UNUSABLE:
+                priority = 255 - names.index(name) if name in names else 0
+                self._endpoint.codecSetPriority(codec, priority)
 
     def sound_command(self, command: Command) -> None:
         """Do what *command* says to the sound devices."""

@@ -22,6 +22,7 @@ from sipmikey.cli.config.schema import Configuration, Media
 from sipmikey.key_file import read_key_file
 from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls, HttpKmsClient
+from sipmikey.media.wav import read_wav
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError
@@ -148,8 +149,11 @@ def _digest(configuration: Configuration) -> DigestCredentials | None:
 
 def _audio(configuration: Configuration) -> Audio:
     media = configuration.media
-    if media.play is not None and not media.play.is_file():
-        raise ConfigurationError(f"media.play: {media.play}: no such file")
+    if media.play is not None:
+        try:
+            read_wav(media.play)
+        except LocalError as error:
+            raise ConfigurationError(f"media.play: {error}") from None
     if media.record is not None and not media.record.parent.is_dir():
         raise ConfigurationError(f"media.record: {media.record.parent}: no such directory")
     return Audio(
@@ -182,4 +186,10 @@ def _sound(media: Media) -> SoundSettings:
 
 def _timeouts(configuration: Configuration) -> Timeouts:
     timeouts = configuration.timeouts
-    return Timeouts(kms=timeouts.kms, setup=timeouts.setup, register=timeouts.register, media=timeouts.media)
+    return Timeouts(
+        kms=timeouts.kms,
+        setup=timeouts.setup,
+        register=timeouts.register,
+        media=timeouts.media,
+        decision=timeouts.decision,
+    )
