@@ -20,7 +20,8 @@ class KmsClient(Protocol):
 
         *kms* is the identity of the KMS to ask, None for the one that is configured. Raises a
         ``PeerError`` whose ``reason`` is ``kms-unreachable`` or ``kms-refused`` (or another word of
-        ``Reason``); whatever else it raises is reported as ``kms-unreachable``.
+        ``Reason``); whatever else it raises is reported as ``kms-unreachable``. An error whose ``ask_again``
+        is true says that the KMS may have taken the message: a fresh one is sent, once.
         """
         ...
 

@@ -130,8 +130,26 @@ class TicketStore:
         return True
 
     async def _fetch(self, called: str, ask: Ask) -> TicketGrant:
+        request = self._request(called)
+        try:
+            response = await ask(request.message)
+        except PeerError as error:
+            if not getattr(error, "ask_again", False):
+                raise
+            # The KMS may have taken the message before the connection broke: a fresh one is no replay.
+            request = self._request(called)
+            response = await ask(request.message)
+        try:
+            grant = request.receive(response)
+            request.check_acceptable(grant)
+            self._check_usable(grant)
+        except PeerError as error:
+            raise kms_fault(error) from None
+        return grant
+
+    def _request(self, called: str) -> TicketRequest:
         suite = suite_named(self._keys.suites[0])
-        request = TicketRequest.start(
+        return TicketRequest.start(
             self._env,
             policy=TicketPolicy(
                 suite=suite,
@@ -145,14 +163,6 @@ class TicketStore:
             identity=self._identity,
             kms=self._keys.kms,
         )
-        response = await ask(request.message)
-        try:
-            grant = request.receive(response)
-            request.check_acceptable(grant)
-            self._check_usable(grant)
-        except PeerError as error:
-            raise kms_fault(error) from None
-        return grant
 
     def _check_usable(self, grant: TicketGrant) -> None:
         """Raise ``TicketNotValid`` where asking again could not help either."""

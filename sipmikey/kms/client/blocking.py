@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -14,10 +15,10 @@ from sipmikey.kms.client.exchange import (
     Answer,
     KmsUrl,
     encoded,
-    message_of,
     request_headers,
     target,
 )
+from sipmikey.kms.client.outcome import answered, unreachable
 from sipmikey.kms.client.sites import Sites
 from sipmikey.kms.client.tls import ClientTls
 
@@ -73,7 +74,7 @@ class BlockingKmsClient:
         sent_headers = request_headers(url, body, headers)
         try:
             with self._turn:
-                answer = self._exchange(url, where, body, sent_headers)
+                answer, repeated = self._exchange(url, where, body, sent_headers)
         except TimeoutError:
             raise KmsTimeout(f"no answer from {url.site} within {self._timeout_s} s") from None
         except ssl.SSLCertVerificationError as error:
@@ -81,20 +82,23 @@ class BlockingKmsClient:
                 f"the certificate of {url.site} is not trusted: {error.verify_message}"
             ) from None
         except OSError as error:
-            why = error.strerror or str(error) or type(error).__name__
-            raise KmsUnreachable(f"cannot reach {url.site}: {why}") from None
+            taken = isinstance(error, http.client.RemoteDisconnected | ConnectionResetError)
+            raise unreachable(url, error, taken=taken) from None
         except http.client.HTTPException as error:
             raise KmsBadAnswer(f"{url.site} does not answer as HTTP: {type(error).__name__}") from None
-        return message_of(answer)
+        return answered(answer, repeated=repeated, now_s=time.time())
 
-    def _exchange(self, url: KmsUrl, where: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _exchange(
+        self, url: KmsUrl, where: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[Answer, bool]:
+        """Return the answer, and whether the request was sent twice for it."""
         kept = self._kept.pop(url, None)
         if kept is not None:
             try:
-                return self._once(url, kept, where, body, headers)
+                return self._once(url, kept, where, body, headers), False
             except ConnectionError:  # RemoteDisconnected too: the server closed a connection it had kept
                 kept.close()
-        return self._once(url, self._connection(url), where, body, headers)
+        return self._once(url, self._connection(url), where, body, headers), kept is not None
 
     def _once(
         self,

@@ -9,7 +9,13 @@ from sipmikey.mikey.registry import ErrorNo
 
 
 class KmsFailure(PeerError):
-    """The KMS gave no usable answer; the subclass says how."""
+    """The KMS gave no usable answer; the subclass says how.
+
+    ``ask_again``: the KMS may have taken the message before the connection broke, and would refuse it as a
+    replay now: a fresh message may do better.
+    """
+
+    ask_again: bool = False
 
     reason: ClassVar[str] = "kms-failure"
     error_no: ClassVar[ErrorNo | None] = None

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sipmikey.kms.client.errors import KmsBadAnswer, KmsBusy, KmsFailure, KmsRefused
+from sipmikey.kms.client.refusals import next_step
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import DataType
 
@@ -48,6 +49,8 @@ class KmsUrl:
             port = parts.port
         except ValueError as error:
             raise LocalError(f"not a KMS URL: {text!r} ({error})") from None
+        if port == 0 or any(not "!" <= character <= "~" for character in parts.netloc):
+            raise LocalError(f"not a KMS URL: {text!r} (a host name in ASCII, a port from 1 to 65535)")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise LocalError(f"not a KMS URL: {text!r} (https://host[:port][/path])")
         if parts.query or parts.fragment or parts.username is not None:
@@ -121,10 +124,13 @@ def encoded(message: bytes, encoding: str) -> bytes:
     return base64.b64encode(message) if encoding == "base64" else message
 
 
-def message_of(answer: Answer) -> bytes:
-    """Return the MIKEY message of *answer*; raises the `KmsFailure` that another status stands for."""
+def message_of(answer: Answer, *, now_s: float) -> bytes:
+    """Return the MIKEY message of *answer*; raises the `KmsFailure` that another status stands for.
+
+    *now_s*: Unix time of this machine, to be compared with the KMS's.
+    """
     if answer.status != 200:
-        raise _failure(answer)
+        raise _failure(answer, now_s)
     return _decoded(answer)
 
 
@@ -154,10 +160,14 @@ def _decoded(answer: Answer) -> bytes:
         raise KmsBadAnswer("the answer is neither a MIKEY message nor base64") from None
 
 
-def _failure(answer: Answer) -> KmsFailure:
+def _failure(answer: Answer, now_s: float) -> KmsFailure:
     """Return the error that an answer other than 200 stands for."""
     word = answer.headers.get("kms-reason", "")[:64]
     what = f"HTTP {answer.status}" + (f", {word}" if word else "")
+    if 300 <= answer.status < 400:
+        location = answer.headers.get("location", "")[:200]
+        to = f" to {location}" if location else ""
+        return KmsBadAnswer(f"{what}: it redirects{to}, which is not followed; set kms.url to the KMS itself")
     if answer.status == 429 or answer.status >= 500:
         return KmsBusy(
             f"the KMS is busy ({what})",
@@ -166,13 +176,14 @@ def _failure(answer: Answer) -> KmsFailure:
         )
     if 400 <= answer.status < 500:
         has_message = _media_type(answer) == MEDIA_TYPE and answer.body
+        step = next_step(word, date=answer.headers.get("date"), now_s=now_s)
         return KmsRefused(
-            f"the KMS refused ({what})",
+            f"the KMS refused ({what}){f': {step}' if step else ''}",
             status=answer.status,
             kms_reason=word,
             error_message=_decoded(answer) if has_message else None,
         )
-    return KmsBadAnswer(f"HTTP {answer.status} from the KMS")
+    return KmsBadAnswer(f"{what} from the KMS")
 
 
 def _seconds(text: str | None) -> float | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Final
 
 from sipmikey.kms.client.connection import Connection, ConnectionBroke
 from sipmikey.kms.client.errors import KmsTimeout, KmsUnreachable
-from sipmikey.kms.client.exchange import Answer, KmsUrl, encoded, message_of, request_octets
+from sipmikey.kms.client.exchange import Answer, KmsUrl, encoded, request_octets
+from sipmikey.kms.client.outcome import answered, unreachable
 from sipmikey.kms.client.sites import Sites
 from sipmikey.kms.client.tls import ClientTls
 
@@ -76,8 +78,8 @@ class HttpKmsClient:
         """Send a REQUEST_INIT or RESOLVE_INIT and return the KMS's answer, not yet verified.
 
         ``kms`` is the identity of the KMS to ask; None asks the one given by ``url``. ``headers`` are sent
-        beside ours. A connection that breaks before any answer is tried once more with the same message: if
-        the KMS had taken it, its replay cache refuses the second.
+        beside ours. Where a connection that was kept turns out to be closed, the message is sent again. If
+        the KMS may have taken it, the error says so (``ask_again``): make a fresh one.
 
         Raises LocalError for another kind of message or a KMS with no URL, KmsUnreachable, KmsTimeout,
         KmsBusy, KmsRefused, KmsBadAnswer.
@@ -87,7 +89,7 @@ class HttpKmsClient:
         places = self._places.setdefault(url, asyncio.Semaphore(CONNECTIONS))
         try:
             async with asyncio.timeout(self._timeout_s), places:
-                answer = await self._exchange(url, octets)
+                answer, repeated = await self._exchange(url, octets)
         except TimeoutError:
             raise KmsTimeout(f"no answer from {url.site} within {self._timeout_s} s") from None
         except ssl.SSLCertVerificationError as error:
@@ -95,15 +97,17 @@ class HttpKmsClient:
                 f"the certificate of {url.site} is not trusted: {error.verify_message}"
             ) from None
         except OSError as error:
-            why = error.strerror or str(error) or type(error).__name__
-            raise KmsUnreachable(f"cannot reach {url.site}: {why}") from None
-        return message_of(answer)
+            raise unreachable(url, error, taken=isinstance(error, ConnectionBroke)) from None
+        return answered(answer, repeated=repeated, now_s=time.time())
 
-    async def _exchange(self, url: KmsUrl, octets: bytes) -> Answer:
+    async def _exchange(self, url: KmsUrl, octets: bytes) -> tuple[Answer, bool]:
+        """Return the answer, and whether the request was sent twice for it."""
         try:
-            return await self._once(url, octets)
-        except ConnectionBroke:
-            return await self._once(url, octets)
+            return await self._once(url, octets), False
+        except ConnectionBroke as error:
+            if not error.kept:
+                raise
+            return await self._once(url, octets), True
 
     async def _once(self, url: KmsUrl, octets: bytes) -> Answer:
         connection = self._idle(url) or await self._connect(url)
