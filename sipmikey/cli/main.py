@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": ("sipmikey.cli.calls.answer", "wait for calls and answer them"),
     "agent": ("sipmikey.cli.calls.agent", "one process that calls and is called, driven by JSON lines"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
+    "devices": ("sipmikey.cli.devices", "list, try out and choose sound devices"),
     "demo": (
         "sipmikey.cli.demo.command",
         "run a KMS and two agents here and prove that a secured call works",
@@ -38,6 +39,10 @@ EXTRAS = {
     "_pjsua2": "pjsua2",
     "pylibsrtp": "media",
     "httptools": "client",
+    "miniaudio": "sound",
+    "samplerate": "sound",
+    "numpy": "sound",
+    "httptools": "kms",
     "uvloop": "kms",
     "prometheus_client": "kms",
     "asyncpg": "postgresql",

@@ -59,22 +59,28 @@ class Devices:
         return None
 
     def _of(self, direction: Direction) -> list[tuple[Device, Any]]:
-        found = self._found
-        try:
-            listed = found.get_captures() if direction is Direction.INPUT else found.get_playbacks()
-        except miniaudio.MiniaudioError as error:
-            raise NoSoundDevice(f"the sound system does not answer ({error})") from None
+        # miniaudio's own listing also asks each device for its formats, and crashes when one goes meanwhile.
+        ffi, lib = miniaudio.ffi, miniaudio.lib
+        infos, count = ffi.new("ma_device_info**"), ffi.new("ma_uint32*")
+        nothing = (ffi.NULL, ffi.NULL)
+        wanted = (*nothing, infos, count) if direction is Direction.INPUT else (infos, count, *nothing)
+        status = lib.ma_context_get_devices(self._found._context, *wanted)
+        if status != lib.MA_SUCCESS:
+            raise NoSoundDevice(f"the sound system does not answer (miniaudio says {status})")
+        listed = [infos[0][number] for number in range(count[0])]
+        # The identifier is copied: the list is miniaudio's, until it is asked again.
         return [
             (
-                Device(
-                    name=str(one["name"]),
-                    direction=direction,
-                    monitor=direction is Direction.INPUT and str(one["name"]).startswith("Monitor of "),
-                ),
-                one["id"],
+                _device(ffi.string(one.name).decode(errors="replace"), direction),
+                ffi.new("ma_device_id*", one.id),
             )
             for one in listed
         ]
+
+
+def _device(name: str, direction: Direction) -> Device:
+    monitor = direction is Direction.INPUT and name.startswith("Monitor of ")
+    return Device(name=name, direction=direction, monitor=monitor)
 
 
 def choose(wanted: str, direction: Direction, devices: tuple[Device, ...]) -> str:

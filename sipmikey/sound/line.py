@@ -11,7 +11,7 @@ from sipmikey.sound.elastic import Elastic
 from sipmikey.sound.errors import NoSoundDevice
 from sipmikey.sound.samples import from_octets, to_octets
 
-_STALLED_S = 1.0
+_STALLED_S = 3.0
 DEFAULT = ""
 
 Told = Callable[[str, str, str], None]

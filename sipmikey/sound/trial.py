@@ -1,0 +1,88 @@
+"""Trying the devices out: play a tone, record, play what was recorded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sipmikey.sound.devices import Devices, Direction, choose, open_input, open_output
+from sipmikey.sound.errors import NoSoundDevice
+from sipmikey.sound.samples import Samples, from_octets, to_octets
+from sipmikey.sound.shaping import Level, Meter
+
+RATE = 16000
+_SLACK_S = 3.0
+_AUDIBLE_DB = -60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What a microphone took up, 16000 samples a second, and how loud it was."""
+
+    samples: Samples
+    level: Level
+
+    @property
+    def audible(self) -> bool:
+        """False when the microphone gave silence: it is muted, or the wrong one."""
+        return self.level.peak_db > _AUDIBLE_DB
+
+
+def play(samples: Samples, name: str = "") -> None:
+    """Play *samples* on the output device *name* (empty: the default). Raises ``NoSoundDevice``."""
+    octets = to_octets(samples)
+    done = threading.Event()
+
+    def source() -> Generator[bytes, int, None]:
+        at, made = 0, b""
+        while True:
+            size = 2 * (yield made)
+            made = octets[at : at + size].ljust(size, b"\0")
+            at += size
+            if at > len(octets) + RATE // 5:
+                done.set()
+
+    device = open_output(RATE, _identifier(name, Direction.OUTPUT), source())
+    try:
+        if not done.wait(len(samples) / RATE + _SLACK_S):
+            raise NoSoundDevice("the speaker does not take what is played")
+    finally:
+        device.close()
+
+
+def record(seconds: float, name: str = "") -> Recording:
+    """Record from the input device *name* (empty: the default). Raises ``NoSoundDevice``."""
+    wanted = int(seconds * RATE)
+    blocks: list[Samples] = []
+    done = threading.Event()
+
+    def feed() -> Generator[None, bytes, None]:
+        taken = 0
+        while True:
+            block = from_octets((yield))
+            if taken < wanted:
+                blocks.append(block)
+                taken += len(block)
+            if taken >= wanted:
+                done.set()
+
+    device = open_input(RATE, _identifier(name, Direction.INPUT), feed())
+    try:
+        if not done.wait(seconds + _SLACK_S):
+            raise NoSoundDevice("the microphone gives nothing")
+    finally:
+        device.close()
+    samples = np.concatenate(blocks)[:wanted]
+    level = Meter(RATE, wanted / RATE).add(samples)
+    assert level is not None, "a meter whose window is what was recorded"
+    return Recording(samples=samples, level=level)
+
+
+def _identifier(name: str, direction: Direction) -> object:
+    if not name:
+        return None
+    devices = Devices()
+    return devices.identifier(choose(name, direction, devices.all()), direction)
