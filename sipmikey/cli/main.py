@@ -42,7 +42,6 @@ EXTRAS = {
     "miniaudio": "sound",
     "samplerate": "sound",
     "numpy": "sound",
-    "httptools": "kms",
     "uvloop": "kms",
     "prometheus_client": "kms",
     "asyncpg": "postgresql",
