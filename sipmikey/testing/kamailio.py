@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from sipmikey.ports import free_port
+from sipmikey.testing.parent import end_with_parent
 
 CONFIGURATION = """\
 #!KAMAILIO
@@ -73,7 +74,7 @@ class Kamailio:
         with (self._folder / "kamailio.log").open("wb") as log:
             self._process = subprocess.Popen(
                 ["kamailio", "-f", file, "-DD", "-E", "-m", "64", "-M", "8", "-Y", self._folder],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_parent,
             )  # fmt: skip
         deadline = time.monotonic() + START_S
         while True:

@@ -48,8 +48,8 @@ class TestKms:
         self._command("init", "--identity", IDENTITY, "--listen", "127.0.0.1:0")
         self._log = (self._folder / "kms.log").open("wb")
         self._server = subprocess.Popen(
-            [*KMS, "serve", "--dir", str(self._folder / "kms"), "--json"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log,
+            [*KMS, "serve", "--dir", str(self._folder / "kms"), "--json", "--until-eof"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
         )  # fmt: skip
         assert self._server.stdout is not None
         line = self._server.stdout.readline()
@@ -71,7 +71,9 @@ class TestKms:
                 self._server.kill()
                 self._server.wait()
             assert self._server.stdout is not None
+            assert self._server.stdin is not None
             self._server.stdout.close()
+            self._server.stdin.close()
             self._log.close()
 
     def user(self, identity: str) -> User:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +43,8 @@ def serve(args: argparse.Namespace) -> int:
         public = [_inherited(int(number)) for number in args.inherited.split(",")]
         admin = None if args.inherited_metrics is None else _inherited(args.inherited_metrics)
         return _work(args, configuration, tls, public, admin, Output(as_json=True), worker=True)
+    if args.until_eof:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     http = configuration.http
     public = [_bound(configuration, address, tls=tls is not None) for address in http.listen]
     admin = bind(http.metrics_listen, tls=False) if http.metrics_listen else None
@@ -55,6 +60,12 @@ def serve(args: argparse.Namespace) -> int:
         on_start=lambda: _announce(out, configuration, public, admin),
         kill_after_s=http.shutdown_s + 5.0,
     )
+
+
+def _end_with_input() -> None:
+    """End this process as SIGTERM does when standard input ends."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _bound(configuration: KmsConfiguration, address: str, *, tls: bool) -> socket.socket:

@@ -45,6 +45,11 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
         metavar="WORDS",
         help=f'allow HTTP without TLS beyond loopback; the words are "{PLAIN_HTTP_WORDS}"',
     )
+    parser.add_argument(
+        "--until-eof",
+        action="store_true",
+        help="end when standard input ends, with the program that started it",
+    )
     # What a worker inherits from the process that started it.
     parser.add_argument("--inherited", help=argparse.SUPPRESS)
     parser.add_argument("--inherited-metrics", type=int, help=argparse.SUPPRESS)
