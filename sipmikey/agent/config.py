@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 
 from sipmikey.call.policy import Alternative, CallPolicy
@@ -50,7 +51,9 @@ class Sip:
     None: UDP, or TCP for what is large, and over IPv6. ``registrar``, ``proxy``: SIP URIs.
     ``trusted_proxies``: addresses whose P-Asserted-Identity is believed. ``registration_retry_s``: how long
     to wait before the next attempt when the registrar is lost. ``credentials``: for digest challenges.
-    ``redirects``: INVITEs of one call that follow redirections (3xx) at most, 0 for none."""
+    ``redirects``: INVITEs of one call that follow redirections (3xx) at most, 0 for none. ``name_servers``:
+    IP addresses of DNS servers that pjsip asks by itself, for SRV records too (RFC 3263 section 4.2; it knows
+    no NAPTR records); none: the system resolves host names, and SRV records are not looked up."""
 
     bind: str = "0.0.0.0"
     port: int = 0
@@ -68,6 +71,7 @@ class Sip:
     session_expires_s: int = 1800
     headers: Mapping[str, str] = field(default_factory=dict)
     redirects: int = 5
+    name_servers: tuple[str, ...] = ()
 
     @property
     def ipv6(self) -> bool:
@@ -87,6 +91,11 @@ class Sip:
     def __post_init__(self) -> None:
         if self.redirects < 0:
             raise LocalError(f"sip.redirects: 0 or more, not {self.redirects}")
+        for server in self.name_servers:
+            try:
+                ip_address(server)
+            except ValueError:
+                raise LocalError(f"sip.name_servers: {server!r} is not an IP address") from None
         if not self.transports:
             raise LocalError("sip.transports: at least one of udp, tcp, tls is needed")
         if self.prefer is not None and self.prefer not in self.transports:

@@ -10,6 +10,10 @@ from sipmikey.agent.legs.sdes_exchange import crypto_suites
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj
 from sipmikey.agent.stack import Lane
 from sipmikey.call.policy import Alternative
+from sipmikey.sip import quote
+
+MOST_NAME_SERVERS = 4
+"""pjsua takes no more."""
 
 _NO_KEYING_METHOD = 7
 """No keying method of pjmedia has this number: SRTP is created, left out of SDP, and drops all packets."""
@@ -34,6 +38,8 @@ def endpoint_config(config: AgentConfig) -> Any:
     settings.uaConfig.mainThreadOnly = True
     settings.uaConfig.maxCalls = MAX_CALLS
     settings.uaConfig.natTypeInSdp = 0
+    for server in config.sip.name_servers[:MOST_NAME_SERVERS]:
+        settings.uaConfig.nameserver.append(server)
     settings.uaConfig.userAgent = "sipmikey"
     settings.logConfig.level = config.log_level
     settings.logConfig.consoleLevel = 0
@@ -51,7 +57,7 @@ def endpoint_config(config: AgentConfig) -> Any:
 def account_config(config: AgentConfig, lane: Lane) -> Any:
     sip = config.sip
     settings = pj.AccountConfig()
-    name = f'"{config.display_name}" ' if config.display_name else ""
+    name = f"{quote(config.display_name)} " if config.display_name else ""
     settings.idUri = f"{name}<{config.identity}>"
     if sip.registrar and lane is Lane.SECURED:
         settings.regConfig.registrarUri = sip.registrar

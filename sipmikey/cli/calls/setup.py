@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sipmikey.agent import (
     AgentConfig,
     Audio,
@@ -28,6 +30,8 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError
 from sipmikey.sound.remembered import remembered
 from sipmikey.sound.settings import Role, SoundSettings
+
+RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 def agent_config(configuration: Configuration) -> AgentConfig:
@@ -127,7 +131,24 @@ def _sip(configuration: Configuration) -> Sip:
         session_expires_s=round(sip.session_expires),
         headers=dict(sip.headers),
         redirects=sip.redirects,
+        name_servers=_name_servers(sip.name_servers),
     )
+
+
+def _name_servers(configured: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the addresses configured, with the system's own for the word ``system``."""
+    found: list[str] = []
+    for server in configured:
+        if server != "system":
+            found.append(server)
+            continue
+        try:
+            lines = RESOLV_CONF.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise ConfigurationError(f"sip.name_servers: {RESOLV_CONF}: {error.strerror}") from None
+        words = (line.split() for line in lines)
+        found += [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
+    return tuple(found)
 
 
 def _digest(configuration: Configuration) -> DigestCredentials | None:
