@@ -141,7 +141,7 @@ class SipPeer:
         lines += [("From", request["From"]), ("To", to)]
         lines += [("Call-ID", request["Call-ID"]), ("CSeq", request["CSeq"])]
         lines += [("Contact", f"<{self.contact}>"), *(headers or {}).items()]
-        if body:
+        if body and "Content-Type" not in (headers or {}):
             lines.append(("Content-Type", "application/sdp"))
         message = SipMessage(
             start_line=f"SIP/2.0 {status} {reason}", headers=tuple(lines), content=body.encode()
