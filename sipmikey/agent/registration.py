@@ -60,6 +60,8 @@ class Registration:
                 waiting.set_result(None)
             return
         word = Reason.UNAUTHORIZED if status in (401, 403, 407) else Reason.REGISTRATION_FAILED
+        if status in (401, 407):
+            reason = f"{reason}: the user name or password is wrong, or none is set (credentials)"
         error = self._failed(word, status, reason)
         if waiting is not None and not waiting.done():
             waiting.set_exception(error)

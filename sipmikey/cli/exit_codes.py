@@ -57,6 +57,14 @@ _BY_FAMILY = {
 }
 
 
-def for_family(family: str) -> ExitCode:
-    """Return the exit code of a call that ended for a reason of *family* (`sipmikey.agent.Family`)."""
+def for_end(family: str, side: str) -> ExitCode:
+    """Return the exit code of what ended for a reason of *family* (`sipmikey.agent.Family`) by *side*.
+
+    What is wrong with an answer of the KMS is the KMS's fault, whatever the reason; and an internal error of
+    the other side is not one here.
+    """
+    if side == "kms":
+        return ExitCode.KMS
+    if str(family) == "internal" and side != "local":
+        return ExitCode.CALL_FAILED
     return _BY_FAMILY[str(family)]

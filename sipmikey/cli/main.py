@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from sipmikey import __version__
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.output import complain
+from sipmikey.cli.parser import SuggestingParser
 from sipmikey.native import description
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -98,14 +99,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Parse *words* and run the command they name."""
-    parser = argparse.ArgumentParser(
+    parser = SuggestingParser(
         prog="sipmikey",
         description="SIP calls protected end to end with MIKEY-TICKET (RFC 6043).",
         epilog=f"{EXAMPLES}\n{table()}\n\nSIPMIKEY_DEBUG=1 adds tracebacks to internal errors.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sipmikey {__version__} ({description()})")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(  # type: ignore[assignment]
+        dest="command", metavar="COMMAND", required=True
+    )
     chosen = next((word for word in words if not word.startswith("-")), None)
     module: ModuleType | None = None
     for name, (path, summary) in COMMANDS.items():

@@ -21,8 +21,8 @@ class ConfigurationError(LocalError):
 def nearest(word: str, allowed: Sequence[str]) -> str:
     """Return the text that names *allowed* and the one of them that was probably meant."""
     close = get_close_matches(word, allowed, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"allowed: {', '.join(allowed)}{hint}"
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}allowed: {', '.join(allowed)}"
 
 
 def read_text(path: Path) -> str:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from sipmikey.call.reasons import Reason
 from sipmikey.media.similarity import Likeness, compare_files
+from sipmikey.settings import nearest
 from sipmikey.testing.switchboard import Switchboard
 
 PROFILES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
@@ -324,6 +326,8 @@ class TestAgent:
         self, *, reason: str, status: int | None = None, detail: str = "", timeout_s: float = WAIT_S
     ) -> CallRefused:
         """Wait for the call to fail for that *reason*, with that SIP *status*, *detail* in its text."""
+        if reason not in set(Reason):
+            raise TestFailure(f"there is no reason {reason!r}; {nearest(reason, tuple(Reason))}")
         try:
             self.do("established", call=self._call, timeout_s=timeout_s)
         except CallRefused as refused:
@@ -333,7 +337,8 @@ class TestAgent:
                 or status not in (None, refused.status)
                 or detail not in refused.detail
             ):
-                raise TestFailure(f"expected {reason} {status or ''} {detail}, but {refused}") from None
+                expected = " ".join(str(word) for word in (reason, status, detail) if word)
+                raise TestFailure(f"expected {expected}, but {refused}") from None
             return refused
         raise TestFailure(f"{self.name}: the call was established; expected {reason}")
 

@@ -17,6 +17,8 @@ from sipmikey.cli.calls.session import (
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.settings import ConfigurationError
+from sipmikey.ticket.identity import canonical
 
 EXAMPLES = """\
 examples:
@@ -58,7 +60,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Make the call and return its exit code."""
     loaded = load_from(args)
+    _check_uri(args.uri)
     return asyncio.run(_run(args, loaded))
+
+
+def _check_uri(uri: str) -> None:
+    """Raise ``ConfigurationError`` for what cannot be called, before anybody is."""
+    scheme, colon, rest = uri.partition(":")
+    if scheme.lower() == "tel":
+        raise ConfigurationError(
+            "a tel: URI does not say which SIP domain to ask: call"
+            f" sip:{rest.partition(';')[0]}@DOMAIN;user=phone"
+        )
+    if not colon or scheme.lower() not in ("sip", "sips"):
+        raise ConfigurationError(f"{uri!r} is not a SIP URI, such as sip:bob@example.com")
+    canonical(uri)
 
 
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:

@@ -12,6 +12,8 @@ from sipmikey.cli.output import Paint, timestamp
 
 Document = Mapping[str, Any]
 
+_NOT_YET = 480
+
 MEDIA_WORDS = {
     "off": "OFF, IN CLEAR",
     "held": "held, no keys yet",
@@ -65,6 +67,8 @@ def _kms_ready(event: Document, paint: Paint) -> str:
 
 
 def _registered(event: Document, paint: Paint) -> str:
+    if not event["expires_s"]:
+        return f"registration of {event['identity']} with {event['registrar']} removed"
     return f"registered {event['identity']} with {event['registrar']} for {event['expires_s']} s"
 
 
@@ -188,7 +192,10 @@ def _dtmf(event: Document, paint: Paint) -> str:
 
 
 def _transfer(event: Document, paint: Paint) -> str:
-    outcome = f"call {event['new_call']}" if event["new_call"] else f"refused with {event['status']}"
+    if event["status"] == _NOT_YET:
+        outcome = "asked to try again as soon as there is a ticket (480)"
+    else:
+        outcome = f"call {event['new_call']}" if event["new_call"] else f"refused with {event['status']}"
     return f"the peer asks us to call {event['target']}: {outcome}"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.agent import Agent, AgentConfig, Call, CallFailed, Decide, Event, SecurityMode, document
+from sipmikey.agent.registration import RegistrationError
 from sipmikey.agent.stack import StackError
 from sipmikey.call.events import CallEnded, PolicyRefused
 from sipmikey.cli.calls.event_ladder import steps
@@ -23,7 +24,7 @@ from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import Loaded
-from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_family
+from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.printable import printable_line, printable_values
@@ -86,6 +87,7 @@ class AgentSession:
         self._quiet = quiet
         self._called = called
         self._keep = keep
+        self._numbers: set[str] = set()
 
     async def until_stopped(self, work: Awaitable[Any], *, timeout_s: float | None = None) -> bool:
         """Run *work* until it is done (True), or Ctrl-C or the time-out comes first (False).
@@ -133,6 +135,9 @@ class AgentSession:
         # The peer's text is in these values; in the lines made of them are our own colours as well.
         shown = {name: printable_values(value) for name, value in fields.items()}
         if (line := narrate(shown, self.output.paint, called=self._called)) is not None:
+            self._numbers.add(number := fields.get("call") or "")
+            if number and len(self._numbers - {""}) > 1:
+                line = f"call {number}: {line}"
             clock = self.output.paint.faint(fields["ts"][11:23])
             self.output.text(f"{clock} {line}")
 
@@ -141,6 +146,9 @@ class AgentSession:
         fields = document(event)
         fields.pop("v")
         at = fields.pop("at")
+        for name, value in fields.items():
+            if isinstance(value, float) and name.endswith(("_ms", "_s")):
+                fields[name] = round(value, 1)
         self.print({"ts": timestamp(at), **fields})
         if isinstance(event, CallEnded):
             self._note_end(Outcome.of_refusal(event))
@@ -271,7 +279,9 @@ class Outcome:
     @classmethod
     def of_failure(cls, error: CallFailed) -> Outcome:
         """Of a call that was never established. That the other side cancelled is no success then."""
-        code = for_family(error.reason.family)
+        code = for_end(error.reason.family, error.side)
+        if isinstance(error, RegistrationError):
+            code = ExitCode.TRANSPORT
         return cls(
             code=ExitCode.CALL_FAILED if code is ExitCode.OK else code,
             reason=error.reason,
@@ -283,7 +293,7 @@ class Outcome:
     @classmethod
     def of_end(cls, end: CallEnded, *, required: bool) -> Outcome:
         """Of a call that was established: how it ended, and whether it was proven secure if *required*."""
-        code = for_family(end.reason.family)
+        code = for_end(end.reason.family, end.side)
         detail = end.detail
         if code is ExitCode.OK and required and end.security.media != "proven":
             code, detail = (
@@ -298,6 +308,15 @@ class Outcome:
         return cls.of_failure(CallFailed(end.reason, end.side, end.status, end.detail))
 
 
+def _whose(outcome: Outcome) -> str:
+    """Return what went wrong in general, and where the cause lies if that is not here."""
+    if outcome.side == "remote" and outcome.code is ExitCode.KMS:
+        return "the KMS of the other side refused, or the other side could not reach it"
+    if outcome.side == "remote" and outcome.reason == "internal-error":
+        return "the other side had an error of its own"
+    return outcome.code.meaning
+
+
 def finish(session: AgentSession, outcome: Outcome) -> int:
     """Print the result, as the last line, and the ladder if it was asked for; return the exit code."""
     fields = asdict(outcome) | {"exit_code": int(outcome.code), "exit_meaning": outcome.code.meaning}
@@ -306,7 +325,7 @@ def finish(session: AgentSession, outcome: Outcome) -> int:
     if outcome.code is not ExitCode.OK:
         why = ": ".join(filter(None, (outcome.reason, outcome.detail)))
         sip = f" (SIP {outcome.status})" if outcome.status >= 300 else ""
-        complain(f"{outcome.code.meaning}; {why or 'no more is known'}{sip}")
+        complain(f"{_whose(outcome)}; {why or 'no more is known'}{sip}")
     if session.documents:
         ladder = render(list(steps(session.documents, us="us", peer="other side")))
         print(printable_line(ladder), file=sys.stderr)
