@@ -292,7 +292,7 @@ RULE = '[[rule]]\nname="r"\nfrom=["*"]\nto=["*"]\n'
     ("text", "said"),
     [
         ("[[rule]", "not TOML"),
-        ("rules = []", "unknown key 'rules'; did you mean rule? allowed: rule, limits"),
+        ("rules = []", "unknown key 'rules'; did you mean rule. allowed: rule, limits"),
         ("rule = 1", r"\[\[rule\]\]"),
         ("[[rule]]", "rule 1: name is missing"),
         ('[[rule]]\nname="r"', "from is missing"),
