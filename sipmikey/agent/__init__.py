@@ -1,7 +1,10 @@
 """A SIP user agent on pjsua2 whose calls are keyed with MIKEY-TICKET. asyncio on the outside."""
 
-from sipmikey.agent.agent import Agent
-from sipmikey.agent.call import Call, CallFailed, IncomingCall
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from sipmikey.agent.config import (
     MAX_CALLS,
     AgentConfig,
@@ -13,11 +16,16 @@ from sipmikey.agent.config import (
     TlsFiles,
     Transport,
 )
-from sipmikey.agent.tickets.kms import KmsClient
-from sipmikey.call.consent import Decide, Question
-from sipmikey.call.events import Event, MediaProtection, Security, document
 from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.call.reasons import Family, Reason
+
+if TYPE_CHECKING:
+    from sipmikey.agent.agent import Agent
+    from sipmikey.agent.call import Call, CallFailed, IncomingCall
+    from sipmikey.agent.registration import RegistrationError
+    from sipmikey.agent.tickets.kms import KmsClient
+    from sipmikey.call.consent import Decide, Question
+    from sipmikey.call.events import Event, MediaProtection, Security, document
 
 __all__ = [
     "MAX_CALLS",
@@ -49,3 +57,26 @@ __all__ = [
     "Transport",
     "document",
 ]
+
+_HOMES = {
+    "Agent": "sipmikey.agent.agent",
+    "Call": "sipmikey.agent.call",
+    "CallFailed": "sipmikey.agent.call",
+    "IncomingCall": "sipmikey.agent.call",
+    "RegistrationError": "sipmikey.agent.registration",
+    "KmsClient": "sipmikey.agent.tickets.kms",
+    "Decide": "sipmikey.call.consent",
+    "Question": "sipmikey.call.consent",
+    "Event": "sipmikey.call.events",
+    "MediaProtection": "sipmikey.call.events",
+    "Security": "sipmikey.call.events",
+    "document": "sipmikey.call.events",
+}
+"""What is imported when it is asked for: the process of the SIP stack, which starts again when it dies, needs
+none of it."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

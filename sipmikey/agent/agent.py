@@ -49,8 +49,8 @@ from sipmikey.ticket.request import TicketGrant
 
 T = TypeVar("T")
 
-_OCCUPIED_S = 2.0
-"""How long a call waits for pjlib to give socket handles back."""
+_OCCUPIED_S = 10.0
+"""How long a call waits for pjlib to give socket handles back, or for a dead stack to be started again."""
 
 _DEFAULT_SKEW_S = 300
 

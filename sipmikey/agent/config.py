@@ -53,7 +53,9 @@ class Sip:
     to wait before the next attempt when the registrar is lost. ``credentials``: for digest challenges.
     ``redirects``: INVITEs of one call that follow redirections (3xx) at most, 0 for none. ``name_servers``:
     IP addresses of DNS servers that pjsip asks by itself, for SRV records too (RFC 3263 section 4.2; it knows
-    no NAPTR records); none: the system resolves host names, and SRV records are not looked up."""
+    no NAPTR records); none: the system resolves host names, and SRV records are not looked up.
+    ``calls_per_second``: new calls that are looked at, in all; half as many of one source; twice as many at
+    once after a silence. The rest is answered with 503."""
 
     bind: str = "0.0.0.0"
     port: int = 0
@@ -72,6 +74,7 @@ class Sip:
     headers: Mapping[str, str] = field(default_factory=dict)
     redirects: int = 5
     name_servers: tuple[str, ...] = ()
+    calls_per_second: float = 20.0
 
     @property
     def ipv6(self) -> bool:
@@ -96,6 +99,8 @@ class Sip:
                 ip_address(server)
             except ValueError:
                 raise LocalError(f"sip.name_servers: {server!r} is not an IP address") from None
+        if not self.calls_per_second > 0:
+            raise LocalError(f"sip.calls_per_second: more than 0, not {self.calls_per_second}")
         if not self.transports:
             raise LocalError("sip.transports: at least one of udp, tcp, tls is needed")
         if self.prefer is not None and self.prefer not in self.transports:
@@ -168,7 +173,11 @@ class KeyManagement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
-    """All of it. ``identity``: our SIP URI. ``keys`` None: no KMS (only security ``off`` can call then)."""
+    """All of it. ``identity``: our SIP URI. ``keys`` None: no KMS (only security ``off`` can call then).
+
+    ``isolated``: pjsua2 runs in a process of its own, which has no key but those of its calls, and whose
+    death ends its calls only. False runs it in this process, to measure and to debug.
+    """
 
     identity: str
     display_name: str = ""
@@ -179,6 +188,7 @@ class AgentConfig:
     timeouts: Timeouts = Timeouts()
     log_level: int = 0
     log_file: Path | None = None
+    isolated: bool = True
 
     def __post_init__(self) -> None:
         if self.policy.alternative is Alternative.SDES and Transport.TLS not in self.sip.transports:

@@ -1,30 +1,28 @@
 """The thread that owns the SIP stack, and the ways in and out of it.
 
-pjsua2 runs without threads of its own for signalling: one thread of ours polls it, and every callback
-runs there. Work comes in through a queue; a datagram of two empty lines to our own SIP port (which SIP
-ignores: NAT keep-alives look like that) ends the poll at once, so that no work waits for a polling interval.
+pjsua2 runs without threads of its own for signalling: one thread polls it, of a process of its own unless the
+configuration says otherwise, and every callback is answered in one thread of ours. Work comes in through a
+queue, which ends the poll at once, so that no work waits for a polling interval.
 """
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import logging
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from typing import Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig, Transport
+from sipmikey.agent.legs.sdes_exchange import crypto_suites
 from sipmikey.agent.stack import CallObserver, Headers, Lane, StackCall, StackError, StackObserver
 from sipmikey.sound.commands import Command
-
-if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.stack import PjsuaStack
 
 _log = logging.getLogger("sipmikey.agent.engine")
 
@@ -34,6 +32,40 @@ _POLL_WITHOUT_WAKER_MS = 2
 _FAREWELL_S = 1.5
 
 T = TypeVar("T")
+
+
+class Stack(Protocol):
+    """What the engine runs: pjsua2 in this process, or another that has it."""
+
+    addresses: dict[Transport, str]
+
+    @property
+    def busy(self) -> bool: ...
+
+    @property
+    def can_be_woken(self) -> bool: ...
+
+    def wake(self) -> None: ...
+
+    def poll(self, wait_ms: int) -> None: ...
+
+    def standing_still(self) -> AbstractContextManager[None]: ...
+
+    def ready_in(self, streams: int) -> float | None: ...
+
+    def make_call(
+        self, uri: str, lane: Lane, observer: CallObserver, headers: Headers, via: str | None
+    ) -> StackCall: ...
+
+    def order_codecs(self, wanted: tuple[str, ...]) -> None: ...
+
+    def sound_command(self, command: Command) -> None: ...
+
+    def set_registration(self, renew: bool) -> None: ...
+
+    def leave(self) -> None: ...
+
+    def destroy(self) -> None: ...
 
 
 class Engine:
@@ -50,9 +82,8 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="sipmikey-engine", daemon=True)
         self._started: Future[None] = Future()
         self._closing: Future[None] | None = None
-        self._waker: tuple[socket.socket, tuple[str, int]] | None = None
         self._addresses: dict[Transport, str] = {}
-        self._stack: PjsuaStack | None = None
+        self._stack: Stack | None = None
 
     def start(
         self, observer: StackObserver, deliver: Callable[[list[Callable[[], None]]], None] | None = None
@@ -167,24 +198,21 @@ class Engine:
         self._up.set_registration(False)
 
     @property
-    def _up(self) -> PjsuaStack:
+    def _up(self) -> Stack:
         if self._stack is None:
             raise StackError("the SIP stack is not running")
         return self._stack
 
     def _wake(self) -> None:
-        if self._waker is not None:
-            sock, address = self._waker
-            with contextlib.suppress(OSError):
-                sock.sendto(b"\r\n\r\n", address)
+        if (stack := self._stack) is not None:
+            stack.wake()
 
     def _run(self) -> None:
         assert self._observer is not None
         try:
-            stack = _open_stack()(self._config, self._observer, self.later)
-            self._stack = stack
+            stack = _open_stack(self._config, self._observer, self.later)
             self._addresses = stack.addresses
-            self._waker = _open_waker(stack.addresses.get(Transport.UDP))
+            self._stack = stack
         except BaseException as error:  # noqa: BLE001 - start() reports it
             self._stack = None
             self._started.set_exception(error)
@@ -199,8 +227,6 @@ class Engine:
         self._send_out()
         self._stack = None
         stack.destroy()
-        if self._waker is not None:
-            self._waker[0].close()
         if self._closing is not None:
             self._closing.set_result(None)
 
@@ -209,17 +235,23 @@ class Engine:
             outbox, self._outbox = self._outbox, []
             self._deliver(outbox)
 
-    def _turn(self, stack: PjsuaStack) -> None:
-        while self._work:
-            _guarded(self._work.popleft())
+    def _turn(self, stack: Stack) -> None:
+        self._do_due_work(stack)
         self._send_out()
         stack.poll(self._poll_ms(stack))
-        now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            _guarded(heapq.heappop(self._timers)[2])
 
-    def _poll_ms(self, stack: PjsuaStack) -> int:
-        if self._waker is None:
+    def _do_due_work(self, stack: Stack) -> None:
+        now = time.monotonic()
+        if not self._work and not (self._timers and self._timers[0][0] <= now):
+            return
+        with stack.standing_still():
+            while self._work:
+                _guarded(self._work.popleft())
+            while self._timers and self._timers[0][0] <= now:
+                _guarded(heapq.heappop(self._timers)[2])
+
+    def _poll_ms(self, stack: Stack) -> int:
+        if not stack.can_be_woken:
             return _POLL_WITHOUT_WAKER_MS
         longest = _POLL_IN_CALL_MS if stack.busy else _POLL_MS
         if self._closing is not None and not stack.busy:
@@ -230,12 +262,21 @@ class Engine:
         return longest
 
 
-def _open_stack() -> type[PjsuaStack]:
+def _open_stack(
+    config: AgentConfig, observer: StackObserver, later: Callable[[float, Callable[[], None]], None]
+) -> Stack:
+    suites = crypto_suites(config.keys.suites if config.keys else ("256", "128"))
     try:
+        if config.isolated:
+            from sipmikey.agent.isolation.stack import IsolatedStack
+
+            if find_spec("pjsua2") is None:
+                raise ImportError("there is no module named pjsua2")
+            return IsolatedStack(config, observer, later, suites=suites)
         from sipmikey.agent.pjsua.stack import PjsuaStack
     except ImportError as error:
         raise StackError(f"pjsua2 is not installed ({error}); pip install 'sipmikey[pjsua2]'") from None
-    return PjsuaStack
+    return PjsuaStack(config, observer, later, suites=suites)
 
 
 def _guarded(work: Callable[[], None]) -> None:
@@ -243,17 +284,3 @@ def _guarded(work: Callable[[], None]) -> None:
         work()
     except Exception:  # noqa: BLE001 - the thread must live on
         _log.exception("work in the engine's thread failed")
-
-
-def _open_waker(address: str | None) -> tuple[socket.socket, tuple[str, int]] | None:
-    """Return a socket and the address of our UDP transport on this host, None without UDP."""
-    if address is None:
-        return None
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if host in ("0.0.0.0", "::"):
-        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    return sock, (host, int(port))

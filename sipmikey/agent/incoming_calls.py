@@ -26,6 +26,7 @@ from sipmikey.call.events import (
     ReplacementRequested,
     SoundDevice,
     SoundLevel,
+    StackFailed,
 )
 from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
@@ -234,6 +235,10 @@ class Account:
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Pass on what became of a registration."""
         self._reception.registration(status, reason, expires_s)
+
+    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+        """Tell that the stack failed and will be back."""
+        self._around.emit(StackFailed(at=time.time(), calls=calls, detail=detail, again_in_s=again_in_s))
 
     def _answerer(self) -> Answerer:
         keys = self._around.config.keys

@@ -164,3 +164,6 @@ class StackObserver(Protocol):
 
     def sound_news(self, news: News) -> None:
         """A sound device came or went, or a level was measured."""
+
+    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+        """The stack failed and is started again; its *calls* calls hear of it one by one."""

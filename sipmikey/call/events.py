@@ -441,6 +441,19 @@ class SoundLevel(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StackFailed(Event):
+    """The process of the SIP stack died, and ``calls`` calls with it; each of them ends with ``call.end``.
+
+    ``again_in_s``: seconds until it is started again; 0 at once, more when it dies over and over.
+    """
+
+    type: ClassVar[str] = "stack.failed"
+    calls: int
+    detail: str
+    again_in_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Event):
     """Counts at the end of a call, before ``call.end``."""
 

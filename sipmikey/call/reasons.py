@@ -72,6 +72,7 @@ class Reason(StrEnum):
     MEDIA_FAILED = "media-failed"
     KEY_EXPIRED = "key-expired"
     POLICY = "policy"
+    STACK_FAILED = "stack-failed"
     INTERNAL_ERROR = "internal-error"
 
     PEER_ERROR = "peer-error"
@@ -140,6 +141,7 @@ _FAMILIES = {
     Reason.MEDIA_UNPROVEN: Family.MEDIA,
     Reason.MEDIA_FAILED: Family.MEDIA,
     Reason.KEY_EXPIRED: Family.MEDIA,
+    Reason.STACK_FAILED: Family.TRANSPORT,
     Reason.INTERNAL_ERROR: Family.INTERNAL,
 }
 
@@ -171,6 +173,7 @@ _STATUS = {
     Reason.IDENTITY_MISMATCH: 403,
     Reason.TOO_MANY_CALLS: 503,
     Reason.INTERNAL_ERROR: 500,
+    Reason.STACK_FAILED: 503,
     Reason.MESSAGE_TOO_LARGE: 513,
     Reason.BUSY: 486,
     Reason.DECLINED: 603,

@@ -146,6 +146,9 @@ class Peer:
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         tell(what="registration", status=status, expires=expires_s)
 
+    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+        tell(what="stack-lost", calls=calls, again_in_s=again_in_s)
+
     def do(self, command: dict[str, Any]) -> None:
         name = command.get("call", "")
         if command["do"] == "call":

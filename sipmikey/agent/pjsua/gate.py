@@ -2,7 +2,8 @@
 
 pjsip hands each message it parsed to its modules in the order of their priorities. This one judges the text
 of the message (`screen.judge`); what is unfit is answered with 400 or dropped, and no other module sees it.
-Where the text is in a ``pjsip_rx_data`` is found at start, with a message of our own.
+New calls beyond a rate are answered with 503 before pjsip opens anything for them. Where text and source are
+in a ``pjsip_rx_data`` is found at start, with a message of our own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from sipmikey.agent.pjsua.screen import judge
+from sipmikey.agent.pjsua.arrivals import Arrivals, Connections, Verdict
+from sipmikey.agent.pjsua.screen import judge, new_call
 from sipmikey.agent.stack import StackError
 
 _log = logging.getLogger("sipmikey.agent.pjsua.gate")
@@ -24,6 +26,11 @@ _BEFORE_TRANSACTIONS = 10
 
 _PASS, _TAKEN = 0, 1
 _BAD_REQUEST = 400
+_SERVICE_UNAVAILABLE = 503
+_TRANSPORT_OFFSET = 8
+_SOURCE_SEARCHED = 128
+_SOURCE_LENGTH = 46
+"""PJ_INET6_ADDRSTRLEN."""
 _PACKET_SEARCHED = 1024
 _POINTER_SEARCHED = 66_000
 _PROBE_S = 2.0
@@ -53,14 +60,19 @@ class _Module(ctypes.Structure):
 class Gate:
     """The module. *library*: path of pjsua2's extension module, whose endpoint exists by now.
 
-    ``refused`` counts the messages that did not pass. Raises ``StackError`` where the build lacks what is
+    *arrivals* says which new calls are admitted; *connections* is told which are used. ``refused`` counts the
+    messages that did not pass. Raises ``StackError`` where the build lacks what is
     needed. Until `open` has found where messages are, everything is dropped.
     """
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, arrivals: Arrivals, connections: Connections) -> None:
         self.refused = 0
+        self._arrivals = arrivals
+        self._connections = connections
         self._offset: int | None = None
+        self._source_offset = 0
         self._probe = b""
+        self._probe_host = b""
         self._probe_failed = ""
         self._logged_at = 0.0
         self._callback = _OnMessage(self._look)
@@ -93,6 +105,7 @@ class Gate:
         another way than expected: then nothing of the network can be let in.
         """
         self._probe = _probe(address)
+        self._probe_host = address[0].encode() + b"\0"
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         deadline = time.monotonic() + _PROBE_S
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -118,14 +131,30 @@ class Gate:
     def _judge(self, rdata: int, text: bytes) -> int:
         fault = judge(text)
         if fault is None:
-            return _PASS
-        self.refused += 1
-        if (now := time.monotonic()) - self._logged_at > _LOGGED_EVERY_S:
-            self._logged_at = now
-            _log.warning("SIP message refused: %s: %s (%d so far)", fault.field, fault.detail, self.refused)
+            transport = ctypes.c_void_p.from_address(rdata + _TRANSPORT_OFFSET).value
+            self._connections.heard(transport or 0, time.monotonic())
+            name = new_call(text)
+            return _PASS if name is None else self._admit(rdata, name)
+        self._count(f"{fault.field}: {fault.detail}")
         if fault.answerable:
             self._respond(self._endpoint, rdata, _BAD_REQUEST, None, None, None)
         return _TAKEN
+
+    def _admit(self, rdata: int, name: bytes) -> int:
+        source = ctypes.string_at(rdata + self._source_offset, _SOURCE_LENGTH).partition(b"\0")[0].decode()
+        verdict = self._arrivals.judge(source, name)
+        if verdict is Verdict.ADMIT:
+            return _PASS
+        self._count(f"too many new calls, at last from {source}")
+        if verdict is Verdict.LATER:
+            self._respond(self._endpoint, rdata, _SERVICE_UNAVAILABLE, None, None, None)
+        return _TAKEN
+
+    def _count(self, why: str) -> None:
+        self.refused += 1
+        if (now := time.monotonic()) - self._logged_at > _LOGGED_EVERY_S:
+            self._logged_at = now
+            _log.warning("SIP message refused: %s (%d so far)", why, self.refused)
 
     def _find(self, rdata: int) -> None:
         """Set the offset of ``msg_info.msg_buf``: it points to the packet, which is in front of it."""
@@ -138,12 +167,21 @@ class Gate:
         first = (start + len(self._probe) + 7) & ~7
         for offset in range(first, first + _POINTER_SEARCHED, 8):
             if ctypes.c_uint64.from_address(rdata + offset).value == rdata + start:
-                if self._text(rdata, offset) == self._probe:
-                    self._offset = offset
-                else:
-                    self._probe_failed = "the length of a message does not follow its text"
+                self._take_offset(rdata, offset)
                 return
         self._probe_failed = "nothing points to the text of a message"
+
+    def _take_offset(self, rdata: int, offset: int) -> None:
+        """Take where the text is pointed to, and find the name of the source, which is in front of it."""
+        begin = offset - _SOURCE_SEARCHED
+        source = ctypes.string_at(rdata + begin, _SOURCE_SEARCHED).find(self._probe_host)
+        if self._text(rdata, offset) != self._probe:
+            self._probe_failed = "the length of a message does not follow its text"
+        elif source < 0:
+            self._probe_failed = "the source of a message is not in front of its text"
+        else:
+            self._source_offset = begin + source
+            self._offset = offset
 
     @staticmethod
     def _text(rdata: int, offset: int) -> bytes:

@@ -111,6 +111,20 @@ def judge(message: bytes) -> Fault | None:
     return None
 
 
+def new_call(message: bytes) -> bytes | None:
+    """Return what names the call of a fit INVITE outside of any dialog; None for any other message.
+
+    Such an INVITE has no To-tag (RFC 3261 section 12.2). Retransmissions have the same name.
+    """
+    if message.lstrip(b"\r\n")[:7].upper() != b"INVITE ":
+        return None
+    head = _FOLD.sub(b" ", message.lstrip(b"\r\n").partition(b"\r\n\r\n")[0])
+    fields = _fields(head.split(b"\r\n")[1:])
+    if _TO_TAG.search(_QUOTED_OR_URI.sub(b"", fields[b"to"][0])):
+        return None
+    return b"\n".join(fields[name][0] for name in (b"via", b"from", b"call-id", b"cseq"))
+
+
 def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
     fields: dict[bytes, list[bytes]] = {}
     for line in lines:

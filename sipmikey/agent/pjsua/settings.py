@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
-from sipmikey.agent.legs.sdes_exchange import crypto_suites
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj
 from sipmikey.agent.stack import Lane
 from sipmikey.call.policy import Alternative
@@ -21,7 +20,7 @@ _NO_KEYING_METHOD = 7
 _REWRITE_ALWAYS = 2
 """Correct the Contact by the rport of the response also where only the port differs."""
 
-_MOST_LOGGED_WITH_SDES = 4
+_MOST_LOGGED = 4
 """From level 5 on pjmedia writes the keys it is given into its log."""
 
 _SRTP_USE = {
@@ -41,20 +40,20 @@ def endpoint_config(config: AgentConfig) -> Any:
     for server in config.sip.name_servers[:MOST_NAME_SERVERS]:
         settings.uaConfig.nameserver.append(server)
     settings.uaConfig.userAgent = "sipmikey"
-    settings.logConfig.level = config.log_level
+    settings.logConfig.level = min(config.log_level, _MOST_LOGGED)
     settings.logConfig.consoleLevel = 0
     settings.logConfig.filename = str(config.log_file or "")
     if config.policy.alternative is not Alternative.NONE:
         # Descriptions hold keys then.
         settings.logConfig.msgLogging = 0
-        settings.logConfig.level = min(config.log_level, _MOST_LOGGED_WITH_SDES)
     settings.medConfig.noVad = True
     # The echo canceller works where the devices are.
     settings.medConfig.ecTailLen = 0
     return settings
 
 
-def account_config(config: AgentConfig, lane: Lane) -> Any:
+def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...]) -> Any:
+    """*suites*: names of the crypto suites of SDES."""
     sip = config.sip
     settings = pj.AccountConfig()
     name = f"{quote(config.display_name)} " if config.display_name else ""
@@ -82,7 +81,7 @@ def account_config(config: AgentConfig, lane: Lane) -> Any:
     deaf = Transport.TLS in sip.transports and sip.tls.certificate_file is None
     settings.natConfig.contactUseSrcPort = int(deaf)
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
-    _fill_media(settings, config, lane)
+    _fill_media(settings, config, lane, suites)
     return settings
 
 
@@ -94,7 +93,7 @@ def _route(sip: Sip) -> str:
     return route if ";lr" in route else f"{route};lr"
 
 
-def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
+def _fill_media(settings: Any, config: AgentConfig, lane: Lane, suites: tuple[str, ...]) -> None:
     bind = config.sip.bind
     media = settings.mediaConfig
     media.transportConfig.port = config.audio.rtp_port
@@ -114,7 +113,7 @@ def _fill_media(settings: Any, config: AgentConfig, lane: Lane) -> None:
         methods.append(pj.PJMEDIA_SRTP_KEYING_SDES if lane is Lane.SDES else _NO_KEYING_METHOD)
         media.srtpOpt.keyings = methods
     if lane is Lane.SDES:
-        for name in crypto_suites(config.keys.suites if config.keys else ("256", "128")):
+        for name in suites:
             crypto = pj.SrtpCrypto()
             crypto.name = name
             media.srtpOpt.cryptos.append(crypto)

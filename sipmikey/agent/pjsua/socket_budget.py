@@ -1,7 +1,9 @@
 """How many media sockets may be open, so that pjlib never runs out of socket handles.
 
-pjmedia's I/O queue has 64 handles and gives a closed one back only half a second later; when none is left
-an assertion ends the process. So this side counts: a call that would not fit waits or is refused.
+pjmedia's I/O queue has 64 handles, gives a closed one back half a second later at the earliest, when it is
+polled next, and ends the process by an assertion when none is left. So this side counts, with a delay that is
+longer: a call that would not fit waits or is refused. Calls that come in get half, so that what others send
+cannot keep us from calling.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections import deque
 
 _TOTAL = 64
 _SPARE = 6
-_RELEASE_DELAY_S = 0.6
+_RELEASE_DELAY_S = 1.5
 HANDLES_PER_STREAM = 2
 """One socket for RTP and one for RTCP; both are opened even where they are multiplexed later."""
 
@@ -41,6 +43,10 @@ class HandleBudget:
         """Return *count* handles whose sockets were closed at *now*; they count until the delay is over."""
         self._held -= count
         self._closing.append((now + self._delay_s, count))
+
+    def admits(self, count: int, now: float) -> bool:
+        """Tell whether an incoming call of *count* handles may have them at *now*."""
+        return self.available(now) - count >= self._total // 2
 
     def wait_s(self, count: int, now: float) -> float | None:
         """Return seconds until *count* handles can be taken; None when calls must end first."""

@@ -8,16 +8,18 @@ import gc
 import logging
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.pjsua.arrivals import Arrivals, Connections
 from sipmikey.agent.pjsua.call import PjsuaCall
 from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
 from sipmikey.agent.pjsua.native_sdp import SdpPrinter
 from sipmikey.agent.pjsua.native_srtp import NativeSrtp
-from sipmikey.agent.pjsua.python_media import PythonMedia
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.pjsua.sound import Sound
@@ -28,7 +30,15 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.ports import free_port
 from sipmikey.sound.commands import Command
 
+if TYPE_CHECKING:
+    from sipmikey.agent.pjsua.python_media import PythonMedia
+
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
+
+_CONNECTIONS = 40
+"""pjsip has 64 handles for all its SIP sockets."""
+
+_SILENT_S = 10.0
 
 _ABRUPT = 3
 """Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""
@@ -55,7 +65,8 @@ def _codec_name(codec: str) -> str:
 class PjsuaStack:
     """pjsua2 with its transports, accounts and calls.
 
-    *later* runs a callable in the engine's thread after a delay in seconds.
+    *later* runs a callable in the engine's thread after a delay in seconds. *suites*: names of the crypto
+    suites of SDES. *ports*: what to listen on where the configuration leaves it open.
     """
 
     def __init__(
@@ -63,17 +74,25 @@ class PjsuaStack:
         config: AgentConfig,
         observer: StackObserver,
         later: Callable[[float, Callable[[], None]], None],
+        *,
+        suites: tuple[str, ...] = (),
+        ports: Mapping[Transport, int] = MappingProxyType({}),
     ) -> None:
         self.config = config
         self.observer = observer
         self.later = later
+        self._suites = suites
+        self._ports = ports
+        self._waker: tuple[socket.socket, tuple[str, int]] | None = None
         self.srtp = NativeSrtp(LIBRARY)
         self.sdp = SdpPrinter(LIBRARY)
         self.handles = HandleBudget()
+        self.connections = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
+        self._connections_looked_at = 0.0
         self.calls: list[PjsuaCall] = []
         self._over: list[PjsuaCall] = []
         self.sound = Sound(config, observer)
-        self.media = PythonMedia(config) if config.audio.engine == "python" else None
+        self.media = _python_media(config) if config.audio.engine == "python" else None
         self.addresses: dict[Transport, str] = {}
         self._transports: dict[Transport, int] = {}
         self.registered = False
@@ -97,18 +116,21 @@ class PjsuaStack:
             )
         endpoint.libCreate()
         endpoint.libInit(endpoint_config(self.config))
-        gate = Gate(LIBRARY)
+        arrivals = Arrivals(per_second=self.config.sip.calls_per_second, now=time.monotonic)
+        gate = Gate(LIBRARY, arrivals, self.connections)
         for transport in self.config.sip.transports:
             self.addresses[transport] = self._listen_anywhere(transport)
         endpoint.libStart()
         self._open_gate(gate)
         self.sound.open()
+        if Transport.UDP in self.addresses:
+            self._waker = _open_waker(reachable(self.addresses[Transport.UDP]))
         self.order_codecs(self.config.audio.codecs)
         alternative = self.config.policy.alternative
         for lane in Lane:
             if lane is Lane.SDES and alternative is Alternative.NONE:
                 continue
-            account, settings = PjsuaAccount(self, lane), account_config(self.config, lane)
+            account, settings = PjsuaAccount(self, lane), account_config(self.config, lane, self._suites)
             if lane is Lane.SDES and alternative is Alternative.SDES:
                 # Keys in a description leave over TLS or not at all.
                 settings.sipConfig.transportId = self._transports[Transport.TLS]
@@ -135,6 +157,8 @@ class PjsuaStack:
 
         A large request to our UDP address comes over TCP (RFC 3261 section 18.1.1), to the same port.
         """
+        if transport in self._ports:
+            return self._listen(transport, self._ports[transport])
         port = self.config.sip.port
         if port:
             return self._listen(transport, port + 1 if transport is Transport.TLS else port)
@@ -195,15 +219,54 @@ class PjsuaStack:
         """True while calls exist or the registrar has not confirmed that we left."""
         return bool(self.calls) or self.registered
 
+    @property
+    def can_be_woken(self) -> bool:
+        """False where nothing but time ends a poll."""
+        return self._waker is not None
+
+    def wake(self) -> None:
+        """End the poll under way; from any thread.
+
+        A datagram of two empty lines to our own SIP port does it. SIP ignores it: NAT keep-alives look so.
+        """
+        if self._waker is not None:
+            with contextlib.suppress(OSError):
+                self._waker[0].sendto(b"\r\n\r\n", self._waker[1])
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Within this nothing happens but what is asked for: so it is, between two polls."""
+        yield
+
     def poll(self, wait_ms: int) -> None:
         """Handle what came in, waiting at most *wait_ms* for something to come."""
         self._endpoint.libHandleEvents(wait_ms)
         if self._over:
             self._bury()
+        if (now := time.monotonic()) - self._connections_looked_at > 1.0:
+            self._connections_looked_at = now
+            for transport in self.connections.due(now):
+                self.shutdown_transport(transport)
         if self.media is not None and self.media.take_played():
             self.observer.played()
         for news in self.sound.take_news():
             self.observer.sound_news(news)
+
+    def shutdown_transport(self, transport: int) -> None:
+        """Close a connection, once nothing uses it. *transport*: address of the ``pjsip_transport``."""
+        shutdown = ctypes.CDLL(LIBRARY).pjsip_transport_shutdown
+        shutdown.argtypes = (ctypes.c_void_p,)
+        shutdown(transport)
+
+    def connection_changed(self, transport: int, state: int) -> None:
+        """pjsip tells that a TCP or TLS connection came or went."""
+        if state == pj.PJSIP_TP_STATE_CONNECTED:
+            self.connections.opened(transport, time.monotonic())
+            if len(self.connections) > _CONNECTIONS:
+                for one in self.connections.due(time.monotonic()):
+                    self.later(0.0, partial(self.shutdown_transport, one))
+        elif state in (pj.PJSIP_TP_STATE_DISCONNECTED, pj.PJSIP_TP_STATE_SHUTDOWN, pj.PJSIP_TP_STATE_DESTROY):
+            self.connections.closed(transport)
 
     def _bury(self) -> None:
         """Free the objects of calls that are over.
@@ -258,8 +321,7 @@ class PjsuaStack:
         try:
             invite = SipMessage.parse(text)
             handles = HANDLES_PER_STREAM * max(1, invite.body.count("\nm="))
-            if self.handles.take(handles, time.monotonic()):
-                self.handles.give_back(handles, time.monotonic() - 1.0)
+            if self.handles.admits(handles, time.monotonic()):
                 lane = self.observer.choose_lane(invite, source)
         except Exception:  # noqa: BLE001 - an unjudged INVITE is refused
             _log.exception("an INVITE could not be judged")
@@ -308,10 +370,18 @@ class PjsuaStack:
             with contextlib.suppress(pj.Error):
                 account.shutdown()
         self._accounts.clear()
+        if self._waker is not None:
+            self._waker[0].close()
         # What a reference cycle still holds would be freed after the library, which aborts the process.
         gc.collect()
         with contextlib.suppress(pj.Error):
             self._endpoint.libDestroy(_ABRUPT)
+
+
+def _python_media(config: AgentConfig) -> PythonMedia:
+    from sipmikey.agent.pjsua.python_media import PythonMedia
+
+    return PythonMedia(config)
 
 
 class _Endpoint(pj.Endpoint):  # type: ignore[misc]
@@ -323,6 +393,11 @@ class _Endpoint(pj.Endpoint):  # type: ignore[misc]
         data = prm.rdata
         if data.info.startswith("Request msg INVITE"):
             prm.accountIndex = self._stack.choose_account(data.wholeMsg, data.srcAddress)
+
+    def onTransportState(self, prm: Any) -> None:  # noqa: N802
+        with logged("a connection"):
+            if not prm.type.upper().startswith("UDP"):
+                self._stack.connection_changed(int(prm.hnd), int(prm.state))
 
     def onRejectedIncomingCall(self, prm: Any) -> None:  # noqa: N802
         with logged("a call the stack refused"):
@@ -343,3 +418,9 @@ class PjsuaAccount(pj.Account):  # type: ignore[misc]
         with logged("a registration"):
             self._stack.registered = prm.code // 100 == 2 and prm.expiration > 0
             self._stack.observer.registration(int(prm.code), prm.reason, int(prm.expiration))
+
+
+def _open_waker(address: tuple[str, int]) -> tuple[socket.socket, tuple[str, int]]:
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    return sock, address

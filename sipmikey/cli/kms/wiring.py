@@ -17,11 +17,11 @@ from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.server.app import HttpSettings, current_peer_names
 from sipmikey.kms.server.forward import GuardedCredentials
 from sipmikey.kms.server.protocol import ConnectionLimits
-from sipmikey.kms.server.rate_limit import RateLimiter
 from sipmikey.kms.server.tls import ClientCertificates, ServerTls, ServerTlsFiles
 from sipmikey.kms.server.worker import WorkerSettings
 from sipmikey.kms.service import CredentialSource, KmsSettings, Lookups, PeerKms
 from sipmikey.kms.stores.store import Store
+from sipmikey.rate_limit import RateLimiter
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.credentials import KmsKeyPair
 

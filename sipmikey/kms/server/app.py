@@ -20,9 +20,9 @@ from sipmikey.kms.server.body import MEDIA_TYPE, decode_body, encode_body
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.protocol import Header, RequestHead, Response
-from sipmikey.kms.server.rate_limit import RateLimiter, address_key
 from sipmikey.kms.service import Outcome
 from sipmikey.mikey.errors import MalformedMessage
+from sipmikey.rate_limit import RateLimiter, address_key
 
 current_peer_names: ContextVar[frozenset[str]] = ContextVar("current_peer_names", default=frozenset())
 """Names in the verified client certificate of the request being handled."""

@@ -22,11 +22,11 @@ from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.protocol import Application, ConnectionLimits, Connections, HttpConnection
 from sipmikey.kms.server.proxy import TrustedProxies
-from sipmikey.kms.server.rate_limit import RateLimiter
 from sipmikey.kms.server.tls import ServerTls
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError
+from sipmikey.rate_limit import RateLimiter
 
 MAINTENANCE_S = 60.0
 READINESS_S = 2.0

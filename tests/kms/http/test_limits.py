@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.kms.server.rate_limit import RateLimiter, address_key
 from sipmikey.mikey.errors import LocalError
+from sipmikey.rate_limit import RateLimiter, address_key
 
 
 class Clock:

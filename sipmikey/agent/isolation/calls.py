@@ -1,0 +1,117 @@
+"""Calls of a stack process as the agent's process sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sipmikey.agent.isolation import messages as m
+from sipmikey.agent.isolation.dialog import Dialog
+from sipmikey.agent.stack import (
+    CallObserver,
+    Headers,
+    Phase,
+    SrtpKeys,
+    StackCall,
+    StackError,
+    StreamCount,
+)
+
+
+class RemoteCall:
+    """One INVITE session in a stack process; implements ``StackCall``.
+
+    *ask* puts a question to that process. *python_media*: the process runs the media in Python, which needs
+    the keys in another form as well.
+    """
+
+    def __init__(self, number: int, ask: Callable[[m.Question], Any], *, python_media: bool) -> None:
+        self.number = number
+        self.sip_call_id = ""
+        self.observer: CallObserver | None = None
+        self.dialog = Dialog()
+        self.over = False
+        self._ask = ask
+        self._python_media = python_media
+        self._counts: tuple[StreamCount, ...] = ()
+
+    def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
+        self._do(m.Answer(call=self.number, status=status, sdp=sdp, headers=headers))
+
+    def hangup(self, status: int = 0, *, headers: Headers = ()) -> None:
+        if not self.over:
+            self._do(m.Hangup(call=self.number, status=status, headers=headers))
+
+    def key(self, index: int, keys: SrtpKeys) -> None:
+        self._do(
+            m.Key(
+                call=self.number,
+                index=index,
+                keys=keys if self._python_media else replace(keys, directions=None),
+            )
+        )
+
+    def unkey(self) -> None:
+        self._do(m.Unkey(call=self.number))
+
+    def counts(self) -> tuple[StreamCount, ...]:
+        if not self.over:
+            self._counts = self._ask(m.Counts(call=self.number))
+        return self._counts
+
+    def connect_audio(self) -> None:
+        self._do(m.ConnectAudio(call=self.number))
+
+    def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
+        self._do(m.Reinvite(call=self.number, hold=hold, unhold=unhold))
+
+    def update(self) -> None:
+        self._do(m.Update(call=self.number))
+
+    def dtmf(self, digits: str) -> None:
+        self._do(m.SendDtmf(call=self.number, digits=digits))
+
+    def transfer(self, target: str, replacing: StackCall | None = None) -> None:
+        other = replacing.number if isinstance(replacing, RemoteCall) else None
+        self._do(m.Transfer(call=self.number, target=target, replacing=other))
+
+    def _do(self, question: m.Question) -> None:
+        if self.over:
+            raise StackError("the call is over")
+        self._ask(question)
+
+    def take(self, message: Any) -> Any:
+        """Tell the observer what the stack process says of this call; return the answer."""
+        observer = self._live_observer
+        match message:
+            case m.LocalSdp(sdp=sdp, remote=remote):
+                return observer.local_sdp(sdp, remote)
+            case m.RemoteOffer(sdp=sdp):
+                return observer.remote_offer(sdp)
+            case m.StreamCreated(index=index):
+                observer.stream_created(index)
+            case m.MessagePassed(direction=direction, message=passed):
+                self.dialog.take(direction, passed)
+                observer.message(direction, passed)
+            case m.PhaseChanged():
+                self._take_phase(observer, message)
+            case m.TransferProgress(status=status, final=final):
+                observer.transfer_progress(status, final)
+            case m.DtmfReceived(digit=digit):
+                observer.dtmf(digit)
+            case m.Replaced():
+                observer.replaced()
+        return None
+
+    def _take_phase(self, observer: CallObserver, change: m.PhaseChanged) -> None:
+        self.sip_call_id = change.sip_call_id or self.sip_call_id
+        self._counts = change.counts or self._counts
+        self.over = self.over or change.phase is Phase.DISCONNECTED
+        observer.phase(change.phase, change.status, change.reason)
+
+    @property
+    def _live_observer(self) -> CallObserver:
+        if self.observer is None:
+            raise StackError("the call has no observer")
+        return self.observer

@@ -1,0 +1,144 @@
+"""The observers in the stack process: they pass on what pjsua2 says, and its questions, to the agent's."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, Protocol
+
+from sipmikey.agent.isolation import messages as m
+from sipmikey.agent.isolation.channel import Channel, ChannelClosed, failure_of
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.stack import CallObserver, Lane, Phase, StackCall, StackError
+from sipmikey.call.reasons import AgentError
+from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.sound.settings import News
+
+
+class Home(Protocol):
+    """The stack process: its socket, and its calls by number."""
+
+    channel: Channel
+    calls: dict[int, StackCall]
+
+    def next_number(self) -> int:
+        """Return the number of a call that the agent did not make."""
+
+
+class _KnownThere(SipmikeyError):
+    """The agent's process raised this: it need not be told."""
+
+
+def _ask(process: Home, question: m.Question) -> Any:
+    try:
+        return process.channel.ask(question)
+    except ChannelClosed:
+        # Within a callback of pjsua2 there is no other way out.
+        os._exit(1)
+    except (StackError, AgentError) as error:
+        raise _KnownThere(str(error)) from None
+
+
+class ForwardingObserver:
+    """What pjsua2 says outside of calls; a ``StackObserver``."""
+
+    def __init__(self, process: Home) -> None:
+        self._process = process
+
+    def choose_lane(self, invite: SipMessage, source: str) -> Lane:
+        return Lane(_ask(self._process, m.ChooseLane(invite=invite, source=source)))
+
+    def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
+        number = self._process.next_number()
+        observer = ForwardingCall(self._process, number, known=True)
+        observer.attached(call)
+        question = m.Incoming(
+            call=number, sip_call_id=call.sip_call_id, invite=invite, source=source, lane=lane
+        )
+        _ask(self._process, question)
+        return observer
+
+    def turned_away(self, caller: str, status: int, reason: str) -> None:
+        self._process.channel.tell(m.TurnedAway(caller=caller, status=status, reason=reason))
+
+    def played(self) -> None:
+        self._process.channel.tell(m.Played())
+
+    def sound_news(self, news: News) -> None:
+        self._process.channel.tell(m.SoundTold(news=news))
+
+    def registration(self, status: int, reason: str, expires_s: int) -> None:
+        self._process.channel.tell(m.Registration(status=status, reason=reason, expires_s=expires_s))
+
+    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+        """Never said by pjsua2."""
+
+
+class ForwardingCall:
+    """What pjsua2 says of the call *number*; a ``CallObserver``. *known*: the agent's process has it."""
+
+    def __init__(self, process: Home, number: int, *, known: bool) -> None:
+        self._process = process
+        self._number = number
+        self._known = known
+
+    def _ask(self, question: m.Question) -> Any:
+        return _ask(self._process, question)
+
+    def attached(self, call: StackCall) -> None:
+        self._process.calls[self._number] = call
+        if not self._known:
+            self._known = True
+            self._ask(m.Attached(call=self._number))
+
+    def local_sdp(self, sdp: str, remote: str) -> str:
+        return str(self._ask(m.LocalSdp(call=self._number, sdp=sdp, remote=remote)))
+
+    def remote_offer(self, sdp: str) -> int:
+        return int(self._ask(m.RemoteOffer(call=self._number, sdp=sdp)))
+
+    def stream_created(self, index: int) -> None:
+        self._ask(m.StreamCreated(call=self._number, index=index))
+
+    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        self._ask(m.MessagePassed(call=self._number, direction=direction, message=message))
+
+    def phase(self, phase: Phase, status: int, reason: str) -> None:
+        call = self._process.calls.get(self._number)
+        question = m.PhaseChanged(
+            call=self._number, phase=phase, status=status, reason=reason,
+            sip_call_id="" if call is None else call.sip_call_id,
+            counts=() if call is None else call.counts(),
+        )  # fmt: skip
+        try:
+            self._ask(question)
+        finally:
+            if phase is Phase.DISCONNECTED:
+                self._process.calls.pop(self._number, None)
+
+    def dtmf(self, digit: str) -> None:
+        self._process.channel.tell(m.DtmfReceived(call=self._number, digit=digit))
+
+    def transfer_requested(self, target: str) -> CallObserver | int:
+        successor = self._process.next_number()
+        question = m.TransferRequested(call=self._number, target=target, successor=successor)
+        return self._succeed(successor, int(self._ask(question)))
+
+    def transfer_progress(self, status: int, final: bool) -> None:
+        self._process.channel.tell(m.TransferProgress(call=self._number, status=status, final=final))
+
+    def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+        successor = self._process.next_number()
+        question = m.ReplacementAsked(
+            call=self._number, invite=invite, source=source, lane=lane, successor=successor
+        )
+        return self._succeed(successor, int(self._ask(question)))
+
+    def _succeed(self, successor: int, status: int) -> CallObserver | int:
+        return status or ForwardingCall(self._process, successor, known=False)
+
+    def replaced(self) -> None:
+        self._process.channel.tell(m.Replaced(call=self._number))
+
+    def failed(self, error: BaseException) -> None:
+        if not isinstance(error, _KnownThere):
+            self._process.channel.tell(m.CallFailed(call=self._number, error=failure_of(error)))

@@ -1,0 +1,332 @@
+"""What the agent's process and a stack process say to each other: one frozen class each.
+
+A *question* is answered with a value of its ``answer`` type or an error, a *notice* is not. ``call`` is
+the number of a call of one stack process: the agent gives out odd ones, the stack process even ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from sipmikey.agent.config import AgentConfig, Transport
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.stack import Headers, Lane, Phase, SrtpKeys, StreamCount
+from sipmikey.sound.commands import Command
+from sipmikey.sound.settings import News
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Base of what needs no answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Base of what is answered."""
+
+    answer: ClassVar[Any] = None
+
+
+# To the stack process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Question):
+    """Open the stack. ``config`` holds no key. ``suites``: names of the crypto suites of SDES.
+
+    ``ports``: what to listen on where the configuration leaves it open; empty for any.
+    """
+
+    answer: ClassVar[Any] = Mapping[Transport, str]
+    config: AgentConfig
+    suites: tuple[str, ...]
+    ports: Mapping[Transport, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold(Question):
+    """Do nothing from the answer on until ``GoOn`` but what is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoOn(Notice):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyIn(Question):
+    answer: ClassVar[Any] = float | None
+    streams: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeCall(Question):
+    """Answered with the SIP Call-ID."""
+
+    answer: ClassVar[Any] = str
+    call: int
+    uri: str
+    lane: Lane
+    headers: Headers
+    via: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferCodecs(Question):
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObeySound(Question):
+    command: Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register(Question):
+    renew: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave(Question):
+    """Hang everything up and leave the registrar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop(Notice):
+    """Free everything and exit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Question):
+    call: int
+    status: int
+    sdp: str | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hangup(Question):
+    call: int
+    status: int
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key(Question):
+    call: int
+    index: int
+    keys: SrtpKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unkey(Question):
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts(Question):
+    answer: ClassVar[Any] = tuple[StreamCount, ...]
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectAudio(Question):
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reinvite(Question):
+    call: int
+    hold: bool
+    unhold: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update(Question):
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDtmf(Question):
+    call: int
+    digits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(Question):
+    """``replacing``: the call of the same process whose place the new one takes."""
+
+    call: int
+    target: str
+    replacing: int | None
+
+
+# From the stack process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseLane(Question):
+    answer: ClassVar[Any] = Lane
+    invite: SipMessage
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming(Question):
+    call: int
+    sip_call_id: str
+    invite: SipMessage
+    source: str
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached(Question):
+    """The successor of a call, let in by ``TransferRequested`` or ``ReplacementAsked``, exists."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSdp(Question):
+    answer: ClassVar[Any] = str
+    call: int
+    sdp: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteOffer(Question):
+    answer: ClassVar[Any] = int
+    call: int
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCreated(Question):
+    call: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePassed(Question):
+    call: int
+    direction: Literal["sent", "received"]
+    message: SipMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseChanged(Question):
+    """``counts``: those of the call so far."""
+
+    call: int
+    phase: Phase
+    status: int
+    reason: str
+    sip_call_id: str
+    counts: tuple[StreamCount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRequested(Question):
+    """Answered with the status to refuse with, 0 for consent; ``successor`` is the new call then."""
+
+    answer: ClassVar[Any] = int
+    call: int
+    target: str
+    successor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementAsked(Question):
+    """Answered as ``TransferRequested`` is."""
+
+    answer: ClassVar[Any] = int
+    call: int
+    invite: SipMessage
+    source: str
+    lane: Lane
+    successor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferProgress(Notice):
+    call: int
+    status: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DtmfReceived(Notice):
+    call: int
+    digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced(Notice):
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed(Notice):
+    """The stack failed within a call. ``error``: see ``channel.Failure``."""
+
+    call: int
+    error: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error of the other process. ``word``: a word of ``Reason``, "" for a ``StackError``."""
+
+    detail: str
+    status: int
+    word: str = ""
+    side: str = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnedAway(Notice):
+    caller: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played(Notice):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundTold(Notice):
+    news: News
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration(Notice):
+    status: int
+    reason: str
+    expires_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged(Notice):
+    """A line of the stack process's log, at a level of `logging`."""
+
+    level: int
+    logger: str
+    text: str
+
+
+TO_STACK: tuple[type[Notice | Question], ...] = (
+    Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, Register, Leave, Stop, Answer, Hangup, Key,
+    Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
+)  # fmt: skip
+
+FROM_STACK: tuple[type[Notice | Question], ...] = (
+    ChooseLane, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed, PhaseChanged,
+    TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed, TurnedAway,
+    Played, SoundTold, Registration, Logged,
+)  # fmt: skip

@@ -1,0 +1,258 @@
+"""One stack process, from the agent's side: its start, its calls, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sipmikey.agent.config import AgentConfig, Transport
+from sipmikey.agent.isolation import messages as m
+from sipmikey.agent.isolation.calls import RemoteCall
+from sipmikey.agent.isolation.channel import Channel, ChannelClosed, error_of
+from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.stack import (
+    CallObserver,
+    Headers,
+    Lane,
+    StackError,
+    StackObserver,
+)
+from sipmikey.call.policy import CallPolicy
+
+_ANSWER_S = 30.0
+"""How long a stack process may take for one answer; it may have to look up a name in between."""
+
+_EXIT_S = 3.0
+
+
+class Spawned(NamedTuple):
+    """A process that has loaded pjsua2, holds nothing, and waits to be told what to do."""
+
+    child: subprocess.Popen[bytes]
+    sock: socket.socket
+
+    def end(self) -> None:
+        """Let it go."""
+        self.sock.close()
+        self.child.kill()
+        self.child.wait()
+
+
+def spawn() -> Spawned:
+    """Start a process. It ends with the thread that calls this. Raises ``StackError``."""
+    ours, theirs = socket.socketpair()
+    descriptor = theirs.fileno()
+    command = [sys.executable, "-m", "sipmikey.agent.isolation.process", str(descriptor), str(os.getpid())]
+    with theirs:
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(descriptor,)
+            )
+        except OSError as error:
+            ours.close()
+            raise StackError(f"no process for the SIP stack: {error}") from None
+    return Spawned(child, ours)
+
+
+class Worker:
+    """A stack process that runs, and its calls. In the engine's thread only.
+
+    *later* runs a callable in that thread after a delay in seconds. *suites*: names of the
+    crypto suites of SDES. *ports*: what to listen on where the configuration leaves it open. *started* takes
+    the addresses, or why there are none.
+    """
+
+    def __init__(
+        self,
+        spawned: Spawned,
+        config: AgentConfig,
+        observer: StackObserver,
+        later: Callable[[float, Callable[[], None]], None],
+        *,
+        suites: tuple[str, ...],
+        ports: Mapping[Transport, int],
+        started: Callable[[Mapping[Transport, str] | None, Exception | None], None],
+    ) -> None:
+        self.calls: dict[int, RemoteCall] = {}
+        self.registered = False
+        self.started = False
+        self._observer = observer
+        self._later = later
+        self._python_media = config.audio.engine == "python"
+        self._numbers = itertools.count(1, 2)
+        self._successors: dict[int, CallObserver] = {}
+        self._waker: tuple[socket.socket, tuple[str, int]] | None = None
+        self._child = spawned.child
+        self.channel = Channel(spawned.sock, m.FROM_STACK, self._handle, defer=False)
+
+        def ready(addresses: Mapping[Transport, str] | None, error: Exception | None) -> None:
+            self.started = addresses is not None
+            if addresses is not None:
+                self._waker = _open_waker(addresses.get(Transport.UDP))
+            started(addresses, error)
+
+        self.channel.request(m.Start(config=_without_keys(config), suites=suites, ports=ports), ready)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._child.pid
+
+    def ask(self, question: m.Question) -> Any:
+        """Put a question to the process. Raises its error, or ``ChannelClosed``."""
+        self._wake()
+        return self.channel.ask(question, _ANSWER_S)
+
+    def call_over(self, call: RemoteCall) -> None:
+        """Forget a call."""
+        call.over = True
+        self.calls.pop(call.number, None)
+
+    def tell(self, notice: m.Notice) -> None:
+        """Send a notice. Raises ``ChannelClosed``."""
+        self.channel.tell(notice)
+        self._wake()
+
+    def make_call(
+        self, uri: str, lane: Lane, observer: CallObserver, headers: Headers, via: str | None
+    ) -> RemoteCall:
+        """Send an INVITE. Raises ``StackError``."""
+        call = self._add(next(self._numbers), observer)
+        observer.attached(call)
+        try:
+            question = m.MakeCall(call=call.number, uri=uri, lane=lane, headers=headers, via=via)
+            call.sip_call_id = self.ask(question) or call.sip_call_id
+        except BaseException:
+            call.over = True
+            self.calls.pop(call.number, None)
+            raise
+        return call
+
+    def stop(self) -> None:
+        """End the process; kill it where it does not end by itself."""
+        with contextlib.suppress(ChannelClosed):
+            self.tell(m.Stop())
+        self._reap(_EXIT_S)
+
+    def bury(self) -> int:
+        """Make sure that the process is dead; return its exit status, negative for a signal."""
+        self._child.kill()
+        return self._reap(_EXIT_S)
+
+    def _reap(self, wait_s: float) -> int:
+        self.channel.close()
+        if self._waker is not None:
+            self._waker[0].close()
+            self._waker = None
+        try:
+            return self._child.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self._child.wait()
+
+    def _wake(self) -> None:
+        if self._waker is not None:
+            with contextlib.suppress(OSError):
+                self._waker[0].sendto(b"\r\n\r\n", self._waker[1])
+
+    def _add(self, number: int, observer: CallObserver | None) -> RemoteCall:
+        call = self.calls[number] = RemoteCall(number, self.ask, python_media=self._python_media)
+        call.observer = observer
+        return call
+
+    # What the process says
+
+    def _handle(self, message: Any) -> Any:
+        observer = self._observer
+        match message:
+            case m.ChooseLane(invite=invite, source=source):
+                return observer.choose_lane(invite, source)
+            case m.Incoming():
+                self._take_incoming(message)
+            case m.Attached(call=number):
+                self._take_successor(number)
+            case m.TurnedAway(caller=caller, status=status, reason=reason):
+                observer.turned_away(caller, status, reason)
+            case m.Played():
+                observer.played()
+            case m.SoundTold(news=news):
+                observer.sound_news(news)
+            case m.Registration(status=status, reason=reason, expires_s=expires_s):
+                self.registered = status // 100 == 2 and expires_s > 0
+                observer.registration(status, reason, expires_s)
+            case m.Logged(level=level, logger=logger, text=text):
+                logging.getLogger(logger).log(level, "%s", text)
+            case _:
+                return self._handle_of_call(message)
+        return None
+
+    def _take_incoming(self, arrived: m.Incoming) -> None:
+        call = self._add(arrived.call, None)
+        call.sip_call_id = arrived.sip_call_id
+        call.dialog.take("received", arrived.invite)
+        call.observer = self._observer.incoming(call, arrived.invite, arrived.source, arrived.lane)
+
+    def _take_successor(self, number: int) -> None:
+        observer = self._successors.pop(number)
+        observer.attached(self._add(number, observer))
+
+    def _handle_of_call(self, message: Any) -> Any:
+        call = self.calls.get(message.call)
+        if call is None or call.observer is None:
+            raise StackError("no such call")
+        observer = call.observer
+        if isinstance(message, m.CallFailed):
+            observer.failed(error_of(message.error))
+            return None
+        try:
+            if isinstance(message, m.TransferRequested):
+                outcome = observer.transfer_requested(message.target)
+                return self._succeed(message.successor, outcome)
+            if isinstance(message, m.ReplacementAsked):
+                outcome = observer.replacement_asked(message.invite, message.source, message.lane)
+                return self._succeed(message.successor, outcome, message.invite)
+            return call.take(message)
+        except Exception as error:
+            # The call ends with it, but not within the stack's callback.
+            cause = error.with_traceback(None)
+            self._later(0.0, lambda: observer.failed(cause))
+            raise
+        finally:
+            if call.over:
+                self.calls.pop(call.number, None)
+
+    def _succeed(self, number: int, outcome: CallObserver | int, invite: SipMessage | None = None) -> int:
+        if isinstance(outcome, int):
+            return outcome
+        self._successors[number] = outcome
+        return 0
+
+
+def _without_keys(config: AgentConfig) -> AgentConfig:
+    """Return what a stack process needs to know."""
+    return replace(config, keys=None, policy=CallPolicy(alternative=config.policy.alternative))
+
+
+def _open_waker(address: str | None) -> tuple[socket.socket, tuple[str, int]] | None:
+    """Return a socket and the address of the process's UDP transport on this host, None without UDP.
+
+    Two empty lines end a poll of pjsua2; SIP ignores them (NAT keep-alives look like that).
+    """
+    if address is None:
+        return None
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if host in ("0.0.0.0", "::"):
+        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    return sock, (host, int(port))
