@@ -7,7 +7,7 @@ WORKERS ?= 3
 NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests/vectors \
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py
 
-.PHONY: demo test test-native check native native-check format clean bench
+.PHONY: demo test test-native check native native-check format clean bench fuzz
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
@@ -53,3 +53,6 @@ format: $(STAMP)
 
 clean:
 	rm -rf native/target $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS_EACH),60) $(TARGETS)

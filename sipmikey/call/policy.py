@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sipmikey.ticket.identity import aliases
+
 
 class SecurityMode(StrEnum):
     """``REQUIRED``: MIKEY-TICKET or no call. ``PREFERRED``: offer it, and fall back to clear media only
@@ -76,8 +78,14 @@ class CallPolicy:
     transfer: bool = False
 
     def security_for(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> SecurityMode:
-        """Return what calls with *uri* (canonical) demand, or *least* where that is stricter."""
-        return max(self.contacts.get(uri, self.security), least, key=_STRICTNESS.index)
+        """Return what calls with *uri* (canonical) demand, or *least* where that is stricter.
+
+        A contact that may be the same party under another form (sips, a port, the case of the user, a
+        telephone number) counts where it demands more, never where it demands less.
+        """
+        names = aliases(uri)
+        similar = (mode for contact, mode in self.contacts.items() if aliases(contact) & names)
+        return max(self.contacts.get(uri, self.security), least, *similar, key=_STRICTNESS.index)
 
     def accepts_clear_from(self, uri: str) -> bool:
         """True when an offer of *uri* without key management may be answered in clear."""

@@ -47,7 +47,7 @@ class RtpDump:
         """Return the octets of the file."""
         seconds, microseconds = divmod(self.start_us, 1_000_000)
         parts = [
-            f"#!rtpplay1.0 {self.host}/{self.port}\n".encode("ascii"),
+            f"#!rtpplay1.0 {self.host}/{self.port}\n".encode("latin-1"),
             _HEADER.pack(seconds & 0xFFFF_FFFF, microseconds, 0, self.port, 0),
         ]
         for item in self.packets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from sipmikey.mikey.errors import InvalidIdentity, LocalError
 from sipmikey.mikey.identity import IDR
@@ -27,11 +27,15 @@ def canonical(uri: str) -> str:
     and a display name are taken off. Raises `LocalError` for anything else.
     """
     text = uri.strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise LocalError(f"{uri!r} is not a URI: it is not UTF-8") from None
     if "<" in text:
         text = text[text.index("<") + 1 :].partition(">")[0]
     scheme, colon, rest = text.partition(":")
-    scheme = scheme.lower()
-    if not colon or not scheme.isalnum() or not rest:
+    scheme = scheme.strip().lower() if scheme.isascii() else ""
+    if not colon or not (scheme.isascii() and scheme.isalnum()) or not rest:
         raise LocalError(f"{uri!r} is not a URI: it needs a scheme, such as sip:")
     if scheme in _DEFAULT_PORTS:
         return _canonical_sip(scheme, rest, uri)
@@ -43,21 +47,25 @@ def canonical(uri: str) -> str:
 def _canonical_sip(scheme: str, rest: str, uri: str) -> str:
     rest = rest.partition("?")[0] if "@" not in rest.partition("?")[2] else rest
     user, at, hostport = rest.rpartition("@")
-    hostport = re.split(r"[;?]", hostport, maxsplit=1)[0].lower()
+    hostport = re.split(r"[;?]", hostport, maxsplit=1)[0]
+    # Some letters beyond ASCII become ASCII in lower case: they would pose as another host.
+    host_ascii, hostport = hostport.isascii(), hostport.lower()
     match = re.fullmatch(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]+))?", hostport)
-    if match is None or _HOST.fullmatch(match["host"]) is None:
+    if match is None or not host_ascii or _HOST.fullmatch(match["host"]) is None:
         raise LocalError(f"{uri!r} is not a SIP URI: the host is not valid")
     port = match["port"]
     tail = "" if port is None or port == _DEFAULT_PORTS[scheme] else f":{port}"
     if not at:
         return f"{scheme}:{match['host']}{tail}"
-    name = quote(unquote(user.partition(":")[0]), safe=_USER_SAFE)
+    name = quote(unquote_to_bytes(user.partition(":")[0]), safe=_USER_SAFE)
     if not name:
         raise LocalError(f"{uri!r} is not a SIP URI: the user part is empty")
     return f"{scheme}:{name}@{match['host']}{tail}"
 
 
 def _canonical_tel(rest: str, uri: str) -> str:
+    if not rest.isascii():
+        raise LocalError(f"{uri!r} is not a tel URI: it has letters beyond ASCII")
     number, *parameters = rest.lower().split(";")
     number = _SEPARATORS.sub("", number)
     if _NUMBER.fullmatch(number) is None:
@@ -76,6 +84,26 @@ def _comparable(uri: str) -> str:
         return canonical(uri)
     except LocalError:
         return uri
+
+
+def aliases(identity: str) -> frozenset[str]:
+    """Return forms of a canonical *identity* without what people do not tell apart: two that share one may be
+    the same party.
+
+    The scheme sips, a port, the dot behind a host, the case of a user; and the host behind a telephone number
+    (``sip:+15550123@example.com`` may be ``tel:+15550123``). For being strict, never for letting in.
+    """
+    scheme, _, rest = identity.lower().partition(":")
+    if scheme == "tel":
+        return frozenset({f"tel:{rest.partition(';')[0]}"})
+    if scheme not in _DEFAULT_PORTS:
+        return frozenset({identity})
+    user, _, hostport = rest.rpartition("@")
+    host = re.sub(r":[0-9]+$", "", hostport).removesuffix(".")
+    found = {f"sip:{user}@{host}"}
+    if re.fullmatch(r"\+[-.()0-9]+", user):
+        found.add(f"tel:{_SEPARATORS.sub('', user)}")
+    return frozenset(found)
 
 
 def matches(pattern: str, identity: str) -> bool:
