@@ -20,8 +20,9 @@ def stack_of(process: Process) -> int:
     """Return the number of the stack process of an agent."""
     tasks = Path(f"/proc/{process.child.pid}/task")
     children = {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
-    (stack,) = (pid for pid in children if b"isolation.process" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    return stack
+    stacks = [pid for pid in children if b"isolation.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    # A spare one may be there, which has no sockets yet.
+    return max(stacks, key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
 
 
 def gone(pid: int) -> bool:

@@ -217,12 +217,22 @@ def _wait(sock: socket.socket, event: int, timeout_s: float | None) -> bool:
 
 def _frame(data: bytes) -> list[Any]:
     try:
-        frame = json.loads(data)
+        frame: Any = json.loads(data)
     except ValueError:
         raise ChannelClosed("the other process sends what is not JSON") from None
-    if not isinstance(frame, list) or len(frame) not in (4, 5) or not isinstance(frame[1], int):
+    if not _is_frame(frame):
         raise ChannelClosed("the other process sends what is not a frame")
-    return frame
+    whole: list[Any] = frame
+    return whole
+
+
+def _is_frame(frame: Any) -> bool:
+    if not isinstance(frame, list) or len(frame) not in (4, 5):
+        return False
+    kind, number, within, *rest = frame
+    if not all(isinstance(one, int) for one in (kind, number, within)):
+        return False
+    return len(rest) == 1 if kind in (_ANSWER, _ERROR) else len(rest) == 2 and isinstance(rest[0], str)
 
 
 def failure_of(error: BaseException) -> Failure:
