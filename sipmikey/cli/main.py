@@ -16,6 +16,7 @@ from sipmikey import __version__
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.output import complain
 from sipmikey.cli.parser import SuggestingParser
+from sipmikey.guard import forbid_core_dumps
 from sipmikey.native import description
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -121,6 +122,7 @@ def _run(words: list[str]) -> int:
         args = parser.parse_args(words)
     except SystemExit as stop:  # argparse leaves with 0 after --help and with 2 after an error
         return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
+    forbid_core_dumps()
     assert module is not None, "argparse accepted a command that is not in the table"
     return int(cast(Command, module).run(args))
 

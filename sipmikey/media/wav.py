@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
+from sipmikey.guard import create_private
 from sipmikey.media.g711 import G711, RATE, to_mono_8k
 from sipmikey.media.playout import Playout
 from sipmikey.mikey.errors import LocalError
@@ -107,6 +108,7 @@ def _from_float(pcm: bytes, bits: int) -> bytes:
 
 def write_plain(audio: WavAudio, path: Path) -> None:
     """Write *audio* as 16-bit PCM with a header of the oldest form."""
+    create_private(path)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(audio.channels)
         file.setsampwidth(2)
@@ -163,6 +165,7 @@ class WavRecorder:
 
     def __init__(self, path: Path | str, codec: G711) -> None:
         self._codec = codec
+        create_private(Path(path))
         self._file = wave.open(str(path), "wb")  # noqa: SIM115
         self._file.setnchannels(1)
         self._file.setsampwidth(2)

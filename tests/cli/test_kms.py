@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import stat
+import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -271,6 +273,78 @@ def test_what_is_no_backup_is_refused(kms: Kms, tmp_path: Path) -> None:
     file = tmp_path / "backup.tar"
     file.write_bytes(b"not a tar file")
     code, _, err = kms.run("restore", str(file), directory=tmp_path / "new")
+    assert (code, "not a backup" in err) == (2, True)
+
+
+def rewritten(
+    archive: Path, target: Path, changes: dict[str, bytes], *, kind: bytes = tarfile.REGTYPE
+) -> Path:
+    """Copy a backup with other contents for some of its members."""
+    with tarfile.open(archive) as old, tarfile.open(target, "w") as new:
+        for member in old:
+            stream = old.extractfile(member)
+            assert stream is not None
+            data = changes.get(member.name, stream.read())
+            member.size = len(data)
+            if member.name in changes:
+                member.type = kind
+            new.addfile(member, io.BytesIO(data))
+    return target
+
+
+@pytest.mark.parametrize("member", ["kms.toml", "policy", "store.sqlite", "manifest.json"])
+def test_an_altered_backup_is_refused_and_nothing_is_written(kms: Kms, tmp_path: Path, member: str) -> None:
+    archive = tmp_path / "backup.tar"
+    kms.json("backup", str(archive))
+    with tarfile.open(archive) as read:
+        stream = read.extractfile(member)
+        assert stream is not None
+        data = stream.read()
+    changed = data.replace(b'"version"', b'"Version"') if member == "manifest.json" else data + b"\n"
+    altered = rewritten(archive, tmp_path / "altered.tar", {member: changed})
+    target = tmp_path / "new"
+    key = str(kms.directory / "master.key")
+    code, _, err = kms.run("restore", str(altered), "--master-key", key, directory=target)
+    assert (code, "altered" in err) == (2, True)
+    assert not target.exists()
+
+
+def test_a_backup_writes_nothing_outside_its_directory_and_loads_no_code(kms: Kms, tmp_path: Path) -> None:
+    archive, outside = tmp_path / "backup.tar", tmp_path / "outside"
+    kms.json("backup", str(archive))
+    settings = (kms.directory / "kms.toml").read_text()
+    key = str(kms.directory / "master.key")
+    for number, changed in enumerate(
+        (
+            f'{settings}\n[policy]\nfile = "{outside}"\n',
+            settings.replace("sqlite:", f"sqlite:{outside}/"),
+            settings.replace("file:master.key", "provider:subprocess:Popen"),
+        )
+    ):
+        assert changed != settings
+        altered = rewritten(archive, tmp_path / f"{number}.tar", {"kms.toml": changed.encode()})
+        for more in ((), ("--master-key", key)):
+            code, _, _ = kms.run("restore", str(altered), *more, directory=tmp_path / "new")
+            assert code == 2
+    # Even its own KMS cannot have it write elsewhere.
+    policy = kms.directory / "policy.toml"
+    policy.rename(outside)
+    (kms.directory / "kms.toml").write_text(f'{settings}\n[policy]\nfile = "{outside}"\n')
+    kms.json("backup", str(tmp_path / "own.tar"))
+    outside.unlink()
+    code, _, err = kms.run(
+        "restore", str(tmp_path / "own.tar"), "--master-key", key, directory=tmp_path / "own"
+    )
+    assert (code, "outside" in err) == (2, True)
+    assert not outside.exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_a_backup_of_odd_files_is_refused(kms: Kms, tmp_path: Path, kind: bytes) -> None:
+    archive = tmp_path / "backup.tar"
+    kms.json("backup", str(archive))
+    odd = rewritten(archive, tmp_path / "odd.tar", {"policy": b""}, kind=kind)
+    code, _, err = kms.run("restore", str(odd), directory=tmp_path / "new")
     assert (code, "not a backup" in err) == (2, True)
 
 

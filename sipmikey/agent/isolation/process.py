@@ -20,9 +20,9 @@ from typing import Any
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed
 from sipmikey.agent.isolation.forward import ForwardingCall, ForwardingObserver
-from sipmikey.agent.isolation.guard import die_with_parent, forbid_core_dumps
 from sipmikey.agent.pjsua.stack import PjsuaStack
 from sipmikey.agent.stack import StackCall, StackError
+from sipmikey.guard import die_with_parent, forbid_core_dumps
 
 _POLL_MS = 500
 _POLL_IN_CALL_MS = 20

@@ -30,6 +30,15 @@ def typed(doing: str) -> Iterator[None]:
         raise StackError(f"{doing}: {error.reason}", int(error.status)) from None
 
 
+@contextlib.contextmanager
+def refused(doing: str) -> Iterator[None]:
+    """Turn an ``OSError`` into a ``StackError`` that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise StackError(f"{doing}: {error.strerror}") from None
+
+
 def fill(headers: Any, values: Headers) -> None:
     """Add *values* to a vector of pjsua2's headers."""
     for name, value in values:

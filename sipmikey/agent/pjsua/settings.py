@@ -6,9 +6,10 @@ import uuid
 from typing import Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
-from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj
+from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj, refused
 from sipmikey.agent.stack import Lane
 from sipmikey.call.policy import Alternative
+from sipmikey.guard import create_private
 from sipmikey.sip import quote
 
 MOST_NAME_SERVERS = 4
@@ -43,6 +44,9 @@ def endpoint_config(config: AgentConfig) -> Any:
     settings.logConfig.level = min(config.log_level, _MOST_LOGGED)
     settings.logConfig.consoleLevel = 0
     settings.logConfig.filename = str(config.log_file or "")
+    if config.log_file is not None:
+        with refused(f"log to {config.log_file}"):
+            create_private(config.log_file)
     if config.policy.alternative is not Alternative.NONE:
         # Descriptions hold keys then.
         settings.logConfig.msgLogging = 0

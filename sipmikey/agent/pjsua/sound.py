@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.pjsua.library import logged, pj, typed
+from sipmikey.agent.pjsua.library import logged, pj, refused, typed
 from sipmikey.agent.stack import StackError, StackObserver
+from sipmikey.guard import create_private
 from sipmikey.media.wav import read_wav, write_plain
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
@@ -115,6 +116,8 @@ class Sound:
             self._recordings += 1
             if self._recordings > 1:
                 path = path.with_stem(f"{path.stem}-{self._recordings}")
+            with refused(f"recording to {path}"):
+                create_private(path)
             self._recorder = pj.AudioMediaRecorder()
             self._recorder.createRecorder(str(path))
         call.startTransmit(self._recorder)

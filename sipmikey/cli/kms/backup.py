@@ -4,44 +4,49 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from sipmikey import __version__
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms.common import Actions, action, open_configured, output, store_url
+from sipmikey.cli.kms import backup_seal
+from sipmikey.cli.kms.common import Actions, action, master_key, open_configured, output, store_url
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, load
+from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.stores.open import sqlite_path
 from sipmikey.kms.stores.sqlite import SqliteDatabase
-from sipmikey.kms.stores.vault import MasterKeyMismatch
+from sipmikey.kms.stores.vault import FileMasterKey, MasterKeyMismatch
+from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError
 
-MANIFEST: Final = "manifest.json"
 POLICY: Final = "policy"
 DATABASE: Final = "store.sqlite"
 AUDIT: Final = "store.sqlite-audit"
 DUMP: Final = "store.pgdump"
-FORMAT: Final = 1
+MEMBERS: Final = (CONFIG_NAME, POLICY, DATABASE, AUDIT, DUMP)
 
 BACKUP = """\
   sipmikey kms backup kms-backup.tar
   sipmikey kms backup --dir /etc/sipmikey-kms /var/backups/kms.tar
 
-The service may run meanwhile. Keys in the file are sealed; the master key that opens them is not in it.
+The service may run meanwhile. Keys in the file are sealed; the master key that opens them is not in it. A MAC
+over all of it, made with the master key, shows when it was altered.
 """
 
 RESTORE = """\
   sipmikey kms restore kms-backup.tar --dir restored
   sipmikey kms restore kms-backup.tar --dir restored --master-key /safe/master.key
 
-A PostgreSQL store is restored into the database its URL names, which must be empty.
+A PostgreSQL store is restored into the database its URL names, which must be empty. Nothing is written
+outside the directory, and no code is loaded, before the master key has proved the file; a master key that
+comes from a class (provider:MODULE:CLASS) is asked for with --provider.
 """
 
 
@@ -59,6 +64,11 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="copy the master key from there into the new directory",
     )
+    parser.add_argument(
+        "--provider",
+        metavar="MODULE:CLASS",
+        help="get the master key from this class, which the backup must name too",
+    )
 
 
 async def _backup(args: argparse.Namespace) -> int:
@@ -70,17 +80,18 @@ async def _backup(args: argparse.Namespace) -> int:
     await store.close()
     with tempfile.TemporaryDirectory(prefix="sipmikey-kms-") as scratch:
         members = await asyncio.to_thread(_collect, configuration, Path(scratch))
-        manifest = Path(scratch) / MANIFEST
-        manifest.write_text(
-            json.dumps({"format": FORMAT, "version": __version__, "time_s": int(time.time())}),
-            encoding="ascii",
-        )
+        shutil.copy(configuration.directory / CONFIG_NAME, Path(scratch) / CONFIG_NAME)
+        shutil.copy(configuration.policy.file, Path(scratch) / POLICY)
+        members += [Path(scratch) / CONFIG_NAME, Path(scratch) / POLICY]
+        facts = {"version": __version__, "time_s": int(time.time())}
+        named = [(path.name, path) for path in members]
+        text = await asyncio.to_thread(backup_seal.manifest, facts, named, master_key(configuration))
+        manifest = Path(scratch) / backup_seal.MANIFEST
+        manifest.write_text(text, encoding="ascii")
         descriptor = os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
             for path in (manifest, *members):
                 archive.add(path, arcname=path.name)
-            archive.add(configuration.directory / CONFIG_NAME, arcname=CONFIG_NAME)
-            archive.add(configuration.policy.file, arcname=POLICY)
     out = output(args)
     size = args.file.stat().st_size
     out.document({"type": "kms.backup", "file": args.file, "bytes": size, "subscribers": subscribers})
@@ -111,10 +122,8 @@ async def _restore(args: argparse.Namespace) -> int:
     directory: Path = args.dir
     if (directory / CONFIG_NAME).exists():
         raise ConfigurationError(f"there is a KMS in {directory} already; name another directory with --dir")
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="sipmikey-kms-") as scratch:
-        _unpack(args.file, Path(scratch))
-        configuration = await asyncio.to_thread(_put_back, Path(scratch), directory, args.master_key)
+        configuration = await asyncio.to_thread(_check_and_put_back, args, Path(scratch), directory)
     try:
         store = await open_configured(configuration)
     except MasterKeyMismatch as error:
@@ -127,43 +136,80 @@ async def _restore(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _unpack(file: Path, scratch: Path) -> None:
-    try:
-        with tarfile.open(file) as archive:
-            archive.extractall(scratch, filter="data")
-        manifest = json.loads((scratch / MANIFEST).read_text(encoding="ascii"))
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise ConfigurationError(f"{file} is not a backup of a KMS: {error}") from None
-    if manifest.get("format") != FORMAT:
-        raise ConfigurationError(f"{file} was written by a newer sipmikey ({manifest.get('version')})")
+def _check_and_put_back(args: argparse.Namespace, scratch: Path, directory: Path) -> KmsConfiguration:
+    """Restore what the master key proves; what it does not prove reaches neither files nor code."""
+    manifest = backup_seal.unpack(args.file, scratch, MEMBERS)
+    if not (scratch / CONFIG_NAME).exists():
+        raise ConfigurationError(f"{args.file} is not a backup of a KMS: it holds no {CONFIG_NAME}")
+    key = _master_key(load(scratch), directory, args.master_key, args.provider)
+    backup_seal.check(manifest, scratch, key)
+    parse_policy((scratch / POLICY).read_text(encoding="utf-8"))
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return _put_back(scratch, directory, args.master_key)
 
 
-def _put_back(scratch: Path, directory: Path, master_key: Path | None) -> KmsConfiguration:
+def _master_key(
+    unproved: KmsConfiguration, directory: Path, given: Path | None, provider: str | None
+) -> Secret:
+    """Return the master key from where the user or the configuration, which nothing proves yet, says."""
+    kind, _, name = unproved.store.master_key.partition(":")
+    if given is not None:
+        return FileMasterKey(given).master_key()
+    if kind == "provider" and name != provider:
+        raise ConfigurationError(
+            f"the backup gets its master key from the class {name!r}: say --provider {name} to have it loaded"
+        )
+    if kind == "file":
+        return FileMasterKey(_inside(directory, Path(name), "store.master_key")).master_key()
+    return master_key(unproved)
+
+
+def _inside(directory: Path, path: Path, setting: str) -> Path:
+    """Return *path*, relative to *directory*; raise ConfigurationError where it leads out of that."""
+    whole = directory / path
+    if not whole.resolve().is_relative_to(directory.resolve()):
+        raise ConfigurationError(
+            f"{setting} names {path}, outside of {directory}: restore writes nothing there; "
+            f"let {CONFIG_NAME} name files beside it before the backup, and move them afterwards"
+        )
+    return whole
+
+
+def _put_back(scratch: Path, directory: Path, given_key: Path | None) -> KmsConfiguration:
     """Put configuration, policy, store and master key where the configuration says."""
-    shutil.copy(scratch / CONFIG_NAME, directory / CONFIG_NAME)
-    configuration = load(directory)
-    if not configuration.policy.file.exists():
-        shutil.copy(scratch / POLICY, configuration.policy.file)
+    configuration = replace(load(scratch), directory=directory)
     kind, _, name = configuration.store.master_key.partition(":")
-    if master_key is not None and kind == "file":
-        target = directory / name
-        if target.exists():
-            raise ConfigurationError(f"{target} exists already and is left alone")
-        shutil.copy(master_key, target)
-        target.chmod(0o600)
+    files: list[tuple[Path, Path]] = [(scratch / CONFIG_NAME, directory / CONFIG_NAME)]
+    policy = configuration.policy.file
+    # A path of the configuration is made relative to where that was read from.
+    policy = policy.relative_to(scratch) if policy.is_relative_to(scratch) else policy
+    files.append((scratch / POLICY, _inside(directory, policy, "policy.file")))
+    if given_key is not None and kind == "file":
+        files.append((given_key, _inside(directory, Path(name), "store.master_key")))
     url = store_url(configuration)
     if url.startswith("sqlite:"):
-        path = sqlite_path(url)
-        if path.exists():
-            raise ConfigurationError(f"{path} exists already and is left alone")
-        for source, target in ((DATABASE, path), (AUDIT, path.with_name(path.name + "-audit"))):
-            shutil.copy(scratch / source, target)
-            target.chmod(0o600)
-    else:
+        path = _inside(directory, sqlite_path(url).absolute(), "store.url")
+        files += [(scratch / DATABASE, path), (scratch / AUDIT, path.with_name(path.name + "-audit"))]
+    for _, target in files:
+        if target.exists():
+            raise ConfigurationError(f"{target} exists already and is left alone")
+    for source, target in files:
+        _copy_private(source, target)
+    if not url.startswith("sqlite:"):
         _postgres_tool(
             "pg_restore", "--exit-on-error", "--single-transaction", f"--dbname={url}", str(scratch / DUMP)
         )
-    return configuration
+    return load(directory)
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as written, source.open("rb") as read:
+            shutil.copyfileobj(read, written)
+    except OSError as error:
+        raise ConfigurationError(f"{target}: {error.strerror}") from None
 
 
 def _postgres_tool(*command: str) -> None:

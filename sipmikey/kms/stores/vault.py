@@ -112,6 +112,11 @@ class Vault:
             ) from None
 
 
+def backup_key(master_key: Secret) -> Secret:
+    """Return the key (32 bytes) of the MAC over backups of the store."""
+    return Secret(_expand(master_key.reveal(), b"sipmikey kms backup"))
+
+
 def _expand(key: bytes, info: bytes) -> bytes:
     extracted = hmac.digest(bytes(32), key, hashlib.sha256)
     return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
