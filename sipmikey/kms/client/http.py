@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from sipmikey.kms.client.connection import Connection, ConnectionBroke
 from sipmikey.kms.client.errors import KmsTimeout, KmsUnreachable
@@ -126,14 +126,15 @@ class HttpKmsClient:
         return None
 
     async def _connect(self, url: KmsUrl) -> Connection:
+        loop = asyncio.get_running_loop()
+        # The loop of uvloop, on which a KMS asks another, does not know this argument.
+        more: dict[str, Any] = {}
+        if isinstance(loop, asyncio.BaseEventLoop):
+            more["happy_eyeballs_delay"] = HAPPY_EYEBALLS_S
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    Connection,
-                    url.host,
-                    url.port,
-                    ssl=self._ssl if url.tls else None,
-                    happy_eyeballs_delay=HAPPY_EYEBALLS_S,
+                _, connection = await loop.create_connection(
+                    Connection, url.host, url.port, ssl=self._ssl if url.tls else None, **more
                 )
         except TimeoutError:
             raise TimeoutError(f"no connection within {self._connect_timeout_s} s") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sipmikey.kms.client.exchange import ENCODINGS, KmsUrl
 from sipmikey.mikey.errors import LocalError
+from sipmikey.ticket.identity import same_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ class Sites:
 
     def find(self, kms: str | None) -> KmsUrl:
         """Return the URL of *kms*, or the default; raises LocalError if there is none."""
-        if kms is not None and (url := self.by_identity.get(kms)) is not None:
-            return url
+        for identity, url in self.by_identity.items():
+            if kms is not None and same_identity(kms, identity):
+                return url
         if self.default is None:
             raise LocalError(
                 f"no URL is known for the KMS {kms!r}: add it to the KMS URLs of the configuration"
