@@ -12,6 +12,7 @@ from sipmikey.call.policy import Alternative, CallPolicy
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.sound.settings import SoundSettings
+from sipmikey.ticket.identity import same_identity
 
 MAX_CALLS = 4
 """Calls one process can hold: the limit compiled into the pjsua2 wheel."""
@@ -159,7 +160,9 @@ class KeyManagement:
     the suites of RFC 6043 section 12.1 to use, best first (``256``, ``128``); tickets are asked for with the
     first. ``clock_skew_s``: tolerated difference of clocks. ``reuse``: ask for tickets that may be
     used for several calls (flag J); the KMS may say no. ``keep_resolved``: do not ask the KMS again about
-    such a ticket of a caller while it is valid: quicker, and the KMS cannot refuse any more.
+    such a ticket of a caller while it is valid: quicker, and the KMS cannot refuse any more. ``others``: KMSs
+    of other domains that are asked themselves about their tickets; about those of all others this agent's own
+    KMS is asked, which passes them on (RFC 6043 section 10).
     """
 
     kms: str
@@ -169,6 +172,11 @@ class KeyManagement:
     clock_skew_s: float = 300.0
     reuse: bool = True
     keep_resolved: bool = False
+    others: frozenset[str] = frozenset()
+
+    def asked_about(self, kms: str | None) -> str | None:
+        """Return the KMS to ask about a ticket of *kms* where that is not this agent's own, else None."""
+        return kms if kms is not None and any(same_identity(kms, other) for other in self.others) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

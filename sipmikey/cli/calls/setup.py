@@ -82,6 +82,7 @@ def _key_management(configuration: Configuration) -> KeyManagement | None:
         psk_id=kms.psk_id.encode() if kms.psk_id else None,
         suites=configuration.security.suites,
         clock_skew_s=configuration.security.clock_skew,
+        others=frozenset(kms.others),
     )
 
 
