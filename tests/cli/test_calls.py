@@ -20,7 +20,7 @@ from tests.cli.commands import options as options
 
 
 def test_a_call_is_proven_secure_and_both_leave_with_0(command: Start, options: Options) -> None:
-    bob = command("answer", "--once", *options(BOB))
+    bob = command("answer", "--auto", "--once", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     alice = command("call", BOB, "--via", contact, "--duration", "1", "--prefetch", *options(ALICE))
     assert alice.finish() == 0, alice.stderr
@@ -41,7 +41,7 @@ def test_a_call_is_proven_secure_and_both_leave_with_0(command: Start, options: 
 
 
 def test_ctrl_c_hangs_up_and_a_secured_call_counts_as_done(command: Start, options: Options) -> None:
-    bob = command("answer", "--once", *options(BOB))
+    bob = command("answer", "--auto", "--once", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     alice = command("call", BOB, "--via", contact, *options(ALICE))
     alice.until("media.proven")
@@ -55,10 +55,10 @@ def test_ctrl_c_hangs_up_and_a_secured_call_counts_as_done(command: Start, optio
 
 def test_a_transferred_call_is_stayed_in(command: Start, options: Options, kms: TestKms) -> None:
     """Alice transfers bob to carol and leaves: bob's command lasts as long as his call with carol."""
-    carol = command("answer", "--once", "--duration", "2", *options("sip:carol@example.com"))
+    carol = command("answer", "--auto", "--once", "--duration", "2", *options("sip:carol@example.com"))
     third = carol.until("agent.ready")["contact"].rpartition("@")[2]
     willing = {"SIPMIKEY_SECURITY_TRANSFER": "true", "SIPMIKEY_SIP_PROXY": f"sip:{third};lr"}
-    bob = command("answer", "--once", *options(BOB), environment=willing)
+    bob = command("answer", "--auto", "--once", *options(BOB), environment=willing)
     contact = bob.until("agent.ready")["contact"]
     user = kms.user(ALICE)
     alice = {"identity": ALICE, "psk": user.psk, "psk_id": user.psk_id, "kms_url": kms.url}
@@ -81,7 +81,7 @@ def test_a_transferred_call_is_stayed_in(command: Start, options: Options, kms: 
 
 
 def test_ctrl_c_while_it_rings_cancels(command: Start, options: Options) -> None:
-    bob = command("answer", "--once", "--ring", "60", *options(BOB))
+    bob = command("answer", "--auto", "--once", "--ring", "60", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     alice = command("call", BOB, "--via", contact, *options(ALICE))
     alice.until("call.ringing")
@@ -100,7 +100,7 @@ def test_ctrl_c_while_the_kms_is_asked(command: Start, options: Options, kms: Te
 
 
 def test_a_call_that_is_declined(command: Start, options: Options) -> None:
-    bob = command("answer", "--once", "--reject", "486", *options(BOB))
+    bob = command("answer", "--auto", "--once", "--reject", "486", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     alice = command("call", BOB, "--via", contact, *options(ALICE))
     assert alice.finish() == 1
@@ -130,7 +130,7 @@ def test_a_kms_that_is_down_and_one_that_is_slow(command: Start, options: Option
 
 
 def test_a_caller_without_key_management_is_refused(command: Start, options: Options) -> None:
-    bob = command("answer", "--once", *options(BOB))
+    bob = command("answer", "--auto", "--once", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     carol = command("call", BOB, "--via", contact, *options("sip:carol@example.com", security="off"))
     assert carol.finish() == 6
@@ -140,7 +140,7 @@ def test_a_caller_without_key_management_is_refused(command: Start, options: Opt
 
 
 def test_nobody_answers_in_time(command: Start, options: Options) -> None:
-    bob = command("answer", "--once", "--ring", "60", *options(BOB))
+    bob = command("answer", "--auto", "--once", "--ring", "60", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     alice = command("call", BOB, "--via", contact, *options(ALICE, ring_timeout="0.5"))
     assert alice.finish() == 8
@@ -160,7 +160,7 @@ def test_a_registrar_that_takes_us(command: Start, options: Options, forking_pro
     alice = command("register", "--once", *words)
     assert alice.finish() == 0, alice.stderr
     assert alice.last("reg.ok")["identity"] == ALICE
-    bob = command("answer", "--once", *options(BOB, registrar=forking_proxy.uri))
+    bob = command("answer", "--auto", "--once", *options(BOB, registrar=forking_proxy.uri))
     bob.until("agent.ready")
     assert bob.last("reg.ok")["identity"] == BOB
     alice = command("call", BOB, "--duration", "0.5", *options(ALICE, proxy=forking_proxy.uri))
@@ -173,7 +173,7 @@ def test_the_sip_log_is_for_its_owner_and_a_contact_may_be_called_in_clear(
     command: Start, options: Options, tmp_path: Path
 ) -> None:
     log = tmp_path / "sip.log"
-    bob = command("answer", "--once", "--sip-log", str(log), *options(BOB, security="off"))
+    bob = command("answer", "--auto", "--once", "--sip-log", str(log), *options(BOB, security="off"))
     contact = bob.until("agent.ready")["contact"]
     clear = {"SIPMIKEY_SECURITY_CONTACTS": f"{BOB}=off"}
     words = ("call", BOB, "--via", contact, "--duration", "0.5", *options(ALICE))
@@ -221,7 +221,7 @@ def test_what_is_missing_is_named(command: Start, words: list[str], said: str) -
 
 
 def test_people_read_text_and_the_ladder(command: Start, options: Options) -> None:
-    bob = command("answer", "--once", *options(BOB))
+    bob = command("answer", "--auto", "--once", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     words = [word for word in options(ALICE) if word != "--json"]
     alice = command("call", BOB, "--via", contact, "--duration", "0.5", "--ladder", *words)
@@ -231,3 +231,9 @@ def test_people_read_text_and_the_ladder(command: Start, options: Options) -> No
     assert "REQUEST_INIT" in out
     assert "TRANSFER_RESP" in errors, "the ladder"
     assert bob.finish() == 0
+
+
+def test_without_a_terminal_nobody_is_asked_about_a_call(command: Callable[..., Command]) -> None:
+    bob = command("answer", *AS_ALICE)
+    assert bob.finish() == 2
+    assert "--auto" in bob.stderr

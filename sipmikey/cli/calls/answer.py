@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from sipmikey.agent import CallFailed, IncomingCall
+from sipmikey.cli.calls.ask import ask_about_calls
+from sipmikey.cli.calls.desk import open_desk
 from sipmikey.cli.calls.session import (
     AgentSession,
     Outcome,
     add_session_options,
     finish,
-    open_session,
     positive_seconds,
 )
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import timestamp
+from sipmikey.mikey.errors import LocalError
+
+BUSY_HERE = 486
 
 EXAMPLES = """\
 examples:
-  sipmikey answer --config bob.toml
-  sipmikey answer --config bob.toml --listen 127.0.0.1:5070 --null-audio --play hello.wav --once
+  sipmikey answer --config bob.toml                     ask about each call, with keys during calls
+  sipmikey answer --config bob.toml --auto --listen 127.0.0.1:5070 --null-audio --play hello.wav --once
   sipmikey answer --config bob.toml --reject 486
 
-Without a registrar, call the address that the line "listening" shows.
+Without a registrar, call the address that the line "Ready" shows. Without a terminal nobody can be asked:
+give --auto or --reject.
 """
 
 
@@ -42,13 +48,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
+        "--auto", action="store_true", help="take each call without asking, but never two at a time"
+    )
+    parser.add_argument(
         "--once", action="store_true", help="leave after the first call, refused ones included"
     )
     parser.add_argument(
         "--duration", type=positive_seconds, metavar="SECONDS", help="hang up so long after answering"
     )
     parser.add_argument(
-        "--ring", type=positive_seconds, metavar="SECONDS", help="ring so long before answering"
+        "--ring", type=positive_seconds, metavar="SECONDS", help="ring so long before answering (with --auto)"
     )
     parser.add_argument(
         "--reject", type=_failure_status, metavar="STATUS", help="refuse calls with this SIP status (300-699)"
@@ -67,12 +76,14 @@ def _failure_status(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Answer calls until Ctrl-C, or one with `--once`, and return the exit code."""
+    if not (args.auto or args.reject or sys.stdin.isatty()):
+        raise LocalError("standard input is not a terminal, so nobody can be asked: give --auto or --reject")
     loaded = load_from(args)
     return asyncio.run(_run(args, loaded))
 
 
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
-    async with open_session(loaded, args, called=True) as session:
+    async with open_desk(loaded, args, called=True) as (session, desk):
         try:
             if loaded.configuration.sip.registrar:
                 await session.agent.register()
@@ -85,14 +96,17 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
                     "contact": session.agent.contact,
                 }
             )
-            outcomes = await _answer_calls(args, session)
+            automatic = args.auto or args.reject
+            outcomes = await (
+                _answer_calls(args, session) if automatic else ask_about_calls(args, session, desk)
+            )
         except CallFailed as error:
             outcomes = [Outcome.of_failure(error)]
     return finish(session, _worst(outcomes))
 
 
 async def _answer_calls(args: argparse.Namespace, session: AgentSession) -> list[Outcome]:
-    """Handle calls side by side until Ctrl-C; with `--once` until the first one is over.
+    """Handle calls until Ctrl-C; with `--once` until the first one is over.
 
     Returns the outcomes, of which only the worst is kept as they come.
     """
@@ -100,7 +114,8 @@ async def _answer_calls(args: argparse.Namespace, session: AgentSession) -> list
     handlers: set[asyncio.Task[None]] = set()
 
     async def handle(incoming: IncomingCall) -> None:
-        outcomes[:] = [_worst([*outcomes, await _handle(args, session, incoming)])]
+        beside = len(handlers) > 1
+        outcomes[:] = [_worst([*outcomes, await _handle(args, session, incoming, beside=beside)])]
 
     def finished(task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
@@ -148,9 +163,14 @@ async def _first(*work: Coroutine[Any, Any, Any]) -> None:
             task.cancel()
 
 
-async def _handle(args: argparse.Namespace, session: AgentSession, incoming: IncomingCall) -> Outcome:
-    """Ring, answer (or reject), stay, and hang up."""
+async def _handle(
+    args: argparse.Namespace, session: AgentSession, incoming: IncomingCall, *, beside: bool
+) -> Outcome:
+    """Ring, answer (or reject), stay, and hang up. *beside*: there is a call already, and one is enough."""
     try:
+        if beside and args.reject is None:
+            await incoming.reject(BUSY_HERE)
+            return Outcome(code=ExitCode.OK, reason="busy", side="local", status=BUSY_HERE)
         if args.reject is not None:
             await incoming.reject(args.reject)
             return Outcome(code=ExitCode.OK, reason="declined", side="local", status=args.reject)

@@ -6,12 +6,12 @@ import argparse
 import asyncio
 
 from sipmikey.agent import CallFailed
+from sipmikey.cli.calls.desk import open_desk
 from sipmikey.cli.calls.session import (
     AgentSession,
     Outcome,
     add_session_options,
     finish,
-    open_session,
     positive_seconds,
 )
 from sipmikey.cli.config.load import Loaded
@@ -19,6 +19,7 @@ from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
+from sipmikey.phone.edge.desk import Desk
 
 EXAMPLES = """\
 examples:
@@ -27,7 +28,8 @@ examples:
       --duration 10 --null-audio --play hello.wav --record heard.wav
   sipmikey call --config alice.toml sip:bob@example.com --json --duration 5 | jq -r .type
 
-The call lasts until the other side hangs up, --duration is over, or Ctrl-C, which hangs up too.
+The call lasts until the other side hangs up, --duration is over, or Ctrl-C, which hangs up too. At a terminal
+the keys that are shown hold, mute, transfer, send digits and make new keys.
 """
 
 INTERRUPTED = Outcome(code=ExitCode.INTERRUPTED, reason="cancelled", side="local")
@@ -78,10 +80,10 @@ def _check_uri(uri: str) -> None:
 
 
 async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
-    async with open_session(loaded, args) as session:
+    async with open_desk(loaded, args) as (session, desk):
         try:
             ready = await _get_ready(args, loaded, session)
-            outcome = await _call(args, session) if ready else INTERRUPTED
+            outcome = await _call(args, session, desk) if ready else INTERRUPTED
         except CallFailed as error:
             outcome = Outcome.of_failure(error)
     return finish(session, outcome)
@@ -95,12 +97,13 @@ async def _get_ready(args: argparse.Namespace, loaded: Loaded, session: AgentSes
     return not args.prefetch or await session.until_stopped(agent.prefetch(args.uri))
 
 
-async def _call(args: argparse.Namespace, session: AgentSession) -> Outcome:
+async def _call(args: argparse.Namespace, session: AgentSession, desk: Desk) -> Outcome:
     """Call and wait for the end; raises CallFailed when there was no call."""
     calling = asyncio.ensure_future(session.agent.call(args.uri, via=args.via))
     if not await session.until_stopped(calling):
         return INTERRUPTED
     call = calling.result()
+    desk.keep(call)
     if not await session.until_stopped(call.established()):
         await call.hangup()
         return INTERRUPTED

@@ -9,7 +9,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +27,8 @@ from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
 from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output, complain, timestamp
+from sipmikey.phone import Mood, Phone, fold
+from sipmikey.phone.plain import lines
 from sipmikey.printable import printable_line, printable_values
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
@@ -59,7 +61,13 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write pjsip's log with all SIP messages, for its owner only",
     )
-    parser.add_argument("--quiet", action="store_true", help="no line per event, only errors")
+    parser.add_argument("--quiet", action="store_true", help="no lines about calls, only errors")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="a line per event, with the protocol, not per step of a call",
+    )
 
 
 def positive_seconds(text: str) -> float:
@@ -75,16 +83,22 @@ class AgentSession:
     printed any more; a second signal kills the process.
 
     ``documents`` holds the events so far as JSON data, in the order they happened, if they are to be kept;
-    ``ended`` the first end of a call, as the outcome it would be of a call that was never answered.
+    ``ended`` the first end of a call, as the outcome it would be of a call that was never answered. ``phone``
+    is what they make of a phone; *watchers* are told of each document, with the phone before it.
     """
 
-    def __init__(self, agent: Agent, output: Output, *, quiet: bool, called: bool, keep: bool) -> None:
+    def __init__(
+        self, agent: Agent, output: Output, *, quiet: bool, verbose: bool, called: bool, keep: bool
+    ) -> None:
         self.agent = agent
         self.output = output
+        self.phone = Phone()
+        self.watchers: list[Callable[[Mapping[str, Any], Phone], None]] = []
         self.stopping = asyncio.Event()
         self.documents: list[dict[str, Any]] = []
         self.ended: asyncio.Queue[Outcome] = asyncio.Queue(maxsize=1)
         self._quiet = quiet
+        self._verbose = verbose
         self._called = called
         self._keep = keep
         self._numbers: set[str] = set()
@@ -130,8 +144,13 @@ class AgentSession:
         if self._keep:
             self.documents.append(dict(fields))
         self.output.document(fields)
-        if self._quiet or self.output.as_json:
-            return
+        before, self.phone = self.phone, fold(self.phone, fields)
+        if not self._quiet and not self.output.as_json:
+            self._narrate(fields) if self._verbose else self._tell(before)
+        for watcher in self.watchers:
+            watcher(fields, before)
+
+    def _narrate(self, fields: Mapping[str, Any]) -> None:
         # The peer's text is in these values; in the lines made of them are our own colours as well.
         shown = {name: printable_values(value) for name, value in fields.items()}
         if (line := narrate(shown, self.output.paint, called=self._called)) is not None:
@@ -140,6 +159,11 @@ class AgentSession:
                 line = f"call {number}: {line}"
             clock = self.output.paint.faint(fields["ts"][11:23])
             self.output.text(f"{clock} {line}")
+
+    def _tell(self, before: Phone) -> None:
+        paint = self.output.paint
+        for line in lines(before, self.phone):
+            self.output.text({Mood.GOOD: paint.good, Mood.BAD: paint.bad}.get(line.mood, str)(str(line.text)))
 
     def record(self, event: Event) -> None:
         """Print an event of the agent."""
@@ -192,7 +216,9 @@ async def open_session(
             await stack.enter_async_context(client)
         agent = Agent(config, kms=client, decide=decide)
         output = Output(as_json=args.json)
-        session = AgentSession(agent, output, quiet=args.quiet, called=called, keep=args.ladder)
+        session = AgentSession(
+            agent, output, quiet=args.quiet, verbose=args.verbose, called=called, keep=args.ladder
+        )
         loop = asyncio.get_running_loop()
         for number in _ENDING_SIGNALS:
             loop.add_signal_handler(number, _stop, session, loop)

@@ -65,7 +65,7 @@ async def perform(show: Performance, *, suite: str, tell: Tell) -> None:
         url = await _start_kms(show, stack, tell)
         mark = show.phase("KMS ready", mark)
         options = ["--kms", url, "--suites", suite]
-        show.bob = await _start_agent(show, stack, tell, "bob", ["answer", "--once"], options)
+        show.bob = await _start_agent(show, stack, tell, "bob", ["answer", "--auto", "--once"], options)
         contact = str((await show.bob.until("agent.ready", timeout_s=START_S))["contact"])
         show.watch(contact)
         mark = show.phase("bob ready", mark)

@@ -141,7 +141,7 @@ class Desk:
     async def _dial(self, given: Mapping[str, Any]) -> Fields:
         await self._hold_others("")
         call = await self.agent.call(given["uri"], via=given.get("via"))
-        self._keep(call)
+        self.keep(call)
         return {"call": call.number}
 
     async def _answer(self, given: Mapping[str, Any]) -> Fields:
@@ -151,8 +151,9 @@ class Desk:
             raise LocalError(f"call {number} does not wait for an answer")
         await self._hold_others(number)
         self._tell("call.answering", number)
+        self._ringing.pop(number, None)
         call = await incoming.answer()
-        self._keep(call)
+        self.keep(call)
         return {"call": number}
 
     async def _refuse(self, number: str, status: int) -> Fields:
@@ -255,7 +256,8 @@ class Desk:
             raise LocalError(f"there is not a call {number}{waiting}")
         return call
 
-    def _keep(self, call: Call) -> None:
+    def keep(self, call: Call) -> None:
+        """Take *call*, which was made or answered, among those that commands are for."""
         self._calls[call.number] = call
         self._run(self._until_over(call))
 
@@ -268,7 +270,7 @@ class Desk:
         self._talking.discard(call.number)
         self._held.discard(call.number)
         if (successor := call.successor) is not None:
-            self._keep(successor)
+            self.keep(successor)
 
     def _run(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -1,0 +1,74 @@
+"""A `sipmikey` that believes it is at a terminal: its other end is typed at and read."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+WAIT_S = 30
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Terminal:
+    """A running command on a pseudo-terminal."""
+
+    def __init__(self, *words: str) -> None:
+        self._ours, theirs = pty.openpty()
+        environment = {**os.environ, "XDG_CONFIG_HOME": "/nonexistent", "TERM": "dumb", "COLUMNS": "200"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sipmikey.cli", *words],
+            stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.screen = ""
+        self._read_to = 0
+
+    def until(self, text: str) -> str:
+        """Read until *text* appears after what was waited for before; return the screen so far."""
+        deadline = time.monotonic() + WAIT_S
+        while (found := self.screen.find(text, self._read_to)) < 0:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{text!r} does not come:\n{self.screen}"
+            assert self._more(left), f"ended before {text!r}:\n{self.screen}"
+        self._read_to = found + len(text)
+        return self.screen
+
+    def _more(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self._ours], [], [], seconds)
+        if not ready:
+            return True
+        try:
+            octets = os.read(self._ours, 65536)
+        except OSError:
+            return False
+        self.screen += COLOUR.sub("", octets.decode(errors="replace")).replace("\r", "")
+        return bool(octets)
+
+    def type(self, keys: str) -> None:
+        """Type *keys*."""
+        os.write(self._ours, keys.encode())
+
+    def hang_up(self) -> None:
+        """Close the terminal's window: the command gets SIGHUP."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def end(self) -> int:
+        """Read the rest and return the exit code."""
+        deadline = time.monotonic() + WAIT_S
+        while self._more(1.0) and self.process.poll() is None:
+            assert time.monotonic() < deadline, f"it does not end:\n{self.screen}"
+        code = self.process.wait(timeout=WAIT_S)
+        os.close(self._ours)
+        return code
+
+    def kill(self) -> None:
+        """End it, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
