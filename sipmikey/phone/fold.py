@@ -201,7 +201,7 @@ def _belongings(phone: Phone, kind: str, document: Document) -> Phone:
             entry = entry_from(document)
             if entry is None:
                 return phone
-            ordered = sorted((*phone.history, entry), key=lambda one: one.at, reverse=True)
+            ordered = sorted((entry, *phone.history), key=lambda one: one.at, reverse=True)
             return replace(phone, history=tuple(ordered)[:MAX_HISTORY])
         case "history.cleared":
             return replace(phone, history=(), missed=0)

@@ -224,7 +224,7 @@ def test_people_read_text_and_the_ladder(command: Start, options: Options) -> No
     bob = command("answer", "--auto", "--once", *options(BOB))
     contact = bob.until("agent.ready")["contact"]
     words = [word for word in options(ALICE) if word != "--json"]
-    alice = command("call", BOB, "--via", contact, "--duration", "0.5", "--ladder", *words)
+    alice = command("call", BOB, "--via", contact, "--duration", "0.5", "--ladder", "-v", *words)
     out, errors = alice.process.communicate(timeout=60)
     assert alice.process.returncode == 0, errors
     assert "| media: SRTP AES_256_CM_HMAC_SHA1_80, proven | peer: sip:bob@example.com" in out
@@ -233,7 +233,7 @@ def test_people_read_text_and_the_ladder(command: Start, options: Options) -> No
     assert bob.finish() == 0
 
 
-def test_without_a_terminal_nobody_is_asked_about_a_call(command: Callable[..., Command]) -> None:
+def test_without_a_terminal_nobody_is_asked_about_a_call(command: Start) -> None:
     bob = command("answer", *AS_ALICE)
     assert bob.finish() == 2
     assert "--auto" in bob.stderr

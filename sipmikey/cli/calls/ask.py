@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sipmikey.agent import CallFailed, Reason
-from sipmikey.cli.calls.session import Outcome, AgentSession
+from sipmikey.cli.calls.session import AgentSession, Outcome
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.phone import HistoryEntry, Phone
 from sipmikey.phone import Outcome as What
