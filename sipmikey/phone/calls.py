@@ -70,8 +70,6 @@ class ShownCall:
     hold: Hold = Hold.NONE
     security: Document = field(default_factory=lambda: _EMPTY)
     trouble: str = ""
-    muted: bool = False
-    volume: int = 100
     began: float = 0.0
     answered: float = 0.0
     ended: float = 0.0
@@ -159,8 +157,6 @@ def _changed(call: ShownCall, document: Document, at: float) -> ShownCall:
             return replace(call, stage=Stage.TALKING, answered=call.answered or at)
         case "call.state":
             return _state(call, text(document, "state"))
-        case "call.sound":
-            return replace(call, muted=flag(document, "muted"), volume=_volume(document))
         case "call.conference":
             return replace(call, conference=flag(document, "joined"))
         case "media.failed":
@@ -188,10 +184,6 @@ def _state(call: ShownCall, word: str) -> ShownCall:
     if word in tuple(Hold) and text(call.security, "media") != "held":
         return replace(call, hold=Hold(word))
     return call
-
-
-def _volume(document: Document) -> int:
-    return max(0, min(200, round(number(document, "volume")))) if "volume" in document else 100
 
 
 def ended(

@@ -63,6 +63,8 @@ def fold(phone: Phone, document: Document) -> Phone:
 def _account(phone: Phone, kind: str, name: str, document: Document, at: float) -> Phone:
     account = phone.accounts.get(name)
     if account is None:
+        if kind == "notice.given":
+            return _notice(phone, Notice(at=at, text=_raw(document), bad=True))
         if not kind.startswith(("agent.", "reg.", "engine.", "account.")):
             return phone
         account = Account(name=name)
@@ -71,6 +73,8 @@ def _account(phone: Phone, kind: str, name: str, document: Document, at: float) 
         phone = replace(phone, accounts=MappingProxyType({**phone.accounts, name: changed}))
     if kind == "engine.down":
         phone = _engine_down(phone, name, document, at)
+    elif kind == "notice.given":
+        phone = _notice(phone, Notice(at=at, text=_raw(document), bad=True, account=name))
     elif kind == "reg.fail":
         phone = _notice(phone, Notice(at=at, text=why(document), bad=True, account=name))
     elif kind == "policy.refused" and not text(document, "call"):
@@ -98,9 +102,15 @@ def _account_after(account: Account, kind: str, document: Document) -> Account:
             text_of_it = Text("The engine that makes the calls has ended: {detail}. It is started again.")
             trouble = Text(text_of_it.message, {"detail": text(document, "detail") or "?"})
             gone = replace(account, engine=False, trouble=trouble, engine_ends=account.engine_ends + 1)
+            gone = replace(gone, muted=False, microphone_db=0.0, speaker_db=0.0)
             return replace(gone, registered=None if account.registered is None else False)
         case "agent.do-not-disturb":
             return replace(account, do_not_disturb=flag(document, "on"))
+        case "agent.sound":
+            return replace(
+                account, muted=flag(document, "muted"), microphone_db=number(document, "input_db"),
+                speaker_db=number(document, "output_db"),
+            )  # fmt: skip
         case "agent.devices":
             return replace(account, devices=_devices(document))
     return account

@@ -50,6 +50,8 @@ def _account_lines(before: Account | None, now: Account) -> Iterator[Line]:
         yield Line(Text("{identity} can be called.", {"identity": now.identity or now.name}), Mood.GOOD)
     if before is not None and before.registered and now.registered is False and now.trouble is None:
         yield Line(Text("{identity} cannot be called any more.", {"identity": now.identity or now.name}))
+    if now.muted != (before.muted if before else False):
+        yield Line(Text("Your microphone is off.") if now.muted else Text("Your microphone is on."))
     if now.do_not_disturb != (before.do_not_disturb if before else False):
         yield Line(Text("Calls are refused.") if now.do_not_disturb else Text("Calls ring."))
 
@@ -100,9 +102,6 @@ def _changes(before: ShownCall, now: ShownCall, phone: Phone) -> Iterator[Line]:
             Hold.BOTH: Text("Both sides are on hold."),
         }
         yield Line(texts[now.hold], Mood.OPEN, now.number)
-    if now.muted is not before.muted:
-        text = Text("Your microphone is off.") if now.muted else Text("Your microphone is on.")
-        yield Line(text, Mood.OPEN, now.number)
 
 
 def _talking(media: Fact, peer: Fact, name: dict[str, str], number: str) -> Line:

@@ -72,6 +72,7 @@ def call_actions(phone: Phone, call: ShownCall) -> dict[Action, Possible]:
     if call.stage not in (Stage.INCOMING, Stage.CHECKING):
         rings = _NOT_RINGING
     held = call.hold in (Hold.OURS, Hold.BOTH)
+    muted = account is not None and account.muted
     ticket = call.security.get("keying") == "mikey-ticket"
     others = any(
         one.stage is Stage.TALKING and one.key != call.key and one.account == call.account
@@ -86,8 +87,8 @@ def call_actions(phone: Phone, call: ShownCall) -> dict[Action, Possible]:
         Action.HOLD: talking or (_ALREADY_HELD if held else None),
         Action.RESUME: talking or (None if held else _NOT_HELD),
         Action.SWAP: other,
-        Action.MUTE: talking or (_MUTED if call.muted else _lacks(account, "mute")),
-        Action.UNMUTE: talking or (_lacks(account, "mute") if call.muted else _NOT_MUTED),
+        Action.MUTE: talking or (_MUTED if muted else _lacks(account, "mute")),
+        Action.UNMUTE: talking or (_lacks(account, "mute") if muted else _NOT_MUTED),
         Action.VOLUME: talking or _lacks(account, "volume"),
         Action.DIGITS: talking,
         Action.TRANSFER: talking,

@@ -82,6 +82,27 @@ def _whole(least: int, most: int) -> Read:
     return read
 
 
+def _any_text(value: object) -> object:
+    if not isinstance(value, str) or not (value.isprintable()):
+        raise ValueError("a text is needed")
+    return value
+
+
+def _decibels(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -60 <= value <= 20:
+        raise ValueError("decibels from -60 to 20 are needed")
+    return float(value)
+
+
+def _role(*roles: str) -> Read:
+    def read(value: object) -> object:
+        if value not in roles:
+            raise ValueError(f"allowed: {', '.join(roles)}")
+        return value
+
+    return read
+
+
 def _digits(value: object) -> object:
     if not isinstance(value, str) or not value or not set(value) <= set("0123456789*#ABCD"):
         raise ValueError("digits are needed: 0-9, *, # and A-D")
@@ -117,6 +138,22 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "decide": Verb(
             "answer `policy.question`",
             {"call": _CALL, "accept": Field(_boolean, "whether to talk to `peer`")},
+        ),
+        "mute": Verb("send silence instead of the microphone", {"on": Field(_boolean, "muted?")}),
+        "volume": Verb(
+            "set the volume, in decibels; 0 is as it comes",
+            {
+                "role": Field(_role("input", "output"), "`input` or `output`"),
+                "db": Field(_decibels, "-60 to 20"),
+            },
+        ),
+        "devices": Verb("tell the sound devices (`agent.devices`)", {}),
+        "device": Verb(
+            "use another sound device, also in a call",
+            {
+                "role": Field(_role("input", "output", "ringer"), "`input`, `output` or `ringer`"),
+                "name": Field(_any_text, "its name or a part of it; empty: the system's default"),
+            },
         ),
         "do-not-disturb": Verb(
             "refuse calls with 480, or let them ring again", {"on": Field(_boolean, "refuse?")}

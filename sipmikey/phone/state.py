@@ -14,7 +14,7 @@ from sipmikey.phone.text import Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A sound device: ``kind`` is ``input``, ``output`` or ``ringer``."""
+    """A sound device: ``kind`` is ``input`` or ``output``, or ``ringer`` for the chosen one."""
 
     name: str
     kind: str
@@ -27,6 +27,7 @@ class Account:
 
     ``engine``: True while the process that makes its calls runs. ``registered``: None where there is no
     registrar to ask; ``trouble``: why it is not as it should be. ``do_not_disturb``: calls are refused.
+    ``muted``: the microphone is off; ``microphone_db``, ``speaker_db``: volumes, 0 is as it comes.
     ``engine_ends``: how often the engine has ended unasked.
     """
 
@@ -38,6 +39,9 @@ class Account:
     registered: bool | None = None
     trouble: Text | None = None
     do_not_disturb: bool = False
+    muted: bool = False
+    microphone_db: float = 0.0
+    speaker_db: float = 0.0
     devices: tuple[Device, ...] = ()
     engine_ends: int = 0
     features: tuple[str, ...] = ()

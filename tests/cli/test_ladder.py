@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.cli.calls.event_ladder import steps
-from sipmikey.cli.ladder import Step, render
+from sipmikey.phone.ladder.events import steps
+from sipmikey.phone.ladder.picture import Step, render
 
 STEPS = [
     Step(time=5.0, source="alice", target="kms", text="POST ticketrequest [REQUEST_INIT_PSK]"),

@@ -64,7 +64,7 @@ def ended(call: str = "1", at: float = 1060.0, reason: str = "hangup", **facts: 
 TYPES = (
     "account.opened", "agent.ready", "agent.do-not-disturb", "agent.devices", "reg.ok", "reg.fail",
     "engine.down", "call.out", "call.in", "call.rings", "call.ringing", "call.answering", "call.declining",
-    "call.answered", "call.state", "call.sound", "call.conference", "call.redirected", "call.end",
+    "call.answered", "call.state", "agent.sound", "call.conference", "call.redirected", "call.end",
     "media.keyed", "media.proven", "media.failed", "media.expired", "media.stalled", "media.resumed",
     "media.rekeyed", "media.path", "policy.question", "policy.decided", "policy.fallback",
     "policy.alternative", "policy.refused", "contact.saved", "contact.removed", "history.entry",
@@ -97,7 +97,8 @@ facts = st.fixed_dictionaries(
 
 _FIELDS = (
     "at", "ts", "identity", "contact", "registrar", "expires_s", "detail", "reason", "side", "status", "uri",
-    "caller", "called", "state", "on", "muted", "volume", "joined", "peer", "kms", "wait_s", "direction",
+    "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "peer",
+    "kms", "wait_s", "direction",
     "outcome", "devices", "features", "name", "numbers", "seen", "media", "signalling", "who", "proven",
     "duration_s", "identifier", "account",
 )  # fmt: skip

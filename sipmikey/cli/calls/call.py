@@ -17,9 +17,9 @@ from sipmikey.cli.calls.session import (
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.phone.edge.desk import Desk
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
-from sipmikey.phone.edge.desk import Desk
 
 EXAMPLES = """\
 examples:

@@ -128,6 +128,9 @@ class Console:
         call = current(self.phone)
         if call is None:
             return
+        if action in (Action.MUTE, Action.UNMUTE):
+            self._do("mute", on=action is Action.MUTE)
+            return
         fields = {"call": call.number}
         if action in (Action.SWAP, Action.TRANSFER_TO, Action.CONFERENCE):
             second = other(self.phone, call)

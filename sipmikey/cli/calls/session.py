@@ -19,15 +19,15 @@ from sipmikey.agent import Agent, AgentConfig, Call, CallFailed, Decide, Event, 
 from sipmikey.agent.registration import RegistrationError
 from sipmikey.agent.stack import StackError
 from sipmikey.call.events import CallEnded, PolicyRefused
-from sipmikey.cli.calls.event_ladder import steps
 from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
-from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.phone import Mood, Phone, fold
+from sipmikey.phone.ladder.events import steps
+from sipmikey.phone.ladder.picture import render
 from sipmikey.phone.plain import lines
 from sipmikey.printable import printable_line, printable_values
 from sipmikey.settings import ConfigurationError

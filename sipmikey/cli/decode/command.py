@@ -14,7 +14,6 @@ from sipmikey.cli.decode.keys import add_key_options, unlocker
 from sipmikey.cli.decode.ladder import capture_steps
 from sipmikey.cli.decode.printing import document, finding_line, keys, tree
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output
 from sipmikey.decode.explain.message import Explanation, explain
 from sipmikey.decode.explain.node import Finding, Node
@@ -22,6 +21,7 @@ from sipmikey.decode.explain.rules import clock_doubts
 from sipmikey.decode.sources import Found, find, is_capture
 from sipmikey.decode.unpack import MAX_CAPTURE_OCTETS, unpacked
 from sipmikey.mikey.errors import LocalError
+from sipmikey.phone.ladder.picture import render
 from sipmikey.printable import printable
 
 MAX_WORD = 4096

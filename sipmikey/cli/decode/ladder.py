@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from sipmikey.cli.ladder import Step
 from sipmikey.decode.explain.message import Explanation, explain
 from sipmikey.decode.sources import Found, TextMessage
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.registry import DataType, IdRole
+from sipmikey.phone.ladder.picture import Step
 from sipmikey.sip import SipMalformed, address_uri, list_items
 
 _ASKERS = {

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.capture import CaptureError, LoopbackCapture, enter_private_network
-from sipmikey.cli.calls.event_ladder import steps
 from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.demo.actor import ActorFailed
 from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance, perform
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.ladder import render
 from sipmikey.cli.output import Output
 from sipmikey.mikey.errors import LocalError
+from sipmikey.phone.ladder.events import steps
+from sipmikey.phone.ladder.picture import render
 from sipmikey.printable import printable
 
 EXAMPLES = """\

@@ -41,6 +41,8 @@ class Desk:
         self._held: set[str] = set()
         self._questions: dict[str, asyncio.Future[bool]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sound: Fields = {"muted": False, "input_db": 0.0, "output_db": 0.0}
+        self._chosen: dict[str, str] = {}
 
     def use(self, agent: Agent) -> None:
         """Work with *agent* from now on."""
@@ -60,8 +62,8 @@ class Desk:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """What else than the commands of every version this agent can do."""
-        return ()
+        """What this agent can do that another may not: without sound devices there is nothing to mute."""
+        return ("mute", "volume", "devices") if self.agent.config.audio.device != "null" else ()
 
     def hello(self) -> None:
         """Say which commands there are."""
@@ -126,6 +128,10 @@ class Desk:
             "transfer-to": lambda given: self._call(given["call"]).transfer(self._call(given["other"])),
             "rekey": lambda given: self._call(given["call"]).rekey(),
             "decide": self._decide,
+            "mute": self._mute,
+            "volume": self._volume,
+            "devices": self._devices,
+            "device": self._device,
             "do-not-disturb": self._disturb,
             "register": lambda given: self.agent.register(),
             "unregister": lambda given: self.agent.unregister(),
@@ -218,6 +224,28 @@ class Desk:
         self.do_not_disturb = given["on"]
         self._tell("agent.do-not-disturb", on=self.do_not_disturb)
 
+    async def _mute(self, given: Mapping[str, Any]) -> None:
+        self.agent.sound.mute(given["on"])
+        self._sound["muted"] = given["on"]
+        self._tell("agent.sound", **self._sound)
+
+    async def _volume(self, given: Mapping[str, Any]) -> None:
+        self.agent.sound.volume(given["role"], given["db"])
+        self._sound[f"{given['role']}_db"] = given["db"]
+        self._tell("agent.sound", **self._sound)
+
+    async def _devices(self, given: Mapping[str, Any]) -> None:
+        found = await asyncio.to_thread(_sound_devices)
+        chosen = {(role, name) for role, name in self._chosen.items() if name}
+        devices = [{"name": name, "kind": kind, "chosen": (kind, name) in chosen} for kind, name in found]
+        self._tell("agent.devices", devices=devices)
+
+    async def _device(self, given: Mapping[str, Any]) -> None:
+        self.agent.sound.select(given["role"], given["name"])
+        self._chosen[given["role"]] = given["name"]
+        if self.features:
+            await self._devices({})
+
     async def _stats(self, given: Mapping[str, Any]) -> Fields:
         stats = await self._call(given["call"]).stats()
         return {"call": given["call"], "streams": [asdict(stream) for stream in stats.streams]}
@@ -282,6 +310,15 @@ class Desk:
 
     def _tell(self, kind: str, call: str = "", **fields: Any) -> None:
         self._say({"type": kind, "at": time.time(), "call": call, **fields})
+
+
+def _sound_devices() -> list[tuple[str, str]]:
+    """Return (kind, name) of the sound devices there are. Raises ``LocalError`` where there are none."""
+    try:
+        from sipmikey.sound.devices import Devices
+    except ImportError as error:
+        raise LocalError(f"sound needs {error.name}: pip install 'sipmikey[sound]'") from None
+    return [(str(device.direction), device.name) for device in Devices().all() if not device.monitor]
 
 
 async def _ended(call: Call) -> None:

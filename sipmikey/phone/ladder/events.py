@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sipmikey.cli.ladder import Step
+from sipmikey.phone.ladder.picture import Step
 
 Document = Mapping[str, Any]
 

@@ -1,0 +1,200 @@
+"""Between a face and the processes that make the calls: documents in, commands out. No I/O of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sipmikey.mikey.errors import LocalError
+from sipmikey.phone.calls import CallKey, ShownCall
+from sipmikey.phone.fold import fold, replay
+from sipmikey.phone.keys import current, other
+from sipmikey.phone.people import Contact, to_dial
+from sipmikey.phone.possible import Action, call_actions, phone_actions
+from sipmikey.phone.state import Account, Phone, Question
+from sipmikey.phone.text import Text
+
+Send: TypeAlias = Callable[[str, str], None]
+"""Sends a line to the process of an account: (account, line)."""
+
+Changed: TypeAlias = Callable[[Phone, Phone], None]
+"""Is told what was shown before, and what is now."""
+
+STARTS_AGAIN_S = (0.2, 1.0, 3.0, 10.0, 30.0)
+"""How long to wait before a process that ended is started again: after the first end, the second, ..."""
+
+STEADY_S = 60.0
+"""A process that ran so long may end and is started again at once."""
+
+
+class NotPossible(LocalError):
+    """What was asked cannot be done now; ``text`` says why, for the user."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(str(text))
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An account that is to be opened: its *name* and its *identity*."""
+
+    name: str
+    identity: str
+
+
+class Controller:
+    """What a face talks to: ``phone`` is to be rendered, the methods are what its user can do.
+
+    *clock* returns Unix seconds. *send* carries commands away, *changed* tells the face to render.
+    """
+
+    def __init__(
+        self, lines: Iterable[Line], *, send: Send, changed: Changed, clock: Callable[[], float]
+    ) -> None:
+        self.phone = Phone()
+        self._send = send
+        self._changed = changed
+        self._clock = clock
+        self._ends: dict[str, int] = {}
+        self._asked = 0
+        self._asking: dict[int, str] = {}
+        for line in lines:
+            self.note("account.opened", account=line.name, identity=line.identity)
+
+    # Documents in
+
+    def load(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Take what is stored: contacts and history; nothing of it is told as new."""
+        self.phone = replay(documents, self.phone)
+
+    def feed(self, account: str, line: str) -> None:
+        """Take a line of the process of *account*; what is not JSON is of no interest."""
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(document, dict):
+            self.take({**document, "account": account})
+
+    def take(self, document: Mapping[str, Any]) -> None:
+        """Take one document."""
+        before, self.phone = self.phone, fold(self.phone, document)
+        if document.get("type") == "agent.ready":
+            self._command(str(document.get("account", "")), "devices" if document.get("features") else "", {})
+        if document.get("type") == "command.failed":
+            self._failed(document)
+        if self.phone is not before:
+            self._changed(before, self.phone)
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """Take a document of the face's own."""
+        self.take({"type": kind, "at": self._clock(), "call": "", **fields})
+
+    def ended(self, account: str, detail: str, ran_s: float) -> float:
+        """The process of *account* ended; return after how many seconds to start it again."""
+        ends = 0 if ran_s >= STEADY_S else self._ends.get(account, 0)
+        self._ends[account] = ends + 1
+        self.note("engine.down", account=account, detail=detail)
+        return STARTS_AGAIN_S[min(ends, len(STARTS_AGAIN_S) - 1)]
+
+    def _failed(self, document: Mapping[str, Any]) -> None:
+        identifier = document.get("id")
+        verb = self._asking.pop(identifier, "") if isinstance(identifier, int) else ""
+        detail = str(document.get("detail") or document.get("reason") or "")
+        if verb and verb not in ("call", "answer", "devices"):  # the end of a call tells of those itself
+            self.note("notice.given", detail=detail, account=document.get("account", ""))
+
+    # What a user does
+
+    @property
+    def account(self) -> Account | None:
+        """The account that new calls are made with: the first that can be called, else the first."""
+        accounts = tuple(self.phone.accounts.values())
+        return next((one for one in accounts if one.registered), accounts[0] if accounts else None)
+
+    @property
+    def current(self) -> ShownCall | None:
+        """The call that is of most interest now."""
+        return current(self.phone)
+
+    def dial(self, typed: str, *, account: str | None = None) -> str:
+        """Call what *typed* means; return the URI. Raises ``NotPossible`` and ``LocalError``."""
+        chosen = self.account if account is None else self.phone.accounts.get(account)
+        if chosen is None:
+            raise NotPossible(Text("No account is set up. Run sipmikey setup."))
+        uri = to_dial(self.phone.contacts, typed, domain=chosen.domain)
+        possible = phone_actions(self.phone, chosen.name)[Action.DIAL]
+        if possible.why_not is not None:
+            raise NotPossible(possible.why_not)
+        self._command(chosen.name, "call", {"uri": uri})
+        return uri
+
+    def act(self, action: Action, key: CallKey, **fields: Any) -> None:
+        """Do *action* with a call. Raises ``NotPossible``.
+
+        *fields*: ``digits`` for DIGITS, ``uri`` for TRANSFER.
+        """
+        call = self.phone.calls.get(key)
+        if call is None:
+            raise NotPossible(Text("The call is over."))
+        possible = call_actions(self.phone, call)[action]
+        if possible.why_not is not None:
+            raise NotPossible(possible.why_not)
+        if action in (Action.MUTE, Action.UNMUTE):
+            self._command(call.account, "mute", {"on": action is Action.MUTE})
+            return
+        values: dict[str, Any] = {"call": call.number, **fields}
+        if action in (Action.SWAP, Action.TRANSFER_TO, Action.CONFERENCE):
+            second = other(self.phone, call)
+            assert second is not None, "it would not be possible"
+            values = {"call": second.number} if action is Action.SWAP else {**values, "other": second.number}
+        if action is Action.TRANSFER:
+            account = self.phone.accounts.get(call.account)
+            domain = account.domain if account else ""
+            values["uri"] = to_dial(self.phone.contacts, str(fields.get("uri", "")), domain=domain)
+        self._command(call.account, str(action), values)
+
+    def decide(self, question: Question, accept: bool) -> None:
+        """Answer a question of policy."""
+        self._command(question.account, "decide", {"call": question.call, "accept": accept})
+
+    def do_not_disturb(self, on: bool) -> None:
+        """Refuse calls on all accounts, or let them ring."""
+        for name in self.phone.accounts:
+            self._command(name, "do-not-disturb", {"on": on})
+
+    def select_device(self, account: str, role: str, name: str) -> None:
+        """Use another sound device."""
+        self._command(account, "device", {"role": role, "name": name})
+
+    def volume(self, account: str, role: str, db: float) -> None:
+        """Set a volume in decibels."""
+        self._command(account, "volume", {"role": role, "db": db})
+
+    def save(self, contact: Contact) -> None:
+        """Keep a contact."""
+        self.note(
+            "contact.saved", identity=contact.identity, name=contact.name, kms=contact.kms,
+            media=contact.media, signalling=contact.signalling, seen=contact.seen,
+            numbers=list(contact.numbers), favourite=contact.favourite,
+        )  # fmt: skip
+
+    def remove(self, identity: str) -> None:
+        """Forget a contact."""
+        self.note("contact.removed", identity=identity)
+
+    def quit(self) -> None:
+        """End all calls and processes."""
+        for name, account in self.phone.accounts.items():
+            if account.engine:
+                self._command(name, "quit", {})
+
+    def _command(self, account: str, verb: str, fields: Mapping[str, Any]) -> None:
+        if not verb:
+            return
+        self._asked += 1
+        self._asking[self._asked] = verb
+        self._send(account, json.dumps({"id": self._asked, "do": verb, **fields}))

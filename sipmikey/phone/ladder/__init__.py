@@ -1,0 +1,1 @@
+"""Message ladders: how they are drawn, and what the events of a call draw."""

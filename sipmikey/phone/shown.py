@@ -1,0 +1,57 @@
+"""What each part of a screen says, in every face."""
+
+from __future__ import annotations
+
+from sipmikey.phone.calls import Direction, Hold, ShownCall, Stage
+from sipmikey.phone.facts import Mood
+from sipmikey.phone.history import OUTCOMES, HistoryEntry, mood_of
+from sipmikey.phone.plain import duration
+from sipmikey.phone.state import Account, Phone
+from sipmikey.phone.text import Text, Translate
+
+STAGES = {
+    Stage.CALLING: Text("calling"),
+    Stage.RINGING: Text("rings there"),
+    Stage.CHECKING: Text("call comes in"),
+    Stage.INCOMING: Text("calls you"),
+    Stage.ANSWERING: Text("answering"),
+    Stage.TALKING: Text("talking"),
+    Stage.ENDED: Text("ended"),
+}
+HOLDS = {
+    Hold.OURS: Text("on hold"),
+    Hold.THEIRS: Text("has put you on hold"),
+    Hold.BOTH: Text("both on hold"),
+}
+
+
+def account_line(account: Account, tr: Translate) -> str:
+    """Return one line about an account: whether it can be called, and why not."""
+    name = account.identity or account.name
+    if account.trouble is not None:
+        return f"▲ {name}: {account.trouble.render(tr)}"
+    if not account.engine:
+        return f"◐ {name}: {Text('starting').render(tr)}"
+    state = (
+        Text("can be called")
+        if account.registered
+        else Text("ready at {contact}", {"contact": account.contact})
+    )
+    quiet = f", {Text('do not disturb').render(tr)}" if account.do_not_disturb else ""
+    muted = f", {Text('microphone off').render(tr)}" if account.muted else ""
+    return f"● {name}: {state.render(tr)}{quiet}{muted}"
+
+
+def call_title(call: ShownCall, phone: Phone, tr: Translate) -> str:
+    """Return who the other side is, and how far the call is."""
+    stage = HOLDS.get(call.hold, STAGES[call.stage]) if call.stage is Stage.TALKING else STAGES[call.stage]
+    return f"{phone.label(call.name)}: {stage.render(tr)}"
+
+
+def history_line(entry: HistoryEntry, phone: Phone, tr: Translate) -> str:
+    """Return a call of the history in one line, with its facts as they were."""
+    arrow = "←" if entry.direction is Direction.IN else "→"
+    shape = "▲" if mood_of(entry) is Mood.BAD else "○"
+    talked = f" {duration(entry.duration_s)}" if entry.duration_s else ""
+    outcome = OUTCOMES[entry.outcome].render(tr)
+    return f"{arrow} {phone.label(entry.peer or entry.party)} {outcome}{talked} {shape} {tr(entry.media)}"

@@ -1,0 +1,362 @@
+"""The screen of the phone in a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.events import Key
+from textual.suggester import Suggester
+from textual.widgets import Footer, Input, OptionList, Static, TabbedContent, TabPane
+from textual.widgets.option_list import Option
+
+from sipmikey.mikey.errors import LocalError
+from sipmikey.phone import Contact, Phone, Stage, Text
+from sipmikey.phone.calls import Hold, ShownCall
+from sipmikey.phone.controller import Controller, Line, NotPossible
+from sipmikey.phone.edge.process import AgentProcess
+from sipmikey.phone.edge.store import Store
+from sipmikey.phone.ladder.call import call_ladder
+from sipmikey.phone.people import completions
+from sipmikey.phone.plain import lines
+from sipmikey.phone.possible import Action, may
+from sipmikey.phone.shown import account_line, call_title, history_line
+from sipmikey.phone.text import Translate
+from sipmikey.tui.dialogs import Ask, AskText
+from sipmikey.tui.markup import call_markup
+
+SAID = 200
+"""Lines of the log that are kept."""
+
+
+class PhoneApp(App[None]):
+    """The phone. *accounts* maps each account to the options of its `sipmikey agent`."""
+
+    CSS_PATH = "phone.tcss"
+    TITLE = "sipmikey"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS = [  # noqa: RUF012 - Textual's way
+        Binding("f2", "dial", "Dial"),
+        Binding("f4", "answer", "Answer"),
+        Binding("f5", "leave", "Hang up"),
+        Binding("f6", "hold", "Hold"),
+        Binding("f7", "mute", "Mute"),
+        Binding("f8", "swap", "Other call"),
+        Binding("f9", "transfer", "Transfer"),
+        Binding("f10", "rekey", "New keys"),
+        Binding("f3", "details", "Details"),
+        Binding("ctrl+b", "busy", "Busy", show=False),
+        Binding("ctrl+j", "join", "Join", show=False),
+        Binding("ctrl+n", "do_not_disturb", "Do not disturb"),
+        Binding("ctrl+s", "save_contact", "Save contact", show=False),
+        Binding("ctrl+q", "quit", "Quit"),
+    ]
+
+    def __init__(
+        self,
+        accounts: Sequence[tuple[Line, Sequence[str]]],
+        *,
+        store: Store | None,
+        tr: Translate,
+        wanted: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self.tr = tr
+        self._store = store
+        self._wanted = wanted
+        self._said: list[str] = []
+        self._details = False
+        self._asked: set[tuple[str, str]] = set()
+        self.processes: dict[str, AgentProcess] = {}
+        self.controller = Controller(
+            (line for line, _ in accounts), send=self._send, changed=self._changed, clock=clock
+        )
+        for line, options in accounts:
+            self.processes[line.name] = self._process(line.name, options)
+        if store is not None:
+            self.controller.load(store.documents())
+
+    def _process(self, account: str, options: Sequence[str]) -> AgentProcess:
+        return AgentProcess(
+            options,
+            line=lambda text: self.controller.feed(account, text),
+            ended=lambda detail, ran_s: self.controller.ended(account, detail, ran_s),
+        )
+
+    def _send(self, account: str, line: str) -> None:
+        if account in self.processes:
+            self.processes[account].send(line)
+
+    @property
+    def phone(self) -> Phone:
+        """What is shown."""
+        return self.controller.phone
+
+    # The screen
+
+    def compose(self) -> ComposeResult:
+        """Lay the screen out."""
+        yield Static(id="accounts")
+        with Horizontal():
+            with Vertical(id="side"):
+                yield Input(
+                    placeholder=self.tr("Name, SIP address or number"), id="dial", suggester=_Names(self)
+                )
+                with TabbedContent():
+                    with TabPane(self.tr("Contacts"), id="people"):
+                        yield OptionList(id="contacts", markup=False)
+                    with TabPane(self.tr("Calls"), id="past"):
+                        yield OptionList(id="history", markup=False)
+            with Vertical(id="main"):
+                yield OptionList(id="calls", markup=False)
+                with VerticalScroll(id="shown"):
+                    yield Static(id="call")
+                    yield Static(id="ladder", markup=False)
+                yield Static(id="log", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Start the processes."""
+        for process in self.processes.values():
+            process.start()
+        self.render_phone()
+        self.query_one("#dial", Input).focus()
+        if self._wanted:
+            self._ask_about_link(self._wanted)
+
+    async def on_unmount(self) -> None:
+        """End all calls and processes."""
+        for process in self.processes.values():
+            await process.stop()
+
+    def _changed(self, before: Phone, after: Phone) -> None:
+        if self._store is not None:
+            self._store.keep(before, after)
+        self._said = [*self._said, *(line.text.render(self.tr) for line in lines(before, after))][-SAID:]
+        if self._laid_out:
+            if len(after.incoming) > len(before.incoming):
+                self.bell()
+            self.render_phone()
+
+    @property
+    def _laid_out(self) -> bool:
+        """True while there is a screen to render to."""
+        return self.is_running and bool(self.screen_stack) and bool(self.screen_stack[0].query("#call"))
+
+    def render_phone(self) -> None:
+        """Show the phone as it is."""
+        phone, tr, root = self.phone, self.tr, self.screen_stack[0]
+        accounts = "\n".join(account_line(account, tr) for account in phone.accounts.values())
+        root.query_one("#accounts", Static).update(_plain(accounts))
+        _fill(root.query_one("#calls", OptionList), _titles(phone, tr))
+        root.query_one("#calls", OptionList).display = len(phone.live) > 1
+        call = self.current
+        root.query_one("#call", Static).update(
+            call_markup(call, phone, tr) if call else _plain(tr("No call."))
+        )
+        ladder = call_ladder(call, phone) if call is not None and self._details else ""
+        root.query_one("#ladder", Static).update(ladder)
+        root.query_one("#log", Static).update("\n".join(self._said[-5:]))
+        _fill(root.query_one("#contacts", OptionList), ((one.identity, one.label) for one in phone.contacts))
+        _fill(
+            root.query_one("#history", OptionList),
+            ((f"{place}", history_line(entry, phone, tr)) for place, entry in enumerate(phone.history[:100])),
+        )
+        tab = root.query_one(TabbedContent).get_tab("past")
+        tab.label = f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls")
+        self._ask_questions()
+        self.refresh_bindings()
+
+    @property
+    def current(self) -> ShownCall | None:
+        """The call whose facts are shown: the one of most interest, else the last that ended."""
+        return self.controller.current or next(reversed(tuple(self.phone.calls.values())), None)
+
+    def _ask_questions(self) -> None:
+        for question in self.phone.questions:
+            key = (question.account, question.call)
+            if key not in self._asked:
+                self._asked.add(key)
+                self.push_screen(
+                    Ask(question.text.render(self.tr), safe=self.tr("End the call"), other=self.tr("Talk")),
+                    lambda accept, asked=question: self.controller.decide(asked, bool(accept)),
+                )
+
+    def _ask_about_link(self, target: str) -> None:
+        question = Text("A link wants to call {target}. Call?", {"target": target}).render(self.tr)
+        ask = Ask(question, safe=self.tr("Do not call"), other=self.tr("Call"))
+
+        def answered(accept: bool | None) -> None:
+            if accept:
+                self._dial(target)
+
+        self.push_screen(ask, answered)
+
+    # What is typed
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Dial what was typed."""
+        if event.input.id == "dial" and self._dial(event.value):
+            event.input.value = ""
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Dial a contact or a past call, or talk to the call that was chosen."""
+        chosen = event.option.id or ""
+        if event.option_list.id == "contacts":
+            self._dial(chosen)
+        elif event.option_list.id == "history":
+            entry = self.phone.history[int(chosen)]
+            self._dial(entry.peer or entry.party)
+        elif (call := self.current) is not None and chosen != "|".join(call.key):
+            self._act(Action.SWAP)
+
+    def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        """Missed calls have been looked at when their list was."""
+        if event.pane.id == "past" and self.phone.missed:
+            self.controller.note("history.looked-at")
+
+    def on_key(self, event: Key) -> None:
+        """Send digits while the dial field does not have the focus."""
+        call = self.controller.current
+        if (
+            event.character
+            and event.character in "0123456789*#"
+            and not isinstance(self.focused, Input)
+            and call
+        ):
+            self._act(Action.DIGITS, digits=event.character)
+
+    def _dial(self, typed: str) -> bool:
+        try:
+            self.controller.dial(typed)
+        except LocalError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _act(self, action: Action, **fields: Any) -> None:
+        call = self.controller.current
+        if call is None:
+            self.notify(self.tr("No call."), severity="warning")
+            return
+        try:
+            self.controller.act(action, call.key, **fields)
+        except LocalError as error:
+            self._complain(error)
+
+    def _complain(self, error: LocalError) -> None:
+        said = error.text.render(self.tr) if isinstance(error, NotPossible) else str(error)
+        self.notify(said, severity="warning", markup=False)
+
+    # Actions of the keys
+
+    def action_dial(self) -> None:
+        """Go to the dial field."""
+        self.query_one("#dial", Input).focus()
+
+    def action_answer(self) -> None:
+        """Answer the call that rings."""
+        self._act(Action.ANSWER)
+
+    def action_busy(self) -> None:
+        """Refuse the call that rings: busy."""
+        self._act(Action.BUSY)
+
+    def action_leave(self) -> None:
+        """Decline the call that rings, or hang up."""
+        call = self.controller.current
+        self._act(Action.DECLINE if call is not None and call.stage is Stage.INCOMING else Action.HANGUP)
+
+    def action_hold(self) -> None:
+        """Put the other side on hold, or take it off."""
+        call = self.controller.current
+        held = call is not None and call.hold in (Hold.OURS, Hold.BOTH)
+        self._act(Action.RESUME if held else Action.HOLD)
+
+    def action_mute(self) -> None:
+        """Switch the microphone off, or on."""
+        account = self.controller.account
+        self._act(Action.UNMUTE if account is not None and account.muted else Action.MUTE)
+
+    def action_swap(self) -> None:
+        """Talk to the other call."""
+        self._act(Action.SWAP)
+
+    def action_join(self) -> None:
+        """Connect the other sides of both calls and leave."""
+        self._act(Action.TRANSFER_TO)
+
+    def action_rekey(self) -> None:
+        """Replace the keys."""
+        self._act(Action.REKEY)
+
+    def action_transfer(self) -> None:
+        """Ask whom to hand the call to."""
+        call = self.controller.current
+        if call is None or not may(self.phone, call, Action.TRANSFER):
+            self._act(Action.TRANSFER)
+            return
+        self.push_screen(
+            AskText(self.tr("Transfer to whom?")),
+            lambda typed: self._act(Action.TRANSFER, uri=typed) if typed else None,
+        )
+
+    def action_details(self) -> None:
+        """Show the ladder of the call, or hide it."""
+        self._details = not self._details
+        self.render_phone()
+
+    def action_do_not_disturb(self) -> None:
+        """Refuse calls, or let them ring."""
+        account = self.controller.account
+        self.controller.do_not_disturb(not (account is not None and account.do_not_disturb))
+
+    def action_save_contact(self) -> None:
+        """Ask for the name of the other side and keep it as a contact."""
+        call = self.current
+        if call is not None:
+            self.push_screen(
+                AskText(f"{self.tr('Name of the contact')} {call.name}", self.phone.label(call.name)),
+                lambda name: self.controller.save(Contact(identity=call.name, name=name)) if name else None,
+            )
+
+
+class _Names(Suggester):
+    """Completes what is typed into the dial field."""
+
+    def __init__(self, app: PhoneApp) -> None:
+        super().__init__(use_cache=False, case_sensitive=False)
+        self._phone_app = app
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """Return the contact that *value* may stand for."""
+        for contact in completions(self._phone_app.phone.contacts, value):
+            for shown in (contact.name, contact.identity):
+                if shown.casefold().startswith(value.casefold()):
+                    return shown
+        return None
+
+
+def _titles(phone: Phone, tr: Translate) -> Iterable[tuple[str, str]]:
+    return (("|".join(call.key), call_title(call, phone, tr)) for call in phone.live)
+
+
+def _fill(shown: OptionList, entries: Iterable[tuple[str, str]]) -> None:
+    """Show *entries*, leaving the cursor where it is; nothing is done where nothing changed."""
+    wanted = list(entries)
+    now = [(option.id, str(option.prompt)) for option in shown.options]
+    if now != wanted:
+        place = shown.highlighted
+        shown.clear_options()
+        shown.add_options([Option(text, id=identifier) for identifier, text in wanted])
+        if place is not None and place < len(wanted):
+            shown.highlighted = place
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
