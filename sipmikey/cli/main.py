@@ -22,6 +22,7 @@ from sipmikey.native import description
 COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("sipmikey.cli.calls.call", "call a SIP URI with keys from a MIKEY ticket"),
     "answer": ("sipmikey.cli.calls.answer", "wait for calls and answer them"),
+    "phone": ("sipmikey.cli.phone.command", "the phone: a window, or a terminal with --tui"),
     "agent": ("sipmikey.cli.calls.agent", "one process that calls and is called, driven by JSON lines"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
     "devices": ("sipmikey.cli.devices", "list, try out and choose sound devices"),
@@ -45,6 +46,10 @@ EXTRAS = {
     "samplerate": "sound",
     "numpy": "sound",
     "uvloop": "kms",
+    "keyring": "phone",
+    "vobject": "phone",
+    "textual": "tui",
+    "PySide6": "gui",
     "prometheus_client": "kms",
     "asyncpg": "postgresql",
     "redis": "redis",

@@ -61,8 +61,9 @@ class Controller:
         self._ends: dict[str, int] = {}
         self._asked = 0
         self._asking: dict[int, str] = {}
-        for line in lines:
-            self.note("account.opened", account=line.name, identity=line.identity)
+        self.load(
+            {"type": "account.opened", "account": line.name, "identity": line.identity} for line in lines
+        )
 
     # Documents in
 

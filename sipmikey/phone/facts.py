@@ -88,6 +88,7 @@ def signalling_fact(security: Document) -> Fact:
     return Fact(Name.SIGNALLING, Text("UNKNOWN"), Text("It is not known how SIP travels."), Mood.BAD)
 
 
+_NOT_SENT = Text("The call has only begun.")
 _IN_CLEAR = Text("Nothing protects the sound: others on the way can listen.")
 _HELD = Text("There are no keys yet. Nothing is sent and nothing is played.")
 _SDES = Text("The keys went through every server on the way. Whoever runs one can listen.")
@@ -160,8 +161,11 @@ def facts_of(
     security: Document, *, trouble: str = "", claimed: str = "", dialled: str = "", waiting: bool = False
 ) -> tuple[Fact, Fact, Fact]:
     """Return the facts in their fixed order; see the three functions for the parameters."""
+    nothing = waiting and not text(security, "media")
     return (
-        signalling_fact(security),
-        media_fact(security, trouble),
+        Fact(Name.SIGNALLING, Text("NOT KNOWN YET"), _NOT_SENT, Mood.OPEN)
+        if nothing
+        else signalling_fact(security),
+        Fact(Name.MEDIA, Text("NOTHING YET"), _HELD, Mood.OPEN) if nothing else media_fact(security, trouble),
         peer_fact(security, claimed=claimed, dialled=dialled, waiting=waiting),
     )

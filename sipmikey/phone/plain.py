@@ -14,11 +14,16 @@ from sipmikey.phone.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line. ``mood``: how loud it is; ``call``: the number of the call it is about, or ``""``."""
+    """One line.
+
+    ``mood``: how loud it is. ``call``: the number of the call it is about, or ``""``. ``asks``: it is a
+    question with yes and no.
+    """
 
     text: Text
     mood: Mood = Mood.OPEN
     call: str = ""
+    asks: bool = False
 
 
 def lines(before: Phone, after: Phone) -> Iterator[Line]:
@@ -32,7 +37,7 @@ def lines(before: Phone, after: Phone) -> Iterator[Line]:
         yield from _call_lines(before.calls.get(key), call, after)
     for question in after.questions:
         if question not in before.questions:
-            yield Line(Text("{question} [y/N]", {"question": question.text}), Mood.BAD, question.call)
+            yield Line(question.text, Mood.BAD, question.call, asks=True)
 
 
 def duration(seconds: float) -> str:

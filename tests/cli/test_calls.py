@@ -186,15 +186,16 @@ def test_the_sip_log_is_for_its_owner_and_a_contact_may_be_called_in_clear(
 
 
 def test_an_address_that_is_not_ours(command: Start) -> None:
-    one = command("answer", *AS_ALICE, "--security", "off", "--json", "--listen", "203.0.113.5:5060")
+    words = ("--security", "off", "--json", "--listen", "203.0.113.5:5060")
+    one = command("answer", "--auto", *AS_ALICE, *words)
     assert one.finish() == 3
     assert one.seen[-1]["reason"] == "transport-failed"
     assert "203.0.113.5:5060" in one.stderr
 
 
 def test_waiting_for_calls_ends_well_with_ctrl_c(command: Start) -> None:
-    words = ("answer", *AS_ALICE, "--security", "off", "--json", "--null-audio", "--listen", "127.0.0.1:0")
-    one = command(*words)
+    words = ("--security", "off", "--json", "--null-audio", "--listen", "127.0.0.1:0")
+    one = command("answer", "--auto", *AS_ALICE, *words)
     one.until("agent.ready")
     one.process.send_signal(signal.SIGINT)
     assert one.finish() == 0

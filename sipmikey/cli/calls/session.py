@@ -162,8 +162,10 @@ class AgentSession:
 
     def _tell(self, before: Phone) -> None:
         paint = self.output.paint
+        loud = {Mood.GOOD: paint.good, Mood.BAD: paint.bad}
         for line in lines(before, self.phone):
-            self.output.text({Mood.GOOD: paint.good, Mood.BAD: paint.bad}.get(line.mood, str)(str(line.text)))
+            text = f"{line.text} [y/N]" if line.asks else str(line.text)
+            self.output.text(loud.get(line.mood, str)(text))
 
     def record(self, event: Event) -> None:
         """Print an event of the agent."""

@@ -1,0 +1,41 @@
+"""Running the window as a program of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from PySide6.QtCore import QLibraryInfo, QLocale, QTimer, QTranslator
+from PySide6.QtWidgets import QApplication
+
+from sipmikey.gui.window import PhoneWindow
+from sipmikey.phone.controller import Line
+from sipmikey.phone.edge.store import Store
+from sipmikey.phone.text import Translate
+
+WAKE_MS = 250
+"""How often Python is given the chance to see a signal."""
+
+
+def run_window(
+    accounts: Sequence[tuple[Line, Sequence[str]]], *, store: Store | None, tr: Translate, wanted: str
+) -> int:
+    """Show the window until it is closed; SIGINT, SIGTERM and SIGHUP close it, and end the calls."""
+    application = QApplication(sys.argv[:1])
+    application.setApplicationName("sipmikey")
+    application.setDesktopFileName("sipmikey")
+    own = QTranslator(application)
+    if own.load(QLocale(), "qtbase", "_", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
+        application.installTranslator(own)
+    window = PhoneWindow(accounts, store=store, tr=tr)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: window.close())
+    wake = QTimer(window)
+    wake.timeout.connect(lambda: None)
+    wake.start(WAKE_MS)
+    window.show()
+    window.start()
+    if wanted:
+        window.ask_about_link(wanted)
+    return application.exec()
