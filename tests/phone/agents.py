@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,13 @@ class JsonAgent:
         assert self.process.stderr is not None
         kinds = [one["type"] for one in self.seen]
         raise AssertionError(f"no {kind} in {kinds}\n{self.process.stderr.read()}")
+
+    def heard(self, kind: str) -> bool:
+        """Take what has come so far; tell whether an event of type *kind* is among all that was seen."""
+        with suppress(queue.Empty):
+            while (event := self._news.get_nowait()) is not None:
+                self.seen.append(event)
+        return any(event["type"] == kind for event in self.seen)
 
     def write(self, line: str) -> None:
         """Write a line as it is."""
