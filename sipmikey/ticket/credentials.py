@@ -35,13 +35,15 @@ class CertificateCredential:
     """A private key with its certificate chain (own certificate first), and the KMS's certificates.
 
     ``kms_certificates`` are those of the KMS whose keys the envelope key may be encrypted with; the first
-    is used, and named in CHASH when there are several.
+    is used, and named in CHASH when there are several. ``sends_certificates`` False: the KMS keeps the
+    certificate, and messages leave it out.
     """
 
     private_key: rsa.RSAPrivateKey
     certificates: tuple[x509.Certificate, ...]
     kms_certificates: tuple[x509.Certificate, ...]
     signature_type: SignatureType = SignatureType.RSA_PKCS1
+    sends_certificates: bool = True
 
     def __post_init__(self) -> None:
         if not self.certificates or not self.kms_certificates:

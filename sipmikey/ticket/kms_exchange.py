@@ -221,7 +221,7 @@ def _pk_init(
     payloads.append(own)
     payloads += [
         CERT(cert_type=CertType.X509V3, data=certificate.public_bytes(Encoding.DER))
-        for certificate in credential.certificates
+        for certificate in (credential.certificates if credential.sends_certificates else ())
     ]
     payloads += [peer, body]
     kms_certificate = credential.kms_certificates[0]
@@ -291,19 +291,22 @@ class KmsInit:
         return AuthenticatedInit(self._env, self, self.identity or owner, prf)
 
     def certificates(self) -> tuple[x509.Certificate, ...]:
-        """Return the certificate chain of a public-key message; raise `InvalidCertificate` if it has none."""
-        chain = tuple(load_certificate(item) for item in self.message.all(CERT))
-        if not chain:
-            raise InvalidCertificate("no certificate is given, and none is known", field="CERT")
-        return chain
+        """Return the certificate chain of a public-key message, which may leave it out."""
+        return tuple(load_certificate(item) for item in self.message.all(CERT))
 
     def verify_pk(
-        self, *, anchors: Sequence[x509.Certificate], key_pairs: Sequence[KmsKeyPair], kms: str
+        self,
+        *,
+        anchors: Sequence[x509.Certificate],
+        key_pairs: Sequence[KmsKeyPair],
+        kms: str,
+        known: x509.Certificate | None = None,
     ) -> AuthenticatedInit:
         """Verify chain and signature, and open the envelope key.
 
-        The certificate must name the identity the message claims. Raises `InvalidCertificate` or
-        `AuthenticationFailure`; an envelope for another key shows only at the client, which then cannot
+        *known*: the sender's certificate as the KMS keeps it, for a message without one (RFC 6043 sections
+        4.2.1.3 and 4.2.3.3); it needs no issuer among *anchors*. The certificate must name the identity the
+        message claims. Raises `InvalidCertificate` or `AuthenticationFailure`; an envelope for another key shows only at the client, which then cannot
         verify the response (RFC 3830 section 3.2).
         """
         if not self.public_key or not key_pairs:
@@ -313,8 +316,13 @@ class KmsInit:
         message = self.message
         sign_payload = message.one(SIGN)
         at = datetime.fromtimestamp(self._env.now_ns() / 1e9, UTC)
+        chain = self.certificates()
+        if not chain and known is not None:
+            chain, anchors = (known,), (known,)
+        if not chain:
+            raise InvalidCertificate("no certificate is given, and none is known", field="CERT")
         key = verify_chain(
-            self.certificates(),
+            chain,
             anchors=anchors,
             at=at,
             identity=self._own.data,

@@ -74,6 +74,7 @@ class GuardedCredentials:
         self._peer_names = peer_names
         self.principal_of = inner.principal_of
         self.groups_of = inner.groups_of
+        self.certificates_of = inner.certificates_of
 
     async def psk_by_key_id(self, key_id: bytes) -> PskCredential | None:
         """Return the pre-shared key that IDRpsk names, or None; see `CredentialSource`."""

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sipmikey.kms.service.lookups import Lookups
@@ -15,6 +16,7 @@ from sipmikey.kms.subscribers import Principal, PskCredential
 from sipmikey.mikey.certificate import SIGN
 from sipmikey.mikey.errors import (
     AuthenticationFailure,
+    InvalidCertificate,
     InvalidIdentity,
     InvalidTimestamp,
     LocalError,
@@ -159,11 +161,35 @@ async def _by_certificate(
 ) -> Sender:
     if not settings.key_pairs:
         raise UnknownKey("this KMS takes no public-key messages", field="CERT")
-    fingerprint = hashlib.sha256(init.certificates()[0].public_bytes(Encoding.DER)).digest()
-    trail.credential = fingerprint.hex()
-    authenticated = init.verify_pk(
-        anchors=settings.trust_anchors, key_pairs=settings.key_pairs, kms=settings.identity
-    )
+    given = init.certificates()
+    fitting = given[:1] or await _kept_certificates(lookups, claimed)
+    failure: PeerError = InvalidCertificate("no certificate is given, and none is known", field="CERT")
+    for certificate in fitting:
+        fingerprint = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+        trail.credential = fingerprint.hex()
+        try:
+            authenticated = init.verify_pk(
+                anchors=settings.trust_anchors,
+                key_pairs=settings.key_pairs,
+                kms=settings.identity,
+                known=None if given else certificate,
+            )
+        except PeerError as error:
+            failure = error
+            continue
+        return await _owner(lookups, claimed, fingerprint, authenticated)
+    raise failure
+
+
+async def _kept_certificates(lookups: Lookups, claimed: str | None) -> tuple[x509.Certificate, ...]:
+    """Return the certificates kept for who a message claims to be from."""
+    kept = () if claimed is None else await lookups.credentials.certificates_of(claimed)
+    return tuple(x509.load_der_x509_certificate(der) for der in kept)
+
+
+async def _owner(
+    lookups: Lookups, claimed: str | None, fingerprint: bytes, authenticated: AuthenticatedInit
+) -> Sender:
     identity = claimed or canonical_identity(authenticated.identity, "IDR")
     principal = await lookups.credentials.principal_by_certificate(fingerprint)
     if principal is None:

@@ -39,6 +39,10 @@ class CredentialSource(Protocol):
         """Return the owner of the certificate whose DER encoding has this SHA-256 digest (32 bytes)."""
         ...
 
+    async def certificates_of(self, identity: str) -> Sequence[bytes]:
+        """Return the certificates (DER) kept for the owner of a canonical *identity*, newest first."""
+        ...
+
     async def principal_of(self, identity: str) -> Principal | None:
         """Return the subscriber who owns a canonical *identity*, or None."""
         ...

@@ -81,6 +81,15 @@ class CredentialLookups:
         )
         return await self._principal(rows[0]) if rows else None
 
+    async def certificates_of(self, identity: str) -> Sequence[bytes]:
+        """Return the certificates (DER) kept for the owner of *identity*, newest first."""
+        rows = await self._database.fetch(
+            """SELECT c.der FROM identity i JOIN certificate c ON c.subscriber_id = i.subscriber_id
+            WHERE i.uri = ?1 ORDER BY c.created_s DESC, c.fingerprint""",
+            identity,
+        )
+        return [bytes(row[0]) for row in rows]
+
     async def groups_of(self, identity: str) -> Sequence[str]:
         """Return the groups *identity* is a member of, wildcard members included."""
         key = ("groups", identity)
