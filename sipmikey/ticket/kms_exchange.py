@@ -306,8 +306,8 @@ class KmsInit:
 
         *known*: the sender's certificate as the KMS keeps it, for a message without one (RFC 6043 sections
         4.2.1.3 and 4.2.3.3); it needs no issuer among *anchors*. The certificate must name the identity the
-        message claims. Raises `InvalidCertificate` or `AuthenticationFailure`; an envelope for another key shows only at the client, which then cannot
-        verify the response (RFC 3830 section 3.2).
+        message claims. Raises `InvalidCertificate` or `AuthenticationFailure`; an envelope for another key
+        shows only at the client, which then cannot verify the response (RFC 3830 section 3.2).
         """
         if not self.public_key or not key_pairs:
             raise LocalError("a pre-shared-key message, or no key pair")
