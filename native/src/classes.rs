@@ -211,6 +211,29 @@ impl Classes {
         })
     }
 
+    /// Tell whether an object is one of the codec's payloads.
+    pub fn knows(&self, object: &Bound<'_, PyAny>) -> bool {
+        self.t.made(object)
+            || self.randr.made(object)
+            || self.rand.made(object)
+            || self.v.made(object)
+            || self.sp.made(object)
+            || self.ticket.made(object)
+            || self.tp.made(object)
+            || self.idr.made(object)
+            || self.tr.made(object)
+            || self.kemac.made(object)
+            || self.ext.made(object)
+            || self.cert.made(object)
+            || self.chash.made(object)
+            || self.pke.made(object)
+            || self.sign.made(object)
+            || self.id.made(object)
+            || self.err.made(object)
+            || self.dh.made(object)
+            || self.key_data.made(object)
+    }
+
     /// Read an object of the class `Limits`.
     pub fn limits(&self, limits: &Bound<'_, PyAny>) -> PyResult<Limits> {
         if limits.is(self.default_limits.bind(limits.py())) {

@@ -6,6 +6,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
+use sipmikey_core::payload::Timestamp;
 use sipmikey_core::prf::Octets;
 use sipmikey_core::registry::{MIKEY_VERSION, map_type, payload, timestamp_length, validity};
 
@@ -46,7 +47,8 @@ fn put_short(out: &mut Vec<u8>, value: &Object<'_>) -> PyResult<()> {
     Ok(())
 }
 
-fn put_long(out: &mut Vec<u8>, octets: &[u8]) -> PyResult<()> {
+/// Add octets with two octets of length before them.
+pub fn put_long(out: &mut Vec<u8>, octets: &[u8]) -> PyResult<()> {
     out.extend_from_slice(&u16::try_from(octets.len())?.to_be_bytes());
     out.extend_from_slice(octets);
     Ok(())
@@ -57,8 +59,10 @@ fn put_long_object(out: &mut Vec<u8>, value: &Object<'_>) -> PyResult<()> {
 }
 
 fn put_timestamp(out: &mut Vec<u8>, timestamp: &Object<'_>) -> PyResult<()> {
-    let kind: u8 = slot!(timestamp, "ts_type").extract()?;
-    let value: u64 = slot!(timestamp, "value").extract()?;
+    put_stamp(out, slot!(timestamp, "ts_type").extract()?, slot!(timestamp, "value").extract()?)
+}
+
+fn put_stamp(out: &mut Vec<u8>, kind: u8, value: u64) -> PyResult<()> {
     out.push(kind);
     match timestamp_length(kind) {
         Some(8) => out.extend_from_slice(&value.to_be_bytes()),
@@ -133,6 +137,111 @@ fn put_dh(out: &mut Vec<u8>, dh: &Object<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// Adds payloads to a chain, each linked from the Next Payload of the one before.
+pub struct Writer<'a> {
+    /// What is written to.
+    pub out: &'a mut Vec<u8>,
+    link: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// Add to `out`; the octet at `link` is to name the first payload.
+    pub fn new(out: &'a mut Vec<u8>, link: usize) -> Self {
+        Self { out, link }
+    }
+
+    /// Begin a payload: what follows are the octets after its Next Payload.
+    pub fn begin(&mut self, number: u8) {
+        set(self.out, self.link, number);
+        self.link = self.out.len();
+        self.out.push(payload::LAST);
+    }
+
+    /// Add payloads that are linked already, the first of which has this number; none where there are none.
+    pub fn append(&mut self, first: u8, octets: &[u8]) {
+        if !octets.is_empty() {
+            set(self.out, self.link, first);
+            self.out.extend_from_slice(octets);
+        }
+    }
+
+    /// Add a payload object.
+    pub fn object(&mut self, encoder: &Encoder<'_>, object: &Object<'_>) -> PyResult<()> {
+        let at = self.out.len();
+        self.out.push(payload::LAST);
+        let number = encoder.body(object, self.out)?;
+        set(self.out, self.link, number);
+        self.link = at;
+        if number == payload::SIGN { Err(unfit()) } else { Ok(()) }
+    }
+
+    /// Add a T payload.
+    pub fn t(&mut self, timestamp: &Timestamp) -> PyResult<()> {
+        self.begin(payload::T);
+        self.stamp(timestamp)
+    }
+
+    /// Add a TR payload.
+    pub fn tr(&mut self, role: u8, timestamp: &Timestamp) -> PyResult<()> {
+        self.begin(payload::TR);
+        self.out.push(role);
+        self.stamp(timestamp)
+    }
+
+    fn stamp(&mut self, timestamp: &Timestamp) -> PyResult<()> {
+        put_stamp(self.out, timestamp.ts_type, timestamp.value)
+    }
+
+    /// Add an IDR payload.
+    pub fn idr(&mut self, role: u8, id_type: u8, data: &[u8]) -> PyResult<()> {
+        self.begin(payload::IDR);
+        self.out.extend_from_slice(&[role, id_type]);
+        put_long(self.out, data)
+    }
+
+    /// Add a RAND payload.
+    pub fn rand(&mut self, rand: &[u8]) -> PyResult<()> {
+        self.begin(payload::RAND);
+        self.out.push(u8::try_from(rand.len())?);
+        self.out.extend_from_slice(rand);
+        Ok(())
+    }
+
+    /// Add a RANDR payload.
+    pub fn randr(&mut self, role: u8, rand: &[u8]) -> PyResult<()> {
+        self.begin(payload::RANDR);
+        self.out.extend_from_slice(&[role, u8::try_from(rand.len())?]);
+        self.out.extend_from_slice(rand);
+        Ok(())
+    }
+
+    /// Add a KEMAC payload with the NULL MAC.
+    pub fn kemac(&mut self, encr_alg: u8, encr_data: &[u8]) -> PyResult<()> {
+        self.begin(payload::KEMAC);
+        self.out.push(encr_alg);
+        put_long(self.out, encr_data)?;
+        self.out.push(0);
+        Ok(())
+    }
+
+    /// Add a V payload.
+    pub fn v(&mut self, auth_alg: u8, mac: &[u8]) {
+        self.begin(payload::V);
+        self.out.push(auth_alg);
+        self.out.extend_from_slice(mac);
+    }
+
+    /// Add key data with an SPI and without salt.
+    pub fn key(&mut self, key_type: u8, key: &[u8], spi: &[u8]) -> PyResult<()> {
+        self.begin(payload::KEY_DATA);
+        self.out.push(key_type.checked_shl(4).unwrap_or(0) | validity::SPI);
+        put_long(self.out, key)?;
+        self.out.push(u8::try_from(spi.len())?);
+        self.out.extend_from_slice(spi);
+        Ok(())
+    }
+}
+
 /// Makes octets: the classes it knows.
 #[derive(Clone, Copy)]
 pub struct Encoder<'py> {
@@ -148,7 +257,7 @@ impl<'py> Encoder<'py> {
     }
 
     /// Add the octets after Next Payload; return the number of the payload.
-    pub fn body(&self, object: &Object<'py>, out: &mut Vec<u8>) -> PyResult<u8> {
+    pub fn body(&self, object: &Object<'_>, out: &mut Vec<u8>) -> PyResult<u8> {
         let mark = out.len();
         if let Ok(Some(number)) = self.known(object, out) {
             return Ok(number);
@@ -160,7 +269,7 @@ impl<'py> Encoder<'py> {
         Ok(number)
     }
 
-    fn known(&self, object: &Object<'py>, out: &mut Vec<u8>) -> PyResult<Option<u8>> {
+    fn known(&self, object: &Object<'_>, out: &mut Vec<u8>) -> PyResult<Option<u8>> {
         let classes = self.classes;
         let number = if classes.idr.made(object) {
             put8(out, &slot!(object, "role"))?;
@@ -211,7 +320,7 @@ impl<'py> Encoder<'py> {
         Ok(Some(number))
     }
 
-    fn seldom(&self, object: &Object<'py>, out: &mut Vec<u8>) -> PyResult<Option<u8>> {
+    fn seldom(&self, object: &Object<'_>, out: &mut Vec<u8>) -> PyResult<Option<u8>> {
         let classes = self.classes;
         let number = if classes.ext.made(object) {
             put8(out, &slot!(object, "ext_type"))?;
@@ -300,17 +409,8 @@ impl<'py> Encoder<'py> {
         }
         out.push(kind);
         for entry in sessions.iter() {
-            if kind == map_type::GENERIC_ID && self.classes.generic_id.made(&entry) {
-                put8(out, &slot!(entry, "cs_id"))?;
-                put8(out, &slot!(entry, "prot_type"))?;
-                let policies = slot!(entry, "policies").cast_into::<PyTuple>()?;
-                let s: bool = slot!(entry, "s").extract()?;
-                out.push(u8::from(s) << 7 | u8::try_from(policies.len())?);
-                for number in policies.iter() {
-                    put8(out, &number)?;
-                }
-                put_long_object(out, &slot!(entry, "session_data"))?;
-                put_short(out, &slot!(entry, "spi"))?;
+            if kind == map_type::GENERIC_ID {
+                self.generic_id(&entry, out)?;
             } else if self.classes.srtp_id.made(&entry) {
                 put8(out, &slot!(entry, "policy_no"))?;
                 out.extend_from_slice(&slot!(entry, "ssrc").extract::<u32>()?.to_be_bytes());
@@ -320,6 +420,23 @@ impl<'py> Encoder<'py> {
             }
         }
         Ok(())
+    }
+
+    /// Add a block of the GENERIC-ID map.
+    pub fn generic_id(&self, entry: &Object<'_>, out: &mut Vec<u8>) -> PyResult<()> {
+        if !self.classes.generic_id.made(entry) {
+            return Err(unfit());
+        }
+        put8(out, &slot!(entry, "cs_id"))?;
+        put8(out, &slot!(entry, "prot_type"))?;
+        let policies = slot!(entry, "policies").cast_into::<PyTuple>()?;
+        let s: bool = slot!(entry, "s").extract()?;
+        out.push(u8::from(s) << 7 | u8::try_from(policies.len())?);
+        for number in policies.iter() {
+            put8(out, &number)?;
+        }
+        put_long_object(out, &slot!(entry, "session_data"))?;
+        put_short(out, &slot!(entry, "spi"))
     }
 
     /// Return the octets of a message, and where each payload begins.

@@ -5,15 +5,22 @@
 mod classes;
 mod decode;
 mod encode;
+mod environment;
+mod exchange;
+mod grant;
 mod keys;
+mod original;
+mod policy;
 mod raise;
 mod secret;
 mod slots;
+mod ticket;
+mod transfer;
 
 use pyo3::prelude::*;
 
 /// Changes whenever a function here and the Python function it stands for change what they take or give.
-const INTERFACE: u32 = 1;
+const INTERFACE: u32 = 2;
 
 #[pymodule]
 fn sipmikey_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -31,5 +38,23 @@ fn sipmikey_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(keys::verify_mac, module)?)?;
     module.add_function(wrap_pyfunction!(keys::seal_keys, module)?)?;
     module.add_function(wrap_pyfunction!(keys::open_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(policy::read_policy, module)?)?;
+    module.add_function(wrap_pyfunction!(ticket::make_session_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(ticket::seal_ticket, module)?)?;
+    module.add_function(wrap_pyfunction!(ticket::open_ticket, module)?)?;
+    module.add_function(wrap_pyfunction!(ticket::tpk_id, module)?)?;
+    module.add_function(wrap_pyfunction!(ticket::check_initiator_data, module)?)?;
+    module.add_function(wrap_pyfunction!(ticket::fork_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(ticket::mpk_data, module)?)?;
+    module.add_function(wrap_pyfunction!(exchange::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(exchange::seal, module)?)?;
+    module.add_function(wrap_pyfunction!(exchange::read_init, module)?)?;
+    module.add_function(wrap_pyfunction!(exchange::build_response, module)?)?;
+    module.add_function(wrap_pyfunction!(exchange::initial_message_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(exchange::response_message_keys, module)?)?;
+    module.add_function(wrap_pyfunction!(grant::grant_ticket, module)?)?;
+    module.add_function(wrap_pyfunction!(transfer::read_transfer_init, module)?)?;
+    module.add_function(wrap_pyfunction!(transfer::verify_transfer_init, module)?)?;
+    module.add_function(wrap_pyfunction!(transfer::build_transfer_init, module)?)?;
     Ok(())
 }

@@ -78,7 +78,8 @@ fn fields(what: &'static str) -> (&'static str, &'static str) {
 }
 
 impl<'a> Policy<'a> {
-    pub(crate) fn read(reader: &mut Reader<'a>, limits: &Limits, what: &'static str) -> Outcome<Self> {
+    /// Read a policy; `what` is TP or TICKET.
+    pub fn read(reader: &mut Reader<'a>, limits: &Limits, what: &'static str) -> Outcome<Self> {
         let start = reader.position();
         let ticket_type = reader.u16("Ticket Type")?;
         let subtype = reader.u8("Subtype")?;
