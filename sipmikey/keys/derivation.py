@@ -9,6 +9,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.fields import U8_MAX, U16_MAX
 from sipmikey.mikey.registry import EncrAlg, MacAlg, PrfFunc
 from sipmikey.mikey.secret import Secret
+from sipmikey.native import native
 
 ENCRYPTION_KEY = bytes.fromhex("150533E1")
 AUTHENTICATION_KEY = bytes.fromhex("2D22AC75")
@@ -69,6 +70,7 @@ def _with_length(octets: bytes) -> bytes:
     return bytes((len(octets),)) + octets
 
 
+@native
 def initial_message_keys(
     prf: Prf, csb_id: int, *, rand_i: bytes = b"", rand_r: bytes = b""
 ) -> ProtectionKeys:
@@ -76,6 +78,7 @@ def initial_message_keys(
     return _message_keys(prf, csb_id, b"\x01", rand_i, rand_r)
 
 
+@native
 def response_message_keys(
     prf: Prf, csb_id: int, *, rand_i: bytes = b"", rand_r: bytes = b""
 ) -> ProtectionKeys:

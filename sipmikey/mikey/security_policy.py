@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Self
 
 from sipmikey.mikey.cursor import Reader
@@ -155,7 +156,7 @@ class SrtpPolicy:
 
     def payload(self, policy_no: int) -> SP:
         """Return this policy as the SP payload numbered *policy_no*."""
-        return SP(policy_no=policy_no, prot_type=ProtType.SRTP, params=self.params())
+        return _payload(self, policy_no)
 
     @classmethod
     def from_payload(cls, sp: SP) -> Self:
@@ -219,6 +220,12 @@ class SrtpPolicy:
                 wrong = "the authentication tag has 4 to 20 bytes"
         if wrong is not None:
             raise InvalidSecurityPolicy(f"policy {policy_no}: {wrong}", field="SP", section="RFC 3711 8.2")
+
+
+@lru_cache(maxsize=256)
+def _payload(policy: SrtpPolicy, policy_no: int) -> SP:
+    """Few policies are in use, and each goes into message after message."""
+    return SP(policy_no=policy_no, prot_type=ProtType.SRTP, params=policy.params())
 
 
 def _octets(kind: SrtpParam, value: int) -> bytes:

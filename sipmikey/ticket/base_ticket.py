@@ -22,6 +22,7 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import THDR, TICKET, decode_ticket_data, encode_ticket_data
 from sipmikey.mikey.timestamp import T
 from sipmikey.mikey.verification import V
+from sipmikey.native import native
 from sipmikey.ticket.credentials import TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import psk_identity
@@ -45,6 +46,7 @@ def ticket_id(ticket: TICKET) -> str:
     return hashlib.sha256(ticket.ticket_data).hexdigest()[:16]
 
 
+@native
 def make_session_keys(env: Environment, wanted: Sequence[RequestedKey]) -> tuple[KeyData, ...]:
     """Draw the session keys of a new ticket, each with an SPI of its own."""
     spis: set[bytes] = set()
@@ -65,6 +67,7 @@ def make_session_keys(env: Environment, wanted: Sequence[RequestedKey]) -> tuple
     return tuple(keys)
 
 
+@native
 def seal_ticket(
     env: Environment, policy: TicketPolicy, tpk: TicketProtectionKey, keys: Sequence[KeyData]
 ) -> tuple[TICKET, TicketContents]:
@@ -104,6 +107,7 @@ def _covered(ticket: TICKET, mac_length: int) -> bytes:
     return b"".join((ticket.policy_octets, length, ticket.ticket_data[:-mac_length]))
 
 
+@native
 def tpk_id(ticket: TICKET, limits: Limits) -> bytes | None:
     """Return the identifier of the TPK a ticket is protected with (IDRpsk of Ticket Data), if given."""
     _, payloads, _ = decode_ticket_data(ticket.ticket_data, limits)
@@ -111,6 +115,7 @@ def tpk_id(ticket: TICKET, limits: Limits) -> bytes | None:
     return None if idr is None else idr.data
 
 
+@native
 def open_ticket(
     ticket: TICKET, policy: TicketPolicy, tpk: TicketProtectionKey, limits: Limits
 ) -> TicketContents:

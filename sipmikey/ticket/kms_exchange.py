@@ -48,6 +48,7 @@ from sipmikey.mikey.registry import (
 )
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.timestamp import T, Timestamp
+from sipmikey.native import native
 from sipmikey.ticket.credentials import CertificateCredential, ClientCredential, KmsKeyPair, PreSharedKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
@@ -239,6 +240,44 @@ def _pk_init(
     )
 
 
+InitParts = tuple[
+    Message,
+    ExchangeKind,
+    Suite,
+    Timestamp,
+    bytes,
+    IDR | None,
+    IDR | None,
+    IDR | None,
+    str | None,
+    str | None,
+]
+"""INIT, its kind, suite, timestamp and RAND; IDRi or IDRr, IDRkms and IDRpsk; the first two also as text."""
+
+
+@native
+def read_init(env: Environment, data: bytes) -> InitParts:
+    """Parse an INIT message and check all that can be checked without a key, as `KmsInit` says."""
+    message = Message.parse(data, env.limits)
+    header = message.header
+    kind = _KINDS.get(header.data_type)
+    if kind is None:
+        raise UnsupportedDataType(f"{header.data_type.name} is not for a KMS", field="data type", offset=1)
+    suite = suite_of(header.prf)
+    _check_empty_map(header)
+    timestamp = message.one(T).timestamp
+    env.check_timestamp(timestamp, header.data_type.name)
+    rand = message.one(RANDR, kind.rand_role).rand
+    own = message.find(IDR, kind.id_role)
+    kms = message.find(IDR, IdRole.KMS)
+    psk = message.find(IDR, IdRole.PSK)
+    identity = None if own is None else identity_text(own)
+    kms_identity = None if kms is None else identity_text(kms)
+    if header.data_type is not kind.pk_init:
+        last_v(message, suite)
+    return message, kind, suite, timestamp, rand, own, kms, psk, identity, kms_identity
+
+
 class KmsInit:
     """An INIT message at the KMS, parsed and not yet authenticated.
 
@@ -253,28 +292,20 @@ class KmsInit:
         `MalformedMessage` for a missing or doubled payload.
         """
         self._env = env
-        self.message = message = Message.parse(data, env.limits)
-        header = message.header
-        kind = _KINDS.get(header.data_type)
-        if kind is None:
-            raise UnsupportedDataType(
-                f"{header.data_type.name} is not for a KMS", field="data type", offset=1
-            )
-        self.kind = kind
-        self.suite = suite_of(header.prf)
-        _check_empty_map(header)
-        self.timestamp: Timestamp = message.one(T).timestamp
-        env.check_timestamp(self.timestamp, header.data_type.name)
-        self.rand = message.one(RANDR, kind.rand_role).rand
-        self._own = message.find(IDR, kind.id_role)
-        self._kms = message.find(IDR, IdRole.KMS)
-        self._psk = message.find(IDR, IdRole.PSK)
-        self.identity = None if self._own is None else identity_text(self._own)
-        self.kms = None if self._kms is None else identity_text(self._kms)
+        (
+            self.message,
+            self.kind,
+            self.suite,
+            self.timestamp,
+            self.rand,
+            self._own,
+            self._kms,
+            self._psk,
+            self.identity,
+            self.kms,
+        ) = read_init(env, data)
         self.psk_id = None if self._psk is None else self._psk.data
-        self.public_key = header.data_type is kind.pk_init
-        if not self.public_key:
-            last_v(message, self.suite)
+        self.public_key = self.message.header.data_type is self.kind.pk_init
 
     def verify_psk(self, psk: PreSharedKey, *, owner: str, kms: str) -> AuthenticatedInit:
         """Verify the MAC with *psk*, whose owner and KMS stand for identities the message left out.
@@ -370,12 +401,36 @@ class KmsInit:
         return build_error(self._env, self.message.header, errors)
 
 
+@native
+def build_response(
+    env: Environment,
+    init: KmsInit,
+    prf: Prf,
+    before: Sequence[Payload],
+    keys: Sequence[KeyData],
+    after: Sequence[Payload],
+) -> bytes:
+    """Return the response to *init*, as `AuthenticatedInit.respond` says."""
+    suite, about = init.suite, init.message.header
+    header = Header(
+        data_type=init.kind.response, prf=about.prf, csb_id=about.csb_id, map_type=CsIdMapType.EMPTY
+    )
+    timestamp = env.timestamp()
+    protection = response_message_keys(prf, about.csb_id, **init.kind.rands(init.rand))
+    kemac = seal_keys(keys, suite.encr_alg, protection, csb_id=about.csb_id, timestamp=timestamp)
+    payloads = (T(timestamp=timestamp), *before, kemac, *after)
+    return seal(header, payloads, suite, protection, init.message.raw)
+
+
 class AuthenticatedInit:
-    """An INIT message whose sender is known; gives the response and authenticated Error messages."""
+    """An INIT message whose sender is known; gives the response and authenticated Error messages.
+
+    ``identity`` is the sender, ``prf`` is keyed with the key that protects the exchange.
+    """
 
     def __init__(self, env: Environment, init: KmsInit, identity: str, prf: Prf) -> None:
         self._env = env
-        self._prf = prf
+        self.prf = prf
         self.init = init
         self.identity = identity
 
@@ -383,22 +438,13 @@ class AuthenticatedInit:
         self, before: Sequence[Payload], keys: Sequence[KeyData], after: Sequence[Payload] = ()
     ) -> bytes:
         """Return the response: HDR, T, *before*, a KEMAC with *keys*, *after*, V."""
-        init, suite = self.init, self.init.suite
-        about = init.message.header
-        header = Header(
-            data_type=init.kind.response, prf=about.prf, csb_id=about.csb_id, map_type=CsIdMapType.EMPTY
-        )
-        timestamp = self._env.timestamp()
-        protection = response_message_keys(self._prf, about.csb_id, **init.kind.rands(init.rand))
-        kemac = seal_keys(keys, suite.encr_alg, protection, csb_id=about.csb_id, timestamp=timestamp)
-        payloads = (T(timestamp=timestamp), *before, kemac, *after)
-        return seal(header, payloads, suite, protection, init.message.raw)
+        return build_response(self._env, self.init, self.prf, before, keys, after)
 
     def error(self, errors: Sequence[ErrorNo]) -> bytes:
         """Return an authenticated Error message about the INIT."""
         init = self.init
         header = init.message.header
-        protection = initial_message_keys(self._prf, header.csb_id, **init.kind.rands(init.rand))
+        protection = initial_message_keys(self.prf, header.csb_id, **init.kind.rands(init.rand))
         return build_error(self._env, header, errors, suite=init.suite, protection=protection)
 
 

@@ -22,6 +22,7 @@ from sipmikey.mikey.registry import EncrAlg, IdRole, KeyDataType, MacAlg, Ticket
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TICKET, TP, PolicyFields, TicketFlags
 from sipmikey.mikey.timestamp import TR, Timestamp
+from sipmikey.native import native
 from sipmikey.ticket.identity import identity_text, matches, uri_identity
 
 FULL_MODE = TicketFlags.of("DEFGHILMNO")
@@ -157,33 +158,39 @@ class TicketPolicy:
         payloads += [uri_identity(IdRole.RESPONDER, item) for item in self.responders]
         return tuple(payloads)
 
-    @classmethod
-    def of(cls, fields: PolicyFields, limits: Limits = DEFAULT_LIMITS) -> Self:
+    @staticmethod
+    def of(fields: PolicyFields, limits: Limits = DEFAULT_LIMITS) -> TicketPolicy:
         """Read the policy of a TP or TICKET payload.
 
         Raises `MalformedMessage` for a payload given twice, `InvalidTicketPolicy` for one that RFC 6043
         section 6.10 forbids. Unexpected payloads are ignored.
         """
-        payloads = fields.payloads
-        responders = tuple(identity_text(item) for item in all_payloads(payloads, IDR, IdRole.RESPONDER))
-        if not responders:
-            raise InvalidTicketPolicy("names no responder", field="IDRr", section="RFC 6043 6.10")
-        applications = all_payloads(payloads, IDR, IdRole.APPLICATION)
-        return cls(
-            suite=suite_of(fields.prf),
-            flags=fields.flags,
-            responders=responders,
-            kms=_identity(payloads, IdRole.KMS),
-            initiator=_identity(payloads, IdRole.INITIATOR),
-            valid_from=_limit(payloads, TsRole.START),
-            valid_until=_limit(payloads, TsRole.END),
-            rekeying_interval_s=_interval(payloads),
-            applications=tuple(identity_text(item) for item in applications),
-            requested_keys=_requested_keys(fields, limits),
-            ticket_type=fields.ticket_type,
-            subtype=fields.subtype,
-            version=fields.version,
-        )
+        return read_policy(fields, limits)
+
+
+@native
+def read_policy(fields: PolicyFields, limits: Limits) -> TicketPolicy:
+    """Read the policy of a TP or TICKET payload, as `TicketPolicy.of` says."""
+    payloads = fields.payloads
+    responders = tuple(identity_text(item) for item in all_payloads(payloads, IDR, IdRole.RESPONDER))
+    if not responders:
+        raise InvalidTicketPolicy("names no responder", field="IDRr", section="RFC 6043 6.10")
+    applications = all_payloads(payloads, IDR, IdRole.APPLICATION)
+    return TicketPolicy(
+        suite=suite_of(fields.prf),
+        flags=fields.flags,
+        responders=responders,
+        kms=_identity(payloads, IdRole.KMS),
+        initiator=_identity(payloads, IdRole.INITIATOR),
+        valid_from=_limit(payloads, TsRole.START),
+        valid_until=_limit(payloads, TsRole.END),
+        rekeying_interval_s=_interval(payloads),
+        applications=tuple(identity_text(item) for item in applications),
+        requested_keys=_requested_keys(fields, limits),
+        ticket_type=fields.ticket_type,
+        subtype=fields.subtype,
+        version=fields.version,
+    )
 
 
 def _desired_kemac(keys: Sequence[RequestedKey]) -> KEMAC:

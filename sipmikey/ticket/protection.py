@@ -13,6 +13,7 @@ from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import Payload
 from sipmikey.mikey.registry import PayloadType
 from sipmikey.mikey.verification import V
+from sipmikey.native import native
 
 
 def empty_v(suite: Suite) -> V:
@@ -20,6 +21,7 @@ def empty_v(suite: Suite) -> V:
     return V(auth_alg=suite.mac_alg, mac=bytes(suite.mac_alg.length))
 
 
+@native
 def seal(
     header: Header,
     payloads: Sequence[Payload],
@@ -48,6 +50,7 @@ def last_v(message: Message, suite: Suite) -> V:
     return v
 
 
+@native
 def verify(message: Message, suite: Suite, protection: ProtectionKeys, following: bytes) -> None:
     """Check the V payload of a whole message; raise `AuthenticationFailure` if it does not verify."""
     v = last_v(message, suite)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sipmikey.keys.prf import Prf
 from sipmikey.keys.suite import Suite
 from sipmikey.mikey.errors import InvalidIdentity, InvalidTicketPolicy, LocalError, UnsupportedDataType
 from sipmikey.mikey.kemac import KeyData
@@ -12,12 +13,19 @@ from sipmikey.mikey.registry import IdRole, KeyDataType
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TICKET, TP, TicketFlag, letters
 from sipmikey.mikey.timestamp import Timestamp
+from sipmikey.native import native
 from sipmikey.ticket.base_ticket import SPI_LENGTH, TicketContents, make_session_keys, seal_ticket, ticket_id
 from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical, same_identity, uri_identity
 from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
-from sipmikey.ticket.kms_exchange import TICKET_REQUEST, AuthenticatedInit, KmsClientExchange
+from sipmikey.ticket.kms_exchange import (
+    TICKET_REQUEST,
+    AuthenticatedInit,
+    KmsClientExchange,
+    KmsInit,
+    build_response,
+)
 from sipmikey.ticket.policy import TicketPolicy
 
 
@@ -224,15 +232,27 @@ class RequestAtKms:
         *keys* are the session keys to encode; None draws the ones the policy asks for. The policy's own
         ``requested_keys`` are left out of the ticket.
         """
-        wanted = policy.requested_keys
-        granted = policy.without_requested_keys()
-        session_keys = make_session_keys(self._env, wanted) if keys is None else tuple(keys)
-        ticket, contents = seal_ticket(self._env, granted, tpk, session_keys)
-        response = self._authenticated.respond(
-            [uri_identity(IdRole.KMS, kms), ticket],
-            transport_keys(self._env, contents, granted.flags.key_forking),
-        )
-        return response, grant_of(ticket, granted, contents)
+        authenticated = self._authenticated
+        return grant_ticket(self._env, authenticated.init, authenticated.prf, policy, tpk, kms, keys)
+
+
+@native
+def grant_ticket(
+    env: Environment,
+    init: KmsInit,
+    prf: Prf,
+    policy: TicketPolicy,
+    tpk: TicketProtectionKey,
+    kms: str,
+    keys: Sequence[KeyData] | None,
+) -> tuple[bytes, TicketGrant]:
+    """Make a ticket and the response to *init*, whose sender's key *prf* is, as `RequestAtKms.grant` says."""
+    granted = policy.without_requested_keys()
+    session_keys = make_session_keys(env, policy.requested_keys) if keys is None else tuple(keys)
+    ticket, contents = seal_ticket(env, granted, tpk, session_keys)
+    mpks_and_keys = transport_keys(env, contents, granted.flags.key_forking)
+    response = build_response(env, init, prf, [uri_identity(IdRole.KMS, kms), ticket], mpks_and_keys, ())
+    return response, grant_of(ticket, granted, contents)
 
 
 def transport_keys(env: Environment, contents: TicketContents, forking: bool) -> tuple[KeyData, ...]:
@@ -241,6 +261,7 @@ def transport_keys(env: Environment, contents: TicketContents, forking: bool) ->
     return (*(mpk_data(env, mpk) for mpk in mpks), *contents.keys)
 
 
+@native
 def mpk_data(env: Environment, mpk: Secret) -> KeyData:
     """Return an MPK as key data, with an SPI as every key has one."""
     return KeyData(key_type=KeyDataType.MPK, key=mpk, spi=env.random(SPI_LENGTH))

@@ -22,6 +22,7 @@ from sipmikey.mikey.registry import IdRole, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TICKET, decode_initiator_data, encode_initiator_data
 from sipmikey.mikey.verification import V
+from sipmikey.native import native
 from sipmikey.ticket.base_ticket import TicketContents, open_ticket, ticket_id
 from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
@@ -57,6 +58,7 @@ class ResolvedTicket:
     modifier: Modifier | None = None
 
 
+@native
 def fork_keys(
     suite: Suite, mpk_r: Secret, keys: tuple[KeyData, ...], modifier: Modifier
 ) -> tuple[Secret, tuple[KeyData, ...]]:
@@ -97,6 +99,7 @@ def read_initiator_data(ticket: TICKET, suite: Suite, limits: Limits) -> tuple[V
     return found[0], found[1]
 
 
+@native
 def check_initiator_data(ticket: TICKET, policy: TicketPolicy, mpk_r: Secret, limits: Limits) -> None:
     """Check, as the KMS, that the owner of the ticket made the Initiator Data.
 

@@ -6,36 +6,27 @@ from collections.abc import Sequence
 from typing import Self
 
 from sipmikey.keys.derivation import ProtectionKeys, initial_message_keys, response_message_keys
-from sipmikey.keys.mac import verify_mac
 from sipmikey.keys.prf import Prf
 from sipmikey.keys.suite import suite_of
 from sipmikey.keys.transport import seal_keys
 from sipmikey.mikey.errors import (
-    AuthenticationFailure,
     InvalidIdentity,
-    InvalidTicket,
-    InvalidTicketPolicy,
     LocalError,
-    MalformedMessage,
     UnexpectedMessage,
-    UnsupportedDataType,
-    UnsupportedPrf,
 )
 from sipmikey.mikey.header import GenericIdEntry, Header
 from sipmikey.mikey.identity import IDR
-from sipmikey.mikey.kemac import KEMAC, KeyData
+from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import Payload
 from sipmikey.mikey.rand import RANDR
 from sipmikey.mikey.registry import CsIdMapType, DataType, ErrorNo, IdRole, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.security_policy import SP, policies_by_number
-from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.timestamp import T, Timestamp
-from sipmikey.mikey.verification import EXT, V
+from sipmikey.mikey.verification import EXT
 from sipmikey.ticket.bundle import (
     CryptoSessionBundle,
-    check_policies,
     generic_ids,
     longest_key,
     session_rands,
@@ -43,16 +34,14 @@ from sipmikey.ticket.bundle import (
 )
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
-from sipmikey.ticket.identity import canonical, identity_text, same_identity
-from sipmikey.ticket.policy import TicketPolicy
-from sipmikey.ticket.protection import last_v, seal, verify
+from sipmikey.ticket.identity import same_identity
+from sipmikey.ticket.protection import seal, verify
 from sipmikey.ticket.replay import ReplayCache, ReplayKey
 from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.resolve import (
     Modifier,
     ResolvedTicket,
     fork_keys,
-    read_initiator_data,
 )
 from sipmikey.ticket.transfer_message import (
     build_transfer_init,
@@ -61,7 +50,8 @@ from sipmikey.ticket.transfer_message import (
     id_data,
     joined_keys,
     own_keys,
-    transfer_init_coverage,
+    read_transfer_init,
+    verify_transfer_init,
 )
 
 
@@ -234,73 +224,22 @@ class TransferResponder:
         `InvalidSecurityPolicy` and `MalformedMessage` as their names say.
         """
         self._env = env
-        self.message = message = Message.parse(data, env.limits)
-        header = message.header
-        if header.data_type is not DataType.TRANSFER_INIT:
-            raise UnsupportedDataType(
-                f"{header.data_type.name} is no TRANSFER_INIT", field="data type", offset=1
-            )
-        ticket = message.find(TICKET)
-        if ticket is None:
-            raise UnexpectedMessage("no TICKET: a CSB update of no bundle known here", field="TICKET")
-        self.ticket = ticket
-        self.policy = policy = TicketPolicy.of(ticket, env.limits)
-        self._suite = suite_of(header.prf)
-        self.timestamp = message.one(T).timestamp
-        env.check_timestamp(self.timestamp, "TRANSFER_INIT")
-        self._rand_i = message.one(RANDR, RandRole.INITIATOR).rand
-        self._check_policy()
-        idr_i = message.find(IDR, IdRole.INITIATOR)
-        idr_r = message.find(IDR, IdRole.RESPONDER)
-        claimed = policy.initiator if idr_i is None else identity_text(idr_i)
-        if claimed is None:
-            raise InvalidIdentity("neither TRANSFER_INIT nor the ticket names the Initiator", field="IDRi")
-        self.initiator = claimed
-        self.responder = identity if idr_r is None else identity_text(idr_r)
-        self._identity_i = claimed.encode() if idr_i is None else idr_i.data
-        self._identity_r = canonical(identity).encode() if idr_r is None else idr_r.data
-        self.crypto_sessions = generic_ids(header)
-        self.policies = policies_by_number(message.all(SP))
-        check_policies(self.crypto_sessions, self.policies)
-        if header.map_type is CsIdMapType.EMPTY and self.policies:
-            raise MalformedMessage("SP is not used with the Empty map", field="SP", section="RFC 4563 5")
-        self.extensions = message.all(EXT)
+        read = read_transfer_init(env, data, identity)
+        self.message = read.message
+        self.ticket = read.ticket
+        self.policy = read.policy
+        self.timestamp = read.timestamp
+        self.initiator = read.initiator
+        self.responder = read.responder
+        self.crypto_sessions = read.crypto_sessions
+        self.policies = read.policies
+        self.extensions = read.extensions
+        self._suite = read.suite
+        self._rand_i = read.rand_i
+        self._identity_i = read.identity_i
+        self._identity_r = read.identity_r
         self._resolved: ResolvedTicket | None = None
         self._own_keys: tuple[KeyData, ...] = ()
-        self._check_message()
-
-    def _check_policy(self) -> None:
-        policy = self.policy
-        if not policy.flags.standard_responder:
-            raise InvalidTicket("O is 0: the ticket needs processing not known here", field="TICKET flags")
-        policy.check_type()
-        policy.check_validity(self._env.now_ns())
-        if self._suite is not policy.suite:
-            raise UnsupportedPrf(
-                "HDR and Ticket Policy name PRFs of different suites",
-                field="PRF func",
-                section="RFC 6043 12.1",
-            )
-
-    def _check_message(self) -> None:
-        message, policy = self.message, self.policy
-        last_v(message, self._suite)
-        kemac = message.find(KEMAC)
-        if kemac is not None:
-            if not policy.flags.initiator_keys:
-                raise InvalidTicketPolicy("L is 0 but the Initiator sends keys", field="KEMAC")
-            self._suite.check_encryption(kemac.encr_alg, "KEMAC Encr alg")
-        if policy.flags.key_forking:
-            vi, _ = read_initiator_data(self.ticket, policy.suite, self._env.limits)
-            self._check_vi(vi)
-        elif self.ticket.initiator_data:
-            raise MalformedMessage("is there without key forking", field="Initiator Data")
-
-    def _check_vi(self, vi: V) -> None:
-        if Secret(vi.mac) != Secret(self.message.one(V).mac):
-            raise AuthenticationFailure(
-                "Vi is not the MAC of this message", field="Initiator Data Vi", section="RFC 6043 4.2.3.6"
-            )
 
     def verify(self, resolved: ResolvedTicket, replay: ReplayCache | None = None) -> None:
         """Verify TRANSFER_INIT with the keys of the resolved ticket, and remember it in *replay*.
@@ -310,9 +249,7 @@ class TransferResponder:
         """
         message, suite = self.message, self._suite
         protection = self._init_protection(resolved)
-        v = last_v(message, suite)
-        covered = transfer_init_coverage(message, self._identity_i + self._identity_r)
-        verify_mac(v.auth_alg, protection.auth_key(v.auth_alg), covered, v.mac, "TRANSFER_INIT V")
+        verify_transfer_init(message, suite, protection, self._identity_i + self._identity_r)
         owner = self.policy.initiator
         if owner is not None and not same_identity(owner, self.initiator):
             raise InvalidIdentity(
