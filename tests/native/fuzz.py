@@ -21,8 +21,8 @@ from typing import Any
 
 os.environ.pop("SIPMIKEY_PURE", None)  # this program compares the two
 
-import sipmikey.ticket  # noqa: F401 - with it comes all of the core
 from sipmikey.keys.derivation import ProtectionKeys
+from sipmikey.keys.suite import SUITE_128, SUITE_256
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.message import Message, build_message
 from sipmikey.mikey.registry import EncrAlg, MacAlg, PrfFunc
@@ -30,6 +30,7 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.native import REPLACED, native
 from tests.native import inputs
+from tests.native.exchanges import Seeded, Site
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
@@ -52,16 +53,18 @@ class Inputs:
     def __init__(self, seed: int) -> None:
         self._rng = Random(seed)
         self._pool: list[tuple[int, bytes]] = []
+        self._sites: list[Site] = []
         self._last = b"\x01\x0e\x00\x01"
 
     def calls(self, count: int) -> Iterator[Call]:
         """Yield *count* calls, each of one input."""
-        kinds = (
-            (self._message,) * 14 + (self._key_data, self._ticket_data, self._initiator_data) + (self._keys,)
-        )
+        others = (self._key_data, self._ticket_data, self._initiator_data, self._keys)
+        kinds = (self._message,) * 12 + others + (self._exchange,) * 4
         for number in range(count):
             if number % 20_000 == 0:
                 self._pool = inputs.payload_pool(self._rng, 2_000)
+            if number % 1_000 == 0:
+                self._sites = [Site(self._rng, suite) for suite in (SUITE_128, SUITE_256)]
             yield self._rng.choice(kinds)()
 
     def _varied(self, octets: bytes) -> bytes:
@@ -79,6 +82,9 @@ class Inputs:
     def _message(self) -> Call:
         data = self._varied(inputs.message(self._rng, self._pool))
         return "parse_message", (data, self._rng.choice(inputs.LIMITS)), {}
+
+    def _exchange(self) -> Call:
+        return self._rng.choice(self._sites).call()
 
     def _key_data(self) -> Call:
         data = self._varied(inputs.key_data(self._rng))
@@ -151,8 +157,9 @@ def difference(call: Call, *, represented: bool) -> str | None:
     """Make a call on both cores; return in words how the outcomes differ, or None."""
     name, args, kwargs = call
     pure, other = both(name)
-    expected = outcome(pure, args, kwargs)
-    found = outcome(other, args, kwargs)
+    fresh = args.fresh if isinstance(args, Seeded) else lambda: args
+    expected = outcome(pure, fresh(), kwargs)
+    found = outcome(other, fresh(), kwargs)
     if expected != found or (represented and repr(expected) != repr(found)):
         return f"{name}{args!r} {kwargs!r}\n  python: {expected!r}\n  native: {found!r}"
     if name == "parse_message" and found[0] == "gave":
