@@ -41,6 +41,8 @@ class Direction(enum.Enum):
         return self in (Direction.SENDRECV, Direction.RECVONLY)
 
 
+_NOWHERE = frozenset({"0.0.0.0", "::"})
+
 _DIRECTIONS = frozenset(direction.value for direction in Direction)
 
 
@@ -118,6 +120,27 @@ def _direction(parsed: dict[str, Any], inherited: Direction) -> Direction:
     return inherited if value is None else Direction(value)
 
 
+def _held(document: Document, index: int, direction: Direction) -> Direction:
+    """Take receiving away from a stream at the address of nowhere: hold as RFC 2543 had it.
+
+    RFC 3264 section 8.4 still has it understood.
+    """
+    level = next((level for level in (index, None) if _connections(document, level)), None)
+    addresses = _connections(document, level)
+    if not addresses or any(address not in _NOWHERE for address in addresses):
+        return direction
+    return Direction.SENDONLY if direction.sends else Direction.INACTIVE
+
+
+def _connections(document: Document, level: int | None) -> list[str]:
+    """Return the addresses of the c= lines of a level."""
+    section = document.section(level)
+    texts = (document.lines[number].text for number in range(section.start, section.stop))
+    return [
+        text.split()[-1].partition("/")[0] for text in texts if text.startswith("c=") and text[2:].split()
+    ]
+
+
 def _stream(document: Document, index: int, session: Direction) -> MediaStream:
     line = document.media_line(index)
     parsed = _understood(document, index)
@@ -127,7 +150,7 @@ def _stream(document: Document, index: int, session: Direction) -> MediaStream:
         protocol=line.protocol,
         active=line.port != 0,
         mid=next((value for _, name, value in document.attributes(index) if name == "mid"), None),
-        direction=_direction(parsed, session),
+        direction=_held(document, index, _direction(parsed, session)),
         ssrc=_ssrc(parsed, index),
     )
 
