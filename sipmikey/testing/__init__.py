@@ -3,17 +3,22 @@
 The pytest plugin is `sipmikey.testing.plugin`; what it is made of can be used without pytest.
 """
 
-from sipmikey.testing.agents import AgentCrashed, AgentSettings, CallRefused, TestAgent, TestFailure
+from sipmikey.testing.agent_driver import AgentCrashed, AgentProcess, CallRefused, TestFailure
+from sipmikey.testing.agents import AgentSettings, TestAgent
 from sipmikey.testing.determinism import FakeClock, seeded_environment
-from sipmikey.testing.kms import TestKms
+from sipmikey.testing.kamailio import Kamailio
+from sipmikey.testing.kms import KmsDirectory, TestKms
 from sipmikey.testing.stage import Stage
 from sipmikey.testing.switchboard import Switchboard
 
 __all__ = [
     "AgentCrashed",
+    "AgentProcess",
     "AgentSettings",
     "CallRefused",
     "FakeClock",
+    "Kamailio",
+    "KmsDirectory",
     "Stage",
     "Switchboard",
     "TestAgent",

@@ -1,14 +1,15 @@
 """The process of one agent under test: commands come as JSON lines on stdin, events and results go out.
 
-`python -m sipmikey.testing.agent_process` is started by `sipmikey.testing.agents`. The first line is the
-agent's settings; each other one is a command, `{"id": 1, "do": "call", ...}`; its result `{"id": 1, "result":
-{...}}` or `{"id": 1, "error": {...}}`. Everything else that is printed is an event of the agent.
+`python -m sipmikey.testing.agent_process` is started by `sipmikey.testing.agent_driver`. The first line holds
+the settings, see `agent_config` and `main`; each other one is a command, `{"id": 1, "do": "call", ...}`. Its
+outcome is `{"id": 1, "result": ...}` or `{"id": 1, "error": {...}}`. Everything else that is printed is an
+event: the agent's own, and those of type `kit.*`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,20 +20,30 @@ from sipmikey import system
 from sipmikey.agent import (
     Agent,
     AgentConfig,
+    Alternative,
     Audio,
     Call,
     CallFailed,
     CallPolicy,
+    DigestCredentials,
+    Fallback,
     IncomingCall,
     KeyManagement,
+    Question,
+    Retarget,
     SecurityMode,
     Sip,
     Timeouts,
+    TlsFiles,
+    Transport,
     document,
 )
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
+from sipmikey.sound.settings import SoundSettings
+
+LONGEST_LINE = 1 << 20
 
 Fields = dict[str, Any]
 
@@ -44,103 +55,231 @@ def say(fields: Mapping[str, Any]) -> None:
 
 
 def agent_config(settings: Fields) -> AgentConfig:
-    """Return the agent's configuration."""
-    keys = None
-    if settings["kms_url"]:
-        keys = KeyManagement(
-            kms=settings["kms"],
-            psk=Secret(bytes.fromhex(settings["psk"])),
-            psk_id=settings["psk_id"].encode(),
-            suites=tuple(settings["suites"]),
-        )
+    """Return the agent's configuration.
+
+    The sections ``keys``, ``policy``, ``sip``, ``audio`` and ``timeouts`` have the fields of `KeyManagement`,
+    `CallPolicy`, `Sip`, `Audio` and `Timeouts` as JSON; ``psk`` is in hexadecimal. ``digest`` has
+    ``username`` and ``password``, ``tls`` is a file of CA certificates.
+    """
     return AgentConfig(
         identity=settings["identity"],
-        keys=keys,
-        policy=CallPolicy(security=SecurityMode(settings["security"])),
-        sip=Sip(bind="127.0.0.1", proxy=settings["proxy"], registrar=settings["registrar"]),
-        audio=Audio(
-            play=Path(settings["play"]) if settings["play"] else None, record=Path(settings["record"])
-        ),
-        timeouts=Timeouts(kms=settings["kms_timeout_s"], setup=settings["setup_timeout_s"]),
-        log_file=Path(settings["log"]),
-        log_level=settings["log_level"],
+        keys=_keys(settings.get("keys")),
+        policy=_policy(settings.get("policy", {})),
+        sip=_sip(settings),
+        audio=_audio(settings.get("audio", {})),
+        timeouts=Timeouts(**settings.get("timeouts", {})),
+        log_level=settings.get("log_level", 0),
+        log_file=Path(settings["log_file"]) if settings.get("log_file") else None,
     )
 
 
-class Worker:
-    """Carries out commands on the agent."""
+def _keys(section: Fields | None) -> KeyManagement | None:
+    if section is None:
+        return None
+    converted = {
+        "psk": Secret(bytes.fromhex(section["psk"])),
+        "psk_id": section["psk_id"].encode(),
+        "suites": tuple(section.get("suites", ("256", "128"))),
+    }
+    return KeyManagement(**{**section, **converted})
 
-    def __init__(self, agent: Agent) -> None:
+
+def _policy(section: Fields) -> CallPolicy:
+    return CallPolicy(
+        security=SecurityMode(section.get("security", "required")),
+        fallback=Fallback(section.get("fallback", "never")),
+        alternative=Alternative(section.get("alternative", "none")),
+        contacts={uri: SecurityMode(word) for uri, word in section.get("contacts", {}).items()},
+        retarget=Retarget(section.get("retarget", "accept")),
+        transfer=section.get("transfer", False),
+    )
+
+
+def _sip(settings: Fields) -> Sip:
+    section = dict(settings.get("sip", {}))
+    if "transports" in section:
+        section["transports"] = tuple(Transport(word) for word in section["transports"])
+    if "trusted_proxies" in section:
+        section["trusted_proxies"] = frozenset(section["trusted_proxies"])
+    if section.get("prefer"):
+        section["prefer"] = Transport(section["prefer"])
+    if digest := settings.get("digest"):
+        password = Secret(digest["password"].encode())
+        section["credentials"] = DigestCredentials(username=digest["username"], password=password)
+    if tls := settings.get("tls"):
+        section["tls"] = TlsFiles(ca_file=Path(tls))
+    return Sip(**section)
+
+
+def _audio(section: Fields) -> Audio:
+    paths = {name: Path(section[name]) for name in ("play", "record") if section.get(name)}
+    codecs = {"codecs": tuple(section["codecs"])} if "codecs" in section else {}
+    sound = {"sound": SoundSettings(**section["sound"])} if "sound" in section else {}
+    return Audio(**{**section, **paths, **codecs, **sound})
+
+
+class Desk:
+    """Keeps the agent's questions until the command ``decide`` answers them, by the number of the call."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, asyncio.Future[bool]] = {}
+
+    async def decide(self, question: Question) -> bool:
+        """Return what ``decide`` says about the call."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._open[question.call] = answer
+        return await answer
+
+    def answer(self, call: str, accept: bool) -> None:
+        """Answer the question about *call*."""
+        self._open.pop(call).set_result(accept)
+
+
+class Worker:
+    """Carries out commands on the agent, each in a task of its own.
+
+    *incoming* is what it does with a call by itself: `ring`, `answer`, or anything else for nothing.
+    """
+
+    def __init__(self, agent: Agent, desk: Desk, incoming: str) -> None:
         self._agent = agent
+        self._desk = desk
+        self._incoming = incoming
         self._calls: dict[str, Call] = {}
-        self._incoming: dict[str, IncomingCall] = {}
+        self._ringing: dict[str, IncomingCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def accept(self) -> None:
-        """Let calls ring, and say so."""
+        """Take calls that passed the checks, and say so."""
         while True:
-            incoming = await self._agent.incoming()
-            self._incoming[incoming.number] = incoming
-            await incoming.ring()
+            call = await self._agent.incoming()
+            self._ringing[call.number] = call
             say(
                 {
-                    "type": "kit.ringing",
-                    "call": incoming.number,
-                    "caller": incoming.caller,
-                    "called": incoming.called,
+                    "type": "kit.incoming",
+                    "call": call.number,
+                    "caller": call.caller,
+                    "called": call.called,
                 }
             )
+            self._begin(self._greet(call))
+
+    async def _greet(self, call: IncomingCall) -> None:
+        if self._incoming in ("ring", "answer"):
+            await call.ring()
+            say({"type": "kit.ringing", "call": call.number, "caller": call.caller, "called": call.called})
+        if self._incoming == "answer":
+            try:
+                self._calls[call.number] = await call.answer()
+            except CallFailed as error:
+                say({"type": "kit.answer_failed", "call": call.number, **_failure(error)})
 
     def start(self, command: Fields) -> None:
         """Begin a command; several may be under way."""
-        task = asyncio.create_task(self._answer(command))
+        self._begin(self._carry_out(command))
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, command: Fields) -> None:
-        verbs: dict[str, Callable[[Fields], Awaitable[object]]] = {
-            "call": self._call,
-            "answer": self._take,
-            "reject": lambda given: self._incoming[given["call"]].reject(given["status"]),
-            "established": lambda given: self._calls[given["call"]].established(),
-            "proven": lambda given: self._calls[given["call"]].proven(),
-            "hangup": lambda given: self._calls[given["call"]].hangup(),
-            "hold": lambda given: self._calls[given["call"]].hold(),
-            "resume": lambda given: self._calls[given["call"]].resume(),
-            "rekey": lambda given: self._calls[given["call"]].rekey(),
-            "dtmf": lambda given: self._calls[given["call"]].send_dtmf(given["digits"]),
-            "prefetch": lambda given: self._agent.prefetch(given["uri"]),
-            "security": self._security,
-        }
+    async def stop(self) -> None:
+        """Cancel what is under way."""
+        for task in tuple(self._tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _carry_out(self, command: Fields) -> None:
+        number = command.pop("id")
         try:
-            result = await verbs[command["do"]](command)
+            result = await self._do(command.pop("do"), **command)
         except CallFailed as error:
-            failure = {
-                "reason": error.reason,
-                "side": error.side,
-                "status": error.status,
-                "detail": error.detail,
-            }
-            say({"id": command["id"], "error": failure})
+            say({"id": number, "error": _failure(error)})
         except SipmikeyError as error:
             failure = {"reason": "local-error", "side": "local", "status": 0, "detail": str(error)}
-            say({"id": command["id"], "error": failure})
+            say({"id": number, "error": failure})
+        except Exception as error:
+            failure = {"reason": "kit-error", "side": "local", "status": 0, "detail": repr(error)}
+            say({"id": number, "error": failure})
+            raise
         else:
-            say({"id": command["id"], "result": result if isinstance(result, dict) else {}})
+            say({"id": number, "result": result})
 
-    async def _call(self, command: Fields) -> Fields:
-        call = await self._agent.call(command["uri"])
-        self._calls[call.number] = call
-        return {"call": call.number}
+    def _know_successors(self) -> None:
+        """Know the calls that transfers made of those known."""
+        for known in tuple(self._calls.values()):
+            if known.successor is not None:
+                self._calls[known.successor.number] = known.successor
 
-    async def _take(self, command: Fields) -> Fields:
-        number = command["call"]
-        self._calls[number] = await self._incoming[number].answer()
-        return {"call": number}
+    async def _do(self, verb: str, call: str = "", **given: Any) -> Any:
+        agent = self._agent
+        self._know_successors()
+        match verb:
+            case "register" | "unregister":
+                return await getattr(agent, verb)()
+            case "prefetch":
+                return await agent.prefetch(given["uri"])
+            case "prefer_codecs":
+                return await agent.prefer_codecs(*given["names"])
+            case "call":
+                made = await agent.call(given["uri"], via=given.get("via"))
+                self._calls[made.number] = made
+                return made.number
+            case "decide":
+                return self._desk.answer(call, given["accept"])
+            case "answer":
+                self._calls[call] = await self._ringing[call].answer()
+                return None
+            case "ring" | "reject":
+                return await getattr(self._ringing[call], verb)(**given)
+            case "security":
+                security = self._calls[call].security
+                return {name: _text(getattr(security, name)) for name in security.__slots__}
+            case "transfer":
+                target = given["target"]
+                return await self._calls[call].transfer(self._calls.get(target, target))
+            case "sound":
+                return getattr(agent.sound, given["what"])(*given.get("given", ()))
+            case "dtmf":
+                return await self._calls[call].send_dtmf(given["digits"])
+            case "ended" if call in self._ringing and call not in self._calls:
+                return document(await self._ringing[call].ended())
+            case "ended" | "hangup" | "stats":
+                return document(await getattr(self._calls[call], verb)())
+            case _:
+                method: Callable[..., Awaitable[None]] = getattr(self._calls[call], verb)
+                return await method(**given)
 
-    async def _security(self, command: Fields) -> Fields:
-        facts = dataclasses.asdict(self._calls[command["call"]].security)
-        return {name: None if value is None else str(value) for name, value in facts.items()}
+
+def _failure(error: CallFailed) -> Fields:
+    return {"reason": error.reason, "side": error.side, "status": error.status, "detail": error.detail}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def reveal_keys() -> None:
+    """Print what pjmedia's SRTP is keyed with, beside keying it: for tests that decrypt a capture."""
+    from sipmikey.agent.pjsua.call import PjsuaCall
+    from sipmikey.agent.stack import SrtpKeys
+
+    key = PjsuaCall.key
+
+    def revealing(self: PjsuaCall, index: int, keys: SrtpKeys) -> None:
+        say(
+            {
+                "type": "kit.srtp_keys",
+                "index": index,
+                "suite": keys.suite,
+                "send": keys.send.reveal().hex(),
+                "receive": keys.receive.reveal().hex(),
+            }
+        )
+        key(self, index, keys)
+
+    PjsuaCall.key = revealing  # type: ignore[method-assign]
 
 
 def shift_clock(seconds: float) -> None:
@@ -150,40 +289,45 @@ def shift_clock(seconds: float) -> None:
 
 
 async def main() -> None:
-    """Run the agent until stdin ends."""
-    reader = asyncio.StreamReader()
+    """Run the agent until stdin ends.
+
+    Besides those of `agent_config` the settings are ``kms_url``, ``clock_offset_s``, ``incoming`` (see
+    `Worker`), ``register`` and ``reveal_keys``.
+    """
+    reader = asyncio.StreamReader(limit=LONGEST_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     settings = json.loads(await reader.readline())
-    if settings["clock_offset_s"]:
+    if settings.get("reveal_keys"):
+        reveal_keys()
+    if settings.get("clock_offset_s"):
         shift_clock(settings["clock_offset_s"])
-    client = (
-        HttpKmsClient(settings["kms_url"], timeout_s=settings["kms_timeout_s"])
-        if settings["kms_url"]
-        else None
-    )
-    agent = Agent(agent_config(settings), kms=client)
+    config = agent_config(settings)
+    async with contextlib.AsyncExitStack() as opened:
+        client = None
+        if settings.get("kms_url"):
+            client = HttpKmsClient(settings["kms_url"], timeout_s=config.timeouts.kms)
+            await opened.enter_async_context(client)
+        desk = Desk()
+        agent = Agent(config, kms=client, decide=desk.decide)
 
-    async def events() -> None:
-        async for event in agent.events():
-            say(document(event))
+        async def events() -> None:
+            async for event in agent.events():
+                say(document(event))
 
-    printing = asyncio.create_task(events())
-    await asyncio.sleep(0)
-    try:
+        printing = asyncio.create_task(events())
+        await asyncio.sleep(0)  # so that no event comes before it is listened for
         async with agent:
-            worker = Worker(agent)
+            worker = Worker(agent, desk, settings.get("incoming", "ring"))
             accepting = asyncio.create_task(worker.accept())
-            if settings["registrar"]:
+            if settings.get("register"):
                 await agent.register()
             say({"type": "kit.ready", "contact": agent.contact})
             async for line in reader:
                 worker.start(json.loads(line))
             accepting.cancel()
-    finally:
-        if client is not None:
-            await client.close()
-    await printing
+            await worker.stop()
+        await printing
 
 
 if __name__ == "__main__":

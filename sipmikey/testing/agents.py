@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import signal
-import subprocess
-import sys
-import threading
 import time
 import wave
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from sipmikey.call.reasons import Reason
 from sipmikey.media.similarity import Likeness, compare_files
 from sipmikey.settings import nearest
+from sipmikey.testing.agent_driver import (
+    WAIT_S,
+    AgentProcess,
+    CallRefused,
+    Fields,
+    TestFailure,
+)
 from sipmikey.testing.switchboard import Switchboard
 
 PROFILES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
 PACE_S = 0.1
 """Between two calls of a process: pjsua2 aborts when they follow one another within about 10 ms."""
-
-WAIT_S = 15.0
-"""How long verbs wait unless told otherwise; generous, since tests run beside others."""
-
-Fields = dict[str, Any]
-
-
-class TestFailure(AssertionError):
-    """What a test expected did not happen. The text says what happened instead."""
-
-    __test__ = False
-
-
-class AgentCrashed(TestFailure):
-    """The process of an agent ended by itself. The text has the signal and its last words."""
-
-
-class CallRefused(TestFailure):
-    """A verb failed because the call did. ``reason``, ``side``, ``status`` and ``detail`` say why."""
-
-    def __init__(self, agent: str, error: Fields) -> None:
-        super().__init__(
-            f"{agent}: {error['reason']} by {error['side']} (SIP {error['status']}): {error['detail']}"
-        )
-        self.reason = str(error["reason"])
-        self.side = str(error["side"])
-        self.status = int(error["status"])
-        self.detail = str(error["detail"])
 
 
 @dataclass(kw_only=True)
@@ -74,6 +46,23 @@ class AgentSettings:
     kms_timeout_s: float = 5.0
     setup_timeout_s: float = 20.0
     clock_offset_s: float = 0.0
+
+    def document(self) -> Fields:
+        """Return the settings as `sipmikey.testing.agent_process` takes them."""
+        keys = {"kms": self.kms, "psk": self.psk, "psk_id": self.psk_id, "suites": self.suites}
+        return {
+            "identity": self.identity,
+            "kms_url": self.kms_url,
+            "keys": keys if self.kms_url else None,
+            "policy": {"security": self.security},
+            "sip": {"bind": "127.0.0.1", "proxy": self.proxy, "registrar": self.registrar},
+            "register": self.registrar is not None,
+            "audio": {"play": self.play or None, "record": self.record},
+            "timeouts": {"kms": self.kms_timeout_s, "setup": self.setup_timeout_s},
+            "log_file": self.log,
+            "log_level": self.log_level,
+            "clock_offset_s": self.clock_offset_s,
+        }
 
 
 class TestAgent:
@@ -99,16 +88,10 @@ class TestAgent:
         self.contact = ""
         self._switchboard = switchboard
         self._watch = watch
-        self._process: subprocess.Popen[bytes] | None = None
-        self._news = threading.Condition()
-        self._replies: dict[int, Fields] = {}
-        self._numbers = itertools.count(1)
-        self._words: list[str] = []
-        self._over = False
+        self._process: AgentProcess | None = None
         self._call = ""
         self._refused: CallRefused | None = None
         self._last_call_at = 0.0
-        self._readers: list[threading.Thread] = []
         settings.record = settings.record or str(folder / f"{self.name}-heard.wav")
         settings.log = settings.log or str(folder / f"{self.name}.log")
 
@@ -121,127 +104,43 @@ class TestAgent:
         """Start the process and connect the agent to the switchboard; a second call does nothing."""
         if self._process is not None:
             return self
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.testing.agent_process"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(vars(self.settings)).encode() + b"\n")
-        self._process.stdin.flush()
-        for stream, take in ((self._process.stdout, self._take), (self._process.stderr, self._take_word)):
-            assert stream is not None
-            reader = threading.Thread(target=self._read, args=(stream, take), daemon=True)
-            reader.start()
-            self._readers.append(reader)
-        ready = self.wait_for("kit.ready", timeout_s=60)
-        self.contact = str(ready["contact"])
+        self._process = AgentProcess(self.name, self.settings.document(), self.events)
+        self.contact = self._process.contact
         self._watch(self.contact)
         host, port = self.contact.partition("@")[2].partition(";")[0].rsplit(":", 1)
         self._switchboard.connect(self.identity, host, int(port))
         return self
 
-    def _read(self, stream: IO[bytes], take: Callable[[bytes], None]) -> None:
-        for line in stream:
-            take(line)
-        with self._news:
-            self._over = True
-            self._news.notify_all()
-
-    def _take(self, line: bytes) -> None:
-        try:
-            fields = json.loads(line)
-        except ValueError:
-            self._take_word(line)
-            return
-        with self._news:
-            if "id" in fields:
-                self._replies[fields["id"]] = fields
-            else:
-                fields.setdefault("at", time.time())
-                self.events.append(fields)
-            self._news.notify_all()
-
-    def _take_word(self, line: bytes) -> None:
-        self._words = [*self._words[-30:], line.decode(errors="replace").rstrip()]
+    @property
+    def process(self) -> AgentProcess:
+        """The agent's process, started if it was not."""
+        self.start()
+        assert self._process is not None
+        return self._process
 
     def stop(self) -> None:
         """End the process: politely, and after five seconds by force. What crashed stays a failure."""
-        process = self._process
-        if process is None:
-            return
-        assert process.stdin is not None
-        with suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for reader in self._readers:
-            reader.join(5)
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
+        if self._process is not None:
+            self._process.stop()
 
     def crash_report(self) -> str | None:
         """Return how the process died, or None when it did not."""
-        process = self._process
-        if process is None or process.poll() in (None, 0):
-            return None
-        code = process.returncode
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"the agent {self.name} {how}; its last words:\n" + "\n".join(self._words[-10:])
+        return None if self._process is None else self._process.crash_report()
 
-    def _wait(self, what: str, found: Callable[[], Fields | None], timeout_s: float) -> Fields:
-        deadline = time.monotonic() + timeout_s
-        with self._news:
-            while (result := found()) is None:
-                left = deadline - time.monotonic()
-                if self._over or left <= 0:
-                    break
-                self._news.wait(left)
-        if result is not None:
-            return result
-        if self._over and self._process is not None:
-            self._process.wait(10)
-            raise AgentCrashed(self.crash_report() or f"the agent {self.name} has ended")
-        seen = " ".join(event["type"] for event in self.events[-12:])
-        raise TestFailure(
-            f"{self.name}: no {what} within {timeout_s:g} s; the latest events are: {seen or 'none'}"
-        )
-
-    def do(self, verb: str, *, timeout_s: float = WAIT_S, **given: Any) -> Fields:
-        """Carry out a verb of the agent's process and return its result; raises CallRefused."""
+    def do(self, verb: str, *, timeout_s: float = WAIT_S, **given: Any) -> Any:
+        """Carry out a command of the agent's process and return its result; raises CallRefused."""
         if self._refused is not None and verb != "call":
             raise self._refused
-        self.start()
-        assert self._process is not None
-        assert self._process.stdin is not None
-        number = next(self._numbers)
-        try:
-            self._process.stdin.write(json.dumps({"id": number, "do": verb, **given}).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            self._over = True
-        reply = self._wait(f"reply to {verb}", lambda: self._replies.pop(number, None), timeout_s)
-        if "error" in reply:
-            raise CallRefused(self.name, reply["error"])
-        result: Fields = reply["result"]
-        return result
+        return self.process.do(verb, timeout_s=timeout_s, **given)
 
     def wait_for(
         self, kind: str, *, timeout_s: float = WAIT_S, call: str | None = None, **values: Any
     ) -> Fields:
         """Wait for an event of type *kind* (of one call, with these values) and return it."""
 
-        def found() -> Fields | None:
-            for event in self.events:
-                fits = all(event.get(name) == value for name, value in values.items())
-                if event["type"] == kind and fits and (call is None or event.get("call") == call):
-                    return event
-            return None
-
-        return self._wait(kind, found, timeout_s)
+        if call is not None:
+            values["call"] = call
+        return self.process.event(kind, timeout_s=timeout_s, **values)
 
     def all(self, kind: str) -> list[Fields]:
         """Return the events of type *kind* so far."""
@@ -265,7 +164,7 @@ class TestAgent:
         self._last_call_at = time.monotonic()
         try:
             self._call, self._refused = "", None
-            self._call = str(self.do("call", uri=uri, timeout_s=timeout_s)["call"])
+            self._call = str(self.do("call", uri=uri, timeout_s=timeout_s))
         except CallRefused as refused:
             self._refused = refused
         return self._call
@@ -277,7 +176,7 @@ class TestAgent:
         def found() -> Fields | None:
             return next((event for event in self.all("kit.ringing") if event["call"] not in known), None)
 
-        event = self._wait("incoming call", found, timeout_s)
+        event = self.process.wait("incoming call", found, timeout_s=timeout_s)
         if caller is not None and _user(event["caller"]) != _user(caller.identity):
             raise TestFailure(f"{self.name}: {event['caller']} is calling, not {caller.identity}")
         self._call, self._refused = str(event["call"]), None
@@ -310,7 +209,7 @@ class TestAgent:
         """
         self.do("established", call=self._call, timeout_s=timeout_s)
         self.do("proven", call=self._call, timeout_s=timeout_s)
-        facts = self.do("security", call=self._call)
+        facts: Fields = self.do("security", call=self._call)
         if facts["media"] != "proven":
             raise TestFailure(f"{self.name}: media is {facts['media']}, not proven")
         if facts["peer"] is None:

@@ -1,19 +1,28 @@
-"""A key management service for tests: the real server in a process of its own, behind a door."""
+"""A key management service for tests: the real server in a process of its own, and a door before it."""
 
 from __future__ import annotations
 
-import base64
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+from sipmikey.keys.key_text import parse_key
+from sipmikey.mikey.secret import Secret
 from sipmikey.testing.door import Door
 
 IDENTITY = "sip:kms@example.com"
-KMS = (sys.executable, "-m", "sipmikey.cli", "kms")
+COMMAND = (sys.executable, "-m", "sipmikey.cli", "kms")
+COMMAND_S = 60.0
+START_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +33,125 @@ class User:
     psk: str
     psk_id: str
 
+    @property
+    def key(self) -> Secret:
+        """The pre-shared key."""
+        return parse_key(self.psk, "psk")
+
+
+class RunningKms:
+    """A process of `sipmikey kms serve`. ``ready`` is the document it printed when it served.
+
+    *options* are those of the command; without `--listen` it serves a free port of 127.0.0.1. *log* gets what
+    it logs. *environment* is added to this process's. Raises RuntimeError when it does not start.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *options: object,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        words = [str(option) for option in options]
+        if "--listen" not in words:
+            words += ["--listen", "127.0.0.1:0"]
+        with log.open("wb") as file:
+            # It ends with its standard input, so that it does not outlive tests that were killed.
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve", "--json", "--until-eof", "--dir", str(directory), *words],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+                env={**os.environ, **(environment or {})}, start_new_session=True,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], START_S)
+        line = self.process.stdout.readline() if readable else b""
+        if not line:
+            self.stop()
+            raise RuntimeError(f"the KMS did not start: {log.read_text(errors='replace')[-3000:]}")
+        self.ready: dict[str, Any] = json.loads(line)
+
+    @property
+    def url(self) -> str:
+        """The base URL it serves first."""
+        return str(self.ready["urls"][0])
+
+    def stop(self) -> None:
+        """End it with all its workers: gracefully, and after a while by force."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(START_S)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            stream.close()
+
+
+class KmsDirectory:
+    """A KMS in *directory*, made by `sipmikey kms init` with plain HTTP and SQLite.
+
+    A context manager that serves while entered. *host* is the loopback address it serves, an IPv6 one in
+    brackets. ``url`` is its base URL once it has been started.
+    """
+
+    def __init__(self, directory: Path, *, identity: str = IDENTITY, host: str = "127.0.0.1") -> None:
+        self.directory = directory
+        self.identity = identity
+        self._host = host
+        self._running: RunningKms | None = None
+        self.run("init", "--identity", identity, "--listen", f"{host}:0")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The base URL for agents."""
+        assert self._running is not None, "the KMS is not started"
+        return self._running.url
+
+    def start(self, port: int = 0) -> None:
+        """Serve *port* (0: any free one); return when the KMS says that it does."""
+        listen = f"{self._host}:{port}"
+        self._running = RunningKms(self.directory, "--listen", listen, log=self.directory.with_suffix(".log"))
+
+    def stop(self) -> None:
+        """End the server."""
+        if self._running is not None:
+            self._running.stop()
+
+    def add(self, identity: str, *options: str, psk_id: str | None = None) -> User:
+        """Add a subscriber with a new key; *options* are further ones of `kms user add`."""
+        name = psk_id or identity.partition(":")[2].partition("@")[0]
+        added = self.run("user", "add", "--psk-id", name, *options, identity)
+        psk = parse_key(added["psk"], "psk").reveal().hex()
+        return User(identity=identity, psk=psk, psk_id=name)
+
+    def set_policy(self, text: str) -> None:
+        """Replace the policy; before `start`."""
+        (self.directory / "policy.toml").write_text(text)
+
+    def run(self, *words: str) -> dict[str, Any]:
+        """Run `sipmikey kms` with *words* and return the document it prints; RuntimeError when it fails."""
+        at = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
+        done = subprocess.run(
+            [*COMMAND, *words[:at], "--dir", str(self.directory), "--json", *words[at:]],
+            capture_output=True, text=True, timeout=COMMAND_S,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise RuntimeError(f"sipmikey kms {' '.join(words)}: {done.stdout}{done.stderr.strip()}")
+        lines = done.stdout.splitlines()
+        document: dict[str, Any] = json.loads(lines[0]) if lines else {}
+        return document
+
 
 class TestKms:
     """The KMS. ``url`` is where agents ask it: the door, which can be slow (`delay`) or shut (`shut`)."""
@@ -33,7 +161,7 @@ class TestKms:
     def __init__(self, folder: Path) -> None:
         self.identity = IDENTITY
         self._folder = folder
-        self._server: subprocess.Popen[bytes] | None = None
+        self._kms: KmsDirectory | None = None
         self._door: Door | None = None
         self._users: dict[str, User] = {}
 
@@ -45,48 +173,27 @@ class TestKms:
 
     def start(self) -> None:
         """Make the KMS, start its server on a free port, and open the door."""
-        self._command("init", "--identity", IDENTITY, "--listen", "127.0.0.1:0")
-        self._log = (self._folder / "kms.log").open("wb")
-        self._server = subprocess.Popen(
-            [*KMS, "serve", "--dir", str(self._folder / "kms"), "--json", "--until-eof"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-        )  # fmt: skip
-        assert self._server.stdout is not None
-        line = self._server.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the KMS did not start: {(self._folder / 'kms.log').read_text()}")
-        port = int(json.loads(line)["urls"][0].rpartition(":")[2])
-        self._door = Door(port)
+        self._kms = KmsDirectory(self._folder / "kms", identity=self.identity)
+        self._kms.start()
+        self._door = Door(int(self._kms.url.rpartition(":")[2]))
         self._door.start()
 
     def stop(self) -> None:
         """End the server and close the door."""
         if self._door is not None:
             self._door.stop()
-        if self._server is not None:
-            self._server.terminate()
-            try:
-                self._server.wait(10)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
-            assert self._server.stdout is not None
-            assert self._server.stdin is not None
-            self._server.stdout.close()
-            self._server.stdin.close()
-            self._log.close()
+        if self._kms is not None:
+            self._kms.stop()
 
     def user(self, identity: str) -> User:
         """Return a subscriber of the KMS, added when asked for the first time."""
+        assert self._kms is not None, "the KMS is not started"
         if identity not in self._users:
-            name = identity.partition(":")[2].partition("@")[0]
-            added = self._command("user", "add", "--psk-id", name, identity)
-            psk = base64.b64decode(added["psk"]).hex()
-            self._users[identity] = User(identity=identity, psk=psk, psk_id=name)
+            self._users[identity] = self._kms.add(identity)
         return self._users[identity]
 
     def delay(self, seconds: float) -> None:
-        """Hold each answer of the KMS back so long; 0 is at once."""
+        """Hold back each answer of the KMS for *seconds*."""
         assert self._door is not None
         self._door.delay_s = seconds
 
@@ -94,16 +201,3 @@ class TestKms:
         """Let connections to the KMS break, or work again."""
         assert self._door is not None
         self._door.shut = shut
-
-    def _command(self, *words: str) -> dict[str, Any]:
-        """Run `sipmikey kms` with *words* and return the document it prints."""
-        at = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
-        done = subprocess.run(
-            [*KMS, *words[:at], "--dir", str(self._folder / "kms"), "--json", *words[at:]],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise RuntimeError(f"sipmikey kms {' '.join(words)}: {done.stderr.strip()}")
-        lines = done.stdout.splitlines()
-        document: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-        return document

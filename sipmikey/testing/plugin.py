@@ -126,12 +126,8 @@ def forking_proxy(tmp_path: Path) -> Iterator[Kamailio]:
     """
     if not Kamailio.installed():
         pytest.skip("Kamailio is not installed: apt-get install kamailio")
-    folder = tmp_path / "kamailio"
-    folder.mkdir()
-    proxy = Kamailio(folder)
-    proxy.start()
-    yield proxy
-    proxy.stop()
+    with Kamailio(tmp_path / "kamailio") as proxy:
+        yield proxy
 
 
 @pytest.fixture

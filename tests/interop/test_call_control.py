@@ -25,7 +25,7 @@ def test_a_callee_who_does_not_want_to(
     ):
         bob.do("register")
         number = alice.do("call", uri=uri("bob"))
-        ringing = bob.incoming()["incoming"]
+        ringing = bob.incoming()["call"]
         alice.event("call.ringing")
         bob.do("reject", call=ringing, status=status)
         with pytest.raises(Failed) as failed:
@@ -150,7 +150,7 @@ def test_a_second_call_waits(kamailio: Kamailio, kms: Kms, speech: Path, other_s
             ringing = bob.incoming(start=start)
             start = bob.now
             assert ringing["caller"] == uri(caller.name)
-            bob.do("answer", call=ringing["incoming"])
+            bob.do("answer", call=ringing["call"])
             caller.do("established", call=calls[caller])
             caller.do("proven", call=calls[caller])
         assert alice.sending_key() != carol.sending_key()

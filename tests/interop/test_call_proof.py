@@ -117,7 +117,7 @@ def test_nothing_is_sent_before_there_are_keys(network: Namespace, capture: Capt
         Agent("alice", settings("alice", kms, peer=bob)) as alice,
     ):
         number = alice.do("call", uri=uri("bob"))
-        ringing = bob.incoming()["incoming"]
+        ringing = bob.incoming()["call"]
         alice.event("call.ringing")
         bob.do("reject", call=ringing, status=486)
         ended = alice.do("ended", call=number)

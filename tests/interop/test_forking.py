@@ -79,7 +79,7 @@ def test_a_call_rings_all_devices_and_one_answers(
             agent.do("register")
         assert len(kamailio.contacts("bob")) == 2
         number = alice.do("call", uri=uri("bob"))
-        ringing = {agent: agent.incoming()["incoming"] for agent in (first, second)}
+        ringing = {agent: agent.incoming()["call"] for agent in (first, second)}
         second.do("answer", call=ringing[second])
         alice.do("established", call=number)
         alice.do("proven", call=number)
@@ -217,7 +217,7 @@ def test_serial_forking(
         number = alice.do("call", uri=uri("bob"))
         desk.incoming()
         assert not mobile.events()
-        alice.do("established", call=number, timeout=20.0)
+        alice.do("established", call=number, timeout_s=20.0)
         assert desk.event("call.end")["reason"] == "cancelled"
         alice.do("proven", call=number)
         assert alice.keys()[-1]["receive"] == mobile.keys()[-1]["send"]

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from sipmikey.agent.pjsua.library import has_ipv6
+from sipmikey.testing.process import PeerFailed
 from tests.interop.lab import referee, srtp
 from tests.interop.lab.agents import Agent, Failed, settings
 from tests.interop.lab.capture import PROBE_PORT, Capture
 from tests.interop.lab.kamailio import DOMAIN, Kamailio
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
-from tests.interop.lab.process import PeerFailed
 from tests.interop.lab.rtpengine import Rtpengine
 from tests.interop.lab.speech import compare
 
@@ -195,7 +195,7 @@ def test_two_devices_ring_and_one_answers(
             agent.do("register")
         assert len(kamailio.contacts("bob")) == 2
         number = alice.do("call", uri=uri("bob"))
-        rings = {agent: agent.incoming()["incoming"] for agent in (desk, mobile)}
+        rings = {agent: agent.incoming()["call"] for agent in (desk, mobile)}
         mobile.do("answer", call=rings[mobile])
         alice.do("established", call=number)
         alice.do("proven", call=number)

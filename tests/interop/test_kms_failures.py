@@ -60,7 +60,7 @@ def _caller_fails(capture: Capture, alice: Agent, reasons: set[str]) -> None:
         assert failed.value.side == "kms"
         error = alice.event("kms.error")
         assert (error["exchange"], error["reason"]) == ("ticket-request", failed.value.reason)
-        assert alice.process.running
+        assert alice.running
     assert capture.count("sip.Method == INVITE") == 0
     _check_silence(capture)
 

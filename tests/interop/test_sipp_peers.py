@@ -88,5 +88,5 @@ def test_garbage_from_sipp_is_refused(capture: Capture, kms: Kms, tmp_path: Path
         with sipp.Sipp(tmp_path, caller, port=SIPP_PORT, target=f"127.0.0.1:{bob.port}") as peer:
             peer.finish()
         assert not bob.events("kms.request"), "the KMS is not bothered with it"
-        assert bob.process.running
+        assert bob.running
     assert capture.rtp() == []

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.interop.lab.process import Process
+from sipmikey.testing.process import Process
 
 RATE = 16000
 

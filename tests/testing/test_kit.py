@@ -19,13 +19,13 @@ import signal
 def test_an_agent_dies_and_a_verb_notices(alice, bob):
     alice.call(bob)
     bob.expect_ringing()
-    os.kill(bob._process.pid, signal.SIGABRT)
+    os.kill(bob.process.child.pid, signal.SIGABRT)
     bob.answer()
 
 def test_an_agent_dies_and_no_verb_notices(alice):
     alice.start()
-    alice._process.kill()
-    alice._process.wait()
+    alice.process.child.kill()
+    alice.process.child.wait()
 
 def test_another_one_goes_on(alice, bob):
     alice.call(bob)

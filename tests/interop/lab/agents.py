@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,26 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sipmikey.testing.agent_driver import AgentProcess, CallRefused, TestFailure
+from sipmikey.testing.process import PeerFailed
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
 from tests.interop.lab.kms import IDENTITY, Kms, uri
-from tests.interop.lab.process import PeerFailed, Process
 from tests.interop.lab.sip import bracketed
 
-PROGRAM = Path(__file__).with_name("agent_main.py")
-ROOT = Path(__file__).parents[3]
 ANSWER_SECONDS = 20.0
+Failed = CallRefused
 KEY_LENGTHS = {"AES_256_CM_HMAC_SHA1_80": 32, "AES_CM_128_HMAC_SHA1_80": 16}
-
-
-class Failed(Exception):
-    """A command of the agent ended with `CallFailed`."""
-
-    def __init__(self, reason: str, side: str, status: int, detail: str) -> None:
-        super().__init__(f"{reason} ({side}, {status}): {detail}")
-        self.reason = reason
-        self.side = side
-        self.status = status
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,31 +29,24 @@ class SrtpKey:
     salt: bytes
 
 
-class Agent:
-    """A running agent. A context manager; `do` waits for the outcome of a command, `start` does not."""
+class Agent(AgentProcess):
+    """A running agent, stopped like a machine that loses power. A context manager.
+
+    Raises PeerFailed, with what the agent printed, when it does not start.
+    """
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self.name = name
         self.settings = settings
-        self._number = itertools.count(1)
-        self.process = Process(
-            [sys.executable, PROGRAM, json.dumps(settings)],
-            name=name,
-            env={"PYTHONPATH": str(ROOT)},
-            stdin=True,
-        )
         try:
-            ready = self._document(self.process.wait_for('"ready"', timeout=ANSWER_SECONDS))
-        except PeerFailed:
-            self.process.stop()
-            raise
-        self.contact: str = ready["contact"]
+            super().__init__(name, settings)
+        except TestFailure as failure:
+            raise PeerFailed(str(failure)) from None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.process.stop()
+        self.kill()
 
     @property
     def port(self) -> int:
@@ -76,53 +55,28 @@ class Agent:
 
     @property
     def now(self) -> int:
-        """How much the agent has said: a place from which `event` may look."""
-        return len(self.process.lines)
-
-    def start(self, verb: str, **arguments: Any) -> int:
-        """Give a command; `finish` takes its outcome."""
-        number = next(self._number)
-        self.process.write_line(json.dumps({"id": number, "do": verb, **arguments}))
-        return number
-
-    def finish(self, number: int, *, timeout: float = ANSWER_SECONDS) -> Any:
-        """The result of a command given before; raises `Failed`."""
-        wanted = f'{{"reply": {number},'
-        reply = self._document(self.process.wait_for(lambda line: line.startswith(wanted), timeout=timeout))
-        if "failed" in reply:
-            raise Failed(**reply["failed"])
-        if "error" in reply:
-            raise PeerFailed(f"{self.name}: {reply['error']}\n{self.process.tail()}")
-        return reply["ok"]
-
-    def do(self, verb: str, *, timeout: float = ANSWER_SECONDS, **arguments: Any) -> Any:
-        return self.finish(self.start(verb, **arguments), timeout=timeout)
-
-    def event(
-        self, kind: str, *, timeout: float = ANSWER_SECONDS, start: int = 0, **values: Any
-    ) -> dict[str, Any]:
-        """Wait for an event of *kind* whose fields have *values*, said after *start*."""
-
-        def fits(line: str) -> bool:
-            event = _event(line)
-            return event is not None and event["type"] == kind and _has(event, values)
-
-        return dict(self._document(self.process.wait_for(fits, timeout=timeout, start=start))["event"])
+        """How much the agent has told: a place from which `event` may look."""
+        return len(self.seen)
 
     def events(self, kind: str | None = None, *, start: int = 0) -> list[dict[str, Any]]:
-        """The events so far, of one *kind* or all."""
-        found = (_event(line) for line in self.process.lines[start:])
-        return [event for event in found if event is not None and kind in (None, event["type"])]
+        """The agent's events so far, of one *kind* or all."""
+        return [
+            event
+            for event in self.seen[start:]
+            if kind == event["type"] or (kind is None and not event["type"].startswith("kit."))
+        ]
 
-    def incoming(self, *, timeout: float = ANSWER_SECONDS, start: int = 0) -> dict[str, Any]:
-        """Wait for a call that passed the checks: {incoming: number, caller, called}."""
-        at = self.process.wait_for(lambda line: line.startswith('{"incoming"'), timeout=timeout, start=start)
-        return dict(self._document(at))
+    def stop(self) -> None:
+        """End the process at once: nothing is hung up or unregistered."""
+        self.kill()
+
+    def incoming(self, *, start: int = 0) -> dict[str, Any]:
+        """Wait for a call that passed the checks: an event with ``call``, ``caller`` and ``called``."""
+        return self.event("kit.incoming", start=start)
 
     def keys(self, *, start: int = 0) -> list[dict[str, Any]]:
         """Everything SRTP was keyed with, in order: {index, suite, send, receive} in hexadecimal."""
-        lines = [line for line in self.process.lines[start:] if line.startswith('{"keys"')]
-        return [json.loads(line)["keys"] for line in lines]
+        return self.events("kit.srtp_keys", start=start)
 
     def sending_key(self, index: int = 0) -> SrtpKey:
         """The key this agent sent the stream *index* with, last."""
@@ -143,22 +97,6 @@ class Agent:
             lambda: self.do("stats", call=call)["streams"][0]["decrypted"] >= packets,
             f"{packets} packets at {self.name}",
         )
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def _document(self, index: int) -> Any:
-        return json.loads(self.process.lines[index])
-
-
-def _event(line: str) -> dict[str, Any] | None:
-    if not line.startswith('{"event"'):
-        return None
-    return dict(json.loads(line)["event"])
-
-
-def _has(event: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    return all(event.get(name) == value for name, value in values.items())
 
 
 def settings(
@@ -181,7 +119,7 @@ def settings(
     """
     subscriber = kms.subscribers.get(user) if kms else None
     sip: dict[str, Any] = {"bind": host}
-    made: dict[str, Any] = {"identity": uri(user), "incoming": incoming}
+    made: dict[str, Any] = {"identity": uri(user), "incoming": incoming, "reveal_keys": True}
     if proxy is not None:
         at = {"proxy": proxy.uri, "trusted_proxies": [proxy.address]}
         if host == "::1":
@@ -193,7 +131,7 @@ def settings(
         sip["proxy"] = f"sip:{bracketed(host)}:{port};lr"
     if kms is not None and subscriber is not None:
         made["kms_url"] = kms.url
-        made["keys"] = {"kms": IDENTITY, "psk": subscriber.psk.hex(), "psk_id": subscriber.psk_id}
+        made["keys"] = {"kms": IDENTITY, "psk": subscriber.psk, "psk_id": subscriber.psk_id}
     audio: dict[str, Any] = {"codecs": ["PCMA"], "repeat": True}
     audio |= {name: str(path) for name, path in (("play", play), ("record", record)) if path}
     made |= {"sip": sip, "audio": audio}

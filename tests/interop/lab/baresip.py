@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from sipmikey.testing.process import Process
 from tests.interop.lab import programs
-from tests.interop.lab.process import Process
 
 MODULE_PATHS = ("/usr/lib/baresip/modules", "/usr/lib/*/baresip/modules")
 MODULES = ("g711", "aubridge", "aufile", "srtp")

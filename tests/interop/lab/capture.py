@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sipmikey.testing.process import Process
 from tests.interop.lab import programs
-from tests.interop.lab.process import Process
 
 PROBE_PORT = 9
 TSHARK_SECONDS = 60.0

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from sipmikey.testing.kamailio import Kamailio as ProxyOfTheKit
+from sipmikey.testing.process import PeerFailed
 from tests.interop.lab import programs
 from tests.interop.lab.certificates import Authority
-from tests.interop.lab.process import PeerFailed, Process
 from tests.interop.lab.sip import bracketed
 from tests.networks import has_ipv6
 
@@ -20,7 +17,6 @@ DOMAIN = "example.test"
 TEMPLATE = Path(__file__).with_name("kamailio.cfg")
 USERS = ("alice", "bob", "carol", "dave", "kms")
 READY_SECONDS = 15.0
-PROBE_SECONDS = 0.05
 SHARED_MEGABYTES, PRIVATE_MEGABYTES = 64, 16
 
 
@@ -29,8 +25,8 @@ def password(user: str) -> str:
     return f"{user}-sip-password"
 
 
-class Kamailio:
-    """One proxy on *address* and, where the kernel has IPv6, on ::1. A context manager.
+class Kamailio(ProxyOfTheKit):
+    """The kit's proxy with digest, TLS and more routing, on *address* and, where the kernel has IPv6, on ::1.
 
     *serial* names users whose devices are tried one after the other, with the milliseconds each has;
     *aliases* maps a called user to the one whose devices ring; *moved* maps one to the URI of a 302.
@@ -49,24 +45,14 @@ class Kamailio:
         shared_megabytes: int = SHARED_MEGABYTES,
         address: str = "127.0.0.1",
     ) -> None:
-        self.directory = directory
-        self.port = port
+        super().__init__(directory, port=port, address=address)
         self.tls_port = tls_port
         self._aliases = {"it-support": "carol", **(aliases or {})}
         self._serial = dict(serial or {})
         self._moved = dict(moved or {})
         self._rtpengine_port = rtpengine_port
         self._shared_megabytes = shared_megabytes
-        self.address = address
-        self._process: Process | None = None
         self.authority = Authority()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.stop()
 
     @property
     def uri(self) -> str:
@@ -82,48 +68,34 @@ class Kamailio:
         suffix = f";transport={transport}" if transport else ""
         return f"sip:{bracketed(host or self.address)}:{port}{suffix};lr"
 
-    @property
-    def log(self) -> list[str]:
-        assert self._process is not None
-        return self._process.lines
-
     def start(self) -> None:
         """Start and return once a SIP request has been answered."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "ctl").unlink(missing_ok=True)
-        self.authority.issue(self.directory, DOMAIN, self.address, "::1")
-        (self.directory / "tls.cfg").write_text(
+        programs.need("kamailio")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "ctl").unlink(missing_ok=True)
+        self.authority.issue(self.folder, DOMAIN, self.address, "::1")
+        (self.folder / "tls.cfg").write_text(
             "[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
-            f"private_key = {self.directory}/key.pem\ncertificate = {self.directory}/certificate.pem\n"
+            f"private_key = {self.folder}/key.pem\ncertificate = {self.folder}/certificate.pem\n"
             "[client:default]\nverify_certificate = no\nrequire_certificate = no\n"
         )
-        configuration = self.directory / "kamailio.cfg"
-        configuration.write_text(self._configuration())
-        argv = [programs.need("kamailio"), "-f", configuration, "-DD", "-E"]
-        argv += ["-m", str(self._shared_megabytes), "-M", str(PRIVATE_MEGABYTES)]
-        argv += ["-Y", self.directory, "-P", self.directory / "pid"]
-        if self._rtpengine_port is not None:
-            argv += ["-A", "WITH_RTPENGINE"]
-        self._process = Process(argv, name="kamailio")
+        super().start()
+
+    def options(self) -> list[str]:
+        memory = ["-m", str(self._shared_megabytes), "-M", str(PRIVATE_MEGABYTES)]
+        return memory if self._rtpengine_port is None else [*memory, "-A", "WITH_RTPENGINE"]
+
+    def ready(self) -> bool:
         try:
-            self._await_answer()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-
-    def wait_for(self, wanted: str, *, timeout: float = 15.0, start: int = 0) -> int:
-        """Wait for a line of the proxy's log: `branch N to URI`, `reply STATUS from branch N`."""
-        assert self._process is not None
-        return self._process.wait_for(wanted, timeout=timeout, start=start)
+            self.command("core.uptime")
+        except PeerFailed:
+            return False
+        return True
 
     def command(self, *words: str) -> str:
         """Output of a control command, for example `ul.dump`."""
         program = programs.need("kamcmd")
-        argv = [program, "-s", f"unixs:{self.directory}/ctl", *words]
+        argv = [program, "-s", f"unixs:{self.folder}/ctl", *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=READY_SECONDS)
         if done.returncode != 0 or done.stdout.startswith("error:"):
             raise PeerFailed(f"kamcmd {' '.join(words)}: {done.stdout}{done.stderr}")
@@ -141,7 +113,7 @@ class Kamailio:
             return []
         return [line.split(": ", 1)[1] for line in listed.splitlines() if line.strip().startswith("Address:")]
 
-    def _configuration(self) -> str:
+    def configuration(self) -> str:
         addresses = [self.address, *(["[::1]"] if has_ipv6() else [])]
         listen = [f"listen={kind}:{address}:{self.port}" for address in addresses for kind in ("udp", "tcp")]
         listen += [f"listen=tls:{address}:{self.tls_port}" for address in addresses]
@@ -157,33 +129,8 @@ class Kamailio:
             "@DOMAIN@": DOMAIN,
             "@LISTEN@": "\n".join(listen),
             "@TABLES@": "\n".join(tables),
-            "@DIRECTORY@": str(self.directory),
+            "@DIRECTORY@": str(self.folder),
             "@RTPENGINE_PORT@": str(self._rtpengine_port),
         }.items():
             filled = filled.replace(word, text)
         return filled
-
-    def _await_answer(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + READY_SECONDS
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((self.address, 0))
-            probe.settimeout(PROBE_SECONDS)
-            here = "{}:{}".format(*probe.getsockname())
-            to = f"sip:{self.address}:{self.port}"
-            request = (
-                f"OPTIONS {to} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKprobe\r\n"
-                f"Max-Forwards: 5\r\nFrom: <sip:probe@{here}>;tag=probe\r\nTo: <{to}>\r\n"
-                f"Call-ID: probe@{here}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-            ).encode()
-            while time.monotonic() < deadline:
-                if not self._process.running:
-                    raise PeerFailed(f"kamailio ended\n{self._process.tail()}")
-                try:
-                    probe.sendto(request, (self.address, self.port))
-                    probe.recv(4096)
-                    self.command("core.uptime")
-                except (TimeoutError, ConnectionRefusedError, PeerFailed):
-                    continue
-                return
-        raise PeerFailed(f"kamailio does not answer\n{self._process.tail()}")

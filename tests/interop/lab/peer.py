@@ -14,13 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from sipmikey.mikey import Secret
 from sipmikey.sdp import Answerer, Offerer, SessionKeys
 from sipmikey.sip import SipMalformed
 from sipmikey.system import environment
+from sipmikey.testing.process import PeerFailed
 from sipmikey.ticket import PreSharedKey, TicketGrant, TicketPolicy, TicketRequest
 from tests.interop.lab.kms import IDENTITY, Kms, uri
-from tests.interop.lab.process import PeerFailed
 from tests.interop.lab.sip import SipMessage, bracketed
 
 WAIT_SECONDS = 15.0
@@ -236,7 +235,7 @@ def ask_kms(kms: Kms, message: bytes, kind: str) -> bytes:
 
 def credential(kms: Kms, user: str) -> PreSharedKey:
     subscriber = kms.subscribers[user]
-    return PreSharedKey(key=Secret(subscriber.psk), key_id=subscriber.psk_id.encode())
+    return PreSharedKey(key=subscriber.key, key_id=subscriber.psk_id.encode())
 
 
 def plain_sdp(

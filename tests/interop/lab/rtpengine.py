@@ -7,8 +7,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from sipmikey.testing.process import PeerFailed, Process
 from tests.interop.lab import programs
-from tests.interop.lab.process import PeerFailed, Process
 from tests.networks import has_ipv6
 
 READY_SECONDS = 10.0

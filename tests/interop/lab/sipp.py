@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sipmikey.testing.process import PeerFailed, Process
 from tests.interop.lab import programs
-from tests.interop.lab.process import PeerFailed, Process
 
 ECHOED = "[last_Via:]\n[last_Record-Route:]\n[last_From:]\n{to}\n[last_Call-ID:]\n[last_CSeq:]\n"
 DEVICE_TAG = "[pid]-[call_number]"

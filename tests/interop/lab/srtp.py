@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pylibsrtp import Error, Policy, Session
 
+from sipmikey.testing.process import PeerFailed, Process
 from tests.interop.lab import programs
 from tests.interop.lab.capture import RtpPacket
-from tests.interop.lab.process import PeerFailed, Process
 
 G711_ENCODINGS = {0: "PCMU", 8: "PCMA"}
 KEY_LENGTHS = {16: "aes-128-icm", 32: "aes-256-icm"}

@@ -8,12 +8,9 @@ import datetime
 import http.client
 import ipaddress
 import json
-import os
 import select
 import signal
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +27,7 @@ from sipmikey.cli.main import main
 from sipmikey.keys.suite import SUITE_256
 from sipmikey.mikey.secret import Secret
 from sipmikey.system import environment
+from sipmikey.testing.kms import RunningKms
 from sipmikey.ticket import (
     FULL_MODE,
     PreSharedKey,
@@ -134,11 +132,11 @@ class Site:
 class Service:
     """A running `sipmikey kms serve`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ready: Mapping[str, Any], log: Path) -> None:
-        self.process = process
-        self.url: str = ready["urls"][0]
-        self.urls: list[str] = ready["urls"]
-        self.metrics_url: str | None = ready["metrics"]
+    def __init__(self, running: RunningKms, log: Path) -> None:
+        self.process = running.process
+        self.url = running.url
+        self.urls: list[str] = running.ready["urls"]
+        self.metrics_url: str | None = running.ready["metrics"]
         self._log = log
 
     @property
@@ -205,32 +203,11 @@ class Service:
 def serving(site: Site, *options: object, environment: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Serve *site* on a free port of the loopback address."""
     log = site.directory / "log.jsonl"
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.cli", "kms", "serve", "--json", "--dir", str(site.directory)]
-            + ([] if "--listen" in options else ["--listen", "127.0.0.1:0"])
-            + list(map(str, options)),
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-        )
+    running = RunningKms(site.directory, *options, log=log, environment=environment)
     try:
-        assert process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], START_S)
-        line = process.stdout.readline() if readable else b""
-        assert line, f"the service did not start: {log.read_text()[-3000:]}"
-        yield Service(process, json.loads(line), log)
+        yield Service(running, log)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=START_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        running.stop()
 
 
 class Authority:
