@@ -7,7 +7,7 @@ WORKERS ?= 3
 NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests/vectors \
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py
 
-.PHONY: demo test test-native check native native-check format clean bench fuzz
+.PHONY: demo test test-core test-native check native native-check format clean fuzz
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
@@ -40,6 +40,14 @@ native-check:
 	cd native && cargo test --quiet --locked --package sipmikey-core
 	@if cargo deny --version >/dev/null 2>&1; then cd native && cargo deny check; \
 	    else echo "advisories and licences of the crates are not checked: cargo install cargo-deny"; fi
+
+# What needs neither root nor another program, and is done in under two minutes.
+CORE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp sip call vectors regress phone settings)) \
+	$(addprefix tests/kms/test_,policy.py service.py subscribers.py secrets_at_rest.py public_key.py) \
+	$(addprefix tests/cli/test_,config.py decode.py decode_keys.py ladder.py narrate.py readme.py)
+
+test-core: $(STAMP)
+	$(BIN)/pytest -n $(WORKERS) -m 'not interop' $(CORE_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

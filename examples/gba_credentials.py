@@ -62,7 +62,7 @@ class GbaCredentials:
         self._directory = directory
 
     async def psk_by_key_id(self, key_id: bytes) -> PskCredential | None:
-        """Ask the BSF for the key of a B-TID; what is no B-TID is a key of our own store."""
+        """Ask the BSF for the key of a B-TID; any other name is a key of our own store."""
         b_tid = _b_tid(key_id)
         if b_tid is None:
             return await self._directory.psk_by_key_id(key_id)

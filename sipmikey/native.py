@@ -19,7 +19,7 @@ INTERFACE = 2
 PURE_VARIABLE = "SIPMIKEY_PURE"
 
 REPLACED: dict[str, Callable[..., Any]] = {}
-"""What is marked and not used since the native core runs, by name: for whoever compares the two."""
+"""What is marked and not used since the native core runs, by name: for tests that compare the two."""
 
 _Marked = TypeVar("_Marked", bound=Callable[..., Any])
 

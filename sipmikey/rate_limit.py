@@ -14,7 +14,7 @@ class RateLimiter:
 
     ``per_second``: sustained rate, over 0. ``burst``: events admitted at once from rest, 1 or more. ``now``:
     a clock in seconds that never goes back. ``entries``: keys remembered; beyond that the key seen longest
-    ago is forgotten, so that memory stays bounded whoever calls. One number is kept for a key.
+    ago is forgotten, so that memory stays bounded with any number of clients. One number is kept for a key.
 
     Satisfies `sipmikey.kms.service.Admission`.
     """

@@ -1,6 +1,6 @@
 """Reject vectors: a message of an exchange vector changed in one respect, with its MAC right again.
 
-The MAC is computed anew wherever the change is not about the MAC, so that what refuses the message is the
+The MAC is computed again wherever the change is not about the MAC, so that what refuses the message is the
 check that the vector names.
 """
 

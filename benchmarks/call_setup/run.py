@@ -27,9 +27,10 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from tests.interop.lab.process import Process  # noqa: E402
+
 from tests.interop.lab.agents import Agent, settings  # noqa: E402
 from tests.interop.lab.kms import Kms, uri  # noqa: E402
-from tests.interop.lab.process import Process  # noqa: E402
 
 PAUSE_S = 0.08
 ROUND = 10

@@ -83,7 +83,7 @@ def run(options: argparse.Namespace, scratch: Path) -> dict[str, object]:
         models: collections.Counter[int] = collections.Counter()
         left = options.count
         while left:
-            # Messages live as long as the clock skew allows: models are made anew for each part.
+            # Messages live as long as the clock skew allows: each part makes new models.
             adversary = prepare(service, foreign, alice, bob, carol, options.seed + left)
             foreign = Site(scratch / f"foreign-{left}")
             part = min(left, 20_000)

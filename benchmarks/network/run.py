@@ -32,11 +32,12 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from tests.interop.lab.process import PeerFailed  # noqa: E402
+
 from tests.interop.lab.agents import Agent, Failed, settings  # noqa: E402
 from tests.interop.lab.kamailio import Kamailio  # noqa: E402
 from tests.interop.lab.kms import Kms, uri  # noqa: E402
 from tests.interop.lab.link import FAR_ADDRESS, NEAR_ADDRESS, Link  # noqa: E402
-from tests.interop.lab.process import PeerFailed  # noqa: E402
 from tests.interop.lab.relay import Network  # noqa: E402
 from tests.interop.lab.speech import write_speech  # noqa: E402
 
@@ -61,7 +62,7 @@ def network(condition: str) -> Network:
 
 
 class Stage:
-    """The peers of one condition; agents are started anew now and then, as calls go on for long."""
+    """The peers of one condition; agents are restarted now and then, because the calls take long."""
 
     def __init__(self, running: ExitStack, directory: Path, condition: str) -> None:
         self._directory = directory
@@ -102,13 +103,13 @@ class Stage:
 def one_call(alice: Agent) -> tuple[float, float]:
     """Milliseconds from INVITE to the call's establishment, and to the first packet decrypted."""
     start = alice.now
-    number = alice.do("call", uri=uri("bob"), timeout=CALL_SECONDS)
-    alice.do("established", call=number, timeout=CALL_SECONDS)
-    alice.do("proven", call=number, timeout=CALL_SECONDS)
+    number = alice.do("call", uri=uri("bob"), timeout_s=CALL_SECONDS)
+    alice.do("established", call=number, timeout_s=CALL_SECONDS)
+    alice.do("proven", call=number, timeout_s=CALL_SECONDS)
     out = alice.event("call.out", start=start)["at"]
     answered = alice.event("call.answered", start=start)["at"]
     proven = alice.event("media.proven", start=start)["at"]
-    alice.do("hangup", call=number, timeout=CALL_SECONDS)
+    alice.do("hangup", call=number, timeout_s=CALL_SECONDS)
     time.sleep(PAUSE_S)
     return (answered - out) * 1000, (proven - out) * 1000
 

@@ -1,6 +1,6 @@
 """A KMS that lives in this process, so that the examples need no server.
 
-It does what a KMS must do and no more: it knows its users' keys, makes tickets, and opens them for whoever
+It does what a KMS must do and no more: it knows its users' keys, makes tickets, and opens them for anyone who
 they are for. A program of yours asks a real one over HTTP instead: ``sipmikey.kms.client.HttpKmsClient``.
 """
 

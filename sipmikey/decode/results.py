@@ -103,7 +103,7 @@ def key_group(
     name: str, keys: Sequence[KeyData], *, mpk_i: Secret | None = None, mpk_r: Secret | None = None
 ) -> Node:
     """Return keys to be shown on request."""
-    group = Node(name=name, offset=0, section="RFC 6043 6.2.1")
+    group = Node(name=name, offset=0, section="RFC 6043 section 6.2.1")
     if mpk_i is not None:
         group.children.append(secret("MPKi", mpk_i))
     if mpk_r is not None:
@@ -118,7 +118,7 @@ def key_group(
 
 def session_group(sessions: Sequence[CryptoSession]) -> Node:
     """Return the SRTP keys of crypto sessions."""
-    group = Node(name="SRTP keys", offset=0, section="RFC 6043 5.1.3")
+    group = Node(name="SRTP keys", offset=0, section="RFC 6043 section 5.1.3")
     for session in sessions:
         group.children += [
             secret(f"crypto session {session.cs_id} master key", session.master_key),

@@ -1,4 +1,4 @@
-"""The pseudo-random functions MIKEY-1 (RFC 3830 4.1.2) and PRF-HMAC-SHA-256 (RFC 6043 6.1)."""
+"""The PRFs of MIKEY: MIKEY-1 (RFC 3830 section 4.1.2) and PRF-HMAC-SHA-256 (RFC 6043 section 6.1)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Prf:
     def derive(self, label: bytes, outkey_bits: int) -> Secret:
         """Return the *outkey_bits* most significant bits of PRF(inkey, label).
 
-        Where the count is no multiple of 8 the last octet is filled with zero bits.
+        Where the count is not a multiple of 8 the last octet is filled with zero bits.
         """
         if outkey_bits < 1:
             raise LocalError("an outkey has at least one bit")

@@ -28,7 +28,7 @@ RFC 3830 names no signature hash; SHA-1 is its default hash function (section 4.
 ACCEPTED_HASHES: Mapping[PrfFunc, tuple[HashFunc, ...]] = MappingProxyType(
     {PrfFunc.MIKEY_1: (HashFunc.SHA_1, HashFunc.SHA_256), PrfFunc.HMAC_SHA_256: (HashFunc.SHA_256,)}
 )
-"""Hashes to accept, by the PRF of the HDR: a stronger one than the suite's is no fault."""
+"""Hashes to accept, by the PRF of the HDR: one stronger than the suite's is accepted too."""
 
 _ALGORITHMS: Mapping[HashFunc, type[hashes.SHA1] | type[hashes.SHA256]] = MappingProxyType(
     {HashFunc.SHA_1: hashes.SHA1, HashFunc.SHA_256: hashes.SHA256}

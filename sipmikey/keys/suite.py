@@ -29,14 +29,18 @@ class Suite:
         """Raise `UnsupportedMac` for a MAC of the other suite, or none."""
         if mac_alg is not self.mac_alg:
             raise UnsupportedMac(
-                f"{mac_alg.name} does not go with {self.prf.name}", field=field, section="RFC 6043 12.1"
+                f"{mac_alg.name} does not go with {self.prf.name}",
+                field=field,
+                section="RFC 6043 section 12.1",
             )
 
     def check_encryption(self, encr_alg: EncrAlg, field: str) -> None:
         """Raise `UnsupportedEncryption` for an encryption of the other suite, or none."""
         if encr_alg not in self.encr_algs:
             raise UnsupportedEncryption(
-                f"{encr_alg.name} does not go with {self.prf.name}", field=field, section="RFC 6043 12.1"
+                f"{encr_alg.name} does not go with {self.prf.name}",
+                field=field,
+                section="RFC 6043 section 12.1",
             )
 
 

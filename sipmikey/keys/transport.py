@@ -60,7 +60,7 @@ def open_keys(
     """Decrypt the key data of a KEMAC whose message has been authenticated.
 
     Raises `UnsupportedEncryption` for NULL, `UnsupportedMac` for a MAC inside the KEMAC (RFC 6043 section
-    4.2.1.5 puts it into V), `MalformedMessage` when the plaintext is no key data.
+    4.2.1.5 puts it into V), `MalformedMessage` when the plaintext is not key data.
     """
     if kemac.mac_alg is not MacAlg.NULL:
         raise UnsupportedMac("must be NULL: the message has a V payload", field=f"{what} KEMAC Mac alg")

@@ -113,7 +113,7 @@ def read_transfer(env: Environment, message: bytes, *, identity: str, kept_for_s
     transfer = TransferResponder(patient, message, identity=identity)
     sent = transfer.timestamp
     if sent.is_clock and sent.unix_ns() > env.now_ns() + env.clock_skew_s * _NS:
-        raise InvalidTimestamp("is from the future", field="TRANSFER_INIT T", section="RFC 3830 5.4")
+        raise InvalidTimestamp("is from the future", field="TRANSFER_INIT T", section="RFC 3830 section 5.4")
     if transfer.policy.flags.response_sent:
         raise InvalidTicketPolicy("F is 1: the caller waits for TRANSFER_RESP", field="TICKET flags")
     return transfer

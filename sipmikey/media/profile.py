@@ -120,7 +120,7 @@ def profile_for(policy: SrtpPolicy) -> SrtpProfile:
     """
     wrong = _refused_parameter(policy)
     if wrong is not None:
-        raise InvalidSecurityPolicy(f"{wrong}: not supported", field="SP", section="RFC 3830 6.10.1")
+        raise InvalidSecurityPolicy(f"{wrong}: not supported", field="SP", section="RFC 3830 section 6.10.1")
     aead = policy.encr_alg is SrtpEncrAlg.AES_GCM
     tag_length = policy.aead_tag_length if aead else policy.auth_tag_length
     for profile in PROFILES:
@@ -133,7 +133,7 @@ def profile_for(policy: SrtpPolicy) -> SrtpProfile:
             return profile
     raise InvalidSecurityPolicy(
         f"{policy.encr_alg.name} with a key of {policy.session_encr_key_length}, a salt of "
-        f"{policy.session_salt_length} and a tag of {tag_length} bytes is no SRTP profile",
+        f"{policy.session_salt_length} and a tag of {tag_length} bytes is not an SRTP profile",
         field="SP",
     )
 

@@ -68,7 +68,7 @@ def compare_files(played: Path, recorded: Path) -> Likeness:
 def read_wav(path: Path) -> list[float]:
     """Return the first channel of a WAV file at 4000 samples per second, smoothed and without its mean.
 
-    Raises LocalError when the file is no WAV file of 16-bit samples at a multiple of 4000 Hz.
+    Raises LocalError when the file is not a WAV file with 16-bit samples at a multiple of 4000 Hz.
     """
     try:
         with wave.open(str(path), "rb") as file:

@@ -94,7 +94,7 @@ class SrtpSender:
         """Protect with *key* from the next packet on.
 
         For the same SSRC the packet and SRTCP indices go on (RFC 3711 sections 3.3.1 and 3.4), whatever ROC
-        and SEQ the key announces; another SSRC starts anew.
+        and SEQ the key announces; another SSRC starts again.
         """
         if key.ssrc != self.key.ssrc or self._seq is None:
             self._start(key)
@@ -157,7 +157,7 @@ class SrtpReceiver:
         """Accept *key* too, and drop the old one when a packet under the new one has come.
 
         Packets sent before the switch that arrive up to `LATE_PACKETS` after it are still taken. With another
-        SSRC the stream starts anew at once.
+        SSRC the stream restarts immediately.
         """
         if key.ssrc != self.key.ssrc:
             self._start(key)
@@ -226,7 +226,7 @@ class SrtpReceiver:
         if key is None or self.rollover_counter > MAX_ROLLOVERS:
             return None
         index = (self.rollover_counter << 16) - 1 if self._index is None else self._index
-        # Made anew as the stream moves on: the switch may come a rollover later than the key did.
+        # Made again as the stream moves on: the switch may come a rollover later than the key did.
         if self._pending_context is None or index - self._pending_at > _HALF >> 1:
             after = index if self.rollover_counter else None
             self._pending_context = SrtpContext(key, outbound=False, after=after)
@@ -234,7 +234,7 @@ class SrtpReceiver:
         return self._pending_context
 
     def _next_from_zero(self) -> SrtpContext | None:
-        """Context of the new key for a peer that begins its rollover counter anew with it.
+        """Context of the new key for a peer that restarts its rollover counter with it.
 
         RFC 3711 section 3.3.1 forbids that, and pjmedia does it.
         """

@@ -144,7 +144,7 @@ class SrtpSessionData:
             raise MalformedMessage(
                 f"SRTP Session Data has {len(data)} octets, must have {expected} with S {int(entry.s)}",
                 field=f"CS ID {entry.cs_id}",
-                section="RFC 6043 6.1.1",
+                section="RFC 6043 section 6.1.1",
             )
         ssrc = int.from_bytes(data[:4], "big")
         if not entry.s:

@@ -13,7 +13,7 @@ from sipmikey.native import native
 class Secret:
     """Octets that must not appear in a repr, log, pickle or traceback.
 
-    Equality takes constant time for equal lengths. ``reveal()`` gives the octets to whoever computes
+    Equality takes constant time for equal lengths. ``reveal()`` gives the bytes to code that computes
     with them; ``fingerprint()`` gives 8 hexadecimal digits that may be shown.
     """
 

@@ -219,7 +219,9 @@ class SrtpPolicy:
             elif self.auth_alg is SrtpAuthAlg.HMAC_SHA_1 and not 4 <= self.auth_tag_length <= 20:
                 wrong = "the authentication tag has 4 to 20 bytes"
         if wrong is not None:
-            raise InvalidSecurityPolicy(f"policy {policy_no}: {wrong}", field="SP", section="RFC 3711 8.2")
+            raise InvalidSecurityPolicy(
+                f"policy {policy_no}: {wrong}", field="SP", section="RFC 3711 section 8.2"
+            )
 
 
 @lru_cache(maxsize=256)

@@ -79,7 +79,7 @@ class TicketFlags:
         bits = TicketFlag(0)
         for letter in flags:
             if letter not in TicketFlag.__members__:
-                raise LocalError(f"{letter!r} is no ticket policy flag; the flags are DEFGHIJKLMNO")
+                raise LocalError(f"{letter!r} is not a ticket policy flag; the flags are DEFGHIJKLMNO")
             bits |= TicketFlag[letter]
         return cls(bits)
 
@@ -226,7 +226,7 @@ def _decode_policy(reader: Reader, limits: Limits, what: str) -> _DecodedPolicy:
             f"flags {letters(bits)}: {', '.join(broken)}",
             field=f"{what} flags",
             offset=offset,
-            section="RFC 6043 6.10",
+            section="RFC 6043 section 6.10",
         )
     tp_data = reader.sub(reader.u16("TP Data length"), "TP Data")
     if tp_data.depth > limits.nesting:

@@ -91,7 +91,7 @@ def signalling_fact(security: Document) -> Fact:
 _NOT_SENT = Text("The call has only begun.")
 _IN_CLEAR = Text("Nothing protects the sound: others on the way can listen.")
 _HELD = Text("There are no keys yet. Nothing is sent and nothing is played.")
-_SDES = Text("The keys went through every server on the way. Whoever runs one can listen.")
+_SDES = Text("The keys went through every server on the way. Anyone who runs one can listen.")
 _FAILED = Text("What arrives does not decrypt with the keys of this call. It is not played.")
 _EXPIRED = Text("The keys have reached the end of their life. Ask for new keys.")
 _STALLED = Text("It was proven, but nothing has arrived for a while. The other side may be gone.")

@@ -113,7 +113,7 @@ class Answerer:
             raise IdentityMismatch(f"{initiator} offers keys in a call from {caller}", field="IDRi")
         kms = transfer.policy.kms
         if self._kmss is not None and (kms is None or canonical_or_same(kms) not in self._kmss):
-            raise InvalidIdentity(f"the ticket is of {kms}, which is no KMS trusted here", field="IDRkms")
+            raise InvalidIdentity(f"the ticket is from {kms}, a KMS that is not trusted here", field="IDRkms")
 
     def _offered(self, transfer: IncomingTransfer) -> ReceivedOffer:
         return ReceivedOffer(

@@ -115,7 +115,9 @@ def choose_policy(
             return number, suite
         offered.append("a suite without a name" if suite is None else suite.value)
     raise UnsupportedSecurityPolicy(
-        f"none of {', '.join(offered)} is among {', '.join(suites)}", field=where, section="RFC 6043 4.2.2.2"
+        f"none of {', '.join(offered)} is among {', '.join(suites)}",
+        field=where,
+        section="RFC 6043 section 4.2.2.2",
     )
 
 
@@ -125,7 +127,7 @@ def check_suite(session: CryptoSession, suites: Sequence[SrtpSuite]) -> None:
         raise UnsupportedSecurityPolicy(
             "the policy chosen is not among those offered",
             field=f"CS ID {session.cs_id}",
-            section="RFC 6043 4.2.2.4",
+            section="RFC 6043 section 4.2.2.4",
         )
 
 

@@ -146,7 +146,7 @@ class Offerer:
         """
         made = self._made()
         if sdp is None:
-            raise AnswerMissing("the response carries no SDP", field="SDP", section="RFC 3261 13.2.1")
+            raise AnswerMissing("the response carries no SDP", field="SDP", section="RFC 3261 section 13.2.1")
         received = RemoteDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
         check_answer(made.own.streams, received.streams)
         message = received.only_message(

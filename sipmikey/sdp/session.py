@@ -235,8 +235,8 @@ class Session:
         raise UnexpectedMessage("is for streams of no exchange of this session", field="key-mgmt")
 
     def _check_covered(self, keyed: Sequence[MediaStream], updates: Mapping[int, ReceivedUpdate]) -> None:
-        # A stream enabled again starts its packet counters anew: under the old keys and SSRC that would
-        # repeat key stream, so it needs an update, which gives it new SSRCs.
+        # A stream enabled again restarts its packet counters: with the old keys and SSRC that would reuse
+        # key stream, so it needs an update, which gives it new SSRCs.
         updated = {index for update in updates.values() for index in update.covers}
         for stream in keyed:
             if stream.index not in self._running() and stream.index not in updated:

@@ -1,4 +1,4 @@
-"""Header fields that are no addresses: Warning, Reason, Replaces, Via, Content-Type."""
+"""Header fields other than addresses: Warning, Reason, Replaces, Via, Content-Type."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A sound device. ``monitor``: it hears what a speaker plays (PulseAudio), and is no microphone."""
+    """A sound device. ``monitor``: it hears what a speaker plays (PulseAudio), and is not a microphone."""
 
     name: str
     direction: Direction

@@ -153,7 +153,7 @@ def open_ticket(
     if any(not key.key_type.is_session_key for key in session_keys):
         raise InvalidTicket("more than one MPK", field="Ticket Data KEMAC")
     if len(mpk) < MINIMUM_KEY_LENGTH or len(rand) < max(len(tpk.key), len(mpk)):
-        raise InvalidTicket("MPK or RAND is too short", field="Ticket Data", section="RFC 6043 12.1")
+        raise InvalidTicket("MPK or RAND is too short", field="Ticket Data", section="RFC 6043 section 12.1")
     policy.check_keys(session_keys)
     mpk_i, mpk_r = derive_mpks(suite.prf, mpk, rand)
     return TicketContents(mpk_i=mpk_i, mpk_r=mpk_r, keys=session_keys)

@@ -80,7 +80,7 @@ def generic_ids(header: Header) -> tuple[GenericIdEntry, ...]:
             f"the {header.map_type.name} map is not used in Ticket Transfer",
             field="CS ID map type",
             offset=9,
-            section="RFC 6043 6.1",
+            section="RFC 6043 section 6.1",
         )
     seen: set[int] = set()
     for entry in header.generic_ids():
@@ -124,13 +124,13 @@ def derive_crypto_session(
         raise UnsupportedSecurityPolicy(f"Prot type {entry.prot_type} is not SRTP", field=where)
     if len(entry.policies) != 1:
         raise MalformedMessage(
-            f"#P is {len(entry.policies)}, must be 1", field=where, section="RFC 6043 6.1.1"
+            f"#P is {len(entry.policies)}, must be 1", field=where, section="RFC 6043 section 6.1.1"
         )
     check_policies([entry], policies)
     policy = SrtpPolicy.from_payload(policies[entry.policies[0]])
     data = SrtpSessionData.of(entry)
     if data is None:
-        raise MalformedMessage("Session Data is missing", field=where, section="RFC 6043 6.1.1")
+        raise MalformedMessage("Session Data is missing", field=where, section="RFC 6043 section 6.1.1")
     key = _named_key(entry, keys)
     master_key, master_salt = _masters(key, entry.cs_id, policy, suite, rands)
     return CryptoSession(
@@ -149,7 +149,7 @@ def derive_crypto_session(
 def _named_key(entry: GenericIdEntry, keys: Sequence[KeyData]) -> KeyData:
     where = f"CS ID {entry.cs_id}"
     if not entry.spi:
-        raise MalformedMessage("SPI is missing", field=where, section="RFC 6043 6.1.1")
+        raise MalformedMessage("SPI is missing", field=where, section="RFC 6043 section 6.1.1")
     for key in keys:
         if key.spi == entry.spi and key.key_type.is_session_key:
             return key
@@ -183,8 +183,8 @@ def longest_key(keys: Iterable[KeyData]) -> int:
 class CryptoSessionBundle:
     """An established CSB, as either side holds it. A CSB update yields a new one.
 
-    ``identity_i`` and ``identity_r`` are the ID Data of the Initiator and of whoever answered; ``entries``
-    and ``policies`` the last CS ID map and every SP payload given so far, ``keys`` every session key.
+    ``identity_i`` and ``identity_r`` are the ID Data of the Initiator and of the peer that answered;
+    ``entries`` and ``policies`` the last CS ID map and every SP payload so far, ``keys`` every session key.
     ``protection`` gives the keys that protected the last message of the initial exchange and protect every
     update (RFC 6043 section 5.2). ``sent`` and ``received`` are the last timestamps of both directions.
     ``static`` are the RANDRs and the TICKET of the initial exchange, as `static_payloads` gives them.

@@ -51,5 +51,5 @@ class Environment:
             raise InvalidTimestamp(
                 f"{abs(difference) / _NS:.0f} s {side} this clock, {self.clock_skew_s} s are tolerated",
                 field=f"{what} T",
-                section="RFC 3830 5.4",
+                section="RFC 3830 section 5.4",
             )

@@ -72,7 +72,7 @@ class ErrorMessage:
         env.check_timestamp(message.one(T).timestamp, "Error")
         errors = message.all(ERR)
         if not errors:
-            raise MalformedMessage("is missing", field="ERR", section="RFC 6043 5.4")
+            raise MalformedMessage("is missing", field="ERR", section="RFC 6043 section 5.4")
         authenticated = message.find(V) is not None
         if authenticated:
             verify(message, suite, protection, b"")

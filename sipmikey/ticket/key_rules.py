@@ -29,17 +29,21 @@ def check_transported_keys(keys: Sequence[KeyData], suite: Suite, what: str) -> 
     for key in keys:
         field = f"{what} KEMAC {key.key_type.name}"
         if len(key.key) < MINIMUM_KEY_LENGTH:
-            raise MalformedMessage("a key has 128 bits or more", field=field, section="RFC 6043 12.1")
+            raise MalformedMessage("a key has 128 bits or more", field=field, section="RFC 6043 section 12.1")
         if not key.key_type.is_session_key:
             continue
         if longest is not None and len(key.key) > longest:
             raise MalformedMessage(
-                f"{len(key.key)} octets are too long for the suite", field=field, section="RFC 6043 12.1"
+                f"{len(key.key)} octets are too long for the suite",
+                field=field,
+                section="RFC 6043 section 12.1",
             )
         if not key.spi:
-            raise MalformedMessage("has no SPI", field=field, section="RFC 6043 6.2.1")
+            raise MalformedMessage("has no SPI", field=field, section="RFC 6043 section 6.2.1")
         if key.spi in spis:
-            raise MalformedMessage("its SPI names another key too", field=field, section="RFC 6043 6.2.1")
+            raise MalformedMessage(
+                "its SPI names another key too", field=field, section="RFC 6043 section 6.2.1"
+            )
         spis.add(key.spi)
 
 
@@ -54,6 +58,8 @@ def split_mpks(
     mpks = [key for key in keys if not key.key_type.is_session_key]
     if len(mpks) != count or tuple(mpks) != tuple(keys[:count]):
         raise MalformedMessage(
-            f"{len(mpks)} MPKs, {count} must come first", field=f"{what} KEMAC", section="RFC 6043 4.2.1.5"
+            f"{len(mpks)} MPKs, {count} must come first",
+            field=f"{what} KEMAC",
+            section="RFC 6043 section 4.2.1.5",
         )
     return mpks[0].key, mpks[1].key if forking else None, tuple(keys[count:])

@@ -393,7 +393,9 @@ class KmsInit:
     def _check_rand(self, inkey_length: int) -> None:
         if len(self.rand) < max(inkey_length, MINIMUM_KEY_LENGTH):
             raise MalformedMessage(
-                f"{len(self.rand)} octets, the key has {inkey_length}", field="RANDR", section="RFC 6043 12.1"
+                f"{len(self.rand)} octets, the key has {inkey_length}",
+                field="RANDR",
+                section="RFC 6043 section 12.1",
             )
 
     def plain_error(self, errors: Sequence[ErrorNo]) -> bytes:
@@ -454,7 +456,7 @@ def _check_empty_map(header: Header) -> None:
             "crypto sessions are not handled here: #CS must be 0 with the Empty map",
             field="CS ID map",
             offset=8,
-            section="RFC 6043 4.2.1.1",
+            section="RFC 6043 section 4.2.1.1",
         )
 
 

@@ -111,7 +111,7 @@ class TicketPolicy:
         forks_tgk = self.flags.key_forking and any(key.key_type.is_tgk for key in keys)
         if forks_tgk and not self.flags.response_sent:
             raise InvalidTicketPolicy(
-                "I with a TGK in the ticket implies F", field="flags", section="RFC 6043 6.10"
+                "I with a TGK in the ticket implies F", field="flags", section="RFC 6043 section 6.10"
             )
 
     def tp(self) -> TP:
@@ -174,7 +174,7 @@ def read_policy(fields: PolicyFields, limits: Limits) -> TicketPolicy:
     payloads = fields.payloads
     responders = tuple(identity_text(item) for item in all_payloads(payloads, IDR, IdRole.RESPONDER))
     if not responders:
-        raise InvalidTicketPolicy("names no responder", field="IDRr", section="RFC 6043 6.10")
+        raise InvalidTicketPolicy("names no responder", field="IDRr", section="RFC 6043 section 6.10")
     applications = all_payloads(payloads, IDR, IdRole.APPLICATION)
     return TicketPolicy(
         suite=suite_of(fields.prf),
@@ -242,5 +242,5 @@ def _interval(payloads: Sequence[Payload]) -> int | None:
     if payload is None:
         return None
     if payload.timestamp.ts_type is not TsType.NTP_UTC_32:
-        raise InvalidTicketPolicy("must be NTP-UTC-32", field="TRr", section="RFC 6043 6.10")
+        raise InvalidTicketPolicy("must be NTP-UTC-32", field="TRr", section="RFC 6043 section 6.10")
     return payload.timestamp.seconds()

@@ -45,7 +45,7 @@ def last_v(message: Message, suite: Suite) -> V:
     """
     v = message.one(V)
     if message.payloads[-1].payload_type != PayloadType.V:
-        raise MalformedMessage("is not the last payload", field="V", section="RFC 6043 4.2")
+        raise MalformedMessage("is not the last payload", field="V", section="RFC 6043 section 4.2")
     suite.check_mac(v.auth_alg, "V")
     return v
 

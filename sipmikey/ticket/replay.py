@@ -58,7 +58,7 @@ class ReplayCache:
             self._add_counter(key.identity, timestamp.value)
             return
         if key in self._entries:
-            raise ReplayedMessage("this message was processed before", section="RFC 3830 5.4")
+            raise ReplayedMessage("this message was processed before", section="RFC 3830 section 5.4")
         if len(self) >= self._capacity:
             raise LimitExceeded("the replay cache is full")
         self._entries[key] = now_ns + self._lifetime_ns

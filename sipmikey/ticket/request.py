@@ -142,7 +142,9 @@ def check_acceptable(desired: TicketPolicy, granted: TicketPolicy) -> None:
         wrong = "it is for other applications"
     if wrong is not None:
         raise InvalidTicketPolicy(
-            f"the granted policy is not acceptable: {wrong}", field="TICKET", section="RFC 6043 4.2.1.6"
+            f"the granted policy is not acceptable: {wrong}",
+            field="TICKET",
+            section="RFC 6043 section 4.2.1.6",
         )
 
 
@@ -155,7 +157,7 @@ def _later(granted: Timestamp | None, desired: Timestamp | None) -> bool:
 def policy_changes(desired: TicketPolicy, granted: TicketPolicy) -> tuple[str, ...]:
     """Name the fields in which two policies differ, leaving out the K flag and the desired KEMAC.
 
-    A validity limit or identity the Initiator left open and the KMS filled in is no change.
+    A validity limit or identity the Initiator left open and the KMS filled in does not count.
     """
     found = []
     if str(desired.flags) != str(granted.flags).replace("K", ""):
@@ -205,7 +207,7 @@ class RequestAtKms:
     def __init__(self, env: Environment, authenticated: AuthenticatedInit) -> None:
         init = authenticated.init
         if init.kind is not TICKET_REQUEST:
-            raise UnsupportedDataType("is no REQUEST_INIT", field="data type")
+            raise UnsupportedDataType("expected REQUEST_INIT", field="data type")
         self._env = env
         self._authenticated = authenticated
         self.identity = authenticated.identity
@@ -217,7 +219,7 @@ class RequestAtKms:
         named = (policy.kms, policy.initiator, *policy.responders, *policy.applications)
         for identity in named:
             if identity is not None and not is_uri(identity):
-                raise InvalidIdentity(f"{identity!r} is no URI", field="TP IDR")
+                raise InvalidIdentity(f"{identity!r} is not a URI", field="TP IDR")
 
     def grant(
         self,

@@ -71,7 +71,7 @@ def fork_keys(
         raise MalformedMessage(
             f"{len(modifier.rand_kms)} octets, the longest key has {longest}",
             field="RANDRkms",
-            section="RFC 6043 12.1",
+            section="RFC 6043 section 12.1",
         )
     label = {"id_data": modifier.idr.data, "rand_kms": modifier.rand_kms}
     forked = tuple(
@@ -93,7 +93,9 @@ def read_initiator_data(ticket: TICKET, suite: Suite, limits: Limits) -> tuple[V
     payloads = decode_initiator_data(ticket.initiator_data, limits)
     found = [payload for payload in payloads if isinstance(payload, V)]
     if len(found) != 2 or payloads[-1] is not found[1]:
-        raise MalformedMessage("must hold Vi and, last, Vr", field="Initiator Data", section="RFC 6043 6.10")
+        raise MalformedMessage(
+            "must hold Vi and, last, Vr", field="Initiator Data", section="RFC 6043 section 6.10"
+        )
     for payload in found:
         suite.check_mac(payload.auth_alg, "Initiator Data V")
     return found[0], found[1]
@@ -178,7 +180,7 @@ class ResolveAtKms:
     def __init__(self, env: Environment, authenticated: AuthenticatedInit) -> None:
         init = authenticated.init
         if init.kind is not TICKET_RESOLVE:
-            raise UnsupportedDataType("is no RESOLVE_INIT", field="data type")
+            raise UnsupportedDataType("expected RESOLVE_INIT", field="data type")
         self._env = env
         self._authenticated = authenticated
         self.identity = authenticated.identity
@@ -234,7 +236,9 @@ def resolve_locally(
         raise InvalidTicketPolicy("E is 1: the KMS must resolve this ticket", field="TICKET flags")
     policy.check_validity(env.now_ns())
     if not policy.allows_responder(identity):
-        raise NotAuthorized(f"the ticket is not for {identity}", field="IDRr", section="RFC 6043 6.10")
+        raise NotAuthorized(
+            f"the ticket is not for {identity}", field="IDRr", section="RFC 6043 section 6.10"
+        )
     contents = open_ticket(ticket, policy, tpk, env.limits)
     return ResolvedTicket(policy=policy, mpk_i=contents.mpk_i, mpk_r=None, keys=contents.keys)
 

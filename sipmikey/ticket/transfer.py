@@ -136,7 +136,7 @@ class TransferInitiator:
             ).exception()
         if header.data_type is not DataType.TRANSFER_RESP:
             raise UnexpectedMessage(
-                f"{header.data_type.name} is no TRANSFER_RESP", field="data type", offset=1
+                f"expected TRANSFER_RESP, got {header.data_type.name}", field="data type", offset=1
             )
         if not policy.flags.response_sent:
             raise UnexpectedMessage("F is 0: no TRANSFER_RESP is sent", field="data type", offset=1)
@@ -253,7 +253,7 @@ class TransferResponder:
         owner = self.policy.initiator
         if owner is not None and not same_identity(owner, self.initiator):
             raise InvalidIdentity(
-                f"{self.initiator} uses a ticket of {owner}", field="IDRi", section="RFC 6043 12.4"
+                f"{self.initiator} uses a ticket of {owner}", field="IDRi", section="RFC 6043 section 12.4"
             )
         self._own_keys = carried_keys(
             self._env, message, protection, allowed=self.policy.flags.initiator_keys, what="TRANSFER_INIT"

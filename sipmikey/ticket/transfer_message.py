@@ -131,7 +131,7 @@ def joined_keys(*groups: Sequence[KeyData]) -> tuple[KeyData, ...]:
     keys = tuple(key for group in groups for key in group)
     spis = [key.spi for key in keys if key.spi]
     if len(set(spis)) != len(spis):
-        raise MalformedMessage("an SPI names two keys", field="KEMAC", section="RFC 6043 6.2.1")
+        raise MalformedMessage("an SPI names two keys", field="KEMAC", section="RFC 6043 section 6.2.1")
     return keys
 
 
@@ -151,7 +151,7 @@ def check_rands(rand_i: bytes, rand_r: bytes, mpk: Secret, keys: Sequence[KeyDat
         raise MalformedMessage(
             f"RANDRi and RANDRr have {len(rand_i) + len(rand_r)} octets, the longest key has {needed}",
             field="RANDR",
-            section="RFC 6043 12.1",
+            section="RFC 6043 section 12.1",
         )
 
 
@@ -183,7 +183,9 @@ def read_transfer_init(env: Environment, data: bytes, identity: str) -> Received
     message = Message.parse(data, env.limits)
     header = message.header
     if header.data_type is not DataType.TRANSFER_INIT:
-        raise UnsupportedDataType(f"{header.data_type.name} is no TRANSFER_INIT", field="data type", offset=1)
+        raise UnsupportedDataType(
+            f"expected TRANSFER_INIT, got {header.data_type.name}", field="data type", offset=1
+        )
     ticket = message.find(TICKET)
     if ticket is None:
         raise UnexpectedMessage("no TICKET: a CSB update of no bundle known here", field="TICKET")
@@ -233,7 +235,7 @@ def _check_policy(env: Environment, policy: TicketPolicy, suite: Suite) -> None:
         raise UnsupportedPrf(
             "HDR and Ticket Policy name PRFs of different suites",
             field="PRF func",
-            section="RFC 6043 12.1",
+            section="RFC 6043 section 12.1",
         )
 
 
@@ -250,7 +252,9 @@ def _check_message(
         vi, _ = read_initiator_data(ticket, policy.suite, env.limits)
         if Secret(vi.mac) != Secret(v.mac):
             raise AuthenticationFailure(
-                "Vi is not the MAC of this message", field="Initiator Data Vi", section="RFC 6043 4.2.3.6"
+                "Vi is not the MAC of this message",
+                field="Initiator Data Vi",
+                section="RFC 6043 section 4.2.3.6",
             )
     elif ticket.initiator_data:
         raise MalformedMessage("is there without key forking", field="Initiator Data")

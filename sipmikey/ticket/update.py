@@ -99,7 +99,7 @@ class UpdateInitiator:
             ).exception()
         if header.data_type is not DataType.TRANSFER_RESP:
             raise UnexpectedMessage(
-                f"{header.data_type.name} is no TRANSFER_RESP", field="data type", offset=1
+                f"expected TRANSFER_RESP, got {header.data_type.name}", field="data type", offset=1
             )
         _check_header(header, bundle)
         timestamp = message.one(T).timestamp
@@ -142,7 +142,7 @@ class UpdateResponder:
         header = message.header
         if header.data_type is not DataType.TRANSFER_INIT:
             raise UnsupportedDataType(
-                f"{header.data_type.name} is no TRANSFER_INIT", field="data type", offset=1
+                f"expected TRANSFER_INIT, got {header.data_type.name}", field="data type", offset=1
             )
         _check_header(header, bundle)
         self._received = message.one(T).timestamp
@@ -230,7 +230,7 @@ def _identities(bundle: CryptoSessionBundle) -> tuple[IDR, IDR]:
 
 
 def _identity_octets(message: Message, bundle: CryptoSessionBundle) -> bytes:
-    """Identity_i || Identity_r, whoever starts the update; the bundle's where left out."""
+    """Return Identity_i || Identity_r, whichever side starts the update; by default the bundle's."""
     idr_i, idr_r = message.find(IDR, IdRole.INITIATOR), message.find(IDR, IdRole.RESPONDER)
     identity_i = bundle.identity_i if idr_i is None else idr_i.data
     identity_r = bundle.identity_r if idr_r is None else idr_r.data
@@ -265,7 +265,9 @@ def _check_later(timestamp: Timestamp, last: Timestamp | None) -> None:
     else:
         later = timestamp.ts_type is last.ts_type and timestamp.value > last.value
     if not later:
-        raise InvalidTimestamp("is not later than the last of this bundle", field="T", section="RFC 6043 5.2")
+        raise InvalidTimestamp(
+            "is not later than the last of this bundle", field="T", section="RFC 6043 section 5.2"
+        )
 
 
 def _check_header(header: Header, bundle: CryptoSessionBundle) -> None:
@@ -279,7 +281,7 @@ def _check_new(message: Message, bundle: CryptoSessionBundle) -> None:
     """New RANDs and tickets must not be included; those of the initial exchange may be repeated."""
     if not static_payloads(message.payloads) <= bundle.static:
         raise MalformedMessage(
-            "a CSB update has no new RAND or TICKET", field="RANDR or TICKET", section="RFC 6043 5.2"
+            "a CSB update has no new RAND or TICKET", field="RANDR or TICKET", section="RFC 6043 section 5.2"
         )
 
 

@@ -130,7 +130,7 @@ class Rehearsal:
         return self._parts("branches")
 
     def reuses(self) -> list[Rehearsal]:
-        """Return the further transfers with the same ticket."""
+        """Return the later transfers with the same ticket."""
         return self._parts("reuse")
 
     def _parts(self, name: str) -> list[Rehearsal]:

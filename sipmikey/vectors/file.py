@@ -21,7 +21,7 @@ def schema() -> str:
 
 
 def load(path: Path) -> list[Vector]:
-    """Return the vectors of a file; raise `LocalError` for what is no vector file."""
+    """Return the vectors of a file; raise `LocalError` for what is not a vector file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

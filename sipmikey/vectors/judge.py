@@ -136,4 +136,4 @@ def _check_not_over(env: Environment, policy: TicketPolicy) -> None:
     """Raise where the validity has ended or cannot begin; it may begin later than now."""
     policy.check_validity_order()
     if policy.valid_until is not None and policy.valid_until.unix_ns() <= env.now_ns():
-        raise InvalidTicketPolicy("the validity has ended", field="TRe", section="RFC 6043 6.10")
+        raise InvalidTicketPolicy("the validity has ended", field="TRe", section="RFC 6043 section 6.10")

@@ -1,4 +1,4 @@
-"""Policy has the user asked about whoever is not who was dialled: nothing flows before the user agrees."""
+"""The user is asked about a peer that was not dialled: nothing flows before the user agrees."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_register_and_call_over(transport: str, capture: Capture, kamailio: Kama
     sip = {"transports": [transport], "proxy": kamailio.route(transport, host=HERE)}
     more: dict[str, Any] = {"sip": sip}
     if transport == "tls":
-        more["tls"] = str(kamailio.directory / "authority.pem")
+        more["tls"] = str(kamailio.folder / "authority.pem")
     with (
         Agent("bob", here("bob", kms6, proxy=kamailio, **more)) as bob,
         Agent("alice", here("alice", kms6, proxy=kamailio, **more)) as alice,
@@ -282,7 +282,7 @@ def test_a_relay_joins_the_ip_versions(
     speech: Path,
     other_speech: Path,
 ) -> None:
-    """The same call, held and keyed anew, where the proxy leads the media through rtpengine."""
+    """The same call, held and rekeyed, where the proxy leads the media through rtpengine."""
     alice_on, bob_on = ("127.0.0.1", HERE) if caller == "IPv4" else (HERE, "127.0.0.1")
     proxy, _ = relayed
     with (

@@ -43,7 +43,7 @@ def nothing_in_clear(network_of_module: None, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def bobs(network_of_module: None, kms: Kms) -> Iterator[Callable[[], Agent]]:
-    """bob, started anew after a dozen calls: more in a short time are refused with Retry-After."""
+    """bob, restarted after a dozen calls: more in a short time are refused with Retry-After."""
     uses = 0
     agents: list[Agent] = []
 
@@ -206,7 +206,7 @@ def test_a_call_without_offer(bob: Agent) -> None:
 
 def test_an_sdp_that_is_none(bob: Agent) -> None:
     with SipPeer("alice") as alice:
-        response = _call(bob, alice, "this is no session description\r\n")
+        response = _call(bob, alice, "this is not a session description\r\n")
         assert response.status in (400, 488)
 
 

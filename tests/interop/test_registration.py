@@ -21,7 +21,7 @@ def over(proxy: Kamailio, transport: str) -> dict[str, Any]:
         "proxy": f"sip:127.0.0.1:{port};transport={transport};lr",
     }
     if transport == "tls":
-        return {"sip": sip, "tls": str(proxy.directory / "authority.pem")}
+        return {"sip": sip, "tls": str(proxy.folder / "authority.pem")}
     return {"sip": sip}
 
 

@@ -160,7 +160,7 @@ def test_another_codec_on_the_same_keys(
 def test_keys_are_replaced_as_often_as_the_ticket_demands(
     capture: Capture, kamailio: Kamailio, hasty_kms: Kms, speech: Path, other_speech: Path
 ) -> None:
-    """TRr of the KMS's policy: new keys before the interval is over, twice, without a word of the user."""
+    """TRr of the KMS's policy: new keys before the interval is over, twice, without the user."""
     with calling(kamailio, hasty_kms, speech, other_speech) as pair:
         starts = {agent.name: 0 for agent in (pair.alice, pair.bob)}
         for _ in range(2):
@@ -239,7 +239,7 @@ def test_an_offer_that_meets_ours_is_refused(
         start = len(bob_peer.received)
         rekeying = alice.start("rekey", call=number)
         waiting = bob_peer.request("INVITE", start=start)
-        # Without a word of bob the proxy gives his answer four seconds.
+        # As long as bob says nothing, the proxy waits four seconds for his answer.
         bob_peer.respond(waiting, 100, "Trying")
         offer = bob.answerer.session.make_offer(plain_sdp(device.port), rekey=True)
         assert bob.ask("INVITE", body=offer).status == 491

@@ -1,4 +1,4 @@
-"""Who answered is whom the KMS vouches for, whoever was called."""
+"""The peer is the identity that the KMS vouches for, not the one that was called."""
 
 from __future__ import annotations
 

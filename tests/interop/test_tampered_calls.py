@@ -57,7 +57,7 @@ class Tamper:
 
 @dataclass(slots=True)
 class Stage:
-    """alice, bob and the relay between them; the agents are started anew after some calls."""
+    """alice, bob and the relay between them; the agents are restarted after some calls."""
 
     kms: Kms
     relay: UdpRelay

@@ -273,7 +273,7 @@ def test_a_transfer_init_is_accepted_once() -> None:
 
 
 def test_an_answer_belongs_to_its_call() -> None:
-    """The answer to another TRANSFER_INIT of the same ticket is no answer to this one."""
+    """The answer to another TRANSFER_INIT of the same ticket does not answer this one."""
     call = Call(SUITE_256)
     first, call.alice = call.alice, call.transfer()
     with pytest.raises(PeerError) as refused:

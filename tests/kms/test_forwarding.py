@@ -128,7 +128,7 @@ def test_a_group_of_the_responders_domain_is_checked_by_its_own_kms(pair: Pair) 
 
 
 def test_a_kms_speaks_only_for_its_own_domain(pair: Pair) -> None:
-    """B, or whoever has its key, asks A for the keys of a ticket for somebody of A."""
+    """B, or anyone with its key, asks A for the keys of a ticket for somebody of A."""
     grant = pair.a.ask("alice", pair.a.wanted(uri("carol")))
     stolen = TicketResolve.start(
         pair.b.env,

@@ -50,7 +50,7 @@ SALT = bytes(range(0x20, 0x2E))
 #  the object, {offset: field that stands there})
 CASES = [
     (
-        "KEMAC, AES-CM-128, no MAC (RFC 3830 6.2)", 1, "00 01 0003 aabbcc 00",
+        "KEMAC, AES-CM-128, no MAC (RFC 3830 section 6.2)", 1, "00 01 0003 aabbcc 00",
         KEMAC(encr_alg=EncrAlg.AES_CM_128, encr_data=b"\xaa\xbb\xcc"),
         {1: "Encr alg", 2: "Encr data len", 4: "Encr data", 7: "Mac alg"},
     ),
@@ -60,20 +60,20 @@ CASES = [
         {4: "Mac alg", 5: "MAC"},
     ),
     (
-        "KEMAC, AES-CM-256, HMAC-SHA-256-256 (RFC 6043 6.2)", 1, "00 03 0001 ee 02 " + "a5" * 32,
+        "KEMAC, AES-CM-256, HMAC-SHA-256-256 (RFC 6043 section 6.2)", 1, "00 03 0001 ee 02 " + "a5" * 32,
         KEMAC(
             encr_alg=EncrAlg.AES_CM_256, encr_data=b"\xee", mac_alg=MacAlg.HMAC_SHA_256_256, mac=b"\xa5" * 32
         ),
         {},
     ),
     (
-        "PKE, no cache (RFC 3830 6.3)", 2, "00 0004 deadbeef",
+        "PKE, no cache (RFC 3830 section 6.3)", 2, "00 0004 deadbeef",
         PKE(cache=PkeCache.NO_CACHE, data=b"\xde\xad\xbe\xef"), {1: "PKE Data len", 3: "PKE Data"},
     ),
     ("PKE, cache", 2, "00 4001 ff", PKE(cache=PkeCache.CACHE, data=b"\xff"), {}),
     ("PKE, cache for CSB", 2, "00 8000", PKE(cache=PkeCache.CACHE_FOR_CSB, data=b""), {}),
     (
-        "DH, OAKLEY 1, KV null (RFC 3830 6.4)", 3, "00 01 " + "77" * 96 + " 00",
+        "DH, OAKLEY 1, KV null (RFC 3830 section 6.4)", 3, "00 01 " + "77" * 96 + " 00",
         DH(group=DhGroup.OAKLEY_1, value=b"\x77" * 96), {1: "DH-Group", 2: "DH-value", 98: "KV"},
     ),
     (
@@ -81,7 +81,7 @@ CASES = [
         DH(group=DhGroup.OAKLEY_2, value=b"\x78" * 128, spi=b"\xab\xcd"), {130: "KV", 131: "SPI Length"},
     ),
     (
-        "SIGN, RSA/PKCS#1/1.5: no Next Payload (RFC 3830 6.5)", 4, "0003 112233",
+        "SIGN, RSA/PKCS#1/1.5: no Next Payload (RFC 3830 section 6.5)", 4, "0003 112233",
         SIGN(signature_type=SignatureType.RSA_PKCS1, signature=b"\x11\x22\x33"),
         {0: "Signature len", 2: "Signature"},
     ),
@@ -90,7 +90,7 @@ CASES = [
         SIGN(signature_type=SignatureType.RSA_PSS, signature=b"\x44"), {},
     ),
     (
-        "T, NTP-UTC (RFC 3830 6.6)", 5, "00 00 e8f4a2c100000080",
+        "T, NTP-UTC (RFC 3830 section 6.6)", 5, "00 00 e8f4a2c100000080",
         T(timestamp=Timestamp(ts_type=TsType.NTP_UTC, value=0xE8F4A2C100000080)),
         {1: "TS type", 2: "TS value"},
     ),
@@ -100,15 +100,16 @@ CASES = [
     ),
     ("T, COUNTER", 5, "00 02 00000007", T(timestamp=Timestamp(ts_type=TsType.COUNTER, value=7)), {}),
     (
-        "T, NTP-UTC-32 (RFC 6043 6.3)", 5, "00 03 e8f4a2c1",
+        "T, NTP-UTC-32 (RFC 6043 section 6.3)", 5, "00 03 e8f4a2c1",
         T(timestamp=Timestamp(ts_type=TsType.NTP_UTC_32, value=0xE8F4A2C1)), {},
     ),
     (
-        "ID, NAI (RFC 3830 6.7)", 6, "00 00 0003 614062", ID(id_type=IdType.NAI, data=b"a@b"),
+        "ID, NAI (RFC 3830 section 6.7)", 6, "00 00 0003 614062", ID(id_type=IdType.NAI, data=b"a@b"),
         {1: "ID Type", 2: "ID len", 4: "ID Data"},
     ),
     (
-        "CERT, X.509v3 (RFC 3830 6.7)", 7, "00 00 0002 3000", CERT(cert_type=CertType.X509V3, data=b"0\0"),
+        "CERT, X.509v3 (RFC 3830 section 6.7)", 7, "00 00 0002 3000",
+        CERT(cert_type=CertType.X509V3, data=b"0\0"),
         {1: "Cert Type", 2: "Cert len", 4: "Certificate"},
     ),
     (
@@ -116,25 +117,25 @@ CASES = [
         CERT(cert_type=CertType.X509V3_URL, data=b"http://x"), {},
     ),
     (
-        "CHASH, SHA-1 (RFC 3830 6.8)", 8, "00 00 " + "01" * 20,
+        "CHASH, SHA-1 (RFC 3830 section 6.8)", 8, "00 00 " + "01" * 20,
         CHASH(hash_func=HashFunc.SHA_1, hash=b"\1" * 20), {1: "Hash func", 2: "Hash"},
     ),
     ("CHASH, MD5", 8, "00 01 " + "02" * 16, CHASH(hash_func=HashFunc.MD5, hash=b"\2" * 16), {}),
     (
-        "CHASH, SHA-256 (RFC 6043 6.7)", 8, "00 02 " + "03" * 32,
+        "CHASH, SHA-256 (RFC 6043 section 6.7)", 8, "00 02 " + "03" * 32,
         CHASH(hash_func=HashFunc.SHA_256, hash=b"\3" * 32), {},
     ),
-    ("V, NULL (RFC 3830 6.9)", 9, "00 00", V(auth_alg=MacAlg.NULL, mac=b""), {1: "Auth alg"}),
+    ("V, NULL (RFC 3830 section 6.9)", 9, "00 00", V(auth_alg=MacAlg.NULL, mac=b""), {1: "Auth alg"}),
     (
         "V, HMAC-SHA-1-160", 9, "00 01 " + "04" * 20,
         V(auth_alg=MacAlg.HMAC_SHA_1_160, mac=b"\4" * 20), {2: "Ver data"},
     ),
     (
-        "V, HMAC-SHA-256-256 (RFC 6043 6.2)", 9, "00 02 " + "05" * 32,
+        "V, HMAC-SHA-256-256 (RFC 6043 section 6.2)", 9, "00 02 " + "05" * 32,
         V(auth_alg=MacAlg.HMAC_SHA_256_256, mac=b"\5" * 32), {},
     ),
     (
-        "SP, SRTP, two parameters (RFC 3830 6.10)", 10, "00 03 00 0006 00 01 01 0b 01 0a",
+        "SP, SRTP, two parameters (RFC 3830 section 6.10)", 10, "00 03 00 0006 00 01 01 0b 01 0a",
         SP(
             policy_no=3, prot_type=ProtType.SRTP,
             params=(
@@ -153,39 +154,40 @@ CASES = [
         SP(policy_no=0, prot_type=9, params=(PolicyParam(param_type=255, value=b""),)), {},
     ),
     (
-        "RAND (RFC 3830 6.11)", 11, "00 04 01020304", RAND(rand=b"\1\2\3\4"), {1: "RAND length", 2: "RAND"},
+        "RAND (RFC 3830 section 6.11)", 11, "00 04 01020304", RAND(rand=b"\1\2\3\4"),
+        {1: "RAND length", 2: "RAND"},
     ),
     (
-        "ERR, Auth failure (RFC 3830 6.12)", 12, "00 00 0000", ERR(error_no=ErrorNo.AUTH_FAILURE),
+        "ERR, Auth failure (RFC 3830 section 6.12)", 12, "00 00 0000", ERR(error_no=ErrorNo.AUTH_FAILURE),
         {1: "Error no", 2: "Reserved"},
     ),
     (
-        "ERR, Invalid TPpar, reserved bits (RFC 6043 6.9)", 12, "00 0f 8001",
+        "ERR, Invalid TPpar, reserved bits (RFC 6043 section 6.9)", 12, "00 0f 8001",
         ERR(error_no=ErrorNo.INVALID_TPPAR, reserved=0x8001), {},
     ),
     (
-        "TR, end of validity (RFC 6043 6.4)", 13, "00 03 03 ffffffff",
+        "TR, end of validity (RFC 6043 section 6.4)", 13, "00 03 03 ffffffff",
         TR(role=TsRole.END, timestamp=Timestamp(ts_type=TsType.NTP_UTC_32, value=0xFFFFFFFF)),
         {1: "TS Role", 2: "TS type", 3: "TS value"},
     ),
     (
-        "IDR, Initiator (RFC 6043 6.6)", 14, "00 01 01 0007 7369703a614062",
+        "IDR, Initiator (RFC 6043 section 6.6)", 14, "00 01 01 0007 7369703a614062",
         IDR(role=IdRole.INITIATOR, id_type=IdType.URI, data=b"sip:a@b"),
         {1: "ID Role", 2: "ID Type", 3: "ID len", 5: "ID Data"},
     ),
     (
-        "IDR, pre-shared key, byte string (RFC 6043 6.5)", 14, "00 04 02 0002 00ff",
+        "IDR, pre-shared key, byte string (RFC 6043 section 6.5)", 14, "00 04 02 0002 00ff",
         IDR(role=IdRole.PSK, id_type=IdType.BYTE_STRING, data=b"\0\xff"), {},
     ),
     (
         "IDR, unregistered role and type", 14, "00 f0 63 0000", IDR(role=0xF0, id_type=0x63, data=b""), {},
     ),
     (
-        "RANDR, KMS (RFC 6043 6.8)", 15, "00 03 02 beef", RANDR(role=RandRole.KMS, rand=b"\xbe\xef"),
+        "RANDR, KMS (RFC 6043 section 6.8)", 15, "00 03 02 beef", RANDR(role=RandRole.KMS, rand=b"\xbe\xef"),
         {1: "RAND Role", 2: "RAND length", 3: "RAND"},
     ),
     (
-        "TP, one responder (RFC 6043 6.10)", 16,
+        "TP, one responder (RFC 6043 section 6.10)", 16,
         # D E F G H J N O = 1111 1010 0011, after 7 bits of PRF and before 5 of Res
         "00 0001 01 01 03f460 000b 0e 00 02 01 0005 7369703a62",
         TP(
@@ -206,12 +208,12 @@ CASES = [
         {11: "Ticket Data length", 13: "Ticket Data", 15: "Initiator Data length", 17: "Initiator Data"},
     ),
     (
-        "Key data, TGK, KV null (RFC 3830 6.13)", 20, f"00 00 0010 {KEY.hex()}",
+        "Key data, TGK, KV null (RFC 3830 section 6.13)", 20, f"00 00 0010 {KEY.hex()}",
         KeyData(key_type=KeyDataType.TGK, key=Secret(KEY)),
         {1: "Type and KV", 2: "Key data len", 4: "Key data"},
     ),
     (
-        "Key data, TGK+SALT, SPI (RFC 3830 6.14)", 20,
+        "Key data, TGK+SALT, SPI (RFC 3830 section 6.14)", 20,
         f"00 11 0010 {KEY.hex()} 000e {SALT.hex()} 04 0a0b0c0d",
         KeyData(key_type=KeyDataType.TGK_SALT, key=Secret(KEY), salt=Secret(SALT), spi=b"\n\x0b\x0c\r"),
         {20: "Salt len", 22: "Salt data", 36: "SPI Length", 37: "SPI"},
@@ -228,7 +230,7 @@ CASES = [
         KeyData(key_type=KeyDataType.TEK_SALT, key=Secret(KEY), salt=Secret(SALT), spi=b""), {},
     ),
     (
-        "Key data, GTGK, SPI (RFC 6043 6.2.1)", 20, f"00 41 0010 {KEY.hex()} 01 67",
+        "Key data, GTGK, SPI (RFC 6043 section 6.2.1)", 20, f"00 41 0010 {KEY.hex()} 01 67",
         KeyData(key_type=KeyDataType.GTGK, key=Secret(KEY), spi=b"g"), {},
     ),
     (
@@ -244,11 +246,11 @@ CASES = [
         KeyData(key_type=KeyDataType.MPK, key=Secret(KEY), spi=b"mp"), {},
     ),
     (
-        "EXT, vendor (RFC 3830 6.15)", 21, "00 00 0003 010203",
+        "EXT, vendor (RFC 3830 section 6.15)", 21, "00 00 0003 010203",
         EXT(ext_type=ExtensionType.VENDOR_ID, data=b"\1\2\3"), {1: "Type", 2: "Length", 4: "Data"},
     ),
     (
-        "EXT, SDP IDs (RFC 4567 4.1.4)", 21, "00 01 0005 6d696b6579",
+        "EXT, SDP IDs (RFC 4567 section 4.1.4)", 21, "00 01 0005 6d696b6579",
         EXT(ext_type=ExtensionType.SDP_IDS, data=b"mikey"), {},
     ),
     (

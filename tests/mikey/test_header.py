@@ -1,4 +1,4 @@
-"""HDR and the CS ID maps, written out by hand (RFC 3830 6.1, RFC 4563, RFC 6043 6.1)."""
+"""HDR and the CS ID maps, written out by hand (RFC 3830 section 6.1, RFC 4563, RFC 6043 section 6.1)."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Kms:
         contents = resolve.open(self.tpk)
         answerer = self.groups.get(resolve.identity, resolve.identity)
         if not resolve.policy.allows_responder(answerer):
-            raise NotAuthorized(f"{answerer} is no responder of the ticket")
+            raise NotAuthorized(f"{answerer} is not a responder of the ticket")
         return resolve.respond(contents, answerer=resolve.identity, kms=KMS)
 
 
@@ -118,7 +118,7 @@ def grant(
 
 @dataclass
 class Parties:
-    """Alice, who calls, a KMS, and whoever answers."""
+    """Alice, who calls, a KMS, and the party that answers."""
 
     world: World = field(default_factory=World)
 

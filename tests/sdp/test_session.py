@@ -188,7 +188,7 @@ def test_an_added_stream_may_be_rejected() -> None:
 
 @both
 def test_a_stream_enabled_again_has_other_ssrcs(caller_offers: bool) -> None:
-    """Its packet counters start anew: the old key with the old SSRC would repeat key stream."""
+    """Its packet counters restart: the old key with the old SSRC would reuse key stream."""
     call = Call.make(AUDIO_VIDEO)
     one, other = call.sides(caller_offers)
     before = one.keys.media[1]

@@ -1,4 +1,4 @@
-"""Header fields that are no addresses."""
+"""Header fields other than addresses."""
 
 from __future__ import annotations
 

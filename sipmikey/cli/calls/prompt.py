@@ -13,9 +13,9 @@ YES = frozenset({"y", "yes"})
 
 
 async def ask_at_terminal(question: Question) -> bool:
-    """Return True when the user says yes. Raises ``LocalError`` where standard input is no terminal."""
+    """Return True when the user says yes. Raises ``LocalError`` where standard input is not a terminal."""
     if not sys.stdin.isatty():
-        raise LocalError("standard input is no terminal, so nobody can be asked (security.retarget)")
+        raise LocalError("standard input is not a terminal, so the user cannot be asked (security.retarget)")
     print(printable(_text(question)), end=" ", file=sys.stderr, flush=True)
     loop = asyncio.get_running_loop()
     answered = asyncio.Event()

@@ -306,7 +306,7 @@ class Outcome:
 
     @classmethod
     def of_failure(cls, error: CallFailed) -> Outcome:
-        """Of a call that was never established. That the other side cancelled is no success then."""
+        """Return the outcome of a call that was never established: a failure, even if the peer cancelled."""
         code = for_end(error.reason.family, error.side)
         if isinstance(error, RegistrationError):
             code = ExitCode.TRANSPORT

@@ -15,7 +15,7 @@ from sipmikey.settings import ConfigurationError, Merged, Value, merge, nearest,
 
 PREFIX = "SIPMIKEY_"
 OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG"})
-"""Variables with this prefix that are no setting."""
+"""Variables with this prefix that are not settings."""
 
 FOREIGN_PREFIXES = ("SIPMIKEY_TEST_", "SIPMIKEY_KMSD_")
 """Prefixes of variables that belong to the test kit and to the KMS server."""

@@ -25,7 +25,7 @@ from sipmikey.phone.ladder.picture import render
 from sipmikey.printable import printable
 
 MAX_WORD = 4096
-"""A longer word on the command line is no file name."""
+"""A longer word on the command line is not taken for a file name."""
 
 _NAME = re.compile(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{1,9}$|^~")
 """What only a file name has: a folder or an ending."""

@@ -68,7 +68,7 @@ class Actor:
 
     @property
     def errors(self) -> str:
-        """What it wrote that was no event, complaints above all."""
+        """Lines it wrote that are not events: mostly errors."""
         return "\n".join(self._errors)
 
     def all(self, kind: str) -> list[Document]:

@@ -50,7 +50,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=f"{EXAMPLES}\nThe exit code is 0 if every check holds, and 7 if one does not.\n\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--suite", choices=("256", "128"), default="256", help="suite of RFC 6043 12.1 [256]")
+    parser.add_argument(
+        "--suite", choices=("256", "128"), default="256", help="suite of RFC 6043 section 12.1 [256]"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead")
     parser.add_argument(
         "--pcap", type=Path, metavar="FILE", help="keep SIP, HTTP and SRTP packets as a capture"

@@ -89,7 +89,7 @@ def master_key(configuration: KmsConfiguration) -> Secret:
         provider = _provider(rest)
     else:
         raise ConfigurationError(
-            f"store.master_key: {kind!r} is no source; allowed: file:PATH, env:NAME, provider:MODULE:CLASS"
+            f"store.master_key: unknown source {kind!r}; use file:PATH, env:NAME, provider:MODULE:CLASS"
         )
     return provider.master_key()
 

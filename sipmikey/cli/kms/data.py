@@ -39,7 +39,9 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
     parser = action(actions, "export", help="write subscribers as JSON lines", examples=EXPORT, body=_export)
     parser.add_argument("file", help="new file (mode 0600), or - for standard output")
     parser.add_argument(
-        "--with-keys", action="store_true", help="pre-shared keys too: whoever reads it is them"
+        "--with-keys",
+        action="store_true",
+        help="pre-shared keys too: anyone who reads them can act as the subscribers",
     )
 
 
@@ -108,7 +110,7 @@ def _reading(name: str) -> Iterator[Iterator[str]]:
         yield iter(sys.stdin)
         return
     try:
-        file = open(name, encoding="utf-8")  # noqa: SIM115 (closed below, by whoever reads)
+        file = open(name, encoding="utf-8")  # noqa: SIM115 (closed below by its reader)
     except OSError as error:
         raise ConfigurationError(f"{name}: {error.strerror}") from None
     with file:

@@ -84,7 +84,7 @@ def _once(findings: list[Finding]) -> list[Finding]:
 
 def _header(scribe: Scribe) -> int:
     """Describe HDR; return the number of the first payload."""
-    with scribe.group("HDR", "RFC 3830 6.1, RFC 6043 6.1") as node:
+    with scribe.group("HDR", "RFC 3830 section 6.1, RFC 6043 section 6.1") as node:
         if (version := scribe.number(1, "version")) != MIKEY_VERSION:
             raise FaultError("version", f"{version} is not MIKEY version 1", 0)
         data_type = scribe.choice(DataType, "data type")
@@ -111,14 +111,14 @@ def _header(scribe: Scribe) -> int:
 
 
 def _srtp_id(scribe: Scribe, number: int) -> None:
-    with scribe.group(f"crypto session {number}", "RFC 3830 6.1.1"):
+    with scribe.group(f"crypto session {number}", "RFC 3830 section 6.1.1"):
         scribe.number(1, "Policy_no")
         scribe.identifier(4, "SSRC")
         scribe.number(4, "ROC")
 
 
 def _generic_id(scribe: Scribe) -> None:
-    with scribe.group("crypto session", "RFC 6043 6.1.1") as node:
+    with scribe.group("crypto session", "RFC 6043 section 6.1.1") as node:
         node.name = f"crypto session {scribe.number(1, 'CS ID')}"
         protocol = scribe.choice(ProtType, "Prot type")
         octet = scribe.take(1, "S and #P")[0]

@@ -61,7 +61,10 @@ def kemac(scribe: Scribe, depth: int) -> str:
     alg = scribe.choice(EncrAlg, "Encr alg")
     length = scribe.number(2, "Encr data len")
     if alg == EncrAlg.NULL and length:
-        with scribe.group("Encr data", "RFC 3830 6.13", "not encrypted"), scribe.inside(length, "Encr data"):
+        with (
+            scribe.group("Encr data", "RFC 3830 section 6.13", "not encrypted"),
+            scribe.inside(length, "Encr data"),
+        ):
             chain(scribe, PayloadType.KEY_DATA, depth)
     else:
         scribe.octets(length, "Encr data")
@@ -222,7 +225,7 @@ def _policy(scribe: Scribe, depth: int) -> str:
     scribe.note("Res", 3, word & 0x1F)
     length = scribe.number(2, "TP Data length")
     with (
-        scribe.group("TP Data", "RFC 6043 6.10", "the policy, for all parties"),
+        scribe.group("TP Data", "RFC 6043 section 6.10", "the policy, for all parties"),
         scribe.inside(length, "TP Data"),
     ):
         if depth >= MAX_NESTING:
@@ -241,7 +244,9 @@ def ticket(scribe: Scribe, depth: int) -> str:
     _area(scribe, length, "Ticket Data", "RFC 6043 A.1", lambda: _ticket_data(scribe, depth))
     length = scribe.number(2, "Initiator Data length")
     if length:
-        _area(scribe, length, "Initiator Data", "RFC 6043 6.10", lambda: _initiator_data(scribe, depth))
+        _area(
+            scribe, length, "Initiator Data", "RFC 6043 section 6.10", lambda: _initiator_data(scribe, depth)
+        )
     return text
 
 
@@ -312,24 +317,24 @@ def extension(scribe: Scribe, depth: int) -> str:
 
 
 PAYLOADS: dict[int, tuple[str, str, Callable[[Scribe, int], str]]] = {
-    PayloadType.KEMAC: ("KEMAC", "RFC 3830 6.2, RFC 6043 6.2", kemac),
-    PayloadType.PKE: ("PKE", "RFC 3830 6.3", pke),
-    PayloadType.DH: ("DH", "RFC 3830 6.4", dh),
-    PayloadType.SIGN: ("SIGN", "RFC 3830 6.5", sign),
-    PayloadType.T: ("T", "RFC 3830 6.6, RFC 6043 6.3", timestamp),
-    PayloadType.ID: ("ID", "RFC 3830 6.7", identity),
-    PayloadType.CERT: ("CERT", "RFC 3830 6.7", certificate),
-    PayloadType.CHASH: ("CHASH", "RFC 3830 6.8, RFC 6043 6.7", certificate_hash),
-    PayloadType.V: ("V", "RFC 3830 6.9", verification),
-    PayloadType.SP: ("SP", "RFC 3830 6.10", security_policy),
-    PayloadType.RAND: ("RAND", "RFC 3830 6.11", rand),
-    PayloadType.ERR: ("ERR", "RFC 3830 6.12, RFC 6043 6.9", error),
-    PayloadType.TR: ("TR", "RFC 6043 6.4", role_timestamp),
-    PayloadType.IDR: ("IDR", "RFC 6043 6.6", role_identity),
-    PayloadType.RANDR: ("RANDR", "RFC 6043 6.8", role_rand),
-    PayloadType.TP: ("TP", "RFC 6043 6.10", ticket_policy),
-    PayloadType.TICKET: ("TICKET", "RFC 6043 6.10", ticket),
-    PayloadType.KEY_DATA: ("Key data", "RFC 3830 6.13, RFC 6043 6.2.1", key_data),
-    PayloadType.EXT: ("General Extension", "RFC 3830 6.15", extension),
+    PayloadType.KEMAC: ("KEMAC", "RFC 3830 section 6.2, RFC 6043 section 6.2", kemac),
+    PayloadType.PKE: ("PKE", "RFC 3830 section 6.3", pke),
+    PayloadType.DH: ("DH", "RFC 3830 section 6.4", dh),
+    PayloadType.SIGN: ("SIGN", "RFC 3830 section 6.5", sign),
+    PayloadType.T: ("T", "RFC 3830 section 6.6, RFC 6043 section 6.3", timestamp),
+    PayloadType.ID: ("ID", "RFC 3830 section 6.7", identity),
+    PayloadType.CERT: ("CERT", "RFC 3830 section 6.7", certificate),
+    PayloadType.CHASH: ("CHASH", "RFC 3830 section 6.8, RFC 6043 section 6.7", certificate_hash),
+    PayloadType.V: ("V", "RFC 3830 section 6.9", verification),
+    PayloadType.SP: ("SP", "RFC 3830 section 6.10", security_policy),
+    PayloadType.RAND: ("RAND", "RFC 3830 section 6.11", rand),
+    PayloadType.ERR: ("ERR", "RFC 3830 section 6.12, RFC 6043 section 6.9", error),
+    PayloadType.TR: ("TR", "RFC 6043 section 6.4", role_timestamp),
+    PayloadType.IDR: ("IDR", "RFC 6043 section 6.6", role_identity),
+    PayloadType.RANDR: ("RANDR", "RFC 6043 section 6.8", role_rand),
+    PayloadType.TP: ("TP", "RFC 6043 section 6.10", ticket_policy),
+    PayloadType.TICKET: ("TICKET", "RFC 6043 section 6.10", ticket),
+    PayloadType.KEY_DATA: ("Key data", "RFC 3830 section 6.13, RFC 6043 section 6.2.1", key_data),
+    PayloadType.EXT: ("General Extension", "RFC 3830 section 6.15", extension),
 }
 """Payload number -> (name, section, what describes the octets after Next Payload)."""

@@ -68,7 +68,9 @@ def clock_doubts(message: Message, now_ns: int) -> list[Finding]:
         return []
     side = "ahead of" if days > 0 else "behind"
     detail = f"{abs(days) / 365.25:.1f} years {side} this clock: an old capture, or no NTP time"
-    return [_warning(detail, "T", "RFC 3830 4.2.8", message.offsets[message.payloads.index(found[0])])]
+    return [
+        _warning(detail, "T", "RFC 3830 section 4.2.8", message.offsets[message.payloads.index(found[0])])
+    ]
 
 
 def _error(detail: str, field: str, section: str = "", offset: int | None = None) -> Finding:
@@ -85,7 +87,7 @@ def _in_the_clear(message: Message) -> Iterator[Finding]:
             yield _warning(
                 "keys without encryption: who reads this message can decrypt the media",
                 "KEMAC",
-                "RFC 3830 4.2.3",
+                "RFC 3830 section 4.2.3",
                 offset,
             )
 
@@ -94,11 +96,11 @@ def _map(message: Message) -> Iterator[Finding]:
     header = message.header
     if header.data_type in _KMS_EXCHANGES:
         if header.map_type is not CsIdMapType.EMPTY:
-            yield _error("must be the Empty map", "CS ID map type", "RFC 6043 4.2.1.1", 9)
+            yield _error("must be the Empty map", "CS ID map type", "RFC 6043 section 4.2.1.1", 9)
         if header.cs_count:
-            yield _error("must be 0", "#CS", "RFC 6043 4.2.1.1", 8)
+            yield _error("must be 0", "#CS", "RFC 6043 section 4.2.1.1", 8)
     elif header.data_type in _TRANSFER and header.map_type is CsIdMapType.SRTP_ID:
-        yield _error("SRTP-ID shall not be used here", "CS ID map type", "RFC 6043 6.1", 9)
+        yield _error("SRTP-ID shall not be used here", "CS ID map type", "RFC 6043 section 6.1", 9)
 
 
 def _sessions(message: Message) -> Iterator[Finding]:
@@ -113,28 +115,30 @@ def _sessions(message: Message) -> Iterator[Finding]:
             try:
                 data = SrtpSessionData.of(entry)
             except PeerError as error:
-                yield _error(error.detail, where, "RFC 6043 6.1.1")
+                yield _error(error.detail, where, "RFC 6043 section 6.1.1")
                 continue
             if response and data is None:
-                yield _error("no Session Data in a response", where, "RFC 6043 6.1.1")
+                yield _error("no Session Data in a response", where, "RFC 6043 section 6.1.1")
         if response and not entry.spi:
-            yield _error("no SPI in a response", where, "RFC 6043 6.1.1")
+            yield _error("no SPI in a response", where, "RFC 6043 section 6.1.1")
         if response and len(entry.policies) != 1:
-            yield _error(f"{len(entry.policies)} policies in a response, not 1", where, "RFC 6043 6.1.1")
+            yield _error(
+                f"{len(entry.policies)} policies in a response, not 1", where, "RFC 6043 section 6.1.1"
+            )
 
 
 def _presence(message: Message) -> Iterator[Finding]:
     if not message.all(T):
-        yield _error("is missing", "T", "RFC 6043 4.2")
+        yield _error("is missing", "T", "RFC 6043 section 4.2")
     for cls, role, section in _NEEDED.get(message.header.data_type, ()):
         if not message.all(cls, role):
             name = cls.__name__ if role is None else f"{cls.__name__} {RandRole(role).name}"
             yield _error("is missing", name, f"RFC 6043 {section}")
     if message.header.data_type is DataType.TRANSFER_INIT:
         if not message.all(TICKET):
-            yield _warning("is missing: this can only be a CSB update", "TICKET", "RFC 6043 5.2")
+            yield _warning("is missing: this can only be a CSB update", "TICKET", "RFC 6043 section 5.2")
         elif not message.all(RANDR, RandRole.INITIATOR):
-            yield _error("is missing", "RANDR INITIATOR", "RFC 6043 4.2.2.1")
+            yield _error("is missing", "RANDR INITIATOR", "RFC 6043 section 4.2.2.1")
 
 
 def _last(message: Message) -> Iterator[Finding]:
@@ -143,7 +147,7 @@ def _last(message: Message) -> Iterator[Finding]:
         return
     wanted = SIGN if data_type in _SIGNED else V
     if not message.payloads or not isinstance(message.payloads[-1], wanted):
-        yield _error(f"the last payload must be {wanted.__name__}", wanted.__name__, "RFC 6043 4.2")
+        yield _error(f"the last payload must be {wanted.__name__}", wanted.__name__, "RFC 6043 section 4.2")
 
 
 def _twice(message: Message) -> Iterator[Finding]:
@@ -166,33 +170,40 @@ def _twice(message: Message) -> Iterator[Finding]:
 def _old_payloads(message: Message) -> Iterator[Finding]:
     for payload, offset in zip(message.payloads, message.offsets, strict=True):
         if isinstance(payload, ID):
-            yield _error("MIKEY-TICKET uses IDR instead", "ID", "RFC 6043 6.6", offset)
+            yield _error("MIKEY-TICKET uses IDR instead", "ID", "RFC 6043 section 6.6", offset)
         elif isinstance(payload, RAND):
-            yield _warning("MIKEY-TICKET uses RANDR instead", "RAND", "RFC 6043 6.8", offset)
+            yield _warning("MIKEY-TICKET uses RANDR instead", "RAND", "RFC 6043 section 6.8", offset)
 
 
 def _suite(message: Message) -> Iterator[Finding]:
     suite = suite_of(message.header.prf)
     for payload, offset in zip(message.payloads, message.offsets, strict=True):
         if isinstance(payload, V) and payload.auth_alg is MacAlg.NULL:
-            yield _error("the NULL MAC protects nothing", "V", "RFC 3830 4.2.4", offset)
+            yield _error("the NULL MAC protects nothing", "V", "RFC 3830 section 4.2.4", offset)
         elif isinstance(payload, V) and payload.auth_alg is not suite.mac_alg:
-            yield _error(f"{payload.auth_alg.name} is not of the PRF's suite", "V", "RFC 6043 12.1", offset)
+            yield _error(
+                f"{payload.auth_alg.name} is not of the PRF's suite", "V", "RFC 6043 section 12.1", offset
+            )
         elif isinstance(payload, KEMAC):
             if payload.encr_alg is EncrAlg.NULL:
-                yield _error("keys without encryption", "KEMAC", "RFC 3830 4.2.3", offset)
+                yield _error("keys without encryption", "KEMAC", "RFC 3830 section 4.2.3", offset)
             elif payload.encr_alg not in suite.encr_algs:
                 name = payload.encr_alg.name
-                yield _error(f"{name} is not of the PRF's suite", "KEMAC", "RFC 6043 12.1", offset)
+                yield _error(f"{name} is not of the PRF's suite", "KEMAC", "RFC 6043 section 12.1", offset)
             if payload.mac_alg is not MacAlg.NULL:
-                yield _error("must use the NULL MAC: V has the MAC", "KEMAC", "RFC 6043 4.2.1.5", offset)
+                yield _error(
+                    "must use the NULL MAC: V has the MAC", "KEMAC", "RFC 6043 section 4.2.1.5", offset
+                )
 
 
 def _randoms(message: Message) -> Iterator[Finding]:
     for payload, offset in zip(message.payloads, message.offsets, strict=True):
         if isinstance(payload, RANDR) and len(payload.rand) < 16:
             yield _warning(
-                f"{len(payload.rand)} octets; should have at least 16", "RANDR", "RFC 3830 6.11", offset
+                f"{len(payload.rand)} octets; should have at least 16",
+                "RANDR",
+                "RFC 3830 section 6.11",
+                offset,
             )
 
 
@@ -216,11 +227,17 @@ def _forking(message: Message) -> Iterator[Finding]:
             continue
         if message.header.data_type is DataType.REQUEST_RESP:
             if payload.initiator_data:
-                yield _error("is not yet there in REQUEST_RESP", "Initiator Data", "RFC 6043 6.10", offset)
+                yield _error(
+                    "is not yet there in REQUEST_RESP", "Initiator Data", "RFC 6043 section 6.10", offset
+                )
         elif payload.flags.key_forking and not payload.initiator_data:
-            yield _error("is missing although keys are forked", "Initiator Data", "RFC 6043 6.10", offset)
+            yield _error(
+                "is missing although keys are forked", "Initiator Data", "RFC 6043 section 6.10", offset
+            )
         elif payload.initiator_data and not payload.flags.key_forking:
-            yield _error("is there although keys are not forked", "Initiator Data", "RFC 6043 6.10", offset)
+            yield _error(
+                "is there although keys are not forked", "Initiator Data", "RFC 6043 section 6.10", offset
+            )
 
 
 def _identities(message: Message) -> Iterator[Finding]:
@@ -235,7 +252,9 @@ def _identities(message: Message) -> Iterator[Finding]:
     for role in expected:
         if not message.all(IDR, role):
             yield _warning(
-                "is left out: the MAC then covers the name known locally", f"IDR {role.name}", "RFC 6043 5.5"
+                "is left out: the MAC then covers the name known locally",
+                f"IDR {role.name}",
+                "RFC 6043 section 5.5",
             )
 
 

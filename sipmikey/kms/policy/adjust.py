@@ -35,7 +35,7 @@ class Breach:
 def adjust(policy: TicketPolicy, limits: TicketLimits, *, now_s: int) -> tuple[TicketPolicy, list[str]]:
     """Return *policy* brought within *limits* as far as they force or adjust, and what was changed.
 
-    What was left open is filled in: keys (one TGK of the suite's length) without a word, since leaving them
+    What was left open is filled in: keys (one TGK of the suite's length) silently, since leaving them
     out leaves the choice to the KMS; the end of validity as a change, since leaving it out means no end.
     """
     changes: list[str] = []

@@ -64,7 +64,7 @@ _canonical = lru_cache(maxsize=8192)(canonical)
 def canonical_identity(text: str, field: str) -> str:
     """Return the canonical form of an identity in a message.
 
-    Raises `InvalidIdentity` if it is no URI or longer than `MAX_IDENTITY`.
+    Raises `InvalidIdentity` if it is not a URI or longer than `MAX_IDENTITY`.
     """
     if len(text) > MAX_IDENTITY:
         raise InvalidIdentity(f"{len(text)} characters, {MAX_IDENTITY} are allowed", field=field)
@@ -195,7 +195,7 @@ async def _owner(
     if principal is None:
         principal = await lookups.credentials.principal_of(identity)
     if principal is None or principal.is_kms:
-        raise UnknownKey(f"{identity} is no subscriber", field="CERT")
+        raise UnknownKey(f"{identity} is not a subscriber", field="CERT")
     return Sender(principal=principal, identity=identity, authenticated=authenticated)
 
 
@@ -211,4 +211,4 @@ async def _check_fresh(env: Environment, lookups: Lookups, init: KmsInit) -> Non
     expires_s = stamped_s + env.clock_skew_s + 2 if init.timestamp.is_clock else NEVER_S
     now_s = env.now_ns() // _NS
     if not await lookups.replay.add(digest, stamped_s=stamped_s, expires_s=expires_s, now_s=now_s):
-        raise ReplayedMessage("this message was received before", field="T", section="RFC 3830 5.4")
+        raise ReplayedMessage("this message was received before", field="T", section="RFC 3830 section 5.4")

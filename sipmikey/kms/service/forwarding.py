@@ -90,7 +90,7 @@ def relay(
 ) -> bytes:
     """Return our RESOLVE_RESP with the keys in the *response* of the other KMS.
 
-    *groups* are those of whoever answers, for the policy, which is asked again with the keys now known.
+    *groups* are those of the answering party, for the policy, which is asked again with the keys now known.
     Raises `PeerReportedError` if the other KMS refused, `BadGateway` if its answer cannot be used, or what
     policy raises.
     """
@@ -122,7 +122,7 @@ def _owned(sender: Sender, resolved: ResolvedTicket) -> str:
     try:
         identity = canonical(resolved.answerer.data.decode())
     except ValueError:
-        raise BadGateway("the other KMS returned an IDRr that is no URI", field="IDRr") from None
+        raise BadGateway("the other KMS returned an IDRr that is not a URI", field="IDRr") from None
     if not sender.principal.owns(identity):
         raise InvalidIdentity(f"the other KMS returned {identity}, which is not the sender's", field="IDRr")
     return identity

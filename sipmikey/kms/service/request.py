@@ -88,7 +88,7 @@ async def _sealing_key(lookups: Lookups, granted: TicketPolicy, for_responder: b
             raise InvalidTicketPolicy("a ticket its responder opens itself has one responder", field="IDRr")
         principal = await lookups.credentials.principal_of(granted.responders[0])
         if principal is None:
-            raise NotAuthorized(f"{granted.responders[0]} is no subscriber and shares no ticket key")
+            raise NotAuthorized(f"{granted.responders[0]} is not a subscriber with a shared ticket key")
         owner = principal.name
     tpk = await lookups.ticket_keys.sealing_key(owner=owner, now_s=now_s, until_s=until_s)
     if tpk is None:

@@ -78,7 +78,7 @@ def _opened(resolve: ResolveAtKms, tpk: TpkRecord) -> TicketContents:
 
 
 def _checked_initiator(ticket: TicketPolicy, tpk: TpkRecord, sender: Sender) -> str:
-    """Return the initiator of a ticket that opened, if whoever holds the TPK may have made it.
+    """Return the initiator of a ticket that opened, if the holder of the TPK may have made it.
 
     A shared TPK proves only that the KMS or its owner made the ticket. The owner may make tickets in its own
     name (D = 0, mode 3); a ticket sealed for it by the KMS (D = 1, mode 2) is resolved for it alone.
@@ -116,7 +116,9 @@ async def answering_identity(lookups: Lookups, sender: Sender, ticket: TicketPol
             return identity
     if principal.is_kms and any(principal.owns(name) for name in names):
         return sender.identity
-    raise NotAuthorized(f"the ticket is not for {sender.identity}", field="IDRr", section="RFC 6043 4.2.3.4")
+    raise NotAuthorized(
+        f"the ticket is not for {sender.identity}", field="IDRr", section="RFC 6043 section 4.2.3.4"
+    )
 
 
 def _canonical_or_same(name: str) -> str:

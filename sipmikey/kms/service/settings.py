@@ -16,7 +16,7 @@ from sipmikey.ticket.identity import canonical
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerKms:
-    """Another KMS this one passes resolves to. ``url`` is for whoever does the HTTP.
+    """Another KMS this one passes resolves to. ``url`` is for the HTTP client.
 
     ``key`` and ``key_id`` protect the RESOLVE_INIT sent to it (pre-shared key variant).
     """

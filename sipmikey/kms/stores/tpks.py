@@ -153,7 +153,7 @@ class TpkStore:
         return key
 
     async def _promise(self, key: TpkRecord, until_s: int) -> TpkRecord | None:
-        """Write down that *key* must resolve until *until_s*; return it anew, or None if it was destroyed."""
+        """Write down that *key* must resolve until *until_s*; return the new record, None if destroyed."""
         horizon = (until_s // HORIZON_STEP_S + 1) * HORIZON_STEP_S
         await self._database.execute(
             "UPDATE tpk SET resolves_until_s = ?1 WHERE key_id = ?2 AND resolves_until_s < ?1",

@@ -97,7 +97,7 @@ def known_part(message: bytes) -> tuple[bytes, list[str]]:
     """*message* with what tshark cannot read left out: (octets, names of the payloads kept).
 
     The CS ID map goes (tshark does not even skip GENERIC-ID), and so do payloads it does not know; the
-    Next Payloads are set anew. What is left has the octets it had.
+    Next Payloads are set again. The octets of what is left are unchanged.
     """
     kept = [(number, octets) for number, octets in _payloads(message) if _is_known(number, octets)]
     following = [number for number, _ in kept] + [0]

@@ -42,7 +42,7 @@ class Network:
 
 
 class UdpRelay:
-    """Listens on *port* (0: any) and passes datagrams to *target*, the answers back to whoever sent.
+    """Listens on *port* (0: any) and passes datagrams to *target*, the answers back to the sender.
 
     A thread of its own; a context manager. ``target`` may be changed while it runs. Random
     choices come from *seed*.

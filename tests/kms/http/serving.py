@@ -236,7 +236,7 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         pem = serialization.Encoding.PEM
-        # The key first: whoever watches the certificate finds both.
+        # The key first: a server that watches the certificate finds both.
         private_key.write_bytes(
             key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
