@@ -254,7 +254,7 @@ class PhoneApp(App[None]):
         self.notify(said, severity="warning", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave keys out of the footer that are of no use now."""
+        """Leave keys out of the footer that do nothing now."""
         wanted = _ACTIONS.get(action)
         call = self.controller.current if wanted else None
         if wanted is None:

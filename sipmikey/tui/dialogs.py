@@ -42,7 +42,7 @@ class Ask(ModalScreen[bool]):
 
 
 class AskText(ModalScreen[str]):
-    """A question that is answered with a text; an empty one is no answer."""
+    """A question that is answered with a text; an empty text counts as none."""
 
     BINDINGS = [Binding("escape", "leave", show=False)]  # noqa: RUF012 - Textual's way
 

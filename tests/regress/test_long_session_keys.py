@@ -1,4 +1,4 @@
-"""TGKs longer than the keys of the 256-bit suite are as good as others (RFC 6043 section 12.1)."""
+"""TGKs longer than the keys of the 256-bit suite are accepted like others (RFC 6043 section 12.1)."""
 
 from __future__ import annotations
 

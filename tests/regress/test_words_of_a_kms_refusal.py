@@ -81,7 +81,7 @@ def test_a_proxy_of_the_environment_that_is_not_used_is_named(monkeypatch: pytes
 
 
 def test_a_connection_that_breaks_after_the_message_was_taken(command: Start, tmp_path: Path) -> None:
-    """The KMS took the first message: a second one is made, which is no replay."""
+    """The KMS took the first message: a second one is made, which is not a replay."""
     kms = StrangeKms()
     seen: set[bytes] = set()
 
