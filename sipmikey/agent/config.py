@@ -116,7 +116,8 @@ class Audio:
     ``codecs``: names in order of preference (``PCMU``, ``PCMA``, ``G722``, ...), empty for pjmedia's own
     order. ``rtp_port``: first RTP port, 0 for any. ``engine``: ``native`` runs media in pjmedia; ``python``
     in `sipmikey.media` (G.711, suite ``128``, no sound hardware, no DTMF), for embedding and tests.
-    ``tones``: ring, ring-back and call-waiting tones on the sound devices."""
+    ``tones``: ring, ring-back and call-waiting tones on the sound devices. ``echo``: send back what is heard
+    (``native`` only)."""
 
     device: str = "null"
     play: Path | None = None
@@ -128,6 +129,7 @@ class Audio:
     engine: str = "native"
     sound: SoundSettings = field(default_factory=SoundSettings)
     tones: bool = True
+    echo: bool = False
 
     def __post_init__(self) -> None:
         if self.device not in ("null", "default"):

@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("sipmikey.cli.calls.call", "call a SIP URI with keys from a MIKEY ticket"),
     "answer": ("sipmikey.cli.calls.answer", "wait for calls and answer them"),
     "phone": ("sipmikey.cli.phone.command", "the phone: a window, or a terminal with --tui"),
+    "setup": ("sipmikey.cli.phone.setup", "five questions, and the phone is ready"),
+    "echo": ("sipmikey.cli.phone.echo", "answer calls and send back what is heard"),
     "agent": ("sipmikey.cli.calls.agent", "one process that calls and is called, driven by JSON lines"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
     "devices": ("sipmikey.cli.devices", "list, try out and choose sound devices"),

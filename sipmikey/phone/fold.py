@@ -21,6 +21,8 @@ MAX_ENDED = 20
 MAX_HISTORY = 1000
 MAX_NOTICES = 50
 
+_STACK = Text("The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.")
+
 _BEGINS = ("call.out", "call.in", "call.end", "kms.request", "kms.error")
 """Events that a call may begin with; one that fails before its INVITE has only an end."""
 
@@ -73,6 +75,12 @@ def _account(phone: Phone, kind: str, name: str, document: Document, at: float) 
         phone = replace(phone, accounts=MappingProxyType({**phone.accounts, name: changed}))
     if kind == "engine.down":
         phone = _engine_down(phone, name, document, at)
+    elif kind == "stack.failed":
+        told = {"detail": text(document, "detail") or text(document, "reason") or "?"}
+        notice = Text(
+            "The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.", told
+        )
+        phone = _notice(phone, Notice(at=at, text=notice, bad=True, account=name))
     elif kind == "notice.given":
         phone = _notice(phone, Notice(at=at, text=_raw(document), bad=True, account=name))
     elif kind == "reg.fail":
@@ -104,6 +112,9 @@ def _account_after(account: Account, kind: str, document: Document) -> Account:
             gone = replace(account, engine=False, trouble=trouble, engine_ends=account.engine_ends + 1)
             gone = replace(gone, muted=False, microphone_db=0.0, speaker_db=0.0)
             return replace(gone, registered=None if account.registered is None else False)
+        case "stack.failed":
+            registered = None if account.registered is None else False
+            return replace(account, registered=registered, engine_ends=account.engine_ends + 1)
         case "agent.do-not-disturb":
             return replace(account, do_not_disturb=flag(document, "on"))
         case "agent.sound":

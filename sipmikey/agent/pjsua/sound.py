@@ -99,6 +99,8 @@ class Sound:
             else:
                 # The null device gives silence, which is sent: a peer needs packets to prove its keys.
                 manager.getCaptureDevMedia().startTransmit(call)
+            if self._audio.echo:
+                call.startTransmit(call)
             if self._audio.record is not None:
                 self._record(self._audio.record, call)
             if self._devices is not None:

@@ -27,6 +27,7 @@ from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.media.wav import read_wav
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.phone.edge.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
 from sipmikey.sound.remembered import remembered
 from sipmikey.sound.settings import Role, SoundSettings
@@ -92,7 +93,7 @@ def _pre_shared_key(configuration: Configuration) -> Secret:
         if kms.psk_file is not None:
             return read_key_file(kms.psk_file, "kms.psk_file")
         if kms.psk is not None:
-            return parse_key(kms.psk.reveal(), "kms.psk")
+            return parse_key(_from_keyring(kms.psk, "kms.psk").reveal(), "kms.psk")
     except LocalError as error:
         raise ConfigurationError(str(error)) from None
     raise ConfigurationError("no pre-shared key for the KMS: set kms.psk_file or --psk-file")
@@ -152,9 +153,23 @@ def _name_servers(configured: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _from_keyring(value: Secret, name: str) -> Secret:
+    """Return *value*, or what the keyring has for it where it says ``keyring:NAME``."""
+    text = value.reveal()
+    if not text.startswith(KEYRING_PREFIX.encode()):
+        return value
+    wanted = text.decode(errors="replace").removeprefix(KEYRING_PREFIX)
+    found = Vault(data_folder(), system_keyring()).get(wanted)
+    if found is None:
+        raise ConfigurationError(f"{name}: the keyring has no secret {wanted}: run sipmikey setup again")
+    return found
+
+
 def _digest(configuration: Configuration) -> DigestCredentials | None:
     credentials = configuration.credentials
-    password = credentials.password
+    password = None
+    if credentials.password is not None:
+        password = _from_keyring(credentials.password, "credentials.password")
     if credentials.password_file is not None:
         password = read_secret_file(credentials.password_file, "credentials.password_file")
     if password is None:
@@ -189,6 +204,7 @@ def _audio(configuration: Configuration) -> Audio:
         engine=media.engine,
         sound=_sound(media),
         tones=media.tones,
+        echo=media.echo,
     )
 
 

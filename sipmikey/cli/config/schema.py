@@ -177,6 +177,7 @@ class Media:
         read.word(*ENGINES),
         words=ENGINES,
     )
+    echo: bool = setting(False, "send back what is heard, as an echo service does", read.boolean)
     play: Path | None = setting(None, "WAV file to send", read.path, option="--play", metavar="WAV")
     repeat: bool = setting(False, "play it over and over", read.boolean)
     record: Path | None = setting(

@@ -14,7 +14,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.language import translation
 from sipmikey.phone.edge.store import Store
-from sipmikey.phone.edge.vault import Vault, system_keyring
+from sipmikey.phone.edge.vault import Vault, data_folder, system_keyring
 from sipmikey.phone.fold import contact_document, fold, replay
 from sipmikey.phone.links import link_target
 
@@ -58,15 +58,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
-def data_folder(args: argparse.Namespace) -> Path:
-    """Return where contacts and history are: `$XDG_DATA_HOME/sipmikey` if nobody says otherwise."""
-    if args.data is not None:
-        chosen: Path = args.data
-        return chosen
-    base = os.environ.get("XDG_DATA_HOME") or Path(os.environ.get("HOME", "~")).expanduser() / ".local/share"
-    return Path(base) / "sipmikey"
-
-
 def accounts(args: argparse.Namespace) -> list[tuple[Line, Sequence[str]]]:
     """Return the accounts to open, each with the options of its agent. Raises ``LocalError``."""
     paths: list[Path | None] = list(args.config or [None])
@@ -87,7 +78,7 @@ def accounts(args: argparse.Namespace) -> list[tuple[Line, Sequence[str]]]:
 
 def run(args: argparse.Namespace) -> int:
     """Open the phone and return when it is closed."""
-    folder = data_folder(args)
+    folder: Path = args.data or data_folder()
     vault = Vault(folder, system_keyring())
     with closing(Store(folder / "phone.db", vault.key("phone.db"))) as store:
         if args.import_ is not None or args.export is not None:

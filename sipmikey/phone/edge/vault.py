@@ -19,6 +19,12 @@ KEYRING_PREFIX = "keyring:"
 """What a setting begins with whose secret is in the vault: ``keyring:NAME``."""
 
 
+def data_folder() -> Path:
+    """Return where a person's data are: `$XDG_DATA_HOME/sipmikey`."""
+    base = os.environ.get("XDG_DATA_HOME") or Path(os.environ.get("HOME", "~")).expanduser() / ".local/share"
+    return Path(base) / "sipmikey"
+
+
 class Keyring(Protocol):
     """The part of the package ``keyring`` that is used."""
 
