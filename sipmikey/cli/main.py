@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "setup": ("sipmikey.cli.phone.setup", "five questions, and the phone is ready"),
     "echo": ("sipmikey.cli.phone.echo", "answer calls and send back what is heard"),
     "agent": ("sipmikey.cli.calls.agent", "one process that calls and is called, driven by JSON lines"),
+    "completion": ("sipmikey.cli.phone.shells", "print the completion of a shell"),
+    "manual": ("sipmikey.cli.phone.manual", "write the manual pages"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
     "devices": ("sipmikey.cli.devices", "list, try out and choose sound devices"),
     "demo": (
