@@ -36,7 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "kms": ("sipmikey.cli.kms.command", "set up and run a key management service"),
     "decode": ("sipmikey.cli.decode.command", "explain MIKEY messages from base64, hex, SDP or a capture"),
-    "vectors": ("sipmikey.cli.vectors", "check or print test vectors"),
+    "vectors": ("sipmikey.cli.vectors", "check test vectors, or serve a KMS and a user agent that misbehave"),
+    "conformance": ("sipmikey.cli.conformance", "test a KMS or a user agent against RFC 6043"),
     "config": ("sipmikey.cli.config.command", "show the merged configuration, secrets masked"),
 }
 """Command -> (module with `add_parser` and `run`, one line for `--help`). Modules load when asked for."""

@@ -1,4 +1,4 @@
-"""`sipmikey vectors`: check files of test vectors against this implementation."""
+"""`sipmikey vectors`: check files of test vectors, print their schema, serve parties that misbehave."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from sipmikey.cli import vectors_serve
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
 from sipmikey.vectors.check import Verdict, check
@@ -39,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="vector file")
     command.add_argument("--json", action="store_true", help="one JSON document a vector, and a summary")
     command.add_argument("--failed", action="store_true", help="print only vectors that do not hold")
+    vectors_serve.add_parser(actions)
     actions.add_parser(
         "schema",
         help="print the JSON schema of vector files",
@@ -47,11 +49,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the files, and return 0, or 1 if a vector does not hold; or print the schema."""
+    """Check the files, and return 0, or 1 if a vector does not hold; or do what another action says."""
     if args.action == "schema":
         print(schema(), end="")
         return ExitCode.OK
     output = Output(as_json=args.json)
+    if args.action == "serve":
+        return vectors_serve.run(args, output)
     files = [(path, load(path)) for path in args.files]
     bases: dict[str, Vector] = {str(item.get("name")): item for item in exchanges_beside(args.files)}
     for _, vectors in files:

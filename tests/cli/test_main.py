@@ -42,7 +42,7 @@ def test_help_lists_every_command_and_every_exit_code(capsys: pytest.CaptureFixt
     assert command.main(["--help"]) == 0
     text = capsys.readouterr().out
     for name in command.COMMANDS:
-        assert f"  {name} " in text
+        assert f"  {name} " in text.replace("\n", " ")
     for code in ExitCode:
         assert f"{code.value:>3}  {code.meaning}" in text
 

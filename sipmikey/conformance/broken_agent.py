@@ -1,0 +1,233 @@
+"""A scripted user agent that is called, with a requirement broken on request. It has no media."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from sipmikey.conformance.agent_subject import Called, carried, carrying, without_keys
+from sipmikey.conformance.forge import Edit, Forger, named, replacing, shifted_time, with_header, without
+from sipmikey.conformance.kms_subject import RESOLVE, Party, Post
+from sipmikey.keys.suite import suite_of
+from sipmikey.keys.transport import seal_keys
+from sipmikey.mikey.errors import AuthenticationFailure, LocalError, PeerError
+from sipmikey.mikey.header import GenericIdEntry
+from sipmikey.mikey.identity import IDR
+from sipmikey.mikey.kemac import KeyData
+from sipmikey.mikey.message import Message
+from sipmikey.mikey.rand import RANDR
+from sipmikey.mikey.registry import CsIdMapType, IdRole, KeyDataType, RandRole
+from sipmikey.mikey.secret import Secret
+from sipmikey.mikey.security_policy import SrtpPolicy
+from sipmikey.mikey.timestamp import T
+from sipmikey.sdp.answer import Answerer
+from sipmikey.sdp.document import Document
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.replay import ReplayCache
+from sipmikey.ticket.resolve import ResolvedTicket
+
+ANSWER = """\
+v=0
+o=- 3900000001 1 IN IP4 {address}
+s=-
+c=IN IP4 {address}
+t=0 0
+m=audio 40002 RTP/SAVP 8
+a=rtpmap:8 PCMA/8000
+""".replace("\n", "\r\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """A TRANSFER_RESP about to be sent."""
+
+    forger: Forger
+    init: Message
+    resolved: ResolvedTicket
+
+    def edited(self, edit: Edit) -> bytes:
+        return self.forger.variant(edit, rands=self.init.all(RANDR, RandRole.INITIATOR))
+
+    def headed(self, **changes: object) -> bytes:
+        header = with_header(self.forger.message, **changes)
+        return self.forger.variant(header=header, rands=self.init.all(RANDR, RandRole.INITIATOR))
+
+    def with_entries(self, change: Callable[[GenericIdEntry], GenericIdEntry]) -> bytes:
+        entries = tuple(change(entry) for entry in self.forger.message.header.generic_ids())
+        return self.headed(crypto_sessions=entries)
+
+
+Change = Callable[[_Answer], bytes]
+
+
+def _other_policy(answer: _Answer) -> bytes:
+    weak = SrtpPolicy.aes_cm(16, auth_tag_length=4).payload(0)
+    return answer.edited(lambda payloads: [*payloads[:-1], weak, payloads[-1]])
+
+
+def _own_keys(answer: _Answer) -> bytes:
+    forger, message = answer.forger, answer.forger.message
+    protection = forger.protection(message, answer.init.all(RANDR, RandRole.INITIATOR))
+    key = KeyData(key_type=KeyDataType.TGK, key=Secret(b"k" * 32), spi=b"spi!")
+    kemac = seal_keys(
+        [key], suite_of(message.header.prf).encr_alg, protection,
+        csb_id=message.header.csb_id, timestamp=message.one(T).timestamp,
+    )  # fmt: skip
+    return answer.edited(lambda payloads: [*payloads[:-1], kemac, payloads[-1]])
+
+
+def _with_mpk_i(answer: _Answer) -> bytes:
+    forger = replace(answer.forger, inkey=answer.resolved.mpk_i)
+    return forger.variant(rands=answer.init.all(RANDR, RandRole.INITIATOR))
+
+
+def _altered_ssrc(entry: GenericIdEntry) -> GenericIdEntry:
+    return replace(entry, session_data=bytes(4))
+
+
+_SAME = RANDR(role=RandRole.RESPONDER, rand=b"r" * 32)
+
+ANSWERS: dict[str, tuple[str, Change]] = {
+    "answer-csb-id": ("CSB ID is another", lambda a: a.headed(csb_id=a.init.header.csb_id ^ 1)),
+    "answer-empty-map": ("the map is the Empty map",
+        lambda a: a.headed(map_type=CsIdMapType.EMPTY, crypto_sessions=())),
+    "answer-one-session": ("a crypto session is left out",
+        lambda a: a.headed(crypto_sessions=a.forger.message.header.generic_ids()[:1])),
+    "answer-v-flag": ("the V flag is 1", lambda a: a.headed(v=True)),
+    "answer-v-first": ("V is not the last payload", lambda a: a.edited(lambda p: [p[-1], *p[:-1]])),
+    "answer-stale": ("T is of a day ago", lambda a: a.edited(shifted_time(-86_400))),
+    "answer-no-randrr": ("RANDRr is left out", lambda a: a.edited(without(RANDR, RandRole.RESPONDER))),
+    "answer-same-randrr": ("RANDRr is always the same",
+        lambda a: a.edited(replacing(RANDR, lambda _: _SAME, RandRole.RESPONDER))),
+    "answer-no-idrr": ("IDRr is left out", lambda a: a.edited(without(IDR, IdRole.RESPONDER))),
+    "answer-other-idrr": ("IDRr is somebody else",
+        lambda a: a.edited(named(IdRole.RESPONDER, "sip:mallory@example.invalid"))),
+    "answer-no-randrkms": ("RANDRkms is left out", lambda a: a.edited(without(RANDR, RandRole.KMS))),
+    "answer-mac-alone": ("the MAC does not cover TRANSFER_INIT",
+        lambda a: a.forger.variant(following=b"", rands=a.init.all(RANDR, RandRole.INITIATOR))),
+    "answer-mpki": ("protected with MPKi in the place of MPKr'", _with_mpk_i),
+    "answer-no-spi": ("crypto sessions have no SPI", lambda a: a.with_entries(lambda e: replace(e, spi=b""))),
+    "answer-unknown-spi": ("an SPI names no key",
+        lambda a: a.with_entries(lambda e: replace(e, spi=b"none"))),
+    "answer-no-session-data": ("crypto sessions have no Session Data",
+        lambda a: a.with_entries(lambda e: replace(e, session_data=b""))),
+    "answer-two-policies": ("crypto sessions have two policies",
+        lambda a: a.with_entries(lambda e: replace(e, policies=(0, 1)))),
+    "answer-other-policy": ("a policy that was not offered", _other_policy),
+    "answer-other-ssrc": ("the SSRC of the offer is changed", lambda a: a.with_entries(_altered_ssrc)),
+    "answer-own-keys": ("keys are sent although M is 0", _own_keys),
+}  # fmt: skip
+"""Break -> what it is, and the change to TRANSFER_RESP that makes it."""
+
+LENIENCES: dict[str, tuple[str, str, str]] = {
+    "takes-bad-macs": ("the MAC of TRANSFER_INIT is not verified", "auth-failure", "TRANSFER_INIT V"),
+    "takes-other-vi": ("Vi is not compared", "auth-failure", "Initiator Data Vi"),
+    "takes-bad-kms-macs": ("the MAC of RESOLVE_RESP is not verified", "auth-failure", "V:"),
+    "takes-replays": ("a TRANSFER_INIT is taken twice", "replayed-message", ""),
+    "takes-any-time": ("T may be of any time", "invalid-timestamp", "TRANSFER_INIT"),
+    "takes-any-kms-time": ("T of RESOLVE_RESP may be of any time", "invalid-timestamp", "RESOLVE_RESP"),
+    "takes-no-initiator-data": ("Initiator Data may be left out", "malformed-message", "Initiator Data"),
+    "takes-no-t": ("T may be left out", "malformed-message", "T: is missing"),
+    "takes-no-randri": ("RANDRi may be left out", "malformed-message", "RANDR INITIATOR"),
+    "takes-two-tickets": ("TICKET may stand twice", "malformed-message", "TICKET: is given twice"),
+    "takes-srtp-id": ("the SRTP-ID map is taken", "malformed-message", "CS ID map type"),
+    "takes-unknown-policies": ("policies that are not given are taken", "invalid-security-policy", "CS ID"),
+    "takes-cs-ids-twice": ("a CS ID may stand twice", "malformed-message", "CS ID: "),
+    "takes-unknown-spis": ("SPIs that name no key are taken", "malformed-message", "CS ID 1: "),
+    "takes-keys-without-l": ("keys are taken although L is 0", "invalid-ticket-policy", "KEMAC"),
+    "takes-other-data-types": ("any data type is taken", "unsupported-data-type", ""),
+    "takes-trailing-octets": ("octets after the last payload are taken", "malformed-message", "message:"),
+    "takes-cut-messages": ("messages cut short are taken", "malformed-message", "Ver data"),
+    "takes-other-callers": ("anybody may use a ticket", "identity-mismatch", ""),
+    "takes-no-keys": ("calls without keys are taken", "key-mgmt-missing", ""),
+    "takes-broken-base64": ("calls with a broken attribute are taken", "key-mgmt-malformed", ""),
+    "takes-stripped-protocols": ("the list of protocols is not compared", "bidding-down", ""),
+    "takes-no-idrr": ("RESOLVE_RESP needs no IDRr", "malformed-message", "IDR RESPONDER"),
+    "takes-no-randrkms": ("RESOLVE_RESP needs no RANDRkms", "malformed-message", "RANDR KMS"),
+    "takes-one-mpk": ("RESOLVE_RESP needs no MPKr", "malformed-message", "RESOLVE_RESP KEMAC"),
+    "takes-clear-keys": ("keys that are not encrypted are taken", "unsupported-encryption", ""),
+    "takes-refusals": ("calls are taken whose ticket the KMS does not resolve", "kms-refused", ""),
+}
+"""Break -> what it is, and the refusals that it lifts: reason word and beginning of the text."""
+
+OTHERS = {
+    "refuses-everything": "no call is taken",
+    "answers-in-the-clear": "the m-lines of the answer are RTP/AVP",
+    "answers-without-keys": "the answer has no a=key-mgmt",
+    "asks-no-kms": "the KMS is not asked, and calls are taken",
+}
+
+BREAKS: dict[str, str] = {
+    **{name: f"TRANSFER_RESP: {item[0]}" for name, item in ANSWERS.items()},
+    **{name: item[0] for name, item in LENIENCES.items()},
+    **OTHERS,
+}
+"""Every break, and what it is."""
+
+
+class _KmsRefused(PeerError):
+    reason = "kms-refused"
+
+
+@dataclass(slots=True, kw_only=True)
+class BrokenAgent:
+    """The user agent of *party*, with the requirement *broken*, if any, broken. *kms* resolves tickets.
+
+    Raises `LocalError` for a break it does not know.
+    """
+
+    env: Environment
+    party: Party
+    kms: Post
+    address: str = "127.0.0.1"
+    broken: str | None = None
+    _replay: ReplayCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._replay = ReplayCache(clock_skew_s=self.env.clock_skew_s)
+        if self.broken is not None and self.broken not in BREAKS:
+            raise LocalError(f"there is no break {self.broken!r}; --list names them")
+
+    def take(self, caller: str, offer: str) -> Called:
+        """Answer a call as a user agent does, or as the break has it."""
+        own = ANSWER.format(address=self.address)
+        if self.broken == "refuses-everything":
+            return Called(status=488)
+        try:
+            answer = self._answer(caller, offer, own)
+        except PeerError as error:
+            if self._lifted(error):
+                return Called(status=200, sdp=own)
+            return Called(status=488, warning=f"{error.reason}: {error}")
+        if self.broken == "answers-in-the-clear":
+            answer = str(Document.parse(answer).with_protocol(0, "RTP/AVP"))
+        if self.broken == "answers-without-keys":
+            answer = without_keys(answer)
+        return Called(status=200, sdp=answer)
+
+    def _lifted(self, error: PeerError) -> bool:
+        if self.broken == "asks-no-kms":
+            return True
+        if self.broken not in LENIENCES:
+            return False
+        _, reason, part = LENIENCES[self.broken]
+        return str(error.reason) == reason and str(error).startswith(part)
+
+    def _answer(self, caller: str, offer: str, own: str) -> str:
+        answerer = Answerer(self.env, identities=[self.party.uri], replay=self._replay)
+        answerer.receive_offer(offer, sip_caller=caller)
+        if self.broken == "asks-no-kms":
+            raise AuthenticationFailure("nothing was asked", field="V")
+        reply = self.kms(RESOLVE, answerer.make_resolve_init(self.party.credential))
+        if reply.status != 200:
+            raise _KmsRefused(f"the KMS answered {reply.status}")
+        resolved = answerer.receive_resolve_resp(reply.body)
+        answer, _ = answerer.make_answer(own)
+        if self.broken not in ANSWERS:
+            return answer
+        raw = carried(offer)
+        forger = Forger(
+            message=Message.parse(carried(answer)), inkey=resolved.mpk_r or resolved.mpk_i, following=raw
+        )
+        made = _Answer(forger=forger, init=Message.parse(raw), resolved=resolved)
+        return carrying(answer, ANSWERS[self.broken][1](made))

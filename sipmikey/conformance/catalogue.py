@@ -1,0 +1,62 @@
+"""Every KMS and user agent that can misbehave, made when it is asked for by the name of its break."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sipmikey.conformance import broken_agent, broken_kms
+from sipmikey.conformance.broken_agent import BrokenAgent
+from sipmikey.conformance.broken_kms import BrokenKms
+from sipmikey.conformance.kms_subject import Party, Post
+from sipmikey.conformance.sip_udp import Take
+from sipmikey.ticket.environment import Environment
+
+
+@dataclass(slots=True, kw_only=True)
+class Catalogue:
+    """The KMSs and user agents of one domain. *folder* holds their stores; ``broken`` is meant by no name.
+
+    The user agent is that of the second of *parties*; it asks the KMS of its own break's name, or else the
+    one that keeps all requirements.
+    """
+
+    env: Environment
+    folder: Path
+    identity: str
+    parties: tuple[Party, ...]
+    broken: str = ""
+    _kmss: dict[str, BrokenKms] = field(default_factory=dict)
+    _agents: dict[str, BrokenAgent] = field(default_factory=dict)
+
+    def kms(self, name: str) -> Post | None:
+        """Return the KMS of a break, or None where there is no such break."""
+        broken = name or self.broken
+        chosen = broken if broken in broken_kms.BREAKS else ""
+        if name and not chosen:
+            return None
+        if chosen not in self._kmss:
+            folder = self.folder / (chosen or "none")
+            folder.mkdir()
+            self._kmss[chosen] = BrokenKms(
+                env=self.env,
+                folder=folder,
+                identity=self.identity,
+                parties=self.parties,
+                broken=chosen or None,
+            )
+        return self._kmss[chosen].answer
+
+    def agent(self, name: str) -> Take | None:
+        """Return the user agent of a break, or None where there is no such break."""
+        broken = name or self.broken
+        chosen = broken if broken in broken_agent.BREAKS else ""
+        if name and not chosen:
+            return None
+        if chosen not in self._agents:
+            kms = self.kms("")
+            assert kms is not None
+            self._agents[chosen] = BrokenAgent(
+                env=self.env, party=self.parties[1], kms=kms, broken=chosen or None
+            )
+        return self._agents[chosen].take

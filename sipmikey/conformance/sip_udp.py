@@ -1,0 +1,216 @@
+"""As much SIP over UDP (RFC 3261) as one call takes, for a caller and for a callee."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sipmikey.conformance.agent_subject import Called
+from sipmikey.mikey.errors import LocalError
+from sipmikey.sip import SipMalformed, SipMessage, address_uri
+
+T1_S, T2_S = 0.5, 4.0
+_TIMEOUT_S = 32.0
+_LONGEST = 65_535
+
+_BREAK = re.compile(r";break=([\w-]+)")
+
+Take = Callable[[str, str], Called]
+
+
+class Caller:
+    """Calls a user agent; one socket for all calls. *target* is its address, *uri* whom is called."""
+
+    def __init__(self, uri: str, target: tuple[str, int], *, timeout_s: float = _TIMEOUT_S) -> None:
+        self._uri = uri
+        self._target = target
+        self._timeout_s = timeout_s
+        try:
+            family = socket.getaddrinfo(*target, type=socket.SOCK_DGRAM)[0][0]
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+            self._socket.connect(target)
+        except OSError as error:
+            raise LocalError(f"{target[0]}:{target[1]}: {error.strerror or error}") from error
+
+    @property
+    def address(self) -> str:
+        """The address that the callee sees."""
+        return str(self._socket.getsockname()[0])
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def call(self, caller: str, offer: str) -> Called:
+        """Call, acknowledge the final answer and hang up. A call without final answer has status 0."""
+        call_id, branch = secrets.token_hex(8), f"z9hG4bK{secrets.token_hex(8)}"
+        from_, to = f"<{caller}>;tag={secrets.token_hex(4)}", f"<{self._uri}>"
+        invite = self._request("INVITE", self._uri, call_id, branch, from_, to, 1, offer)
+        final = self._final(invite, call_id, "INVITE")
+        if final is None:
+            return Called(status=0, warning="no final answer")
+        to = final.first("to") or to
+        if 200 <= final.status < 300:
+            contact = final.first("contact")
+            remote = address_uri(contact) if contact else self._uri
+            other = f"z9hG4bK{secrets.token_hex(8)}"
+            self._send(self._request("ACK", remote, call_id, other, from_, to, 1))
+            bye = f"z9hG4bK{secrets.token_hex(8)}"
+            self._final(self._request("BYE", remote, call_id, bye, from_, to, 2), call_id, "BYE")
+        else:
+            self._send(self._request("ACK", self._uri, call_id, branch, from_, to, 1))
+        warning = final.first("warning") or final.reason_phrase
+        return Called(status=final.status, sdp=final.sdp if final.has_sdp else "", warning=warning)
+
+    def _request(
+        self,
+        method: str,
+        uri: str,
+        call_id: str,
+        branch: str,
+        from_: str,
+        to: str,
+        number: int,
+        sdp: str = "",
+    ) -> bytes:
+        host, port = self._socket.getsockname()[:2]
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        headers = [
+            ("Via", f"SIP/2.0/UDP {where};rport;branch={branch}"),
+            ("Max-Forwards", "70"),
+            ("From", from_),
+            ("To", to),
+            ("Call-ID", call_id),
+            ("CSeq", f"{number} {method}"),
+            ("Contact", f"<sip:conformance@{where}>"),
+        ]
+        if sdp:
+            headers.append(("Content-Type", "application/sdp"))
+        message = SipMessage(
+            start_line=f"{method} {uri} SIP/2.0", headers=tuple(headers), content=sdp.encode()
+        )
+        return message.encode()
+
+    def _send(self, octets: bytes) -> None:
+        self._socket.send(octets)
+
+    def _final(self, request: bytes, call_id: str, method: str) -> SipMessage | None:
+        """Send a request until an answer comes, and return the final one."""
+        end = time.monotonic() + self._timeout_s
+        wait, again, provisional = T1_S, time.monotonic() + T1_S, False
+        self._send(request)
+        while (now := time.monotonic()) < end:
+            self._socket.settimeout(max(min(end, again) - now, 0.001))
+            try:
+                message = SipMessage.parse(self._socket.recv(_LONGEST))
+            except TimeoutError:
+                if time.monotonic() >= again:
+                    if not provisional or method != "INVITE":
+                        self._send(request)
+                    wait = min(2 * wait, T2_S)
+                    again = time.monotonic() + wait
+                continue
+            except SipMalformed:
+                continue
+            except OSError as error:
+                raise OSError(f"{self._uri}: {error.strerror or error}") from error
+            if not message.status or message.first("call-id") != call_id or message.method != method:
+                continue
+            if message.status >= 200:
+                return message
+            provisional = True
+        return None
+
+
+@contextmanager
+def answering(choose: Callable[[str], Take | None], host: str, port: int) -> Iterator[int]:
+    """Answer calls while the block runs, and give the port. Raises `LocalError` for an address in use.
+
+    *choose* gives who answers: of what the parameter ``break`` of the Request-URI says, empty without one.
+    """
+    endpoint = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        endpoint.bind((host, port))
+    except OSError as error:
+        endpoint.close()
+        raise LocalError(f"{host}:{port}: {error.strerror}") from error
+    callee = _Callee(choose, endpoint)
+    thread = threading.Thread(target=callee.serve, daemon=True)
+    thread.start()
+    try:
+        yield int(endpoint.getsockname()[1])
+    finally:
+        callee.stop()
+        thread.join()
+        endpoint.close()
+
+
+class _Callee:
+    """Answers each INVITE once, and its repetitions with the same octets."""
+
+    def __init__(self, choose: Callable[[str], Take | None], endpoint: socket.socket) -> None:
+        self._choose = choose
+        self._socket = endpoint
+        self._answers: dict[str, bytes] = {}
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End `serve`."""
+        self._stopped = True
+        self._socket.settimeout(0.001)
+        with socket.socket(self._socket.family, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"\r\n", self._socket.getsockname())
+
+    def serve(self) -> None:
+        """Answer until stopped."""
+        while not self._stopped:
+            try:
+                octets, source = self._socket.recvfrom(_LONGEST)
+                request = SipMessage.parse(octets)
+            except (TimeoutError, SipMalformed):
+                continue
+            if request.status or request.method == "ACK":
+                continue
+            key = f"{request.method} {request.first('via')}"
+            if key not in self._answers:
+                if len(self._answers) > 1000:
+                    self._answers.clear()
+                self._answers[key] = self._answer(request)
+            self._socket.sendto(self._answers[key], source)
+
+    def _answer(self, request: SipMessage) -> bytes:
+        called = Called(status=200)
+        if request.method == "INVITE":
+            caller = address_uri(request.first("from") or "") or ""
+            named = _BREAK.search(request.request_uri)
+            take = self._choose(named[1] if named else "")
+            offer = request.sdp if request.has_sdp else ""
+            called = Called(status=404) if take is None else take(caller, offer)
+        elif request.method not in ("BYE", "CANCEL", "OPTIONS"):
+            called = Called(status=405)
+        host, port = self._socket.getsockname()[:2]
+        to = request.first("to") or ""
+        headers = [("Via", value) for value in request.all("via")]
+        headers += [
+            ("From", request.first("from") or ""),
+            ("To", to if "tag=" in to else f"{to};tag={secrets.token_hex(4)}"),
+            ("Call-ID", request.first("call-id") or ""),
+            ("CSeq", request.first("cseq") or ""),
+            ("Contact", f"<sip:callee@{host}:{port}>"),
+        ]
+        if called.sdp:
+            headers.append(("Content-Type", "application/sdp"))
+        if called.warning:
+            text = called.warning.replace('"', "'")
+            headers.append(("Warning", f'399 sipmikey "{text}"'))
+        phrase = "OK" if called.answered else "Refused"
+        return SipMessage(
+            start_line=f"SIP/2.0 {called.status} {phrase}",
+            headers=tuple(headers),
+            content=called.sdp.encode(),
+        ).encode()

@@ -1,0 +1,80 @@
+"""The suite finds nothing in our own KMS and user agent, and every break of one requirement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sipmikey.conformance import broken_agent, broken_kms
+from sipmikey.conformance.agent import AGENT_REQUIREMENTS
+from sipmikey.conformance.kms import KMS_REQUIREMENTS
+from sipmikey.conformance.kms_resolve import RESOLVE_REQUIREMENTS
+from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
+from sipmikey.mikey.errors import LocalError
+from tests.conformance.parties import agent_results, found, kms_results
+
+ALL = (*KMS_REQUIREMENTS.items, *RESOLVE_REQUIREMENTS.items, *AGENT_REQUIREMENTS.items)
+PAGE = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("suite", [SUITE_256, SUITE_128], ids=lambda suite: suite.name)
+def test_our_kms_meets_every_requirement(tmp_path: Path, suite: Suite) -> None:
+    results = list(kms_results(tmp_path, suite=suite))
+    assert [item for item in results if item.outcome != "met"] == []
+    assert len(results) > 60
+
+
+def test_our_user_agent_meets_every_requirement(tmp_path: Path) -> None:
+    results = list(agent_results(tmp_path))
+    assert [item for item in results if item.outcome != "met"] == []
+    assert len(results) > 40
+
+
+def test_there_are_breaks_enough() -> None:
+    assert len(broken_kms.BREAKS) >= 40
+    assert len(broken_agent.BREAKS) >= 40
+
+
+@pytest.mark.parametrize("broken", broken_kms.BREAKS)
+def test_a_break_of_the_kms_is_found(tmp_path: Path, broken: str) -> None:
+    result = found(kms_results(tmp_path, broken))
+    assert result is not None
+    assert result.detail
+
+
+@pytest.mark.parametrize("broken", broken_agent.BREAKS)
+def test_a_break_of_the_user_agent_is_found(tmp_path: Path, broken: str) -> None:
+    result = found(agent_results(tmp_path, broken))
+    assert result is not None
+    assert result.detail
+
+
+@pytest.mark.parametrize(
+    ("broken", "names"),
+    [
+        ("request-resp-v-flag", {"request-resp-v-flag"}),
+        ("request-resp-no-idrkms", {"request-resp-idrkms"}),
+        ("resolve-resp-other-mpki", {"resolve-resp-mpki"}),
+        ("resolve-resp-other-spi", {"resolve-resp-key-spis"}),
+        ("takes-replays", {"request-refuses-replay", "resolve-refuses-replay"}),
+        ("takes-other-responders", {"resolve-refuses-others"}),
+        ("error-csb-id", {"error-about-the-message"}),
+    ],
+)
+def test_a_break_is_called_by_its_name(tmp_path: Path, broken: str, names: set[str]) -> None:
+    assert {item.name for item in kms_results(tmp_path, broken) if item.outcome != "met"} == names
+
+
+def test_names_are_unique_and_every_section_is_in_the_table_of_conformance() -> None:
+    names = [item.name for item in ALL]
+    assert len(names) == len(set(names))
+    sections = {item.section for item in ALL if not item.section.startswith("RFC ")}
+    assert {section for section in sections if section not in PAGE} == set()
+
+
+def test_a_break_that_is_unknown_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="no break"):
+        kms_results(tmp_path, "no-such-break")
+    with pytest.raises(LocalError, match="no break"):
+        agent_results(tmp_path, "no-such-break")

@@ -1,0 +1,182 @@
+"""`sipmikey conformance` and `sipmikey vectors serve`, over HTTP and SIP."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sipmikey.cli.main import main
+from sipmikey.conformance import broken_agent, broken_kms
+from sipmikey.testing.kms import TestKms
+from tests.conformance.parties import KEYS
+
+LOCAL = "127.0.0.1"
+SIPMIKEY = (sys.executable, "-m", "sipmikey.cli")
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[dict[str, str]]:
+    """A KMS and a user agent that misbehave on request, and what they said of themselves."""
+    argv = [*SIPMIKEY, "vectors", "serve", "--json", "--domain", LOCAL]
+    process = subprocess.Popen(
+        [*argv, "--kms", f"{LOCAL}:0", "--agent", f"{LOCAL}:0"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    yield json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    process.stdout.close()
+
+
+def words(*roles: str, domain: str = LOCAL) -> list[str]:
+    named = {"initiator": "alice", "responder": "bob", "stranger": "carol"}
+    found = []
+    for role in roles:
+        name = named[role]
+        found += [f"--{role}", f"sip:{name}@{domain}", f"--{role}-psk", KEYS[name].hex()]
+        found += [f"--{role}-psk-id", name]
+    return found
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, list[dict]]:
+    code = main(["conformance", "--json", *argv])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_kms_that_keeps_all(
+    served: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    report = tmp_path / "kms.xml"
+    people = words("initiator", "responder", "stranger")
+    code, documents = run(capsys, "--kms", served["kms"], *people, "--junit", str(report))
+    assert code == 0
+    summary = documents[-1]
+    assert summary["met"] == summary["requirements"] == len(documents) - 1
+    root = ET.parse(report).getroot()
+    assert (root.get("failures"), len(root.findall("testcase"))) == ("0", summary["requirements"])
+
+
+@pytest.mark.parametrize("broken", ["request-resp-mac-alone", "takes-any-time", "resolve-resp-no-idrr"])
+def test_a_break_is_chosen_by_the_url(
+    served: dict[str, str], capsys: pytest.CaptureFixture[str], broken: str, tmp_path: Path
+) -> None:
+    report = tmp_path / "kms.xml"
+    people = words("initiator", "responder")
+    code, documents = run(capsys, "--kms", f"{served['kms']}/{broken}", *people, "--junit", str(report))
+    assert code == 1
+    assert documents[-1]["broken"] >= 1
+    assert int(ET.parse(report).getroot().get("failures", "0")) == documents[-1]["broken"]
+
+
+def test_a_break_that_is_none_is_not_found(
+    served: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = words("initiator", "responder")
+    code, documents = run(
+        capsys, "--kms", f"{served['kms']}/none-such", *people, "--only", "request-answered"
+    )
+    assert code == 1
+    assert "404" in documents[0]["detail"]
+
+
+def test_the_user_agent_is_called_over_udp(
+    served: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It asks its own KMS, so what the suite's KMS would have to be asked for is not met."""
+    patterns = ["--only", "offer-refuses-no-keys", "--only", "offer-refuses-broken-base64"]
+    address = served["agent"]
+    listen = ["--kms-listen", f"{LOCAL}:0"]
+    code, documents = run(capsys, "--agent", address, *words("responder"), *listen, *patterns)
+    assert (code, documents[-1]["met"]) == (0, 2)
+
+
+def test_the_real_kms_meets_every_requirement(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    kms = TestKms(tmp_path)
+    kms.start()
+    try:
+        people = []
+        for role, name in (("initiator", "alice"), ("responder", "bob"), ("stranger", "carol")):
+            user = kms.user(f"sip:{name}@example.com")
+            people += [f"--{role}", user.identity, f"--{role}-psk", user.psk, f"--{role}-psk-id", user.psk_id]
+        code, documents = run(capsys, "--kms", kms.url, *people)
+        assert [item for item in documents[:-1] if item["outcome"] != "met"] == []
+        assert code == 0
+    finally:
+        kms.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOCAL, 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_real_user_agent_meets_every_requirement(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("pjsua2")
+    key = tmp_path / "bob.key"
+    key.write_text(KEYS["bob"].hex())
+    key.chmod(0o600)
+    url = f"{LOCAL}:{_free_port()}"
+    answer = subprocess.Popen(
+        [
+            *SIPMIKEY, "answer", "--json", "--identity", f"sip:bob@{LOCAL}", "--listen", f"{LOCAL}:0",
+            "--kms", f"http://{url}", "--kms-identity", f"sip:kms@{LOCAL}",
+            "--psk-file", str(key), "--psk-id", "bob", "--null-audio",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert answer.stdout is not None
+    try:
+        ready = json.loads(answer.stdout.readline())
+        code, documents = run(capsys, "--agent", ready["contact"], *words("responder"), "--kms-listen", url)
+        assert [item for item in documents[:-1] if item["outcome"] != "met"] == []
+        assert code == 0
+    finally:
+        answer.terminate()
+        answer.wait(20)
+        answer.stdout.close()
+
+
+def test_what_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://{LOCAL}:{_free_port()}"
+    assert main(["conformance", "--kms", url, *words("initiator", "responder")]) == 4
+    assert url in capsys.readouterr().err
+    agent = ["--agent", f"sip:bob@{LOCAL}:{_free_port()}", "--kms-listen", f"{LOCAL}:0"]
+    assert main(["conformance", *agent, *words("responder"), "--only", "answer-given"]) == 3
+    assert "untested" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--kms", "http://127.0.0.1:1"],
+        ["--kms", "nonsense", *words("initiator", "responder")],
+        ["--kms", "http://127.0.0.1:x", *words("initiator", "responder")],
+        ["--agent", "bob"],
+        ["--agent", "sip:bob@127.0.0.1"],
+        ["--kms", "http://127.0.0.1:1", *words("initiator", "responder"), "--only", "no-such-*"],
+        [],
+    ],
+)
+def test_wrong_options_are_told_and_give_2(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    assert main(["conformance", *argv]) == 2
+    assert capsys.readouterr().err
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conformance", "--list"]) == 0
+    assert "offer-refuses-replay" in capsys.readouterr().out
+    assert main(["vectors", "serve", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == len(broken_kms.BREAKS) + len(broken_agent.BREAKS)
+    assert main(["vectors", "serve", "--break", "none-such"]) == 2
