@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mikey"}),
     frozenset({"keys", "settings", "sip"}),
     frozenset({"ticket"}),
-    frozenset({"sdp", "media", "sound"}),
+    frozenset({"sdp", "media", "nat", "sound"}),
     frozenset({"call"}),
     frozenset({"agent", "kms"}),
     frozenset({"phone"}),
@@ -67,6 +67,7 @@ SOLE_IMPORTERS = {
     "sipmikey_native": "native.py",
     "miniaudio": "sound/",
     "samplerate": "sound/",
+    "aioice": "nat/",
 }
 """Optional packages and the one room that may import each (one module there).
 
