@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from sipmikey.agent.legs.ending import Ending
 from sipmikey.agent.legs.incoming import IncomingLeg
 from sipmikey.agent.legs.leg import Leg
 from sipmikey.agent.legs.outgoing import OutgoingLeg
+from sipmikey.agent.nat_watch import NatWatch
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver
@@ -29,11 +31,13 @@ from sipmikey.agent.tickets.store import Ask, TicketStore, facts
 from sipmikey.agent.transfer import NOT_YET
 from sipmikey.call.consent import Decide
 from sipmikey.call.events import (
+    CallAnswered,
     CallEnded,
     Event,
     KmsExchange,
     KmsResponse,
     MediaProtection,
+    MediaRoute,
     PolicyRefused,
     ReplacementRequested,
     Security,
@@ -115,6 +119,13 @@ class Agent:
             transfer=self._transfer,
             replace=lambda *asked: self._account.replacement(*asked),
         )
+        self._nat = NatWatch(
+            config.nat,
+            bind=config.sip.bind,
+            use=lambda servers: self._in_engine(lambda: self._engine.use_servers(servers)),
+            publish=self._publish,
+        )
+        self._sip_call_ids: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._account = Account(self.identity, self._around, self, self._number)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -133,6 +144,9 @@ class Agent:
         if self.config.keys is not None:
             await asyncio.to_thread(rehearse, self._around.env, self.config.keys.suites[0])
         await started
+        if self.config.nat.uses_ice:
+            await self._nat.look()
+            self._errands.run(self._nat.run())
         return self
 
     async def __aexit__(
@@ -325,6 +339,10 @@ class Agent:
 
     def _publish(self, event: Event) -> None:
         self.sound.follow(event)
+        if isinstance(event, MediaRoute):
+            event = replace(event, call=self._sip_call_ids.get(event.sip_call_id, ""))
+        elif isinstance(event, CallAnswered):
+            self._sip_call_ids[event.sip_call_id] = event.call
         call = self._calls.get(event.call)
         if call is not None:
             call.take(event)
@@ -332,6 +350,8 @@ class Agent:
                 call.followed_by(self._calls.get(event.new_call))
             if isinstance(event, CallEnded):
                 del self._calls[event.call]
+                for sip_call_id in [one for one, call in self._sip_call_ids.items() if call == event.call]:
+                    del self._sip_call_ids[sip_call_id]
                 self._errands.call_ended(event.call)
         for queue in self._listeners:
             queue.put_nowait(event)

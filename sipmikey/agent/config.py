@@ -11,6 +11,7 @@ from pathlib import Path
 from sipmikey.call.policy import Alternative, CallPolicy
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.nat.servers import NatSettings
 from sipmikey.sound.settings import SoundSettings
 from sipmikey.ticket.identity import same_identity
 
@@ -194,6 +195,7 @@ class AgentConfig:
     keys: KeyManagement | None = None
     policy: CallPolicy = field(default_factory=CallPolicy)
     sip: Sip = Sip()
+    nat: NatSettings = field(default_factory=NatSettings)
     audio: Audio = Audio()
     timeouts: Timeouts = Timeouts()
     log_level: int = 0
@@ -210,6 +212,10 @@ class AgentConfig:
             self._check_python_media()
 
     def _check_python_media(self) -> None:
+        if self.nat.uses_ice or self.nat.rtcp_mux:
+            raise LocalError(
+                "audio.engine python has no ICE and no rtcp-mux: leave the settings of nat empty"
+            )
         if self.audio.device != "null":
             raise LocalError("audio.engine python uses no sound hardware: set audio.device to null")
         if not set(self.audio.codecs) <= {"PCMA", "PCMU"} or not self.audio.codecs:

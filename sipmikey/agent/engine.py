@@ -21,7 +21,15 @@ from typing import Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.legs.sdes_exchange import crypto_suites
-from sipmikey.agent.stack import CallObserver, Headers, Lane, StackCall, StackError, StackObserver
+from sipmikey.agent.stack import (
+    CallObserver,
+    Headers,
+    HelpingServers,
+    Lane,
+    StackCall,
+    StackError,
+    StackObserver,
+)
 from sipmikey.sound.commands import Command
 
 _log = logging.getLogger("sipmikey.agent.engine")
@@ -60,6 +68,8 @@ class Stack(Protocol):
     def order_codecs(self, wanted: tuple[str, ...]) -> None: ...
 
     def sound_command(self, command: Command) -> None: ...
+
+    def use_servers(self, servers: HelpingServers) -> None: ...
 
     def set_registration(self, renew: bool) -> None: ...
 
@@ -184,6 +194,10 @@ class Engine:
     def prefer_codecs(self, names: tuple[str, ...]) -> None:
         """In the engine's thread: offer and accept these codecs, best first, in what is negotiated next."""
         self._up.order_codecs(names)
+
+    def use_servers(self, servers: HelpingServers) -> None:
+        """In the engine's thread: let these servers help the media through NAT from the next call on."""
+        self._up.use_servers(servers)
 
     def sound(self, command: Command) -> None:
         """In the engine's thread: do what *command* says to the sound devices."""

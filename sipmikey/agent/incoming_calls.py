@@ -21,6 +21,7 @@ from sipmikey.agent.stack import CallObserver, Lane, StackCall
 from sipmikey.agent.tickets.store import ResolvedTickets
 from sipmikey.call.events import (
     Event,
+    MediaRoute,
     PlaybackFinished,
     PolicyRefused,
     ReplacementRequested,
@@ -31,6 +32,8 @@ from sipmikey.call.events import (
 from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.nat.path import Candidate, MediaPath, Way
+from sipmikey.nat.servers import endpoint_text
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, IdentityMismatch, KeyMgmtMissing, MediaNotSecured
 from sipmikey.sound.settings import DeviceNews, News
 from sipmikey.ticket.identity import canonical
@@ -221,6 +224,24 @@ class Account:
     def played(self) -> None:
         """The audio file was played to its end."""
         self._around.emit(PlaybackFinished(at=time.time()))
+
+    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+        """ICE chose the way of a stream's media."""
+        ours = path.local_kind is Candidate.RELAYED
+        relay = self._around.config.nat.turn if ours else path.remote[0]
+        self._around.emit(
+            MediaRoute(
+                at=time.time(),
+                sip_call_id=sip_call_id,
+                index=index,
+                way=path.way,
+                local=endpoint_text(path.local),
+                local_kind=path.local_kind,
+                remote=endpoint_text(path.remote),
+                remote_kind=path.remote_kind,
+                relay=relay if path.way is Way.RELAYED else "",
+            )
+        )
 
     def sound_news(self, news: News) -> None:
         """A sound device came or went, or a level was measured."""

@@ -13,6 +13,7 @@ from sipmikey.agent.sip.message import SipMessage
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
+from sipmikey.nat.path import MediaPath
 from sipmikey.sound.settings import News
 
 Headers = tuple[tuple[str, str], ...]
@@ -77,6 +78,17 @@ class StreamCount:
     sent: int
     received: int
     lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelpingServers:
+    """The STUN and TURN servers that work now, as ``host:port``; empty: none. ``username`` and ``password``
+    are for the TURN server."""
+
+    stun: str = ""
+    turn: str = ""
+    username: str = ""
+    password: Secret | None = None
 
 
 class StackCall(Protocol):
@@ -161,6 +173,9 @@ class StackObserver(Protocol):
         """The audio file was played to its end."""
 
     def registration(self, status: int, reason: str, expires_s: int) -> None: ...
+
+    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+        """ICE chose the way of a stream's media."""
 
     def sound_news(self, news: News) -> None:
         """A sound device came or went, or a level was measured."""

@@ -418,6 +418,39 @@ class PlaybackFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NatServers(Event):
+    """The STUN and TURN servers were asked. ``kind``: what lies between us and them (`sipmikey.nat`).
+
+    ``stun``, ``turn``: ``ok``, why not, or empty where none is configured. ``mapped``: our address as others
+    see it, ``relayed``: one the TURN server would lend us."""
+
+    type: ClassVar[str] = "nat.servers"
+    kind: str
+    stun: str
+    turn: str
+    mapped: str
+    relayed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaRoute(Event):
+    """ICE chose the way of a stream's media. ``way``: ``direct``, ``reflexive`` (through a NAT), ``relayed``.
+
+    ``local_kind``, ``remote_kind``: ``host``, ``srflx``, ``prflx`` or ``relay``. ``relay``: our TURN server,
+    where it is that which relays."""
+
+    type: ClassVar[str] = "media.path"
+    sip_call_id: str
+    index: int
+    way: str
+    local: str
+    local_kind: str
+    remote: str
+    remote_kind: str
+    relay: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SoundDevice(Event):
     """A sound device was opened (``open``), pulled out (``lost``), or could not be used (``failed``).
 

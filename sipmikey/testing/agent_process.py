@@ -41,6 +41,7 @@ from sipmikey.agent import (
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
+from sipmikey.nat.servers import NatSettings
 from sipmikey.sound.settings import SoundSettings
 
 LONGEST_LINE = 1 << 20
@@ -57,15 +58,16 @@ def say(fields: Mapping[str, Any]) -> None:
 def agent_config(settings: Fields) -> AgentConfig:
     """Return the agent's configuration.
 
-    The sections ``keys``, ``policy``, ``sip``, ``audio`` and ``timeouts`` have the fields of `KeyManagement`,
-    `CallPolicy`, `Sip`, `Audio` and `Timeouts` as JSON; ``psk`` is in hexadecimal. ``digest`` has
-    ``username`` and ``password``, ``tls`` is a file of CA certificates.
+    The sections ``keys``, ``policy``, ``sip``, ``nat``, ``audio`` and ``timeouts`` have the fields of
+    `KeyManagement`, `CallPolicy`, `Sip`, `NatSettings`, `Audio` and `Timeouts` as JSON; ``psk`` is in
+    hexadecimal. ``digest`` has ``username`` and ``password``, ``tls`` is a file of CA certificates.
     """
     return AgentConfig(
         identity=settings["identity"],
         keys=_keys(settings.get("keys")),
         policy=_policy(settings.get("policy", {})),
         sip=_sip(settings),
+        nat=_nat(settings.get("nat", {})),
         audio=_audio(settings.get("audio", {})),
         timeouts=Timeouts(**settings.get("timeouts", {})),
         log_level=settings.get("log_level", 0),
@@ -109,6 +111,11 @@ def _sip(settings: Fields) -> Sip:
     if tls := settings.get("tls"):
         section["tls"] = TlsFiles(ca_file=Path(tls))
     return Sip(**section)
+
+
+def _nat(section: Fields) -> NatSettings:
+    secret = {"turn_secret": Secret(section["turn_secret"].encode())} if "turn_secret" in section else {}
+    return NatSettings(**{**section, **secret})
 
 
 def _audio(section: Fields) -> Audio:
@@ -306,7 +313,11 @@ async def main() -> None:
     async with contextlib.AsyncExitStack() as opened:
         client = None
         if settings.get("kms_url"):
-            client = HttpKmsClient(settings["kms_url"], timeout_s=config.timeouts.kms)
+            client = HttpKmsClient(
+                settings["kms_url"],
+                timeout_s=config.timeouts.kms,
+                allow_plain_http=settings.get("plain_kms", False),
+            )
             await opened.enter_async_context(client)
         desk = Desk()
         agent = Agent(config, kms=client, decide=desk.decide)

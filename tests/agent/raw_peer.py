@@ -17,6 +17,7 @@ from sipmikey.agent.engine import Engine
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, Phase, SrtpKeys, StackCall, StackError
 from sipmikey.mikey.secret import Secret
+from sipmikey.nat.path import MediaPath
 from sipmikey.sound.settings import News
 
 SUITE_LENGTHS = {"AES_CM_128_HMAC_SHA1_80": 30, "AES_256_CM_HMAC_SHA1_80": 46}
@@ -136,6 +137,9 @@ class Peer:
 
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         tell(what="turned-away", caller=caller, status=status)
+
+    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+        tell(what="media-path", index=index)
 
     def sound_news(self, news: News) -> None:
         raise AssertionError("this peer has no sound devices")

@@ -11,6 +11,7 @@ from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, Phase, StackCall, StackError
 from sipmikey.call.reasons import AgentError
 from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.nat.path import MediaPath
 from sipmikey.sound.settings import News
 
 
@@ -65,6 +66,9 @@ class ForwardingObserver:
 
     def sound_news(self, news: News) -> None:
         self._process.channel.tell(m.SoundTold(news=news))
+
+    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+        self._process.channel.tell(m.PathFound(sip_call_id=sip_call_id, index=index, path=path))
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         self._process.channel.tell(m.Registration(status=status, reason=reason, expires_s=expires_s))

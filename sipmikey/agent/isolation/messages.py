@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import Headers, Lane, Phase, SrtpKeys, StreamCount
+from sipmikey.agent.stack import Headers, HelpingServers, Lane, Phase, SrtpKeys, StreamCount
+from sipmikey.nat.path import MediaPath
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
 
@@ -81,6 +82,11 @@ class PreferCodecs(Question):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObeySound(Question):
     command: Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseServers(Question):
+    servers: HelpingServers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +311,13 @@ class SoundTold(Notice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PathFound(Notice):
+    sip_call_id: str
+    index: int
+    path: MediaPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registration(Notice):
     status: int
     reason: str
@@ -321,12 +334,12 @@ class Logged(Notice):
 
 
 TO_STACK: tuple[type[Notice | Question], ...] = (
-    Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, Register, Leave, Stop, Answer, Hangup, Key,
-    Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
+    Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, UseServers, Register, Leave, Stop, Answer,
+    Hangup, Key, Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
 )  # fmt: skip
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (
     ChooseLane, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed, PhaseChanged,
     TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed, TurnedAway,
-    Played, SoundTold, Registration, Logged,
+    Played, SoundTold, PathFound, Registration, Logged,
 )  # fmt: skip

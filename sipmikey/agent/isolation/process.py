@@ -100,6 +100,8 @@ class StackProcess:
                 stack.order_codecs(names)
             case m.ObeySound(command=command):
                 stack.sound_command(command)
+            case m.UseServers(servers=servers):
+                stack.use_servers(servers)
             case m.Register(renew=renew):
                 stack.set_registration(renew)
             case m.Leave():

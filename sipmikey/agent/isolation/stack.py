@@ -17,7 +17,16 @@ from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import ChannelClosed
 from sipmikey.agent.isolation.worker import Spawned, Worker, spawn
-from sipmikey.agent.stack import CallObserver, Headers, Lane, Phase, StackCall, StackError, StackObserver
+from sipmikey.agent.stack import (
+    CallObserver,
+    Headers,
+    HelpingServers,
+    Lane,
+    Phase,
+    StackCall,
+    StackError,
+    StackObserver,
+)
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.sound.commands import Command
 
@@ -56,6 +65,7 @@ class IsolatedStack:
         self._deaths: deque[float] = deque()
         self._registration_wanted = False
         self._codecs: tuple[str, ...] = ()
+        self._servers: HelpingServers | None = None
         self._leaving = False
         self._failure: Exception | None = None
         self.addresses: dict[Transport, str] = {}
@@ -142,6 +152,11 @@ class IsolatedStack:
         """Do what *command* says to the sound devices."""
         self._up.ask(m.ObeySound(command=command))
 
+    def use_servers(self, servers: HelpingServers) -> None:
+        """Let these servers help the media of calls made from now on."""
+        self._servers = servers
+        self._up.ask(m.UseServers(servers=servers))
+
     def set_registration(self, renew: bool) -> None:
         """Register, or refresh; or leave the registrar. Raises ``StackError``."""
         self._registration_wanted = renew
@@ -220,6 +235,8 @@ class IsolatedStack:
         worker = self._up
         _log.warning("the SIP stack runs again (process %d)", worker.pid)
         try:
+            if self._servers is not None:
+                worker.ask(m.UseServers(servers=self._servers))
             if self._codecs:
                 worker.ask(m.PreferCodecs(names=self._codecs))
             if self._registration_wanted:

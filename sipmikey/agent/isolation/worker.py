@@ -185,6 +185,8 @@ class Worker:
                 observer.played()
             case m.SoundTold(news=news):
                 observer.sound_news(news)
+            case m.PathFound(sip_call_id=sip_call_id, index=index, path=path):
+                observer.media_path(sip_call_id, index, path)
             case m.Registration(status=status, reason=reason, expires_s=expires_s):
                 self.registered = status // 100 == 2 and expires_s > 0
                 observer.registration(status, reason, expires_s)
@@ -238,7 +240,9 @@ class Worker:
 
 def _without_keys(config: AgentConfig) -> AgentConfig:
     """Return what a stack process needs to know."""
-    return replace(config, keys=None, policy=CallPolicy(alternative=config.policy.alternative))
+    nat = replace(config.nat, turn_username="", turn_password=None, turn_password_file=None, turn_secret=None)
+    policy = CallPolicy(alternative=config.policy.alternative)
+    return replace(config, keys=None, policy=policy, nat=nat)
 
 
 def _open_waker(address: str | None) -> tuple[socket.socket, tuple[str, int]] | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.pjsua.callbacks import CallbackCall
-from sipmikey.agent.pjsua.library import fill, pj, typed
+from sipmikey.agent.pjsua.library import fill, logged, pj, typed
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM
 from sipmikey.agent.stack import (
     CallObserver,
@@ -22,11 +22,15 @@ from sipmikey.agent.stack import (
     StreamCount,
 )
 from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.nat.path import MediaPath, paths_in_dump
 
 if TYPE_CHECKING:
     from sipmikey.agent.pjsua.stack import PjsuaAccount, PjsuaStack
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
+
+_PATH_FIRST_S = 0.2
+_PATH_AGAIN_S = 2.0
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
@@ -64,7 +68,20 @@ class PjsuaCall:
         self._over = False
         self._audible: set[int] = set()
         self._speaking = False
+        self._introduce: Callable[[], None] | None = None
+        self._paths: tuple[MediaPath, ...] = ()
         self.sip_call_id = "" if number is None else str(self._live.getInfo().callIdString)
+
+    def introduce_later(self, introduce: Callable[[], None]) -> None:
+        """Have the call shown to the agent when the stack has made its description."""
+        self._introduce = introduce
+
+    def introduce(self) -> None:
+        """Show the call to the agent, if that has not been done yet."""
+        introduce, self._introduce = self._introduce, None
+        if introduce is not None:
+            with logged("an incoming call"):
+                introduce()
 
     def observe(self, observer: CallObserver) -> None:
         self._observer = observer
@@ -242,6 +259,8 @@ class PjsuaCall:
         self._confirmed = self._confirmed or phase is Phase.CONFIRMED
         if self._media is not None and phase is Phase.CONFIRMED:
             self._media.choose()
+        if phase is Phase.CONFIRMED and self._stack.config.nat.uses_ice:
+            self._stack.later(_PATH_FIRST_S, self._look_for_path)
         if phase is Phase.DISCONNECTED:
             self._over = True
         with self.guarded() as observer:
@@ -249,6 +268,17 @@ class PjsuaCall:
                 observer.phase(phase, int(info.lastStatusCode), str(info.lastReason))
         if phase is Phase.DISCONNECTED:
             self._stack.forget(self)
+
+    def _look_for_path(self) -> None:
+        """Tell which way ICE leads the media, when that is known or changed."""
+        if self._over or self._pj is None:
+            return
+        paths = paths_in_dump(self._live.dump(True, ""))
+        for index, path in enumerate(paths):
+            if self._paths[index : index + 1] != (path,):
+                self._stack.observer.media_path(self.sip_call_id, index, path)
+        self._paths = paths
+        self._stack.later(_PATH_AGAIN_S if paths else _PATH_FIRST_S, self._look_for_path)
 
     def on_stream(self, index: int, stream: int) -> None:
         self._streams[index] = stream

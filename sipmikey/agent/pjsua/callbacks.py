@@ -69,6 +69,8 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                 observer.message("sent", SipMessage.parse(state.src.tdata.wholeMsg))
 
     def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
+        if self._owner is not None:
+            self._owner.introduce()
         with self._guarded() as observer:
             if observer is not None:
                 assert self._owner is not None

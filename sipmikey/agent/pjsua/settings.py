@@ -7,7 +7,7 @@ from typing import Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj, refused
-from sipmikey.agent.stack import Lane
+from sipmikey.agent.stack import HelpingServers, Lane
 from sipmikey.call.policy import Alternative
 from sipmikey.guard import create_private
 from sipmikey.sip import quote
@@ -23,6 +23,8 @@ _REWRITE_ALWAYS = 2
 
 _MOST_LOGGED = 4
 """From level 5 on pjmedia writes the keys it is given into its log."""
+
+_MOST_HOST_CANDIDATES = 4
 
 _SRTP_USE = {
     Lane.SECURED: pj.PJMEDIA_SRTP_MANDATORY,
@@ -86,7 +88,31 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...]) -> 
     settings.natConfig.contactUseSrcPort = int(deaf)
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
     _fill_media(settings, config, lane, suites)
+    if config.nat.uses_ice and lane is not Lane.REFUSED:
+        _fill_ice(settings)
+    settings.mediaConfig.rtcpMuxEnabled = config.nat.rtcp_mux
     return settings
+
+
+def _fill_ice(settings: Any) -> None:
+    nat = settings.natConfig
+    nat.iceEnabled = True
+    # With trickle ICE, media between two symmetric NATs is never heard.
+    nat.iceTrickle = pj.PJ_ICE_SESS_TRICKLE_DISABLED
+    # Each makes the INVITE longer.
+    nat.iceMaxHostCands = _MOST_HOST_CANDIDATES
+
+
+def fill_servers(settings: Any, servers: HelpingServers) -> None:
+    """Let an account's media use these servers."""
+    nat = settings.natConfig
+    nat.mediaStunUse = pj.PJSUA_STUN_USE_DEFAULT if servers.stun else pj.PJSUA_STUN_USE_DISABLED
+    nat.turnEnabled = bool(servers.turn)
+    nat.turnServer = servers.turn
+    nat.turnUserName = servers.username
+    nat.turnPassword = "" if servers.password is None else servers.password.reveal().decode()
+    nat.turnPasswordType = 0
+    nat.turnConnType = pj.PJ_TURN_TP_UDP
 
 
 def _route(sip: Sip) -> str:

@@ -20,11 +20,11 @@ from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
 from sipmikey.agent.pjsua.native_sdp import SdpPrinter
 from sipmikey.agent.pjsua.native_srtp import NativeSrtp
-from sipmikey.agent.pjsua.settings import account_config, endpoint_config
+from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.pjsua.sound import Sound
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import CallObserver, Headers, Lane, StackError, StackObserver
+from sipmikey.agent.stack import CallObserver, Headers, HelpingServers, Lane, StackError, StackObserver
 from sipmikey.call.policy import Alternative
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ports import free_port
@@ -96,7 +96,11 @@ class PjsuaStack:
         self.addresses: dict[Transport, str] = {}
         self._transports: dict[Transport, int] = {}
         self.registered = False
+        self._registering = False
+        self._renew_later = False
+        self._servers = HelpingServers()
         self._lanes: dict[int, Lane] = {}
+        self._settings: dict[Lane, Any] = {}
         self._accounts: dict[Lane, PjsuaAccount] = {}
         # pjlib prints its first lines before any configuration of ours applies.
         ctypes.CDLL(LIBRARY).pj_log_set_level(0)
@@ -130,14 +134,19 @@ class PjsuaStack:
         for lane in Lane:
             if lane is Lane.SDES and alternative is Alternative.NONE:
                 continue
-            account, settings = PjsuaAccount(self, lane), account_config(self.config, lane, self._suites)
+            settings = account_config(self.config, lane, self._suites)
             if lane is Lane.SDES and alternative is Alternative.SDES:
                 # Keys in a description leave over TLS or not at all.
                 settings.sipConfig.transportId = self._transports[Transport.TLS]
-            with typed("account"):
-                account.create(settings)
-            self._accounts[lane] = account
-            self._lanes[account.getId()] = lane
+            self._settings[lane] = settings
+            self._create_account(lane)
+
+    def _create_account(self, lane: Lane) -> None:
+        account = PjsuaAccount(self, lane)
+        with typed("account"):
+            account.create(self._settings[lane])
+        self._accounts[lane] = account
+        self._lanes[account.getId()] = lane
 
     def _open_gate(self, gate: Gate) -> None:
         """Let messages in, once the gate has seen one; over UDP, for the time of that."""
@@ -209,6 +218,43 @@ class PjsuaStack:
             if wanted or name in UNUSABLE:
                 priority = 255 - names.index(name) if name in names else 0
                 self._endpoint.codecSetPriority(codec, priority)
+
+    def use_servers(self, servers: HelpingServers) -> None:
+        """Let these servers help the media of calls made from now on."""
+        if servers == self._servers:
+            return
+        self._servers = servers
+        if servers.stun:
+            with typed("STUN server"):
+                self._endpoint.natUpdateStunServers(pj.StringVector([servers.stun]), False)
+        for lane, settings in self._settings.items():
+            if lane is not Lane.REFUSED:
+                fill_servers(settings, servers)
+                self._renew_account(lane)
+
+    def _renew_account(self, lane: Lane) -> None:
+        """Have an account take its settings. pjsip registers the account then, wanted or not."""
+        account = self._accounts[lane]
+        with typed("account"):
+            if lane is not Lane.SECURED or self.registered or not self.config.sip.registrar:
+                account.modify(self._settings[lane])
+            elif self._registering or self.calls:
+                self._renew_later = True
+            else:
+                account.shutdown()
+                # Its destructor, run later, would delete the account that has its number then.
+                del account, self._accounts[lane]
+                gc.collect()
+                self._create_account(lane)
+
+    def on_registration(self, status: int, reason: str, expires_s: int) -> None:
+        """Pass on what the registrar said, and do what had to wait for it."""
+        self._registering = False
+        self.registered = status // 100 == 2 and expires_s > 0
+        self.observer.registration(status, reason, expires_s)
+        if self._renew_later:
+            self._renew_later = False
+            self.later(0.0, lambda: self._renew_account(Lane.SECURED))
 
     def sound_command(self, command: Command) -> None:
         """Do what *command* says to the sound devices."""
@@ -335,7 +381,15 @@ class PjsuaStack:
             self.handles.take(handles, time.monotonic())
         call = PjsuaCall(self, account, None, handles, number)
         self.calls.append(call)
-        call.observe(self.observer.incoming(call, invite, source, account.lane))
+
+        def introduce() -> None:
+            call.observe(self.observer.incoming(call, invite, source, account.lane))
+
+        if self.config.nat.uses_ice and account.lane is not Lane.REFUSED:
+            # Until its candidates are there, the stack has no description that could be answered with.
+            call.introduce_later(introduce)
+        else:
+            introduce()
 
     def forget(self, call: PjsuaCall) -> None:
         """Drop a call that is over. Its handles count until pjlib gives them back."""
@@ -346,6 +400,7 @@ class PjsuaStack:
 
     def set_registration(self, renew: bool) -> None:
         with typed("registration" if renew else "end of registration"):
+            self._registering = True
             self._accounts[Lane.SECURED].setRegistration(renew)
 
     def leave(self) -> None:
@@ -416,8 +471,7 @@ class PjsuaAccount(pj.Account):  # type: ignore[misc]
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802
         with logged("a registration"):
-            self._stack.registered = prm.code // 100 == 2 and prm.expiration > 0
-            self._stack.observer.registration(int(prm.code), prm.reason, int(prm.expiration))
+            self._stack.on_registration(int(prm.code), prm.reason, int(prm.expiration))
 
 
 def _open_waker(address: tuple[str, int]) -> tuple[socket.socket, tuple[str, int]]:

@@ -118,6 +118,8 @@ def _ringing(event: Document, paint: Paint) -> str:
 def _state(event: Document, paint: Paint, *, called: bool) -> str:
     state = "established" if event["type"] == "call.answered" else event["state"]
     line = state_line("call", state.upper(), event["security"], paint, called=called)
+    if event.get("path"):
+        line += f" | path: {event['path']}"
     return f"{line} | set up in {event['setup_ms']:.1f} ms" if "setup_ms" in event else line
 
 
@@ -208,6 +210,36 @@ def _played(event: Document, paint: Paint) -> str:
     return "the file has been played"
 
 
+def _nat_servers(event: Document, paint: Paint) -> str:
+    kinds = {
+        "none": "no NAT",
+        "endpoint-independent": "a NAT that STUN is enough for",
+        "symmetric": "a symmetric NAT: calls may need the TURN server",
+        "behind-nat": "a NAT",
+        "blocked": paint.bad("UDP seems to be blocked: no server answers"),
+        "unknown": "not known",
+    }
+    told = f"between us and the network: {kinds.get(event['kind'], event['kind'])}"
+    for name in ("stun", "turn"):
+        if event[name] == "ok":
+            told += f"; {name.upper()} works"
+        elif event[name]:
+            told += paint.bad(f"; {name.upper()} does not work: {event[name]}")
+    return f"{told}; others see {event['mapped']}" if event["mapped"] else told
+
+
+def route_words(event: Document) -> str:
+    """Return the way of the media in words, for the state line."""
+    if event["way"] == "relayed":
+        return f"relayed by {event['relay']}"
+    return "through a NAT" if event["way"] == "reflexive" else "direct"
+
+
+def _route(event: Document, paint: Paint) -> str:
+    ends = f"{event['local']} ({event['local_kind']}) to {event['remote']} ({event['remote_kind']})"
+    return f"stream {event['index']}: the media goes {route_words(event)}: {ends}"
+
+
 def _sound_device(event: Document, paint: Paint) -> str:
     name = event["name"] or "the system's default"
     text = f"sound {event['role']} {event['state']}: {name}"
@@ -264,6 +296,8 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "replacement.requested": _replacement,
     "dtmf.received": _dtmf,
     "audio.played": _played,
+    "nat.servers": _nat_servers,
+    "media.path": _route,
     "sound.device": _sound_device,
     "sound.level": _sound_level,
     "stats": _stats,

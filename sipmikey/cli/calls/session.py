@@ -19,7 +19,7 @@ from sipmikey.agent import Agent, AgentConfig, Call, CallFailed, Decide, Event, 
 from sipmikey.agent.registration import RegistrationError
 from sipmikey.agent.stack import StackError
 from sipmikey.call.events import CallEnded, PolicyRefused
-from sipmikey.cli.calls.narrate import narrate
+from sipmikey.cli.calls.narrate import narrate, route_words
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import Loaded
@@ -97,6 +97,7 @@ class AgentSession:
         self.stopping = asyncio.Event()
         self.documents: list[dict[str, Any]] = []
         self.ended: asyncio.Queue[Outcome] = asyncio.Queue(maxsize=1)
+        self._paths: dict[str, str] = {}
         self._quiet = quiet
         self._verbose = verbose
         self._called = called
@@ -175,6 +176,10 @@ class AgentSession:
         for name, value in fields.items():
             if isinstance(value, float) and name.endswith(("_ms", "_s")):
                 fields[name] = round(value, 1)
+        if event.type == "media.path":
+            self._paths[event.call] = route_words(fields)
+        elif event.type == "call.state" and event.call in self._paths:
+            fields["path"] = self._paths[event.call]
         self.print({"ts": timestamp(at), **fields})
         if isinstance(event, CallEnded):
             self._note_end(Outcome.of_refusal(event))

@@ -27,6 +27,7 @@ from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.media.wav import read_wav
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.nat.servers import NatSettings
 from sipmikey.phone.edge.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
 from sipmikey.sound.remembered import remembered
@@ -45,6 +46,7 @@ def agent_config(configuration: Configuration) -> AgentConfig:
         keys=_key_management(configuration),
         policy=_policy(configuration),
         sip=_sip(configuration),
+        nat=nat_settings(configuration),
         audio=_audio(configuration),
         timeouts=_timeouts(configuration),
     )
@@ -205,6 +207,23 @@ def _audio(configuration: Configuration) -> Audio:
         sound=_sound(media),
         tones=media.tones,
         echo=media.echo,
+    )
+
+
+def nat_settings(configuration: Configuration) -> NatSettings:
+    """Return the servers that help through NAT. Raises ``ConfigurationError``."""
+    nat = configuration.nat
+    secret = None
+    if nat.turn_secret_file is not None:
+        secret = read_secret_file(nat.turn_secret_file, "nat.turn_secret_file")
+    return NatSettings(
+        stun=nat.stun,
+        turn=nat.turn,
+        turn_username=nat.turn_username,
+        turn_password_file=nat.turn_password_file,
+        turn_secret=secret,
+        ice={"auto": None, "on": True, "off": False}[nat.ice],
+        rtcp_mux=nat.rtcp_mux,
     )
 
 

@@ -40,6 +40,7 @@ RETARGETS = ("accept", "ask", "refuse")
 ENGINES = ("native", "python")
 SUITES = ("256", "128")
 TRANSPORTS = ("udp", "tcp", "tls")
+ICE = ("auto", "on", "off")
 DEVICES = ("default", "null")
 
 
@@ -212,6 +213,31 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nat:
+    """Calls through NAT."""
+
+    stun: str = setting(
+        "", "STUN server on UDP (with TURN, that is the STUN server as well)", read.text, option="--stun",
+        metavar="HOST[:PORT]",
+    )  # fmt: skip
+    turn: str = setting(
+        "", "TURN server on UDP, which relays what no other way leads to", read.text, option="--turn",
+        metavar="HOST[:PORT]",
+    )  # fmt: skip
+    turn_username: str = setting("", "user name at the TURN server", read.text)
+    turn_password_file: Path | None = setting(
+        None, "file with its password, or with NAME:PASSWORD; read again each time", read.path
+    )
+    turn_secret_file: Path | None = setting(
+        None, "file with the secret shared with the TURN server, for credentials with a time limit", read.path
+    )
+    ice: str = setting(
+        "auto", "find the best way for the media: auto is where a server is set", read.word(*ICE), words=ICE
+    )
+    rtcp_mux: bool = setting(False, "RTP and RTCP on one port; both sides must have it", read.boolean)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long to wait, in seconds."""
 
@@ -242,6 +268,7 @@ class Configuration:
     kms: Kms = Kms()
     security: Security = Security()
     media: Media = Media()
+    nat: Nat = Nat()
     timeouts: Timeouts = Timeouts()
 
 
@@ -252,5 +279,6 @@ SECTIONS: Mapping[str, Section] = {
     "kms": Kms,
     "security": Security,
     "media": Media,
+    "nat": Nat,
     "timeouts": Timeouts,
 }
