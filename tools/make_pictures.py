@@ -6,6 +6,7 @@ Run it as `QT_QPA_PLATFORM=offscreen python -m tools.make_pictures` in the repos
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -129,7 +130,10 @@ async def terminal_pictures(names: Iterable[str], language: str) -> None:
             feed(app.controller, name)
             for _ in range(3):
                 await pilot.pause()
-            drawn = app.export_screenshot().replace("Fira Code", "DejaVu Sans Mono")
+            # QtSvg takes one font, not a list of them.
+            drawn = re.sub(
+                r"font-family: Fira Code[^;]*", "font-family: DejaVu Sans Mono", app.export_screenshot()
+            )
             drawing = QSvgRenderer(QByteArray(drawn.encode()))
         picture = QImage(drawing.defaultSize() * 0.7, QImage.Format.Format_ARGB32)
         picture.fill(0xFF1E1E1E)

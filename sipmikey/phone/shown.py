@@ -18,6 +18,7 @@ STAGES = {
     Stage.TALKING: Text("talking"),
     Stage.ENDED: Text("ended"),
 }
+STARTING, QUIET, MUTED = Text("starting"), Text("do not disturb"), Text("microphone off")
 HOLDS = {
     Hold.OURS: Text("on hold"),
     Hold.THEIRS: Text("has put you on hold"),
@@ -31,14 +32,14 @@ def account_line(account: Account, tr: Translate) -> str:
     if account.trouble is not None:
         return f"▲ {name}: {account.trouble.render(tr)}"
     if not account.engine:
-        return f"◐ {name}: {Text('starting').render(tr)}"
+        return f"◐ {name}: {STARTING.render(tr)}"
     state = (
         Text("can be called")
         if account.registered
         else Text("ready at {contact}", {"contact": account.contact})
     )
-    quiet = f", {Text('do not disturb').render(tr)}" if account.do_not_disturb else ""
-    muted = f", {Text('microphone off').render(tr)}" if account.muted else ""
+    quiet = f", {QUIET.render(tr)}" if account.do_not_disturb else ""
+    muted = f", {MUTED.render(tr)}" if account.muted else ""
     return f"● {name}: {state.render(tr)}{quiet}{muted}"
 
 

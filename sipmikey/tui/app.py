@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from textual.app import App, ComposeResult
@@ -67,6 +68,8 @@ class PhoneApp(App[None]):
     ) -> None:
         super().__init__()
         self.tr = tr
+        for bindings in self._bindings.key_to_bindings.values():
+            bindings[:] = [_translated(binding, tr) for binding in bindings]
         self._store = store
         self._wanted = wanted
         self._said: list[str] = []
@@ -362,6 +365,27 @@ class _Names(Suggester):
                 if shown.casefold().startswith(value.casefold()):
                     return shown
         return None
+
+
+KEY_WORDS = {
+    "dial": Text("Dial"),
+    "answer": Text("Answer"),
+    "leave": Text("Hang up"),
+    "hold": Text("Hold"),
+    "mute": Text("Mute"),
+    "swap": Text("Other call"),
+    "transfer": Text("Transfer"),
+    "rekey": Text("New keys"),
+    "details": Text("Details"),
+    "do_not_disturb": Text("Do not disturb"),
+    "quit": Text("Quit"),
+}
+"""Action of a key -> its word in the footer."""
+
+
+def _translated(binding: Binding, tr: Translate) -> Binding:
+    word = KEY_WORDS.get(binding.action)
+    return binding if word is None else replace(binding, description=word.render(tr))
 
 
 def _titles(phone: Phone, tr: Translate) -> Iterable[tuple[str, str]]:
