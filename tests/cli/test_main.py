@@ -12,7 +12,7 @@ import pytest
 
 from sipmikey.call.reasons import Family
 from sipmikey.cli import main as command
-from sipmikey.cli.exit_codes import ExitCode, for_family
+from sipmikey.cli.exit_codes import ExitCode, for_end
 from sipmikey.cli.output import jsonable
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
@@ -106,7 +106,7 @@ def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_every_family_of_reasons_has_an_exit_code() -> None:
-    assert {family: for_family(family) for family in Family} == {
+    assert {family: for_end(family, "local") for family in Family} == {
         Family.ENDED: 0,
         Family.SIP: 1,
         Family.TRANSPORT: 3,

@@ -74,7 +74,7 @@ def test_wav_files_of_linear_pcm_are_read(name: str, tmp_path: Path) -> None:
 def test_a_call_plays_them(name: str, command: Start, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(PLAYED[name])
-    bob = command("answer", "--once", *IN_CLEAR, "--json", "--identity", "sip:bob@example.com")
+    bob = command("answer", "--auto", "--once", *IN_CLEAR, "--json", "--identity", "sip:bob@example.com")
     contact = bob.until("agent.ready")["contact"]
     words = ["--via", contact, "--play", str(path), "--json"]
     alice = command("call", "sip:bob@example.com", *IN_CLEAR, *words)

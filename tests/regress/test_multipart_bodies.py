@@ -35,7 +35,7 @@ def address_of(contact: str) -> tuple[str, int]:
 
 def test_an_offer_in_a_multipart_body_is_answered(command: Start) -> None:
     with SipPeer("alice") as peer:
-        bob = command("answer", "--once", "--identity", BOB, *IN_CLEAR)
+        bob = command("answer", "--auto", "--once", "--identity", BOB, *IN_CLEAR)
         to = address_of(bob.until("agent.ready")["contact"])
         invite = peer.invite(BOB, to, body=plain_sdp(4000), change=as_multipart)
         final = peer.final(invite, to)
@@ -62,7 +62,7 @@ def test_a_secured_call_is_set_up_by_multipart_bodies(command: Start, options: O
     def change(message: SipMessage, way: str) -> SipMessage:
         return as_multipart(message) if message.has_sdp else message
 
-    bob = command("answer", "--once", *options(BOB))
+    bob = command("answer", "--auto", "--once", *options(BOB))
     with UdpRelay(address_of(bob.until("agent.ready")["contact"]), hook=sip_hook(change)) as relay:
         via = f"sip:127.0.0.1:{relay.address[1]};transport=udp"
         alice = command("call", BOB, "--via", via, "--duration", "1", *options(ALICE))

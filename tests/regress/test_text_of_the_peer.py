@@ -68,7 +68,9 @@ def test_what_a_callee_writes_reaches_the_terminal_escaped(
 
 def test_an_event_after_one_with_undecodable_text_is_still_told(command: Start) -> None:
     with SipPeer("alice") as peer:
-        bob = command("answer", *IN_CLEAR, "--identity", "sip:bob@example.com", "--json", environment=STRICT)
+        bob = command(
+            "answer", "--auto", *IN_CLEAR, "--identity", "sip:bob@example.com", "--json", environment=STRICT
+        )
         contact = bob.until("agent.ready")["contact"].strip("<>")
         to = ("127.0.0.1", int(contact.rpartition(":")[2].partition(";")[0]))
         for number in (1, 2):
@@ -101,7 +103,7 @@ def call_in_clear(peer: SipPeer, to: tuple[str, int], call_id: str, farewell: by
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_reader_that_went_away_ends_the_command(command: Start, as_json: bool) -> None:
-    bob = command("answer", *IN_CLEAR, *(["--json"] if as_json else []))
+    bob = command("answer", "--auto", *IN_CLEAR, *(["--json"] if as_json else []))
     assert bob.process.stdout is not None
     assert bob.process.stderr is not None
     bob.process.stdout.readline()

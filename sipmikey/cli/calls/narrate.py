@@ -76,6 +76,11 @@ def _registration_failed(event: Document, paint: Paint) -> str:
     return paint.bad(f"registration with {event['registrar']} failed: {_why(event)} (SIP {event['status']})")
 
 
+def _stack_failed(event: Document, paint: Paint) -> str:
+    again = f"starting it again in {event['again_in_s']:g} s" if event["again_in_s"] else "starting it again"
+    return paint.bad(f"the SIP stack died, and {event['calls']} calls with it; {again}: {event['detail']}")
+
+
 def _kms_request(event: Document, paint: Paint) -> str:
     return f"{_exchange(event)}_INIT to {event['kms']}, {event['size']} octets"
 
@@ -268,6 +273,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "kms.ready": _kms_ready,
     "reg.ok": _registered,
     "reg.fail": _registration_failed,
+    "stack.failed": _stack_failed,
     "kms.request": _kms_request,
     "kms.response": _kms_response,
     "kms.error": _kms_failed,
