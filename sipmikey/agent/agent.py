@@ -12,24 +12,26 @@ from types import TracebackType
 from typing import TypeVar
 
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
+from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.incoming_calls import Account
-from sipmikey.agent.legs.context import Surroundings
-from sipmikey.agent.legs.ending import Ending
-from sipmikey.agent.legs.incoming import IncomingLeg
-from sipmikey.agent.legs.leg import Leg
-from sipmikey.agent.legs.outgoing import OutgoingLeg
+from sipmikey.agent.incoming_calls import IncomingCalls
 from sipmikey.agent.nat_watch import NatWatch
+from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.registration import Registration
+from sipmikey.agent.settings import call_settings, keyings
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.sound_control import SoundControl
-from sipmikey.agent.stack import CallObserver
+from sipmikey.agent.stack import CallObserver, Lane
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
-from sipmikey.agent.tickets.requests import Errands
+from sipmikey.agent.tickets.requests import Requests
 from sipmikey.agent.tickets.store import Ask, TicketStore, facts
 from sipmikey.agent.transfer import NOT_YET
+from sipmikey.call.callee import CalleeMachine, Invitation
+from sipmikey.call.caller import CallerMachine
 from sipmikey.call.consent import Decide
+from sipmikey.call.ending import Ending
 from sipmikey.call.events import (
     CallAnswered,
     CallEnded,
@@ -43,6 +45,8 @@ from sipmikey.call.events import (
     Security,
     TransferRequested,
 )
+from sipmikey.call.inputs import Start
+from sipmikey.call.keying.keying import Keying
 from sipmikey.call.policy import Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
@@ -93,8 +97,8 @@ class Agent:
         self.config = config
         self.identity = canonical(config.identity)
         skew_s = _DEFAULT_SKEW_S if keys is None else round(keys.clock_skew_s)
-        env = env or environment(clock_skew_s=skew_s)
-        self._tickets = None if keys is None else TicketStore(env, keys, self.identity)
+        self._env = env or environment(clock_skew_s=skew_s)
+        self._tickets = None if keys is None else TicketStore(self._env, keys, self.identity)
         self._kms = KmsDesk(
             kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
         )
@@ -103,22 +107,14 @@ class Agent:
             lambda command: self._engine.post(lambda: self._engine.sound(command)),
             tones=config.audio.device != "null" and config.audio.tones,
         )
-        self._errands = Errands(
+        self._requests = Requests(
             self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._ticket_for,
             decide=decide, decision_s=config.timeouts.decision,
         )  # fmt: skip
-        self._around = Surroundings(
-            config=config,
-            env=env,
-            engine=self._engine,
-            emit=self._emit,
-            ask_kms=self._errands.ask_kms,
-            ask_kms_now=self._errands.ask_kms_now,
-            ask_ticket=self._errands.ask_ticket,
-            ask_user=self._errands.ask_user,
-            transfer=self._transfer,
-            replace=lambda *asked: self._account.replacement(*asked),
-        )
+        self._outcomes = Outcomes()
+        self._settings = call_settings(config)
+        self._keyings = keyings(config, self._env)
+        self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post)
         self._nat = NatWatch(
             config.nat,
             bind=config.sip.bind,
@@ -127,7 +123,6 @@ class Agent:
         )
         self._sip_call_ids: dict[str, str] = {}
         self._numbers = itertools.count(1)
-        self._account = Account(self.identity, self._around, self, self._number)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: dict[str, Call] = {}
         self._ringing: asyncio.Queue[IncomingCall] = asyncio.Queue()
@@ -139,20 +134,20 @@ class Agent:
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
-        self._errands.open()
-        started = asyncio.wrap_future(self._engine.start(self._account, self._deliver))
+        self._requests.open()
+        started = asyncio.wrap_future(self._engine.start(self._incoming, self._deliver))
         if self.config.keys is not None:
-            await asyncio.to_thread(rehearse, self._around.env, self.config.keys.suites[0])
+            await asyncio.to_thread(rehearse, self._env, self.config.keys.suites[0])
         await started
         if self.config.nat.uses_ice:
             await self._nat.look()
-            self._errands.run(self._nat.run())
+            self._requests.run(self._nat.run())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._errands.close()
+        self._requests.close()
         await asyncio.wrap_future(self._engine.close())
         # What the engine said last is in the loop's queue by now, before what comes next.
         await asyncio.sleep(0)
@@ -198,24 +193,39 @@ class Agent:
         """
         called = canonical(uri)
         number = self._number()
-        leg = None
         try:
             await self._room()
             grant = await self._grant_for(called, number)
             await self._room()
-            leg = OutgoingLeg(
-                number, self._around, uri=uri.strip(), called=called, grant=grant, via=via,
-                redirects=self.config.sip.redirects,
-            )  # fmt: skip
-            self._calls[number] = call = Call(number, leg, self._engine)
-            await self._in_engine(leg.start)
+            driver = self._calling(number, uri.strip(), called, grant, via=via)
         except SipmikeyError as error:
-            if leg is not None and leg.over:
-                # The stack ended the call before it said that the INVITE could not be sent.
-                raise CallFailed.of(await call.ended()) from None
-            self._calls.pop(number, None)
             raise self._not_called(number, called, error) from None
+        self._calls[number] = call = Call(driver, self._engine, self._outcomes)
+        try:
+            await self._in_engine(lambda: driver.command(Start()))
+        except SipmikeyError:
+            raise CallFailed.of(await call.ended()) from None
         return call
+
+    def _calling(
+        self,
+        number: str,
+        uri: str,
+        called: str,
+        grant: TicketGrant | None,
+        *,
+        via: str | None = None,
+        redirects: int | None = None,
+    ) -> CallDriver:
+        settings = self._settings if redirects is None else replace(self._settings, redirects=redirects)
+        machine = CallerMachine(
+            number, settings, self._env, self._keyings, uri=uri, called=called, grant=grant, via=via
+        )
+        return self._driver(machine)
+
+    def _driver(self, machine: CallerMachine | CalleeMachine, *, waits: bool = False) -> CallDriver:
+        streams = self.config.audio.streams
+        return CallDriver(machine, self._engine, self._requests, self, streams=streams, waits=waits)
 
     async def prefer_codecs(self, *names: str) -> None:
         """Offer and accept these codecs (``PCMU``, ``G722``, ...), best first, in what is negotiated next.
@@ -299,7 +309,7 @@ class Agent:
 
         try:
             grant = await get(called, ask)
-        except PeerError as error:
+        except (PeerError, AgentError) as error:
             if asked:
                 self._kms.tell_failure(number, exchange, error)
             raise
@@ -352,7 +362,7 @@ class Agent:
                 del self._calls[event.call]
                 for sip_call_id in [one for one, call in self._sip_call_ids.items() if call == event.call]:
                     del self._sip_call_ids[sip_call_id]
-                self._errands.call_ended(event.call)
+                self._requests.call_ended(event.call)
         for queue in self._listeners:
             queue.put_nowait(event)
 
@@ -366,26 +376,59 @@ class Agent:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_run_all, outbox)
 
-    def _emit(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
+        """Engine's thread: something happened."""
         self._hand_over(lambda: self._publish(event))
 
-    def call_arrived(self, leg: IncomingLeg) -> None:
-        """Engine's thread: from here on the call's events have a ``Call`` that follows them."""
-        self._hand_over(lambda: self._add(leg))
+    def new_driver(
+        self,
+        invitation: Invitation,
+        keying: Keying | None,
+        *,
+        refusal: BaseException | None = None,
+        replacing: bool = False,
+    ) -> CallDriver:
+        """Engine's thread: return the driver of a new incoming call."""
+        machine = CalleeMachine(
+            self._number(),
+            self._settings,
+            self._env,
+            invitation,
+            keying,
+            refusal=refusal,
+            replacing=replacing,
+        )
+        return self._driver(machine, waits=replacing)
 
-    def call_rings(self, leg: IncomingLeg) -> None:
+    def call_arrived(self, driver: CallDriver) -> None:
+        """Engine's thread: from here on the call's events have a ``Call`` that follows them."""
+        self._hand_over(lambda: self._add(driver))
+
+    def call_rings(self, driver: CallDriver) -> None:
         """Engine's thread: the call is ready for the user."""
-        self._hand_over(lambda: self._ring(leg))
+        self._hand_over(lambda: self._ring(driver))
+
+    def change_done(self, token: int, error: BaseException | None) -> None:
+        """Engine's thread: a change that was proposed is over."""
+        self._hand_over(lambda: self._outcomes.settle(token, error or 0))
+
+    def refer_done(self, token: int, status: int) -> None:
+        """Engine's thread: a transfer that was asked for is over."""
+        self._hand_over(lambda: self._outcomes.settle(token, status))
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Engine's thread: the registrar answered."""
         self._hand_over(lambda: self._registration.result(status, reason, expires_s))
 
-    def _transfer(self, number: str, target: str) -> CallObserver | int:
+    def replace(self, number: str, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+        """Engine's thread: an INVITE wants the place of call *number*."""
+        return self._incoming.replacement(number, invite, source, lane)
+
+    def transfer(self, number: str, target: str) -> CallObserver | int:
         """Engine's thread: the peer of call *number* asks us to call *target*."""
         outcome, new_call = self._judge_transfer(target)
         status = outcome if isinstance(outcome, int) else 202
-        self._emit(
+        self.emit(
             TransferRequested(
                 at=time.time(), call=number, target=target.partition("?")[0], status=status, new_call=new_call
             )
@@ -410,9 +453,10 @@ class Agent:
                 return NOT_YET, ""
         number = self._number()
         # The stack tells the peer how the first INVITE ends: the call has no other end than that.
-        leg = OutgoingLeg(number, self._around, uri=target, called=called, grant=grant, via=None, redirects=0)
-        self._hand_over(lambda: self._add(leg))
-        return leg, number
+        driver = self._calling(number, target, called, grant, redirects=0)
+        self._hand_over(lambda: self._add(driver))
+        driver.take(Start(by_stack=True))
+        return driver, number
 
     def _fetch(self, called: str) -> None:
         async def fetch() -> None:
@@ -420,11 +464,12 @@ class Agent:
             with contextlib.suppress(CallFailed):
                 await self.prefetch(called)
 
-        self._errands.run(fetch())
+        self._requests.run(fetch())
 
-    def _add(self, leg: Leg) -> None:
-        self._calls[leg.number] = Call(leg.number, leg, self._engine)
+    def _add(self, driver: CallDriver) -> None:
+        self._calls[driver.number] = Call(driver, self._engine, self._outcomes)
 
-    def _ring(self, leg: IncomingLeg) -> None:
-        if (call := self._calls.get(leg.number)) is not None:
-            self._ringing.put_nowait(IncomingCall(call, leg, self._engine))
+    def _ring(self, driver: CallDriver) -> None:
+        call = self._calls.get(driver.number)
+        if call is not None and isinstance(driver.machine, CalleeMachine):
+            self._ringing.put_nowait(IncomingCall(call, driver.machine.invitation))

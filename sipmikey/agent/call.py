@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
-from sipmikey.agent.legs.renegotiation import Kind
+from sipmikey.agent.call_driver import CallDriver
+from sipmikey.agent.engine import Engine
+from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.transfer import until_transferred
+from sipmikey.call.callee import Invitation
 from sipmikey.call.events import (
     CallAnswered,
     CallEnded,
@@ -19,13 +23,9 @@ from sipmikey.call.events import (
     Security,
     Stats,
 )
+from sipmikey.call.inputs import Accept, GivenAway, Hangup, Input, Kind, Leave, Propose, Refer, Reject, Ring
 from sipmikey.call.reasons import AgentError, Reason, Side
 from sipmikey.mikey.errors import LocalError, SipmikeyError
-
-if TYPE_CHECKING:
-    from sipmikey.agent.engine import Engine
-    from sipmikey.agent.legs.incoming import IncomingLeg
-    from sipmikey.agent.legs.leg import Leg
 
 T = TypeVar("T")
 
@@ -54,12 +54,13 @@ class Call:
     ``number``: the agent's own number of the call, the ``call`` field of its events.
     """
 
-    def __init__(self, number: str, leg: Leg, engine: Engine) -> None:
+    def __init__(self, driver: CallDriver, engine: Engine, outcomes: Outcomes) -> None:
         loop = asyncio.get_running_loop()
-        self.number = number
-        self._leg = leg
+        self.number = driver.number
+        self._driver = driver
         self._engine = engine
-        self._security = leg.security
+        self._outcomes = outcomes
+        self._security = driver.machine.security
         self._established: asyncio.Future[None] = loop.create_future()
         self._proven: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[CallEnded] = loop.create_future()
@@ -94,16 +95,15 @@ class Call:
 
     async def hangup(self) -> CallEnded:
         """End the call (CANCEL or BYE) and wait until it is over."""
-        self._engine.post(self._leg.hangup)
+        self._tell(Hangup())
         return await self.ended()
 
     async def stats(self) -> Stats:
         """Packet counts now, or the final ones when the call is over."""
         if self._stats is not None:
             return self._stats
-        leg = self._leg
-        streams = await self._do(leg.stats)
-        return Stats(at=leg.now(), call=self.number, streams=streams)
+        streams = await self._do(self._driver.stats)
+        return Stats(at=time.time(), call=self.number, streams=streams)
 
     async def hold(self) -> None:
         """Put the peer on hold (sendonly); returns when the peer agreed. Raises ``CallFailed``."""
@@ -128,23 +128,21 @@ class Call:
         await self._propose(Kind.REKEY, update=update)
 
     async def _propose(self, kind: Kind, *, update: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def finished(error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(_settle, done, error)
-
+        token, done = self._outcomes.expect()
+        proposal = Propose(kind=kind, token=token, update=update)
         try:
-            await self._do(lambda: self._leg.propose(kind, finished, update=update))
+            await self._do(lambda: self._driver.take(proposal))
             await self._unless_ended(done)
         except AgentError as error:
-            raise CallFailed(error.word, error.side, error.status, error.detail) from None
+            raise CallFailed(error.reason, error.side, error.sip_status, error.detail) from None
+        finally:
+            done.cancel()
 
     async def send_dtmf(self, digits: str) -> None:
         """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733). Raises ``LocalError``."""
         if not digits or not set(digits) <= _DIGITS:
             raise LocalError(f"{digits!r}: DTMF has the digits 0-9, *, # and A-D")
-        await self._do(lambda: self._leg.live.dtmf(digits))
+        await self._do(lambda: self._driver.live.dtmf(digits))
 
     async def transfer(self, target: str | Call) -> None:
         """Have the peer call *target*, a URI or the peer of another call of this agent.
@@ -153,8 +151,8 @@ class Call:
         when the new call is answered; this call (and the other) is then hung up with the reason
         ``transferred``. Raises ``CallFailed`` when the peer declines or its call fails; this call goes on.
         """
-        other = target._leg if isinstance(target, Call) else None
-        uri = target if isinstance(target, str) else target._leg.peer_uri
+        other = target._driver if isinstance(target, Call) else None
+        uri = target if isinstance(target, str) else target._driver.machine.peer_uri
         plain = functools.partial(self._refer, uri, None)
         try:
             if other is None:
@@ -162,34 +160,45 @@ class Call:
             else:
                 await until_transferred(uri, functools.partial(self._refer, uri, other), plain)
         except AgentError as error:
-            raise CallFailed(error.word, error.side, error.status, error.detail) from None
+            raise CallFailed(error.reason, error.side, error.sip_status, error.detail) from None
         for call in (self, target):
             if isinstance(call, Call):
-                self._engine.post(call._leg.leave)
+                call._tell(Leave())
                 await call.ended()
 
-    async def _refer(self, uri: str, replacing: Leg | None) -> int:
+    async def _refer(self, uri: str, replacing: CallDriver | None) -> int:
         """Send REFER; return the final status of the peer's new call, or of its refusal."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[int] = loop.create_future()
+        token, done = self._outcomes.expect()
 
-        def finished(status: int) -> None:
+        def refer() -> None:
             if replacing is not None:
-                replacing.given_away = status // 100 == 2
-            loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(status))
+                _give_away(replacing, given=True)
+            self._driver.refer(Refer(target=uri, token=token, replacing=replacing is not None), replacing)
 
-        await self._do(lambda: self._leg.refer(uri, finished, replacing))
-        await asyncio.wait((done, self._ended), return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
-            raise CallFailed.of(self._ended.result())
-        return done.result()
+        try:
+            await self._do(refer)
+            await asyncio.wait((done, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                raise CallFailed.of(self._ended.result())
+            status = done.result()
+        finally:
+            done.cancel()
+        if replacing is not None and status // 100 != 2:
+            self._engine.post(functools.partial(_give_away, replacing, given=False))
+        return status
+
+    def _tell(self, item: Input) -> None:
+        def take() -> None:
+            self._driver.take(item)
+
+        self._engine.post(take)
 
     async def _do(self, work: Callable[[], T]) -> T:
         if self._ended.done():
             raise CallFailed.of(self._ended.result())
         return await asyncio.wrap_future(self._engine.submit(work))
 
-    async def _unless_ended(self, future: asyncio.Future[None]) -> None:
+    async def _unless_ended(self, future: asyncio.Future[Any]) -> None:
         await asyncio.wait((future, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if future.done():
             future.result()
@@ -222,6 +231,10 @@ class Call:
                     self._ended.set_result(event)
 
 
+def _give_away(driver: CallDriver, *, given: bool) -> None:
+    driver.take(GivenAway(given=given))
+
+
 def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
     if future.done():
         return
@@ -229,7 +242,7 @@ def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
         future.set_result(None)
         return
     future.set_exception(error)
-    # Whoever does not wait for it is told by the events.
+    # A program that does not wait for it is told by the events.
     future.exception()
 
 
@@ -239,13 +252,11 @@ class IncomingCall:
     ``caller``, ``called``: canonical SIP URIs, as they stand in the INVITE.
     """
 
-    def __init__(self, call: Call, leg: IncomingLeg, engine: Engine) -> None:
+    def __init__(self, call: Call, invitation: Invitation) -> None:
         self.number = call.number
-        self.caller = leg.caller
-        self.called = leg.called
+        self.caller = invitation.caller
+        self.called = invitation.called
         self._call = call
-        self._leg = leg
-        self._engine = engine
 
     @property
     def security(self) -> Security:
@@ -255,23 +266,23 @@ class IncomingCall:
     @property
     def over(self) -> bool:
         """True when the caller gave up, or the call was rejected."""
-        return self._leg.over
+        return self._call._driver.machine.over
 
     async def ring(self) -> None:
         """Send 180 Ringing."""
-        await self._call._do(self._leg.ring)
+        await self._call._do(lambda: self._call._driver.command(Ring()))
 
     async def answer(self) -> Call:
         """Send 200 with TRANSFER_RESP, key the media, return the established call; raises ``CallFailed``."""
-        self._engine.post(self._leg.accept)
+        self._call._tell(Accept())
         await self._call.established()
         return self._call
 
     async def reject(self, status: int = 603) -> None:
         """Refuse with a SIP *status* from 300 to 699 (486 busy, 603 decline)."""
         if not 300 <= status <= 699:
-            raise LocalError(f"{status} refuses no call: 300 to 699")
-        self._engine.post(lambda: self._leg.refuse(status))
+            raise LocalError(f"{status} is not a rejection status; use 300 to 699")
+        self._call._tell(Reject(status=status))
         await self._call.ended()
 
     async def ended(self) -> CallEnded:

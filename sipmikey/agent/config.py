@@ -145,13 +145,17 @@ class Audio:
 class Timeouts:
     """Seconds. ``kms``: for one answer of the KMS. ``setup``: from INVITE to final response. ``register``:
     for the registrar. ``media``: after establishment, for the first packet that proves the keys.
-    ``decision``: for the user to say whether another identity will do (``Retarget.ASK``)."""
+    ``decision``: for the user to say whether another identity will do (``Retarget.ASK``). ``silence``:
+    without a packet that verifies, until a proven stream is told to be stalled. ``gone``: the same on every
+    stream, until the peer is taken to be gone and the call ends; 0 for never."""
 
     kms: float = 5.0
     setup: float = 60.0
     register: float = 10.0
     media: float = 5.0
     decision: float = 30.0
+    silence: float = 5.0
+    gone: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

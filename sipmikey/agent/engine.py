@@ -20,7 +20,6 @@ from importlib.util import find_spec
 from typing import Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig, Transport
-from sipmikey.agent.legs.sdes_exchange import crypto_suites
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -30,6 +29,7 @@ from sipmikey.agent.stack import (
     StackError,
     StackObserver,
 )
+from sipmikey.call.keying.sdes_exchange import crypto_suites
 from sipmikey.sound.commands import Command
 
 _log = logging.getLogger("sipmikey.agent.engine")
@@ -84,7 +84,7 @@ class Engine:
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
         self._observer: StackObserver | None = None
-        self._work: deque[Callable[[], None]] = deque()
+        self._work: deque[Callable[[], object]] = deque()
         self._outbox: list[Callable[[], None]] = []
         self._deliver: Callable[[list[Callable[[], None]]], None] | None = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -113,7 +113,7 @@ class Engine:
         """``host:port`` each transport listens on."""
         return dict(self._addresses)
 
-    def post(self, work: Callable[[], None]) -> None:
+    def post(self, work: Callable[[], object]) -> None:
         """Have *work* done in the engine's thread, soon."""
         self._work.append(work)
         if threading.current_thread() is not self._thread:
@@ -293,7 +293,7 @@ def _open_stack(
     return PjsuaStack(config, observer, later, suites=suites)
 
 
-def _guarded(work: Callable[[], None]) -> None:
+def _guarded(work: Callable[[], object]) -> None:
     try:
         work()
     except Exception:  # noqa: BLE001 - the thread must live on

@@ -10,16 +10,28 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.media.keying import StreamKey
+from sipmikey.call.ending import TOO_LONG
+from sipmikey.call.inputs import StreamCount
+from sipmikey.call.keying.keying import Lane, SrtpKeys
+from sipmikey.call.outputs import Headers
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
 from sipmikey.sound.settings import News
 
-Headers = tuple[tuple[str, str], ...]
-
-TOO_LONG = "PJSIP_EMSGTOOLONG"
-"""In the reason with which the stack ends a call whose message is over its limit."""
+__all__ = [
+    "TOO_LONG",
+    "CallObserver",
+    "Headers",
+    "HelpingServers",
+    "Lane",
+    "Phase",
+    "SrtpKeys",
+    "StackCall",
+    "StackError",
+    "StackObserver",
+    "StreamCount",
+]
 
 
 class StackError(SipmikeyError):
@@ -31,20 +43,6 @@ class StackError(SipmikeyError):
         self.status = status
 
 
-class Lane(StrEnum):
-    """Which of the stack's accounts takes a call.
-
-    ``SECURED``: SRTP that drops everything until it is given keys. ``SDES``: SRTP that the stack keys by
-    itself in the descriptions (RFC 4568); there is none unless policy names it. ``CLEAR``: plain RTP.
-    ``REFUSED``: no media at all; such a call is answered with a failure.
-    """
-
-    SECURED = "secured"
-    SDES = "sdes"
-    CLEAR = "clear"
-    REFUSED = "refused"
-
-
 class Phase(StrEnum):
     """State of the INVITE session."""
 
@@ -54,30 +52,6 @@ class Phase(StrEnum):
     CONNECTING = "connecting"
     CONFIRMED = "confirmed"
     DISCONNECTED = "disconnected"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SrtpKeys:
-    """Keys of one stream. ``suite``: pjmedia's name of the profile. ``send``, ``receive``: key || salt.
-
-    ``directions``: the same with SSRC and packet index, (sending, receiving), for media in Python.
-    """
-
-    suite: str
-    send: Secret
-    receive: Secret
-    directions: tuple[StreamKey, StreamKey] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamCount:
-    """``sent`` and ``received`` count RTP packets; under SRTP only those that verified are received."""
-
-    index: int
-    codec: str
-    sent: int
-    received: int
-    lost: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

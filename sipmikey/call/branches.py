@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from sipmikey.call.keying.keying import Agreement
+
 
 class Branch(StrEnum):
     """State of a branch: ``RINGING`` no keys, ``CANDIDATE`` keys, ``COMMITTED`` it has the call, ``GONE``."""
@@ -15,29 +17,43 @@ class Branch(StrEnum):
 
 
 class Branches:
-    """Which branches there are and which one has the call. The keys themselves are the ``Offerer``'s."""
+    """Which branches there are, what each agreed on or why it was refused, and which one has the call.
+
+    The first description of a branch is its answer (RFC 3261 section 13.2.1).
+    """
 
     def __init__(self) -> None:
         self._states: dict[str, Branch] = {}
+        self._agreed: dict[str, Agreement] = {}
+        self._refused: dict[str, BaseException] = {}
 
     def state(self, to_tag: str) -> Branch | None:
         """Return the state of a branch, None for one never heard of."""
         return self._states.get(to_tag)
 
+    def agreement(self, to_tag: str) -> Agreement | None:
+        """Return what a branch that is a candidate agreed on."""
+        return self._agreed.get(to_tag)
+
+    def refusal(self, to_tag: str) -> BaseException | None:
+        """Return why the answer of a branch was refused, None where it was not."""
+        return self._refused.get(to_tag)
+
     def rings(self, to_tag: str) -> None:
         """A provisional response without keys came."""
         self._states.setdefault(to_tag, Branch.RINGING)
 
-    def answers(self, to_tag: str) -> bool:
-        """A valid TRANSFER_RESP came; return True when it is the branch's first."""
-        first = self._states.get(to_tag) in (None, Branch.RINGING)
-        if first:
-            self._states[to_tag] = Branch.CANDIDATE
-        return first
+    def answers(self, to_tag: str, agreement: Agreement) -> None:
+        """A valid answer came."""
+        self._states[to_tag] = Branch.CANDIDATE
+        self._agreed[to_tag] = agreement
 
-    def fails(self, to_tag: str) -> None:
+    def fails(self, to_tag: str, error: BaseException) -> None:
         """The branch's answer was refused: it never gets the call."""
         self._states[to_tag] = Branch.GONE
+        self._agreed.pop(to_tag, None)
+        # Its traceback would keep everything alive that was in use then.
+        self._refused[to_tag] = error.with_traceback(None)
 
     def commit(self, to_tag: str) -> tuple[str, ...]:
         """Give the call to a branch; return the other candidates, which are gone now."""
@@ -47,6 +63,7 @@ class Branches:
         for tag in self._states:
             self._states[tag] = Branch.GONE
         self._states[to_tag] = Branch.COMMITTED
+        self._agreed.clear()
         return losers
 
     @property
@@ -54,5 +71,12 @@ class Branches:
         """The To-tag that has the call, None while none has."""
         return next((tag for tag, state in self._states.items() if state is Branch.COMMITTED), None)
 
-    def __len__(self) -> int:
-        return len(self._states)
+    @property
+    def last_refusal(self) -> BaseException | None:
+        """Why the answer that was refused last was refused."""
+        return next(reversed(self._refused.values()), None)
+
+    @property
+    def open(self) -> bool:
+        """True while a branch may still give a good answer."""
+        return any(state in (Branch.RINGING, Branch.CANDIDATE) for state in self._states.values())

@@ -37,6 +37,10 @@ class Consent:
         """True when policy refuses *peer* without a question."""
         return self._retarget is Retarget.REFUSE and not self._knows(peer)
 
+    def accepts(self, peer: str) -> bool:
+        """True unless policy refuses *peer* without a question."""
+        return not self.refuses(peer)
+
     def lacks(self, peer: str) -> bool:
         """True when the user has to be asked about *peer* first."""
         return self._retarget is Retarget.ASK and not self._knows(peer)

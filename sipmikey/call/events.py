@@ -321,11 +321,34 @@ class MediaSwitched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFailed(Event):
+    """No packet of the peer proved the keys, or packets that arrive do not verify any more."""
+
     type: ClassVar[str] = "media.failed"
     index: int
     reason: Reason
     side: Side
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaStalled(Event):
+    """Nothing of the peer arrived for ``silent_s`` seconds on a stream that was proven."""
+
+    type: ClassVar[str] = "media.stalled"
+    index: int
+    reason: Reason
+    side: Side
+    detail: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaResumed(Event):
+    """Packets of the peer verify again after ``media.stalled`` or ``media.failed``."""
+
+    type: ClassVar[str] = "media.resumed"
+    index: int
+    silent_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from sipmikey.mikey.errors import PeerError
+from sipmikey.mikey.errors import PeerError, SipmikeyError
 
 Side = Literal["local", "remote", "kms", "network"]
 """Who ended it: this agent (or its user), the peer (or its proxy), the KMS, or what lies between."""
@@ -70,6 +70,8 @@ class Reason(StrEnum):
     SUITE_UNAVAILABLE = "suite-unavailable"
     MEDIA_UNPROVEN = "media-unproven"
     MEDIA_FAILED = "media-failed"
+    MEDIA_STALLED = "media-stalled"
+    PEER_GONE = "peer-gone"
     KEY_EXPIRED = "key-expired"
     POLICY = "policy"
     STACK_FAILED = "stack-failed"
@@ -140,28 +142,12 @@ _FAMILIES = {
     Reason.PEER_REFUSED_KEYING: Family.NO_KEYING,
     Reason.MEDIA_UNPROVEN: Family.MEDIA,
     Reason.MEDIA_FAILED: Family.MEDIA,
+    Reason.MEDIA_STALLED: Family.MEDIA,
+    Reason.PEER_GONE: Family.MEDIA,
     Reason.KEY_EXPIRED: Family.MEDIA,
     Reason.STACK_FAILED: Family.TRANSPORT,
     Reason.INTERNAL_ERROR: Family.INTERNAL,
 }
-
-
-class AgentError(PeerError):
-    """A set-up that failed for a reason found by the agent rather than by the message parsers.
-
-    ``reason`` is a word of ``Reason``; ``side`` says where the fault lies; ``sip_status`` is the final
-    response or BYE cause that fits.
-    """
-
-    side: Side = "remote"
-
-    def __init__(
-        self, reason: Reason, detail: str, *, side: Side = "remote", sip_status: int | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.word = reason
-        self.side = side
-        self.status = sip_status if sip_status is not None else _STATUS.get(reason, 488)
 
 
 _STATUS = {
@@ -180,16 +166,31 @@ _STATUS = {
 }
 
 
+class AgentError(SipmikeyError):
+    """A call cannot go on, or does not come about, for a reason that the parsers of messages do not know.
+
+    ``reason`` says why, ``side`` whose fault it is, ``sip_status`` which final response (or cause of a BYE)
+    fits, ``detail`` what happened. It is not a ``PeerError``: the fault may well be this side's or the KMS's.
+    """
+
+    def __init__(
+        self, reason: Reason, detail: str, *, side: Side = "remote", sip_status: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.side: Side = side
+        self.sip_status = sip_status if sip_status is not None else _STATUS.get(reason, 488)
+        self.detail = detail
+
+
 def reason_of(error: BaseException) -> Reason:
-    """Return the reason word of *error*; an error that is not the peer's is ``INTERNAL_ERROR``."""
-    if isinstance(error, AgentError):
-        return error.word
-    if isinstance(error, PeerError):
-        try:
-            return Reason(error.reason)
-        except ValueError:
-            return Reason.PEER_ERROR
-    return Reason.INTERNAL_ERROR
+    """Return the reason of *error*; an error that is neither the peer's nor known is ``INTERNAL_ERROR``."""
+    if not isinstance(error, AgentError | PeerError):
+        return Reason.INTERNAL_ERROR
+    try:
+        return Reason(error.reason)
+    except ValueError:
+        return Reason.PEER_ERROR
 
 
 def side_of(error: BaseException) -> Side:
@@ -214,9 +215,7 @@ def kms_fault(error: PeerError) -> AgentError:
 
 def status_of(error: BaseException) -> int:
     """Return the SIP status code that answers *error* (488, 403, 503, 513 or 500)."""
-    if isinstance(error, AgentError):
-        return error.status
-    return error.sip_status if isinstance(error, PeerError) else 500
+    return error.sip_status if isinstance(error, AgentError | PeerError) else 500
 
 
 def warning_header(reason: Reason, detail: str, *, agent: str) -> str:

@@ -80,6 +80,12 @@ class Glare(PeerError):
     sip_status = 491
 
 
+class OtherIpVersion(PeerError):
+    """A stream in use is at an address of the IP version that this agent does not use."""
+
+    reason = "address-family"
+
+
 class SentSdpAltered(PeerError):
     """What the SIP stack sent is not the description that was made for it: the call must end.
 

@@ -30,7 +30,7 @@ from sipmikey.agent import (
     Transport,
     document,
 )
-from sipmikey.agent.legs.sdes import SdesLeg
+from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
@@ -108,14 +108,14 @@ def tls_files(settings: dict[str, Any]) -> TlsFiles:
 
 def judge_slowly(wait_s: float) -> None:
     """Let pjmedia run for that long before a description with keys of SDES is looked at."""
-    judge = SdesLeg.sdes_message
+    judge = CallDriver.message
 
-    def slow(self: SdesLeg, direction: Literal["sent", "received"], message: SipMessage) -> None:
+    def slow(self: CallDriver, direction: Literal["sent", "received"], message: SipMessage) -> None:
         if direction == "received" and message.has_sdp:
             time.sleep(wait_s)
         judge(self, direction, message)
 
-    SdesLeg.sdes_message = slow  # type: ignore[method-assign]
+    CallDriver.message = slow  # type: ignore[method-assign]
 
 
 class Worker:

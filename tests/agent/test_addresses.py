@@ -6,9 +6,10 @@ import pytest
 
 from sipmikey.agent.config import AgentConfig, Sip, Transport
 from sipmikey.agent.pjsua.settings import account_config
-from sipmikey.agent.sip.ip_version import check_ip_version
 from sipmikey.agent.stack import Lane
-from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.reasons import Reason, reason_of, side_of, status_of
+from sipmikey.sdp.errors import OtherIpVersion
+from sipmikey.sdp.ip_version import check_ip_version
 
 IP4, IP6 = "c=IN IP4 192.0.2.1\r\n", "c=IN IP6 2001:db8::1\r\n"
 START = "v=0\r\no=- 1 1 IN IP4 host.example\r\ns=-\r\n"
@@ -39,8 +40,9 @@ def test_a_stream_in_use_is_at_an_address_of_the_own_version(sdp: str, ipv4: boo
 def _fits(sdp: str, *, ipv6: bool) -> bool:
     try:
         check_ip_version(sdp, ipv6=ipv6)
-    except AgentError as error:
-        return (error.word, error.side, error.status) != (Reason.ADDRESS_FAMILY, "remote", 488)
+    except OtherIpVersion as error:
+        found = reason_of(error), side_of(error), status_of(error)
+        return found != (Reason.ADDRESS_FAMILY, "remote", 488)
     return True
 
 

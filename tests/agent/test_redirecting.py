@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.legs.redirection import Course, first_course, onward
+from sipmikey.agent.call_driver import message_of
 from sipmikey.agent.sip.message import SipMessage
+from sipmikey.call.inputs import Message
 from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.redirection import Course, first_course, onward
 
 BOB, CAROL, DAVE = (f"sip:{user}@example.com" for user in ("bob", "carol", "dave"))
 PLAIN = CallPolicy()
@@ -22,9 +24,9 @@ def start(uri: str = BOB, *, via: str | None = None, policy: CallPolicy = PLAIN)
     return first_course(uri, via, called=uri, policy=policy)
 
 
-def response(status: int, *contacts: str) -> SipMessage:
+def response(status: int, *contacts: str) -> Message:
     lines = "".join(f"Contact: {contact}\r\n" for contact in contacts)
-    return SipMessage.parse(f"SIP/2.0 {status} No\r\nCSeq: 1 INVITE\r\n{lines}\r\n")
+    return message_of(SipMessage.parse(f"SIP/2.0 {status} No\r\nCSeq: 1 INVITE\r\n{lines}\r\n"))
 
 
 def redirect(
@@ -127,7 +129,7 @@ def test_a_redirection_that_leads_nowhere_says_why(
 ) -> None:
     with pytest.raises(AgentError, match=words) as caught:
         redirect(start(), *contacts, status=status)
-    assert (caught.value.word, caught.value.status) == (Reason.REDIRECTED, status)
+    assert (caught.value.reason, caught.value.sip_status) == (Reason.REDIRECTED, status)
 
 
 def test_parameters_in_another_order_are_a_loop() -> None:

@@ -2,115 +2,112 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.legs.rekeying import Rekeying
-from sipmikey.agent.legs.renegotiation import Finished, Kind, glare_wait_s
+from sipmikey.call.keying.keying import Agreement, StreamKeys
+from sipmikey.call.outbox import Outbox
+from sipmikey.call.outputs import StartTimer, StopTimer, Timer
 from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.rekeying import Rekeying
+from sipmikey.call.renegotiation import glare_wait_s
 
 INTERVAL_S = 100
 
 
-class Clock:
-    """Runs what was asked for later, in order."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._number = itertools.count()
-        self._work: list[tuple[float, int, Callable[[], None]]] = []
-
-    def later(self, delay_s: float, work: Callable[[], None]) -> None:
-        self._work.append((self.now + delay_s, next(self._number), work))
-
-    def run(self, until: float) -> None:
-        while due := [entry for entry in self._work if entry[0] <= until]:
-            first = min(due)
-            self._work.remove(first)
-            self.now = first[0]
-            first[2]()
-        self.now = until
+def keys(name: str) -> Agreement:
+    stream = StreamKeys(index=0, suite="suite", send_key=name, receive_key=f"{name} back")
+    return Agreement(streams=(stream,), rekey_interval_s=INTERVAL_S)
 
 
 class Call:
-    """A call whose peer answers a rekeying with the next of *answers* (None: it agrees)."""
+    """A call with a clock, whose peer answers a rekeying with the next of *answers* (None: it agrees)."""
 
-    over = False
-
-    def __init__(
-        self, clock: Clock, *, calls: bool, may: bool, answers: tuple[BaseException | None, ...]
-    ) -> None:
-        self.calls, self.may_rekey = calls, may
+    def __init__(self, *, calls: bool, may: bool, answers: tuple[BaseException | None, ...]) -> None:
+        self.now = 0.0
         self.proposed: list[float] = []
         self.expired_at: float | None = None
-        self._clock = clock
+        self._may = may
         self._answers = list(answers)
-        self.rekeying = Rekeying(self, clock.later, INTERVAL_S)
-        self.rekeying.keyed(("first",))
+        self._due: dict[Timer, float] = {}
+        self._out = Outbox("1")
+        self.rekeying = Rekeying(self._out, calls=calls)
+        self.keyed("first")
 
-    def propose(self, kind: Kind, finished: Finished, *, update: bool = False) -> None:
-        assert kind is Kind.REKEY
-        self.proposed.append(self._clock.now)
-        answer = self._answers.pop(0)
-        if answer is None:
-            self.rekeying.keyed((f"after {self._clock.now}",))
-        finished(answer)
+    def keyed(self, name: str) -> None:
+        self.rekeying.keyed(keys(name))
+        self._set()
 
-    def expired(self) -> None:
-        self.expired_at = self._clock.now
-        self.over = True
+    def _set(self) -> None:
+        for output in self._out.drain():
+            if isinstance(output, StartTimer):
+                self._due[output.timer] = self.now + output.after_s
+            elif isinstance(output, StopTimer):
+                del self._due[output.timer]
+
+    def run(self, until: float) -> None:
+        while due := sorted((at, timer) for timer, at in self._due.items() if at <= until):
+            self.now, timer = due[0]
+            del self._due[timer]
+            self._out.timers.discard(timer)
+            self._ring(timer)
+            self._set()
+        self.now = until
+
+    def _ring(self, timer: Timer) -> None:
+        if timer is Timer.EXPIRE:
+            self.expired_at = self.now
+            self.rekeying.stop()
+        elif self._may:
+            self.proposed.append(self.now)
+            if self._answers.pop(0) is None:
+                self.rekeying.keyed(keys(f"after {self.now}"))
+            else:
+                self.rekeying.again()
 
 
 REFUSED = AgentError(Reason.GLARE, "refused", side="remote")
 
 
 def test_the_caller_rekeys_before_the_interval_is_over_again_and_again() -> None:
-    clock = Clock()
-    call = Call(clock, calls=True, may=True, answers=(None, None, None))
-    clock.run(250.0)
+    call = Call(calls=True, may=True, answers=(None, None, None))
+    call.run(250.0)
     assert call.proposed == [80.0, 160.0, 240.0]
     assert call.expired_at is None
 
 
 def test_the_callee_leaves_it_to_the_caller_for_a_while() -> None:
-    clock = Clock()
-    call = Call(clock, calls=False, may=True, answers=(None,))
-    clock.run(80.0)
+    call = Call(calls=False, may=True, answers=(None,))
+    call.run(80.0)
     assert call.proposed == []
-    call.rekeying.keyed(("second",))
-    clock.run(169.0)
+    call.keyed("second")
+    call.run(169.0)
     assert call.proposed == []
-    clock.run(171.0)
+    call.run(171.0)
     assert call.proposed == [170.0]
 
 
 def test_a_refused_rekeying_is_tried_again_until_the_keys_are_too_old() -> None:
-    clock = Clock()
-    call = Call(clock, calls=True, may=True, answers=(REFUSED,) * 10)
-    clock.run(200.0)
+    call = Call(calls=True, may=True, answers=(REFUSED,) * 10)
+    call.run(200.0)
     assert call.proposed == [80.0, 85.0, 90.0, 95.0]
     assert call.expired_at == INTERVAL_S
 
 
 @pytest.mark.parametrize("calls", [True, False])
 def test_where_this_side_may_not_the_keys_expire(calls: bool) -> None:
-    clock = Clock()
-    call = Call(clock, calls=calls, may=False, answers=())
-    clock.run(200.0)
+    call = Call(calls=calls, may=False, answers=())
+    call.run(200.0)
     assert call.proposed == []
     assert call.expired_at == INTERVAL_S
 
 
 def test_the_same_keys_again_do_not_start_the_interval_anew() -> None:
-    clock = Clock()
-    call = Call(clock, calls=True, may=False, answers=())
-    clock.run(50.0)
-    call.rekeying.keyed(("first",))
-    clock.run(200.0)
+    call = Call(calls=True, may=False, answers=())
+    call.run(50.0)
+    call.keyed("first")
+    call.run(200.0)
     assert call.expired_at == INTERVAL_S
 
 

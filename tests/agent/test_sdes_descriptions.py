@@ -7,8 +7,13 @@ import base64
 import pytest
 
 from sipmikey.agent.config import AgentConfig, Sip
-from sipmikey.agent.legs.sdes_exchange import SdesExchange, crypto_suites, why_unfit
+from sipmikey.call.keying.sdes import SdesKeying
+from sipmikey.call.keying.sdes_exchange import SdesExchange, crypto_suites, why_unfit
+from sipmikey.call.outbox import Outbox
+from sipmikey.call.outputs import Tell
 from sipmikey.call.policy import Alternative, CallPolicy
+from sipmikey.call.settings import Patience
+from sipmikey.call.streams import Streams
 from sipmikey.mikey.errors import LocalError, PeerError
 from tests.agent.branches import CALLER
 from tests.agent.sdes import OURS, SUITE, THEIRS, crypto, sdp
@@ -78,9 +83,8 @@ def test_answers_that_are_refused(answer: str, reason: str, ours_offered: bool) 
         exchange.receive_offer(sdp(crypto(OURS)))
     with pytest.raises(PeerError) as caught:
         exchange.receive_answer(answer) if ours_offered else exchange.made(answer, answering=True)
-    assert getattr(caught.value, "word", caught.value.reason) == reason
-    assert not exchange.agreed
-    assert not exchange.news()
+    assert caught.value.reason == reason
+    assert exchange.streams == ()
 
 
 def test_both_sides_see_the_same_keys_crossed_and_tell_them_once() -> None:
@@ -90,15 +94,26 @@ def test_both_sides_see_the_same_keys_crossed_and_tell_them_once() -> None:
     callee.receive_offer(offer)
     callee.made(answer, answering=True)
     caller.receive_answer(answer)
-    ((mine, mine_again),) = caller.news()
-    ((theirs, _),) = callee.news()
+    (mine,) = caller.streams
+    (theirs,) = callee.streams
     assert (mine.send_key, mine.receive_key) == (theirs.receive_key, theirs.send_key)
     assert mine.send_key != mine.receive_key
-    assert not mine_again
-    assert caller.news() == ()
     caller.receive_answer(sdp(crypto(base64.b64encode(bytes(30)).decode())))
-    ((_, again),) = caller.news()
-    assert again
+    (again,) = caller.streams
+    assert (again.send_key, again.receive_key != mine.receive_key) == (mine.send_key, True)
+
+
+def test_keys_are_told_once_and_others_as_new_ones() -> None:
+    out = Outbox("1")
+    streams = Streams(out, Patience())
+    keying = SdesKeying((SUITE,), lambda transport: True)
+    keying.make_offer(sdp(crypto(OURS)))
+    third = base64.b64encode(bytes(30)).decode()
+    told = []
+    for answer in (THEIRS, THEIRS, third):
+        streams.key(keying.receive_answer(sdp(crypto(answer)), "a"), "a", rekeyed=True)
+        told += [output.event.type for output in out.drain() if isinstance(output, Tell)]
+    assert told == ["media.keyed", "media.rekeyed"]
 
 
 def test_what_was_sent_must_be_keyed_as_what_was_made() -> None:

@@ -67,7 +67,7 @@ class KmsDesk:
         return response, (time.perf_counter() - started) * 1e3
 
     def tell_failure(
-        self, call: str, exchange: KmsExchange, error: PeerError, kms: str | None = None
+        self, call: str, exchange: KmsExchange, error: PeerError | AgentError, kms: str | None = None
     ) -> None:
         """Publish that an exchange failed, be it that there was no response or that it was refused."""
         self._publish(
@@ -77,8 +77,8 @@ class KmsDesk:
             )
         )  # fmt: skip
 
-    def _failure(self, error: Exception) -> PeerError:
-        if isinstance(error, PeerError):
+    def _failure(self, error: Exception) -> PeerError | AgentError:
+        if isinstance(error, PeerError | AgentError):
             return error
         if isinstance(error, TimeoutError):
             return NoKmsAnswer(self._timeout_s)

@@ -8,24 +8,26 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.legs.context import Asked, Decided, Granted
 from sipmikey.agent.tickets.kms import KmsDesk, NoKmsAnswer
 from sipmikey.agent.tickets.store import first_granted
 from sipmikey.call.consent import Decide, Question
-from sipmikey.call.events import KmsExchange
+from sipmikey.call.inputs import Decided, Input, KmsAnswered, KmsFailed, TicketGranted, TicketRefused
+from sipmikey.call.outputs import AskKms, AskTicket, AskUser
+from sipmikey.call.reasons import AgentError
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.ticket.request import TicketGrant
 
 _log = logging.getLogger("sipmikey.agent.tickets.requests")
 
-Failed = Callable[[BaseException], None]
+Told = Callable[[Input], object]
+"""Takes the outcome, in the engine's thread."""
 
 _ENGINE_WAITS_S = 2.0
 """How long the engine may stand still for the KMS, where the stack cannot wait for it."""
 
 
-class Errands:
-    """The ``ask`` methods are called in the engine's thread, which hears of the outcome.
+class Requests:
+    """The ``ask`` methods are called in the engine's thread, and tell the outcome there.
 
     *ticket* gets a ticket for an identity, for the call of a number. *kms_timeout_s*: of the KMS.
     *decide* asks the user, for at most *decision_s*; None where policy never has the user asked.
@@ -75,15 +77,15 @@ class Errands:
         if (question := self._questions.pop(number, None)) is not None:
             question.cancel()
 
-    def ask_user(self, question: Question, decided: Decided) -> None:
+    def ask_user(self, asked: AskUser, told: Told) -> None:
         """Have the user decide; no decision in time is a refusal."""
 
         async def ask() -> None:
-            refusal = await self._refusal(question)
-            self._engine.post(lambda: decided(refusal))
+            refusal = await self._refusal(asked.question)
+            self._engine.post(lambda: told(Decided(refusal=refusal)))
 
         def begin() -> None:
-            self._questions[question.call] = self._start(ask())
+            self._questions[asked.question.call] = self._start(ask())
 
         self._engine.hand_out(begin)
 
@@ -100,64 +102,50 @@ class Errands:
             return "the user could not be asked"
         return "" if accepted else "the user refused"
 
-    def ask_ticket(self, number: str, identities: tuple[str, ...], granted: Granted, failed: Failed) -> None:
-        """Get a ticket for the first of *identities* for which the KMS does not refuse one."""
+    def ask_ticket(self, number: str, asked: AskTicket, told: Told) -> None:
+        """Get a ticket for the first of the identities for which the KMS does not refuse one."""
 
         async def get(called: str) -> TicketGrant:
             return await self._ticket(called, number)
 
         async def ask() -> None:
+            outcome: Input
             try:
-                called, grant = await first_granted(identities, get)
+                called, grant = await first_granted(asked.identities, get)
+                outcome = TicketGranted(called=called, grant=grant)
             except Exception as error:  # noqa: BLE001 - it becomes the call's ending
-                failure = error
-                self._engine.post(lambda: failed(failure))
-                return
-            self._engine.post(lambda: granted(called, grant))
+                outcome = TicketRefused(error=error)
+            self._engine.post(lambda: told(outcome))
 
         self._engine.hand_out(lambda: self.run(ask()))
 
-    def ask_kms(
-        self,
-        number: str,
-        exchange: KmsExchange,
-        message: bytes,
-        kms: str | None,
-        answered: Asked,
-        failed: Failed,
-    ) -> None:
-        """Carry *message* to the KMS."""
+    def ask_kms(self, number: str, asked: AskKms, told: Told, *, wait: bool = False) -> None:
+        """Carry the message to the KMS. *wait*: the engine does nothing else until the outcome is told."""
+        asking = self._kms.ask(number, asked.exchange, asked.message, asked.kms)
+        if wait:
+            told(self._asked_now(asking))
+            return
 
         async def ask() -> None:
+            outcome: Input
             try:
-                response, elapsed_ms = await self._kms.ask(number, exchange, message, kms)
-            except PeerError as error:
-                failure = error
-                self._engine.post(lambda: failed(failure))
-                return
-            self._engine.post(lambda: answered(response, elapsed_ms))
+                response, elapsed_ms = await asking
+                outcome = KmsAnswered(response=response, elapsed_ms=elapsed_ms)
+            except (PeerError, AgentError) as error:
+                outcome = KmsFailed(error=error)
+            self._engine.post(lambda: told(outcome))
 
         self._engine.hand_out(lambda: self.run(ask()))
 
-    def ask_kms_now(
-        self,
-        number: str,
-        exchange: KmsExchange,
-        message: bytes,
-        kms: str | None,
-        answered: Asked,
-        failed: Failed,
-    ) -> None:
-        """As ``ask_kms``, but the engine waits: *answered* or *failed* has been called upon return."""
-        loop, asking = self._loop, self._kms.ask(number, exchange, message, kms)
+    def _asked_now(self, asking: Coroutine[Any, Any, tuple[bytes, float]]) -> Input:
+        loop = self._loop
         assert loop is not None
         try:
             response, elapsed_ms = self._engine.wait(
                 lambda: asyncio.run_coroutine_threadsafe(asking, loop), self._longest_s
             )
         except TimeoutError:
-            failed(NoKmsAnswer(self._longest_s))
-        except PeerError as error:
-            failed(error)
-        else:
-            answered(response, elapsed_ms)
+            return KmsFailed(error=NoKmsAnswer(self._longest_s))
+        except (PeerError, AgentError) as error:
+            return KmsFailed(error=error)
+        return KmsAnswered(response=response, elapsed_ms=elapsed_ms)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from sipmikey.agent.config import KeyManagement
 from sipmikey.call.events import TicketFacts
-from sipmikey.call.reasons import Reason, kms_fault, reason_of
+from sipmikey.call.reasons import AgentError, Reason, kms_fault, reason_of
 from sipmikey.keys.suite import suite_named
 from sipmikey.mikey.errors import PeerError, TicketNotValid
 from sipmikey.mikey.ticket import TicketFlag
@@ -58,7 +58,7 @@ async def first_granted(
     for called in before:
         try:
             return called, await get(called)
-        except PeerError as error:
+        except (PeerError, AgentError) as error:
             if reason_of(error) not in REFUSALS:
                 raise
     return last, await get(last)

@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from sipmikey.agent.sip.contact import Contact
-from sipmikey.agent.sip.message import SipMessage, address_uri
+from sipmikey.call.inputs import Contact, Message
 from sipmikey.call.policy import CallPolicy, Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason, Side
 from sipmikey.mikey.errors import LocalError
@@ -74,7 +73,7 @@ def first_course(uri: str, via: str | None, *, called: str, policy: CallPolicy) 
     """Return the course of a call to *uri* (the identity *called*) whose INVITE goes to *via* when given."""
     goes_to = via or uri
     target = Target(
-        uri=address_uri(goes_to) if "<" in goes_to else goes_to,
+        uri=goes_to.rpartition("<")[2].partition(">")[0] if "<" in goes_to else goes_to,
         called=called,
         instead=called,
         mode=policy.security_for(called),
@@ -84,7 +83,7 @@ def first_course(uri: str, via: str | None, *, called: str, policy: CallPolicy) 
 
 
 def onward(
-    course: Course, status: int, response: SipMessage | None, *, policy: CallPolicy, most: int
+    course: Course, status: int, response: Message | None, *, policy: CallPolicy, most: int
 ) -> Course | None:
     """Return the course after an INVITE ended with *status* and nobody had answered; None: the call ends so.
 
@@ -100,7 +99,7 @@ def onward(
 
 
 def _redirected(
-    course: Course, status: int, response: SipMessage | None, policy: CallPolicy, most: int
+    course: Course, status: int, response: Message | None, policy: CallPolicy, most: int
 ) -> Course:
     found, unfit = _targets(course, status, response, policy)
     again = {_key(target.uri) for target in found}
@@ -128,18 +127,18 @@ def _next(course: Course, waiting: tuple[Target, ...]) -> Course:
 
 
 def _targets(
-    course: Course, status: int, response: SipMessage | None, policy: CallPolicy
+    course: Course, status: int, response: Message | None, policy: CallPolicy
 ) -> tuple[tuple[Target, ...], list[AgentError]]:
     """Return the targets a 3xx names, best first, and why its other contacts are none."""
     if status in _ELSEWHERE:
         return (), [_not_followed(f"a {status} is not followed: {_ELSEWHERE[status]}", status=status)]
-    try:
-        contacts = () if response is None or response.status != status else response.contacts()
-    except AgentError as error:
-        return (), [_not_followed(f"the {status} has a {error}", status=status)]
+    if response is None or response.status != status:
+        return (), []
+    if response.malformed:
+        return (), [_not_followed(f"the {status} has a {response.malformed}", status=status)]
     found: dict[str, Target] = {}
     unfit: list[AgentError] = []
-    for contact in _best_first(contacts):
+    for contact in _best_first(response.contacts):
         try:
             target = _target(contact.uri, course.target, policy)
             key = _key(target.uri)

@@ -1,4 +1,4 @@
-"""What descriptions and keys say, in words for people and for the stack."""
+"""The MIKEY message in a description, in words for people."""
 
 from __future__ import annotations
 
@@ -7,23 +7,8 @@ import binascii
 import re
 
 from sipmikey.mikey.registry import DataType
-from sipmikey.sdp import DEFAULT_SUITES, SessionKeys, SrtpSuite
 
 _KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORECASE)
-
-
-def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
-    """Return the SRTP suites for the suite words of the configuration (``256``, ``128``), in their order."""
-    return tuple(suite for word in strengths for suite in DEFAULT_SUITES if suite.key_bits == int(word))
-
-
-def hold_state(keyed: SessionKeys) -> str:
-    """Return ``talking``, ``holding`` (we do not listen), ``held`` (the peer does not), or ``silent``."""
-    sends = any(media.direction.sends for media in keyed.media)
-    receives = any(media.direction.receives for media in keyed.media)
-    if sends:
-        return "talking" if receives else "holding"
-    return "held" if receives else "silent"
 
 
 def describe_mikey(sdp: str) -> tuple[str, int] | None:

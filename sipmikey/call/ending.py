@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import TOO_LONG, Headers, StackError
+from sipmikey.call.inputs import Message
+from sipmikey.call.outputs import Headers
 from sipmikey.call.reasons import (
-    AgentError,
     Family,
     Reason,
     Side,
@@ -17,6 +16,10 @@ from sipmikey.call.reasons import (
     status_of,
     warning_header,
 )
+from sipmikey.mikey.errors import SipmikeyError
+
+TOO_LONG = "PJSIP_EMSGTOOLONG"
+"""In the reason with which the stack ends a call whose message is over its limit."""
 
 _REQUEST_TIMEOUT = 408
 _REQUEST_TERMINATED = 487
@@ -38,12 +41,11 @@ class Ending:
     @classmethod
     def of(cls, error: BaseException) -> Ending:
         """Return the ending that *error* means. An unexpected error shows only its type."""
-        known = isinstance(error, AgentError) or reason_of(error) is not Reason.INTERNAL_ERROR
-        detail = str(error) if known or isinstance(error, StackError) else type(error).__name__
+        detail = str(error) if isinstance(error, SipmikeyError) else type(error).__name__
         return cls(reason=reason_of(error), side=side_of(error), status=status_of(error), detail=detail)
 
     @classmethod
-    def by_peer(cls, last: SipMessage | None, status: int, reason: str) -> Ending:
+    def by_peer(cls, last: Message | None, status: int, reason: str) -> Ending:
         """Return the ending that the peer, or the lack of one, brought about.
 
         *last*: the BYE or the failure response, if there was one; *status*, *reason*: what the stack says.
@@ -54,7 +56,7 @@ class Ending:
             return cls(reason=word, side="remote", status=200, detail=last.reason or "the peer hung up")
         if last is not None and last.status:
             word = reason_of_status(last.status, warning=last.warning)
-            detail = last.warning or last.start_line.partition(" ")[2]
+            detail = last.warning or last.phrase
             return cls(reason=word, side="remote", status=last.status, detail=detail)
         if status == _REQUEST_TERMINATED:
             return cls(reason=Reason.CANCELLED, side="remote", status=status, detail="the caller gave up")

@@ -11,7 +11,6 @@ import binascii
 import re
 from dataclasses import dataclass
 
-from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.media.profile import profile_by_name
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.secret import Secret
@@ -35,6 +34,12 @@ def crypto_suites(strengths: tuple[str, ...]) -> tuple[str, ...]:
 def keyed_by_crypto(sdp: str) -> bool:
     """True when *sdp* has an a=crypto line."""
     return re.search(r"^a=crypto:", sdp, re.MULTILINE | re.IGNORECASE) is not None
+
+
+class CryptoUnusable(PeerError):
+    """No a=crypto line of a stream can be used here."""
+
+    reason = "suite-unavailable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,6 @@ class SdesExchange:
         self._offer = ""
         self._made = ""
         self._streams: tuple[SdesStream, ...] = ()
-        self._told: dict[int, SdesStream] = {}
 
     def made(self, sdp: str, *, answering: bool) -> str:
         """Take the description the stack made, an offer or the answer to the peer's; return it."""
@@ -103,16 +107,9 @@ class SdesExchange:
             raise SentSdpAltered("what went out is keyed otherwise than what was made", field=_FIELD)
 
     @property
-    def agreed(self) -> bool:
-        """True when an answer was taken or made."""
-        return bool(self._streams)
-
-    def news(self) -> tuple[tuple[SdesStream, bool], ...]:
-        """Return the streams whose keys were not returned before, each with True if it had others."""
-        new = tuple(stream for stream in self._streams if self._told.get(stream.index) != stream)
-        found = tuple((stream, stream.index in self._told) for stream in new)
-        self._told.update((stream.index, stream) for stream in new)
-        return found
+    def streams(self) -> tuple[SdesStream, ...]:
+        """What is agreed; empty before an answer was taken or made."""
+        return self._streams
 
     def close(self) -> None:
         """Forget the descriptions, which hold the keys."""
@@ -144,7 +141,7 @@ def _usable(document: Document, index: int, suites: tuple[str, ...]) -> dict[int
     found = {line.tag: line for line in read if isinstance(line, _Crypto)}
     if not found:
         why = next(line for line in read if isinstance(line, str))
-        raise AgentError(Reason.SUITE_UNAVAILABLE, f"{name}: {why}")
+        raise CryptoUnusable(f"{name}: {why}", field=_FIELD)
     if len(found) < sum(isinstance(line, _Crypto) for line in read):
         raise MediaMismatch(f"{name}: two a=crypto lines with one tag", field=_FIELD)
     return found

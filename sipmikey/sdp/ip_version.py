@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.sdp.errors import OtherIpVersion
 
 _CONNECTION = re.compile(r"^c=IN IP([46]) (\S+)", re.MULTILINE | re.IGNORECASE)
 _REJECTED = re.compile(r"m=\S+ 0[ /]")
 
 
 def check_ip_version(sdp: str, *, ipv6: bool) -> None:
-    """Raise ``AgentError`` where a stream in use is at an address of the IP version that this agent has not.
+    """Raise ``OtherIpVersion`` where a stream in use is at an address of the IP version the agent lacks.
 
     Such a stream can be neither sent to nor received from (RFC 4566 section 5.7). The stack itself finds out
-    late, and ends the call without a word of why.
+    late, and ends the call without a reason.
     """
     session, *streams = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)
     common = _CONNECTION.search(session)
@@ -22,8 +22,7 @@ def check_ip_version(sdp: str, *, ipv6: bool) -> None:
         found = _CONNECTION.search(stream) or common
         if found is None or _REJECTED.match(stream) or (found.group(1) == "6") == ipv6:
             continue
-        raise AgentError(
-            Reason.ADDRESS_FAMILY,
+        raise OtherIpVersion(
             f"the media is at {found.group(2)}, and this agent is on IPv{6 if ipv6 else 4}: "
             "a relay has to join the two",
         )

@@ -1,0 +1,122 @@
+"""One INVITE of a call, and what comes after it: another INVITE, or the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sipmikey.call.branches import Branches
+from sipmikey.call.ending import Ending
+from sipmikey.call.inputs import Message
+from sipmikey.call.keying.keying import Agreement, Keying, Lane, NoKeying
+from sipmikey.call.policy import CallPolicy, SecurityMode
+from sipmikey.call.reasons import AgentError, Reason, Side, reason_of_status
+from sipmikey.call.redirection import Course, onward
+
+_LACKS_KEYING = frozenset({406, 415, 488, 606})
+"""Statuses with which a peer refuses an offer whose key management it does not know."""
+
+_REFUSED = frozenset({488, 606})
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One INVITE: what keys it, its branches, and what is known of its end.
+
+    ``attached``: the stack has it. ``to_tag``, ``agreement``: of the branch whose keys the streams run on.
+    ``answered_unkeyed``: a 2xx was refused because it had no key management. ``given_up``: by the user.
+    """
+
+    keying: Keying = field(default_factory=NoKeying)
+    branches: Branches = field(default_factory=Branches)
+    attached: bool = False
+    confirmed: bool = False
+    to_tag: str = ""
+    agreement: Agreement | None = None
+    answered_unkeyed: bool = False
+    given_up: bool = False
+    last: Message | None = None
+    ending: Ending | None = None
+
+    @property
+    def unanswered(self) -> bool:
+        """True while the INVITE has no good answer, and nothing on this side ends it."""
+        return not (self.confirmed or self.given_up or self.ending is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows an INVITE that failed with ``status``.
+
+    ``lane``: of the next INVITE; None: the call ends, with ``ending`` where that is known better than from
+    the last message. ``course``: where the INVITE goes. ``moved``: it follows a redirection. ``reason``,
+    ``side``, ``detail``: why the next one is keyed otherwise. ``withheld``: why SDES was not tried.
+    """
+
+    status: int
+    course: Course
+    lane: Lane | None = None
+    moved: bool = False
+    reason: Reason = Reason.PEER_REFUSED_KEYING
+    side: Side = "remote"
+    detail: str = ""
+    withheld: str = ""
+    ending: Ending | None = None
+
+
+def next_attempt(
+    attempt: Attempt, status: int, course: Course, policy: CallPolicy, *, transport: str, redirects: int
+) -> Decision:
+    """Decide what follows *attempt*, which ended with *status* before anybody had the call.
+
+    *transport*: of its signalling. *redirects*: INVITEs of the call that may follow redirections at most.
+    """
+    withheld = ""
+    if (why := _why_by_sdes(attempt, status, course, policy)) is not None:
+        if policy.sdes_over(transport):
+            reason, detail = why
+            return Decision(status=status, course=course, lane=Lane.SDES, reason=reason, detail=detail)
+        withheld = f"SDES is used over TLS only, and this call is signalled over {transport.upper()}"
+    if _falls_back(attempt, status, course, policy):
+        detail = f"refused with {status}: policy calls again without protection"
+        return Decision(status=status, course=course, lane=Lane.CLEAR, detail=detail, withheld=withheld)
+    if not attempt.unanswered:
+        return Decision(status=status, course=course, withheld=withheld)
+    try:
+        elsewhere = onward(course, status, attempt.last, policy=policy, most=redirects)
+    except AgentError as error:
+        return Decision(status=status, course=course, withheld=withheld, ending=Ending.of(error))
+    if elsewhere is None:
+        return Decision(status=status, course=course, withheld=withheld)
+    lane = Lane.CLEAR if elsewhere.target.mode is SecurityMode.OFF else Lane.SECURED
+    return Decision(status=status, course=elsewhere, lane=lane, moved=True, withheld=withheld)
+
+
+def _why_by_sdes(
+    attempt: Attempt, status: int, course: Course, policy: CallPolicy
+) -> tuple[Reason, str] | None:
+    """Return why the call is made again with SDES; None when it is not."""
+    target = course.target
+    allowed = policy.allows_sdes(target.called, least=target.mode)
+    if not allowed or attempt.given_up or attempt.keying.lane is not Lane.SECURED:
+        return None
+    if attempt.answered_unkeyed:
+        return Reason.KEY_MGMT_MISSING, "answered without key management: policy calls again with SDES"
+    if attempt.unanswered and status in _LACKS_KEYING and not _names_a_reason(attempt.last, status):
+        return Reason.PEER_REFUSED_KEYING, f"refused with {status}: policy calls again with SDES"
+    return None
+
+
+def _names_a_reason(last: Message | None, status: int) -> bool:
+    """True for a refusal with a reason of ours: a peer that gives one has MIKEY-TICKET."""
+    warning = None if last is None else last.warning
+    return reason_of_status(status, warning=warning) is not reason_of_status(status)
+
+
+def _falls_back(attempt: Attempt, status: int, course: Course, policy: CallPolicy) -> bool:
+    target = course.target
+    return (
+        status in _REFUSED
+        and attempt.unanswered
+        and attempt.keying.lane is not Lane.CLEAR
+        and policy.retries_in_clear(target.called, least=target.mode)
+    )

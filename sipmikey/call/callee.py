@@ -1,0 +1,195 @@
+"""The callee's side: early checks, the question to the KMS, the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipmikey.call import events as e
+from sipmikey.call import inputs as i
+from sipmikey.call import outputs as o
+from sipmikey.call.attempt import Attempt
+from sipmikey.call.ending import Ending
+from sipmikey.call.events import Security
+from sipmikey.call.keying.keying import Keying, NoKeying
+from sipmikey.call.machine import CallMachine
+from sipmikey.call.reasons import Reason
+from sipmikey.call.settings import CallSettings
+from sipmikey.call.state import CallState, Outcome
+from sipmikey.ticket.environment import Environment
+
+_SERVICE_UNAVAILABLE = 503
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """An INVITE that came in. ``caller``: canonical. ``called``: as in To. ``sdp`` None: no offer."""
+
+    caller: str
+    called: str
+    sdp: str | None
+    transport: str = "udp"
+    sip_call_id: str = ""
+
+
+class CalleeMachine(CallMachine):
+    """A call that *invitation* asks for, keyed by *keying*.
+
+    *refusal*: why it is answered with a failure at once. *replacing*: it takes the place of another call
+    (Replaces, RFC 3891): the user is not asked, and the stack's own answer goes out as soon as it is judged.
+    """
+
+    def __init__(
+        self,
+        number: str,
+        settings: CallSettings,
+        env: Environment,
+        invitation: Invitation,
+        keying: Keying | None = None,
+        *,
+        refusal: BaseException | None = None,
+        replacing: bool = False,
+    ) -> None:
+        keying = keying or NoKeying()
+        security = Security(signalling=invitation.transport, media=keying.unkeyed)
+        # Where another call is replaced the stack has none of this one before it is judged.
+        attempt = Attempt(keying=keying, attached=not replacing)
+        super().__init__(number, settings, env, attempt, security)
+        self.invitation = invitation
+        self._refusal = refusal
+        self._replacing = replacing
+        self._kms: str | None = None
+        self._own_sdp: str | None = None
+        self._call_id = invitation.sip_call_id
+
+    def _handle(self, item: i.Input) -> Outcome:
+        match item:
+            case i.Start():
+                return self._judge() if self._refusal is None else self._turn_away(self._refusal)
+            case i.KmsAnswered():
+                return self._resolved(item.response, item.elapsed_ms)
+            case i.KmsFailed():
+                return self._fail(item.error)
+            case i.Ring():
+                self._out.put(o.Answer(status=180))
+                return Outcome.STAYS
+            case i.Accept():
+                return self._accept()
+            case i.Reject():
+                return self._reject(item.status)
+            case i.LocalDescription() if self.state is CallState.RINGING and self._replacing:
+                self._out.put(o.Describe(sdp=self._complete(item.sdp)))
+                return Outcome.ANSWERS
+        return super()._handle(item)
+
+    # Judging the offer
+
+    def _turn_away(self, error: BaseException) -> Outcome:
+        """Refuse the call at once."""
+        ending = self._attempt.ending = self._refused(error)
+        if ending.side == "local":
+            self._out.tell(e.PolicyRefused, reason=ending.reason, side=ending.side, detail=ending.detail)
+        headers = ending.headers(self._settings.identity)
+        if ending.status == _SERVICE_UNAVAILABLE:
+            headers += (("Retry-After", "1"),)
+        self._out.put(o.Answer(status=ending.status, headers=headers))
+        return Outcome.ENDS
+
+    def _judge(self) -> Outcome:
+        """Check the offer as far as that goes without the KMS."""
+        keying, sdp = self._attempt.keying, self.invitation.sdp
+        self._tell_mikey(e.MikeyReceived, sdp, to_tag="")
+        facts = keying.receive_offer(sdp)
+        self._show(called=facts.called, kms=facts.kms, ticket=facts.ticket)
+        self._kms = facts.kms
+        self._out.tell(
+            e.CallIn,
+            caller=self.invitation.caller,
+            called=self.invitation.called,
+            sip_call_id=self.invitation.sip_call_id,
+        )
+        if keying.name is not None and not keying.vouches:
+            self._out.tell(
+                e.PolicyAlternative, keying=keying.name, reason=Reason.KEY_MGMT_MISSING, side="remote",
+                detail="the offer has a=crypto and no key management",
+            )  # fmt: skip
+        return self._next()
+
+    def _next(self) -> Outcome:
+        """Have the next ticket resolved; when all are, the call rings."""
+        question = self._attempt.keying.question()
+        if question is not None:
+            self._out.put(o.AskKms(exchange="ticket-resolve", message=question.message, kms=question.kms))
+            return Outcome.RESOLVES
+        if self._attempt.keying.vouches:
+            self._show(state=None if self._replacing else "ringing", peer=self.invitation.caller)
+        if not self._replacing:
+            self._out.put(o.Rings())
+        return Outcome.RINGS
+
+    def _resolved(self, response: bytes, elapsed_ms: float) -> Outcome:
+        answerer = self._attempt.keying.receive_kms(response)
+        self._out.tell(
+            e.KmsResponse,
+            exchange="ticket-resolve",
+            kms=self._kms or "",
+            size=len(response),
+            elapsed_ms=elapsed_ms,
+            answerer=answerer,
+        )
+        return self._next()
+
+    # The answer
+
+    def _describe(self, item: i.LocalDescription) -> str:
+        keying = self._attempt.keying
+        if self.state is CallState.TALKING or (self.state is CallState.ANSWERING and keying.gives_keys):
+            return super()._describe(item)
+        if keying.gives_keys:
+            # The stack makes its answer when the call comes in; it is sent, completed, when the user answers.
+            self._own_sdp = item.sdp
+            return item.sdp
+        text, self._attempt.agreement = keying.make_answer(item.sdp)
+        return text
+
+    def _accept(self) -> Outcome:
+        self._started_ns = self._out.now_ns
+        sdp = None if self._own_sdp is None else self._complete(self._own_sdp)
+        self._out.put(o.Answer(status=200, sdp=sdp))
+        return Outcome.ANSWERS
+
+    def _complete(self, sdp: str) -> str:
+        """Return the answer with its keys, and have them used."""
+        text, agreement = self._attempt.keying.make_answer(sdp)
+        self._own_sdp = None
+        self._bind(agreement, "")
+        return text
+
+    def _reject(self, status: int) -> Outcome:
+        """Refuse with *status* because the user does not want the call."""
+        reason = Reason.BUSY if status in (486, 600) else Reason.DECLINED
+        self._attempt.ending = Ending(
+            reason=reason, side="local", status=status, detail="refused by the user"
+        )
+        self._out.put(o.EndInvite(status=status))
+        return Outcome.ENDS
+
+    def _sent(self, message: i.Message) -> None:
+        if self.state is CallState.TALKING:
+            super()._sent(message)
+        elif message.method == "INVITE" and message.status // 100 == 2 and self.state is CallState.ANSWERING:
+            self._attempt.to_tag = message.to_tag
+            self._attempt.keying.check_sent(message.sdp or "", message.transport)
+            self._tell_mikey(e.MikeySent, message.sdp)
+
+    def _received(self, message: i.Message) -> Outcome:
+        if self.state is CallState.TALKING or message.method == "BYE":
+            return super()._received(message)
+        return Outcome.STAYS
+
+    def _confirmed(self) -> Outcome:
+        if self.state is not CallState.ANSWERING:
+            return Outcome.STAYS
+        agreement = self._attempt.agreement
+        if agreement is not None and not self._attempt.keying.gives_keys:
+            self._bind(agreement, self._attempt.to_tag)
+        return self._answered()

@@ -1,0 +1,447 @@
+"""The caller's side: one INVITE after another, and candidates by To-tag until one branch has the call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from sipmikey.call import events as e
+from sipmikey.call import inputs as i
+from sipmikey.call import outputs as o
+from sipmikey.call.attempt import Attempt, Decision, next_attempt
+from sipmikey.call.consent import Consent, Question
+from sipmikey.call.ending import Ending
+from sipmikey.call.events import MediaProtection, Security
+from sipmikey.call.keying.keying import Agreement, Keying, Lane
+from sipmikey.call.machine import CallMachine
+from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.redirection import first_course
+from sipmikey.call.rekeying import Rekeying
+from sipmikey.call.settings import CallSettings
+from sipmikey.call.state import CallState, Outcome
+from sipmikey.call.streams import Streams
+from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.request import TicketGrant
+
+_LATE_S = 32.0
+"""64*T1: so long another branch may still answer with 2xx (RFC 3261 section 13.2.2.4)."""
+
+_SURPLUS_S = 2.0
+"""So long a stack with one dialog only is left the time to end the 2xx of other branches."""
+
+
+class Keyings(Protocol):
+    """Makes what keys the INVITEs of a caller."""
+
+    def by_ticket(self, grant: TicketGrant, called: str, consent: Consent) -> Keying:
+        """Key a call to *called* with a ticket; *consent* knows whom policy refuses.
+
+        Raises ``LocalError`` where the ticket cannot be used.
+        """
+
+    def without_ticket(self, lane: Lane) -> Keying:
+        """Key a call by SDES, or not at all."""
+
+
+class CallerMachine(CallMachine):
+    """A call to *uri*, whose canonical form is *called*; *grant* None: in clear.
+
+    *via*: where to send the INVITE instead. A peer without MIKEY-TICKET may be called again, by SDES or in
+    clear, as far as policy says so.
+    """
+
+    calls = True
+
+    def __init__(
+        self,
+        number: str,
+        settings: CallSettings,
+        env: Environment,
+        keyings: Keyings,
+        *,
+        uri: str,
+        called: str,
+        grant: TicketGrant | None,
+        via: str | None = None,
+        headers: o.Headers = (),
+    ) -> None:
+        consent = Consent(settings.policy.retarget, called)
+        if grant is None:
+            keying = keyings.without_ticket(Lane.CLEAR)
+        else:
+            keying = keyings.by_ticket(grant, called, consent)
+        super().__init__(
+            number,
+            settings,
+            env,
+            Attempt(keying=keying),
+            Security(signalling="udp", media=keying.unkeyed, called=called),
+        )
+        self._keyings = keyings
+        self._consent = consent
+        self._uri = uri
+        self._via = via
+        self._dialled = called
+        self._headers = (*settings.headers, *headers)
+        self._course = first_course(uri, via, called=called, policy=settings.policy)
+        self._pending: tuple[str, Agreement] | None = None
+        self._invited: o.Invite | None = None
+        self._timed = False
+
+    def _handle(self, item: i.Input) -> Outcome:
+        match item:
+            case i.Start():
+                self._started_ns = self._out.now_ns
+                return Outcome.INVITES if item.by_stack else self._invite()
+            case i.Decided():
+                return self._decided(item.refusal)
+            case i.TicketGranted():
+                return self._granted(item.called, item.grant)
+            case i.TicketRefused():
+                return self._end(Ending.of(item.error))
+        return super()._handle(item)
+
+    def _invite(self) -> Outcome:
+        lane = self._attempt.keying.lane
+        invite = o.Invite(uri=self._uri, via=self._via, lane=lane, headers=self._headers)
+        self._out.put(invite)
+        self._invited = invite
+        return Outcome.INVITES
+
+    def _not_sent(self, output: o.Output, error: BaseException) -> Outcome:
+        if not isinstance(output, o.Invite):
+            return super()._not_sent(output, error)
+        # The stack may have told of the end first, and the call go on to its next contact.
+        if self.state is not CallState.CALLING or output != self._invited:
+            return Outcome.STAYS
+        self._attempt.attached = False
+        return self._end(Ending.of(error))
+
+    def _attached(self) -> Outcome:
+        uri = self._course.target.uri if self._course.followed else self._uri
+        self._out.tell(e.CallOut, uri=uri)
+        if not self._timed:
+            # Of several INVITEs the first sets the time for all.
+            self._timed = True
+            self._out.start(o.Timer.SETUP, self._settings.patience.setup)
+        return super()._attached()
+
+    def _rang(self, timer: o.Timer) -> Outcome:
+        if timer is o.Timer.SETUP:
+            return self._too_late()
+        if timer is o.Timer.LATE:
+            return self._end_refused()
+        return super()._rang(timer)
+
+    def _too_late(self) -> Outcome:
+        wait_s = self._settings.patience.setup
+        if self.state in (CallState.ASKING, CallState.CHOOSING):
+            self._out.start(o.Timer.SETUP, wait_s)
+            return Outcome.STAYS
+        if self.state not in (CallState.CALLING, CallState.FETCHING):
+            return Outcome.STAYS
+        detail = f"no answer in {wait_s:g} s"
+        return self._end(Ending(reason=Reason.SETUP_TIMEOUT, side="network", status=408, detail=detail))
+
+    # Offer and answers
+
+    def _describe(self, item: i.LocalDescription) -> str:
+        if self.state is CallState.TALKING:
+            return super()._describe(item)
+        if self.state is not CallState.CALLING:
+            raise AgentError(Reason.POLICY, "the peer is not accepted yet", side="local")
+        if item.remote:
+            raise AgentError(Reason.OFFER_MISSING, "the peer offers where it must answer")
+        return self._attempt.keying.make_offer(item.sdp)
+
+    def _remote_offer(self, sdp: str) -> None:
+        if self.state is CallState.ASKING:
+            self._out.put(o.Refuse(status=488))
+            return
+        super()._remote_offer(sdp)
+
+    def _transfer_asked(self, target: str) -> None:
+        if self.state is not CallState.TALKING:
+            self._out.put(o.Refuse(status=480))
+            return
+        super()._transfer_asked(target)
+
+    def _sent(self, message: i.Message) -> None:
+        if self.state is CallState.TALKING:
+            super()._sent(message)
+        elif self.state is CallState.CALLING and message.method == "INVITE" and not message.status:
+            self._call_id = message.call_id
+            self._show(signalling=message.transport)
+            self._attempt.keying.check_sent(message.sdp or "", message.transport)
+            self._tell_mikey(e.MikeySent, message.sdp)
+
+    def _received(self, message: i.Message) -> Outcome:
+        if self.state is CallState.TALKING:
+            answer = message.method == "INVITE" and message.status // 100 == 2
+            if answer and message.to_tag != self._attempt.branches.committed:
+                self._surplus(message.to_tag)
+                return Outcome.STAYS
+            return super()._received(message)
+        if message.method == "BYE" or (message.status >= 300 and message.method == "INVITE"):
+            self._attempt.last = message
+        if message.method != "INVITE" or not 100 < message.status < 300:
+            return Outcome.STAYS
+        if self.state is not CallState.CALLING or self._attempt.ending is not None:
+            return self._answered_too_late(message)
+        # The stack may have gone back from TCP to UDP: the Via of the response tells how it was sent.
+        self._show(signalling=message.transport)
+        return self._response(message)
+
+    def _answered_too_late(self, message: i.Message) -> Outcome:
+        """Take an answer while the call ends, or is another branch's."""
+        if message.status < 200:
+            return Outcome.STAYS
+        if message.to_tag == self._attempt.branches.committed:
+            self._out.put(o.Acknowledge(to_tag=message.to_tag))
+        else:
+            self._surplus(message.to_tag)
+        return Outcome.STAYS
+
+    def _response(self, message: i.Message) -> Outcome:
+        tag, final = message.to_tag, message.status >= 200
+        if final:
+            self._out.put(o.Acknowledge(to_tag=tag))
+        if message.sdp is not None:
+            self._settings.check_description(message.sdp)
+        try:
+            agreement = self._agreed(message)
+        except Exception as error:  # noqa: BLE001 - it is the end of this branch
+            self._branch_failed(tag, error, final=final)
+            return self._answer_refused(tag, error) if final else self._rings(message)
+        if not final:
+            return self._rings(message)
+        assert agreement is not None
+        return self._commit(tag, agreement)
+
+    def _rings(self, message: i.Message) -> Outcome:
+        self._out.tell(
+            e.CallRinging,
+            status=message.status,
+            to_tag=message.to_tag,
+            early_media=message.sdp is not None,
+        )
+        return Outcome.STAYS
+
+    def _agreed(self, message: i.Message) -> Agreement | None:
+        """Return what the branch of *message* agreed on, None while it only rings.
+
+        Its first description is its answer (RFC 3261 section 13.2.1): later ones are ignored.
+        """
+        attempt, tag = self._attempt, message.to_tag
+        branches = attempt.branches
+        if message.sdp is None and message.status < 200:
+            branches.rings(tag)
+            return None
+        if (refusal := branches.refusal(tag)) is not None:
+            raise refusal
+        agreement = branches.agreement(tag)
+        if message.sdp is None:
+            if agreement is None and attempt.keying.unkeyed is not MediaProtection.OFF:
+                raise AnswerMissing("the 200 has no description and no 18x had one", field="SDP")
+            return agreement or Agreement()
+        if agreement is None:
+            self._tell_mikey(e.MikeyReceived, message.sdp, to_tag=tag)
+            agreement = attempt.keying.receive_answer(message.sdp, tag)
+            branches.answers(tag, agreement)
+            if agreement.peer is not None:
+                self._out.tell(e.ForkCandidate, to_tag=tag, peer=agreement.peer)
+        self._hear(tag, agreement)
+        return agreement
+
+    def _hear(self, tag: str, agreement: Agreement) -> None:
+        """The stream was made for branch *tag*: key it, unless its party is not accepted yet."""
+        attempt = self._attempt
+        attempt.to_tag = tag
+        if not attempt.keying.gives_keys:
+            return
+        if self._lacks_consent(agreement):
+            self._unbind()
+            self._show(peer=None, kms=None, suite=None, ticket=None, keying=None)
+        else:
+            self._bind(agreement, tag)
+
+    def _lacks_consent(self, agreement: Agreement) -> bool:
+        return agreement.peer is not None and self._consent.lacks(agreement.peer)
+
+    def _branch_failed(self, tag: str, error: BaseException, *, final: bool) -> None:
+        """The stream was made for this branch: without keys it stays silent."""
+        attempt = self._attempt
+        known = attempt.branches.refusal(tag) is not None
+        if final and isinstance(error, KeyMgmtMissing):
+            attempt.answered_unkeyed = True
+        attempt.keying.discard(tag)
+        attempt.branches.fails(tag, error)
+        self._unbind()
+        if known:
+            return
+        ending = self._refused(error, tag)
+        if attempt.keying.vouches:
+            self._out.tell(
+                e.ForkAbandoned,
+                to_tag=tag,
+                reason=ending.reason,
+                side=ending.side,
+                detail=ending.detail,
+            )
+
+    def _answer_refused(self, tag: str, error: BaseException) -> Outcome:
+        """End a 2xx that must not be talked on: another branch may still have a better one."""
+        attempt = self._attempt
+        ending = Ending.of(error)
+        self._out.put(o.EndBranch(to_tag=tag, headers=ending.headers(self._settings.identity)))
+        if not attempt.branches.open or attempt.answered_unkeyed:
+            return self._end(ending)
+        if not self._settings.many_dialogs:
+            # The stack holds on to this branch, and ends the others as long as it does.
+            attempt.ending = ending
+        self._out.start(o.Timer.LATE, _LATE_S if self._settings.many_dialogs else _SURPLUS_S)
+        return Outcome.STAYS
+
+    def _end_refused(self) -> Outcome:
+        """No branch had a better answer in time."""
+        refusal = self._attempt.branches.last_refusal
+        assert refusal is not None
+        return self._end(Ending.of(refusal))
+
+    # One branch has the call
+
+    def _commit(self, tag: str, agreement: Agreement) -> Outcome:
+        attempt = self._attempt
+        attempt.keying.choose(tag)
+        for loser in attempt.branches.commit(tag):
+            if attempt.keying.vouches:
+                self._out.tell(
+                    e.ForkAbandoned, to_tag=loser, reason=Reason.ANSWERED_ELSEWHERE, side="remote",
+                    detail=f"branch {tag} has the call",
+                )  # fmt: skip
+        if agreement.peer is not None:
+            self._out.tell(e.ForkCommitted, to_tag=tag, peer=agreement.peer)
+        self._out.stop(o.Timer.LATE)
+        heard, attempt.to_tag = attempt.to_tag, tag
+        if self._lacks_consent(agreement):
+            self._pending = tag, agreement
+            assert agreement.peer is not None
+            self._ask(agreement.peer, agreement.kms)
+            return Outcome.ASKS
+        if heard != tag and not self._settings.many_dialogs and attempt.keying.gives_keys:
+            # The stack's stream is that of the branch whose description came last: it gets no keys before
+            # this branch's description was said again.
+            self._unbind()
+            self._renegotiation.propose(i.Kind.REFRESH, None)
+        elif attempt.agreement != agreement:
+            self._bind(agreement, tag)
+        return self._answered()
+
+    def _ask(self, peer: str, kms: str | None) -> None:
+        self._out.tell(
+            e.PolicyQuestion,
+            peer=peer,
+            called=self._dialled,
+            kms=kms,
+            wait_s=self._settings.patience.decision,
+        )
+        question = Question(call=self.number, peer=peer, called=self._dialled, kms=kms)
+        self._out.put(o.AskUser(question=question))
+
+    def _decided(self, refusal: str) -> Outcome:
+        """The user said whether somebody else will do than who was dialled."""
+        answered = self.state is CallState.ASKING
+        peer = self._pending[1].peer if answered and self._pending else self._course.target.called
+        assert peer is not None
+        if refusal:
+            detail = f"{peer} instead of {self._dialled}: {refusal}"
+            raise AgentError(Reason.IDENTITY_MISMATCH, detail, side="local")
+        self._consent.give(peer)
+        if not answered:
+            return self._follow()
+        assert self._pending is not None
+        tag, agreement = self._pending
+        self._pending = None
+        self._bind(agreement, tag)
+        return self._answered()
+
+    # The next INVITE
+
+    def _disconnected(self, status: int, reason: str) -> Outcome:
+        attempt = self._attempt
+        if self._established_ns is not None or self.state is CallState.ASKING:
+            return super()._disconnected(status, reason)
+        decision = next_attempt(
+            attempt,
+            status,
+            self._course,
+            self._settings.policy,
+            transport=self.security.signalling,
+            redirects=self._settings.redirects,
+        )
+        if decision.withheld:
+            self._out.tell(e.PolicyRefused, reason=Reason.POLICY, side="local", detail=decision.withheld)
+        if decision.ending is not None:
+            attempt.ending = decision.ending
+        if decision.lane is None:
+            return super()._disconnected(status, reason)
+        self._start_over(decision.lane)
+        self._course = decision.course
+        return self._redirected(decision) if decision.moved else self._rekeyed_otherwise(decision)
+
+    def _start_over(self, lane: Lane) -> None:
+        """Begin a new attempt; the keys of the last one are erased."""
+        self._attempt.keying.close()
+        self._streams.forget()
+        self._rekeying.stop()
+        self._out.stop(o.Timer.LATE)
+        ticket = lane is Lane.SECURED
+        self._attempt = Attempt() if ticket else Attempt(keying=self._keyings.without_ticket(lane))
+        self._streams = Streams(self._out, self._settings.patience)
+        self._rekeying = Rekeying(self._out, calls=True)
+        known = self.security.peer is not None
+        self._show(
+            state="held" if known else None,
+            media=self._attempt.keying.unkeyed,
+            peer=None,
+            kms=None,
+            suite=None,
+            ticket=None,
+            keying=None,
+        )
+
+    def _rekeyed_otherwise(self, decision: Decision) -> Outcome:
+        facts = {"reason": decision.reason, "side": decision.side, "detail": decision.detail}
+        name = self._attempt.keying.name
+        if name is not None:
+            self._out.tell(e.PolicyAlternative, keying=name, **facts)
+        else:
+            self._out.tell(e.PolicyFallback, **facts)
+        return self._invite()
+
+    def _redirected(self, decision: Decision) -> Outcome:
+        target = decision.course.target
+        self._via = target.uri
+        self._out.tell(e.CallRedirected, status=decision.status, target=target.uri, called=target.called)
+        if self._consent.lacks(target.called):
+            self._ask(target.called, None)
+            return Outcome.CHOOSES
+        return self._follow()
+
+    def _follow(self) -> Outcome:
+        """Make the call where the redirection points."""
+        if self._attempt.keying.lane is not Lane.REFUSED:
+            return self._invite()
+        self._out.put(o.AskTicket(identities=self._course.target.identities))
+        return Outcome.FETCHES
+
+    def _granted(self, called: str, grant: TicketGrant) -> Outcome:
+        """Make the call again with a ticket for *called*."""
+        try:
+            keying = self._keyings.by_ticket(grant, called, self._consent)
+        except Exception as error:  # noqa: BLE001 - it becomes the call's ending
+            return self._end(Ending.of(error))
+        self._attempt = Attempt(keying=keying)
+        self._course = replace(self._course, target=replace(self._course.target, called=called))
+        return self._invite()

@@ -1,0 +1,274 @@
+"""Keys by MIKEY-TICKET (RFC 6043): late binding at the caller, the KMS's answer at the callee."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sipmikey.call.events import Keying as KeyingName
+from sipmikey.call.events import MediaProtection
+from sipmikey.call.keying.keying import Agreement, KmsQuestion, Lane, SrtpKeys, StreamKeys
+from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.media.keying import StreamKey
+from sipmikey.sdp import DEFAULT_SUITES, Answerer, MediaKeys, Offerer, Session, SessionKeys, SrtpSuite
+from sipmikey.ticket.credentials import ClientCredential
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.replay import ReplayCache
+from sipmikey.ticket.request import TicketGrant
+from sipmikey.ticket.resolve import ResolvedTicket, answerer_text
+
+
+def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
+    """Return the SRTP suites for the suite words of the configuration (``256``, ``128``), in their order."""
+    return tuple(suite for word in strengths for suite in DEFAULT_SUITES if suite.key_bits == int(word))
+
+
+class KeptTickets(Protocol):
+    """Tickets resolved before that may be used again (J), by their names."""
+
+    def get(self, ticket_id: str) -> ResolvedTicket | None: ...
+
+    def keep(self, ticket_id: str, resolved: ResolvedTicket) -> None: ...
+
+
+class TicketKeying:
+    """Implements ``Keying``. Made by ``calling`` and ``called``."""
+
+    name: KeyingName | None = "mikey-ticket"
+    lane = Lane.SECURED
+    gives_keys = True
+    unkeyed = MediaProtection.HELD
+    vouches = True
+    may_transfer = True
+
+    def __init__(self, side: _Calling | _Called) -> None:
+        self._side = side
+        self._session: Session | None = None
+        self._made_in_session = False
+
+    @classmethod
+    def calling(
+        cls,
+        env: Environment,
+        *,
+        grant: TicketGrant,
+        called: str,
+        suites: Sequence[SrtpSuite],
+        accepts: Callable[[str], bool],
+    ) -> TicketKeying:
+        """Key a call to *called* with a ticket; *accepts* may refuse the identity that answers.
+
+        Raises ``LocalError`` where the ticket cannot be used.
+        """
+        return cls(_Calling(Offerer(env, grant=grant, called=called, suites=suites, accepts=accepts)))
+
+    @classmethod
+    def called(
+        cls,
+        env: Environment,
+        *,
+        identity: str,
+        caller: str,
+        suites: Sequence[SrtpSuite],
+        replay: ReplayCache | None,
+        credential: ClientCredential | None,
+        kms: str,
+        asked_about: Callable[[str | None], str | None],
+        kept: KeptTickets | None = None,
+    ) -> TicketKeying:
+        """Key a call of *caller* to *identity*. *credential*: ours at the KMS *kms*, None without a KMS.
+
+        *asked_about*: the KMS to ask about a ticket of another one, None where that is ours.
+        """
+        answerer = Answerer(env, identities=(identity,), suites=suites, replay=replay)
+        return cls(_Called(answerer, caller, credential, kms, asked_about, kept))
+
+    @property
+    def may_rekey(self) -> bool:
+        return self._session is not None and self._session.may_rekey
+
+    def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
+        if self._session is None:
+            return self._side.make_offer(sdp)
+        self._made_in_session = True
+        return self._session.make_offer(sdp, rekey=rekey)
+
+    def check_sent(self, sdp: str, transport: str) -> None:
+        if self._session is not None and self._made_in_session:
+            self._session.check_sent(sdp)
+        else:
+            self._side.check_sent(sdp)
+
+    def receive_answer(self, sdp: str | None, to_tag: str) -> Agreement:
+        if self._session is not None:
+            return _agreement(self._session.receive_answer(sdp))
+        return _agreement(self._side.receive_answer(sdp, to_tag))
+
+    def discard(self, to_tag: str) -> None:
+        self._side.discard(to_tag)
+
+    def choose(self, to_tag: str) -> None:
+        self._session = self._side.choose(to_tag)
+
+    def receive_offer(self, sdp: str | None) -> Agreement:
+        if self._session is None:
+            return self._side.receive_offer(sdp)
+        self._session.receive_offer(sdp)
+        return Agreement()
+
+    def question(self) -> KmsQuestion | None:
+        return self._side.question()
+
+    def receive_kms(self, response: bytes) -> str | None:
+        return self._side.receive_kms(response)
+
+    def make_answer(self, sdp: str) -> tuple[str, Agreement]:
+        if self._session is not None:
+            self._made_in_session = True
+            text, keys = self._session.make_answer(sdp)
+        else:
+            text, keys, self._session = self._side.make_answer(sdp)
+        return text, _agreement(keys)
+
+    def abandon(self) -> None:
+        if self._session is not None:
+            self._session.abandon()
+
+    def close(self) -> None:
+        self._side.close()
+        if self._session is not None:
+            self._session.close()
+
+
+class _Calling:
+    """The set-up at the caller, the MIKEY Initiator."""
+
+    def __init__(self, offerer: Offerer) -> None:
+        self._offerer = offerer
+
+    def make_offer(self, sdp: str) -> str:
+        return self._offerer.make_offer(sdp)
+
+    def check_sent(self, sdp: str) -> None:
+        self._offerer.check_sent(sdp)
+
+    def receive_answer(self, sdp: str | None, to_tag: str) -> SessionKeys:
+        return self._offerer.receive_answer(to_tag, sdp)
+
+    def discard(self, to_tag: str) -> None:
+        self._offerer.discard(to_tag)
+
+    def choose(self, to_tag: str) -> Session:
+        return self._offerer.choose(to_tag)
+
+    def receive_offer(self, sdp: str | None) -> Agreement:
+        raise AgentError(Reason.UNEXPECTED_MESSAGE, "the peer offers before its answer has the call")
+
+    def question(self) -> KmsQuestion | None:
+        return None
+
+    def receive_kms(self, response: bytes) -> str | None:
+        raise AgentError(Reason.UNEXPECTED_MESSAGE, "nothing was asked of a KMS", side="local")
+
+    def make_answer(self, sdp: str) -> tuple[str, SessionKeys, Session]:
+        raise AgentError(Reason.OFFER_MISSING, "the peer sent an offer where an answer was due")
+
+    def close(self) -> None:
+        self._offerer.close()
+
+
+class _Called:
+    """The set-up at the callee, the MIKEY Responder."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        caller: str,
+        credential: ClientCredential | None,
+        kms: str,
+        asked_about: Callable[[str | None], str | None],
+        kept: KeptTickets | None,
+    ) -> None:
+        self._answerer = answerer
+        self._caller = caller
+        self._credential = credential
+        self._kms = kms
+        self._asked_about = asked_about
+        self._kept = kept
+        self._ticket_id = ""
+        self._ticket_kms: str | None = None
+
+    def make_offer(self, sdp: str) -> str:
+        raise AgentError(Reason.OFFER_MISSING, "the INVITE carries no offer; send it again with SDP")
+
+    def check_sent(self, sdp: str) -> None:
+        self._answerer.check_sent(sdp)
+
+    def receive_answer(self, sdp: str | None, to_tag: str) -> SessionKeys:
+        raise AgentError(Reason.UNEXPECTED_MESSAGE, "an answer where there was no offer")
+
+    def discard(self, to_tag: str) -> None:
+        """The callee has no branches."""
+
+    def choose(self, to_tag: str) -> Session:
+        return self._answerer.session
+
+    def receive_offer(self, sdp: str | None) -> Agreement:
+        offer = self._answerer.receive_offer(sdp, sip_caller=self._caller)
+        self._ticket_id, self._ticket_kms = offer.ticket_id, offer.kms
+        resolved = None if self._kept is None else self._kept.get(offer.ticket_id)
+        if resolved is not None:
+            self._answerer.use_resolved(resolved)
+        return Agreement(called=offer.called, kms=offer.kms, ticket=offer.ticket_id[:8])
+
+    def question(self) -> KmsQuestion | None:
+        if not self._answerer.unresolved:
+            return None
+        if self._credential is None:
+            raise AgentError(Reason.NO_KMS, "no KMS is configured", side="local")
+        other = self._asked_about(self._ticket_kms)
+        # IDRkms names the KMS that is asked, which passes the message on where the ticket is another's.
+        message = self._answerer.make_resolve_init(self._credential, kms=other or self._kms)
+        return KmsQuestion(message=message, kms=other)
+
+    def receive_kms(self, response: bytes) -> str | None:
+        resolved = self._answerer.receive_resolve_resp(response)
+        if self._kept is not None:
+            self._kept.keep(self._ticket_id, resolved)
+        return answerer_text(resolved)
+
+    def make_answer(self, sdp: str) -> tuple[str, SessionKeys, Session]:
+        text, keys = self._answerer.make_answer(sdp)
+        return text, keys, self._answerer.session
+
+    def close(self) -> None:
+        self._answerer.close()
+
+
+def _agreement(keys: SessionKeys) -> Agreement:
+    return Agreement(
+        streams=tuple(_stream(media) for media in keys.media),
+        peer=keys.peer,
+        called=keys.called,
+        kms=keys.kms,
+        suite=keys.suite,
+        ticket=keys.ticket_id[:8],
+        rekey_interval_s=keys.rekey_interval_s,
+    )
+
+
+def _stream(media: MediaKeys) -> StreamKeys:
+    send, receive = StreamKey.of(media.send), StreamKey.of(media.receive)
+    name = send.profile.pjmedia_name
+    if name is None or send.profile is not receive.profile:
+        detail = f"pjmedia cannot run {send.profile.name}"
+        raise AgentError(Reason.SUITE_UNAVAILABLE, detail, side="local")
+    return StreamKeys(
+        index=media.index,
+        suite=name,
+        send_key=send.key.fingerprint(),
+        receive_key=receive.key.fingerprint(),
+        keys=SrtpKeys(suite=name, send=send.keying(), receive=receive.keying(), directions=(send, receive)),
+        sends=media.direction.sends,
+        receives=media.direction.receives,
+    )

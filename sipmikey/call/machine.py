@@ -1,0 +1,498 @@
+"""One call without I/O: what caller and callee have in common, from the answer to the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sipmikey.call import events as e
+from sipmikey.call import inputs as i
+from sipmikey.call import outputs as o
+from sipmikey.call.attempt import Attempt
+from sipmikey.call.ending import TRANSFERRED, Ending
+from sipmikey.call.events import MediaProtection, Security
+from sipmikey.call.keying.keying import Agreement
+from sipmikey.call.keying.mikey_description import describe_mikey
+from sipmikey.call.outbox import Outbox
+from sipmikey.call.reasons import AgentError, Family, Reason, status_of
+from sipmikey.call.rekeying import Rekeying
+from sipmikey.call.renegotiation import Renegotiation
+from sipmikey.call.settings import CallSettings
+from sipmikey.call.state import TABLE, CallState, Outcome
+from sipmikey.call.streams import Streams
+from sipmikey.mikey.errors import LocalError
+from sipmikey.ticket.environment import Environment
+
+_NO_SUCH_CALL = 481
+_NS = 1e9
+_MS = 1e6
+
+
+class CallMachine:
+    """Base of ``CallerMachine`` and ``CalleeMachine``.
+
+    ``take`` an input, and do what it returns, in order::
+
+        for output in machine.take(Received(message=message)):
+            carry_out(output)
+
+    ``number``: names the call in its events. ``state``, ``security``: as they are now.
+    """
+
+    calls = False
+
+    def __init__(
+        self, number: str, settings: CallSettings, env: Environment, attempt: Attempt, security: Security
+    ) -> None:
+        self.number = number
+        self.state = CallState.NEW
+        self.security = security
+        self._settings = settings
+        self._env = env
+        self._out = Outbox(number)
+        self._attempt = attempt
+        self._streams = Streams(self._out, settings.patience)
+        self._renegotiation = Renegotiation(self._out, env.random, owner=self.calls)
+        self._rekeying = Rekeying(self._out, calls=self.calls)
+        self._call_id = ""
+        self._started_ns = 0
+        self._established_ns: int | None = None
+        self._hold = "talking"
+        self._given_away = False
+        self._referral: int | None = None
+        self._counts: tuple[i.StreamCount, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """True when nothing follows any more."""
+        return self.state is CallState.OVER
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why the call ends, once that is known."""
+        return self._attempt.ending
+
+    @property
+    def peer_uri(self) -> str:
+        """The URI by which others reach this call's peer."""
+        return self.security.peer or self.security.called or ""
+
+    def take(self, item: i.Input) -> tuple[o.Output, ...]:
+        """Take an input; return what is to be done now, in order. Never raises for what a peer did."""
+        self._out.now_ns = self._env.now_ns()
+        if isinstance(item, i.Rang):
+            self._out.timers.discard(item.timer)
+        row = TABLE[self.state].get(type(item))
+        if row is None:
+            self._unexpected(item)
+            return self._out.drain()
+        try:
+            outcome = self._handle(item)
+        except Exception as error:  # noqa: BLE001 - it becomes the call's ending
+            if isinstance(item, i.LocalDescription):
+                self._out.put(o.Withhold(error=error))
+            outcome = self._fail(error)
+        self._move(row[outcome])
+        return self._out.drain()
+
+    def _move(self, state: CallState) -> None:
+        if state is not self.state:
+            self.state = state
+            if state is CallState.OVER:
+                self._finish()
+
+    def _unexpected(self, item: i.Input) -> None:
+        """Answer an input that the state does not have: with a refusal, an error, or not at all."""
+        match item:
+            case i.LocalDescription():
+                error = AgentError(Reason.UNEXPECTED_MESSAGE, "the call is not there any more", side="local")
+                self._out.put(o.Withhold(error=error))
+            case i.RemoteOffer() | i.TransferAsked() | i.ReplacementAsked():
+                self._out.put(o.Refuse(status=_NO_SUCH_CALL))
+            case i.Propose():
+                error = AgentError(Reason.UNEXPECTED_MESSAGE, "the call is not established", side="local")
+                self._out.put(o.ChangeDone(token=item.token, error=error))
+            case i.Refer():
+                self._out.put(o.ReferDone(token=item.token, status=_NO_SUCH_CALL))
+            case i.Received() if item.message.method == "INVITE" and item.message.status // 100 == 2:
+                self._surplus(item.message.to_tag)
+
+    def _surplus(self, to_tag: str) -> None:
+        """Acknowledge and end a 2xx of a branch that has not got the call."""
+        self._out.put(o.Acknowledge(to_tag=to_tag))
+        self._out.put(o.EndBranch(to_tag=to_tag))
+
+    def _handle(self, item: i.Input) -> Outcome:
+        match item:
+            case i.Hangup():
+                return self._hang_up()
+            case i.Leave():
+                return self._leave()
+            case i.Attached():
+                return self._attached()
+            case i.LocalDescription():
+                self._out.put(o.Describe(sdp=self._describe(item)))
+            case i.RemoteOffer():
+                self._remote_offer(item.sdp)
+            case i.StreamCreated():
+                self._stream_created(item.index)
+            case i.StreamKeyed():
+                self._streams.keyed(item.index, item.before)
+            case i.Counted():
+                return self._counted(item.counts)
+            case i.Sent():
+                self._sent(item.message)
+            case i.Received():
+                return self._received(item.message)
+            case i.Confirmed():
+                self._attempt.confirmed = True
+                return self._confirmed()
+            case i.Disconnected():
+                self._counts = item.counts
+                return self._disconnected(item.status, item.reason)
+            case i.Fault():
+                return self._fail(item.error)
+            case i.NotSent():
+                return self._not_sent(item.output, item.error)
+            case i.Rang():
+                return self._rang(item.timer)
+            case i.Propose():
+                self._propose(item)
+            case i.Refer():
+                self._refer(item)
+            case i.TransferAsked():
+                self._transfer_asked(item.target)
+            case i.TransferProgress():
+                self._transfer_progress(item)
+            case i.ReplacementAsked():
+                self._out.put(o.Permit())
+            case i.Replaced():
+                detail = "another call has this one's place"
+                self._attempt.ending = Ending(
+                    reason=Reason.REPLACED, side="remote", status=200, detail=detail
+                )
+            case i.GivenAway():
+                self._given_away = item.given
+            case i.DtmfHeard():
+                self._out.tell(e.DtmfReceived, digit=item.digit)
+            case _:
+                raise LocalError(f"{type(item).__name__} is not for this side of a call")
+        return Outcome.STAYS
+
+    # Descriptions and messages
+
+    def _attached(self) -> Outcome:
+        self._attempt.attached = True
+        return Outcome.STAYS
+
+    def _describe(self, item: i.LocalDescription) -> str:
+        return self._renegotiation.describe(self._attempt.keying, item.sdp)
+
+    def _remote_offer(self, sdp: str) -> None:
+        """An offer within the call: one that must be refused leaves the call as it is."""
+        try:
+            self._settings.check_description(sdp)
+            self._renegotiation.receive_offer(self._attempt.keying, sdp)
+        except Exception as error:  # noqa: BLE001 - it becomes the refusal
+            ending = self._refused(error)
+            headers = ending.headers(self._settings.identity)
+            self._out.put(o.Refuse(status=status_of(error), headers=headers))
+        else:
+            self._out.put(o.Permit())
+
+    def _sent(self, message: i.Message) -> None:
+        if message.method not in ("INVITE", "UPDATE") or self.state is CallState.ENDING:
+            return
+        agreement = self._renegotiation.sent(self._attempt.keying, message)
+        if agreement is not None:
+            self._bind(agreement, self._attempt.to_tag)
+
+    def _received(self, message: i.Message) -> Outcome:
+        """Take a message within the established call."""
+        attempt = self._attempt
+        if message.method == "BYE" and not message.status:
+            attempt.last = message
+        if message.method not in ("INVITE", "UPDATE", "ACK"):
+            return Outcome.STAYS
+        if message.status >= 300:
+            attempt.last = message
+        if message.method == "INVITE" and message.status // 100 == 2:
+            self._out.put(o.Acknowledge(to_tag=message.to_tag))
+        if message.sdp is not None and (message.status // 100 in (1, 2) or message.method == "ACK"):
+            self._settings.check_description(message.sdp)
+        agreement = self._renegotiation.received(attempt.keying, message, attempt.to_tag)
+        if agreement is not None:
+            self._bind(agreement, attempt.to_tag)
+        if message.status and self._renegotiation.answered(message):
+            self._rekeying.again()
+        return Outcome.STAYS
+
+    def _tell_mikey(self, kind: type[e.Event], sdp: str | None, **facts: str) -> None:
+        """Tell of the MIKEY message in *sdp*, if there is one."""
+        if sdp is not None and (found := describe_mikey(sdp)) is not None:
+            name, size = found
+            self._out.tell(kind, message=name, size=size, **facts)
+
+    # Keys
+
+    def _bind(self, agreement: Agreement, to_tag: str) -> None:
+        """Run the streams on the keys of branch *to_tag*; streams that do not exist yet get them later."""
+        attempt = self._attempt
+        attempt.agreement, attempt.to_tag = agreement, to_tag
+        self._show(
+            peer=agreement.peer,
+            kms=agreement.kms or self.security.kms,
+            suite=agreement.suite,
+            ticket=agreement.ticket or self.security.ticket,
+            keying=attempt.keying.name,
+        )
+        established = self._established_ns is not None
+        self._streams.key(agreement, to_tag, rekeyed=established)
+        if self._streams.running:
+            self._show_protection()
+            self._rekeying.keyed(agreement)
+            if attempt.keying.gives_keys:
+                self._out.put(o.OpenAudio())
+        if established and agreement.streams and agreement.hold != self._hold:
+            self._hold = agreement.hold
+            self._out.tell(e.CallState, state=self._hold, security=self.security)
+
+    def _unbind(self) -> None:
+        """Take all keys off the streams: nothing is sent or played."""
+        self._attempt.agreement = None
+        self._streams.unkey()
+        self._show_protection()
+
+    def _show_protection(self) -> None:
+        running = self._streams.running
+        media = self._streams.protection if running else self._attempt.keying.unkeyed
+        self._show(state=media.value, media=media)
+
+    def _show(self, *, state: str | None = None, **facts: object) -> None:
+        changed = replace(self.security, **facts)  # type: ignore[arg-type]
+        if changed == self.security:
+            return
+        self.security = changed
+        if state is not None:
+            self._out.tell(e.CallState, state=state, security=changed)
+
+    def _stream_created(self, index: int) -> None:
+        attempt = self._attempt
+        early = not attempt.confirmed and attempt.keying.gives_keys
+        self._streams.created(index, without_keys=early)
+        if attempt.agreement is not None and self.state in (CallState.ANSWERING, CallState.TALKING):
+            self._bind(attempt.agreement, attempt.to_tag)
+
+    def _counted(self, counts: tuple[i.StreamCount, ...]) -> Outcome:
+        self._streams.counted(counts)
+        if self._streams.running:
+            self._show_protection()
+        if self._streams.gone and self.state is CallState.TALKING:
+            wait_s = self._settings.patience.gone
+            detail = f"nothing of the peer verified for {wait_s:g} s"
+            return self._end(Ending(reason=Reason.PEER_GONE, side="network", status=200, detail=detail))
+        return Outcome.STAYS
+
+    # The established call
+
+    def _confirmed(self) -> Outcome:
+        return Outcome.STAYS
+
+    def _answered(self) -> Outcome:
+        """The call is established: tell, open the audio, and expect the packet that proves the keys."""
+        now_ns = self._out.now_ns
+        self._established_ns = now_ns
+        self._out.stop(o.Timer.SETUP, o.Timer.LATE)
+        self._streams.established()
+        if self.security.media is not MediaProtection.HELD:
+            self._out.put(o.OpenAudio())
+        self._out.tell(
+            e.CallAnswered,
+            sip_call_id=self._call_id,
+            to_tag=self._attempt.to_tag,
+            setup_ms=(now_ns - self._started_ns) / _MS,
+            security=self.security,
+        )
+        return Outcome.TALKS
+
+    def _propose(self, item: i.Propose) -> None:
+        try:
+            if item.kind is i.Kind.REKEY and not self._attempt.keying.may_rekey:
+                raise AgentError(Reason.POLICY, "the ticket lets only the peer give new keys", side="local")
+            self._renegotiation.propose(item.kind, item.token, update=item.update)
+        except AgentError as error:
+            self._out.put(o.ChangeDone(token=item.token, error=error))
+
+    def _rekey(self) -> None:
+        """Replace the keys because of their age."""
+        if not self._attempt.keying.may_rekey or self.state is not CallState.TALKING:
+            return
+        try:
+            self._renegotiation.propose(i.Kind.REKEY, None)
+        except AgentError:
+            self._rekeying.again()
+
+    def _rang(self, timer: o.Timer) -> Outcome:
+        match timer:
+            case o.Timer.LOOK:
+                self._streams.look()
+            case o.Timer.PROOF:
+                self._streams.unproven()
+            case o.Timer.REKEY:
+                self._rekey()
+            case o.Timer.EXPIRE:
+                return self._expired()
+            case o.Timer.GLARE:
+                self._renegotiation.send()
+            case o.Timer.SETUP | o.Timer.LATE:
+                """Those of a caller."""
+        return Outcome.STAYS
+
+    def _expired(self) -> Outcome:
+        """The keys were not replaced in time: they are not used any more, and the call ends."""
+        detail = "the ticket's rekeying interval (TRr) is over, and there are no new keys"
+        self._streams.expire(detail)
+        self._unbind()
+        return self._end(Ending(reason=Reason.KEY_EXPIRED, side="local", status=200, detail=detail))
+
+    # Transfers
+
+    def _refer(self, item: i.Refer) -> None:
+        self._referral = item.token
+        self._out.put(o.SendRefer(target=item.target, token=item.token, replacing=item.replacing))
+
+    def _transfer_asked(self, target: str) -> None:
+        if self._attempt.keying.may_transfer:
+            self._out.put(o.Permit())
+            return
+        self._out.tell(e.TransferRequested, target=target, status=488, new_call="")
+        self._out.put(o.Refuse(status=488))
+
+    def _transfer_progress(self, item: i.TransferProgress) -> None:
+        if item.final and self._referral is not None:
+            token, self._referral = self._referral, None
+            self._out.put(o.ReferDone(token=token, status=item.status))
+
+    # The end
+
+    def _refused(self, error: BaseException, to_tag: str = "") -> Ending:
+        """Tell that a MIKEY message or description of the peer was refused."""
+        ending = Ending.of(error)
+        if ending.reason.family in (Family.KEYING, Family.NO_KEYING):
+            self._out.tell(
+                e.MikeyRefused,
+                reason=ending.reason,
+                side=ending.side,
+                detail=ending.detail,
+                to_tag=to_tag,
+            )
+        return ending
+
+    def _fail(self, error: BaseException) -> Outcome:
+        """End the call because of *error*; the peer is told why."""
+        if self.state in (CallState.ENDING, CallState.OVER):
+            return self._end(Ending.of(error))
+        return self._end(self._refused(error))
+
+    def _end(self, ending: Ending) -> Outcome:
+        """End the call for a reason found on this side."""
+        attempt = self._attempt
+        if attempt.ending is None:
+            attempt.ending = ending
+        if not attempt.attached:
+            return Outcome.FINISHES
+        if self.state is not CallState.ENDING:
+            headers = ending.headers(self._settings.identity)
+            self._out.put(o.EndInvite(status=ending.status, headers=headers))
+            return Outcome.ENDS
+        return Outcome.STAYS
+
+    def _hang_up(self) -> Outcome:
+        """End the call because the user wants it."""
+        attempt = self._attempt
+        attempt.given_up = True
+        early = not attempt.confirmed
+        if attempt.ending is None:
+            attempt.ending = Ending(
+                reason=Reason.CANCELLED if early else Reason.HANGUP,
+                side="local",
+                status=487 if early else 200,
+                detail="hung up here",
+            )
+        if not attempt.attached:
+            return Outcome.FINISHES
+        self._out.stop(o.Timer.LATE)
+        self._out.put(o.EndInvite())
+        return Outcome.ENDS
+
+    def _leave(self) -> Outcome:
+        """End the call because its peer was transferred."""
+        if self._attempt.ending is None:
+            self._attempt.ending = TRANSFERRED
+        return self._hang_up()
+
+    def _not_sent(self, output: o.Output, error: BaseException) -> Outcome:
+        match output:
+            case o.EndInvite():
+                return Outcome.FINISHES
+            case o.Answer() if self.state is CallState.ENDING:
+                return Outcome.FINISHES
+            case o.Reinvite() | o.Update():
+                if self._renegotiation.not_sent(self._attempt.keying, error):
+                    self._rekeying.again()
+                return Outcome.STAYS
+            case o.SendRefer():
+                self._referral = None
+                return Outcome.STAYS
+            case o.Answer(status=status) if status < 200:
+                return Outcome.STAYS
+        return self._fail(error)
+
+    def _disconnected(self, status: int, reason: str) -> Outcome:
+        attempt = self._attempt
+        attempt.attached = False
+        if attempt.ending is None:
+            ending = Ending.by_peer(attempt.last, status, reason)
+            by_transfer = self._given_away and ending.reason is Reason.HANGUP
+            attempt.ending = TRANSFERRED if by_transfer else ending
+        return Outcome.FINISHES
+
+    def _finish(self) -> None:
+        """Erase the keys, stop the timers, and tell the end."""
+        attempt = self._attempt
+        attempt.keying.close()
+        attempt.agreement = None
+        self._streams.forget()
+        self._rekeying.stop()
+        self._renegotiation.forget()
+        self._out.stop(*tuple(self._out.timers))
+        if self._referral is not None:
+            self._out.put(o.ReferDone(token=self._referral, status=_NO_SUCH_CALL))
+            self._referral = None
+        ending = attempt.ending
+        assert ending is not None
+        since_ns = self._established_ns
+        if attempt.confirmed:
+            self._out.tell(e.Stats, streams=stream_stats(self._counts))
+        self._out.tell(
+            e.CallEnded,
+            reason=ending.reason,
+            side=ending.side,
+            status=ending.status,
+            detail=ending.detail,
+            duration_s=0.0 if since_ns is None else (self._out.now_ns - since_ns) / _NS,
+            security=self.security,
+        )
+
+
+def stream_stats(counts: tuple[i.StreamCount, ...]) -> tuple[e.StreamStats, ...]:
+    """Return packet counts as events show them."""
+    return tuple(
+        e.StreamStats(
+            index=count.index,
+            codec=count.codec,
+            sent=count.sent,
+            decrypted=count.received,
+            lost=count.lost,
+        )
+        for count in counts
+    )

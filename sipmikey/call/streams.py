@@ -1,0 +1,244 @@
+"""The streams of a call: which exist, which have keys, and whether packets of the peer prove those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipmikey.call.events import (
+    MediaExpired,
+    MediaFailed,
+    MediaKeyed,
+    MediaProtection,
+    MediaProven,
+    MediaRekeyed,
+    MediaResumed,
+    MediaStalled,
+    MediaSwitched,
+)
+from sipmikey.call.inputs import StreamCount
+from sipmikey.call.keying.keying import Agreement, StreamKeys
+from sipmikey.call.outbox import Outbox
+from sipmikey.call.outputs import Count, Key, Timer, Unkey
+from sipmikey.call.reasons import Reason
+from sipmikey.call.settings import Patience
+
+SETTLED = 10
+"""So many packets after a change of keys, no packet from before it is still under way."""
+
+_LOOK_S = 0.02
+_WATCH_S = 1.0
+_SWITCH_LOOKS = 100
+"""A change of keys is looked at for two seconds at most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Proof:
+    """What shows that the peer sends on a stream.
+
+    ``received``: packets counted so far; None: not counted yet. ``silent``: looks since the last one.
+    ``told``: that was told.
+    """
+
+    received: int | None
+    proven: bool = False
+    silent: int = 0
+    told: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Switch:
+    """A change of keys: the counts ``before`` it, and how many ``looks`` at the counts are left."""
+
+    before: StreamCount
+    looks: int = _SWITCH_LOOKS
+
+
+class Streams:
+    """The streams of one INVITE."""
+
+    def __init__(self, out: Outbox, patience: Patience) -> None:
+        self._out = out
+        self._patience = patience
+        self._existing: set[int] = set()
+        self._running: dict[int, StreamKeys] = {}
+        self._proofs: dict[int, _Proof] = {}
+        self._switches: dict[int, _Switch] = {}
+        self._established = False
+
+    @property
+    def running(self) -> bool:
+        """True when a stream has keys."""
+        return bool(self._running)
+
+    @property
+    def protection(self) -> MediaProtection:
+        """What the keys are worth by now."""
+        if not self._running:
+            return MediaProtection.HELD
+        proven = all(proof.proven and not proof.told for proof in self._proofs.values())
+        return MediaProtection.PROVEN if proven else MediaProtection.KEYED
+
+    def created(self, index: int, *, without_keys: bool) -> None:
+        """A stream exists; *without_keys* when the stack took away what keys its transport had."""
+        self._existing.add(index)
+        if without_keys:
+            self._running.pop(index, None)
+            self._proofs.pop(index, None)
+
+    def key(self, agreement: Agreement, to_tag: str, *, rekeyed: bool) -> None:
+        """Run the streams that exist on the keys of branch *to_tag*."""
+        for stream in agreement.streams:
+            before = self._running.get(stream.index)
+            if stream.keys is not None and stream.index not in self._existing:
+                continue
+            self._running[stream.index] = stream
+            if before is None or (before.send_key, before.receive_key) != (
+                stream.send_key,
+                stream.receive_key,
+            ):
+                self._key(stream, to_tag, rekeyed=rekeyed and before is not None)
+        self._look()
+
+    def _key(self, stream: StreamKeys, to_tag: str, *, rekeyed: bool) -> None:
+        if stream.keys is not None:
+            self._out.put(Key(index=stream.index, keys=stream.keys))
+        facts = {
+            "index": stream.index,
+            "suite": stream.suite,
+            "send_key": stream.send_key,
+            "receive_key": stream.receive_key,
+        }
+        if rekeyed:
+            self._out.tell(MediaRekeyed, **facts)
+            return
+        # Packets of another branch, which were counted before, prove nothing of these keys.
+        self._proofs[stream.index] = _Proof(received=None if stream.keys is not None else 0)
+        self._out.tell(MediaKeyed, to_tag=to_tag, **facts)
+        self._expect_proof()
+
+    def keyed(self, index: int, before: StreamCount | None) -> None:
+        """The stream runs on the keys it was given; *before*: its counts then."""
+        proof = self._proofs.get(index)
+        if index not in self._running or proof is None:
+            return
+        if proof.received is None:
+            proof.received = 0 if before is None else before.received
+        elif before is not None:
+            self._switches[index] = _Switch(before=before)
+        self._look()
+
+    def unkey(self) -> None:
+        """Take all keys away: nothing is sent or played."""
+        self.forget()
+        self._out.put(Unkey())
+
+    def forget(self) -> None:
+        """The INVITE is over, or its keys are not used any more."""
+        self._running.clear()
+        self._proofs.clear()
+        self._switches.clear()
+        self._out.stop(Timer.LOOK, Timer.PROOF)
+
+    def expire(self, detail: str) -> None:
+        """Tell that the keys may not be used any more, and take them away."""
+        for index in sorted(self._running):
+            self._out.tell(MediaExpired, index=index, reason=Reason.KEY_EXPIRED, side="local", detail=detail)
+        self.unkey()
+
+    def established(self) -> None:
+        """The call is answered: from now on a proof is expected within the time that policy names."""
+        self._established = True
+        self._expect_proof()
+        self._look()
+
+    def _expect_proof(self) -> None:
+        if self._established and not all(proof.proven for proof in self._proofs.values()):
+            self._out.start(Timer.PROOF, self._patience.media)
+
+    def unproven(self) -> None:
+        """The time for the proof is over: tell which streams have none."""
+        for index, proof in sorted(self._proofs.items()):
+            if not proof.proven:
+                detail = f"no packet of the peer verified within {self._patience.media:g} s"
+                self._out.tell(
+                    MediaFailed, index=index, reason=Reason.MEDIA_UNPROVEN, side="remote", detail=detail
+                )
+
+    def look(self) -> None:
+        """The time has come to look at the counts."""
+        self._out.put(Count())
+
+    def counted(self, counts: tuple[StreamCount, ...]) -> None:
+        """Compare the counts with what was there before."""
+        now = {count.index: count for count in counts}
+        for index, proof in sorted(self._proofs.items()):
+            if index in now and proof.received is not None:
+                self._compare(index, proof, now[index])
+        for index, switch in sorted(self._switches.items()):
+            self._settle(index, switch, now.get(index))
+        self._look()
+
+    def _compare(self, index: int, proof: _Proof, now: StreamCount) -> None:
+        if now.received > (proof.received or 0):
+            if not proof.proven:
+                proof.proven = True
+                self._out.tell(MediaProven, index=index)
+                if all(other.proven for other in self._proofs.values()):
+                    self._out.stop(Timer.PROOF)
+            elif proof.told:
+                self._out.tell(MediaResumed, index=index, silent_s=proof.silent * _WATCH_S)
+            proof.received, proof.silent, proof.told = now.received, 0, False
+        elif proof.proven and self._watching and self._running[index].receives:
+            proof.silent += 1
+            self._judge_silence(index, proof, now.trouble)
+        elif not self._running[index].receives:
+            proof.silent = 0
+
+    def _judge_silence(self, index: int, proof: _Proof, trouble: str) -> None:
+        silent_s = proof.silent * _WATCH_S
+        if proof.told or silent_s < self._patience.silence:
+            return
+        proof.told = True
+        if trouble:
+            self._out.tell(
+                MediaFailed, index=index, reason=Reason.MEDIA_FAILED, side="remote",
+                detail=f"no packet of the peer verified for {silent_s:g} s: {trouble}",
+            )  # fmt: skip
+            return
+        self._out.tell(
+            MediaStalled, index=index, reason=Reason.MEDIA_STALLED, side="network",
+            detail=f"nothing of the peer arrived for {silent_s:g} s", silent_s=silent_s,
+        )  # fmt: skip
+
+    @property
+    def gone(self) -> bool:
+        """True when the peer has been silent for so long, on every stream, that the call is to end."""
+        longest = self._patience.gone
+        silent = [
+            proof.told and proof.silent * _WATCH_S >= longest
+            for index, proof in self._proofs.items()
+            if self._running[index].receives
+        ]
+        return longest > 0 and bool(silent) and all(silent)
+
+    def _settle(self, index: int, switch: _Switch, now: StreamCount | None) -> None:
+        """Tell how many packets were lost at a change of keys, as soon as that can be known."""
+        lost = 0 if now is None else now.lost - switch.before.lost
+        received = 0 if now is None else now.received - switch.before.received
+        switch.looks -= 1
+        if received >= SETTLED or switch.looks <= 0:
+            del self._switches[index]
+            self._out.tell(MediaSwitched, index=index, lost=lost, received=received)
+
+    @property
+    def _watching(self) -> bool:
+        """True while all there is to find out is whether the peer goes silent."""
+        return not self._switches and all(proof.proven for proof in self._proofs.values())
+
+    def _look(self) -> None:
+        if not self._running:
+            return
+        if not self._watching:
+            self._out.start(Timer.LOOK, _LOOK_S)
+        elif self._established and self._proofs and Timer.LOOK not in self._out.timers:
+            self._out.start(Timer.LOOK, _WATCH_S)
