@@ -127,7 +127,8 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = await open_store(f"sqlite:{directory}/kms.sqlite", Secret(os.urandom(32)), create=True)
         lookups = replace(
-            store.lookups(), credentials=GbaCredentials(bsf, "kms.home1.example", store.subscribers)
+            store.lookups(),
+            credentials=GbaCredentials(bsf, "kms.home1.example", store.subscribers),  # type: ignore[arg-type]
         )
         service = KeyManagementService(env, KmsSettings(identity=KMS), parse_policy(POLICY), lookups)
 

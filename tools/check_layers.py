@@ -224,7 +224,8 @@ def longest_chain(graph: Graph) -> list[str]:
 
 def figures(root: Path, graph: Graph) -> Iterator[str]:
     """Yield lines that describe the size and depth of the package."""
-    functions, classes = [], []
+    functions: list[tuple[int, str]] = []
+    classes: list[tuple[int, str]] = []
     for path in modules(root).values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -147,11 +147,11 @@ class Forger:
         length = suite.mac_alg.length
         _, payloads, _ = decode_ticket_data(ticket.ticket_data, self.rehearsal.env.limits)
         protection = ticket_keys(self.rehearsal.tpk.prf(suite.prf), one_payload(payloads, RAND).rand)
-        draft = TICKET(**fields, ticket_data=ticket.ticket_data)
+        draft = TICKET(**fields, ticket_data=ticket.ticket_data)  # type: ignore[arg-type]
         size = len(ticket.ticket_data).to_bytes(2, "big")
         covered = draft.policy_octets + size + ticket.ticket_data[:-length]
         mac = compute_mac(suite.mac_alg, protection.auth_key(suite.mac_alg), covered)
-        return TICKET(**fields, ticket_data=ticket.ticket_data[:-length] + mac)
+        return TICKET(**fields, ticket_data=ticket.ticket_data[:-length] + mac)  # type: ignore[arg-type]
 
 
 def replacing(cls: type, change: Callable[[Any], Payload | None], role: int | None = None) -> Edit:

@@ -277,7 +277,7 @@ def _keys(agent: AgentSubject) -> None:
     agent.refuses_message(before_last(kemac))
 
 
-@_add("offer-refuses-other-data-type", "4.2.2.2", "refused: a message that is no TRANSFER_INIT")
+@_add("offer-refuses-other-data-type", "4.2.2.2", "refused: a message that is not a TRANSFER_INIT")
 def _data_type(agent: AgentSubject) -> None:
     offerer, _, text = agent.offer()
     raw = offerer.transfer_init
@@ -302,13 +302,13 @@ def _other_caller(agent: AgentSubject) -> None:
     agent.refuses(text, caller="sip:mallory@example.invalid")
 
 
-@_add("offer-refuses-no-keys", "RFC 4567 4.1.1", "refused: RTP/SAVP without a=key-mgmt")
+@_add("offer-refuses-no-keys", "RFC 4567 section 4.1.1", "refused: RTP/SAVP without a=key-mgmt")
 def _no_keys(agent: AgentSubject) -> None:
     _, _, text = agent.offer()
     agent.refuses(without_keys(text))
 
 
-@_add("offer-refuses-broken-base64", "RFC 4567 4.1.3", "refused: a=key-mgmt that is not base64")
+@_add("offer-refuses-broken-base64", "RFC 4567 section 4.1.3", "refused: a=key-mgmt that is not base64")
 def _base64(agent: AgentSubject) -> None:
     _, _, text = agent.offer()
     agent.refuses(carrying(text, "key-mgmt:mikey !!!not*base64"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import dpkt  # type: ignore[import-untyped]
+import dpkt
 
 from sipmikey.decode.packets import BROKEN, Address, Reassembly, Transport, network_layer
 from sipmikey.decode.sources import Found, TextMessage, find, in_text_message, looks_like_mikey

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-import dpkt  # type: ignore[import-untyped]
+import dpkt
 
 BROKEN = (
     dpkt.Error,

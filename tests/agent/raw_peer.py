@@ -133,7 +133,7 @@ class Peer:
             self.engine.post(lambda: call.answer(self.settings["refuse"]))
         elif self.settings.get("answer_at_once"):
             self.engine.post(lambda: call.answer(200, sdp=raw.sdp))
-        return raw
+        return raw  # type: ignore[return-value]
 
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         tell(what="turned-away", caller=caller, status=status)
@@ -159,7 +159,7 @@ class Peer:
             raw = RawCall(self, name)
             self.calls[name] = raw
             try:
-                self.engine.call(command["uri"], Lane(command.get("lane", "secured")), raw)
+                self.engine.call(command["uri"], Lane(command.get("lane", "secured")), raw)  # type: ignore[arg-type]
             except StackError as error:
                 tell(what="refused", call=name, detail=str(error))
             return
@@ -196,7 +196,7 @@ class Peer:
             if command["do"] == "ready_in":
                 tell(what="ready_in", seconds=self.engine.submit(lambda: self.engine.ready_in(1)).result())
                 continue
-            self.engine.submit(lambda c=command: self.do(c)).result()
+            self.engine.submit(lambda c=command: self.do(c)).result()  # type: ignore[misc]
         self.engine.close().result()
         tell(what="closed")
 

@@ -31,7 +31,8 @@ class RtpPorts(asyncio.DatagramProtocol):
             ports.port = first.getsockname()[1]
             for sock, kept in ((first, ports.rtp), (second, ports.rtcp)):
                 transport, _ = await loop.create_datagram_endpoint(
-                    lambda kept=kept, arrived=ports._arrived: _Keeper(kept, arrived), sock=sock
+                    lambda kept=kept, arrived=ports._arrived: _Keeper(kept, arrived),  # type: ignore[misc]
+                    sock=sock,
                 )
                 ports._transports.append(transport)
             return ports

@@ -156,7 +156,7 @@ def test_errors_are_answers() -> None:
     with ends(lambda message: None, stack) as (ours, _, _thread):
         with pytest.raises(AgentError) as busy:
             ours.ask(m.Leave(), 10)
-        assert (busy.value.word, busy.value.status, str(busy.value)) == (Reason.BUSY, 486, "no")
+        assert (busy.value.reason, busy.value.sip_status, str(busy.value)) == (Reason.BUSY, 486, "no")
         with pytest.raises(StackError, match=r"^ValueError$"):
             ours.ask(m.Unkey(call=1), 10)
         with pytest.raises(StackError) as refused:

@@ -38,7 +38,7 @@ def test_a_redirection_is_an_arrow_between_two_invites():
         {"type": "call.redirected", "status": 302, "target": "sip:carol@example.com"},
         {"type": "call.out", "uri": "sip:carol@example.com"},
     ]
-    stamped = [{**event, "ts": "2024-01-01T00:00:00+00:00"} for event in events]
+    stamped = [{**event, "ts": "2024-01-01T00:00:00+00:00"} for event in events]  # type: ignore[dict-item]
     drawn = [(step.source, step.target, step.text) for step in steps(stamped, us="us", peer="them")]
     redirected = ("them", "us", "302, now sip:carol@example.com")
     assert drawn == [("us", "them", "INVITE"), redirected, ("us", "them", "INVITE")]

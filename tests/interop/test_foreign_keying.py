@@ -45,7 +45,7 @@ def test_a_peer_with_keys_of_its_own_is_called_again_by_sdes_where_policy_names_
     more = {"policy": policy, "sip": {"transports": ["udp"]}, "keys": {"suites": ["128"]}}
     with (
         baresip(tmp_path / "baresip", user="bob", port=5121, speech=speech, encryption=encryption),
-        Agent("alice", settings("alice", kms, peer=5121, **more)) as alice,
+        Agent("alice", settings("alice", kms, peer=5121, **more)) as alice,  # type: ignore[arg-type]
     ):
         number = alice.call(uri("bob"))
         alice.event("media.proven")

@@ -126,7 +126,7 @@ def test_a_relay_joins_an_ipv4_agent_and_an_ipv6_peer(
         SipPeer("bob", host=HERE) as bob,
         device_of("bob", "one", kms) as device,
         MediaLoop() as loop,
-        Agent("alice", settings("alice", kms, proxy=proxy, keys={"suites": ["128"]}, **says)) as alice,
+        Agent("alice", settings("alice", kms, proxy=proxy, keys={"suites": ["128"]}, **says)) as alice,  # type: ignore[arg-type]
     ):
         register(bob, (HERE, proxy.port))
         number = alice.do("call", uri=uri("bob"))

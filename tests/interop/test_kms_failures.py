@@ -88,11 +88,11 @@ def _check_silence(capture: Capture) -> None:
 
 
 def test_caller_with_the_wrong_key(capture: Capture, kms: Kms) -> None:
-    _caller_fails(capture, Agent("alice", settings("alice", kms, peer=9, **WRONG_PSK)), {"kms-refused"})
+    _caller_fails(capture, Agent("alice", settings("alice", kms, peer=9, **WRONG_PSK)), {"kms-refused"})  # type: ignore[arg-type]
 
 
 def test_caller_with_the_wrong_clock(capture: Capture, kms: Kms) -> None:
-    _caller_fails(capture, Agent("alice", settings("alice", kms, peer=9, **AHEAD)), {"kms-refused"})
+    _caller_fails(capture, Agent("alice", settings("alice", kms, peer=9, **AHEAD)), {"kms-refused"})  # type: ignore[arg-type]
 
 
 def test_kms_down_at_the_caller(capture: Capture, kms: Kms, closed_port: int) -> None:
@@ -106,7 +106,7 @@ def test_kms_silent_at_the_caller(capture: Capture, kms: Kms, silent_port: int) 
 
 
 def test_callee_with_the_wrong_key(capture: Capture, kms: Kms) -> None:
-    _callee_fails(capture, kms, Agent("bob", settings("bob", kms, **WRONG_PSK)), {"kms-refused"}, 403)
+    _callee_fails(capture, kms, Agent("bob", settings("bob", kms, **WRONG_PSK)), {"kms-refused"}, 403)  # type: ignore[arg-type]
 
 
 def test_kms_down_at_the_callee(capture: Capture, kms: Kms, closed_port: int) -> None:
@@ -140,7 +140,7 @@ def test_kms_killed_between_ticket_and_resolve(capture: Capture, network: Namesp
     own.add_user("bob")
     with (
         own,
-        Agent("bob", settings("bob", own, **QUICK)) as bob,
+        Agent("bob", settings("bob", own, **QUICK)) as bob,  # type: ignore[arg-type]
         Agent("alice", settings("alice", own, peer=bob)) as alice,
     ):
         alice.do("prefetch", uri=uri("bob"))

@@ -73,8 +73,8 @@ def test_a_large_invite_goes_over_udp_where_there_is_no_tcp(
 ) -> None:
     udp = {"sip": {"transports": ["udp"]}}
     with (
-        Agent("bob", settings("bob", kms, proxy=kamailio, **udp)) as bob,
-        Agent("alice", settings("alice", kms, proxy=kamailio, **udp)) as alice,
+        Agent("bob", settings("bob", kms, proxy=kamailio, **udp)) as bob,  # type: ignore[arg-type]
+        Agent("alice", settings("alice", kms, proxy=kamailio, **udp)) as alice,  # type: ignore[arg-type]
     ):
         bob.do("register")
         number = alice.call(uri("bob"))

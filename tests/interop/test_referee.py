@@ -67,7 +67,7 @@ def test_the_security_policy_as_tshark_reads_it(suite: Suite, tmp_path: Path) ->
         capture = referee.write_capture(tmp_path / "sp.pcap", [referee.known_part(message)[0]])
         assert referee.walked_to_the_end(capture) == [True]
         names = ("no", "encr_alg", "encr_len", "auth_alg", "auth_key_len", "salt_len", "auth_tag_len")
-        names += ("srtp_encr", "srtcp_encr", "srtp_auth")
+        names += ("srtp_encr", "srtcp_encr", "srtp_auth")  # type: ignore[assignment]
         row = capture.fields("mikey", *(f"mikey.sp.{name}" for name in names))[0]
         number = Message.parse(message).one(SP).policy_no
         assert row == [str(number), "1", str(suite.key_length), "1", "20", "14", "10", "1", "1", "1"]

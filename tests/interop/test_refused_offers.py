@@ -257,7 +257,8 @@ def test_five_calls_at_once(kms: Kms) -> None:
             sdp, _ = offer_of(granted(kms), uri("bob"), 9000)
             alice.invite(bob.contact, address, body=sdp, sender=uri("alice"))
             alice.wait_for(
-                lambda _, number=number: sum(m.status == 180 for m in alice.received) > number, "180"
+                lambda _, number=number: sum(m.status == 180 for m in alice.received) > number,  # type: ignore[misc]
+                "180",
             )
         sdp, _ = offer_of(granted(kms), uri("bob"), 9000)
         response = _call(bob, alice, sdp)

@@ -102,7 +102,7 @@ def test_registration_is_renewed_before_it_ends(kamailio: Kamailio, kms: Kms) ->
 def test_the_registrar_goes_and_comes_back(kamailio: Kamailio, kms: Kms) -> None:
     """Without a registrar registering fails, with a reason; afterwards it works, in the same process."""
     quick = {"timeouts": {"register": 1.0}}
-    with Agent("bob", settings("bob", kms, proxy=kamailio, **quick)) as bob:
+    with Agent("bob", settings("bob", kms, proxy=kamailio, **quick)) as bob:  # type: ignore[arg-type]
         bob.do("register")
         kamailio.stop()
         with pytest.raises(Failed) as failed:

@@ -213,7 +213,10 @@ class TestHash:
 
 
 def test_no_function_of_keys_reports_a_verification_as_a_bool():
-    origin = importlib.util.find_spec("sipmikey.keys").origin
+    spec = importlib.util.find_spec("sipmikey.keys")
+    assert spec is not None
+    origin = spec.origin
+    assert origin is not None
     for path in Path(origin).parent.glob("*.py"):
         for line in path.read_text(encoding="utf-8").splitlines():
             assert not (line.lstrip().startswith("def ") and "verify" in line and "-> bool" in line), path

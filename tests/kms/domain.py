@@ -120,7 +120,8 @@ class Domain:
 
     def wanted(self, *responders: str, suite: Suite = SUITE_256, **fields: object) -> TicketPolicy:
         return replace(
-            TicketPolicy(suite=suite, flags=FLAGS, responders=responders or (uri("bob"),)), **fields
+            TicketPolicy(suite=suite, flags=FLAGS, responders=responders or (uri("bob"),)),
+            **fields,  # type: ignore[arg-type]
         )
 
     def request(

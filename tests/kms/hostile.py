@@ -78,7 +78,7 @@ def resigned(kms: Domain, ticket: TICKET, draw: random.Random) -> Hostile:
     name = draw.choice([field for field in fields if getattr(ticket, field)])
     octets = bytearray(getattr(ticket, name))
     octets[draw.randrange(len(octets))] ^= 1 << draw.randrange(8)
-    changed = replace(ticket, **{name: bytes(octets)})
+    changed = replace(ticket, **{name: bytes(octets)})  # type: ignore[arg-type]
     return Hostile(f"{name} of an authentic sender", kms.resolving(changed).message)
 
 

@@ -167,7 +167,7 @@ def test_after_a_stop_there_is_no_burst() -> None:
     one, other = make_call(loop, 1)
     with loop:
         # As if the process had been stopped for longer than the loop catches up.
-        sent = loop.call(lambda: (one.stream.sent, time.sleep(1.2))[0]).result(PATIENCE_S)
+        sent = loop.call(lambda: (one.stream.sent, time.sleep(1.2))[0]).result(PATIENCE_S)  # type: ignore[func-returns-value]
         assert loop.call(lambda: one.stream.sent).result(PATIENCE_S) <= sent + 5
         loop.when(lambda: other.stream.received == len(FRAMES)).result(PATIENCE_S)
         assert loop.skipped_ticks > 0

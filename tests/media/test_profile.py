@@ -70,7 +70,7 @@ def test_lengths_are_those_of_the_installed_library(profile) -> None:
 )
 def test_what_no_engine_does_is_refused_by_name(change: dict[str, int], named: str) -> None:
     with pytest.raises(InvalidSecurityPolicy, match=named):
-        profile_for(replace(SrtpPolicy(), **change))
+        profile_for(replace(SrtpPolicy(), **change))  # type: ignore[arg-type]
 
 
 def test_an_unknown_name_is_refused() -> None:
@@ -91,7 +91,7 @@ def test_an_unknown_name_is_refused() -> None:
 )
 def test_a_key_that_does_not_fit_its_profile_cannot_exist(change: dict[str, object], message: str) -> None:
     with pytest.raises(LocalError, match=message):
-        replace(make_key(), **change)
+        replace(make_key(), **change)  # type: ignore[arg-type]
 
 
 def test_keying_is_key_then_salt_and_is_not_shown() -> None:

@@ -87,7 +87,7 @@ def test_a_malformed_packet_names_its_field(octets: str, field: str) -> None:
 )
 def test_what_does_not_fit_cannot_be_made(change: dict[str, object]) -> None:
     with pytest.raises(LocalError):
-        RtpPacket(**{"payload_type": 0, "sequence": 0, "timestamp": 0, "ssrc": 0, **change})
+        RtpPacket(**{"payload_type": 0, "sequence": 0, "timestamp": 0, "ssrc": 0, **change})  # type: ignore[arg-type]
 
 
 def test_a_packetiser_numbers_wraps_and_marks_talk_spurts() -> None:

@@ -74,7 +74,7 @@ def test_limits() -> None:
         parse_rtpdump(recording.encode(), max_packets=2)
     for change in ({"offset_ms": 1 << 32}, {"packet": b""}, {"packet": bytes(65528)}):
         with pytest.raises(LocalError):
-            RtpDumpPacket(**{"offset_ms": 0, "packet": b"x", **change})
+            RtpDumpPacket(**{"offset_ms": 0, "packet": b"x", **change})  # type: ignore[arg-type]
 
 
 def test_the_octets_of_a_file() -> None:

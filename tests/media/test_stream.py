@@ -221,7 +221,7 @@ def test_a_looping_source_never_ends() -> None:
 def inner(**fields) -> bytes:
     """An RTP packet of ours with unusual header fields, protected."""
     packet = RtpPacket(
-        **{"payload_type": 8, "sequence": 1, "timestamp": 9, "ssrc": SSRC, "payload": b"x" * 160} | fields
+        **{"payload_type": 8, "sequence": 1, "timestamp": 9, "ssrc": SSRC, "payload": b"x" * 160} | fields  # type: ignore[arg-type]
     )
     return SrtpSender(make_key()).protect(packet.encode())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from sipmikey.mikey.certificate import CERT, CHASH, PKE, SIGN
@@ -10,6 +12,7 @@ from sipmikey.mikey.header import GenericIdEntry, Header, SrtpIdEntry
 from sipmikey.mikey.identity import ID, IDR
 from sipmikey.mikey.kemac import KEMAC, Interval, KeyData
 from sipmikey.mikey.message import Message
+from sipmikey.mikey.payload import Payload
 from sipmikey.mikey.rand import RAND, RANDR
 from sipmikey.mikey.registry import (
     CertType,
@@ -60,7 +63,7 @@ timestamps = st.sampled_from(list(TsType)).flatmap(
     )
 )
 intervals = st.builds(Interval, valid_from=octets(255), valid_to=octets(255))
-validity = st.one_of(
+validity: st.SearchStrategy[Any] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"spi": octets(255)}),
     st.fixed_dictionaries({"interval": intervals}),
@@ -208,9 +211,9 @@ headers = st.builds(
     st.integers(0, 0xFFFF_FFFF),
     maps,
 )
-small_payloads = st.one_of([strategy for name, strategy in every_payload.items() if name != "SIGN"]).filter(
-    lambda payload: len(payload.encode_body()) < 2000
-)
+small_payloads: st.SearchStrategy[Payload] = st.one_of(
+    [strategy for name, strategy in every_payload.items() if name != "SIGN"]
+).filter(lambda payload: len(payload.encode_body()) < 2000)  # type: ignore[arg-type]
 
 
 @st.composite

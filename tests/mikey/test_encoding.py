@@ -300,7 +300,7 @@ def test_next_payload_is_that_of_the_payload_behind():
         RAND(rand=b"\7"),
         SIGN(signature_type=SignatureType.RSA_PKCS1, signature=b"\x99"),
     ]
-    assert encode_chain(chain) == (5, bytes.fromhex("0b0200000001" + "040107" + "000199"))
+    assert encode_chain(chain) == (5, bytes.fromhex("0b0200000001" + "040107" + "000199"))  # type: ignore[arg-type]
 
 
 def lengths() -> list[tuple]:
@@ -319,7 +319,7 @@ def test_length_beyond_the_end_is_refused(case, offset, size):
     overrun = octets[:offset] + b"\xff" * size + octets[offset + size :]
     with pytest.raises(MalformedMessage, match=r"needs \d+ octets") as refusal:
         decode_chain(case[1], Reader(overrun), DEFAULT_LIMITS, "message")
-    assert offset < refusal.value.offset <= len(octets)
+    assert offset < refusal.value.offset <= len(octets)  # type: ignore[operator]
 
 
 def test_every_kind_of_length_field_is_among_them():

@@ -33,7 +33,7 @@ CASES = {
 
 @pytest.mark.parametrize("limit", CASES)
 def test_one_more_than_the_limit_is_refused(limit):
-    raw = Message.build(HEADER, CASES[limit]).raw
+    raw = Message.build(HEADER, CASES[limit]).raw  # type: ignore[arg-type]
     Message.parse(raw, Limits(**{limit: 5}))
     with pytest.raises(LimitExceeded) as refusal:
         Message.parse(raw, Limits(**{limit: 4}))

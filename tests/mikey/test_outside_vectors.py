@@ -46,12 +46,12 @@ def said(payload) -> dict:
             value = value.reveal()
         fields[name] = value.hex() if isinstance(value, bytes) else value
     if (timestamp := fields.pop("timestamp", None)) is not None:
-        fields["ts_type"] = timestamp.ts_type
-        fields["ts"] = timestamp.value.to_bytes(timestamp.ts_type.length, "big").hex()
+        fields["ts_type"] = timestamp.ts_type  # type: ignore[union-attr]
+        fields["ts"] = timestamp.value.to_bytes(timestamp.ts_type.length, "big").hex()  # type: ignore[union-attr]
     if "params" in fields:
-        fields["params"] = [[item.param_type, item.value.hex()] for item in fields["params"]]
+        fields["params"] = [[item.param_type, item.value.hex()] for item in fields["params"]]  # type: ignore[union-attr]
     if (interval := fields.pop("interval", None)) is not None:
-        fields |= {"valid_from": interval.valid_from.hex(), "valid_to": interval.valid_to.hex()}
+        fields |= {"valid_from": interval.valid_from.hex(), "valid_to": interval.valid_to.hex()}  # type: ignore[union-attr]
     if "encr_data" in fields:
         fields["data"] = fields.pop("encr_data")
     if "key_type" in fields:

@@ -132,7 +132,7 @@ def test_any_plaintext_of_a_kemac_gives_keys_or_a_typed_refusal(plaintext):
     assert encode_key_data(keys) == plaintext
 
 
-@given(st.one_of(strategies.composite.values()))
+@given(st.one_of(*strategies.composite.values()))
 def test_ticket_policy_made_anew_from_its_parts_has_the_same_octets(payload):
     parsed = type(payload).decode_body(Reader(payload.encode_body()), LIMITS)
     parts = {

@@ -124,7 +124,7 @@ class Inputs:
         if status == "raised":
             return "encode_key_data", (keys,), {}
         if rng.random() < 0.3:
-            words["csb_id"] ^= 1
+            words["csb_id"] ^= 1  # type: ignore[operator]
         return (
             "open_keys",
             (kemac, protection),

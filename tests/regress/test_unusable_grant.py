@@ -63,7 +63,7 @@ def test_the_kms_is_asked_once_and_it_is_to_blame(starts_s: float, ends_s: float
     store = store_of(kms)
     with pytest.raises(AgentError, match=said) as caught:
         asyncio.run(asyncio.wait_for(store.get(BOB, lambda message: ask(kms, message)), 10))
-    assert (caught.value.word, caught.value.side) == (Reason.TICKET_EXPIRED, "kms")
+    assert (caught.value.reason, caught.value.side) == (Reason.TICKET_EXPIRED, "kms")
     assert "max_validity_s" in str(caught.value)
     assert len(kms.asked) == 1
 

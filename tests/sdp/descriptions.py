@@ -28,7 +28,7 @@ AUDIO_VIDEO = AUDIO + (
 )
 
 _text = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"),
+    st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"),  # type: ignore[arg-type]
     max_size=20,
 )
 _opaque = st.one_of(

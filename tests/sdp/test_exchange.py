@@ -303,7 +303,7 @@ def test_a_ticket_that_does_not_fit_is_the_callers_mistake(
     parties: Parties, options: dict[str, object]
 ) -> None:
     with pytest.raises(LocalError):
-        parties.offerer(**options)
+        parties.offerer(**options)  # type: ignore[arg-type]
 
 
 def test_a_ticket_without_response_is_of_no_use(parties: Parties) -> None:
@@ -326,7 +326,7 @@ def test_steps_out_of_order_are_the_callers_mistake(parties: Parties) -> None:
             step()
     offer = offerer.make_offer(AUDIO)
     answerer.receive_offer(offer, sip_caller=ALICE)
-    for step in (
+    for step in (  # type: ignore[assignment]
         lambda: offerer.make_offer(AUDIO),
         lambda: answerer.receive_offer(offer, sip_caller=ALICE),
         lambda: answerer.receive_resolve_resp(b""),

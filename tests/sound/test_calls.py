@@ -30,7 +30,7 @@ def devices(name: str, **more: Any) -> dict[str, Any]:
 def agent(name: str, kms: Kms, engine: str = "native", **more: Any) -> Agent:
     sections = {section: dict(values) for section, values in ENGINES[engine].items()}
     sections["audio"] |= devices(name)
-    return Agent(name, settings(name, kms, **more, **sections))
+    return Agent(name, settings(name, kms, **more, **sections))  # type: ignore[arg-type]
 
 
 def open_devices(one: Agent) -> set[tuple[str, str]]:

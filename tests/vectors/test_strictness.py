@@ -49,7 +49,7 @@ def test_forked_tgk_needs_a_response():
     forking = VECTORS["otway-rees-256-forking"]
     octets = Forger(forking).reticketed(flags=TicketFlags.of("EHILNO"))
     ticket = Message.parse(octets)
-    assert not ticket.payloads[-2].flags.response_sent
+    assert not ticket.payloads[-2].flags.response_sent  # type: ignore[attr-defined]
     with pytest.raises(InvalidTicketPolicy, match="implies F"):
         Rehearsal(forking, replaced={"transfer_init": octets}).transfer_init_at_kms()
 
@@ -71,7 +71,7 @@ def test_rekeying_interval_of_another_type_is_refused(kind):
 def test_rekeying_interval_is_in_seconds():
     interval = TR(role=TsRole.REKEYING, timestamp=Timestamp(ts_type=TsType.NTP_UTC_32, value=600))
     octets = Forger(PRESHARED).reticketed(lambda chain: [*chain, interval])
-    assert receive("transfer_init", octets, PRESHARED).policy.rekeying_interval_s == 600
+    assert receive("transfer_init", octets, PRESHARED).policy.rekeying_interval_s == 600  # type: ignore[attr-defined]
 
 
 def test_granted_policy_has_no_kemac():

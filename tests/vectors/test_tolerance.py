@@ -104,7 +104,7 @@ def policy(change: Callable[[TP], TP]) -> bytes:
 
 def made_anew(tp: TP, **changes: object) -> TP:
     """Return TP with other fields; its octets follow."""
-    return replace(tp, policy_octets=b"", **changes)
+    return replace(tp, policy_octets=b"", **changes)  # type: ignore[arg-type]
 
 
 class TestTicketPolicy:
@@ -156,7 +156,7 @@ def test_randr_r_although_g_is_0_is_ignored():
     forger.protection = lambda *_: protection  # the length of RANDRr stays 0 in the label
     octets = forger.edited("transfer_resp", lambda chain: [chain[0], extra, *chain[1:]])
     before, after = Rehearsal(vector).bundle, accepted("transfer_resp", octets, vector)
-    assert after.crypto_sessions == before.crypto_sessions
+    assert after.crypto_sessions == before.crypto_sessions  # type: ignore[attr-defined]
 
 
 # T of a message with a KEMAC is in its IV, so that it cannot be changed alone.
@@ -208,8 +208,8 @@ class TestKeyWrap:
     def test_is_accepted_with_128_bits(self, name):
         vector = VECTORS["full-128"]
         found = accepted(name, self.wrapped(name, vector), vector)
-        assert [key.key for key in found.keys] == [key.key for key in Rehearsal(vector).grant.keys]
-        assert found.mpk_i == Rehearsal(vector).grant.mpk_i
+        assert [key.key for key in found.keys] == [key.key for key in Rehearsal(vector).grant.keys]  # type: ignore[attr-defined]
+        assert found.mpk_i == Rehearsal(vector).grant.mpk_i  # type: ignore[attr-defined]
 
     def test_is_refused_with_256_bits(self):
         forger = Forger(FULL)

@@ -143,7 +143,7 @@ def decoded(messages: Sequence[bytes], keys: Keys | None = None) -> list[Said]:
     unlock.learn([item.message for item in explanations if item.message is not None])
     said = []
     for item in explanations:
-        findings, nodes = list(item.findings), []
+        findings, nodes = list(item.findings), []  # type: ignore[var-annotated]
         if item.message is not None:
             verified, nodes = unlock.look(item.message)
             findings += verified

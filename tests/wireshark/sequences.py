@@ -37,7 +37,7 @@ def messages(vector: dict[str, Any], *, stop: str = "", replaced: str = "") -> l
     """Return the messages of an exchange; with *stop*, up to that one, which is *replaced*."""
     carried = vector["messages"]
     parts = [carried, *carried.get("branches", []), *carried.get("reuse", [])]
-    found = []
+    found: list[Any] = []
     for part in parts:
         for name in ORDER:
             if stop and name == stop:

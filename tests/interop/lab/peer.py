@@ -189,8 +189,8 @@ class SipPeer:
         """Wait for the final response to our *invite*, and acknowledge it."""
         call = invite["Call-ID"]
         response = self.wait_for(
-            lambda message: (
-                message.status
+            lambda message: (  # type: ignore[arg-type]
+                message.status  # type: ignore[return-value]
                 and message.status not in PROVISIONAL
                 and message["Call-ID"] == call
                 and message.method == "INVITE"

@@ -62,7 +62,7 @@ def test_statuses_and_reasons_are_as_documented(tmp_path: Path) -> None:
         told = documented()
         statuses = set()
         for body, options in cases:
-            status, headers, _ = service.post(body, **{"path": TICKET_REQUEST, **options})  # type: ignore[arg-type]
+            status, headers, _ = service.post(body, **{"path": TICKET_REQUEST, **options})  # type: ignore[arg-type, dict-item]
             assert headers["kms-reason"] in told[str(status)], (status, headers["kms-reason"])
             statuses.add(status)
         assert statuses == {400, 401, 403, 404, 413, 415}

@@ -169,7 +169,7 @@ def test_a_configuration_that_cannot_work_ends_the_service(site: Site) -> None:
 def test_too_many_requests_get_429(tmp_path: Path, limited: str) -> None:
     site = Site(tmp_path / "site")
     limits = {"address_per_second": 0, "subscriber_per_second": 0}
-    limits |= {f"{limited}_per_second": 0.01, f"{limited}_burst": 3}
+    limits |= {f"{limited}_per_second": 0.01, f"{limited}_burst": 3}  # type: ignore[dict-item]
     site.configure("limits", **limits)
     alice, bob = site.add(ALICE), site.add(BOB)
     with serving(site) as service:
