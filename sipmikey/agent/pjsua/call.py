@@ -232,6 +232,8 @@ class PjsuaCall:
             self._media.close()
             self._media = None
         self._observer = None
+        for index in self._streams:
+            self._stack.trouble.forget((id(self), index))
         self._streams.clear()
         if self._pj is not None:
             self._pj.release()
@@ -327,6 +329,7 @@ class PjsuaCall:
         self._past[index] = _sum(self._past.get(index), self._count(index))
         if not self._confirmed and not self._over and self._secured:
             self._stack.srtp.stop(stream)
+        self._stack.trouble.forget((id(self), index))
         del self._streams[index]
 
     def on_media(self, info: Any) -> None:
@@ -374,7 +377,14 @@ class PjsuaCall:
             sent=int(rtcp.txStat.pkt),
             received=int(rtcp.rxStat.pkt),
             lost=int(rtcp.rxStat.loss),
+            trouble=self._trouble(index, int(rtcp.rxStat.pkt)),
         )
+
+    def _trouble(self, index: int, received: int) -> str:
+        """Return what pjmedia finds wrong with the packets of a stream, if it is silent."""
+        if not self._secured or not self._confirmed or self._over:
+            return ""
+        return self._stack.trouble.about((id(self), index), received, time.monotonic())
 
 
 def _address(text: str) -> tuple[str, int] | None:
@@ -394,4 +404,5 @@ def _sum(past: StreamCount | None, now: StreamCount | None) -> StreamCount:
         sent=past.sent + now.sent,
         received=past.received + now.received,
         lost=past.lost + now.lost,
+        trouble=now.trouble,
     )

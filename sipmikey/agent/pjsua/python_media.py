@@ -61,6 +61,16 @@ class _Line:
     ssrc: int
     ports: tuple[int, int]
     chosen: bool = False
+    refused: int = 0
+
+    def trouble(self) -> str:
+        """Return what was wrong with packets that were refused since this was asked last."""
+        report = self.stream.statistics()
+        refused, before = sum(report.refused.values()), self.refused
+        self.refused = refused
+        if refused == before:
+            return ""
+        return "; ".join(report.diagnoses) or "packets arrive that do not verify"
 
     @property
     def stream(self) -> RtpStream:
@@ -223,6 +233,7 @@ class CallMedia:
                 sent=line.stream.sent,
                 received=line.stream.received,
                 lost=line.stream.lost,
+                trouble=line.trouble(),
             )
             for index, line in sorted(self._lines.items())
         )

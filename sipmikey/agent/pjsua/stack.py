@@ -20,6 +20,7 @@ from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
 from sipmikey.agent.pjsua.native_sdp import SdpPrinter
 from sipmikey.agent.pjsua.native_srtp import NativeSrtp
+from sipmikey.agent.pjsua.native_trouble import PacketLog, Trouble
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.pjsua.sound import Sound
@@ -85,6 +86,7 @@ class PjsuaStack:
         self._ports = ports
         self._waker: tuple[socket.socket, tuple[str, int]] | None = None
         self.srtp = NativeSrtp(LIBRARY)
+        self.trouble = Trouble(PacketLog(LIBRARY))
         self.sdp = SdpPrinter(LIBRARY)
         self.handles = HandleBudget()
         self.connections = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
