@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sipmikey.call import events as e
 from sipmikey.call import inputs as i
@@ -10,14 +10,15 @@ from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import Security
-from sipmikey.call.keying.keying import Keying, NoKeying
+from sipmikey.call.keying.keying import Keying, KmsQuestion, NoKeying
 from sipmikey.call.machine import CallMachine
-from sipmikey.call.reasons import Reason
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
 from sipmikey.ticket.environment import Environment
 
 _SERVICE_UNAVAILABLE = 503
+_INTERNAL_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,8 @@ class CalleeMachine(CallMachine):
         self.invitation = invitation
         self._refusal = refusal
         self._replacing = replacing
-        self._kms: str | None = None
+        self._asked = ""
+        self._tries = 0
         self._own_sdp: str | None = None
         self._call_id = invitation.sip_call_id
 
@@ -68,7 +70,9 @@ class CalleeMachine(CallMachine):
             case i.KmsAnswered():
                 return self._resolved(item.response, item.elapsed_ms)
             case i.KmsFailed():
-                return self._fail(item.error)
+                if self._may_ask_again(item.error):
+                    return self._ask_again()
+                return self._kms_failed(item.error)
             case i.Ring():
                 self._out.put(o.Answer(status=180))
                 return Outcome.STAYS
@@ -100,7 +104,6 @@ class CalleeMachine(CallMachine):
         self._tell_mikey(e.MikeyReceived, sdp, to_tag="")
         facts = keying.receive_offer(sdp)
         self._show(called=facts.called, kms=facts.kms, ticket=facts.ticket)
-        self._kms = facts.kms
         self._out.tell(
             e.CallIn,
             caller=self.invitation.caller,
@@ -118,7 +121,7 @@ class CalleeMachine(CallMachine):
         """Have the next ticket resolved; when all are, the call rings."""
         question = self._attempt.keying.question()
         if question is not None:
-            self._out.put(o.AskKms(exchange="ticket-resolve", message=question.message, kms=question.kms))
+            self._ask_kms(question)
             return Outcome.RESOLVES
         if self._attempt.keying.vouches:
             self._show(state=None if self._replacing else "ringing", peer=self.invitation.caller)
@@ -126,12 +129,47 @@ class CalleeMachine(CallMachine):
             self._out.put(o.Rings())
         return Outcome.RINGS
 
+    def _ask_kms(self, question: KmsQuestion) -> None:
+        self._asked = question.asked
+        self._out.put(o.AskKms(exchange="ticket-resolve", message=question.message, kms=question.kms))
+
+    def _may_ask_again(self, error: BaseException) -> bool:
+        """True where the KMS may have taken the message before the connection broke, for the first time."""
+        return bool(getattr(error, "ask_again", False)) and not self._tries
+
+    def _ask_again(self) -> Outcome:
+        """Ask with a fresh message, which is no replay."""
+        self._tries += 1
+        question = self._attempt.keying.question()
+        assert question is not None
+        self._ask_kms(question)
+        return Outcome.STAYS
+
+    def _kms_failed(self, error: BaseException) -> Outcome:
+        """Refuse the call for what is not the caller's fault: with 503, or 500 where it may last."""
+        ending = Ending.of(error)
+        status = ending.status if ending.status == _SERVICE_UNAVAILABLE else _INTERNAL_ERROR
+        return self._end(replace(ending, status=status))
+
     def _resolved(self, response: bytes, elapsed_ms: float) -> Outcome:
-        answerer = self._attempt.keying.receive_kms(response)
+        try:
+            answerer = self._attempt.keying.receive_kms(response)
+        except AgentError as error:
+            if error.side != "kms":
+                raise
+            self._out.tell(
+                e.KmsFailed,
+                exchange="ticket-resolve",
+                kms=self._asked,
+                reason=error.reason,
+                side=error.side,
+                detail=str(error),
+            )
+            return self._kms_failed(error)
         self._out.tell(
             e.KmsResponse,
             exchange="ticket-resolve",
-            kms=self._kms or "",
+            kms=self._asked,
             size=len(response),
             elapsed_ms=elapsed_ms,
             answerer=answerer,

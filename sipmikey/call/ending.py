@@ -18,6 +18,8 @@ from sipmikey.call.reasons import (
 )
 from sipmikey.mikey.errors import SipmikeyError
 
+_PRIVATE = frozenset({Family.KMS, Family.INTERNAL, Family.TRANSPORT})
+
 TOO_LONG = "PJSIP_EMSGTOOLONG"
 """In the reason with which the stack ends a call whose message is over its limit."""
 
@@ -70,7 +72,9 @@ class Ending:
         if self.reason.family is Family.ENDED:
             return ()
         host = identity.rpartition("@")[2] or "sipmikey"
-        warning = warning_header(self.reason, self.detail, agent=host)
+        # What is this side's own business has addresses and names in it: the word alone leaves.
+        private = self.side == "kms" or self.reason.family in _PRIVATE
+        warning = warning_header(self.reason, "" if private else self.detail, agent=host)
         text = warning.partition('"')[2].rstrip('"')
         return ("Warning", warning), ("Reason", f'SIP;cause={self.status};text="{text}"')
 

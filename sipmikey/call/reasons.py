@@ -224,7 +224,8 @@ def warning_header(reason: Reason, detail: str, *, agent: str) -> str:
     *agent* is the host or pseudonym of the warning agent. The text is quoted, printable ASCII and at
     most 200 characters; *detail* never contains key material.
     """
-    text = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in f"{reason}: {detail}")
+    told = f"{reason}: {detail}" if detail else str(reason)
+    text = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in told)
     return f'{_WARN_CODES.get(reason, 399)} {agent} "{text[:200]}"'
 
 

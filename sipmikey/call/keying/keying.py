@@ -84,10 +84,14 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsQuestion:
-    """A message for a KMS. ``kms``: the identity of the KMS to ask; None for the configured one."""
+    """A message for a KMS. ``kms``: the identity of the KMS to ask; None for the configured one.
+
+    ``asked``: the identity of either.
+    """
 
     message: bytes
     kms: str | None
+    asked: str
 
 
 class Keying(Protocol):
@@ -147,7 +151,10 @@ class Keying(Protocol):
         """Return what a KMS must be asked before the offer can be answered; None when nothing."""
 
     def receive_kms(self, response: bytes) -> str | None:
-        """Take the KMS's answer to ``question``; return whom it vouches for, in words."""
+        """Take the KMS's answer to ``question``; return whom it vouches for, in words.
+
+        Raises ``AgentError`` of side ``kms`` for an answer that cannot be used.
+        """
 
     def make_answer(self, sdp: str) -> tuple[str, Agreement]:
         """Return the stack's description as the answer to send, and what is agreed by it."""

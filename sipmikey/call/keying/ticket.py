@@ -8,8 +8,9 @@ from typing import Protocol
 from sipmikey.call.events import Keying as KeyingName
 from sipmikey.call.events import MediaProtection
 from sipmikey.call.keying.keying import Agreement, KmsQuestion, Lane, SrtpKeys, StreamKeys
-from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.reasons import AgentError, Reason, kms_fault
 from sipmikey.media.keying import StreamKey
+from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, MediaKeys, Offerer, Session, SessionKeys, SrtpSuite
 from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment
@@ -229,10 +230,14 @@ class _Called:
         other = self._asked_about(self._ticket_kms)
         # IDRkms names the KMS that is asked, which passes the message on where the ticket is another's.
         message = self._answerer.make_resolve_init(self._credential, kms=other or self._kms)
-        return KmsQuestion(message=message, kms=other)
+        return KmsQuestion(message=message, kms=other, asked=other or self._kms)
 
     def receive_kms(self, response: bytes) -> str | None:
-        resolved = self._answerer.receive_resolve_resp(response)
+        try:
+            resolved = self._answerer.open_resolve_resp(response)
+        except PeerError as error:
+            raise kms_fault(error) from None
+        self._answerer.use_resolved(resolved)
         if self._kept is not None:
             self._kept.keep(self._ticket_id, resolved)
         return answerer_text(resolved)
