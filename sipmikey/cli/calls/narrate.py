@@ -190,6 +190,10 @@ def _proven(event: Document, paint: Paint) -> str:
     return paint.good(f"stream {event['index']}: first packet verified: proven")
 
 
+def _resumed(event: Document, paint: Paint) -> str:
+    return f"stream {event['index']}: packets verify again, after {event['silent_s']:g} s"
+
+
 def _media_failed(event: Document, paint: Paint) -> str:
     return paint.bad(f"stream {event['index']}: {_why(event)}")
 
@@ -297,6 +301,8 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "media.rekeyed": _keyed,
     "media.proven": _proven,
     "media.failed": _media_failed,
+    "media.stalled": _media_failed,
+    "media.resumed": _resumed,
     "media.expired": _media_failed,
     "transfer.requested": _transfer,
     "replacement.requested": _replacement,

@@ -248,5 +248,7 @@ def _timeouts(configuration: Configuration) -> Timeouts:
         setup=timeouts.setup,
         register=timeouts.register,
         media=timeouts.media,
+        silence=timeouts.silence,
+        gone=timeouts.gone,
         decision=timeouts.decision,
     )

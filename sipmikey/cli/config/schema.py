@@ -253,6 +253,13 @@ class Timeouts:
     )
     register: float = setting(10.0, "for the registrar", read.seconds(0.1, 600))
     media: float = setting(5.0, "for the first packet that proves the keys", read.seconds(0.1, 600))
+    silence: float = setting(
+        5.0, "without a packet that verifies, until proven media is told to be stalled", read.seconds(1, 600)
+    )
+    gone: float = setting(
+        60.0, "of such silence, until the peer is taken to be gone and the call ends; 0: never",
+        read.seconds(0, 86400),
+    )  # fmt: skip
     decision: float = setting(
         30.0, "for the user to accept another identity (`security.retarget`)", read.seconds(0.1, 600)
     )
