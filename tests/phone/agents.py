@@ -51,7 +51,7 @@ def configuration(kms: TestKms, folder: Path, identity: str, more: str = "") -> 
 class JsonAgent:
     """A running `sipmikey agent --json`."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str] | None = None) -> None:
         self.contact = ""
         self.seen: list[Fields] = []
         self._identifiers = iter(range(1, 1000))
@@ -59,7 +59,7 @@ class JsonAgent:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sipmikey.cli", "agent", "--json", *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "XDG_CONFIG_HOME": "/nonexistent"},
+            env={**os.environ, "XDG_CONFIG_HOME": "/nonexistent", **(environment or {})},
         )  # fmt: skip
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -79,6 +79,12 @@ class JsonAgent:
         assert self.process.stderr is not None
         kinds = [one["type"] for one in self.seen]
         raise AssertionError(f"no {kind} in {kinds}\n{self.process.stderr.read()}")
+
+    def next(self) -> None:
+        """Wait for the next event."""
+        event = self._news.get(timeout=WAIT_S)
+        assert event is not None, [one["type"] for one in self.seen]
+        self.seen.append(event)
 
     def heard(self, kind: str) -> bool:
         """Take what has come so far; tell whether an event of type *kind* is among all that was seen."""

@@ -24,8 +24,8 @@ def agent(kms: TestKms, tmp_path: Path) -> Iterator[Callable[..., JsonAgent]]:
     """Start `sipmikey agent --json` as somebody, and wait until it is ready."""
     running: list[JsonAgent] = []
 
-    def start(identity: str, *more: str) -> JsonAgent:
-        one = JsonAgent([*settings(kms, tmp_path, identity), *more])
+    def start(identity: str, *more: str, **environment: str) -> JsonAgent:
+        one = JsonAgent([*settings(kms, tmp_path, identity), *more], environment)
         running.append(one)
         one.contact = one.until("agent.ready")["contact"]
         return one

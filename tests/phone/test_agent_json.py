@@ -9,6 +9,8 @@ import pytest
 
 from sipmikey.phone import Outcome, replay
 from sipmikey.phone.protocol import PROTOCOL, VERBS
+from sipmikey.testing.kamailio import Kamailio
+from sipmikey.testing.plugin import forking_proxy as forking_proxy
 from tests.phone.agents import JsonAgent
 from tests.phone.documents import ALICE, BOB, CAROL
 
@@ -107,6 +109,24 @@ def test_a_call_is_handed_on(agent: Start) -> None:
     assert outcome["type"] == "command.failed"
     assert outcome["reason"] == "declined"
     bob.do("resume", call=with_alice)
+
+
+def test_two_calls_become_one_where_transfers_are_allowed(agent: Start, forking_proxy: Kamailio) -> None:
+    through = ("--registrar", forking_proxy.uri, "--proxy", forking_proxy.uri)
+    phones = [agent(one, *through, SIPMIKEY_SECURITY_TRANSFER="true") for one in (ALICE, BOB, CAROL)]
+    for one in phones:
+        one.until("reg.ok")
+    alice, bob, carol = phones
+    numbers = {}
+    for other, uri in ((alice, ALICE), (carol, CAROL)):
+        number = numbers[uri] = bob.do("call", uri=uri)["call"]
+        other.do("answer", call=other.until("call.rings")["call"])
+        bob.until(
+            "call.state", lambda event, call=number: event["call"] == call and event["state"] == "proven"
+        )
+    bob.do("transfer-to", call=numbers[ALICE], other=numbers[CAROL])
+    while [(call.vouched, call.protected) for call in replay(alice.seen).live] != [(CAROL, True)]:
+        alice.next()
 
 
 @pytest.mark.parametrize(
