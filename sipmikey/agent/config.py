@@ -19,6 +19,10 @@ MAX_CALLS = 4
 """Calls one process can hold: the limit compiled into the pjsua2 wheel."""
 
 
+PYTHON_CODECS = ("PCMA", "PCMU")
+"""Codecs of the engine in Python."""
+
+
 class Transport(StrEnum):
     """SIP transports. An INVITE too large for UDP goes over TCP when both exist (RFC 3261 section 18.1.1)."""
 
@@ -132,6 +136,13 @@ class Audio:
     tones: bool = True
     echo: bool = False
 
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Those of ``codecs`` that the engine has."""
+        if self.engine == "native":
+            return self.codecs
+        return tuple(name for name in self.codecs if name.upper() in PYTHON_CODECS)
+
     def __post_init__(self) -> None:
         if self.device not in ("null", "default"):
             raise LocalError(f"audio.device: unknown word {self.device!r}; allowed: null, default")
@@ -222,7 +233,7 @@ class AgentConfig:
             )
         if self.audio.device != "null":
             raise LocalError("audio.engine python uses no sound hardware: set audio.device to null")
-        if not set(self.audio.codecs) <= {"PCMA", "PCMU"} or not self.audio.codecs:
+        if not self.audio.offered:
             raise LocalError("audio.engine python has the codecs PCMA and PCMU: set audio.codecs to these")
         if self.keys is not None and self.keys.suites != ("128",):
             raise LocalError("audio.engine python has no AES-256-CM: set the key management suites to 128")

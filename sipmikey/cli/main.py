@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("sipmikey.cli.phone.shells", "print the completion of a shell"),
     "manual": ("sipmikey.cli.phone.manual", "write the manual pages"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
+    "check": ("sipmikey.cli.calls.check", "check registrar, KMS, STUN, TURN, sound, codecs, certificates"),
     "devices": ("sipmikey.cli.devices", "list, try out and choose sound devices"),
     "demo": (
         "sipmikey.cli.demo.command",
@@ -47,6 +48,7 @@ EXTRAS = {
     "_pjsua2": "pjsua2",
     "pylibsrtp": "media",
     "httptools": "client",
+    "aioice": "nat",
     "miniaudio": "sound",
     "samplerate": "sound",
     "numpy": "sound",

@@ -1,7 +1,7 @@
 """Two agents behind NATs of their own: network namespaces, nftables, Kamailio, coturn and a KMS outside.
 
 The outside is one namespace with a bridge; behind it two routers, and behind each a host. How a router
-translates is chosen again for each call.
+translates is chosen for each call.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class PjsuaStack:
         self.sound.open()
         if Transport.UDP in self.addresses:
             self._waker = _open_waker(reachable(self.addresses[Transport.UDP]))
-        self.order_codecs(self.config.audio.codecs)
+        self.order_codecs(self.config.audio.offered)
         alternative = self.config.policy.alternative
         for lane in Lane:
             if lane is Lane.SDES and alternative is Alternative.NONE:

@@ -185,7 +185,9 @@ class Media:
         None, "WAV file to write what is heard to", read.path, option="--record", metavar="WAV"
     )
     streams: int = setting(1, "audio streams to offer", read.count(1, 4))
-    codecs: tuple[str, ...] = setting(("PCMA", "PCMU"), "codecs, best first", read.texts)
+    codecs: tuple[str, ...] = setting(
+        ("G722", "PCMA", "PCMU"), "codecs, best first; the Python engine has the last two", read.texts
+    )
     rtp_port: int = setting(0, "first RTP port; 0: any", read.count(0, 65534))
     input: str = setting(
         "",
