@@ -166,11 +166,12 @@ def _changed(call: ShownCall, document: Document, at: float) -> ShownCall:
         case "media.stalled" | "media.silent":
             return replace(call, trouble=call.trouble or "stalled")
         case "media.resumed":
-            return replace(call, trouble="" if call.trouble == "stalled" else call.trouble)
+            # The agent says it when packets verify again, also after ``media.failed``.
+            return replace(call, trouble="" if call.trouble in ("stalled", "failed") else call.trouble)
         case "media.rekeyed":
             return replace(call, trouble="" if call.trouble == "expired" else call.trouble)
         case "media.path":
-            return replace(call, path=text(document, "local") or text(document, "path"))
+            return replace(call, path=text(document, "way"))
         case "call.end":
             return ended(
                 call, at, reason=text(document, "reason"), side=text(document, "side"),

@@ -168,7 +168,9 @@ def test_what_stalled_is_proven_again_when_packets_come_back() -> None:
     phone = folded(*outgoing(), event("media.stalled", index=0), event("media.resumed", index=0))
     assert words(phone)[1] == "PROVEN"
     failed = folded(*outgoing(), event("media.failed", index=0), event("media.resumed", index=0))
-    assert words(failed)[1] == "FAILING"
+    assert words(failed)[1] == "PROVEN"
+    expired = folded(*outgoing(), event("media.expired", index=0), event("media.resumed", index=0))
+    assert words(expired)[1] == "KEYS EXPIRED"
 
 
 def test_hold_of_each_side() -> None:
