@@ -62,7 +62,7 @@ _SMALL_PRIMES = [n for n in range(3, 2000) if all(n % d for d in range(2, int(n*
 
 
 def _is_prime(candidate: int) -> bool:
-    """Tell whether a random odd number is prime (Miller-Rabin with fixed bases: nobody chose the number)."""
+    """Return whether a random odd number is prime (Miller-Rabin; nobody chose the number)."""
     if any(candidate % prime == 0 for prime in _SMALL_PRIMES):
         return False
     odd, twos = candidate - 1, 0

@@ -44,7 +44,7 @@ class CallFailed(SipmikeyError):
 
     @classmethod
     def of(cls, ended: CallEnded) -> CallFailed:
-        """Return the failure that *ended* is to whoever waits for the call."""
+        """Return *ended* as the failure of a call that is still waited for."""
         return cls(ended.reason, ended.side, ended.status, ended.detail)
 
 

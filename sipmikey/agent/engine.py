@@ -140,7 +140,7 @@ class Engine:
     def hand_out(self, work: Callable[[], None]) -> None:
         """In the engine's thread only: have *work* delivered when this thread has nothing more to do.
 
-        Waking another thread at once would make both wait for the interpreter lock in the midst of a call's
+        Waking another thread at once would make both wait for the interpreter lock during a call's
         set-up.
         """
         self._outbox.append(work)

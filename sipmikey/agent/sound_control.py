@@ -80,7 +80,7 @@ class SoundControl:
     def select(self, role: Role | str, name: str) -> None:
         """Use the device of that *name*, or with that part of a name; empty: the system's default.
 
-        *role*: ``input``, ``output`` or ``ringer``. It is changed in the midst of a call. While the device
+        *role*: ``input``, ``output`` or ``ringer``. It can be changed during a call. While the device
         is not plugged in, the default takes its place.
         """
         self._send(SelectDevice(role=Role(role), name=name))

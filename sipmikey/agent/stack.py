@@ -102,7 +102,7 @@ class CallObserver(Protocol):
         """The stack made an offer (*remote* is empty) or an answer: return what is to be sent instead."""
 
     def remote_offer(self, sdp: str) -> int:
-        """The peer offers anew (re-INVITE, UPDATE): return 200 to go on, else the status to refuse with."""
+        """The peer makes a new offer (re-INVITE, UPDATE): return 200 to accept, else the status to send."""
 
     def stream_created(self, index: int) -> None:
         """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before."""

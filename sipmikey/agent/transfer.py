@@ -1,9 +1,9 @@
 """Call transfer (REFER, RFC 3515): each new leg has its own ticket.
 
-pjsua calls the new target in the midst of handling the REFER, when the KMS cannot be asked. So a target
+pjsua calls the new target while it handles the REFER, when the KMS cannot be asked. So a target
 whose ticket is not at hand is refused with 480 while the ticket is fetched, and the transferor asks again.
 In an attended transfer the new call takes the place of the transferor's (Replaces, RFC 3891); a target that
-lets none be replaced is called beside it.
+refuses Replaces is called without it.
 """
 
 from __future__ import annotations

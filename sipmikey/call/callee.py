@@ -138,7 +138,7 @@ class CalleeMachine(CallMachine):
         return bool(getattr(error, "ask_again", False)) and not self._tries
 
     def _ask_again(self) -> Outcome:
-        """Ask with a fresh message, which is no replay."""
+        """Ask with a fresh message, which is not a replay."""
         self._tries += 1
         question = self._attempt.keying.question()
         assert question is not None

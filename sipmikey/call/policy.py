@@ -27,7 +27,7 @@ class Fallback(StrEnum):
     ``NEVER``: it may not (the offer of a peer without key management is refused as under ``required``).
     ``INCOMING``: a call that arrives without key management is taken in clear; outgoing calls are not.
     ``BOTH``: as well, an outgoing call whose protected offer was refused with 488 or 606 is repeated in
-    clear. A refusal can be forged by whoever can drop a line, so this is never the default.
+    clear. A refusal can be forged by anyone who can drop a line, so this is never the default.
     """
 
     NEVER = "never"
@@ -40,7 +40,7 @@ class Alternative(StrEnum):
 
     ``SDES``: keys in the descriptions (RFC 4568), where our hop of the signalling is TLS. Every proxy can
     read them, and nobody vouches for the peer. ``SDES_WITHOUT_TLS``: the same over UDP and TCP too, where
-    everybody on the path can read them. A lack of MIKEY-TICKET can be feigned by whoever can drop a line.
+    everybody on the path can read them. A lack of MIKEY-TICKET can be feigned by anyone who can drop a line.
     """
 
     NONE = "none"

@@ -1,6 +1,6 @@
 """Redirections (3xx) of an outgoing call: where it is made next (RFC 3261 section 8.1.3.4).
 
-Another identity gets a ticket of its own; the address of a device is called with the ticket of whoever was
+Another identity gets a ticket of its own; the address of a device is called with the ticket for the identity
 called so far. No redirection makes a call less protected than the call it redirects.
 """
 
@@ -22,7 +22,7 @@ _ELSEWHERE = {
     _USE_PROXY: "its Contact is a proxy to go through",
     _ALTERNATIVE_SERVICE: "it names another service",
 }
-"""What names nobody to be called (RFC 3261 sections 21.3.4 and 21.3.5); other 3xx are as good as 300."""
+"""Redirections that name no target (RFC 3261 sections 21.3.4, 21.3.5); other 3xx are treated as 300."""
 
 _SIP_URI = re.compile(
     r"(?P<address>sips?:(?:[^@<>\"]+@)?(?P<host>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?)"
@@ -159,7 +159,7 @@ def _target(contact: str, source: Target, policy: CallPolicy) -> Target:
     """Return *contact* as a target; raises ``AgentError`` where that must not or cannot be called."""
     uri, host = _callable(contact)
     if source.secure and not _is_sips(uri):
-        raise _not_followed(f"{uri} is no sips: URI as the one that was called", side="local")
+        raise _not_followed(f"{uri} is not a sips: URI, but the call was made to one", side="local")
     called = source.called if _is_address(host) or _is_same(uri, source.called) else canonical(uri)
     if called != source.called and policy.retarget is Retarget.REFUSE:
         raise _not_followed(f"policy (security.retarget) forbids to call {called} instead", side="local")
@@ -180,7 +180,7 @@ def _callable(contact: str) -> tuple[str, str]:
     shown = repr(contact[:_SHOWN])
     found = _SIP_URI.fullmatch(contact) if contact.isascii() and contact.isprintable() else None
     if found is None or " " in contact:
-        raise _not_followed(f"{shown} cannot be called: it is no SIP URI")
+        raise _not_followed(f"{shown} cannot be called: it is not a SIP URI")
     kept = []
     for parameter in found["parameters"].split(";"):
         name, _, word = parameter.lower().partition("=")
@@ -191,7 +191,7 @@ def _callable(contact: str) -> tuple[str, str]:
     try:
         canonical(found["address"])
     except LocalError:
-        raise _not_followed(f"{shown} cannot be called: it is no SIP URI") from None
+        raise _not_followed(f"{shown} cannot be called: it is not a SIP URI") from None
     return found["address"] + ";".join(kept), found["host"]
 
 
@@ -205,7 +205,7 @@ def _is_address(host: str) -> bool:
 
 
 def _is_same(uri: str, called: str) -> bool:
-    """Tell whether *uri* names *called*, or the same by sips: (RFC 3261 section 19.1)."""
+    """Return whether *uri* names *called*, or the same by sips: (RFC 3261 section 19.1)."""
     scheme, _, rest = uri.partition(":")
     upgraded = scheme.lower() == "sips" and same_identity(f"sip:{rest}", called)
     return upgraded or same_identity(uri, called)

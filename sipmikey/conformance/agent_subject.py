@@ -208,5 +208,5 @@ def without_keys(sdp: str) -> str:
 
 
 def is_response(message: Message) -> bool:
-    """Tell whether a message is a TRANSFER_RESP."""
+    """Return whether a message is a TRANSFER_RESP."""
     return message.header.data_type is DataType.TRANSFER_RESP

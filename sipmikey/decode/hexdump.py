@@ -111,7 +111,7 @@ def _in_base(rows: list[_Row], base: int) -> bytes | None:
 
 
 def _is_words(row: _Row) -> bool:
-    """Tell whether a line is of ``hexdump`` without options: 7 digits of offset and words of 16 bits."""
+    """Return whether a line is of ``hexdump`` without options: 7 digits of offset and words of 16 bits."""
     groups = row.rest.split()
     return not row.colon and len(row.text) == 7 and bool(groups) and all(len(item) == 4 for item in groups)
 

@@ -72,12 +72,12 @@ class TextMessage:
 
 
 def is_capture(octets: bytes) -> bool:
-    """Tell whether octets begin as a capture file does."""
+    """Return whether octets begin as a capture file does."""
     return octets[:4] in _CAPTURES
 
 
 def looks_like_mikey(octets: bytes) -> bool:
-    """Tell whether octets begin as a MIKEY message does."""
+    """Return whether octets begin as a MIKEY message does."""
     return len(octets) >= 10 and octets[0] == MIKEY_VERSION and octets[1] in DataType._value2member_map_
 
 

@@ -38,7 +38,7 @@ class Principal:
         return bool(self.vouches_for)
 
     def owns(self, identity: str) -> bool:
-        """Tell whether a canonical *identity* is one of this subscriber's, or of those it vouches for."""
+        """Return whether a canonical *identity* is one of this subscriber's, or of those it vouches for."""
         return identity in self.identities or any(matches(pattern, identity) for pattern in self.vouches_for)
 
 
@@ -61,7 +61,7 @@ class PskCredential:
         object.__setattr__(self, "protection", PreSharedKey(key=self.key, key_id=self.key_id))
 
     def valid_at(self, now_s: int) -> bool:
-        """Tell whether the key may be used at *now_s*."""
+        """Return whether the key may be used at *now_s*."""
         return (self.valid_from_s is None or self.valid_from_s <= now_s) and (
             self.valid_until_s is None or now_s < self.valid_until_s
         )

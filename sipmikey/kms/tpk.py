@@ -44,7 +44,7 @@ class TpkRecord:
         object.__setattr__(self, "protection", TicketProtectionKey(key=self.key, key_id=self.key_id))
 
     def seals(self, now_s: int) -> bool:
-        """Tell whether new tickets may be sealed with this key."""
+        """Return whether new tickets may be sealed with this key."""
         return self.seals_until_s is None or now_s < self.seals_until_s
 
 
@@ -62,7 +62,7 @@ def generate(
 
 
 def due(current: TpkRecord | None, *, now_s: int, rotate_every_s: int | None) -> bool:
-    """Tell whether a new key is to be made: none seals, or the current one is *rotate_every_s* old."""
+    """Return whether a new key is to be made: none seals, or the current one is *rotate_every_s* old."""
     if current is None or not current.seals(now_s):
         return True
     return rotate_every_s is not None and now_s - current.created_s >= rotate_every_s

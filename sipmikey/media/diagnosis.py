@@ -42,7 +42,7 @@ class Suspect:
 
 
 def fits(key: StreamKey, packet: bytes, *, rtcp: bool = False) -> bool:
-    """Tell whether *packet* authenticates under *key*, from its SSRC and rollover counter."""
+    """Return whether *packet* authenticates under *key*, from its SSRC and rollover counter."""
     index = key.roc << 16 | int.from_bytes(packet[2:4], "big")
     after = index - 1 if key.roc and not rtcp else None
     try:
@@ -57,7 +57,7 @@ def fits(key: StreamKey, packet: bytes, *, rtcp: bool = False) -> bool:
 
 
 def looks_clear(payload: bytes) -> bool:
-    """Tell whether *payload* has far fewer different octets than ciphertext of that length would have.
+    """Return whether *payload* has far fewer different octets than ciphertext of that length would have.
 
     Random octets of length n show 256 * (1 - (255/256)**n) values; speech, tones and silence in G.711 show
     much fewer. Compressed codecs cannot be told from ciphertext, so False means nothing.

@@ -122,7 +122,7 @@ def _parse_extension(packet: bytes, offset: int) -> tuple[tuple[int, bytes], int
 
 
 def is_rtcp(packet: bytes) -> bool:
-    """Tell whether a packet of a port shared by both is RTCP (RFC 5761 section 4)."""
+    """Return whether a packet of a port shared by both is RTCP (RFC 5761 section 4)."""
     return len(packet) > 1 and 192 <= packet[1] <= 223
 
 

@@ -17,7 +17,7 @@ WAIT_S = 15.0
 """How long to wait unless told otherwise; generous, since tests run beside others."""
 
 START_S = 60.0
-STOP_S = 5.0
+STOP_S = 20.0
 LAST_LINES = 40
 
 Fields = dict[str, Any]
@@ -133,7 +133,7 @@ class AgentProcess:
         )
 
     def stop(self) -> None:
-        """End the process: politely, and after five seconds by force. What crashed stays a failure."""
+        """End the process: politely, and after twenty seconds by force. What crashed stays a failure."""
         assert self.child.stdin is not None
         with suppress(OSError):
             self.child.stdin.close()

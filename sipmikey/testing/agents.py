@@ -119,7 +119,7 @@ class TestAgent:
         return self._process
 
     def stop(self) -> None:
-        """End the process: politely, and after five seconds by force. What crashed stays a failure."""
+        """End the process: politely, and after twenty seconds by force. What crashed stays a failure."""
         if self._process is not None:
             self._process.stop()
 
@@ -303,7 +303,7 @@ class TestAgent:
 
 
 def _complete(path: Path) -> bool:
-    """Tell whether a recording has its length in its head: that is written last."""
+    """Return whether a recording has its length in its head: that is written last."""
     try:
         with wave.open(str(path), "rb") as file:
             return file.getnframes() > 0

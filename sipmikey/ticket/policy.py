@@ -74,7 +74,7 @@ class TicketPolicy:
             raise LocalError("a ticket policy names at least one responder")
 
     def allows_responder(self, identity: str) -> bool:
-        """Tell whether *identity* is, or fits, one of the responders."""
+        """Return whether *identity* is, or fits, one of the responders."""
         return any(matches(responder, identity) for responder in self.responders)
 
     def check_validity(self, now_ns: int) -> None:

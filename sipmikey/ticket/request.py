@@ -182,7 +182,7 @@ def policy_changes(desired: TicketPolicy, granted: TicketPolicy) -> tuple[str, .
 
 
 def is_uri(text: str) -> bool:
-    """Tell whether *text* is a URI that has a canonical form."""
+    """Return whether *text* is a URI that has a canonical form."""
     try:
         canonical(text)
     except LocalError:

@@ -31,7 +31,7 @@ from sipmikey.ticket.transfer_message import carried_keys, joined_keys
 
 
 def is_update(message: Message) -> bool:
-    """Tell whether a message is an initial message of a CSB update: TRANSFER_INIT without a TICKET.
+    """Return whether a message is an initial message of a CSB update: TRANSFER_INIT without a TICKET.
 
     A TICKET may be repeated where needed; its CSB ID then tells (RFC 6043 section 5.2).
     """

@@ -122,7 +122,7 @@ class Rehearsal:
         return octets(self.own, name, "messages")
 
     def has(self, name: str) -> bool:
-        """Tell whether a message is in the vector."""
+        """Return whether a message is in the vector."""
         return name in self._replaced or name in self.own or (self.outer is not None and self.outer.has(name))
 
     def branches(self) -> list[Rehearsal]:

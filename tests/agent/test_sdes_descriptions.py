@@ -121,7 +121,7 @@ def test_what_was_sent_must_be_keyed_as_what_was_made() -> None:
     exchange.made(sdp(crypto(OURS)), answering=False)
     exchange.check_sent(sdp(crypto(OURS)))
     for altered in (sdp(), sdp(crypto(THEIRS)), sdp(crypto(OURS), session="a=key-mgmt:mikey AAAA\r\n")):
-        with pytest.raises(PeerError, match="went out is keyed otherwise"):
+        with pytest.raises(PeerError, match="carries different keys than the SDP made"):
             exchange.check_sent(altered)
 
 

@@ -1,7 +1,7 @@
 """One end of the socket between the agent's process and a stack process: questions, answers, notices.
 
 A frame is its length in four octets, and a JSON list. Each side may ask while it answers: what the answer to
-a question needs is asked and answered in the midst of it, as calls of functions would be.
+a question needs is asked and answered while it lasts, as function calls would be.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def fill(headers: Any, values: Headers) -> None:
 
 
 def has_ipv6() -> bool:
-    """Tell whether pjlib was built with IPv6 (the wheels are not): only then is it on by default."""
+    """Return whether pjlib was built with IPv6 (the wheels are not): only then is it on by default."""
     return bool(pj.AccountConfig().mediaConfig.ipv6Use != pj.PJSUA_IPV6_DISABLED)
 
 

@@ -121,7 +121,7 @@ class PythonMedia:
         self._played += 1
 
     def take_played(self) -> bool:
-        """Tell whether a file was played to its end since this was asked last."""
+        """Return whether a file was played to its end since this was asked last."""
         played, self._played = self._played, 0
         return played > 0
 

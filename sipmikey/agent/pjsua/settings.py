@@ -82,7 +82,7 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...]) -> 
     settings.natConfig.contactRewriteUse = _REWRITE_ALWAYS
     # pjsip's own is the same for all programs of a host, and a registrar takes them for one device.
     settings.natConfig.sipOutboundInstanceId = f"<urn:uuid:{uuid.uuid4()}>"
-    # The port of our end of one TCP connection is of no use to the peer: it is to call the listening port.
+    # The port of our end of one TCP connection is useless to the peer, which must call our listening port.
     # Without a certificate nobody can call our TLS port: the proxy must use the connection it has.
     deaf = Transport.TLS in sip.transports and sip.tls.certificate_file is None
     settings.natConfig.contactUseSrcPort = int(deaf)

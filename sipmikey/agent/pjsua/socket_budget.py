@@ -45,7 +45,7 @@ class HandleBudget:
         self._closing.append((now + self._delay_s, count))
 
     def admits(self, count: int, now: float) -> bool:
-        """Tell whether an incoming call of *count* handles may have them at *now*."""
+        """Return whether an incoming call of *count* handles may have them at *now*."""
         return self.available(now) - count >= self._total // 2
 
     def wait_s(self, count: int, now: float) -> float | None:

@@ -136,7 +136,7 @@ class TicketStore:
         except PeerError as error:
             if not getattr(error, "ask_again", False):
                 raise
-            # The KMS may have taken the message before the connection broke: a fresh one is no replay.
+            # The KMS may have taken the message before the connection broke: a fresh one is not a replay.
             request = self._request(called)
             response = await ask(request.message)
         try:

@@ -104,7 +104,7 @@ class SdesExchange:
     def check_sent(self, sdp: str) -> None:
         """Raise ``SentSdpAltered`` unless *sdp*, which went out, is keyed as what the stack made."""
         if _crypto_lines(sdp) != _crypto_lines(self._made):
-            raise SentSdpAltered("what went out is keyed otherwise than what was made", field=_FIELD)
+            raise SentSdpAltered("the SDP sent carries different keys than the SDP made", field=_FIELD)
 
     @property
     def streams(self) -> tuple[SdesStream, ...]:
@@ -148,7 +148,7 @@ def _usable(document: Document, index: int, suites: tuple[str, ...]) -> dict[int
 
 
 def _read(value: str, suites: tuple[str, ...]) -> _Crypto | str:
-    """Return the line, or in words why it is of no use (without any of its key material)."""
+    """Return the line, or the reason why it cannot be used, without any of its key material."""
     match = _VALUE.fullmatch(value)
     if match is None:
         return "an a=crypto line that cannot be read (RFC 4568 section 9.1)"

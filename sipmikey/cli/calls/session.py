@@ -192,7 +192,7 @@ class AgentSession:
             self.ended.put_nowait(outcome)
 
     def requires(self, uri: str) -> bool:
-        """Tell whether calls with *uri* have to be protected."""
+        """Return whether calls with *uri* have to be protected."""
         return self.agent.config.policy.security_for(canonical(uri)) is SecurityMode.REQUIRED
 
 

@@ -129,5 +129,5 @@ def meaning(enum: type[IntEnum], value: int) -> str:
 
 
 def is_registered(enum: type[IntEnum], value: int) -> bool:
-    """Tell whether *value* is in the registry."""
+    """Return whether *value* is in the registry."""
     return value in enum._value2member_map_

@@ -56,7 +56,7 @@ class Rule:
     limits: str = "default"
 
     def concerns(self, source: frozenset[str], target: frozenset[str]) -> bool:
-        """Tell whether the rule is about these two parties, each given by its names."""
+        """Return whether the rule is about these two parties, each given by its names."""
         return not self.sources.isdisjoint(source) and not self.targets.isdisjoint(target)
 
 

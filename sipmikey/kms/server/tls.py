@@ -59,7 +59,7 @@ class ServerTls:
         self._seen = seen
 
     def changed(self) -> bool:
-        """Tell whether a file has changed since it was loaded."""
+        """Return whether a file has changed since it was loaded."""
         return self._state() != self._seen
 
     def expires_at(self) -> float:

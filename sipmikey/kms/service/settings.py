@@ -54,5 +54,5 @@ class KmsSettings:
                 raise LocalError(f"{uri!r} is not in canonical form: write {canonical(uri)}")
 
     def is_ours(self, identity: str) -> bool:
-        """Tell whether a canonical *identity* names this KMS."""
+        """Return whether a canonical *identity* names this KMS."""
         return identity == self.identity or identity in self.aliases

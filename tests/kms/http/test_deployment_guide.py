@@ -77,7 +77,7 @@ def run(script: str, directory: Path, **variables: str) -> str:
 
 
 def _gone(group: int) -> bool:
-    """Tell whether nothing of a process group is left, waiting a little for the system to see it."""
+    """Return whether nothing of a process group is left, waiting a little for the system to see it."""
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         try:

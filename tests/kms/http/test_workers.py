@@ -102,7 +102,7 @@ def test_a_killed_worker_costs_no_wrong_answer(site: Site, alice: Subscriber) ->
 
 
 def runs(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
+    """Return whether a process is there and no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
