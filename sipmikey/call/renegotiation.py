@@ -120,6 +120,9 @@ class Renegotiation:
         """Check a message that went out; return what is in force from now on, None for nothing new."""
         if message.sdp is None:
             return None
+        if message.status == 0:
+            # With ICE the stack sends an UPDATE by itself, to tell which addresses were chosen.
+            self._offered_in_200 = False
         if self._offering and (message.status == 0 or self._offered_in_200):
             keying.check_sent(message.sdp, message.transport)
         elif message.status // 100 == 2 and self._made is not None:
