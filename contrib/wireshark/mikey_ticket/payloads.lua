@@ -73,6 +73,7 @@ local function sign(s, p)
   s:note("sign.type", 2)
   s:note("sign.length", 2)
   s:check_registered(math.floor(word / 4096), registry.signature, "S type", at)
+  p.kind = math.floor(word / 4096)
   p.data = s:octets(word % 4096, "sign.signature", "Signature")
 end
 
@@ -105,10 +106,10 @@ local function role_identity(s, p)
   return (registry.id_role[p.role] or "unknown role") .. ": " .. identity(s, p)
 end
 
-local function certificate(s)
-  local kind = s:choice("cert.type", "Cert Type", registry.cert_type)
-  s:counted(2, "cert.length", kind == 1 and "cert.url" or "cert.data", "Certificate")
-  return registry.cert_type[kind]
+local function certificate(s, p)
+  p.kind = s:choice("cert.type", "Cert Type", registry.cert_type)
+  p.data = s:counted(2, "cert.length", p.kind == 1 and "cert.url" or "cert.data", "Certificate")
+  return registry.cert_type[p.kind]
 end
 
 local function certificate_hash(s)

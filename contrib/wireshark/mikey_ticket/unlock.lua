@@ -5,6 +5,7 @@ if type(import) ~= "function" then return end
 
 local find, kdf, rules = import("find"), import("kdf"), import("rules")
 local payloads, scribe = import("payloads"), import("scribe")
+local registry, rsa = import("registry"), import("rsa")
 local times, transfer = import("times"), import("transfer")
 
 local State = {}
@@ -98,6 +99,20 @@ function State:open_ticket(ticket, report)
   if #self.keys.tpk > 0 then report.wrong("TICKET", "the ticket opens with none of the TPKs given") end
 end
 
+-- Verify the signature of a public-key message with the certificate that it carries.
+function State:check_signature(message, following, report)
+  local sign, certificate = find.first(message.payloads, 4), find.first(message.payloads, 7)
+  if not sign then self.refute("SIGN", "is missing") end
+  if not certificate or not registry.signature[sign.kind] then return end
+  if certificate.kind ~= 0 and certificate.kind ~= 2 then
+    self.refute("Cert Type", "a certificate of this type signs nothing")
+  end
+  local covered = message.raw:sub(1, #message.raw - #sign.data) .. following
+  local ok, why = rsa.verifies(certificate.data, sign.kind, sign.data, covered, message.prf)
+  if not ok then self.refute("SIGN signature", why) end
+  report.proven("SIGN", "the signature is of the certificate sent; its chain is not checked here")
+end
+
 function State:kms_init(message, report)
   local request = message.data_type == 11 or message.data_type == 12
   local psk = message.data_type == 11 or message.data_type == 16
@@ -107,7 +122,7 @@ function State:kms_init(message, report)
   local rand_i, rand_r = request and rand.data or "", request and "" or rand.data
   local following = self:name(message, request and 1 or 2) .. self:name(message, 3)
   if not psk then
-    report.unknown("a signature: this dissector does not compute RSA")
+    self:check_signature(message, following, report)
     local candidates = self.keys.envelope -- which of them is meant shows in the response
     if candidates[1] then
       local protected = kdf.message(message.prf, candidates[1], message.csb_id, 1, rand_i, rand_r)
