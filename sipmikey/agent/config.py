@@ -22,6 +22,9 @@ MAX_CALLS = 4
 PYTHON_CODECS = ("PCMA", "PCMU")
 """Codecs of the engine in Python."""
 
+MOST_CALLS = 100
+"""More than an agent was tried with."""
+
 
 class Transport(StrEnum):
     """SIP transports. An INVITE too large for UDP goes over TCP when both exist (RFC 3261 section 18.1.1)."""
@@ -202,7 +205,8 @@ class AgentConfig:
     """All of it. ``identity``: our SIP URI. ``keys`` None: no KMS (only security ``off`` can call then).
 
     ``isolated``: pjsua2 runs in a process of its own, which has no key but those of its calls, and whose
-    death ends its calls only. False runs it in this process, to measure and to debug.
+    death ends its calls only. False runs it in this process, to measure and to debug. ``calls``: how many
+    there may be at a time; a process holds four, and more are started as they are needed (UDP needed).
     """
 
     identity: str
@@ -216,12 +220,19 @@ class AgentConfig:
     log_level: int = 0
     log_file: Path | None = None
     isolated: bool = True
+    calls: int = MAX_CALLS
 
     def __post_init__(self) -> None:
         if self.policy.alternative is Alternative.SDES and Transport.TLS not in self.sip.transports:
             raise LocalError(
                 "security.alternative sdes needs SIP over TLS: add tls to sip.transports "
                 "(or say sdes-without-tls, and everybody on the path can read the keys)"
+            )
+        if not 1 <= self.calls <= MOST_CALLS:
+            raise LocalError(f"calls: 1 to {MOST_CALLS}, not {self.calls}")
+        if self.calls > MAX_CALLS and (not self.isolated or Transport.UDP not in self.sip.transports):
+            raise LocalError(
+                f"more than {MAX_CALLS} calls need processes of their own (isolated) and SIP over UDP"
             )
         if self.audio.engine == "python":
             self._check_python_media()

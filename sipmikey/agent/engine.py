@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
@@ -45,7 +45,8 @@ T = TypeVar("T")
 class Stack(Protocol):
     """What the engine runs: pjsua2 in this process, or another that has it."""
 
-    addresses: dict[Transport, str]
+    @property
+    def addresses(self) -> Mapping[Transport, str]: ...
 
     @property
     def busy(self) -> bool: ...
@@ -225,7 +226,7 @@ class Engine:
         assert self._observer is not None
         try:
             stack = _open_stack(self._config, self._observer, self.later)
-            self._addresses = stack.addresses
+            self._addresses = dict(stack.addresses)
             self._stack = stack
         except BaseException as error:  # noqa: BLE001 - start() reports it
             self._stack = None

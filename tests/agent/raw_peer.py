@@ -114,6 +114,7 @@ class Peer:
                 audio=Audio(
                     play=Path(play) if play else None, repeat=True, streams=settings.get("streams", 1)
                 ),
+                calls=settings.get("calls", 4),
                 log_level=settings.get("log_level", 0),
                 log_file=Path(settings["log_file"]) if "log_file" in settings else None,
             )

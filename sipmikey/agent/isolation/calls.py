@@ -73,8 +73,14 @@ class RemoteCall:
         self._do(m.SendDtmf(call=self.number, digits=digits))
 
     def transfer(self, target: str, replacing: StackCall | None = None) -> None:
-        other = replacing.number if isinstance(replacing, RemoteCall) else None
-        self._do(m.Transfer(call=self.number, target=target, replacing=other))
+        number = None
+        if isinstance(replacing, RemoteCall):
+            if replacing._ask == self._ask:
+                number = replacing.number
+            else:
+                # The other call is in another process, which this one knows nothing of.
+                target = replacing.dialog.replacing(target)
+        self._do(m.Transfer(call=self.number, target=target, replacing=number))
 
     def _do(self, question: m.Question) -> None:
         if self.over:

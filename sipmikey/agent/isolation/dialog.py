@@ -6,10 +6,12 @@ import re
 import secrets
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote
 
 from sipmikey.agent.sip.message import SipMessage
 
 _BRACKETED = re.compile(r"<([^>]*)>")
+_TAG = re.compile(r";\s*tag\s*=\s*([^;\s>]+)", re.IGNORECASE)
 _HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^\]]*\]|[^;:?]+)(?::(\d+))?(?:[;?](.*))?", re.IGNORECASE)
 
 
@@ -64,6 +66,13 @@ class Dialog:
                 self._routes = _listed(self._routes)
             self._local, self._remote = (one, other) if ours_first else (other, one)
         self._call_id = message.first("call-id") or ""
+
+    def replacing(self, uri: str) -> str:
+        """Return the Refer-To that has *uri* called in the place of this dialog (RFC 3891 section 6.1)."""
+        tags = [_TAG.search(value) for value in (self._remote, self._local)]
+        to_tag, from_tag = ("" if found is None else found[1] for found in tags)
+        replaces = quote(f"{self._call_id};to-tag={to_tag};from-tag={from_tag}", safe="")
+        return f"<{_uri(uri)}?Replaces={replaces}>"
 
     def farewell(self) -> Farewell | None:
         """Return the BYE that ends the dialog; None where there is none, or it is over."""

@@ -37,13 +37,19 @@ class Question:
 class Start(Question):
     """Open the stack. ``config`` holds no key. ``suites``: names of the crypto suites of SDES.
 
-    ``ports``: what to listen on where the configuration leaves it open; empty for any.
+    ``ports``: what to listen on where the configuration leaves it open; empty for any. ``again``: another
+    process had this place and died. ``secret``: of the Vias of calls that are passed on, "" where none are;
+    ``first``: this process has the SIP port and passes them on. ``contact``: our Contact, "" for the stack's.
     """
 
     answer: ClassVar[Any] = Mapping[Transport, str]
     config: AgentConfig
     suites: tuple[str, ...]
     ports: Mapping[Transport, int]
+    again: bool
+    first: bool
+    secret: str
+    contact: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,14 @@ class UseServers(Question):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Register(Question):
     renew: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay(Notice):
+    """Pass on what comes for that call to another process at ``address``; "" when the call is over."""
+
+    sip_call_id: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +184,14 @@ class Transfer(Question):
 
 
 # From the stack process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceCall(Question):
+    """Which process takes a new call: "" for this one, ``host:port`` of another, or ``full``."""
+
+    answer: ClassVar[Any] = str
+    sip_call_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,12 +356,12 @@ class Logged(Notice):
 
 
 TO_STACK: tuple[type[Notice | Question], ...] = (
-    Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, UseServers, Register, Leave, Stop, Answer,
-    Hangup, Key, Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
+    Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, UseServers, Register, Relay, Leave, Stop,
+    Answer, Hangup, Key, Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
 )  # fmt: skip
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (
-    ChooseLane, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed, PhaseChanged,
-    TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed, TurnedAway,
-    Played, SoundTold, PathFound, Registration, Logged,
+    PlaceCall, ChooseLane, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed,
+    PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed,
+    TurnedAway, Played, SoundTold, PathFound, Registration, Logged,
 )  # fmt: skip

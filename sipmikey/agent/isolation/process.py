@@ -14,9 +14,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from sipmikey.agent.config import Transport
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed
 from sipmikey.agent.isolation.forward import ForwardingCall, ForwardingObserver
@@ -84,13 +85,25 @@ class StackProcess:
                 self._held = False
             case m.Stop():
                 self._stopped = True
-            case m.Start(config=config, suites=suites, ports=ports):
-                observer = ForwardingObserver(self)
-                self._stack = PjsuaStack(config, observer, self.later, suites=suites, ports=ports)
-                return self._stack.addresses
+            case m.Start():
+                return self._start(message)
+            case m.Relay(sip_call_id=sip_call_id, address=address):
+                self._up.relay(sip_call_id, address)
             case _:
                 return self._order(self._up, message)
         return None
+
+    def _start(self, start: m.Start) -> Mapping[Transport, str]:
+        self._stack = PjsuaStack(
+            start.config, ForwardingObserver(self), self.later, suites=start.suites, ports=start.ports,
+            again=start.again, contact=start.contact,
+        )  # fmt: skip
+        if start.first and start.secret:
+            self._stack.share_port(start.secret, self._place)
+        return self._stack.addresses
+
+    def _place(self, sip_call_id: str) -> str:
+        return str(self.channel.ask(m.PlaceCall(sip_call_id=sip_call_id)))
 
     def _order(self, stack: PjsuaStack, message: Any) -> Any:
         match message:

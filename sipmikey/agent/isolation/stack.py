@@ -1,21 +1,26 @@
-"""The SIP stack of an agent, in processes of its own that are started again when they die."""
+"""The SIP stack of an agent: as many processes as its calls need, which are started again when they die.
+
+The first process has the SIP port and the registration. Calls beyond what it holds are in others, whose
+messages it passes on (see `sipmikey.agent.pjsua.handover`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import secrets
 import select
-import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
-from sipmikey.agent.config import AgentConfig, Transport
+from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.isolation import farewell
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import ChannelClosed
+from sipmikey.agent.isolation.slot import Slot, Started
 from sipmikey.agent.isolation.worker import Spawned, Worker, spawn
 from sipmikey.agent.stack import (
     CallObserver,
@@ -35,40 +40,35 @@ _log = logging.getLogger("sipmikey.agent.isolation")
 _START_S = 30.0
 _BUSY_RESTARTING_S = 0.1
 _SPARE_AFTER_S = 5.0
-_HEALTHY_S = 30.0
-"""Deaths are in a row when less than this lies between them."""
-
-_AT_ONCE = 3
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
+_EXPECTED_S = 2.0
+"""How long a call that was given to a process counts there before that tells of it."""
 
 Later = Callable[[float, Callable[[], None]], None]
 
 
 class IsolatedStack:
-    """A stack process, and what it takes to have one all the time. In the engine's thread only.
+    """In the engine's thread only.
 
-    *later* runs a callable in that thread after a delay in seconds. *suites*: names of the crypto suites
-    of SDES. Raises ``StackError`` when the first
-    process cannot open the stack.
+    *later* runs a callable in that thread after a delay in seconds. *suites*: names of the crypto suites of
+    SDES. Raises ``StackError`` when the first process cannot open the stack.
     """
 
     def __init__(
         self, config: AgentConfig, observer: StackObserver, later: Later, *, suites: tuple[str, ...]
     ) -> None:
+        self.later = later
+        self.leaving = False
         self._config = config
         self._observer = observer
-        self._later = later
         self._suites = suites
-        self._worker: Worker | None = None
+        self._secret = secrets.token_hex(12) if config.calls > MAX_CALLS else ""
+        self._slots = [Slot(0, self)]
+        self._most_slots = -(-config.calls // MAX_CALLS)
+        self._expected: dict[str, tuple[float, int]] = {}
         self._spare: Spawned | None = None
-        self._deaths: deque[float] = deque()
         self._registration_wanted = False
         self._codecs: tuple[str, ...] = ()
         self._servers: HelpingServers | None = None
-        self._leaving = False
-        self._failure: Exception | None = None
-        self.addresses: dict[Transport, str] = {}
         self._bell, self._ring = os.pipe()
         os.set_blocking(self._bell, False)
         os.set_blocking(self._ring, False)
@@ -81,9 +81,14 @@ class IsolatedStack:
     # For the engine
 
     @property
+    def addresses(self) -> dict[Transport, str]:
+        """``host:port`` of each transport."""
+        return self._slots[0].addresses
+
+    @property
     def busy(self) -> bool:
         """True while calls exist or the registrar has not confirmed that we left."""
-        return self._worker is not None and (bool(self._worker.calls) or self._worker.registered)
+        return any(worker.calls or worker.registered for _, worker in self._workers())
 
     @property
     def can_be_woken(self) -> bool:
@@ -96,43 +101,45 @@ class IsolatedStack:
             os.write(self._ring, b"\0")
 
     def poll(self, wait_ms: int) -> None:
-        """Handle what the process says, waiting at most *wait_ms* for something to come."""
+        """Handle what the processes say, waiting at most *wait_ms* for something to come."""
         poller = select.poll()
         poller.register(self._bell, select.POLLIN)
-        if self._worker is not None:
-            poller.register(self._worker.channel, select.POLLIN)
+        for slot in self._slots:
+            if (worker := slot.channel_of) is not None and not worker.channel.closed:
+                poller.register(worker.channel, select.POLLIN)
         if poller.poll(wait_ms):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._bell, 4096)
-        self._receive()
+        for slot in self._slots:
+            slot.receive()
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Within this, the process does only what it is asked."""
-        worker = self._worker
-        if worker is None or not worker.started:
-            yield
-            return
-        try:
-            worker.ask(m.Hold())
-        except ChannelClosed:
-            self._receive()
-            yield
-            return
+        """Within this, processes with calls do only what they are asked."""
+        held = []
+        for slot, worker in self._workers():
+            if worker.calls or slot.number == 0:
+                with contextlib.suppress(ChannelClosed):
+                    worker.ask(m.Hold())
+                    held.append(worker)
         try:
             yield
         finally:
-            with contextlib.suppress(ChannelClosed):
-                worker.channel.tell(m.GoOn())
-            if worker.channel.closed:
-                self._receive()
+            for worker in held:
+                with contextlib.suppress(ChannelClosed):
+                    worker.channel.tell(m.GoOn())
+            for slot in self._slots:
+                if (worker_now := slot.channel_of) is not None and worker_now.channel.closed:
+                    slot.receive()
 
     def ready_in(self, streams: int) -> float | None:
         """Return seconds until a call of *streams* can be made; None when one must end first."""
-        if self._worker is None or not self._worker.started:
-            return _BUSY_RESTARTING_S
+        worker = self._freest()
+        if worker is None:
+            all_up = len(list(self._workers())) == self._most_slots
+            return None if all_up or self._full else _BUSY_RESTARTING_S
         try:
-            answer: float | None = self._worker.ask(m.ReadyIn(streams=streams))
+            answer: float | None = worker.ask(m.ReadyIn(streams=streams))
         except ChannelClosed:
             return _BUSY_RESTARTING_S
         return answer
@@ -141,21 +148,31 @@ class IsolatedStack:
         self, uri: str, lane: Lane, observer: CallObserver, headers: Headers, via: str | None
     ) -> StackCall:
         """Send an INVITE for *uri*, to *via* when given. Raises ``StackError``."""
-        return self._up.make_call(uri, lane, observer, headers, via)
+        worker = self._freest()
+        if worker is None:
+            self._up.channel.fileno()  # raises where the process is being started again
+            raise StackError(f"all {self._config.calls} calls of this agent are taken")
+        call = worker.make_call(uri, lane, observer, headers, via)
+        self._pass_on(worker, call)
+        self._grow()
+        return call
 
     def order_codecs(self, wanted: tuple[str, ...]) -> None:
         """Offer the codecs *wanted*, best first, and no others, from the next offer on."""
         self._codecs = wanted
-        self._up.ask(m.PreferCodecs(names=wanted))
+        for _, worker in self._workers():
+            worker.ask(m.PreferCodecs(names=wanted))
 
     def sound_command(self, command: Command) -> None:
         """Do what *command* says to the sound devices."""
-        self._up.ask(m.ObeySound(command=command))
+        for _, worker in self._workers():
+            worker.ask(m.ObeySound(command=command))
 
     def use_servers(self, servers: HelpingServers) -> None:
         """Let these servers help the media of calls made from now on."""
         self._servers = servers
-        self._up.ask(m.UseServers(servers=servers))
+        for _, worker in self._workers():
+            worker.ask(m.UseServers(servers=servers))
 
     def set_registration(self, renew: bool) -> None:
         """Register, or refresh; or leave the registrar. Raises ``StackError``."""
@@ -164,17 +181,16 @@ class IsolatedStack:
 
     def leave(self) -> None:
         """Hang up everything and leave the registrar."""
-        self._leaving = True
-        if self._worker is not None and self._worker.started:
+        self.leaving = True
+        for _, worker in self._workers():
             with contextlib.suppress(StackError):
-                self._worker.ask(m.Leave())
+                worker.ask(m.Leave())
 
     def destroy(self) -> None:
-        """End the process."""
-        self._leaving = True
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        """End the processes."""
+        self.leaving = True
+        for slot in self._slots:
+            slot.stop()
         if self._spare is not None:
             self._spare.end()
             self._spare = None
@@ -183,115 +199,150 @@ class IsolatedStack:
 
     @property
     def _up(self) -> Worker:
-        if self._worker is None or not self._worker.started:
+        """The process that has the SIP port."""
+        worker = self._slots[0].worker
+        if worker is None:
             raise AgentError(Reason.STACK_FAILED, "the SIP stack is being started again", side="local")
-        return self._worker
+        return worker
 
-    # The process
+    # Which process has which call
+
+    def _workers(self) -> Iterator[tuple[Slot, Worker]]:
+        for slot in self._slots:
+            if (worker := slot.worker) is not None and not worker.channel.closed:
+                yield slot, worker
+
+    def _load(self, slot: Slot, worker: Worker) -> int:
+        now = time.monotonic()
+        known = {call.sip_call_id for call in worker.calls.values()}
+        self._expected = {
+            name: (until, number)
+            for name, (until, number) in self._expected.items()
+            if until > now and name not in known
+        }
+        return len(worker.calls) + sum(number == slot.number for _, number in self._expected.values())
+
+    @property
+    def _full(self) -> bool:
+        return sum(self._load(slot, worker) for slot, worker in self._workers()) >= self._config.calls
+
+    def _freest(self) -> Worker | None:
+        """Return the first process that has room; the first ones are filled first."""
+        if self._full:
+            return None
+        return next((one for slot, one in self._workers() if self._load(slot, one) < MAX_CALLS), None)
+
+    def _grow(self) -> None:
+        """Have room for as many calls as one process holds, as far as the configuration goes."""
+        free = sum(MAX_CALLS - self._load(slot, worker) for slot, worker in self._workers())
+        starting = any(slot.worker is None for slot in self._slots)
+        if free < MAX_CALLS and not starting and len(self._slots) < self._most_slots and not self.leaving:
+            slot = Slot(len(self._slots), self)
+            self._slots.append(slot)
+            try:
+                slot.start()
+            except StackError as error:
+                self._slots.remove(slot)
+                _log.error("%s", error)
+
+    def _place(self, call_id: str) -> str:
+        """Say which process takes a new call: "" for the first, ``host:port`` of another, or ``full``."""
+        for slot, worker in () if self._full else self._workers():
+            if self._load(slot, worker) < MAX_CALLS:
+                self._expected[call_id] = (time.monotonic() + _EXPECTED_S, slot.number)
+                self.later(0.0, self._grow)
+                return "" if slot.number == 0 else slot.addresses[Transport.UDP]
+        return "full"
+
+    def _pass_on(self, worker: Worker, call: RemoteCall) -> None:
+        """Have what comes to the SIP port for *call* passed on to its process."""
+        slot = next((slot for slot in self._slots if slot.worker is worker), None)
+        if slot is not None and slot.number and call.sip_call_id:
+            with contextlib.suppress(StackError):
+                address = "" if call.over else slot.addresses[Transport.UDP]
+                self._up.tell(m.Relay(sip_call_id=call.sip_call_id, address=address))
+
+    # The processes
 
     def _start_first(self) -> None:
-        self._start({})
+        slot = self._slots[0]
+        slot.start()
         deadline = time.monotonic() + _START_S
-        while not self.addresses:
-            assert self._worker is not None
-            try:
-                self._worker.channel.receive(0.1)
-            except ChannelClosed:
-                detail = _how_it_ended(self._worker.bury())
-                self._worker = None
-                raise StackError(f"the stack process did not start: {detail}") from None
-            if self._failure is not None:
-                raise self._failure
+        while not slot.addresses:
+            slot.receive(0.1)
+            if slot.failure is not None:
+                raise slot.failure
             if time.monotonic() > deadline:
                 raise StackError(f"the stack process did not start within {_START_S:g} s")
 
-    def _start(self, ports: Mapping[Transport, int]) -> None:
+    def make_worker(self, slot: Slot, ports: Mapping[Transport, int], started: Started) -> Worker:
+        """Start a process for *slot*."""
         spawned, self._spare = self._spare or spawn(), None
-        self._worker = Worker(
-            spawned, self._config, self._observer, self._later,
-            suites=self._suites, ports=ports, started=self._has_started,
+        return Worker(
+            spawned, self._config if slot.number == 0 else self._behind(slot.number), self._observer,
+            self.later, suites=self._suites, ports=ports, started=started, secret=self._secret,
+            first=slot.number == 0, contact=self._contact() if slot.number else "", place=self._place,
         )  # fmt: skip
 
-    def _has_started(self, addresses: Mapping[Transport, str] | None, error: Exception | None) -> None:
-        if addresses is not None:
-            first = not self.addresses
-            self.addresses = self.addresses or dict(addresses)
-            self._later(_SPARE_AFTER_S, self._have_spare)
-            if not first:
-                self._take_up()
-        elif not self.addresses:
-            self._failure = error
-        else:
-            self._later(0.0, lambda: self._died(str(error)))
+    def _behind(self, number: int) -> AgentConfig:
+        """Return the configuration of a process that has not got our SIP port."""
+        config = self._config
+        record, log = config.audio.record, config.log_file
+        return replace(
+            config,
+            sip=replace(config.sip, port=0, registrar=None),
+            audio=replace(
+                config.audio, record=record and record.with_stem(f"{record.stem}-process{number + 1}")
+            ),
+            log_file=log and log.with_stem(f"{log.stem}-process{number + 1}"),
+        )
 
-    def _have_spare(self) -> None:
-        """Have a process at hand that needs only be told to start: loading takes the most of a start."""
-        if self._spare is None and not self._leaving:
-            with contextlib.suppress(StackError):
-                self._spare = spawn()
+    def _contact(self) -> str:
+        """Return where the peers of calls in other processes reach us: at our SIP port."""
+        host, _, port = self._slots[0].addresses[Transport.UDP].rpartition(":")
+        if (public := self._config.sip.public_address) is not None:
+            host = f"[{public}]" if ":" in public else public
+        user = self._config.identity.partition(":")[2].rpartition("@")[0]
+        return f"sip:{user}@{host}:{port}" if user else f"sip:{host}:{port}"
 
-    def _take_up(self) -> None:
-        """Have a process that was started again do what its predecessor did."""
-        worker = self._up
-        _log.warning("the SIP stack runs again (process %d)", worker.pid)
+    def has_started(self, slot: Slot, *, again: bool) -> None:
+        """Have a new process do what it must know; one that was started again also what the old one did."""
+        if slot.number == 0 and not again:
+            self.later(_SPARE_AFTER_S, self._have_spare)
+            return
+        worker = slot.worker
+        if worker is None:
+            return
+        if again:
+            _log.warning("the SIP stack runs again (process %d)", worker.pid)
+            self.later(_SPARE_AFTER_S, self._have_spare)
         try:
             if self._servers is not None:
                 worker.ask(m.UseServers(servers=self._servers))
             if self._codecs:
                 worker.ask(m.PreferCodecs(names=self._codecs))
-            if self._registration_wanted:
-                worker.ask(m.Register(renew=True))
+            if slot.number == 0:
+                for _, other in self._workers():
+                    for call in other.calls.values():
+                        self._pass_on(other, call)
+                if self._registration_wanted:
+                    worker.ask(m.Register(renew=True))
         except StackError as error:
-            _log.warning("after a restart: %s", error)
+            _log.warning("after a start: %s", error)
 
-    def _receive(self) -> None:
-        if self._worker is None:
-            return
-        if not self._worker.channel.closed:
-            with contextlib.suppress(ChannelClosed):
-                self._worker.channel.receive()
-        if self._worker is not None and self._worker.channel.closed:
-            self._died("")
+    def _have_spare(self) -> None:
+        """Have a process at hand that needs only be told to start: loading takes the most of a start."""
+        if self._spare is None and not self.leaving:
+            with contextlib.suppress(StackError):
+                self._spare = spawn()
 
-    def _died(self, detail: str) -> None:
-        """End the calls of a dead process, and start another, at once unless too many died in a row."""
-        worker, self._worker = self._worker, None
-        if worker is None:
-            return
-        ended = _how_it_ended(worker.bury())
-        detail = detail or ended
-        calls = list(worker.calls.values())
-        pause_s = self._pause_s(time.monotonic())
-        if not self._leaving:
+    def has_died(self, slot: Slot, calls: list[RemoteCall], detail: str, pause_s: float) -> None:
+        """Tell, and end the calls."""
+        if not self.leaving:
             _log.error("the SIP stack failed (%s); %d calls are lost", detail, len(calls))
             self._observer.stack_lost(len(calls), detail, pause_s)
         for call in calls:
-            worker.call_over(call)
             self._end(call, detail)
-        if self._leaving:
-            return
-        if pause_s:
-            self._later(pause_s, self._restart)
-        else:
-            self._restart()
-
-    def _restart(self) -> None:
-        if self._worker is not None or self._leaving:
-            return
-        ports = {transport: int(address.rpartition(":")[2]) for transport, address in self.addresses.items()}
-        try:
-            self._start(ports)
-        except StackError as error:
-            _log.error("%s", error)
-            self._later(_LONGEST_PAUSE_S, self._restart)
-
-    def _pause_s(self, now: float) -> float:
-        """Return how long to wait before the next start, counting this death."""
-        if self._deaths and now - self._deaths[-1] > _HEALTHY_S + _LONGEST_PAUSE_S:
-            self._deaths.clear()
-        self._deaths.append(now)
-        in_a_row = len(self._deaths) - _AT_ONCE
-        return 0.0 if in_a_row <= 0 else min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (in_a_row - 1))
 
     def _end(self, call: RemoteCall, detail: str) -> None:
         goodbye = call.dialog.farewell()
@@ -305,12 +356,3 @@ class IsolatedStack:
             call.observer.phase(Phase.DISCONNECTED, 0, "")
         except Exception:  # noqa: BLE001 - the other calls must hear of their ends
             _log.exception("a call could not be ended")
-
-
-def _how_it_ended(status: int) -> str:
-    if status >= 0:
-        return f"its process ended with exit status {status}"
-    try:
-        return f"its process was ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"its process was ended by signal {-status}"

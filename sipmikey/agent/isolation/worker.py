@@ -17,7 +17,7 @@ from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed, error_of
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.agent.pjsua.handover import as_it_came
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -67,7 +67,8 @@ class Worker:
 
     *later* runs a callable in that thread after a delay in seconds. *suites*: names of the
     crypto suites of SDES. *ports*: what to listen on where the configuration leaves it open. *started* takes
-    the addresses, or why there are none.
+    the addresses, or why there are none. *secret*, *first*, *contact*: see `messages.Start`; *place* answers
+    `messages.PlaceCall`.
     """
 
     def __init__(
@@ -79,6 +80,10 @@ class Worker:
         *,
         suites: tuple[str, ...],
         ports: Mapping[Transport, int],
+        secret: str,
+        first: bool,
+        contact: str,
+        place: Callable[[str], str],
         started: Callable[[Mapping[Transport, str] | None, Exception | None], None],
     ) -> None:
         self.calls: dict[int, RemoteCall] = {}
@@ -99,7 +104,13 @@ class Worker:
                 self._waker = _open_waker(addresses.get(Transport.UDP))
             started(addresses, error)
 
-        self.channel.request(m.Start(config=_without_keys(config), suites=suites, ports=ports), ready)
+        self._secret = "" if first else secret
+        self._place = place
+        start = m.Start(
+            config=_without_keys(config), suites=suites, ports=ports, again=bool(ports), first=first,
+            secret=secret, contact=contact,
+        )  # fmt: skip
+        self.channel.request(start, ready)
 
     @property
     def pid(self) -> int:
@@ -174,7 +185,9 @@ class Worker:
         observer = self._observer
         match message:
             case m.ChooseLane(invite=invite, source=source):
-                return observer.choose_lane(invite, source)
+                return observer.choose_lane(*as_it_came(invite, source, self._secret))
+            case m.PlaceCall(sip_call_id=sip_call_id):
+                return self._place(sip_call_id)
             case m.Incoming():
                 self._take_incoming(message)
             case m.Attached(call=number):
@@ -199,8 +212,9 @@ class Worker:
     def _take_incoming(self, arrived: m.Incoming) -> None:
         call = self._add(arrived.call, None)
         call.sip_call_id = arrived.sip_call_id
-        call.dialog.take("received", arrived.invite)
-        call.observer = self._observer.incoming(call, arrived.invite, arrived.source, arrived.lane)
+        invite, source = as_it_came(arrived.invite, arrived.source, self._secret)
+        call.dialog.take("received", invite)
+        call.observer = self._observer.incoming(call, invite, source, arrived.lane)
 
     def _take_successor(self, number: int) -> None:
         observer = self._successors.pop(number)
@@ -219,8 +233,9 @@ class Worker:
                 outcome = observer.transfer_requested(message.target)
                 return self._succeed(message.successor, outcome)
             if isinstance(message, m.ReplacementAsked):
-                outcome = observer.replacement_asked(message.invite, message.source, message.lane)
-                return self._succeed(message.successor, outcome, message.invite)
+                asked = as_it_came(message.invite, message.source, self._secret)
+                outcome = observer.replacement_asked(*asked, message.lane)
+                return self._succeed(message.successor, outcome)
             return call.take(message)
         except Exception as error:
             # The call ends with it, but not within the stack's callback.
@@ -231,7 +246,7 @@ class Worker:
             if call.over:
                 self.calls.pop(call.number, None)
 
-    def _succeed(self, number: int, outcome: CallObserver | int, invite: SipMessage | None = None) -> int:
+    def _succeed(self, number: int, outcome: CallObserver | int) -> int:
         if isinstance(outcome, int):
             return outcome
         self._successors[number] = outcome

@@ -93,5 +93,8 @@ class Connections:
             self.closed(number)
         return due
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._opened
+
     def __len__(self) -> int:
         return len(self._opened)

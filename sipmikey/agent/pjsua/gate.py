@@ -12,10 +12,12 @@ import ctypes
 import logging
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable
 
 from sipmikey.agent.pjsua.arrivals import Arrivals, Connections, Verdict
+from sipmikey.agent.pjsua.passage import Passage
 from sipmikey.agent.pjsua.screen import judge, new_call
 from sipmikey.agent.stack import StackError
 
@@ -31,10 +33,13 @@ _TRANSPORT_OFFSET = 8
 _SOURCE_SEARCHED = 128
 _SOURCE_LENGTH = 46
 """PJ_INET6_ADDRSTRLEN."""
+
+_ADDRESS_LENGTH = 28
+"""pj_sockaddr, which is as long as a sockaddr_in6."""
 _PACKET_SEARCHED = 1024
 _POINTER_SEARCHED = 66_000
 _PROBE_S = 2.0
-_LOGGED_EVERY_S = 1.0
+_LOGGED_EVERY_S = 10.0
 
 _OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
@@ -71,8 +76,10 @@ class Gate:
         self._connections = connections
         self._offset: int | None = None
         self._source_offset = 0
+        self.passage: Passage | None = None
         self._probe = b""
         self._probe_host = b""
+        self._probe_port = 0
         self._probe_failed = ""
         self._logged_at = 0.0
         self._callback = _OnMessage(self._look)
@@ -110,6 +117,7 @@ class Gate:
         deadline = time.monotonic() + _PROBE_S
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.sendto(self._probe, address)
+            self._probe_port = sock.getsockname()[1]
             while self._offset is None and not self._probe_failed and time.monotonic() < deadline:
                 poll(20)
         self._probe = b""
@@ -134,14 +142,16 @@ class Gate:
             transport = ctypes.c_void_p.from_address(rdata + _TRANSPORT_OFFSET).value
             self._connections.heard(transport or 0, time.monotonic())
             name = new_call(text)
-            return _PASS if name is None else self._admit(rdata, name)
+            if name is not None and self._admit(rdata, name) is _TAKEN:
+                return _TAKEN
+            return _PASS if self.passage is None else self._pass_on(rdata, text, name is not None)
         self._count(f"{fault.field}: {fault.detail}")
         if fault.answerable:
             self._respond(self._endpoint, rdata, _BAD_REQUEST, None, None, None)
         return _TAKEN
 
     def _admit(self, rdata: int, name: bytes) -> int:
-        source = ctypes.string_at(rdata + self._source_offset, _SOURCE_LENGTH).partition(b"\0")[0].decode()
+        source = self._source(rdata)
         verdict = self._arrivals.judge(source, name)
         if verdict is Verdict.ADMIT:
             return _PASS
@@ -149,6 +159,20 @@ class Gate:
         if verdict is Verdict.LATER:
             self._respond(self._endpoint, rdata, _SERVICE_UNAVAILABLE, None, None, None)
         return _TAKEN
+
+    def _pass_on(self, rdata: int, text: bytes, new: bool) -> int:
+        """Give a message to the process whose call it is about, or which is to have it."""
+        assert self.passage is not None
+        transport = ctypes.c_void_p.from_address(rdata + _TRANSPORT_OFFSET).value or 0
+        sender = rdata + self._source_offset - _ADDRESS_LENGTH - 4
+        address = ctypes.string_at(sender, ctypes.c_int.from_address(sender + _ADDRESS_LENGTH).value)
+        status = self.passage.take(text, transport, self._source(rdata), address, new=new)
+        if status > _TAKEN:
+            self._respond(self._endpoint, rdata, status, None, None, None)
+        return _PASS if status == _PASS else _TAKEN
+
+    def _source(self, rdata: int) -> str:
+        return ctypes.string_at(rdata + self._source_offset, _SOURCE_LENGTH).partition(b"\0")[0].decode()
 
     def _count(self, why: str) -> None:
         self.refused += 1
@@ -179,9 +203,17 @@ class Gate:
             self._probe_failed = "the length of a message does not follow its text"
         elif source < 0:
             self._probe_failed = "the source of a message is not in front of its text"
+        elif not self._is_address(rdata + begin + source - _ADDRESS_LENGTH - 4):
+            self._probe_failed = "the address of the source is not in front of its name"
         else:
             self._source_offset = begin + source
             self._offset = offset
+
+    def _is_address(self, at: int) -> bool:
+        octets = ctypes.string_at(at, _ADDRESS_LENGTH)
+        family = int.from_bytes(octets[:2], sys.byteorder)
+        port = int.from_bytes(octets[2:4], "big")
+        return family in (socket.AF_INET, socket.AF_INET6) and port == self._probe_port
 
     @staticmethod
     def _text(rdata: int, offset: int) -> bytes:

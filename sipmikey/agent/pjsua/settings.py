@@ -34,7 +34,8 @@ _SRTP_USE = {
 }
 
 
-def endpoint_config(config: AgentConfig) -> Any:
+def endpoint_config(config: AgentConfig, *, again: bool = False) -> Any:
+    """*again*: the log of a stack that died goes on."""
     settings = pj.EpConfig()
     settings.uaConfig.threadCnt = 0
     settings.uaConfig.mainThreadOnly = True
@@ -46,7 +47,9 @@ def endpoint_config(config: AgentConfig) -> Any:
     settings.logConfig.level = min(config.log_level, _MOST_LOGGED)
     settings.logConfig.consoleLevel = 0
     settings.logConfig.filename = str(config.log_file or "")
-    if config.log_file is not None:
+    if again:
+        settings.logConfig.fileFlags = pj.PJ_O_APPEND
+    elif config.log_file is not None:
         with refused(f"log to {config.log_file}"):
             create_private(config.log_file)
     if config.policy.alternative is not Alternative.NONE:
@@ -58,8 +61,8 @@ def endpoint_config(config: AgentConfig) -> Any:
     return settings
 
 
-def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...]) -> Any:
-    """*suites*: names of the crypto suites of SDES."""
+def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], contact: str = "") -> Any:
+    """*suites*: names of the crypto suites of SDES. *contact*: our Contact, "" for the stack's own."""
     sip = config.sip
     settings = pj.AccountConfig()
     name = f"{quote(config.display_name)} " if config.display_name else ""
@@ -86,6 +89,8 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...]) -> 
     # Without a certificate nobody can call our TLS port: the proxy must use the connection it has.
     deaf = Transport.TLS in sip.transports and sip.tls.certificate_file is None
     settings.natConfig.contactUseSrcPort = int(deaf)
+    if contact:
+        settings.sipConfig.contactForced = contact
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
     _fill_media(settings, config, lane, suites)
     if config.nat.uses_ice and lane is not Lane.REFUSED:

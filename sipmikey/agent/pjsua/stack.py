@@ -21,6 +21,7 @@ from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged,
 from sipmikey.agent.pjsua.native_sdp import SdpPrinter
 from sipmikey.agent.pjsua.native_srtp import NativeSrtp
 from sipmikey.agent.pjsua.native_trouble import PacketLog, Trouble
+from sipmikey.agent.pjsua.passage import Passage
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.pjsua.sound import Sound
@@ -67,7 +68,8 @@ class PjsuaStack:
     """pjsua2 with its transports, accounts and calls.
 
     *later* runs a callable in the engine's thread after a delay in seconds. *suites*: names of the crypto
-    suites of SDES. *ports*: what to listen on where the configuration leaves it open.
+    suites of SDES. *ports*: what to listen on where the configuration leaves it open. *again*: files of
+    a stack that died are kept. *contact*: our Contact, "" for one of our own address.
     """
 
     def __init__(
@@ -78,12 +80,17 @@ class PjsuaStack:
         *,
         suites: tuple[str, ...] = (),
         ports: Mapping[Transport, int] = MappingProxyType({}),
+        again: bool = False,
+        contact: str = "",
     ) -> None:
         self.config = config
         self.observer = observer
         self.later = later
         self._suites = suites
         self._ports = ports
+        self._again = again
+        self._contact = contact
+        self._passage: Passage | None = None
         self._waker: tuple[socket.socket, tuple[str, int]] | None = None
         self.srtp = NativeSrtp(LIBRARY)
         self.trouble = Trouble(PacketLog(LIBRARY))
@@ -121,7 +128,7 @@ class PjsuaStack:
                 "this build of pjsua2 has no IPv6: bind to an IPv4 address, or build it with IPv6"
             )
         endpoint.libCreate()
-        endpoint.libInit(endpoint_config(self.config))
+        endpoint.libInit(endpoint_config(self.config, again=self._again))
         arrivals = Arrivals(per_second=self.config.sip.calls_per_second, now=time.monotonic)
         gate = Gate(LIBRARY, arrivals, self.connections)
         for transport in self.config.sip.transports:
@@ -136,7 +143,7 @@ class PjsuaStack:
         for lane in Lane:
             if lane is Lane.SDES and alternative is Alternative.NONE:
                 continue
-            settings = account_config(self.config, lane, self._suites)
+            settings = account_config(self.config, lane, self._suites, self._contact)
             if lane is Lane.SDES and alternative is Alternative.SDES:
                 # Keys in a description leave over TLS or not at all.
                 settings.sipConfig.transportId = self._transports[Transport.TLS]
@@ -162,6 +169,18 @@ class PjsuaStack:
         address = str(self._endpoint.transportGetInfo(number).localAddress)
         gate.open(reachable(address), self._endpoint.libHandleEvents)
         self._endpoint.transportClose(number)
+
+    def share_port(self, secret: str, place: Callable[[str], str]) -> None:
+        """Pass calls on that other processes have, or are to have by what *place* says. See `Passage`."""
+        own = self.addresses[Transport.UDP]
+        self._passage = self._gate.passage = Passage(
+            LIBRARY, own=own, reach=reachable(own), secret=secret, place=place, connections=self.connections
+        )
+
+    def relay(self, sip_call_id: str, address: str) -> None:
+        """Pass on what comes for that call to ``host:port``; "" when it is over."""
+        if self._passage is not None:
+            self._passage.relay(sip_call_id, address)
 
     def _listen_anywhere(self, transport: Transport) -> str:
         """Listen on the port configured, or on any that is free for UDP and TCP alike.
@@ -429,6 +448,8 @@ class PjsuaStack:
         self._accounts.clear()
         if self._waker is not None:
             self._waker[0].close()
+        if self._passage is not None:
+            self._passage.close()
         # What a reference cycle still holds would be freed after the library, which aborts the process.
         gc.collect()
         with contextlib.suppress(pj.Error):

@@ -1,0 +1,183 @@
+"""More calls than one process holds, behind one SIP port: no peer sees that there are several."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipmikey.agent.pjsua.handover import as_it_came, call_of, passed_on, taken_back
+from sipmikey.agent.sip.message import SipMessage
+from tests.agent.processes import Process, running
+from tests.agent.scripted import RtpPorts, ScriptedPeer, description
+
+SECRET = "0123456789abcdef"
+OWN = "192.0.2.1:5060"
+INVITE = (
+    b"INVITE sip:bob@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 198.51.100.7:5062;branch=z9hG4bKpeer;rport,\r\n"
+    b" SIP/2.0/UDP far.example.com;branch=z9hG4bKfar\r\nv: SIP/2.0/UDP farther.example.com\r\n"
+    b"From: <sip:alice@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\ni: call@peer\r\nCSeq: 1 INVITE\r\n"
+    b"Content-Length: 4\r\n\r\nbody"
+)
+
+
+def test_a_via_goes_on_top_and_the_one_below_tells_the_source() -> None:
+    branch, transport, octets = passed_on(INVITE, OWN, ("203.0.113.9", 40000), SECRET)
+    vias = SipMessage.parse(octets.decode()).all("via")
+    assert transport == "TCP"
+    assert vias[0] == f"SIP/2.0/UDP {OWN};branch={branch}"
+    assert vias[1].startswith(
+        "SIP/2.0/TCP 198.51.100.7:5062;branch=z9hG4bKpeer;received=203.0.113.9;rport=40000,"
+    )
+    assert octets.endswith(b"\r\n\r\nbody")
+    assert call_of(octets) == (b"call@peer", b"")
+
+
+def test_the_process_behind_sees_it_as_it_came() -> None:
+    _, _, octets = passed_on(INVITE, OWN, ("203.0.113.9", 40000), SECRET)
+    message = SipMessage.parse(octets.decode())
+    came, source = as_it_came(message, "127.0.0.1:5060", SECRET)
+    assert source == "203.0.113.9:40000"
+    assert came.transport == "tcp"
+    assert as_it_came(message, "127.0.0.1:5060", "another secret") == (message, "127.0.0.1:5060")
+
+
+def test_requests_of_one_transaction_have_one_branch() -> None:
+    branch = passed_on(INVITE, OWN, ("203.0.113.9", 1), SECRET)[0]
+    for method in (b"ACK", b"CANCEL"):
+        assert passed_on(INVITE.replace(b"INVITE", method), OWN, ("203.0.113.9", 2), SECRET)[0] == branch
+    other = INVITE.replace(b"z9hG4bKpeer", b"z9hG4bKother")
+    assert passed_on(other, OWN, ("203.0.113.9", 1), SECRET)[0] != branch
+
+
+def test_our_via_comes_off_responses_and_no_other_does() -> None:
+    branch, _, octets = passed_on(INVITE, OWN, ("203.0.113.9", 40000), SECRET)
+    response = b"SIP/2.0 200 OK\r\n" + octets.partition(b"\r\n")[2]
+    found = taken_back(response, SECRET)
+    assert found is not None
+    assert found[0] == branch
+    assert SipMessage.parse(found[1].decode()).all("via") == SipMessage.parse(octets.decode()).all("via")[1:]
+    assert taken_back(found[1], SECRET) is None
+    assert taken_back(response, "another secret") is None
+
+
+@given(st.binary(max_size=200))
+def test_any_response_is_read(octets: bytes) -> None:
+    taken_back(b"SIP/2.0 200 OK\r\n" + octets, SECRET)
+    call_of(octets)
+
+
+def stacks_of(process: Process) -> list[int]:
+    """Return the stack processes with sockets, the one that has the SIP port first."""
+    tasks = Path(f"/proc/{process.child.pid}/task")
+    children = {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
+    return [pid for pid in sorted(children) if len(os.listdir(f"/proc/{pid}/fd")) > 8]
+
+
+async def established(peer: ScriptedPeer, address: str, number: int, ports: RtpPorts) -> SipMessage:
+    """Let *peer* call; return the 200."""
+    peer.invite(
+        address, caller="sip:m@example.com", called="sip:bob@example.com", sdp=description(ports),
+        call_id=f"many{number}",
+    )  # fmt: skip
+    answer = await peer.response(200)
+    while answer.status == 503 or answer.first("call-id") != f"many{number}":
+        answer = await peer.response(200)
+    peer.acknowledge(answer, address, branch=f"ack{number}")
+    return answer
+
+
+def bye(peer: ScriptedPeer, answer: SipMessage, number: int) -> str:
+    lines = [
+        f"BYE {answer.uri('contact')} SIP/2.0",
+        f"Via: SIP/2.0/UDP {peer.address};branch=z9hG4bKbye{number};rport", "Max-Forwards: 70",
+        f"From: {answer.first('from')}", f"To: {answer.first('to')}", f"Call-ID: {answer.first('call-id')}",
+        "CSeq: 2 BYE", "Content-Length: 0",
+    ]  # fmt: skip
+    return "\r\n".join((*lines, "", ""))
+
+
+def test_ten_calls_come_in_at_one_port() -> None:
+    async def scenario() -> None:
+        peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
+        async with running("raw_peer.py", {"calls": 10, "answer_at_once": True}) as agent:
+            address = (await agent.until(what="ready"))["addresses"]["udp"]
+            answers = []
+            for number in range(10):
+                await room(agent)
+                answers.append(await established(peer, address, number, ports))
+                await agent.until(what="phase", phase="confirmed")
+            assert {
+                str(answer.uri("contact")).rpartition("@")[2].partition(";")[0] for answer in answers
+            } == {address}
+            assert len(stacks_of(agent)) == 3
+            peer.invite(
+                address, caller="sip:m@example.com", called="sip:bob@example.com", sdp=description(ports),
+                call_id="eleventh",
+            )  # fmt: skip
+            assert (await peer.response(300)).status == 486
+            # Each call is ended by its own dialog, at the one port.
+            for number, answer in enumerate(answers):
+                peer.send(bye(peer, answer, number), address)
+                assert (await peer.response()).status == 200
+                await agent.until(what="phase", phase="disconnected")
+            assert await agent.close() == 0
+
+    asyncio.run(scenario())
+
+
+async def room(agent: Process) -> None:
+    """Wait until there is room for a call, or the last process is full."""
+    while True:
+        agent.do("ready_in")
+        seconds = (await agent.until(what="ready_in"))["seconds"]
+        if seconds == 0.0:
+            return
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_the_calls_of_other_processes_outlive_the_death_of_one(dead: int) -> None:
+    async def scenario() -> None:
+        peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
+        async with running("raw_peer.py", {"calls": 8}) as agent:
+            address = (await agent.until(what="ready"))["addresses"]["udp"]
+            answered: list[SipMessage] = []
+            for number in range(5):
+                await room(agent)
+                agent.do("call", call=f"out{number}", uri=f"sip:peer@{peer.address}")
+                invite = await peer.request("INVITE")
+                assert str(invite.uri("contact")).rpartition("@")[2].partition(";")[0] == address
+                peer.respond(invite, 200, to_tag=f"a{number}", sdp=description(ports))
+                await agent.until(what="phase", phase="confirmed")
+                answered.append(invite)
+            first, second = stacks_of(agent)
+            os.kill((first, second)[dead], signal.SIGKILL)
+            lost = await agent.until(what="stack-lost")
+            assert lost["calls"] == (4, 1)[dead]
+            for _ in range(lost["calls"]):
+                await agent.until(what="phase", phase="disconnected")
+            await room(agent)
+            # A call of the process that lives is hung up by its peer, through the port.
+            invite = answered[(4, 0)[dead]]
+            tag = f"a{(4, 0)[dead]}"
+            lines: dict[str, Any] = {"From": f"{invite.first('to')};tag={tag}", "To": invite.first("from")}
+            text = "\r\n".join((
+                f"BYE {invite.uri('contact')} SIP/2.0", f"Via: SIP/2.0/UDP {peer.address};branch=z9hG4bKlast",
+                "Max-Forwards: 70", f"From: {lines['From']}", f"To: {lines['To']}",
+                f"Call-ID: {invite.first('call-id')}", "CSeq: 77 BYE", "Content-Length: 0", "", "",
+            ))  # fmt: skip
+            ended = asyncio.ensure_future(agent.until(what="phase", phase="disconnected"))
+            while not ended.done():
+                # As a peer does (RFC 3261 section 17.1.2.2): the port may be being opened again.
+                peer.send(text, address)
+                await asyncio.wait((ended,), timeout=0.5)
+            await ended
+
+    asyncio.run(scenario())
