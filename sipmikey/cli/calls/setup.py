@@ -49,6 +49,7 @@ def agent_config(configuration: Configuration) -> AgentConfig:
         nat=nat_settings(configuration),
         audio=_audio(configuration),
         timeouts=_timeouts(configuration),
+        calls=configuration.sip.calls,
     )
 
 
@@ -135,6 +136,7 @@ def _sip(configuration: Configuration) -> Sip:
         session_expires_s=round(sip.session_expires),
         headers=dict(sip.headers),
         redirects=sip.redirects,
+        calls_per_second=sip.calls_per_second,
         name_servers=_name_servers(sip.name_servers),
     )
 

@@ -106,6 +106,10 @@ class Sip:
         read.texts,
     )
     redirects: int = setting(5, "redirections (3xx) a call follows at most; 0: none", read.count(0, 32))
+    calls: int = setting(4, "calls at a time; more than 4 need processes beside", read.count(1, 100))
+    calls_per_second: float = setting(
+        20.0, "new calls looked at in all, half as many of one source", read.number(0.1, 1000, "a second")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
