@@ -226,3 +226,45 @@ def test_what_cannot_be_bound_is_an_error_that_says_so(settings: dict[str, Any],
             return str(event["detail"])
 
     assert re.search(said, asyncio.run(scenario()))
+
+
+def test_a_replayed_packet_starts_no_key_again(speech: str) -> None:
+    """pjmedia would, for its first hundred datagrams, and count SRTCP from 1 once more."""
+
+    async def scenario() -> RtpPorts:
+        peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
+        async with running("raw_peer.py", {"play": speech, "suite": SUITE}) as caller:
+            await caller.until(what="ready")
+            caller.do("call", call="out", uri=f"sip:peer@{peer.address}")
+            invite = await peer.request("INVITE")
+            peer.respond(invite, 200, to_tag="a", sdp=description(ports))
+            await caller.until(what="phase", phase="confirmed")
+            caller.do("key", call="out", seed=7)
+            await ports.until_rtcp()
+            found = re.search(r"^m=audio (\d+)", invite.body, re.MULTILINE)
+            assert found is not None
+            secret = keys(SUITE, 7, swapped=False).receive.reveal()
+            session = Session(policy=Policy(key=secret, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+            packets = [session.protect(rtp(number)) for number in range(1, 11)]
+            for packet in (*packets, *packets):
+                ports.send_rtp(packet, int(found[1]))
+                await asyncio.sleep(0.01)
+            while True:
+                caller.do("counts", call="out")
+                if (await caller.until(what="counts"))["counts"][0][1] >= 10:
+                    break
+            seen = len(ports.rtcp)
+            await hung_up(caller)
+            await ports.until_rtcp(seen + 1)
+            assert await caller.close() == 0
+        return ports
+
+    indices = [int.from_bytes(packet[-14:-10], "big") & 0x7FFFFFFF for packet in asyncio.run(scenario()).rtcp]
+    assert len(indices) >= 2
+    assert sorted(set(indices)) == indices
+
+
+def rtp(number: int) -> bytes:
+    """An RTP packet of 20 ms of silence in A-law."""
+    head = bytes((0x80, 8)) + number.to_bytes(2, "big") + (number * 160).to_bytes(4, "big")
+    return head + bytes.fromhex("01020304") + b"\xd5" * 160

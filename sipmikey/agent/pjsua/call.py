@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.pjsua.callbacks import CallbackCall
-from sipmikey.agent.pjsua.library import fill, logged, pj, typed
+from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM
 from sipmikey.agent.stack import (
     CallObserver,
@@ -34,6 +35,12 @@ _PATH_AGAIN_S = 2.0
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
+_PROBATION = 100
+"""PROBATION_CNT_INIT of pjmedia's SRTP."""
+
+_NOTHING = bytes((0x80, 127)) + bytes(10)
+"""An RTP header of a payload type that nobody agreed on."""
+
 _PHASES = {
     pj.PJSIP_INV_STATE_CALLING: Phase.CALLING,
     pj.PJSIP_INV_STATE_INCOMING: Phase.INCOMING,
@@ -290,12 +297,31 @@ class PjsuaCall:
         elif not self._confirmed and self._secured:
             # The SRTP transport outlives the stream: it may still hold the keys of another branch.
             self._stack.srtp.stop(stream)
+            self._end_probation(index)
         elif not self._speaking and self.lane is Lane.SDES:
             # pjmedia has keys before the answer that brought them was judged.
             self._stack.srtp.hush(stream)
         with self.guarded() as observer:
             if observer is not None:
                 observer.stream_created(index)
+
+    def _end_probation(self, index: int) -> None:
+        """Have pjmedia not start SRTP again, with the same keys, when a packet is replayed.
+
+        It does so during the first hundred datagrams that reach a socket, keys or not. While there are no
+        keys they are dropped: let it drop a hundred of ours.
+        """
+        try:
+            name = str(self._live.getMedTransportInfo(index).localRtpName)
+        except pj.Error:
+            return
+        bind = self._stack.config.sip.bind
+        host = bind if bind not in ANY_ADDRESS else "::1" if ":" in name.rpartition(":")[0] else "127.0.0.1"
+        target = (host, int(name.rpartition(":")[2]))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            for _ in range(_PROBATION):
+                sock.sendto(_NOTHING, target)
 
     def _connect(self, index: int) -> None:
         """Tell the media in Python what pjsua2 agreed on with the peer."""
