@@ -45,7 +45,15 @@ def through_json(kind: Any, value: object) -> object:
 @pytest.mark.parametrize(
     "message",
     [
-        m.Start(config=CONFIG, suites=("256",), ports={Transport.UDP: 5060}),
+        m.Start(
+            config=CONFIG,
+            suites=("256",),
+            ports={Transport.UDP: 5060},
+            again=False,
+            first=True,
+            secret="s",
+            contact="",
+        ),
         m.MakeCall(call=1, uri="sip:b@x", lane=Lane.SECURED, headers=(("A", "b"),), via=None),
         m.Key(call=1, index=0, keys=KEYS),
         m.ChooseLane(invite=SipMessage.parse(INVITE), source="192.0.2.1:5060"),
