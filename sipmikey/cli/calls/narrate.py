@@ -249,12 +249,6 @@ def _route(event: Document, paint: Paint) -> str:
     return f"stream {event['index']}: the media goes {route_words(event)}: {ends}"
 
 
-def _stack_failed(event: Document, paint: Paint) -> str:
-    again = event["again_in_s"]
-    when = f"in {again:g} s" if again else "at once"
-    return f"the SIP stack failed ({event['detail']}); calls lost: {event['calls']}; it starts again {when}"
-
-
 def _sound_device(event: Document, paint: Paint) -> str:
     name = event["name"] or "the system's default"
     text = f"sound {event['role']} {event['state']}: {name}"
@@ -316,7 +310,6 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "audio.played": _played,
     "nat.servers": _nat_servers,
     "media.path": _route,
-    "stack.failed": _stack_failed,
     "sound.device": _sound_device,
     "sound.level": _sound_level,
     "stats": _stats,
