@@ -239,7 +239,7 @@ def failure_of(error: BaseException) -> Failure:
     """Return *error* for the other process. Of one that is not expected only the type is told."""
     if isinstance(error, StackError):
         return Failure(detail=error.detail, status=error.status)
-    if isinstance(error, PeerError):
+    if isinstance(error, AgentError | PeerError):
         word, side = reason_of(error), side_of(error)
         return Failure(detail=str(error), status=status_of(error), word=word, side=side)
     return Failure(detail=type(error).__name__, status=0)
