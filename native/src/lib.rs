@@ -9,6 +9,8 @@ mod environment;
 mod exchange;
 mod grant;
 mod keys;
+mod lanes;
+mod media;
 mod original;
 mod policy;
 mod raise;
@@ -20,7 +22,7 @@ mod transfer;
 use pyo3::prelude::*;
 
 /// Changes whenever a function here and the Python function it stands for change what they take or give.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 3;
 
 #[pymodule]
 fn sipmikey_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -28,6 +30,11 @@ fn sipmikey_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<secret::Secret>()?;
     module.add_class::<secret::Prf>()?;
+    module.add_class::<media::SrtpContext>()?;
+    module.add_class::<lanes::Packetiser>()?;
+    module.add_class::<lanes::ReceptionCount>()?;
+    module.add_class::<lanes::FrameSource>()?;
+    module.add_class::<lanes::Lanes>()?;
     module.add_function(wrap_pyfunction!(decode::parse_message, module)?)?;
     module.add_function(wrap_pyfunction!(decode::decode_key_data, module)?)?;
     module.add_function(wrap_pyfunction!(decode::decode_ticket_data, module)?)?;

@@ -1,11 +1,13 @@
 //! Making objects of the package's frozen dataclasses without running their `__init__`.
 //!
-//! This file alone has `unsafe` code: two calls of CPython's stable ABI that PyO3 has no safe face for. Both
-//! are what `object.__new__` and `object.__setattr__` do; a `Maker` is made only for classes whose
+//! This file alone has `unsafe` code: two calls of CPython's stable ABI that PyO3 has no safe face for, and the
+//! copying of a file descriptor that Python gave by number. The calls are what `object.__new__` and `object.__setattr__` do; a `Maker` is made only for classes whose
 //! `__new__` is `object.__new__`, so allocating one is what Python itself would do.
 #![allow(unsafe_code)]
 
-use pyo3::exceptions::PyImportError;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
@@ -56,4 +58,15 @@ impl<const N: usize> Maker<N> {
     pub fn made(&self, object: &Bound<'_, PyAny>) -> bool {
         object.get_type_ptr() == self.class.bind(object.py()).as_type_ptr()
     }
+}
+
+/// Return a copy of an open file descriptor, which is closed when dropped.
+pub fn descriptor(number: i32) -> PyResult<OwnedFd> {
+    if number < 0 {
+        return Err(PyValueError::new_err("no file descriptor"));
+    }
+    // SAFETY: not -1. The number is only used here, to be duplicated by the kernel, which refuses one that
+    // is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(borrowed.try_clone_to_owned()?)
 }

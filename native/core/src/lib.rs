@@ -18,4 +18,6 @@ pub mod policy;
 pub mod prf;
 pub mod reader;
 pub mod registry;
+pub mod rtp;
+pub mod srtp;
 pub mod transport;

@@ -95,7 +95,9 @@ impl<'a> Policy<'a> {
         let broken = violations(flags);
         if !broken.is_empty() {
             let detail = format!("flags {}: {}", letters(flags), broken.join(", "));
-            return Err(Fault::at(Kind::TicketPolicy, detail, flags_field, offset).by("RFC 6043 section 6.10"));
+            return Err(
+                Fault::at(Kind::TicketPolicy, detail, flags_field, offset).by("RFC 6043 section 6.10")
+            );
         }
         let length = usize::from(reader.u16("TP Data length")?);
         let mut tp_data = reader.sub(length, "TP Data")?;
