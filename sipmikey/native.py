@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-INTERFACE = 2
+INTERFACE = 3
 """Version of what the native core and this package take from one another."""
 
 PURE_VARIABLE = "SIPMIKEY_PURE"
@@ -53,3 +53,8 @@ def native(marked: _Marked) -> _Marked:
     REPLACED[marked.__name__] = marked
     namesake: _Marked = getattr(_CORE, marked.__name__)
     return namesake
+
+
+def native_only(name: str) -> Any:
+    """Return what the native core has under *name* and Python has not, or None where it does not run."""
+    return None if _CORE is None else getattr(_CORE, name)

@@ -18,6 +18,7 @@ from sipmikey.media.errors import PacketNotSent, PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.profile import RTCP_HEADER_LENGTH, RTP_HEADER_LENGTH
 from sipmikey.mikey.errors import LocalError
+from sipmikey.native import native
 
 REPLAY_WINDOW = 1024
 """Packets the receiver looks back for replays; RFC 3711 section 3.3.2 asks for 64 at least."""
@@ -91,6 +92,7 @@ def check_runnable(key: StreamKey) -> None:
         )
 
 
+@native
 class SrtpContext:
     """One key in one direction, in a pylibsrtp session of its own.
 

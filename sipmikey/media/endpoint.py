@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 
 from sipmikey.media.errors import PacketNotSent
 from sipmikey.media.g711 import FRAME_MS
+from sipmikey.media.lanes.fast import FastLanes, fast_lanes
 from sipmikey.media.stream import RtpStream
 
 _log = logging.getLogger("sipmikey.media.endpoint")
@@ -135,6 +136,7 @@ class MediaLoop:
         self._slots: list[list[MediaPort]] = [[] for _ in range(TICKS)]
         self._calls: deque[tuple[Callable[[], object], Future[Any]]] = deque()
         self._conditions: deque[tuple[Callable[[], bool], Future[None]]] = deque()
+        self._lanes: FastLanes[MediaPort] | None = fast_lanes()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.late_ticks = 0
@@ -191,7 +193,9 @@ class MediaLoop:
 
     def _add(self, port: MediaPort) -> None:
         self._slots[port.slot].append(port)
-        for sock in (port.rtp, port.rtcp):
+        if self._lanes is not None:
+            self._lanes.add(port, port.rtp.fileno())
+        for sock in (port.rtp if self._lanes is None else None, port.rtcp):
             if sock is not None:
                 self._readers[sock.fileno()] = (port, sock.recvmsg)
                 self._epoll.register(sock.fileno(), select.EPOLLIN)
@@ -200,13 +204,16 @@ class MediaLoop:
         if port not in self._slots[port.slot]:
             return
         self._slots[port.slot].remove(port)
+        if self._lanes is not None:
+            self._lanes.remove(port)
         with contextlib.suppress(PacketNotSent):
             self._send_rtcp(port, port.stream.bye(time.time_ns()))
         for sock in (port.rtp, port.rtcp):
-            if sock is not None:
+            if sock is None:
+                continue
+            if self._readers.pop(sock.fileno(), None) is not None:
                 self._epoll.unregister(sock.fileno())
-                del self._readers[sock.fileno()]
-                sock.close()
+            sock.close()
 
     def run(self) -> None:
         """Run in the calling thread until `close` is called from another."""
@@ -245,20 +252,20 @@ class MediaLoop:
                     future.set_exception(error)
 
     def _tick(self, tick: int) -> None:
+        lanes = self._lanes
+        if lanes is not None and self._calls:
+            lanes.disarm_all()
         self._do_calls()
         slot = self._slots[tick % TICKS]
-        for port in tuple(slot):
-            if port.remote is None:
-                continue
-            try:
-                packet = port.stream.next_packet()
-                if packet is not None:
-                    port.rtp.sendto(packet, port.remote)
-            except (OSError, PacketNotSent) as error:
-                port.unsent += 1
-                port.error = error
-            except Exception as error:  # noqa: BLE001 - the other streams go on
-                self._broken(port, error)
+        if lanes is None:
+            for port in tuple(slot):
+                self._send_frame(port)
+        else:
+            left = [port for port in slot if not lanes.still_sends(port)]
+            lanes.send(tick % TICKS)
+            for port in left:
+                if self._send_frame(port):
+                    lanes.arm(port)
         if tick // TICKS % _RTCP_EVERY_TICKS == 0:
             now = time.time_ns()
             for port in slot:
@@ -270,6 +277,22 @@ class MediaLoop:
             condition, awaited = self._conditions.popleft()
             if not _settle(condition, awaited):
                 self._conditions.append((condition, awaited))
+
+    def _send_frame(self, port: MediaPort) -> bool:
+        """Send the frame whose turn it is; return False where that ended the stream."""
+        if port.remote is None:
+            return True
+        try:
+            packet = port.stream.next_packet()
+            if packet is not None:
+                port.rtp.sendto(packet, port.remote)
+        except (OSError, PacketNotSent) as error:
+            port.unsent += 1
+            port.error = error
+        except Exception as error:  # noqa: BLE001 - the other streams go on
+            self._broken(port, error)
+            return False
+        return True
 
     def _send_rtcp(self, port: MediaPort, packet: bytes | None) -> None:
         if packet is None or port.remote_rtcp is None:
@@ -297,20 +320,39 @@ class MediaLoop:
                     packet, ancillary, _, _ = recvmsg(_DATAGRAM, _ANCILLARY)
                 except (OSError, KeyError):  # the other socket of a port that has just been closed
                     continue
-                try:
-                    if ancillary:
-                        seconds, nanoseconds = unpack(ancillary[0][2])
-                        port.stream.receive(packet, seconds * _NS + nanoseconds)
-                    else:
-                        port.stream.receive(packet, time.time_ns())
-                except Exception as error:  # noqa: BLE001 - the other streams go on
-                    self._broken(port, error)
+                if ancillary:
+                    seconds, nanoseconds = unpack(ancillary[0][2])
+                    self._receive(port, packet, seconds * _NS + nanoseconds)
+                else:
+                    self._receive(port, packet, time.time_ns())
             wait = due - time.monotonic_ns()
+            if self._lanes is not None:
+                self._read_lanes(self._lanes, wait)
+                wait = due - time.monotonic_ns()
             if wait <= 0:
                 return
-            if not ready:
+            if not ready and self._lanes is None:
                 time.sleep(wait / 1e9)
                 return
+
+    def _receive(self, port: MediaPort, packet: bytes, arrival_ns: int) -> None:
+        try:
+            port.stream.receive(packet, arrival_ns)
+        except Exception as error:  # noqa: BLE001 - the other streams go on
+            self._broken(port, error)
+
+    def _read_lanes(self, lanes: FastLanes[MediaPort], wait_ns: int) -> None:
+        """Read lanes for that long, or until one has a packet for Python."""
+        packets = tuple(lanes.read(wait_ns))
+        for port, payload, timestamp in lanes.heard():  # all of it came before what is for Python
+            try:
+                if port.stream.sink is not None:
+                    port.stream.sink.put(timestamp, payload)
+            except Exception as error:  # noqa: BLE001 - the other streams go on
+                self._broken(port, error)
+        for port, packet, arrival_ns in packets:
+            self._receive(port, packet, arrival_ns)
+            lanes.arm(port)
 
 
 def _settle(condition: Callable[[], bool], future: Future[None]) -> bool:

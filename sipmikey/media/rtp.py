@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.native import native
 
 RTP_VERSION = 2
 _HEADER = struct.Struct("!BBHII")
@@ -126,6 +127,7 @@ def is_rtcp(packet: bytes) -> bool:
     return len(packet) > 1 and 192 <= packet[1] <= 223
 
 
+@native
 class Packetiser:
     """Numbers the packets of one outgoing stream of fixed-length frames.
 

@@ -54,6 +54,15 @@ class SrtpSender:
         """Sequence number of the last packet, None before the first."""
         return self._seq
 
+    @property
+    def steady(self) -> SrtpContext | None:
+        """The context that protects what follows, once a packet was sent under it; else None."""
+        return None if self._seq is None else self._context
+
+    def follow(self, index: int) -> None:
+        """Go on after the packet *index*, which was protected by the context itself."""
+        self._roc, self._seq = index >> 16, index & _SEQ_MASK
+
     def protect(self, packet: bytes) -> bytes:
         """Return the SRTP packet for an RTP packet of at most 1356 bytes; raise `PacketNotSent`."""
         if len(packet) < RTP_HEADER_LENGTH:
@@ -164,6 +173,17 @@ class SrtpReceiver:
         else:
             check_runnable(key)
             self._pending, self._pending_context, self._pending_from_zero = key, None, None
+
+    @property
+    def steady(self) -> SrtpContext | None:
+        """The context that authenticates what follows, once it did so and while no key replaces another."""
+        if self._index is None or self._pending is not None or self._old is not None:
+            return None
+        return self._context
+
+    def follow(self, index: int) -> None:
+        """Go on after the packet *index*, which was authenticated by the context itself."""
+        self._index = index
 
     def unprotect(self, packet: bytes) -> bytes:
         """Return the RTP packet of an SRTP packet of at most 1500 bytes; raise `PacketRefused`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sipmikey.media.context import SrtpContext
 from sipmikey.media.early import EarlyMedia
 from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.g711 import G711, RATE
@@ -26,7 +27,8 @@ from sipmikey.media.rtcp import (
 )
 from sipmikey.media.rtp import MalformedPacket, Packetiser, RtpPacket, is_rtcp
 from sipmikey.media.srtp import SrtpReceiver, SrtpSender
-from sipmikey.media.statistics import ReceptionCounter, ReceptionStatistics, round_trip_ns
+from sipmikey.media.statistics import ReceptionCount, ReceptionCounter, ReceptionStatistics, round_trip_ns
+from sipmikey.media.wav import FrameSource
 from sipmikey.mikey.errors import LocalError
 
 RTCP_INTERVAL_S = 5.0
@@ -285,6 +287,29 @@ class RtpStream:
         compound = encode_compound((first, SourceDescription.cname(packetiser.ssrc, self._cname), *more))
         self._rtcp_sent += 1
         return sender.protect_rtcp(compound)
+
+    @property
+    def steady_sender(self) -> tuple[SrtpContext, Packetiser, FrameSource] | None:
+        """What the next packets are made with, where that needs no judgement; else None."""
+        sender, packetiser, source = self._sender, self._packetiser, self.source
+        if sender is None or packetiser is None or self._paused or not isinstance(source, FrameSource):
+            return None
+        return None if sender.steady is None else (sender.steady, packetiser, source)
+
+    @property
+    def steady_receiver(self) -> tuple[SrtpContext, ReceptionCount] | None:
+        """What the next packets are opened and counted with, where that needs no judgement; else None."""
+        receiver = self._receiver
+        if receiver is None or receiver.steady is None:
+            return None
+        return receiver.steady, self._counter.counts
+
+    def follow(self, *, sent: int | None, received: int | None) -> None:
+        """Go on after packet indices reached without this object; None where nothing was."""
+        if sent is not None and self._sender is not None:
+            self._sender.follow(sent)
+        if received is not None and self._receiver is not None:
+            self._receiver.follow(received)
 
     @property
     def position(self) -> tuple[int, int] | None:

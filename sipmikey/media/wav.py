@@ -14,6 +14,7 @@ from sipmikey.guard import create_private
 from sipmikey.media.g711 import G711, RATE, to_mono_8k
 from sipmikey.media.playout import Playout
 from sipmikey.mikey.errors import LocalError
+from sipmikey.native import native
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
@@ -142,6 +143,7 @@ def read_frames(path: Path | str, codec: G711) -> tuple[bytes, ...]:
     return tuple(frames)
 
 
+@native
 class FrameSource:
     """Gives encoded frames one by one; the frames themselves may be shared by many streams.
 
