@@ -5,7 +5,8 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 3
 
 NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests/vectors \
-	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py
+	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \
+	tests/media/test_srtp.py tests/media/test_stream.py tests/media/test_mki.py tests/media/test_endpoint.py
 
 .PHONY: demo test test-core test-native check native native-check format clean fuzz
 
