@@ -32,9 +32,11 @@ from sipmikey.testing.kms import TestKms
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 GCM = "AEAD_AES_128_GCM"
+PURE = f"endpoint in Python {SUITE}"
+"""The endpoint without the native core; the others have it where it is installed."""
 SETTLE_S = 1.0
 BARE_PACKETS = 40_000
-CAPACITY_STEPS = (200, 300, 400, 500, 600, 700, 800, 1000, 1200)
+CAPACITY_STEPS = (200, 300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 2500, 3000, 4000)
 
 
 def counts(process: Any) -> dict[str, int]:
@@ -63,7 +65,8 @@ def bare(suite: str) -> dict[str, float]:
         return result
 
 
-def endpoint(calls: int, suite: str, seconds: float) -> dict[str, float]:
+def endpoint(calls: int, suite: str, seconds: float, *, pure: bool = False) -> dict[str, float]:
+    os.environ["SIPMIKEY_PURE"] = "1" if pure else ""
     with (
         running("reflector.py", core=LOAD) as reflector,
         running("endpoint_load.py", calls, line_of(reflector, "port"), suite, core=UNDER_TEST) as process,
@@ -162,7 +165,7 @@ def table(rounds: dict[str, list[dict[str, float]]], calls: int) -> list[str]:
         runs = rounds[f"bare {suite}"]
         protect, unprotect = (median(run[f"{way}_us"] for run in runs) for way in ("protect", "unprotect"))
         lines.append(f"bare pylibsrtp, {suite}: protect {protect:.2f} us, unprotect {unprotect:.2f} us")
-    for name in (f"endpoint {SUITE}", f"endpoint {GCM}", "rtpengine"):
+    for name in (f"endpoint {SUITE}", f"endpoint {GCM}", PURE, "rtpengine"):
         runs = rounds[name]
         handled, passed = median(map(per_handled, runs)), median(map(per_pass, runs))
         core = median(run["cpu_s"] / run["seconds"] for run in runs)
@@ -194,6 +197,7 @@ def ratios(rounds: dict[str, list[dict[str, float]]]) -> list[str]:
     return [
         f"endpoint packet handled / rtpengine packet relayed: {mixed(rounds, ours)}",
         f"endpoint one in and one out / rtpengine packet relayed: {ratio(ours, 'rtpengine', per_pass)}",
+        f"endpoint in Python, one in and one out / rtpengine: {ratio(PURE, 'rtpengine', per_pass)}",
         f"pjmedia call keyed by the application / by SDES: {ratio('pjmedia keyed', 'pjmedia sdes', cpu)}",
         f"pjmedia call keyed by the application / plain RTP: {ratio('pjmedia keyed', 'pjmedia rtp', cpu)}",
         f"agent's call keyed with a ticket / pjmedia call by SDES: {ratio('agent', 'pjmedia sdes', cpu)}",
@@ -230,6 +234,7 @@ def measure_all(options: argparse.Namespace, settings: dict[str, dict[str, str]]
         f"bare {SUITE}": lambda: bare(SUITE),
         f"bare {GCM}": lambda: bare(GCM),
         f"endpoint {SUITE}": lambda: endpoint(options.calls, SUITE, options.seconds),
+        PURE: lambda: endpoint(options.calls, SUITE, options.seconds, pure=True),
         "rtpengine": lambda: relay(options.calls, options.seconds),
         f"endpoint {GCM}": lambda: endpoint(options.calls, GCM, options.seconds),
         "pjmedia rtp": lambda: native("rtp", wav, options.seconds),
