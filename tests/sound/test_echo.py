@@ -39,9 +39,9 @@ blocks = [
     for at in range(0, count, block)
 ]
 def power(samples):
-    return 10 * np.log10(np.mean(samples[count // 2 :] ** 2) + 1e-12)
+    return float(10 * np.log10(np.mean(samples[count // 2 :] ** 2) + 1e-12))
 left = np.concatenate(blocks)
-print(json.dumps({"without": power(played) - power(heard), "with": power(played) - power(left)}), flush=True)
+print(json.dumps({"without": power(played) - power(heard), "with": power(played) - power(left)}), flush=1)
 os._exit(0)
 """
 
