@@ -1,0 +1,70 @@
+"""PROVEN stays true: packets that stop, or stop verifying, are told, and the state leaves proven."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipmikey.call.events import Event, document
+from sipmikey.call.inputs import StreamCount
+from sipmikey.call.keying.keying import Agreement, StreamKeys
+from sipmikey.call.outbox import Outbox
+from sipmikey.call.outputs import Tell
+from sipmikey.call.settings import Patience
+from sipmikey.call.streams import Streams
+
+LOOKS = 6
+
+
+def count(received: int, trouble: str = "") -> tuple[StreamCount, ...]:
+    return (StreamCount(index=0, codec="PCMA", sent=9, received=received, lost=0, trouble=trouble),)
+
+
+def protection(streams: Streams) -> str:
+    return str(streams.protection)
+
+
+def told(out: Outbox) -> list[Event]:
+    return [output.event for output in out.drain() if isinstance(output, Tell)]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [("", "media.stalled"), ("packets arrive that do not verify", "media.failed")],
+)
+def test_a_proven_stream_that_falls_silent_is_proven_no_longer(trouble: str, kind: str) -> None:
+    out = Outbox("1")
+    streams = Streams(out, Patience(silence=3.0))
+    streams.created(0, without_keys=False)
+    stream = StreamKeys(index=0, suite="AES", send_key="1", receive_key="2")
+    streams.key(Agreement(streams=(stream,)), "", rekeyed=False)
+    streams.established()
+    streams.counted(count(5))
+    assert protection(streams) == "proven"
+    told(out)
+    for _ in range(LOOKS):
+        streams.counted(count(5, trouble))
+    (event,) = told(out)
+    assert event.type == kind
+    assert trouble in str(document(event)["detail"])
+    assert protection(streams) == "keyed"
+    streams.counted(count(6))
+    assert [event.type for event in told(out)] == ["media.resumed"]
+    assert protection(streams) == "proven"
+
+
+def test_a_peer_that_is_gone_is_known_to_be_after_the_time_that_policy_names() -> None:
+    out = Outbox("1")
+    streams = Streams(out, Patience(silence=2.0, gone=4.0))
+    streams.created(0, without_keys=False)
+    streams.key(
+        Agreement(streams=(StreamKeys(index=0, suite="AES", send_key="1", receive_key="2"),)),
+        "",
+        rekeyed=False,
+    )
+    streams.established()
+    streams.counted(count(5))
+    seen = []
+    for _ in range(LOOKS):
+        streams.counted(count(5))
+        seen.append(streams.gone)
+    assert seen == [False, False, False, True, True, True]
