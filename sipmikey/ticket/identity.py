@@ -41,6 +41,8 @@ def canonical(uri: str) -> str:
         return _canonical_sip(scheme, rest, uri)
     if scheme == "tel":
         return _canonical_tel(rest, uri)
+    if "<" in rest or rest != rest.strip():
+        raise LocalError(f"{uri!r} is not a URI: it has a bracket or a space within")
     return f"{scheme}:{rest}"
 
 

@@ -54,3 +54,8 @@ def test_letters_beyond_ascii_do_not_become_a_host() -> None:
         with pytest.raises(LocalError):
             canonical(uri)
     assert canonical("sip:%FF@example.com") != canonical("sip:%FE@example.com")
+
+
+def test_a_bracket_within_is_not_a_uri() -> None:
+    with pytest.raises(LocalError):
+        canonical("x<other:a<sip:b@example.com")
