@@ -77,7 +77,8 @@ class TicketFacts:
     """What may be shown of a ticket: no key, not the ticket itself.
 
     ``ticket``: 8 hexadecimal digits naming it. ``valid_until``: Unix seconds. ``flags``: letters of the
-    Ticket Policy flags that are set. ``responders``: identities it may be resolved by (patterns).
+    Ticket Policy flags that are set; ``mode``: what D and E among them mean (RFC 6043 section 4.1.1).
+    ``responders``: identities it may be resolved by (patterns).
     """
 
     ticket: str
@@ -88,6 +89,7 @@ class TicketFacts:
     valid_until: float | None
     flags: str
     suite: str
+    mode: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -507,6 +509,8 @@ class StackFailed(Event):
     calls: int
     detail: str
     again_in_s: float
+    reason: Reason = Reason.STACK_FAILED
+    side: Side = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     MEDIA_MISMATCH = "media-mismatch"
     IDENTITY_MISMATCH = "identity-mismatch"
     SENT_SDP_ALTERED = "sent-sdp-altered"
+    FORK_NOT_KEYED = "fork-not-keyed"
     GLARE = "glare"
     PEER_REFUSED_KEYING = "peer-refused-keying"
     SUITE_UNAVAILABLE = "suite-unavailable"

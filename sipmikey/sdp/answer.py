@@ -23,6 +23,7 @@ from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.request import canonical_or_same
 from sipmikey.ticket.resolve import ResolvedTicket
+from sipmikey.ticket.shared_keys import SharedTicketKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +159,21 @@ class Answerer:
         Raises a `PeerError`.
         """
         return self._next().receive_resolve_resp(response)
+
+    @property
+    def resolve_mandatory(self) -> bool:
+        """True if the KMS must be asked about the next unresolved ticket (RFC 6043 section 6.10, E)."""
+        return self._next().resolve_mandatory
+
+    def resolve_with(self, keys: Sequence[SharedTicketKey]) -> ResolvedTicket:
+        """Open the next unresolved ticket with a key its maker shares with us, and verify TRANSFER_INIT.
+
+        Modes 2 and 4 of RFC 6043 section 4.1.1. Raises a `PeerError`; `UnknownKey` where no key fits.
+        """
+        transfer = self._next()
+        resolved = transfer.resolve_with(keys)
+        transfer.verify(resolved, self._replay)
+        return resolved
 
     def use_resolved(self, resolved: ResolvedTicket) -> None:
         """Verify TRANSFER_INIT with a ticket resolved before or locally. Raises a `PeerError`."""

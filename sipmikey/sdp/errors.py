@@ -73,6 +73,13 @@ class IdentityMismatch(InvalidIdentity):
     sip_status = 403
 
 
+class ForkedWithoutKeys(PeerError):
+    """A second device answered under a ticket that would give both the same keys (I = 0)."""
+
+    reason = "fork-not-keyed"
+    sip_status = 403
+
+
 class Glare(PeerError):
     """An offer came while one of this side is under way (RFC 3261 section 14.2): try again later."""
 

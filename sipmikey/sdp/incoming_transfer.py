@@ -20,6 +20,7 @@ from sipmikey.ticket.identity import canonical, same_identity
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.resolve import ResolvedTicket, TicketResolve
+from sipmikey.ticket.shared_keys import SharedTicketKey, resolve_with
 from sipmikey.ticket.transfer import TransferResponder
 
 
@@ -115,6 +116,15 @@ class IncomingTransfer:
         if self._resolve is None:
             raise LocalError("the KMS has not been asked")
         return self._resolve.receive(response)
+
+    @property
+    def resolve_mandatory(self) -> bool:
+        """True if the KMS must be asked about the ticket (E)."""
+        return self.policy.flags.resolve_mandatory
+
+    def resolve_with(self, keys: Sequence[SharedTicketKey]) -> ResolvedTicket:
+        """Open the ticket with one of *keys*, without a KMS. Raises a `PeerError`."""
+        return resolve_with(self._env, self.ticket, keys, initiator=self.initiator, identity=self._identity)
 
     def verify(self, resolved: ResolvedTicket, replay: ReplayCache | None) -> None:
         """Verify TRANSFER_INIT, and that its crypto sessions name keys there are. Raises a `PeerError`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sipmikey.mikey.errors import LimitExceeded, LocalError, ReplayedMessage, UnexpectedMessage
 from sipmikey.mikey.verification import sdp_ids_extension
 from sipmikey.sdp.crypto import KeyExchange, check_suite, offered_entries, session_keys
-from sipmikey.sdp.errors import AnswerMissing, IdentityMismatch, MediaMismatch
+from sipmikey.sdp.errors import AnswerMissing, ForkedWithoutKeys, IdentityMismatch, MediaMismatch
 from sipmikey.sdp.keys import SessionKeys
 from sipmikey.sdp.local import LocalDescription, choose_ssrcs, local_offer
 from sipmikey.sdp.mapping import MediaStream, check_answer, crypto_session_ids, keyed_streams
@@ -175,6 +175,11 @@ class Offerer:
         # The same TRANSFER_RESP on a second branch would put two streams under the same keys.
         if message in self._seen:
             raise ReplayedMessage("this TRANSFER_RESP answered on another branch")
+        if self._seen and not self._grant.policy.flags.key_forking:
+            raise ForkedWithoutKeys(
+                "another device has answered, and this ticket has the same keys for all",
+                field="TICKET flags I",
+            )
         if len(self._seen) >= self._max_candidates:
             raise LimitExceeded(f"more than {self._max_candidates} branches have answered")
         made = self._made()

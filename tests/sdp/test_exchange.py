@@ -7,9 +7,10 @@ from hypothesis import given
 
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.mikey.errors import LimitExceeded, LocalError, PeerError, ReplayedMessage, UnexpectedMessage
-from sipmikey.mikey.ticket import TicketFlags
+from sipmikey.mikey.ticket import TicketFlag, TicketFlags
 from sipmikey.sdp import Direction, IdentityMismatch, Offerer, SrtpSuite
-from sipmikey.ticket import ReplayCache
+from sipmikey.sdp.errors import ForkedWithoutKeys
+from sipmikey.ticket import FULL_MODE, ReplayCache
 from tests.sdp.descriptions import AUDIO, AUDIO_VIDEO, texts
 from tests.sdp.parties import ALICE, BOB, CAROL, Parties, assert_mirrored, credential, grant
 
@@ -344,3 +345,20 @@ def test_no_repr_shows_a_key(parties: Parties) -> None:
     for session in (alices.media[0].send, alices.media[0].receive):
         assert session.master_key.reveal().hex() not in shown
         assert repr(session.master_key.reveal()) not in shown
+
+
+def test_a_second_device_is_refused_where_both_would_get_the_same_keys(parties: Parties) -> None:
+    """Without key forking (I = 0) the call is bound to the device that answers first."""
+    ticket = grant(parties.world, parties.kms, flags=FULL_MODE.with_flag(TicketFlag.I, False))
+    offerer = parties.offerer(ticket)
+    offer = offerer.make_offer(AUDIO)
+    answers = []
+    for _ in range(2):
+        answerer = parties.answerer()
+        parties.take(answerer, offer)
+        answers.append(answerer.make_answer(AUDIO)[0])
+    first = offerer.receive_answer("first", answers[0])
+    with pytest.raises(ForkedWithoutKeys):
+        offerer.receive_answer("second", answers[1])
+    assert offerer.candidates == ("first",)
+    assert offerer.receive_answer("first", answers[0]).media == first.media

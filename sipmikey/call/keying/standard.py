@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sipmikey.call.consent import Consent
 from sipmikey.call.keying.clear import ClearKeying
@@ -15,6 +15,7 @@ from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.request import TicketGrant
+from sipmikey.ticket.shared_keys import SharedTicketKey
 
 
 def _own_kms(kms: str | None) -> str | None:
@@ -27,7 +28,8 @@ class StandardKeyings:
 
     *suites*: suite words (``256``, ``128``), best first. *credential*: ours at the KMS *kms*; None without a
     KMS. *asked_about*: the KMS to ask about a ticket of another one, None where that is ours. *kept*: tickets
-    that need not be resolved again. All calls share one replay cache.
+    that need not be resolved again. *ticket_keys*: shared with a KMS or a peer. All calls share one replay
+    cache.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class StandardKeyings:
         kms: str = "",
         asked_about: Callable[[str | None], str | None] = _own_kms,
         kept: KeptTickets | None = None,
+        ticket_keys: Sequence[SharedTicketKey] = (),
     ) -> None:
         self._env = env
         self._policy = policy
@@ -50,6 +53,7 @@ class StandardKeyings:
         self._kms = kms
         self._asked_about = asked_about
         self._kept = kept
+        self._ticket_keys = ticket_keys
         self._replay = ReplayCache(clock_skew_s=env.clock_skew_s)
         self.crypto_suites = crypto_suites(suites)
 
@@ -85,6 +89,7 @@ class StandardKeyings:
                 kms=self._kms,
                 asked_about=self._asked_about,
                 kept=self._kept,
+                ticket_keys=self._ticket_keys,
             )
         keying = self.without_ticket(lane)
         if lane is Lane.SDES:

@@ -10,13 +10,14 @@ from sipmikey.call.events import MediaProtection
 from sipmikey.call.keying.keying import Agreement, KmsQuestion, Lane, SrtpKeys, StreamKeys
 from sipmikey.call.reasons import AgentError, Reason, kms_fault
 from sipmikey.media.keying import StreamKey
-from sipmikey.mikey.errors import PeerError
+from sipmikey.mikey.errors import PeerError, UnknownKey
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, MediaKeys, Offerer, Session, SessionKeys, SrtpSuite
 from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.resolve import ResolvedTicket, answerer_text
+from sipmikey.ticket.shared_keys import SharedTicketKey
 
 
 def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
@@ -76,13 +77,15 @@ class TicketKeying:
         kms: str,
         asked_about: Callable[[str | None], str | None],
         kept: KeptTickets | None = None,
+        ticket_keys: Sequence[SharedTicketKey] = (),
     ) -> TicketKeying:
         """Key a call of *caller* to *identity*. *credential*: ours at the KMS *kms*, None without a KMS.
 
-        *asked_about*: the KMS to ask about a ticket of another one, None where that is ours.
+        *asked_about*: the KMS to ask about a ticket of another one, None where that is ours. *ticket_keys*:
+        TPKs shared with a KMS or a peer, for tickets that are opened here (modes 2 and 4).
         """
         answerer = Answerer(env, identities=(identity,), suites=suites, replay=replay)
-        return cls(_Called(answerer, caller, credential, kms, asked_about, kept))
+        return cls(_Called(answerer, caller, credential, kms, asked_about, kept, ticket_keys))
 
     @property
     def may_rekey(self) -> bool:
@@ -189,6 +192,7 @@ class _Called:
         kms: str,
         asked_about: Callable[[str | None], str | None],
         kept: KeptTickets | None,
+        ticket_keys: Sequence[SharedTicketKey],
     ) -> None:
         self._answerer = answerer
         self._caller = caller
@@ -196,6 +200,7 @@ class _Called:
         self._kms = kms
         self._asked_about = asked_about
         self._kept = kept
+        self._ticket_keys = ticket_keys
         self._ticket_id = ""
         self._ticket_kms: str | None = None
 
@@ -220,7 +225,18 @@ class _Called:
         resolved = None if self._kept is None else self._kept.get(offer.ticket_id)
         if resolved is not None:
             self._answerer.use_resolved(resolved)
+        self._open_tickets()
         return Agreement(called=offer.called, kms=offer.kms, ticket=offer.ticket_id[:8])
+
+    def _open_tickets(self) -> None:
+        """Open what a key of ours opens. What none opens is asked of the KMS, if there is one."""
+        while self._answerer.unresolved and not self._answerer.resolve_mandatory:
+            try:
+                self._answerer.resolve_with(self._ticket_keys)
+            except UnknownKey:
+                if self._credential is None:
+                    raise
+                return
 
     def question(self) -> KmsQuestion | None:
         if not self._answerer.unresolved:
