@@ -13,7 +13,10 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
 from sipmikey.sound.settings import SoundSettings
+from sipmikey.ticket.credentials import CertificateCredential, ClientCredential, PreSharedKey
 from sipmikey.ticket.identity import same_identity
+from sipmikey.ticket.mode import Mode
+from sipmikey.ticket.shared_keys import SharedTicketKey, key_shared_with
 
 MAX_CALLS = 4
 """Calls one process can hold: the limit compiled into the pjsua2 wheel."""
@@ -176,8 +179,12 @@ class Timeouts:
 class KeyManagement:
     """The KMS as this agent knows it, and what is shared with it.
 
-    ``kms``: the identity of the KMS (IDRkms), e.g. ``sip:kms@example.com``. ``psk``: the pre-shared key.
-    ``psk_id``: name of that key (IDRpsk data), None when the identity alone names it. ``suites``: names of
+    ``kms``: the identity of the KMS (IDRkms), e.g. ``sip:kms@example.com``; empty without one. ``psk``: the
+    pre-shared key. ``psk_id``: name of that key (IDRpsk data), None when the identity alone names it.
+    ``certificate``: used at the KMS instead of a pre-shared key. ``mode``: of the tickets for our calls
+    (RFC 6043 section 4.1.1); ``modes``: for single contacts by canonical URI. ``key_forking``: ask for keys
+    of its own for each answering device. ``ticket_keys``: TPKs shared with the KMS or with a peer, for the
+    modes that need them. ``ticket_lifetime_s``: of tickets made here. ``suites``: names of
     the suites of RFC 6043 section 12.1 to use, best first (``256``, ``128``); tickets are asked for with the
     first. ``clock_skew_s``: tolerated difference of clocks. ``reuse``: ask for tickets that may be
     used for several calls (flag J); the KMS may say no. ``keep_resolved``: do not ask the KMS again about
@@ -186,9 +193,15 @@ class KeyManagement:
     KMS is asked, which passes them on (RFC 6043 section 10).
     """
 
-    kms: str
-    psk: Secret
+    kms: str = ""
+    psk: Secret | None = None
     psk_id: bytes | None = None
+    certificate: CertificateCredential | None = None
+    mode: Mode = Mode.FULL
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    key_forking: bool = True
+    ticket_keys: tuple[SharedTicketKey, ...] = ()
+    ticket_lifetime_s: float = 3600.0
     suites: tuple[str, ...] = ("256", "128")
     clock_skew_s: float = 300.0
     reuse: bool = True
@@ -198,6 +211,36 @@ class KeyManagement:
     def asked_about(self, kms: str | None) -> str | None:
         """Return the KMS to ask about a ticket of *kms* where that is not this agent's own, else None."""
         return kms if kms is not None and any(same_identity(kms, other) for other in self.others) else None
+
+    def __post_init__(self) -> None:
+        if self.psk is not None and self.certificate is not None:
+            raise LocalError("kms: a pre-shared key or a certificate, not both")
+        for who, mode in (("", self.mode), *self.modes.items()):
+            self._check_mode(mode, f" for {who}" if who else "")
+        if self.ticket_lifetime_s <= 0:
+            raise LocalError(f"kms.ticket_lifetime: more than 0 seconds, not {self.ticket_lifetime_s:g}")
+
+    def _check_mode(self, mode: Mode, where: str) -> None:
+        if mode.made_by_kms and self.credential is None:
+            raise LocalError(
+                f"kms.mode {mode}{where} needs a KMS and a key or certificate for it: set kms.psk_file"
+            )
+        if mode is Mode.OTWAY_REES and key_shared_with(self.kms, self.ticket_keys) is None:
+            raise LocalError(
+                f"kms.mode {mode}{where} needs a ticket key shared with {self.kms or 'the KMS'}: get one with"
+                " `sipmikey kms tpk share` and name it in kms.ticket_keys"
+            )
+
+    @property
+    def credential(self) -> ClientCredential | None:
+        """What this agent proves its identity to the KMS with; None without a KMS."""
+        if self.psk is not None:
+            return PreSharedKey(key=self.psk, key_id=self.psk_id)
+        return self.certificate
+
+    def mode_for(self, called: str) -> Mode:
+        """Return the mode of tickets for *called* (canonical URI)."""
+        return self.modes.get(called, self.mode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from sipmikey.agent.tickets.store import ResolvedTickets
 from sipmikey.call.keying.standard import StandardKeyings
 from sipmikey.call.settings import CallSettings, Patience
 from sipmikey.sdp.ip_version import check_ip_version
-from sipmikey.ticket.credentials import PreSharedKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical
 
@@ -44,8 +43,9 @@ def keyings(config: AgentConfig, env: Environment) -> StandardKeyings:
         config.policy,
         identity=identity,
         suites=keys.suites,
-        credential=PreSharedKey(key=keys.psk, key_id=keys.psk_id),
+        credential=keys.credential,
         kms=keys.kms,
         asked_about=keys.asked_about,
         kept=ResolvedTickets(env) if keys.keep_resolved else None,
+        ticket_keys=keys.ticket_keys,
     )

@@ -76,7 +76,16 @@ def _plain(hint: Any) -> tuple[Converter, Converter]:
         return str, lambda data: Path(_exact(str, data))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return lambda value: value.value, hint
-    raise CodecError(f"no form for {hint}")
+    return _no_form(hint)
+
+
+def _no_form(hint: Any) -> tuple[Converter, Converter]:
+    """A private key, say, has no form: None may stand in its place, and no value of it is ever sent."""
+
+    def refuse(value: Any) -> Any:
+        raise CodecError(f"no form for {hint}")
+
+    return refuse, refuse
 
 
 def _optional(arguments: tuple[Any, ...]) -> tuple[Converter, Converter]:
@@ -93,7 +102,7 @@ def _optional(arguments: tuple[Any, ...]) -> tuple[Converter, Converter]:
 def _one_kind_of(kinds: tuple[Any, ...]) -> tuple[Converter, Converter]:
     """Values of one of several dataclasses have the name of theirs in front."""
     if not all(dataclasses.is_dataclass(kind) for kind in kinds):
-        raise CodecError("a union of other types than dataclasses has no form here")
+        return _no_form(kinds)
     names = {kind.__name__: kind for kind in kinds}
     return (
         lambda value: [type(value).__name__, dump(type(value), value)],

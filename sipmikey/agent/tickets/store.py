@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from sipmikey.agent.config import KeyManagement
 from sipmikey.call.events import TicketFacts
 from sipmikey.call.reasons import AgentError, Reason, kms_fault, reason_of
 from sipmikey.keys.suite import suite_named
 from sipmikey.mikey.errors import PeerError, TicketNotValid
-from sipmikey.mikey.ticket import TicketFlag
-from sipmikey.ticket.credentials import PreSharedKey
+from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
-from sipmikey.ticket.request import TicketGrant, TicketRequest
+from sipmikey.ticket.mode import flags_for, mode_of
+from sipmikey.ticket.policy import RequestedKey, TicketPolicy
+from sipmikey.ticket.request import TicketGrant, TicketRequest, make_ticket
 from sipmikey.ticket.resolve import ResolvedTicket
+from sipmikey.ticket.shared_keys import key_shared_with
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 """Carries a REQUEST_INIT to the KMS and returns its response."""
@@ -40,6 +42,7 @@ def facts(grant: TicketGrant) -> TicketFacts:
         valid_until=None if end is None else end.unix_ns() / 1e9,
         flags=str(policy.flags),
         suite=policy.suite.name,
+        mode=mode_of(policy.flags),
     )
 
 
@@ -64,6 +67,33 @@ async def first_granted(
     return last, await get(last)
 
 
+def desired_policy(keys: KeyManagement, identity: str, called: str) -> TicketPolicy:
+    """Return the policy of a ticket with which *identity* calls *called*."""
+    suite = suite_named(keys.suites[0])
+    return TicketPolicy(
+        suite=suite,
+        flags=flags_for(keys.mode_for(called), key_forking=keys.key_forking, reuse=keys.reuse),
+        responders=(called,),
+        initiator=identity,
+        kms=keys.kms or None,
+        requested_keys=(RequestedKey(length=suite.key_length),),
+    )
+
+
+def make_own_ticket(env: Environment, keys: KeyManagement, policy: TicketPolicy) -> TicketGrant:
+    """Make a ticket here (modes 3 and 4), with the key shared with the one who opens it.
+
+    Raises ``AgentError`` where none is shared.
+    """
+    opener = keys.kms if policy.flags.resolve_mandatory else policy.responders[0]
+    tpk = key_shared_with(opener, keys.ticket_keys)
+    if tpk is None:
+        detail = f"no ticket key is shared with {opener}: name one in kms.ticket_keys"
+        raise AgentError(Reason.UNKNOWN_KEY, detail, side="local")
+    until = Timestamp.ntp_utc(env.now_ns() + round(keys.ticket_lifetime_s * 1e9))
+    return make_ticket(env, replace(policy, valid_until=until), tpk)
+
+
 class TicketStore:
     """The tickets of one identity, by whom they are for (canonical URI).
 
@@ -76,7 +106,6 @@ class TicketStore:
         self._identity = identity
         self._kept: dict[str, TicketGrant] = {}
         self._flights: dict[str, asyncio.Task[TicketGrant]] = {}
-        self._credential = PreSharedKey(key=keys.psk, key_id=keys.psk_id)
 
     async def get(self, called: str, ask: Ask) -> TicketGrant:
         """Return a ticket for *called*: a kept one, or one asked for now. Raises what `prefetch` raises."""
@@ -130,14 +159,17 @@ class TicketStore:
         return True
 
     async def _fetch(self, called: str, ask: Ask) -> TicketGrant:
-        request = self._request(called)
+        policy = desired_policy(self._keys, self._identity, called)
+        if not policy.flags.kms_generated:
+            return make_own_ticket(self._env, self._keys, policy)
+        request = self._request(policy)
         try:
             response = await ask(request.message)
         except PeerError as error:
             if not getattr(error, "ask_again", False):
                 raise
             # The KMS may have taken the message before the connection broke: a fresh one is not a replay.
-            request = self._request(called)
+            request = self._request(policy)
             response = await ask(request.message)
         try:
             grant = request.receive(response)
@@ -147,19 +179,13 @@ class TicketStore:
             raise kms_fault(error) from None
         return grant
 
-    def _request(self, called: str) -> TicketRequest:
-        suite = suite_named(self._keys.suites[0])
+    def _request(self, policy: TicketPolicy) -> TicketRequest:
+        credential = self._keys.credential
+        assert credential is not None  # KeyManagement has checked it
         return TicketRequest.start(
             self._env,
-            policy=TicketPolicy(
-                suite=suite,
-                flags=FULL_MODE.with_flag(TicketFlag.J, self._keys.reuse),
-                responders=(called,),
-                initiator=self._identity,
-                kms=self._keys.kms,
-                requested_keys=(RequestedKey(length=suite.key_length),),
-            ),
-            credential=self._credential,
+            policy=policy,
+            credential=credential,
             identity=self._identity,
             kms=self._keys.kms,
         )
