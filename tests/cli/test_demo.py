@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from sipmikey.cli.demo.actor import Actor
 from sipmikey.cli.demo.checks import check_call, check_hearing, listen
 from sipmikey.cli.demo.command import _judge
+from sipmikey.cli.demo.modes import MESSAGES
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance
 from sipmikey.cli.main import main
 
@@ -146,12 +148,13 @@ def test_each_check_can_fail(
 ) -> None:
     alice, bob = told(shown, "alice"), told(shown, "bob")
     change(alice if who == "alice" else bob)
-    checks = check_call(alice, bob, suite="256", seconds=TALK_S)
+    checks = check_call(alice, bob, suite="256", seconds=TALK_S, expected=MESSAGES["full"])
     assert {check.name for check in checks if not check.ok} == fails
 
 
 def test_the_wrong_suite_is_noticed(shown: Document) -> None:
-    checks = check_call(told(shown, "alice"), told(shown, "bob"), suite="128", seconds=TALK_S)
+    alice, bob = told(shown, "alice"), told(shown, "bob")
+    checks = check_call(alice, bob, suite="128", seconds=TALK_S, expected=MESSAGES["full"])
     assert {check.name for check in checks if not check.ok} == {"alice suite", "bob suite"}
 
 
@@ -182,6 +185,18 @@ def test_a_capture_that_cannot_be_written_is_said_first(
 
 def test_a_missing_recording_fails_its_check(shown: Document, tmp_path: Path) -> None:
     show = Performance(folder=tmp_path, started=0.0, alice=told(shown, "alice"), bob=told(shown, "bob"))
-    checks, hearings = _judge(show, "256", "")
+    checks, hearings = _judge(show, argparse.Namespace(suite="256", mode="full"), "")
     assert not hearings
     assert {check.name for check in checks if not check.ok} == {"alice heard", "bob heard"}
+
+
+@pytest.mark.parametrize("mode", ["full-pk", "kerberos", "otway-rees", "preshared"])
+def test_every_mode_is_shown(mode: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "sipmikey.cli", "demo", "--json", "--mode", mode],
+        capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    document: Document = json.loads(result.stdout)
+    assert result.returncode == 0, [check for check in document["checks"] if not check["ok"]]
+    assert sorted(message["message"] for message in document["messages"]) == sorted(MESSAGES[mode])
+    assert document["mode"] == mode

@@ -28,6 +28,7 @@ SECURITY = Security(
 TICKET = TicketFacts(
     ticket="3a9cd2f1", kms="sip:kms@example.com", initiator="sip:alice@example.com",
     responders=("sip:bob@example.com",), valid_from=None, valid_until=None, flags="DEFG", suite="256",
+    mode="full",
 )  # fmt: skip
 SAMPLES: dict[str, Any] = {
     "reason": Reason.AUTH_FAILURE,

@@ -47,7 +47,8 @@ def state_line(peer: str, state: str, security: Document, paint: Paint, *, calle
     if security["peer"] is None:
         who = paint.bad("UNAUTHENTICATED")
     else:
-        who = f"{security['peer']}, KMS-authenticated ({security['kms']}), ticket {security['ticket']}"
+        by = f"KMS-authenticated ({security['kms']})" if security["kms"] else "known by a key we share"
+        who = f"{security['peer']}, {by}, ticket {security['ticket']}"
         if not called and security["called"] not in (None, security["peer"]):
             who = paint.bad(f"{who}; {security['called']} was dialled")
     shown = paint.good(media) if good else paint.bad(media) if clear else media
@@ -78,7 +79,7 @@ def _registration_failed(event: Document, paint: Paint) -> str:
 
 def _stack_failed(event: Document, paint: Paint) -> str:
     again = f"starting it again in {event['again_in_s']:g} s" if event["again_in_s"] else "starting it again"
-    return paint.bad(f"the SIP stack died, and {event['calls']} calls with it; {again}: {event['detail']}")
+    return paint.bad(f"the SIP stack died, and {event['calls']} calls with it; {again}: {_why(event)}")
 
 
 def _kms_request(event: Document, paint: Paint) -> str:

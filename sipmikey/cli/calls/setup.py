@@ -19,19 +19,23 @@ from sipmikey.agent import (
     Transport,
 )
 from sipmikey.call.policy import Alternative
+from sipmikey.cli.calls.credentials import (
+    certificate_credential,
+    from_keyring,
+    pre_shared_key,
+    shared_ticket_key,
+)
 from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.config.schema import Configuration, Media
-from sipmikey.key_file import read_key_file
-from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.media.wav import read_wav
 from sipmikey.mikey.errors import LocalError
-from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
-from sipmikey.phone.edge.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
 from sipmikey.sound.remembered import remembered
 from sipmikey.sound.settings import Role, SoundSettings
+from sipmikey.ticket.identity import canonical
+from sipmikey.ticket.mode import Mode
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -72,34 +76,30 @@ def kms_client(configuration: Configuration) -> HttpKmsClient | None:
 
 def _key_management(configuration: Configuration) -> KeyManagement | None:
     kms = configuration.kms
-    if not kms.url:
+    needs_kms = any(Mode(word).made_by_kms for word in (kms.mode, *kms.modes.values()))
+    if not kms.url and needs_kms:
         if configuration.security.policy == "required":
             raise ConfigurationError(
                 "security.policy is required and there is no KMS: set kms.url, kms.identity and kms.psk_file"
             )
         return None
-    if not kms.identity:
+    if kms.url and not kms.identity:
         raise ConfigurationError("kms.url is set and kms.identity is not: the KMS must be known by name")
+    certificate = certificate_credential(kms)
     return KeyManagement(
         kms=kms.identity,
-        psk=_pre_shared_key(configuration),
+        psk=None if certificate is not None or not kms.url else pre_shared_key(kms),
         psk_id=kms.psk_id.encode() if kms.psk_id else None,
+        certificate=certificate,
+        mode=Mode(kms.mode),
+        modes={canonical(uri): Mode(word) for uri, word in kms.modes.items()},
+        key_forking=kms.key_forking,
+        ticket_keys=tuple(shared_ticket_key(kms, owner) for owner in kms.ticket_keys),
+        ticket_lifetime_s=kms.ticket_lifetime,
         suites=configuration.security.suites,
         clock_skew_s=configuration.security.clock_skew,
         others=frozenset(kms.others),
     )
-
-
-def _pre_shared_key(configuration: Configuration) -> Secret:
-    kms = configuration.kms
-    try:
-        if kms.psk_file is not None:
-            return read_key_file(kms.psk_file, "kms.psk_file")
-        if kms.psk is not None:
-            return parse_key(_from_keyring(kms.psk, "kms.psk").reveal(), "kms.psk")
-    except LocalError as error:
-        raise ConfigurationError(str(error)) from None
-    raise ConfigurationError("no pre-shared key for the KMS: set kms.psk_file or --psk-file")
 
 
 def _policy(configuration: Configuration) -> CallPolicy:
@@ -157,23 +157,11 @@ def _name_servers(configured: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _from_keyring(value: Secret, name: str) -> Secret:
-    """Return *value*, or what the keyring has for it where it says ``keyring:NAME``."""
-    text = value.reveal()
-    if not text.startswith(KEYRING_PREFIX.encode()):
-        return value
-    wanted = text.decode(errors="replace").removeprefix(KEYRING_PREFIX)
-    found = Vault(data_folder(), system_keyring()).get(wanted)
-    if found is None:
-        raise ConfigurationError(f"{name}: the keyring has no secret {wanted}: run sipmikey setup again")
-    return found
-
-
 def _digest(configuration: Configuration) -> DigestCredentials | None:
     credentials = configuration.credentials
     password = None
     if credentials.password is not None:
-        password = _from_keyring(credentials.password, "credentials.password")
+        password = from_keyring(credentials.password, "credentials.password")
     if credentials.password_file is not None:
         password = read_secret_file(credentials.password_file, "credentials.password_file")
     if password is None:

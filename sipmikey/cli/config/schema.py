@@ -28,6 +28,16 @@ def _contacts(value: object) -> Mapping[str, str]:
     return MappingProxyType({contact(name): policy(word) for name, word in read.pairs(value).items()})
 
 
+def _modes(value: object) -> Mapping[str, str]:
+    contact, mode = read.uri("sip", "sips", "tel"), read.word(*MODES)
+    return MappingProxyType({contact(name): mode(word) for name, word in read.pairs(value).items()})
+
+
+def _by_party(value: object) -> Mapping[str, str]:
+    party = read.uri("sip", "sips", "kms", "tel")
+    return MappingProxyType({party(name): read.text(text) for name, text in read.pairs(value).items()})
+
+
 def _headers(value: object) -> Mapping[str, str]:
     return MappingProxyType({read.text(name): read.text(text) for name, text in read.pairs(value).items()})
 
@@ -39,6 +49,7 @@ ALTERNATIVES = ("none", "sdes", "sdes-without-tls")
 RETARGETS = ("accept", "ask", "refuse")
 ENGINES = ("native", "python")
 SUITES = ("256", "128")
+MODES = ("full", "kerberos", "otway-rees", "preshared")
 TRANSPORTS = ("udp", "tcp", "tls")
 ICE = ("auto", "on", "off")
 DEVICES = ("default", "null")
@@ -135,11 +146,37 @@ class Kms:
         "", "name of the pre-shared key (IDRpsk), where the KMS gave one", read.text, option="--psk-id",
         metavar="NAME",
     )  # fmt: skip
+    certificate: Path | None = setting(
+        None, "our certificate for MIKEY and its chain, instead of a pre-shared key", read.path
+    )
+    private_key: Path | None = setting(None, "its private key (RSA)", read.path)
+    kms_certificates: Path | None = setting(
+        None, "certificates of the KMS, to encrypt envelope keys for it", read.path
+    )
+    mode: str = setting(
+        "full", "mode of the tickets for our calls (RFC 6043 section 4.1.1)", read.word(*MODES), words=MODES,
+        option="--mode",
+    )  # fmt: skip
+    modes: Mapping[str, str] = setting(NOTHING, "mode for single contacts by URI", _modes)
+    key_forking: bool = setting(True, "ask for keys of its own for each device that answers", read.boolean)
+    ticket_keys: Mapping[str, str] = setting(
+        NOTHING,
+        "files of ticket protection keys, by the URI of the KMS or peer that shares each",
+        _by_party,
+    )
+    ticket_key_ids: Mapping[str, str] = setting(
+        NOTHING, "their identifiers in hexadecimal, as `kms tpk share` tells them", _by_party
+    )
+    ticket_lifetime: float = setting(
+        3600.0, "life of a ticket that we make ourselves, seconds", read.seconds(10, 2592000)
+    )
     ca_file: Path | None = setting(
         None, "certificates to verify the KMS by, instead of the system's", read.path, option="--kms-ca",
         metavar="FILE",
     )  # fmt: skip
-    certificate_file: Path | None = setting(None, "our certificate, if the KMS asks for one", read.path)
+    certificate_file: Path | None = setting(
+        None, "our certificate for TLS, if the KMS asks for one", read.path
+    )
     private_key_file: Path | None = setting(None, "its private key", read.path)
     plain_http: bool = setting(False, "allow http:// to a KMS that is not on this machine", read.boolean)
 

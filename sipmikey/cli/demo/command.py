@@ -18,6 +18,7 @@ from sipmikey.capture import CaptureError, LoopbackCapture, enter_private_networ
 from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.demo.actor import ActorFailed
 from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
+from sipmikey.cli.demo.modes import MEANING, MESSAGES, MODES
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance, perform
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
@@ -30,6 +31,7 @@ EXAMPLES = """\
 examples:
   sipmikey demo
   sipmikey demo --suite 128
+  sipmikey demo --mode kerberos
   sipmikey demo --json | jq .checks
   sipmikey demo --pcap call.pcap && tshark -r call.pcap -Y 'sip or http or rtp'
 
@@ -52,6 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--suite", choices=("256", "128"), default="256", help="suite of RFC 6043 section 12.1 [256]"
+    )
+    parser.add_argument(
+        "--mode", choices=MODES, default="full", help="mode of RFC 6043 section 4.1.1, or full-pk [full]"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead")
     parser.add_argument(
@@ -110,7 +115,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture | None) -> int:
     output = Output(as_json=args.json)
     show = Performance(folder=folder, started=time.time(), capture=capture)
-    output.text("A call from alice to bob with keys from a KMS, all on this machine.")
+    output.text("A call from alice to bob with keys of MIKEY-TICKET, all on this machine.")
+    output.text(f"mode {args.mode}: {MEANING[args.mode]}")
     output.text(f"suite {args.suite}, security required, no sound device, {TALK_S:g} s of speech each way\n")
 
     def tell(name: str, event: dict[str, Any]) -> None:
@@ -121,11 +127,11 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
 
     error = ""
     try:
-        await perform(show, suite=args.suite, tell=tell)
+        await perform(show, suite=args.suite, mode=args.mode, tell=tell)
     except ActorFailed as failure:
         error = str(failure)
     began = time.monotonic()
-    checks, hearings = _judge(show, args.suite, error)
+    checks, hearings = _judge(show, args, error)
     show.phase("checks", began)
     kept = None
     if capture is not None:
@@ -142,11 +148,13 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
     return ExitCode.OK if ok else ExitCode.MEDIA
 
 
-def _judge(show: Performance, suite: str, error: str) -> tuple[list[Check], list[Hearing]]:
+def _judge(show: Performance, args: argparse.Namespace, error: str) -> tuple[list[Check], list[Hearing]]:
     """Return all checks of the call, and what was heard."""
     if error or show.alice is None or show.bob is None:
         return [Check(name="the call", ok=False, detail=error or "did not take place")], []
-    checks = list(check_call(show.alice, show.bob, suite=suite, seconds=TALK_S))
+    checks = list(
+        check_call(show.alice, show.bob, suite=args.suite, seconds=TALK_S, expected=MESSAGES[args.mode])
+    )
     hearings = []
     for here, there in (("bob", "alice"), ("alice", "bob")):
         played, other = ASSETS / f"{there}.wav", ASSETS / f"{here}.wav"
@@ -213,6 +221,7 @@ def _document(
         "ok": ok,
         "error": error or None,
         "suite": args.suite,
+        "mode": args.mode,
         "phases": show.phases,
         "messages": messages(show.alice, show.bob) if both and show.alice and show.bob else [],
         "ticket": ticket,

@@ -13,10 +13,12 @@ from typing import Any
 
 from sipmikey.capture import LoopbackCapture
 from sipmikey.cli.demo.actor import Actor, run_once
+from sipmikey.cli.demo.modes import Requisites, configure_kms, prepare, share_keys
 
 ASSETS = Path(__file__).parent.parent / "assets"
 KMS_IDENTITY = "sip:kms@example.com"
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
+USERS = {"alice": ALICE, "bob": BOB}
 TALK_S = 6.5
 """How long the call is kept: the sentences played last less than six seconds."""
 
@@ -55,23 +57,25 @@ class Performance:
         return now
 
 
-async def perform(show: Performance, *, suite: str, tell: Tell) -> None:
+async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> None:
     """Run the call; *show* is filled as it goes, so that a failure leaves what was reached.
 
     Raises ActorFailed when a process does not do its part.
     """
     async with AsyncExitStack() as stack:
         mark = time.monotonic()
-        url = await _start_kms(show, stack, tell)
-        mark = show.phase("KMS ready", mark)
-        options = ["--kms", url, "--suites", suite]
-        show.bob = await _start_agent(show, stack, tell, "bob", ["answer", "--auto", "--once"], options)
+        requisites, options = await _start_kms(show, stack, mode, tell)
+        mark = show.phase("KMS ready" if requisites.needs_kms else "keys shared", mark)
+        options += ["--suites", suite]
+        show.bob = await _start_agent(
+            show, stack, tell, "bob", ["answer", "--auto", "--once"], options, requisites
+        )
         contact = str((await show.bob.until("agent.ready", timeout_s=START_S))["contact"])
         show.watch(contact)
         mark = show.phase("bob ready", mark)
         # No registrar or proxy is needed: alice is told where bob listens.
         words = ["call", BOB, "--via", contact, "--duration", str(TALK_S)]
-        show.alice = await _start_agent(show, stack, tell, "alice", words, options)
+        show.alice = await _start_agent(show, stack, tell, "alice", words, options, requisites)
         await show.alice.until("call.out", timeout_s=START_S)
         mark = show.phase("alice ready", mark)
         await show.alice.until("call.answered", timeout_s=START_S)
@@ -83,41 +87,50 @@ async def perform(show: Performance, *, suite: str, tell: Tell) -> None:
         show.phase("agents closed", mark)
 
 
-async def _start_kms(show: Performance, stack: AsyncExitStack, tell: Tell) -> str:
-    """Make a KMS with alice and bob as its users, start it, and return its base URL."""
+async def _start_kms(
+    show: Performance, stack: AsyncExitStack, mode: str, tell: Tell
+) -> tuple[Requisites, list[str]]:
+    """Make a KMS with alice and bob as its users, and start it.
+
+    Return what *mode* needs beside it, and the options that tell an agent of the KMS. A mode without a KMS
+    has none.
+    """
+    requisites = prepare(mode, show.folder, users=USERS)
+    if not requisites.needs_kms:
+        return requisites, []
     directory = show.folder / "kms"
     common = ["--dir", str(directory), "--json"]
     await run_once(["kms", "init", *common, "--identity", KMS_IDENTITY, "--listen", "127.0.0.1:0"])
+    added = configure_kms(mode, requisites, show.folder, directory=directory, kms=KMS_IDENTITY, users=USERS)
     await asyncio.gather(
-        *(
-            run_once(
-                [
-                    "kms", "user", "add", *common, identity,
-                    "--psk-id", name, "--psk-file", str(show.folder / f"{name}.psk"),
-                ]
-            )
-            for name, identity in (("alice", ALICE), ("bob", BOB))
-        )
-    )  # fmt: skip
+        *(run_once(["kms", "user", "add", *common, USERS[name], *how]) for name, how in added.items())
+    )
+    await share_keys(mode, requisites, show.folder, directory=directory, kms=KMS_IDENTITY, users=USERS)
     show.kms = await Actor.start("kms", ["kms", "serve", *common], tell)
     stack.push_async_callback(show.kms.stop)
     ready = await show.kms.until("kms.ready", timeout_s=START_S)
     url = str(ready["urls"][0])
     show.watch(url)
-    return url
+    return requisites, ["--kms", url, "--kms-identity", KMS_IDENTITY]
 
 
 async def _start_agent(
-    show: Performance, stack: AsyncExitStack, tell: Tell, name: str, words: list[str], options: list[str]
+    show: Performance,
+    stack: AsyncExitStack,
+    tell: Tell,
+    name: str,
+    words: list[str],
+    options: list[str],
+    requisites: Requisites,
 ) -> Actor:
     """Start the agent *name* with the command *words*."""
-    identity = ALICE if name == "alice" else BOB
+    identity = USERS[name]
+    psk = ["--psk-file", str(show.folder / f"{name}.psk"), "--psk-id", name] if requisites.psk else []
     actor = await Actor.start(
         name,
         [
             *words, "--json", "--identity", identity, "--listen", "127.0.0.1:0",
-            "--kms-identity", KMS_IDENTITY, "--psk-file", str(show.folder / f"{name}.psk"),
-            "--psk-id", name,
+            "--config", str(requisites.write(show.folder, name)), *psk,
             "--security", "required", "--null-audio", "--play", str(ASSETS / f"{name}.wav"),
             "--record", str(show.recording(name)), *options,
         ],

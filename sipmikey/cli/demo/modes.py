@@ -1,0 +1,194 @@
+"""What each mode of MIKEY-TICKET takes in the demonstration: the KMS's policy, ticket keys, certificates."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from sipmikey.cli.demo.actor import run_once
+
+MODES = ("full", "full-pk", "kerberos", "otway-rees", "preshared")
+
+REQUEST = ("REQUEST_INIT", "REQUEST_RESP")
+TRANSFER = ("TRANSFER_INIT", "TRANSFER_RESP")
+RESOLVE = ("RESOLVE_INIT", "RESOLVE_RESP")
+
+MESSAGES: Mapping[str, tuple[str, ...]] = {
+    "full": REQUEST + TRANSFER + RESOLVE,
+    "full-pk": REQUEST + TRANSFER + RESOLVE,
+    "kerberos": REQUEST + TRANSFER,
+    "otway-rees": TRANSFER + RESOLVE,
+    "preshared": TRANSFER,
+}
+"""Mode -> the MIKEY messages of a call in it."""
+
+MEANING: Mapping[str, str] = {
+    "full": "the KMS makes the ticket and resolves it",
+    "full-pk": "the same, with certificates instead of pre-shared keys at the KMS",
+    "kerberos": "the KMS makes the ticket, and bob opens it with a key that he shares with the KMS",
+    "otway-rees": "alice makes the ticket with a key that she shares with the KMS, which resolves it",
+    "preshared": "alice makes the ticket with a key that she shares with bob; no KMS is asked",
+}
+
+_RESPONDERS_OPEN = """
+[limits.default]
+ticket_key = "responder"
+flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
+
+[[rule]]
+name = "everybody"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+"""
+
+
+@dataclass
+class Requisites:
+    """``needs_kms``: there is one. ``kms``: more keys of ``[kms]`` for each agent, as TOML values."""
+
+    needs_kms: bool = True
+    psk: bool = True
+    kms: dict[str, dict[str, str]] = field(default_factory=lambda: {"alice": {}, "bob": {}})
+
+    def write(self, folder: Path, name: str) -> Path:
+        """Write what the agent *name* is configured with, and return the file."""
+        path = folder / f"{name}.toml"
+        lines = "".join(f"{key} = {value}\n" for key, value in self.kms[name].items())
+        path.write_text(f"[kms]\n{lines}", encoding="utf-8")
+        path.chmod(0o600)
+        return path
+
+
+def prepare(mode: str, folder: Path, *, users: Mapping[str, str]) -> Requisites:
+    """Return what *mode* needs before there is a KMS. *users*: identity by name."""
+    made = Requisites()
+    word = mode.removesuffix("-pk")
+    made.kms["alice"]["mode"] = _text(word)
+    if mode == "preshared":
+        made.needs_kms = made.psk = False
+        key = folder / "alice-and-bob.tpk"
+        _write_private(key, base64.b64encode(os.urandom(32)))
+        made.kms["bob"]["mode"] = _text(word)
+        for name, peer in (("alice", "bob"), ("bob", "alice")):
+            made.kms[name]["ticket_keys"] = _table(users[peer], str(key))
+    made.psk = made.psk and mode != "full-pk"
+    return made
+
+
+def configure_kms(
+    mode: str, made: Requisites, folder: Path, *, directory: Path, kms: str, users: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Write what *mode* needs of the KMS in *directory*; return by name how its users are added."""
+    if mode == "kerberos":
+        (directory / "policy.toml").write_text(_RESPONDERS_OPEN, encoding="utf-8")
+    if mode == "full-pk":
+        _certify(made, folder, directory=directory, kms=kms, users=users)
+        return {name: ["--certificate", str(folder / f"{name}.pem"), "--no-psk"] for name in users}
+    return {name: ["--psk-id", name, "--psk-file", str(folder / f"{name}.psk")] for name in users}
+
+
+async def share_keys(
+    mode: str, made: Requisites, folder: Path, *, directory: Path, kms: str, users: Mapping[str, str]
+) -> None:
+    """Have the user who opens or makes tickets in *mode* share a ticket key with the KMS."""
+    name = {"kerberos": "bob", "otway-rees": "alice"}.get(mode)
+    if name is not None:
+        await _share(made, folder, name, directory=directory, kms=kms, user=users[name])
+
+
+async def _share(made: Requisites, folder: Path, name: str, *, directory: Path, kms: str, user: str) -> None:
+    """Have *name* and the KMS share a ticket key."""
+    key = folder / f"{name}.tpk"
+    words = ["kms", "tpk", "share", "--dir", str(directory), "--json", user, "--tpk-file", str(key)]
+    told = await run_once(words)
+    made.kms[name]["ticket_keys"] = _table(kms, str(key))
+    made.kms[name]["ticket_key_ids"] = _table(kms, str(told["key_id"]))
+
+
+def _certify(made: Requisites, folder: Path, *, directory: Path, kms: str, users: Mapping[str, str]) -> None:
+    """Make a CA, and certificates of the KMS and of the users, who have no pre-shared keys at the KMS."""
+    authority = _new_key()
+    root = _certificate("demonstration CA", None, authority, "demonstration CA", authority)
+    (folder / "ca.pem").write_bytes(root.public_bytes(Encoding.PEM))
+    for name, identity in {"kms": kms, **users}.items():
+        key = _new_key()
+        own = _certificate(name, identity, key, "demonstration CA", authority)
+        (folder / f"{name}.pem").write_bytes(own.public_bytes(Encoding.PEM))
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write_private(folder / f"{name}.key", pem)
+    with (directory / "kms.toml").open("a", encoding="utf-8") as configuration:
+        paths = {name: _text(str(folder / name)) for name in ("kms.pem", "kms.key", "ca.pem")}
+        configuration.write(
+            f"\n[public_key]\ncertificate = {paths['kms.pem']}\nprivate_key = {paths['kms.key']}\n"
+            f"trust_anchors = {paths['ca.pem']}\n"
+        )
+    for name in users:
+        made.kms[name] |= {
+            "certificate": _text(str(folder / f"{name}.pem")),
+            "private_key": _text(str(folder / f"{name}.key")),
+            "kms_certificates": _text(str(folder / "kms.pem")),
+        }
+
+
+def _new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _certificate(
+    subject: str, identity: str | None, key: rsa.RSAPrivateKey, issuer: str, signer: rsa.RSAPrivateKey
+) -> x509.Certificate:
+    """Return a certificate for a day; of a CA where there is no *identity*."""
+    now = datetime.now(UTC)
+    uses = dict.fromkeys(
+        (
+            "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+            "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+        ),
+        False,
+    )  # fmt: skip
+    used = ("key_cert_sign",) if identity is None else ("digital_signature", "key_encipherment")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=identity is None, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**(uses | dict.fromkeys(used, True))), critical=True)
+    )
+    if identity is not None:
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _text(value: str) -> str:
+    """Return *value* as a TOML string."""
+    return json.dumps(value)
+
+
+def _table(key: str, value: str) -> str:
+    return f"{{ {_text(key)} = {_text(value)} }}"
+
+
+def _write_private(path: Path, octets: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(octets)

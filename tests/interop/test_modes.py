@@ -1,0 +1,322 @@
+"""Every mode of MIKEY-TICKET (RFC 6043 section 4.1.1) between two people who edited configuration files."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from sipmikey.testing.process import Process
+from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
+from tests.interop.lab.kms import IDENTITY, Kms, uri
+from tests.keys.certificates import certificate, key_usage, rsa_key
+
+FINISH_S = 40.0
+
+RESPONDERS_OPEN = """
+[limits.default]
+ticket_key = "responder"
+flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
+
+[[rule]]
+name = "all"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+"""
+
+KMS_RESOLVES = """
+[limits.default]
+flags = { resolve_mandatory = "forced-on" }
+
+[[rule]]
+name = "all"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+"""
+
+
+@dataclass
+class Person:
+    """A user with a configuration file. ``kms``: more keys of ``[kms]``, as TOML values."""
+
+    name: str
+    folder: Path
+    kamailio: Kamailio
+    speech: Path
+    server: Kms | None
+    kms: dict[str, str] = field(default_factory=dict)
+
+    def write(self) -> Path:
+        lines = {
+            "identity": {"uri": _text(uri(self.name))},
+            "credentials": {"password": _text(password(self.name))},
+            "sip": {
+                "listen": '"127.0.0.1:0"',
+                "registrar": _text(f"sip:{DOMAIN}"),
+                "proxy": _text(self.kamailio.uri),
+            },
+            "kms": self._kms(),
+            "media": {"device": '"null"', "play": _text(str(self.speech)), "repeat": "true"},
+        }
+        text = ""
+        for section, settings in lines.items():
+            text += f"[{section}]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
+        path = self.folder / f"{self.name}.toml"
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def _kms(self) -> dict[str, str]:
+        settings: dict[str, str] = {}
+        if self.server is not None:
+            settings = {"url": _text(self.server.url), "identity": _text(IDENTITY)}
+            if "certificate" not in self.kms:
+                known = self.server.subscribers[self.name]
+                psk = self.folder / f"{self.name}.psk"
+                psk.write_text(known.psk)
+                psk.chmod(0o600)
+                settings |= {"psk_file": _text(str(psk)), "psk_id": _text(known.psk_id)}
+        return settings | self.kms
+
+    def share(self, owner: str, key: str, key_id: str = "") -> None:
+        """Name a ticket key shared with *owner*."""
+        path = self.folder / f"{self.name}-with-{owner.partition(':')[2]}.tpk"
+        path.write_text(key)
+        path.chmod(0o600)
+        self.kms["ticket_keys"] = f"{{ {_text(owner)} = {_text(str(path))} }}"
+        if key_id:
+            self.kms["ticket_key_ids"] = f"{{ {_text(owner)} = {_text(key_id)} }}"
+
+    def run(self, *words: str) -> Process:
+        """Start a command as this user."""
+        argv = [sys.executable, "-m", "sipmikey.cli", *words, "--config", str(self.write()), "--json"]
+        return Process(argv, name=self.name)
+
+
+def _text(value: str) -> str:
+    return json.dumps(value)
+
+
+def _documents(process: Process) -> Iterator[Mapping[str, Any]]:
+    for line in process.lines:
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def _last(process: Process, kind: str) -> Mapping[str, Any]:
+    found = [document for document in _documents(process) if document["type"] == kind]
+    assert found, f"{process.name} told no {kind}:\n" + "\n".join(process.lines)
+    return found[-1]
+
+
+def _exchanges(process: Process) -> list[str]:
+    return [document["exchange"] for document in _documents(process) if document["type"] == "kms.response"]
+
+
+def call(alice: Person, bob: Person) -> tuple[Process, Process]:
+    """Let alice call bob for a second; return both commands when they have ended."""
+    with ExitStack() as stack:
+        answer = stack.enter_context(bob.run("answer", "--auto", "--once"))
+        answer.wait_for("agent.ready", timeout=FINISH_S)
+        caller = stack.enter_context(alice.run("call", uri("bob"), "--duration", "1"))
+        caller.wait_for('"result"', timeout=FINISH_S)
+        answer.wait_for('"result"', timeout=FINISH_S)
+        return caller, answer
+
+
+def check_proven(caller: Process, answer: Process) -> None:
+    for process, peer in ((caller, "bob"), (answer, "alice")):
+        end = _last(process, "call.end")
+        assert (end["reason"], end["security"]["media"], end["security"]["peer"]) == (
+            "hangup",
+            "proven",
+            uri(peer),
+        ), end
+        assert _last(process, "result")["exit_code"] == 0
+
+
+@pytest.fixture
+def server(kamailio: Kamailio, tmp_path: Path) -> Iterator[Kms]:
+    made = Kms(tmp_path / "kms")
+    for user in ("alice", "bob"):
+        made.add_user(user)
+    with made:
+        yield made
+
+
+@pytest.fixture
+def people(kamailio: Kamailio, tmp_path: Path, speech: Path, server: Kms) -> tuple[Person, Person]:
+    alice, bob = (Person(name, tmp_path, kamailio, speech, server) for name in ("alice", "bob"))
+    return alice, bob
+
+
+def test_full(people: tuple[Person, Person]) -> None:
+    """Mode 1: the KMS makes the ticket and resolves it."""
+    caller, answer = call(*people)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == (["ticket-request"], ["ticket-resolve"])
+    assert _last(caller, "kms.response")["ticket"]["mode"] == "full"
+
+
+def test_full_without_key_forking(people: tuple[Person, Person]) -> None:
+    alice, bob = people
+    alice.kms["key_forking"] = "false"
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert "I" not in _last(caller, "kms.response")["ticket"]["flags"]
+
+
+def test_kerberos_like(people: tuple[Person, Person], server: Kms) -> None:
+    """Mode 2: the KMS makes the ticket, and bob opens it with the key he shares with the KMS."""
+    alice, bob = people
+    server.stop()
+    server.set_policy(RESPONDERS_OPEN)
+    server.start()
+    shared = server.run("tpk", "share", uri("bob"))
+    bob.share(IDENTITY, str(shared["tpk"]), str(shared["key_id"]))
+    alice.kms["mode"] = '"kerberos"'
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == (["ticket-request"], [])
+    assert _last(caller, "kms.response")["ticket"]["mode"] == "kerberos"
+
+
+@pytest.mark.parametrize("key_forking", ["true", "false"], ids=["key forking", "no key forking"])
+def test_otway_rees_like(people: tuple[Person, Person], server: Kms, key_forking: str) -> None:
+    """Mode 3: alice makes the ticket with the key she shares with the KMS, which bob asks about it."""
+    alice, bob = people
+    shared = server.run("tpk", "share", uri("alice"))
+    alice.share(IDENTITY, str(shared["tpk"]), str(shared["key_id"]))
+    alice.kms |= {"mode": '"otway-rees"', "key_forking": key_forking}
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == ([], ["ticket-resolve"])
+
+
+def test_preshared(kamailio: Kamailio, tmp_path: Path, speech: Path) -> None:
+    """Mode 4: alice and bob share a key, and there is no KMS."""
+    alice, bob = (Person(name, tmp_path, kamailio, speech, None) for name in ("alice", "bob"))
+    key = base64.b64encode(bytes(range(32))).decode()
+    alice.share(uri("bob"), key)
+    bob.share(uri("alice"), key)
+    for person in (alice, bob):
+        person.kms["mode"] = '"preshared"'
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == ([], [])
+
+
+def test_a_mode_for_one_contact(people: tuple[Person, Person]) -> None:
+    """The general mode asks the KMS; with bob alone a key is shared."""
+    alice, bob = people
+    key = base64.b64encode(bytes(range(32))).decode()
+    alice.share(uri("bob"), key)
+    bob.share(uri("alice"), key)
+    alice.kms["modes"] = f'{{ {_text(uri("bob"))} = "preshared" }}'
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == ([], [])
+
+
+def issue(folder: Path, name: str, identity: str, issuer: str) -> Path:
+    """Write a certificate of *identity* signed by *issuer*, and its key beside it; return its path."""
+    now = datetime.now(UTC)
+    made = certificate(
+        name, issuer, uris=(identity,), usage=key_usage("digital_signature", "key_encipherment"),
+        not_before=now - timedelta(days=1), not_after=now + timedelta(days=30),
+    )  # fmt: skip
+    path = folder / f"{name}.pem"
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    key = rsa_key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.with_suffix(".key").write_bytes(key)
+    path.with_suffix(".key").chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def with_certificates(
+    kamailio: Kamailio, tmp_path: Path, speech: Path
+) -> Iterator[tuple[Kms, Person, Person]]:
+    """A KMS that takes public-key messages of its CA's users; alice and bob have certificates and no PSK."""
+    now = datetime.now(UTC)
+    root = certificate(
+        "root", "root", ca=True, not_before=now - timedelta(days=1), not_after=now + timedelta(days=30)
+    )
+    (tmp_path / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
+    server = Kms(tmp_path / "kms")
+    of_kms = issue(tmp_path, "kms", IDENTITY, "root")
+    with (server.directory / "kms.toml").open("a") as configuration:
+        configuration.write(
+            f'\n[public_key]\ncertificate = "{of_kms}"\nprivate_key = "{of_kms.with_suffix(".key")}"\n'
+            f'trust_anchors = "{tmp_path / "root.pem"}"\n'
+        )
+    people = []
+    for name in ("alice", "bob"):
+        own = issue(tmp_path, name, uri(name), "root")
+        server.add_user(name, "--certificate", str(own))
+        person = Person(name, tmp_path, kamailio, speech, server)
+        person.kms = {
+            "certificate": _text(str(own)),
+            "private_key": _text(str(own.with_suffix(".key"))),
+            "kms_certificates": _text(str(of_kms)),
+        }
+        people.append(person)
+    with server:
+        yield server, people[0], people[1]
+
+
+@pytest.mark.parametrize("psk", ["", "alice", "bob"], ids=["both certificates", "caller PSK", "callee PSK"])
+def test_full_public_key(with_certificates: tuple[Kms, Person, Person], psk: str) -> None:
+    """Mode 1 with REQUEST_INIT_PK and RESOLVE_INIT_PK; one side may have a pre-shared key."""
+    _, alice, bob = with_certificates
+    for person in (alice, bob):
+        if person.name == psk:
+            person.kms = {}
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == (["ticket-request"], ["ticket-resolve"])
+
+
+def refused(alice: Person, bob: Person) -> Mapping[str, Any]:
+    """Let alice's call fail; return its ending as alice's command tells it."""
+    with ExitStack() as stack:
+        answer = stack.enter_context(bob.run("answer", "--auto", "--once"))
+        answer.wait_for("agent.ready", timeout=FINISH_S)
+        caller = stack.enter_context(alice.run("call", uri("bob"), "--duration", "1"))
+        caller.wait_for('"result"', timeout=FINISH_S)
+        return _last(caller, "result")
+
+
+def test_preshared_without_the_callees_key_is_refused(
+    kamailio: Kamailio, tmp_path: Path, speech: Path
+) -> None:
+    alice, bob = (Person(name, tmp_path, kamailio, speech, None) for name in ("alice", "bob"))
+    alice.share(uri("bob"), base64.b64encode(bytes(range(32))).decode())
+    bob.share(uri("carol"), base64.b64encode(bytes(range(32))).decode())
+    for person in (alice, bob):
+        person.kms["mode"] = '"preshared"'
+    assert refused(alice, bob)["reason"] == "unknown-key"
+
+
+def test_kerberos_like_where_the_kms_insists_on_resolving(people: tuple[Person, Person], server: Kms) -> None:
+    """The KMS's policy forces E on: the call is made in full mode, and both see it."""
+    alice, bob = people
+    server.stop()
+    server.set_policy(KMS_RESOLVES)
+    server.start()
+    alice.kms["mode"] = '"kerberos"'
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert _last(caller, "kms.response")["ticket"]["mode"] == "full"
+    assert _exchanges(answer) == ["ticket-resolve"]
