@@ -15,9 +15,17 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.runs
+
+# What a call takes, without what tests and faces need.
+$(VENV)/.runs: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[pjsua2,media,kms]'
 	@touch $@
 
-demo: $(STAMP)
+demo: $(VENV)/.runs
 	@$(BIN)/sipmikey --version >&2
 	$(BIN)/sipmikey demo $(DEMO)
 

@@ -38,6 +38,7 @@ from sipmikey.agent import (
     Transport,
     document,
 )
+from sipmikey.agent.stack import SrtpKeys, StackCall
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
@@ -269,12 +270,18 @@ def _text(value: object) -> str | None:
 
 def reveal_keys() -> None:
     """Print what pjmedia's SRTP is keyed with, beside keying it: for tests that decrypt a capture."""
+    from sipmikey.agent.isolation.calls import RemoteCall
     from sipmikey.agent.pjsua.call import PjsuaCall
-    from sipmikey.agent.stack import SrtpKeys
 
-    key = PjsuaCall.key
+    # The first where the stack has a process of its own, the second where it has not.
+    _reveal_keys_of(RemoteCall)
+    _reveal_keys_of(PjsuaCall)
 
-    def revealing(self: PjsuaCall, index: int, keys: SrtpKeys) -> None:
+
+def _reveal_keys_of(calls: type[StackCall]) -> None:
+    key = calls.key
+
+    def revealing(self: StackCall, index: int, keys: SrtpKeys) -> None:
         say(
             {
                 "type": "kit.srtp_keys",
@@ -286,7 +293,7 @@ def reveal_keys() -> None:
         )
         key(self, index, keys)
 
-    PjsuaCall.key = revealing  # type: ignore[method-assign]
+    calls.key = revealing  # type: ignore[method-assign]
 
 
 def shift_clock(seconds: float) -> None:

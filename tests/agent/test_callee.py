@@ -202,7 +202,7 @@ def test_a_cancel_while_the_kms_is_asked(kms: TestKms) -> None:
 
 @pytest.mark.parametrize(
     ("trouble", "status", "reason"),
-    [("slow", 503, "kms-timeout"), ("shut", 503, "kms-unreachable"), ("wrong key", 403, "kms-refused")],
+    [("slow", 503, "kms-timeout"), ("shut", 503, "kms-unreachable"), ("wrong key", 500, "kms-refused")],
 )
 def test_trouble_with_the_kms_at_the_callee(trouble: str, status: int, reason: str, kms: TestKms) -> None:
     async def scenario() -> tuple[SipMessage, dict[str, Any], Callee]:

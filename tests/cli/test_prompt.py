@@ -66,5 +66,5 @@ def test_a_question_can_be_taken_back(keyboard: int, capsys: pytest.CaptureFixtu
 
 def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    with pytest.raises(LocalError, match="no terminal"):
+    with pytest.raises(LocalError, match="not a terminal"):
         asyncio.run(ask_at_terminal(ANSWERED))

@@ -106,7 +106,7 @@ def test_kms_silent_at_the_caller(capture: Capture, kms: Kms, silent_port: int) 
 
 
 def test_callee_with_the_wrong_key(capture: Capture, kms: Kms) -> None:
-    _callee_fails(capture, kms, Agent("bob", settings("bob", kms, **WRONG_PSK)), {"kms-refused"}, 403)  # type: ignore[arg-type]
+    _callee_fails(capture, kms, Agent("bob", settings("bob", kms, **WRONG_PSK)), {"kms-refused"}, 500)  # type: ignore[arg-type]
 
 
 def test_kms_down_at_the_callee(capture: Capture, kms: Kms, closed_port: int) -> None:

@@ -161,12 +161,12 @@ OFFERS: tuple[tuple[str, Change, Refusal], ...] = (
     ),
     ("MIKEY cut", lambda m: m.with_mikey(lambda octets: octets[:-1]), Refusal(reason="malformed-message")),
     ("MIKEY altered", _flipped("HDR CSB ID"), Refusal(reason="auth-failure")),
-    ("ticket altered", _flipped("TICKET Ticket Data", 150), Refusal(reason="kms-refused", status=403)),
+    ("ticket altered", _flipped("TICKET Ticket Data", 150), Refusal(reason="kms-refused", status=500)),
     ("MAC altered", _flipped("V MAC"), Refusal(reason="auth-failure")),
     (
         "both copies of the MAC altered",
         lambda m: m.with_mikey(_mac_changed),
-        Refusal(reason="kms-refused", status=403),
+        Refusal(reason="kms-refused", status=500),
     ),
     (
         "not for us",
@@ -216,7 +216,7 @@ def test_a_ticket_for_somebody_else(bob: Agent, kms: Kms) -> None:
     with SipPeer("alice") as alice:
         sdp, _ = offer_of(granted(kms, called="carol"), uri("carol"), 9000)
         response = _call(bob, alice, sdp)
-    _check_refused(bob, response, Refusal(reason="kms-refused", status=403), start)
+    _check_refused(bob, response, Refusal(reason="kms-refused", status=500), start)
 
 
 def test_a_replayed_offer(bob: Agent, kms: Kms) -> None:

@@ -72,5 +72,5 @@ def test_each_letter_is_one_property(letter, name):
 
 @pytest.mark.parametrize("text", ["DEFGHJNOX", "defg", "D E"])
 def test_what_is_no_flag(text):
-    with pytest.raises(LocalError, match="no ticket policy flag"):
+    with pytest.raises(LocalError, match="not a ticket policy flag"):
         TicketFlags.of(text)

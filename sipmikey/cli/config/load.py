@@ -14,7 +14,7 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError, Merged, Value, merge, nearest, settings
 
 PREFIX = "SIPMIKEY_"
-OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG"})
+OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG", "SIPMIKEY_PURE"})
 """Variables with this prefix that are not settings."""
 
 FOREIGN_PREFIXES = ("SIPMIKEY_TEST_", "SIPMIKEY_KMSD_")

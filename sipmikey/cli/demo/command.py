@@ -27,6 +27,8 @@ from sipmikey.phone.ladder.events import steps
 from sipmikey.phone.ladder.picture import render
 from sipmikey.printable import printable
 
+KEPT_VARIABLES = frozenset({"SIPMIKEY_DEBUG", "SIPMIKEY_PURE"})
+
 EXAMPLES = """\
 examples:
   sipmikey demo
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the demonstration and return 0 only if every check holds."""
     if args.pcap is not None:
         _claim(args.pcap)
-    for name in [name for name in os.environ if name.startswith("SIPMIKEY_") and name != "SIPMIKEY_DEBUG"]:
+    for name in [name for name in os.environ if name.startswith("SIPMIKEY_") and name not in KEPT_VARIABLES]:
         del os.environ[name]  # a user's own settings are not for alice and bob
     os.environ["XDG_CONFIG_HOME"] = os.devnull
     capture, alone = None, False

@@ -64,7 +64,9 @@ def serve(args: argparse.Namespace) -> int:
 
 def _end_with_input() -> None:
     """End this process as SIGTERM does when standard input ends."""
-    sys.stdin.buffer.read()
+    # Not by sys.stdin: a thread that waits in it aborts the interpreter's own end.
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

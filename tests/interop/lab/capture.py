@@ -78,10 +78,13 @@ class Capture:
         return [(int(row[0]), int(row[1]), bytes.fromhex(row[2])) for row in rows if row[2]]
 
     def rtp(self, *, destination: int | None = None) -> list[RtpPacket]:
-        """Every RTP-shaped datagram to an even port (RTCP and SIP are not RTP-shaped)."""
+        """Every RTP-shaped datagram with a payload (RTCP and SIP are not RTP-shaped).
+
+        Without one are those that an agent sends to itself to end the probation of its SRTP.
+        """
         found = []
         for source, target, raw in self.datagrams(SENT_UDP):
-            if len(raw) < 12 or raw[0] >> 6 != 2 or 192 <= raw[1] <= 223 or target == PROBE_PORT:
+            if len(raw) <= 12 or raw[0] >> 6 != 2 or 192 <= raw[1] <= 223 or target == PROBE_PORT:
                 continue
             if destination is not None and target != destination:
                 continue
