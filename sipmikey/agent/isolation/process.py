@@ -6,6 +6,7 @@ without the keys of the agent, and the SRTP keys of its own calls. It ends when 
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -44,7 +45,17 @@ class StackProcess:
         self._stopped = False
 
     def run(self) -> None:
-        """Do what the agent's process says, until it says stop."""
+        """Do what the agent's process says, until it says stop. Then recordings are brought to their end."""
+        try:
+            self._serve()
+        except ChannelClosed:
+            if not self._stopped:  # it closes its end as soon as it has said stop
+                raise
+        if self._stack is not None:
+            with contextlib.suppress(ChannelClosed):
+                self._stack.destroy()
+
+    def _serve(self) -> None:
         while not self._stopped:
             if self._held or self._stack is None:
                 self.channel.receive(60.0)
@@ -53,8 +64,6 @@ class StackProcess:
             self._run_timers()
             if not (self._held or self._stopped):
                 self._stack.poll(self._poll_ms(self._stack))
-        if self._stack is not None:
-            self._stack.destroy()
 
     def next_number(self) -> int:
         """Return the number of a call that the agent did not make."""
