@@ -26,6 +26,7 @@ class Branches:
         self._states: dict[str, Branch] = {}
         self._agreed: dict[str, Agreement] = {}
         self._refused: dict[str, BaseException] = {}
+        self._last: BaseException | None = None
 
     def state(self, to_tag: str) -> Branch | None:
         """Return the state of a branch, None for one never heard of."""
@@ -53,18 +54,23 @@ class Branches:
         self._states[to_tag] = Branch.GONE
         self._agreed.pop(to_tag, None)
         # Its traceback would keep everything alive that was in use then.
-        self._refused[to_tag] = error.with_traceback(None)
+        self._last = self._refused[to_tag] = error.with_traceback(None)
 
     def commit(self, to_tag: str) -> tuple[str, ...]:
         """Give the call to a branch; return the other candidates, which are gone now."""
         losers = tuple(
             tag for tag, state in self._states.items() if tag != to_tag and state is Branch.CANDIDATE
         )
-        for tag in self._states:
-            self._states[tag] = Branch.GONE
         self._states[to_tag] = Branch.COMMITTED
-        self._agreed.clear()
+        self.close()
         return losers
+
+    def close(self) -> None:
+        """Forget what is known of branches that will not get the call any more."""
+        self._states = {tag: state for tag, state in self._states.items() if state is Branch.COMMITTED}
+        self._agreed.clear()
+        self._refused.clear()
+        self._last = None
 
     @property
     def committed(self) -> str | None:
@@ -74,7 +80,7 @@ class Branches:
     @property
     def last_refusal(self) -> BaseException | None:
         """Why the answer that was refused last was refused."""
-        return next(reversed(self._refused.values()), None)
+        return self._last
 
     @property
     def open(self) -> bool:

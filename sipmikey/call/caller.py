@@ -87,7 +87,6 @@ class CallerMachine(CallMachine):
         self._course = first_course(uri, via, called=called, policy=settings.policy)
         self._pending: tuple[str, Agreement] | None = None
         self._invited: o.Invite | None = None
-        self._timed = False
 
     def _handle(self, item: i.Input) -> Outcome:
         match item:
@@ -121,9 +120,8 @@ class CallerMachine(CallMachine):
     def _attached(self) -> Outcome:
         uri = self._course.target.uri if self._course.followed else self._uri
         self._out.tell(e.CallOut, uri=uri)
-        if not self._timed:
+        if o.Timer.SETUP not in self._out.timers:
             # Of several INVITEs the first sets the time for all.
-            self._timed = True
             self._out.start(o.Timer.SETUP, self._settings.patience.setup)
         return super()._attached()
 
@@ -183,7 +181,8 @@ class CallerMachine(CallMachine):
                 self._surplus(message.to_tag)
                 return Outcome.STAYS
             return super()._received(message)
-        if message.method == "BYE" or (message.status >= 300 and message.method == "INVITE"):
+        ends = message.method == "BYE" and self.state is CallState.ASKING
+        if ends or (message.status >= 300 and message.method == "INVITE"):
             self._attempt.last = message
         if message.method != "INVITE" or not 100 < message.status < 300:
             return Outcome.STAYS
@@ -326,6 +325,7 @@ class CallerMachine(CallMachine):
         heard, attempt.to_tag = attempt.to_tag, tag
         if self._lacks_consent(agreement):
             self._pending = tag, agreement
+            self._unbind()
             assert agreement.peer is not None
             self._ask(agreement.peer, agreement.kms)
             return Outcome.ASKS
@@ -392,9 +392,7 @@ class CallerMachine(CallMachine):
 
     def _start_over(self, lane: Lane) -> None:
         """Begin a new attempt; the keys of the last one are erased."""
-        self._attempt.keying.close()
-        self._streams.forget()
-        self._rekeying.stop()
+        self._let_go()
         self._out.stop(o.Timer.LATE)
         ticket = lane is Lane.SECURED
         self._attempt = Attempt() if ticket else Attempt(keying=self._keyings.without_ticket(lane))

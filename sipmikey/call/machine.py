@@ -97,6 +97,8 @@ class CallMachine:
     def _move(self, state: CallState) -> None:
         if state is not self.state:
             self.state = state
+            if state in (CallState.ENDING, CallState.OVER):
+                self._let_go()
             if state is CallState.OVER:
                 self._finish()
 
@@ -342,7 +344,8 @@ class CallMachine:
             case o.Timer.EXPIRE:
                 return self._expired()
             case o.Timer.GLARE:
-                self._renegotiation.send()
+                if self._renegotiation.again(self._attempt.keying):
+                    self._rekeying.again()
             case o.Timer.SETUP | o.Timer.LATE:
                 """Those of a caller."""
         return Outcome.STAYS
@@ -456,14 +459,19 @@ class CallMachine:
             attempt.ending = TRANSFERRED if by_transfer else ending
         return Outcome.FINISHES
 
-    def _finish(self) -> None:
-        """Erase the keys, stop the timers, and tell the end."""
+    def _let_go(self) -> None:
+        """Erase the keys: no message of the peer is needed any more but the last."""
         attempt = self._attempt
         attempt.keying.close()
+        attempt.branches.close()
         attempt.agreement = None
         self._streams.forget()
         self._rekeying.stop()
         self._renegotiation.forget()
+
+    def _finish(self) -> None:
+        """Stop the timers, and tell the end."""
+        attempt = self._attempt
         self._out.stop(*tuple(self._out.timers))
         if self._referral is not None:
             self._out.put(o.ReferDone(token=self._referral, status=_NO_SUCH_CALL))

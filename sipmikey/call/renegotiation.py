@@ -15,6 +15,8 @@ MOST_TRIES = 4
 """How often a change that meets one of the peer's (491) is tried before it is given up."""
 
 _REQUEST_PENDING = 491
+_CHALLENGES = (401, 407)
+_CHALLENGED_S = 4.0
 _OWNER_S, _OTHER_S, _SPAN_S = 2.1, 0.0, 1.9
 
 
@@ -39,6 +41,8 @@ class Renegotiation:
         self._random = random
         self._owner = owner
         self._change: _Change | None = None
+        self._asked = False
+        self._challenged = False
         self._offering = False
         self._offered_in_200 = False
         self._answering = False
@@ -58,12 +62,25 @@ class Renegotiation:
         self._change = _Change(kind=kind, token=token, update=update)
         self.send()
 
+    def again(self, keying: Keying) -> bool:
+        """The time is over until the change is tried again, or the stack should have answered a challenge.
+
+        Return True when the call itself wanted the change and will not get it.
+        """
+        if not self._challenged:
+            self.send()
+            return False
+        keying.abandon()
+        self._offering = self._challenged = False
+        return self._finish(AgentError(Reason.UNAUTHORIZED, "the request was not authorized", sip_status=401))
+
     def send(self) -> None:
         """Send the request of the change under way, if there is one."""
         change = self._change
         if change is None:
             return
         change.tries += 1
+        self._asked = True
         self._out.put(
             Update()
             if change.update
@@ -75,9 +92,10 @@ class Renegotiation:
 
         Return True when the call itself wanted the change and will not get it.
         """
-        if self._offering:
+        self._asked = False
+        if self._offering and not self._offered_in_200:
             keying.abandon()
-        self._offering = False
+            self._offering = False
         if self._change is not None and self._try_later(self._change):
             return False
         return self._finish(error)
@@ -107,9 +125,11 @@ class Renegotiation:
             self._answering = False
             text, self._made = keying.make_answer(sdp)
             return text
-        self._offering = True
-        self._offered_in_200 = self._change is None
-        return keying.make_offer(sdp, rekey=self._change is not None and self._change.kind is Kind.REKEY)
+        # An offer that nobody here asked the stack for is in its 200 to a re-INVITE without one.
+        asked, self._asked = self._asked, False
+        self._offering, self._offered_in_200 = True, not asked
+        rekey = asked and self._change is not None and self._change.kind is Kind.REKEY
+        return keying.make_offer(sdp, rekey=rekey)
 
     def receive_offer(self, keying: Keying, sdp: str) -> None:
         """Take an offer of the peer; raises a ``PeerError`` to refuse it."""
@@ -124,6 +144,9 @@ class Renegotiation:
             # With ICE the stack sends an UPDATE by itself, to tell which addresses were chosen.
             self._offered_in_200 = False
         if self._offering and (message.status == 0 or self._offered_in_200):
+            if self._challenged:
+                self._challenged = False
+                self._out.stop(Timer.GLARE)
             keying.check_sent(message.sdp, message.transport)
         elif message.status // 100 == 2 and self._made is not None:
             keying.check_sent(message.sdp, message.transport)
@@ -134,7 +157,7 @@ class Renegotiation:
     def received(self, keying: Keying, message: Message, to_tag: str) -> Agreement | None:
         """Take an answer of the peer; return what is in force from now on, None for nothing new."""
         answer = message.method == "ACK" if self._offered_in_200 else message.status >= 200
-        if not self._offering or not answer:
+        if not self._offering or not answer or message.status in _CHALLENGES:
             return None
         self._offering = self._offered_in_200 = False
         if message.status >= 300:
@@ -143,12 +166,17 @@ class Renegotiation:
         return keying.receive_answer(message.sdp, to_tag)
 
     def answered(self, message: Message) -> bool:
-        """Take a response to the request; one that is not final or asks for a password changes nothing.
+        """Take a response to the request; one that is not final changes nothing.
 
         Return True when the call itself wanted the change and did not get it.
         """
         change = self._change
-        if change is None or message.status < 200 or message.status in (401, 407):
+        if change is None or message.status < 200:
+            return False
+        if message.status in _CHALLENGES and not self._challenged:
+            # The stack sends the same offer once more, if it has a password.
+            self._challenged = True
+            self._out.start(Timer.GLARE, _CHALLENGED_S)
             return False
         if message.status == _REQUEST_PENDING and self._try_later(change):
             return False
@@ -162,7 +190,7 @@ class Renegotiation:
         self._out.stop(Timer.GLARE)
         self._change = None
         self._made = None
-        self._offering = self._answering = self._offered_in_200 = False
+        self._asked = self._offering = self._answering = self._offered_in_200 = self._challenged = False
 
 
 def glare_wait_s(*, call_id_owner: bool, random: int) -> float:

@@ -1,0 +1,211 @@
+"""Wrong machines, each with one change: the exploration has to notice every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sipmikey.call import caller, machine, state, streams
+from sipmikey.call import inputs as i
+from sipmikey.call import outputs as o
+from sipmikey.call.renegotiation import Renegotiation
+from sipmikey.call.state import TABLE, CallState, Outcome
+
+S, T = CallState, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One wrong thing. ``where``: scenarios that should notice. ``apply`` sets it by a monkeypatch."""
+
+    name: str
+    where: tuple[str, ...]
+    apply: Callable[[Any], None]
+
+
+CALLER = ("caller, redirected", "caller, two parties, consent", "caller, a stack with one dialog")
+REDIRECTED = ("caller, redirected", "caller, redirected to another, consent")
+CALLEE = ("callee", "callee, replacing")
+WITHIN = ("within a call, all but changes", "within a call, the caller")
+
+
+def _entry(here: CallState, kind: type[i.Input], outcome: Outcome, there: CallState) -> Callable[[Any], None]:
+    """Return what makes an entry of the table lead somewhere else."""
+
+    def apply(patch: Any) -> None:
+        row = dict(TABLE[here])
+        row[kind] = {**row[kind], outcome: there}
+        patch.setitem(state.TABLE, here, row)
+
+    return apply
+
+
+def _without(here: CallState, kind: type[i.Input]) -> Callable[[Any], None]:
+    """Return what takes an input out of a row of the table."""
+
+    def apply(patch: Any) -> None:
+        patch.setitem(state.TABLE, here, {k: v for k, v in TABLE[here].items() if k is not kind})
+
+    return apply
+
+
+def _method(owner: Any, name: str, wrong: Any) -> Callable[[Any], None]:
+    return lambda patch: patch.setattr(owner, name, wrong)
+
+
+def _nothing(*given: Any, **named: Any) -> None:
+    """Do nothing."""
+
+
+ENTRIES: tuple[tuple[CallState, type[i.Input], Outcome, CallState, tuple[str, ...]], ...] = (
+    (S.NEW, i.Start, T.INVITES, S.NEW, CALLER),
+    (S.NEW, i.Start, T.INVITES, S.TALKING, CALLER),
+    (S.NEW, i.Start, T.RESOLVES, S.RINGING, CALLEE),
+    (S.NEW, i.Start, T.ENDS, S.OVER, ("callee, a bad offer",)),
+    (S.CALLING, i.Received, T.TALKS, S.CALLING, CALLER),
+    (S.CALLING, i.Received, T.ASKS, S.TALKING, CALLER),
+    (S.CALLING, i.Received, T.ENDS, S.CALLING, CALLER),
+    (S.CALLING, i.Hangup, T.ENDS, S.OVER, CALLER),
+    (S.CALLING, i.Hangup, T.ENDS, S.CALLING, CALLER),
+    (S.CALLING, i.Rang, T.ENDS, S.CALLING, CALLER),
+    (S.CALLING, i.Disconnected, T.FINISHES, S.ENDING, CALLER),
+    (S.CALLING, i.Disconnected, T.FETCHES, S.CALLING, REDIRECTED),
+    (S.CALLING, i.Disconnected, T.CHOOSES, S.FETCHING, REDIRECTED),
+    (S.CALLING, i.Disconnected, T.INVITES, S.OVER, ("caller, preferred",)),
+    (S.CHOOSING, i.Decided, T.FETCHES, S.CALLING, REDIRECTED),
+    (S.CHOOSING, i.Decided, T.FINISHES, S.CHOOSING, REDIRECTED),
+    (S.FETCHING, i.TicketGranted, T.INVITES, S.FETCHING, REDIRECTED),
+    (S.FETCHING, i.TicketRefused, T.FINISHES, S.FETCHING, REDIRECTED),
+    (S.ASKING, i.Decided, T.TALKS, S.ASKING, CALLER),
+    (S.ASKING, i.Decided, T.ENDS, S.TALKING, CALLER),
+    (S.RESOLVING, i.KmsAnswered, T.RINGS, S.RESOLVING, CALLEE),
+    (S.RESOLVING, i.KmsAnswered, T.ENDS, S.RINGING, CALLEE),
+    (S.RESOLVING, i.KmsFailed, T.ENDS, S.RESOLVING, CALLEE),
+    (S.RINGING, i.Accept, T.ANSWERS, S.RINGING, CALLEE),
+    (S.RINGING, i.Accept, T.ANSWERS, S.TALKING, CALLEE),
+    (S.RINGING, i.LocalDescription, T.ANSWERS, S.RINGING, CALLEE),
+    (S.RINGING, i.Reject, T.ENDS, S.RINGING, CALLEE),
+    (S.ANSWERING, i.Confirmed, T.TALKS, S.ANSWERING, CALLEE),
+    (S.ANSWERING, i.Disconnected, T.FINISHES, S.ANSWERING, CALLEE),
+    (S.TALKING, i.Hangup, T.ENDS, S.TALKING, WITHIN),
+    (S.TALKING, i.Disconnected, T.FINISHES, S.TALKING, WITHIN),
+    (S.TALKING, i.Received, T.ENDS, S.TALKING, WITHIN),
+    (S.TALKING, i.Rang, T.ENDS, S.TALKING, ("within a call, keys that age",)),
+    (S.TALKING, i.Counted, T.ENDS, S.TALKING, WITHIN),
+    (S.ENDING, i.Disconnected, T.FINISHES, S.ENDING, CALLER),
+    (S.ENDING, i.NotSent, T.FINISHES, S.ENDING, CALLER),
+)
+
+LOST: tuple[tuple[CallState, type[i.Input], tuple[str, ...]], ...] = (
+    (S.NEW, i.Start, CALLER),
+    (S.NEW, i.LocalDescription, CALLEE),
+    (S.CALLING, i.Attached, CALLER),
+    (S.CALLING, i.LocalDescription, CALLER),
+    (S.CALLING, i.Sent, CALLER),
+    (S.CALLING, i.StreamCreated, CALLER),
+    (S.CALLING, i.StreamKeyed, CALLER),
+    (S.CALLING, i.Counted, CALLER),
+    (S.CALLING, i.Received, CALLER),
+    (S.CALLING, i.Hangup, CALLER),
+    (S.CALLING, i.Fault, CALLER),
+    (S.CALLING, i.NotSent, CALLER),
+    (S.CALLING, i.Rang, CALLER),
+    (S.CALLING, i.Disconnected, CALLER),
+    (S.CHOOSING, i.Decided, REDIRECTED),
+    (S.CHOOSING, i.Hangup, REDIRECTED),
+    (S.FETCHING, i.TicketGranted, REDIRECTED),
+    (S.FETCHING, i.TicketRefused, REDIRECTED),
+    (S.FETCHING, i.Rang, REDIRECTED),
+    (S.ASKING, i.Decided, CALLER),
+    (S.ASKING, i.Rang, CALLER),
+    (S.RESOLVING, i.KmsAnswered, CALLEE),
+    (S.RESOLVING, i.KmsFailed, CALLEE),
+    (S.RINGING, i.Accept, CALLEE),
+    (S.RINGING, i.Reject, CALLEE),
+    (S.ANSWERING, i.StreamCreated, CALLEE),
+    (S.ANSWERING, i.Confirmed, CALLEE),
+    (S.TALKING, i.RemoteOffer, WITHIN[1:]),
+    (S.TALKING, i.LocalDescription, WITHIN[1:]),
+    (S.TALKING, i.Received, WITHIN[1:]),
+    (S.TALKING, i.Sent, WITHIN[1:]),
+    (S.TALKING, i.Propose, WITHIN),
+    (S.TALKING, i.Refer, WITHIN),
+    (S.TALKING, i.TransferProgress, WITHIN),
+    (S.TALKING, i.TransferAsked, WITHIN),
+    (S.TALKING, i.ReplacementAsked, WITHIN),
+    (S.TALKING, i.DtmfHeard, WITHIN),
+    (S.TALKING, i.Counted, WITHIN),
+    (S.ENDING, i.Hangup, ("caller, preferred",)),
+    (S.ENDING, i.Disconnected, CALLER),
+    (S.ENDING, i.NotSent, CALLER),
+)
+
+
+def _no_surplus(self: Any, to_tag: str) -> None:
+    self._out.put(o.Acknowledge(to_tag=to_tag))
+
+
+def _losers_kept(self: Any, to_tag: str) -> None:
+    self.chosen, self.may_rekey = to_tag, True
+
+
+def _never_lacks(self: Any, agreement: Any) -> bool:
+    return False
+
+
+def _offer_always(self: Any, keying: Any, sdp: str) -> None:
+    keying.offering = ""
+    keying.receive_offer(sdp)
+    self._answering = True
+
+
+def _heard(self: Any, tag: str, agreement: Any) -> None:
+    self._bind(agreement, tag)
+
+
+def _twice(self: Any, there: CallState) -> None:
+    if there is not self.state:
+        self.state = there
+        if there in (CallState.ENDING, CallState.OVER):
+            self._let_go()
+        if there is CallState.OVER:
+            self._finish()
+            self._finish()
+
+
+CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
+    ("a surplus 2xx gets no BYE", CALLER, _method(machine.CallMachine, "_surplus", _no_surplus)),
+    ("no party needs consent", CALLER[1:2], _method(caller.CallerMachine, "_lacks_consent", _never_lacks)),
+    (
+        "a party is heard before consent",
+        CALLER[1:2],
+        _method(caller.CallerMachine, "_hear", _heard),
+    ),
+    ("a refused branch keeps its keys", CALLER, _method(machine.CallMachine, "_unbind", _nothing)),
+    ("the end erases no key", CALLER, _method(machine.CallMachine, "_let_go", _nothing)),
+    ("the keys stay in the stack", CALLER, _method(streams.Streams, "unkey", streams.Streams.forget)),
+    (
+        "glare is not noticed",
+        WITHIN[1:],
+        _method(Renegotiation, "receive_offer", _offer_always),
+    ),
+    (
+        "answers of changes are not judged",
+        WITHIN[1:],
+        _method(Renegotiation, "received", _nothing),
+    ),
+    ("a packet proves nothing", WITHIN[:1], _method(streams.Streams, "counted", _nothing)),
+    ("two endings", CALLER, _method(machine.CallMachine, "_move", _twice)),
+)
+
+
+def mutations() -> Iterator[Mutation]:
+    """Yield every wrong machine."""
+    for here, kind, outcome, there, where in ENTRIES:
+        name = f"{here} --{kind.__name__}, {outcome}--> {there}"
+        yield Mutation(name, where, _entry(here, kind, outcome, there))
+    for here, kind, where in LOST:
+        yield Mutation(f"{here} does not take {kind.__name__}", where, _without(here, kind))
+    for name, where, apply in CODE:
+        yield Mutation(name, where, apply)

@@ -1,0 +1,113 @@
+"""The worlds that are explored, and how states are compared."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable
+
+from sipmikey.call.keying.keying import Lane
+from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.settings import CallSettings
+from sipmikey.call.state import CallState
+from sipmikey.ticket.environment import Environment
+from tests.call.explore import Comparer, Report, explore
+from tests.call.fakes import CAROL, FakeKeyings
+from tests.call.talking import TalkingCallee, TalkingCaller
+from tests.call.worlds import CalleeWorld, CallerWorld, World
+
+PREFERRED = CallPolicy(
+    security=SecurityMode.PREFERRED, fallback=Fallback.BOTH, alternative=Alternative.SDES_WITHOUT_TLS
+)
+
+REFUSAL = AgentError(Reason.TOO_MANY_CALLS, "too many calls in a short time", side="local")
+
+SCENARIOS: dict[str, Callable[[], World]] = {
+    "caller, three branches": CallerWorld,
+    "caller, a stack with one dialog": lambda: CallerWorld(tags="ac", many_dialogs=False),
+    "caller, two parties, consent": lambda: CallerWorld(
+        tags="ab", answers=("good", "bad"), policy=CallPolicy(retarget=Retarget.ASK)
+    ),
+    "caller, redirected to another, consent": lambda: CallerWorld(
+        tags="a",
+        answers=("good",),
+        policy=CallPolicy(retarget=Retarget.ASK),
+        failures=(302,),
+        contacts=(CAROL,),
+        redirects=1,
+    ),
+    "caller, redirected": lambda: CallerWorld(
+        tags="a", answers=("good", "bad"), failures=(486, 302), contacts=("sip:bob@192.0.2.1", CAROL)
+    ),
+    "caller, preferred": lambda: CallerWorld(
+        tags="ac", answers=("good", "none"), policy=PREFERRED, failures=(488, 486)
+    ),
+    "caller, in clear": lambda: CallerWorld(tags="ac", answers=("good",), clear=True),
+    "callee": CalleeWorld,
+    "callee, a bad offer": lambda: CalleeWorld(offer="bad"),
+    "callee, no offer": lambda: CalleeWorld(offer=None),
+    "callee, SDES": lambda: CalleeWorld(lane=Lane.SDES),
+    "callee, in clear": lambda: CalleeWorld(lane=Lane.CLEAR),
+    "callee, refused": lambda: CalleeWorld(lane=Lane.REFUSED, refusal=REFUSAL),
+    "callee, replacing": lambda: CalleeWorld(replacing=True),
+    "within a call, the caller": TalkingCaller,
+    "within a call, the callee": TalkingCallee,
+    "within a call, all but changes": lambda: TalkingCaller(changes=False),
+    "within a call, keys that age": lambda: TalkingCaller(rekey=True),
+}
+
+
+def is_over(world: World) -> bool:
+    return world.machine.state is CallState.OVER
+
+
+_CONSTANT = (CallSettings, Environment, FakeKeyings, CallPolicy)
+
+
+def comparer(world: World) -> Callable[[World], Hashable]:
+    """Return what makes a value of a state.
+
+    Branches are alike where nobody is asked who they are, since the machine knows a To-tag only by comparing
+    it with another: they are renamed in an order that depends on nothing but what is known of each.
+    """
+    if not isinstance(world, CallerWorld) or world.consents:
+        plain = Comparer({}, _CONSTANT)
+        return lambda world: plain.value(world.parts())
+    names = sorted(world.tags)
+    comparers = {
+        naming: Comparer(dict(zip(naming, names, strict=True)), _CONSTANT)
+        for naming in itertools.permutations(names)
+    }
+
+    def key(world: World) -> Hashable:
+        order = tuple(sorted(names, key=lambda tag: _known(world, tag)))
+        return comparers[order].value(world.parts())
+
+    return key
+
+
+def _known(world: World, tag: str) -> str:
+    """Return what is known of branch *tag*, wherever it is named."""
+    attempt, keying = world.machine._attempt, world.keying
+    branches = attempt.branches
+    last = attempt.last
+    facts = (
+        branches._states.get(tag, ""),
+        type(branches._refused.get(tag)).__name__,
+        branches._last is not None and branches._last is branches._refused.get(tag),
+        tag in branches._agreed and branches._agreed[tag].streams[:1] and branches._agreed[tag].suite,
+        tag in world.open_2xx,
+        tag == world.stream_of,
+        tag == attempt.to_tag,
+        last is not None and last.to_tag == tag,
+        (world.keys or "").endswith(tag),
+        getattr(keying, "held", {}).get(tag, "")[:4],
+        getattr(keying, "chosen", None) == tag,
+    )
+    return repr(facts)
+
+
+def run(name: str) -> Report:
+    """Explore the scenario of that name."""
+    world = SCENARIOS[name]()
+    return explore(world, comparer(world), is_over=is_over)

@@ -1,0 +1,21 @@
+"""A machine that is wrong in one place does not pass the exploration: without this, it might see nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipmikey.call import renegotiation
+from tests.call.mutations import Mutation, mutations
+from tests.call.scenarios import run
+
+
+@pytest.mark.parametrize("mutation", list(mutations()), ids=lambda mutation: mutation.name)
+def test_a_wrong_machine_is_noticed(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renegotiation, "MOST_TRIES", 2)
+    mutation.apply(monkeypatch)
+    for name in mutation.where:
+        try:
+            run(name)
+        except AssertionError:
+            return
+    pytest.fail(f"not noticed: {mutation.name}")
