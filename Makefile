@@ -51,7 +51,7 @@ native-check:
 	    else echo "advisories and licences of the crates are not checked: cargo install cargo-deny"; fi
 
 # What needs neither root nor another program, and is done in under two minutes.
-CORE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp sip call vectors regress phone settings)) \
+CORE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp sip call deferred vectors regress phone settings)) \
 	$(addprefix tests/kms/test_,policy.py service.py subscribers.py secrets_at_rest.py public_key.py) \
 	$(addprefix tests/cli/test_,config.py decode.py decode_keys.py ladder.py narrate.py readme.py)
 

@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"keys", "settings", "sip"}),
     frozenset({"ticket"}),
     frozenset({"sdp", "media", "nat", "sound"}),
-    frozenset({"call"}),
+    frozenset({"call", "deferred"}),
     frozenset({"agent", "kms"}),
     frozenset({"phone"}),
     frozenset({"decode", "vectors", "conformance"}),
@@ -31,7 +31,7 @@ EDGE_MODULES = frozenset({"capture", "key_file", "ports", "system"})
 """Modules of the top package that touch the operating system; the core may not import them."""
 
 CORE = (
-    "mikey", "sip", "keys", "ticket", "sdp", "call",
+    "mikey", "sip", "keys", "ticket", "sdp", "call", "deferred",
     "kms/service", "kms/policy/adjust", "kms/policy/limits", "kms/policy/rules",
     "kms/subscribers", "kms/tpk", "kms/audit", "phone",
 )  # fmt: skip

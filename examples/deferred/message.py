@@ -4,8 +4,8 @@
         --to sip:bob@example.com greeting.wav DEPOSIT
     message.py play --kms URL --as sip:bob@example.com --psk-id bob --psk-file bob.psk DEPOSIT heard.wav
 
-DEPOSIT is a directory that anybody may keep: message.sdp holds TRANSFER_INIT in its a=key-mgmt line,
-message.rtpdump the SRTP packets. Exit status: 0 done, 1 refused, 2 wrong input.
+DEPOSIT is a file that anybody may keep: TRANSFER_INIT and the SRTP packets (docs/deferred.md).
+Exit status: 0 done, 1 refused, 2 wrong input.
 """
 
 from __future__ import annotations
@@ -18,25 +18,19 @@ import sys
 import time
 from pathlib import Path
 
+from sipmikey.deferred.deposit import parse_deposit
+from sipmikey.deferred.leaving import deferred_ticket_policy, leave_message
+from sipmikey.deferred.opening import open_message, read_transfer
 from sipmikey.keys.suite import SUITE_256
 from sipmikey.kms.client import HttpKmsClient
-from sipmikey.media.deferred import deferred_ticket_policy, leave_message, play_message, read_transfer
 from sipmikey.media.g711 import PCMA
-from sipmikey.media.rtpdump import parse_rtpdump
 from sipmikey.media.wav import WavRecorder, read_frames
 from sipmikey.mikey import Secret, SrtpPolicy, Timestamp
 from sipmikey.mikey.errors import LocalError, PeerError
-from sipmikey.sdp.attribute import MIKEY, find, insert
-from sipmikey.sdp.document import Document
-from sipmikey.sdp.errors import KeyMgmtMissing
 from sipmikey.system import environment
 from sipmikey.ticket import PreSharedKey, TicketRequest, TicketResolve
 
 DAY_S = 86_400
-DESCRIPTION = (
-    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=message from {sender} for {addressee}\r\nt=0 0\r\n"
-    "m=audio 9 RTP/SAVP 8\r\nc=IN IP4 127.0.0.1\r\na=rtpmap:8 PCMA/8000\r\na=sendonly\r\n"
-)
 
 
 def credential(options: argparse.Namespace) -> PreSharedKey:
@@ -70,7 +64,7 @@ def leave(options: argparse.Namespace) -> None:
         kms=options.kms_identity,
     )
     grant = request.receive(asyncio.run(ask(options, request.message)))
-    message, recording = leave_message(
+    deposit = leave_message(
         env,
         grant,
         frames,
@@ -79,10 +73,7 @@ def leave(options: argparse.Namespace) -> None:
         initiator=options.identity,
         addressee=options.to,
     )
-    description = Document.parse(DESCRIPTION.format(sender=options.identity, addressee=options.to))
-    options.deposit.mkdir(parents=True, exist_ok=True)
-    (options.deposit / "message.sdp").write_text(str(insert(description, None, message)), newline="")
-    (options.deposit / "message.rtpdump").write_bytes(recording.encode())
+    options.deposit.write_bytes(deposit.encode())
     changed = ", ".join(request.changes(grant))
     print(f"left {len(frames) / 50:.1f} s for {options.to} in {options.deposit}", end="")
     print(f" (the KMS changed: {changed})" if changed else "")
@@ -90,13 +81,8 @@ def leave(options: argparse.Namespace) -> None:
 
 def play(options: argparse.Namespace) -> None:
     env = environment()
-    description = Document.parse((options.deposit / "message.sdp").read_bytes().decode())
-    found = find(description, max_bytes=env.limits.message_bytes)
-    carried = next((attribute for attribute in found if attribute.protocol == MIKEY), None)
-    if carried is None:
-        raise KeyMgmtMissing("the deposit's description carries no TRANSFER_INIT", field="a=key-mgmt")
-    recording = parse_rtpdump((options.deposit / "message.rtpdump").read_bytes())
-    transfer = read_transfer(env, carried.message, identity=options.identity, kept_for_s=options.kept_s)
+    deposit = parse_deposit(options.deposit.read_bytes())
+    transfer = read_transfer(env, deposit.transfer_init, identity=options.identity, kept_for_s=options.kept_s)
     resolve = TicketResolve.start(
         env,
         ticket=transfer.ticket,
@@ -105,15 +91,12 @@ def play(options: argparse.Namespace) -> None:
         kms=options.kms_identity,
     )
     transfer.verify(resolve.receive(asyncio.run(ask(options, resolve.message))))
-    played = play_message(transfer, recording)
-    recorder = WavRecorder(options.wav, PCMA)
-    for timestamp, payload in played.frames:
-        recorder.put(timestamp, payload)
+    opened = open_message(transfer, deposit)
+    recorder = WavRecorder(options.wav, opened.codec)
+    for number, frame in enumerate(opened.frames):
+        recorder.put(number * opened.codec.frame_length, frame)
     recorder.close()
-    print(
-        f"{len(played.frames) / 50:.1f} s from {transfer.initiator}, verified; "
-        f"{played.refused} packets refused, {played.missing} missing"
-    )
+    print(f"{opened.duration_s:.1f} s from {opened.sender}, verified")
 
 
 def arguments() -> argparse.Namespace:

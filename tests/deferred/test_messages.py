@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sipmikey.deferred.deposit import Deposit, parse_deposit
+from sipmikey.deferred.errors import DisorderedDeposit, ForgedPacket, IncompleteDeposit
+from sipmikey.deferred.facts import facts_of
+from sipmikey.deferred.leaving import DEFERRED_FLAGS, deferred_ticket_policy, leave_message
+from sipmikey.deferred.opened import OpenedBefore, parse_opened
+from sipmikey.deferred.opening import OpenedMessage, open_message, read_transfer
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.kms.audit import Exchange
-from sipmikey.media.deferred import (
-    DEFERRED_FLAGS,
-    Played,
-    deferred_ticket_policy,
-    leave_message,
-    play_message,
-    read_transfer,
-)
 from sipmikey.media.g711 import PCMA
-from sipmikey.media.rtpdump import RtpDump, RtpDumpPacket, parse_rtpdump
 from sipmikey.mikey.errors import (
     AuthenticationFailure,
     InvalidTicketPolicy,
@@ -31,7 +28,6 @@ from sipmikey.mikey.errors import (
 )
 from sipmikey.mikey.security_policy import SrtpPolicy
 from sipmikey.mikey.timestamp import Timestamp
-from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.transfer import TransferInitiator
 from tests.kms.domain import KMS, NS, Domain, subscriber, uri
 from tests.media.keys import noise_frames
@@ -51,18 +47,10 @@ def kms(tmp_path: Path) -> Iterator[Domain]:
     domain.close()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deposit:
-    """All that the keeper of the message has."""
-
-    transfer_init: bytes
-    rtpdump: bytes
-
-
 def leave(kms: Domain, suite: Suite = SUITE_256, srtp: SrtpPolicy | None = None) -> Deposit:
     until = Timestamp.ntp_utc_32(kms.clock.seconds() + 20 * HOUR)
     wanted = deferred_ticket_policy(suite, initiator=ALICE, addressee=BOB, kms=KMS, valid_until=until)
-    message, recording = leave_message(
+    return leave_message(
         kms.env,
         kms.ask(policy=wanted),
         FRAMES,
@@ -71,13 +59,12 @@ def leave(kms: Domain, suite: Suite = SUITE_256, srtp: SrtpPolicy | None = None)
         initiator=ALICE,
         addressee=BOB,
     )
-    return Deposit(transfer_init=message, rtpdump=recording.encode())
 
 
-def play(kms: Domain, deposit: Deposit, replay: ReplayCache | None = None) -> Played:
+def play(kms: Domain, deposit: Deposit) -> OpenedMessage:
     transfer = read_transfer(kms.env, deposit.transfer_init, identity=BOB, kept_for_s=KEPT_FOR_S)
-    transfer.verify(kms.resolve(transfer.ticket), replay)
-    return play_message(transfer, parse_rtpdump(deposit.rtpdump))
+    transfer.verify(kms.resolve(transfer.ticket))
+    return open_message(transfer, deposit)
 
 
 def test_the_flags_are_those_of_a_transfer_that_nobody_answers() -> None:
@@ -99,13 +86,11 @@ def test_the_flags_are_those_of_a_transfer_that_nobody_answers() -> None:
     ids=["aes-80", "aes-32", "gcm"],
 )
 def test_the_addressee_plays_it_hours_later(kms: Domain, suite: Suite, srtp: SrtpPolicy) -> None:
-    deposit = leave(kms, suite, srtp)
+    deposit = parse_deposit(leave(kms, suite, srtp).encode())
     kms.clock.advance(15 * HOUR)
     found = play(kms, deposit)
-    assert [payload for _, payload in found.frames] == list(FRAMES)
-    assert (found.refused, found.missing) == (0, 0)
-    first = found.frames[0][0]
-    assert [(timestamp - first) % 2**32 for timestamp, _ in found.frames] == [n * 160 for n in range(30)]
+    assert (found.sender, found.codec, found.frames) == (ALICE, PCMA, tuple(FRAMES))
+    assert found.duration_s == deposit.duration_s == 0.6
 
 
 def test_the_deposit_holds_no_sound_and_no_key(kms: Domain) -> None:
@@ -113,12 +98,18 @@ def test_the_deposit_holds_no_sound_and_no_key(kms: Domain) -> None:
     grant = kms.ask(
         policy=deferred_ticket_policy(SUITE_256, initiator=ALICE, addressee=BOB, kms=KMS, valid_until=until)
     )
-    message, recording = leave_message(
+    deposit = leave_message(
         kms.env, grant, FRAMES, codec=PCMA, srtp=SrtpPolicy.aes_gcm(), initiator=ALICE, addressee=BOB
     )
-    kept = message + recording.encode()
+    kept = deposit.encode()
     for secret in (grant.mpk_i.reveal(), *(key.key.reveal() for key in grant.keys), *FRAMES):
         assert secret[:16] not in kept
+
+
+def test_what_the_keeper_can_read(kms: Domain) -> None:
+    facts = facts_of(leave(kms).transfer_init)
+    assert (facts.sender, facts.addressee, facts.kms) == (ALICE, BOB, KMS)
+    assert facts.valid_until - facts.sent == pytest.approx(20 * HOUR, abs=2)
 
 
 def test_the_kms_does_not_open_it_for_the_keeper(kms: Domain) -> None:
@@ -131,7 +122,7 @@ def test_the_kms_does_not_open_it_for_the_keeper(kms: Domain) -> None:
     with pytest.raises(PeerError):
         exchange.receive(outcome.body or b"")
     with pytest.raises(LocalError, match="not been verified"):
-        play_message(transfer, parse_rtpdump(deposit.rtpdump))
+        open_message(transfer, deposit)
 
 
 def test_after_the_ticket_has_expired_nobody_plays_it(kms: Domain) -> None:
@@ -153,37 +144,73 @@ def test_a_message_kept_too_long_or_from_the_future_is_refused(kms: Domain) -> N
 
 def test_a_message_left_again_is_noticed_by_who_remembers(kms: Domain) -> None:
     deposit = leave(kms)
-    cache = ReplayCache(clock_skew_s=KEPT_FOR_S)
-    play(kms, deposit, cache)
-    kms.clock.advance(10 * HOUR)
-    with pytest.raises(ReplayedMessage):
-        play(kms, deposit, cache)
+    now = float(kms.clock.seconds())
+    until = now + 20 * HOUR
+    known = OpenedBefore().add(deposit.transfer_init, "one", until=until, now=now)
+    known = parse_opened(known.encode()).add(deposit.transfer_init, "one", until=until, now=now)
+    with pytest.raises(ReplayedMessage, match="opened before, as one"):
+        known.add(deposit.transfer_init, "two", until=until, now=until - 1)
+    later = known.add(b"another", "three", until=until + HOUR, now=until + 1)
+    assert [name for name, _ in later.known.values()] == ["three"]
 
 
-def test_a_changed_deposit_is_noticed(kms: Domain) -> None:
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": 1}', '{"a": ["b", "c"]}', "null"])
+def test_a_memory_that_cannot_be_read_is_told(text: str) -> None:
+    with pytest.raises(LocalError, match="list of messages"):
+        parse_opened(text)
+
+
+def test_a_changed_transfer_is_refused(kms: Domain) -> None:
     deposit = leave(kms)
     broken = bytearray(deposit.transfer_init)
     broken[-1] ^= 1
     with pytest.raises(AuthenticationFailure):
         play(kms, replace(deposit, transfer_init=bytes(broken)))
-    recording = parse_rtpdump(deposit.rtpdump)
-    packets = list(recording.packets)
-    changed = bytearray(packets[3].packet)
-    changed[40] ^= 1
-    packets[3] = RtpDumpPacket(offset_ms=60, packet=bytes(changed))
-    packets[10:12] = []
-    packets.append(packets[20])
-    found = play(kms, replace(deposit, rtpdump=RtpDump(packets=tuple(packets)).encode()))
-    assert len(found.frames) == 27
-    assert (found.refused, found.missing) == (2, 3)
-    cut = play(kms, replace(deposit, rtpdump=RtpDump(packets=recording.packets[5:20]).encode()))
-    assert (len(cut.frames), cut.missing) == (15, 5)  # the end cut off is not noticed
+
+
+@pytest.mark.parametrize("octet", [1, 4, 8, 12, 40, -1])
+def test_a_changed_packet_is_refused_with_its_number(kms: Domain, octet: int) -> None:
+    deposit = leave(kms)
+    packets = list(deposit.packets)
+    changed = bytearray(packets[3])
+    changed[octet] ^= 1
+    packets[3] = bytes(changed)
+    with pytest.raises(ForgedPacket, match="packet 4"):
+        play(kms, replace(deposit, packets=tuple(packets)))
+
+
+def test_a_beginning_cut_off_is_refused(kms: Domain) -> None:
+    deposit = leave(kms)
+    with pytest.raises(DisorderedDeposit, match="5 before it are missing"):
+        play(kms, replace(deposit, packets=deposit.packets[5:]))
+
+
+def test_an_end_cut_off_is_refused(kms: Domain) -> None:
+    deposit = leave(kms)
+    with pytest.raises(IncompleteDeposit, match="30 packets, and 20 are there"):
+        play(kms, replace(deposit, packets=deposit.packets[:20]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda p: p[:10] + p[11:], lambda p: p[:10] + p[9:], lambda p: (*p[:5], p[6], p[5], *p[7:])],
+    ids=["taken out", "doubled", "moved"],
+)
+def test_packets_out_of_order_are_refused_by_who_keeps_them_too(kms: Domain, change) -> None:
+    deposit = leave(kms)
+    disordered = replace(deposit, packets=change(deposit.packets))
+    with pytest.raises(DisorderedDeposit, match="sequence number"):
+        parse_deposit(disordered.encode())
+    with pytest.raises(DisorderedDeposit, match="sequence number"):
+        play(kms, disordered)
 
 
 def test_packets_of_another_message_are_not_played(kms: Domain) -> None:
     one, other = leave(kms), leave(kms)
-    found = play(kms, replace(one, rtpdump=other.rtpdump))
-    assert (found.frames, found.refused) == ((), 30)
+    with pytest.raises((ForgedPacket, DisorderedDeposit)):
+        play(kms, replace(one, packets=other.packets, closing=other.closing))
+    with pytest.raises(ForgedPacket, match="packet 31"):
+        play(kms, replace(one, closing=other.closing))
 
 
 def test_a_ticket_that_wants_an_answer_is_no_use(kms: Domain) -> None:

@@ -1,0 +1,1 @@
+"""A protected message for somebody who is offline (RFC 6043 section 3): left, kept, opened. No I/O."""
