@@ -15,7 +15,7 @@ from pathlib import Path
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mikey"}),
-    frozenset({"keys", "settings", "sip"}),
+    frozenset({"keys", "sealed", "settings", "sip"}),
     frozenset({"ticket"}),
     frozenset({"sdp", "media", "nat", "sound"}),
     frozenset({"call", "deferred"}),

@@ -10,10 +10,11 @@ import pytest
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.phone import Phone, fold, replay
+from sipmikey.phone.edge.place import place_of
 from sipmikey.phone.edge.store import Store
-from sipmikey.phone.edge.vault import SERVICE, Vault
 from sipmikey.phone.edge.vcards import read_vcards, write_vcards
 from sipmikey.phone.people import Contact
+from sipmikey.sealed.vault import SERVICE, Vault
 from tests.phone.documents import BOB, KMS, READY, ended, event, incoming, outgoing
 
 KEY, OTHER = Secret(bytes(range(32))), Secret(bytes(32))
@@ -102,7 +103,7 @@ def test_without_a_keyring_a_file_of_its_owner_is_used_and_said(tmp_path: Path) 
     vault.put("alice", Secret(b"sesame"))
     path = tmp_path / "new" / "secrets.json"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert str(path) in str(vault.place)
+    assert str(path) in str(place_of(vault))
     found = Vault(tmp_path / "new", None).get("alice")
     assert found is not None
     assert found.reveal() == b"sesame"

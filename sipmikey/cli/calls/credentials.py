@@ -13,7 +13,7 @@ from sipmikey.key_file import read_key_file
 from sipmikey.keys.key_text import parse_key
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
-from sipmikey.phone.edge.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
+from sipmikey.sealed.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.credentials import CertificateCredential, TicketProtectionKey
 from sipmikey.ticket.shared_keys import SharedTicketKey

@@ -14,9 +14,9 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.language import translation
 from sipmikey.phone.edge.store import Store
-from sipmikey.phone.edge.vault import Vault, data_folder, system_keyring
 from sipmikey.phone.fold import contact_document, fold, replay
 from sipmikey.phone.links import link_target
+from sipmikey.sealed.vault import Vault, data_folder, system_keyring
 
 EXAMPLES = """\
 examples:

@@ -21,7 +21,8 @@ from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.mikey.secret import Secret
-from sipmikey.phone.edge.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
+from sipmikey.phone.edge.place import place_of
+from sipmikey.sealed.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.ticket.identity import canonical
 
 EXAMPLES = """\
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     print("Five questions, and the phone is ready. Ctrl-C leaves without a change.\n")
     answers = _ask()
     _keep(answers, path, vault)
-    print(f"\nWritten: {path}\n{vault.place}")
+    print(f"\nWritten: {path}\n{place_of(vault)}")
     if not args.no_call:
         echo = args.echo or f"sip:echo@{answers.identity.rpartition('@')[2]}"
         asyncio.run(_try_call(path, echo))

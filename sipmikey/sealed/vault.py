@@ -12,7 +12,6 @@ from typing import Protocol
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
-from sipmikey.phone.text import Text
 
 SERVICE = "sipmikey"
 KEYRING_PREFIX = "keyring:"
@@ -64,14 +63,9 @@ class Vault:
         self._keyring = keyring
 
     @property
-    def place(self) -> Text:
-        """Where the secrets are, to be told to the user."""
-        if self._keyring is not None:
-            return Text("Secrets are in the keyring of this system.")
-        return Text(
-            "This system has no keyring. Secrets are in {path}, which only you can read.",
-            {"path": str(self._path)},
-        )
+    def file(self) -> Path | None:
+        """Where the secrets are, None where that is the keyring."""
+        return None if self._keyring is not None else self._path
 
     def get(self, name: str) -> Secret | None:
         """Return the secret *name*, None when there is none.
