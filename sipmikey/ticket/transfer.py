@@ -11,6 +11,7 @@ from sipmikey.keys.suite import suite_of
 from sipmikey.keys.transport import seal_keys
 from sipmikey.mikey.errors import (
     InvalidIdentity,
+    InvalidTicket,
     LocalError,
     UnexpectedMessage,
 )
@@ -245,9 +246,13 @@ class TransferResponder:
         """Verify TRANSFER_INIT with the keys of the resolved ticket, and remember it in *replay*.
 
         Raises `AuthenticationFailure`, `ReplayedMessage`, `InvalidIdentity` when the ticket belongs to
-        another Initiator, and `MalformedMessage` for keys that RFC 6043 forbids.
+        another Initiator, `InvalidTicket` when its policy is not the one it was resolved with, and
+        `MalformedMessage` for keys that RFC 6043 forbids.
         """
         message, suite = self.message, self._suite
+        if resolved.policy != self.policy:
+            # Its owner could otherwise give a ticket that is not resolved again another IDRi.
+            raise InvalidTicket("the policy is not the one of the ticket that was resolved", field="TICKET")
         protection = self._init_protection(resolved)
         verify_transfer_init(message, suite, protection, self._identity_i + self._identity_r)
         owner = self.policy.initiator

@@ -9,6 +9,7 @@ import pytest
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.mikey import GenericIdEntry, KeyData, Secret, SrtpSessionData, TicketFlags
 from sipmikey.mikey.errors import (
+    InvalidTicket,
     InvalidTicketPolicy,
     LocalError,
     MalformedMessage,
@@ -299,6 +300,27 @@ def test_a_reused_ticket_gives_new_keys() -> None:
         assert transfer.receive(answer).crypto_sessions == bundle.crypto_sessions
         keys |= {item.master_key for item in bundle.crypto_sessions}
     assert len(keys) == 4
+
+
+def test_a_kept_ticket_is_not_given_another_initiator() -> None:
+    """Who may use a ticket again knows its keys, and could write another name into its policy."""
+    clock = Clock()
+    kms = Kms(environment(clock, "kms"))
+    grant = request_ticket(environment(clock, "a"), kms, policy(flags=TicketFlags.of("DEFGHIJNO")))
+    env = environment(clock, "b")
+    first = TransferResponder(env, start_transfer(environment(clock, "a0"), grant).message, identity=BOB)
+    resolved = resolve_ticket(env, kms, first)
+    first.verify(resolved)
+    claimed = replace(grant.policy, initiator=CAROL)
+    forged = replace(grant, policy=claimed, ticket=claimed.ticket(grant.ticket.ticket_data))
+    sessions, policies = offered_sessions(forged)
+    transfer = TransferInitiator.start(
+        environment(clock, "a1"), forged, crypto_sessions=sessions, policies=policies, initiator=CAROL,
+        responder=BOB,
+    )  # fmt: skip
+    second = TransferResponder(env, transfer.message, identity=BOB)
+    with pytest.raises(InvalidTicket, match="policy"):
+        second.verify(resolved)
 
 
 def test_crypto_sessions_of_a_response_are_complete() -> None:
