@@ -23,9 +23,11 @@ from sipmikey.agent.settings import call_settings, keyings
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver, Lane
+from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
 from sipmikey.agent.tickets.requests import Requests
+from sipmikey.agent.tickets.resolved import ResolvedTickets
 from sipmikey.agent.tickets.store import Ask, TicketStore, facts
 from sipmikey.agent.transfer import NOT_YET
 from sipmikey.call.callee import CalleeMachine, Invitation
@@ -48,7 +50,7 @@ from sipmikey.call.events import (
 from sipmikey.call.inputs import Start
 from sipmikey.call.keying.keying import Keying
 from sipmikey.call.policy import Retarget, SecurityMode
-from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.reasons import AgentError, Family, Reason
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
 from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment
@@ -81,6 +83,7 @@ class Agent:
 
     At most ``MAX_CALLS`` calls at a time. *decide* is asked where policy has the user asked whom to talk to
     (``Retarget.ASK``), and needed then. *env* replaces the system's clock and randomness, for tests.
+    *ticket_file* keeps tickets across restarts; without one they are kept in memory.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Agent:
         kms: KmsClient | None = None,
         decide: Decide | None = None,
         env: Environment | None = None,
+        ticket_file: TicketFile | None = None,
     ) -> None:
         if config.policy.retarget is Retarget.ASK and decide is None:
             raise LocalError("policy (retarget) wants somebody asked: give the agent `decide`")
@@ -98,7 +102,12 @@ class Agent:
         self.identity = canonical(config.identity)
         skew_s = _DEFAULT_SKEW_S if keys is None else round(keys.clock_skew_s)
         self._env = env or environment(clock_skew_s=skew_s)
-        self._tickets = None if keys is None else TicketStore(self._env, keys, self.identity)
+        granted = None if ticket_file is None else ticket_file.granted
+        self._tickets = None if keys is None else TicketStore(self._env, keys, self.identity, granted)
+        resolved = None if ticket_file is None else ticket_file.resolved
+        self._resolved = (
+            ResolvedTickets(self._env, resolved) if keys is not None and keys.keep_resolved else None
+        )
         self._kms = KmsDesk(
             kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
         )
@@ -113,7 +122,7 @@ class Agent:
         )  # fmt: skip
         self._outcomes = Outcomes()
         self._settings = call_settings(config)
-        self._keyings = keyings(config, self._env)
+        self._keyings = keyings(config, self._env, self._resolved)
         self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post)
         self._nat = NatWatch(
             config.nat,
@@ -359,12 +368,18 @@ class Agent:
             if isinstance(event, TransferRequested | ReplacementRequested) and event.new_call:
                 call.followed_by(self._calls.get(event.new_call))
             if isinstance(event, CallEnded):
+                self._drop_refused(event)
                 del self._calls[event.call]
                 for sip_call_id in [one for one, call in self._sip_call_ids.items() if call == event.call]:
                     del self._sip_call_ids[sip_call_id]
                 self._requests.call_ended(event.call)
         for queue in self._listeners:
             queue.put_nowait(event)
+
+    def _drop_refused(self, end: CallEnded) -> None:
+        """Keep a ticket no longer that the peer, or the KMS when the peer asked it, did not take."""
+        if self._tickets is not None and end.reason.family in (Family.KMS, Family.KEYING):
+            self._tickets.forget(end.security.called or "")
 
     # What the engine's thread hands over
 

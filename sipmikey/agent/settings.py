@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.tickets.store import ResolvedTickets
 from sipmikey.call.keying.standard import StandardKeyings
+from sipmikey.call.keying.ticket import KeptTickets
 from sipmikey.call.settings import CallSettings, Patience
 from sipmikey.sdp.ip_version import check_ip_version
 from sipmikey.ticket.environment import Environment
@@ -33,8 +33,8 @@ def call_settings(config: AgentConfig) -> CallSettings:
     )
 
 
-def keyings(config: AgentConfig, env: Environment) -> StandardKeyings:
-    """Return what keys the calls."""
+def keyings(config: AgentConfig, env: Environment, kept: KeptTickets | None = None) -> StandardKeyings:
+    """Return what keys the calls. *kept*: tickets that need not be resolved again."""
     keys, identity = config.keys, canonical(config.identity)
     if keys is None:
         return StandardKeyings(env, config.policy, identity=identity)
@@ -46,6 +46,6 @@ def keyings(config: AgentConfig, env: Environment) -> StandardKeyings:
         credential=keys.credential,
         kms=keys.kms,
         asked_about=keys.asked_about,
-        kept=ResolvedTickets(env) if keys.keep_resolved else None,
+        kept=kept,
         ticket_keys=keys.ticket_keys,
     )

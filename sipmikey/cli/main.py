@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("sipmikey.cli.phone.shells", "print the completion of a shell"),
     "manual": ("sipmikey.cli.phone.manual", "write the manual pages"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
+    "tickets": ("sipmikey.cli.calls.tickets", "list, fetch and forget the tickets kept for calls to come"),
     "check": ("sipmikey.cli.calls.check", "check registrar, KMS, STUN, TURN, sound, codecs, certificates"),
     "devices": ("sipmikey.cli.devices", "list, try out and choose sound devices"),
     "demo": (

@@ -122,6 +122,7 @@ class Answerer:
             called=canonical_or_same(transfer.called),
             kms=transfer.policy.kms,
             ticket_id=ticket_id(transfer.ticket),
+            timestamp=transfer.timestamp,
             suites=tuple(suite.value for suite in transfer.offered_suites),
         )
 

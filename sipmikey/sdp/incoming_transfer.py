@@ -8,6 +8,7 @@ from sipmikey.mikey.errors import InvalidIdentity, InvalidTicketPolicy, LocalErr
 from sipmikey.mikey.header import GenericIdEntry
 from sipmikey.mikey.security_policy import SP
 from sipmikey.mikey.ticket import TICKET
+from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.sdp.crypto import KeyExchange, check_spi, choose_policy, completed, preferred_spi, with_ssrc
 from sipmikey.sdp.local import random_ssrc
 from sipmikey.sdp.mapping import MediaStream, pair_sessions
@@ -87,6 +88,11 @@ class IncomingTransfer:
     def policy(self) -> TicketPolicy:
         """The Ticket Policy."""
         return self._responder.policy
+
+    @property
+    def timestamp(self) -> Timestamp:
+        """When the message was made."""
+        return self._responder.timestamp
 
     @property
     def ticket(self) -> TICKET:

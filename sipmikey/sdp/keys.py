@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.sdp.mapping import Direction
 from sipmikey.ticket.bundle import CryptoSession
 
@@ -50,7 +51,8 @@ class ReceivedOffer:
     """A received offer that passed every check that needs no KMS.
 
     ``caller`` and ``called`` are canonical identities, ``kms`` the KMS to ask (None when the ticket names
-    none: ask one's own), ``suites`` the acceptable ones in the caller's order. Nothing of it is
+    none: ask one's own), ``timestamp`` when the offer
+    was made, ``suites`` the acceptable ones in the caller's order. Nothing of it is
     authenticated before the tickets are resolved.
     """
 
@@ -58,4 +60,5 @@ class ReceivedOffer:
     called: str
     kms: str | None
     ticket_id: str
+    timestamp: Timestamp
     suites: tuple[str, ...]

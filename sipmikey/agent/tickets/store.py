@@ -7,16 +7,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from sipmikey.agent.config import KeyManagement
+from sipmikey.agent.tickets.shelf import MemoryShelf, Shelf
 from sipmikey.call.events import TicketFacts
 from sipmikey.call.reasons import AgentError, Reason, kms_fault, reason_of
 from sipmikey.keys.suite import suite_named
-from sipmikey.mikey.errors import PeerError, TicketNotValid
+from sipmikey.mikey.errors import InvalidTicketPolicy, PeerError, TicketNotValid
 from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.mode import flags_for, mode_of
 from sipmikey.ticket.policy import RequestedKey, TicketPolicy
-from sipmikey.ticket.request import TicketGrant, TicketRequest, make_ticket
-from sipmikey.ticket.resolve import ResolvedTicket
+from sipmikey.ticket.request import TicketGrant, TicketRequest, check_acceptable, make_ticket
 from sipmikey.ticket.shared_keys import key_shared_with
 
 Ask = Callable[[bytes], Awaitable[bytes]]
@@ -25,16 +26,17 @@ Ask = Callable[[bytes], Awaitable[bytes]]
 _MARGIN_NS = 5_000_000_000
 """A ticket that expires within five seconds is not used any more: the callee must still resolve it."""
 
-_MOST = 256
-"""Tickets kept at most."""
-
 
 def facts(grant: TicketGrant) -> TicketFacts:
     """Return what may be shown of a ticket."""
-    policy = grant.policy
+    return policy_facts(grant.ticket_id, grant.policy)
+
+
+def policy_facts(ticket_id: str, policy: TicketPolicy) -> TicketFacts:
+    """Return what may be shown of a ticket of which the policy is known."""
     start, end = policy.valid_from, policy.valid_until
     return TicketFacts(
-        ticket=grant.ticket_id[:8],
+        ticket=ticket_id[:8],
         kms=policy.kms or "",
         initiator=policy.initiator or "",
         responders=policy.responders,
@@ -94,17 +96,35 @@ def make_own_ticket(env: Environment, keys: KeyManagement, policy: TicketPolicy)
     return make_ticket(env, replace(policy, valid_until=until), tpk)
 
 
+def check_wanted(wanted: TicketPolicy, grant: TicketGrant) -> None:
+    """Check that a kept ticket is one the settings ask for today. Raises ``PeerError`` where it is not."""
+    check_acceptable(wanted, grant.policy)
+    if mode_of(wanted.flags) is not mode_of(grant.policy.flags):
+        raise InvalidTicketPolicy("the ticket is of another mode", field="TICKET flags")
+    if grant.policy.flags.reusable and not wanted.flags.reusable:
+        raise InvalidTicketPolicy("the ticket allows reuse", field="TICKET flags")
+    if not same_identity(wanted.kms or "", grant.policy.kms or ""):
+        raise InvalidTicketPolicy("the ticket is from another KMS", field="TICKET IDRkms")
+
+
 class TicketStore:
     """The tickets of one identity, by whom they are for (canonical URI).
 
-    Used from the event loop only, but for ``at_hand``, which takes a ticket in one step.
+    Used from the event loop only, but for ``at_hand``, which takes a ticket in one step. *shelf*: where
+    they are kept.
     """
 
-    def __init__(self, env: Environment, keys: KeyManagement, identity: str) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        keys: KeyManagement,
+        identity: str,
+        shelf: Shelf[TicketGrant] | None = None,
+    ) -> None:
         self._env = env
         self._keys = keys
         self._identity = identity
-        self._kept: dict[str, TicketGrant] = {}
+        self._kept: Shelf[TicketGrant] = MemoryShelf() if shelf is None else shelf
         self._flights: dict[str, asyncio.Task[TicketGrant]] = {}
 
     async def get(self, called: str, ask: Ask) -> TicketGrant:
@@ -121,7 +141,7 @@ class TicketStore:
         Raises what *ask* raises, and an ``AgentError`` of side ``kms`` when the answer of the KMS is not
         authentic, grants less than was asked for, or grants a ticket that cannot be used now.
         """
-        if (kept := self._kept.get(called)) is not None and self._usable(kept):
+        if (kept := self._kept.get(called)) is not None and self.usable(called, kept):
             return kept
         flight = self._flights.get(called)
         if flight is None:
@@ -136,25 +156,27 @@ class TicketStore:
 
     def forget(self, called: str) -> None:
         """Drop the ticket kept for *called*, as when it turned out to be refused."""
-        self._kept.pop(called, None)
+        self._kept.drop(called)
 
     def _take(self, called: str) -> TicketGrant | None:
-        """Return a kept ticket; one that may not be reused (J) is kept no longer."""
+        """Return a kept ticket; one that may not be reused (J) is kept no longer, even if the call fails."""
         grant = self._kept.get(called)
         if grant is None:
             return None
-        if not self._usable(grant):
-            del self._kept[called]
+        if not self.usable(called, grant):
+            self._kept.drop(called)
             return None
-        if not grant.policy.flags.reusable:
-            del self._kept[called]
+        if not grant.policy.flags.reusable and not self._kept.drop(called):
+            return None
         return grant
 
-    def _usable(self, grant: TicketGrant) -> bool:
+    def usable(self, called: str, grant: TicketGrant) -> bool:
+        """Return whether a kept ticket is valid now and still what the settings ask for."""
         try:
+            check_wanted(desired_policy(self._keys, self._identity, called), grant)
             grant.policy.check_validity(self._env.now_ns())
             grant.policy.check_validity(self._env.now_ns() + _MARGIN_NS)
-        except TicketNotValid:
+        except PeerError:
             return False
         return True
 
@@ -214,37 +236,4 @@ class TicketStore:
         del self._flights[called]
         if flight.cancelled() or flight.exception() is not None:
             return
-        self._kept.pop(called, None)
-        self._kept[called] = flight.result()
-        while len(self._kept) > _MOST:
-            del self._kept[next(iter(self._kept))]
-
-
-class ResolvedTickets:
-    """Tickets that allow reuse (J) and were resolved here before, by their names. In the engine's thread.
-
-    While one is kept the KMS is not asked about it again, and so cannot refuse it.
-    """
-
-    def __init__(self, env: Environment) -> None:
-        self._env = env
-        self._kept: dict[str, ResolvedTicket] = {}
-
-    def keep(self, ticket_id: str, resolved: ResolvedTicket) -> None:
-        """Keep *resolved* if its ticket may be reused."""
-        if resolved.policy.flags.reusable:
-            self._kept[ticket_id] = resolved
-            while len(self._kept) > _MOST:
-                del self._kept[next(iter(self._kept))]
-
-    def get(self, ticket_id: str) -> ResolvedTicket | None:
-        """Return what is kept of a ticket while it is valid."""
-        resolved = self._kept.get(ticket_id)
-        if resolved is None:
-            return None
-        try:
-            resolved.policy.check_validity(self._env.now_ns())
-        except TicketNotValid:
-            del self._kept[ticket_id]
-            return None
-        return resolved
+        self._kept.put(called, flight.result())

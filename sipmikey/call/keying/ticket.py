@@ -11,6 +11,7 @@ from sipmikey.call.keying.keying import Agreement, KmsQuestion, Lane, SrtpKeys, 
 from sipmikey.call.reasons import AgentError, Reason, kms_fault
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.errors import PeerError, UnknownKey
+from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.sdp import DEFAULT_SUITES, Answerer, MediaKeys, Offerer, Session, SessionKeys, SrtpSuite
 from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment
@@ -30,7 +31,10 @@ class KeptTickets(Protocol):
 
     def get(self, ticket_id: str) -> ResolvedTicket | None: ...
 
-    def keep(self, ticket_id: str, resolved: ResolvedTicket) -> None: ...
+    def used(self, ticket_id: str, timestamp: Timestamp) -> None:
+        """Note a TRANSFER_INIT that used one; raises ``ReplayedMessage``."""
+
+    def keep(self, ticket_id: str, resolved: ResolvedTicket, timestamp: Timestamp) -> None: ...
 
 
 class TicketKeying:
@@ -203,6 +207,7 @@ class _Called:
         self._ticket_keys = ticket_keys
         self._ticket_id = ""
         self._ticket_kms: str | None = None
+        self._timestamp: Timestamp | None = None
 
     def make_offer(self, sdp: str) -> str:
         raise AgentError(Reason.OFFER_MISSING, "the INVITE carries no offer; send it again with SDP")
@@ -222,9 +227,11 @@ class _Called:
     def receive_offer(self, sdp: str | None) -> Agreement:
         offer = self._answerer.receive_offer(sdp, sip_caller=self._caller)
         self._ticket_id, self._ticket_kms = offer.ticket_id, offer.kms
+        self._timestamp = offer.timestamp
         resolved = None if self._kept is None else self._kept.get(offer.ticket_id)
-        if resolved is not None:
+        if self._kept is not None and resolved is not None:
             self._answerer.use_resolved(resolved)
+            self._kept.used(offer.ticket_id, offer.timestamp)
         self._open_tickets()
         return Agreement(called=offer.called, kms=offer.kms, ticket=offer.ticket_id[:8])
 
@@ -254,8 +261,8 @@ class _Called:
         except PeerError as error:
             raise kms_fault(error) from None
         self._answerer.use_resolved(resolved)
-        if self._kept is not None:
-            self._kept.keep(self._ticket_id, resolved)
+        if self._kept is not None and self._timestamp is not None:
+            self._kept.keep(self._ticket_id, resolved, self._timestamp)
         return answerer_text(resolved)
 
     def make_answer(self, sdp: str) -> tuple[str, SessionKeys, Session]:

@@ -21,7 +21,7 @@ from sipmikey.agent.stack import StackError
 from sipmikey.call.events import CallEnded, PolicyRefused
 from sipmikey.cli.calls.narrate import narrate, route_words
 from sipmikey.cli.calls.prompt import ask_at_terminal
-from sipmikey.cli.calls.setup import agent_config, kms_client
+from sipmikey.cli.calls.setup import agent_config, kms_client, ticket_file
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
 from sipmikey.cli.output import Output, complain, timestamp
@@ -221,7 +221,8 @@ async def open_session(
         client = kms_client(loaded.configuration)
         if client is not None:
             await stack.enter_async_context(client)
-        agent = Agent(config, kms=client, decide=decide)
+        kept = ticket_file(loaded.configuration, config)
+        agent = Agent(config, kms=client, decide=decide, ticket_file=kept)
         output = Output(as_json=args.json)
         session = AgentSession(
             agent, output, quiet=args.quiet, verbose=args.verbose, called=called, keep=args.ladder

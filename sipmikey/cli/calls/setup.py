@@ -18,6 +18,7 @@ from sipmikey.agent import (
     TlsFiles,
     Transport,
 )
+from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.call.policy import Alternative
 from sipmikey.cli.calls.credentials import (
     certificate_credential,
@@ -31,6 +32,7 @@ from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.media.wav import read_wav
 from sipmikey.mikey.errors import LocalError
 from sipmikey.nat.servers import NatSettings
+from sipmikey.sealed.vault import Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
 from sipmikey.sound.remembered import remembered
 from sipmikey.sound.settings import Role, SoundSettings
@@ -38,6 +40,9 @@ from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.mode import Mode
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+
+TICKETS = "tickets.db"
+"""Name of the file of kept tickets, and of its key in the keyring."""
 
 
 def agent_config(configuration: Configuration) -> AgentConfig:
@@ -74,6 +79,19 @@ def kms_client(configuration: Configuration) -> HttpKmsClient | None:
     )
 
 
+def ticket_file(configuration: Configuration, config: AgentConfig) -> TicketFile | None:
+    """Return the file in which *config*'s agent keeps tickets, None where it keeps none."""
+    if not configuration.tickets.keep or config.keys is None:
+        return None
+    folder = data_folder()
+    return TicketFile(
+        configuration.tickets.file or folder / TICKETS,
+        Vault(folder, system_keyring()).key(TICKETS),
+        identity=config.identity,
+        keys=config.keys,
+    )
+
+
 def _key_management(configuration: Configuration) -> KeyManagement | None:
     kms = configuration.kms
     needs_kms = any(Mode(word).made_by_kms for word in (kms.mode, *kms.modes.values()))
@@ -98,6 +116,7 @@ def _key_management(configuration: Configuration) -> KeyManagement | None:
         ticket_lifetime_s=kms.ticket_lifetime,
         suites=configuration.security.suites,
         clock_skew_s=configuration.security.clock_skew,
+        keep_resolved=configuration.tickets.keep_resolved,
         others=frozenset(kms.others),
     )
 

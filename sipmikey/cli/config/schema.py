@@ -182,6 +182,22 @@ class Kms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tickets:
+    """Which tickets are kept. They are sealed, by a key in the keyring of the system."""
+
+    keep: bool = setting(False, "keep tickets for calls to come, also after a restart", read.boolean)
+    file: Path | None = setting(
+        None, "file they are kept in (by default tickets.db where the phone's data is)", read.path
+    )
+    keep_resolved: bool = setting(
+        False,
+        "when called: do not ask the KMS again about a ticket that may be reused (it cannot refuse it then)",
+        read.boolean,
+    )
+    contacts: tuple[str, ...] = setting((), "whom `sipmikey tickets fetch` gets tickets for", read.texts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
     """What a call must be."""
 
@@ -316,6 +332,7 @@ class Configuration:
     credentials: Credentials = Credentials()
     sip: Sip = Sip()
     kms: Kms = Kms()
+    tickets: Tickets = Tickets()
     security: Security = Security()
     media: Media = Media()
     nat: Nat = Nat()
@@ -327,6 +344,7 @@ SECTIONS: Mapping[str, Section] = {
     "credentials": Credentials,
     "sip": Sip,
     "kms": Kms,
+    "tickets": Tickets,
     "security": Security,
     "media": Media,
     "nat": Nat,
