@@ -121,7 +121,7 @@ class SealedShelf(Generic[T]):
         return [kept for row, sealed in rows if (kept := self._read(row, sealed)) is not None]
 
     def _read(self, row: bytes, sealed: bytes) -> tuple[str, T] | None:
-        """Return the name and the value of a row of ours, None for one that is of no use."""
+        """Return the name and the value of a row of ours, None for one that is not ours or does not open."""
         try:
             document = self._seal.open(sealed, self._context(row))
             if (document["owner"], document["scope"]) != (self._owner, self._scope):
