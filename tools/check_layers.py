@@ -20,6 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"sdp", "media", "nat", "sound"}),
     frozenset({"call", "deferred"}),
     frozenset({"agent", "kms"}),
+    frozenset({"mailbox"}),
     frozenset({"phone"}),
     frozenset({"decode", "vectors", "conformance"}),
     frozenset({"tui", "gui"}),

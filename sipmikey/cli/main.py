@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "run a KMS and two agents here and prove that a secured call works",
     ),
     "kms": ("sipmikey.cli.kms.command", "set up and run a key management service"),
+    "mailbox": ("sipmikey.cli.mailbox.command", "set up and run a server that keeps messages it cannot open"),
     "decode": ("sipmikey.cli.decode.command", "explain MIKEY messages from base64, hex, SDP or a capture"),
     "vectors": ("sipmikey.cli.vectors", "check test vectors, or serve a KMS and a user agent that misbehave"),
     "conformance": ("sipmikey.cli.conformance", "test a KMS or a user agent against RFC 6043"),

@@ -13,6 +13,7 @@ from sipmikey.cli.config.command import reference
 from sipmikey.cli.config.load import load
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.config import reference as kms_reference
+from sipmikey.cli.mailbox.command import reference as mailbox_reference
 from sipmikey.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +27,11 @@ def test_the_settings_are_those_of_the_code() -> None:
 def test_the_settings_of_the_kms_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "kms-configuration.md").read_text()
     assert kms_reference() in page, "paste the output of `sipmikey kms config reference`"
+
+
+def test_the_settings_of_the_mailbox_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "deferred.md").read_text()
+    assert mailbox_reference() in page, "paste the output of `sipmikey mailbox config reference`"
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sipmikey.deferred.deposit import Deposit, parse_deposit
 from sipmikey.deferred.errors import DisorderedDeposit, ForgedPacket, IncompleteDeposit
 from sipmikey.deferred.facts import facts_of
-from sipmikey.deferred.leaving import DEFERRED_FLAGS, deferred_ticket_policy, leave_message
+from sipmikey.deferred.leaving import DEFERRED_FLAGS, leave_message
 from sipmikey.deferred.opened import OpenedBefore, parse_opened
 from sipmikey.deferred.opening import OpenedMessage, open_message, read_transfer
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
@@ -27,38 +27,18 @@ from sipmikey.mikey.errors import (
     TicketNotValid,
 )
 from sipmikey.mikey.security_policy import SrtpPolicy
-from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.transfer import TransferInitiator
-from tests.kms.domain import KMS, NS, Domain, subscriber, uri
-from tests.media.keys import noise_frames
+from tests.deferred.parties import ALICE, BOB, FRAMES, HOUR, domain, left, ticket
+from tests.kms.domain import KMS, NS, Domain
 
-ALICE, BOB = uri("alice"), uri("bob")
-FRAMES = noise_frames(30, seed=5)
-HOUR = 3600
 KEPT_FOR_S = 24 * HOUR
 
 
 @pytest.fixture
 def kms(tmp_path: Path) -> Iterator[Domain]:
-    domain = Domain.make(
-        tmp_path, subscribers=[subscriber("alice"), subscriber("bob"), subscriber("voicemail")]
-    )
-    yield domain
-    domain.close()
-
-
-def leave(kms: Domain, suite: Suite = SUITE_256, srtp: SrtpPolicy | None = None) -> Deposit:
-    until = Timestamp.ntp_utc_32(kms.clock.seconds() + 20 * HOUR)
-    wanted = deferred_ticket_policy(suite, initiator=ALICE, addressee=BOB, kms=KMS, valid_until=until)
-    return leave_message(
-        kms.env,
-        kms.ask(policy=wanted),
-        FRAMES,
-        codec=PCMA,
-        srtp=srtp or SrtpPolicy.aes_gcm(suite.key_length),
-        initiator=ALICE,
-        addressee=BOB,
-    )
+    made = domain(tmp_path)
+    yield made
+    made.close()
 
 
 def play(kms: Domain, deposit: Deposit) -> OpenedMessage:
@@ -86,34 +66,28 @@ def test_the_flags_are_those_of_a_transfer_that_nobody_answers() -> None:
     ids=["aes-80", "aes-32", "gcm"],
 )
 def test_the_addressee_plays_it_hours_later(kms: Domain, suite: Suite, srtp: SrtpPolicy) -> None:
-    deposit = parse_deposit(leave(kms, suite, srtp).encode())
+    deposit = parse_deposit(left(kms, ticket(kms, suite=suite), srtp=srtp).encode())
     kms.clock.advance(15 * HOUR)
     found = play(kms, deposit)
-    assert (found.sender, found.codec, found.frames) == (ALICE, PCMA, tuple(FRAMES))
+    assert (found.sender, found.codec, found.frames) == (ALICE, PCMA, FRAMES)
     assert found.duration_s == deposit.duration_s == 0.6
 
 
 def test_the_deposit_holds_no_sound_and_no_key(kms: Domain) -> None:
-    until = Timestamp.ntp_utc_32(kms.clock.seconds() + HOUR)
-    grant = kms.ask(
-        policy=deferred_ticket_policy(SUITE_256, initiator=ALICE, addressee=BOB, kms=KMS, valid_until=until)
-    )
-    deposit = leave_message(
-        kms.env, grant, FRAMES, codec=PCMA, srtp=SrtpPolicy.aes_gcm(), initiator=ALICE, addressee=BOB
-    )
-    kept = deposit.encode()
+    grant = ticket(kms)
+    kept = left(kms, grant).encode()
     for secret in (grant.mpk_i.reveal(), *(key.key.reveal() for key in grant.keys), *FRAMES):
         assert secret[:16] not in kept
 
 
 def test_what_the_keeper_can_read(kms: Domain) -> None:
-    facts = facts_of(leave(kms).transfer_init)
+    facts = facts_of(left(kms).transfer_init)
     assert (facts.sender, facts.addressee, facts.kms) == (ALICE, BOB, KMS)
     assert facts.valid_until - facts.sent == pytest.approx(20 * HOUR, abs=2)
 
 
 def test_the_kms_does_not_open_it_for_the_keeper(kms: Domain) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     transfer = read_transfer(kms.env, deposit.transfer_init, identity=BOB, kept_for_s=KEPT_FOR_S)
     exchange = kms.resolving(transfer.ticket, "voicemail")
     outcome = kms.handle(exchange.message, Exchange.RESOLVE)
@@ -126,14 +100,14 @@ def test_the_kms_does_not_open_it_for_the_keeper(kms: Domain) -> None:
 
 
 def test_after_the_ticket_has_expired_nobody_plays_it(kms: Domain) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     kms.clock.advance(21 * HOUR)
     with pytest.raises(TicketNotValid):
         play(kms, deposit)
 
 
 def test_a_message_kept_too_long_or_from_the_future_is_refused(kms: Domain) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     kms.clock.advance(2 * HOUR)
     with pytest.raises(InvalidTimestamp, match="behind"):
         read_transfer(kms.env, deposit.transfer_init, identity=BOB, kept_for_s=HOUR)
@@ -143,7 +117,7 @@ def test_a_message_kept_too_long_or_from_the_future_is_refused(kms: Domain) -> N
 
 
 def test_a_message_left_again_is_noticed_by_who_remembers(kms: Domain) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     now = float(kms.clock.seconds())
     until = now + 20 * HOUR
     known = OpenedBefore().add(deposit.transfer_init, "one", until=until, now=now)
@@ -161,7 +135,7 @@ def test_a_memory_that_cannot_be_read_is_told(text: str) -> None:
 
 
 def test_a_changed_transfer_is_refused(kms: Domain) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     broken = bytearray(deposit.transfer_init)
     broken[-1] ^= 1
     with pytest.raises(AuthenticationFailure):
@@ -170,7 +144,7 @@ def test_a_changed_transfer_is_refused(kms: Domain) -> None:
 
 @pytest.mark.parametrize("octet", [1, 4, 8, 12, 40, -1])
 def test_a_changed_packet_is_refused_with_its_number(kms: Domain, octet: int) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     packets = list(deposit.packets)
     changed = bytearray(packets[3])
     changed[octet] ^= 1
@@ -180,13 +154,13 @@ def test_a_changed_packet_is_refused_with_its_number(kms: Domain, octet: int) ->
 
 
 def test_a_beginning_cut_off_is_refused(kms: Domain) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     with pytest.raises(DisorderedDeposit, match="5 before it are missing"):
         play(kms, replace(deposit, packets=deposit.packets[5:]))
 
 
 def test_an_end_cut_off_is_refused(kms: Domain) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     with pytest.raises(IncompleteDeposit, match="30 packets, and 20 are there"):
         play(kms, replace(deposit, packets=deposit.packets[:20]))
 
@@ -197,7 +171,7 @@ def test_an_end_cut_off_is_refused(kms: Domain) -> None:
     ids=["taken out", "doubled", "moved"],
 )
 def test_packets_out_of_order_are_refused_by_who_keeps_them_too(kms: Domain, change) -> None:
-    deposit = leave(kms)
+    deposit = left(kms)
     disordered = replace(deposit, packets=change(deposit.packets))
     with pytest.raises(DisorderedDeposit, match="sequence number"):
         parse_deposit(disordered.encode())
@@ -206,7 +180,7 @@ def test_packets_out_of_order_are_refused_by_who_keeps_them_too(kms: Domain, cha
 
 
 def test_packets_of_another_message_are_not_played(kms: Domain) -> None:
-    one, other = leave(kms), leave(kms)
+    one, other = left(kms), left(kms)
     with pytest.raises((ForgedPacket, DisorderedDeposit)):
         play(kms, replace(one, packets=other.packets, closing=other.closing))
     with pytest.raises(ForgedPacket, match="packet 31"):

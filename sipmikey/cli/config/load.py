@@ -17,8 +17,8 @@ PREFIX = "SIPMIKEY_"
 OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG", "SIPMIKEY_PURE"})
 """Variables with this prefix that are not settings."""
 
-FOREIGN_PREFIXES = ("SIPMIKEY_TEST_", "SIPMIKEY_KMSD_")
-"""Prefixes of variables that belong to the test kit and to the KMS server."""
+FOREIGN_PREFIXES = ("SIPMIKEY_TEST_", "SIPMIKEY_KMSD_", "SIPMIKEY_MAILBOXD_")
+"""Prefixes of variables that belong to the test kit and to the servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ def serve(args: argparse.Namespace) -> int:
         admin = None if args.inherited_metrics is None else _inherited(args.inherited_metrics)
         return _work(args, configuration, tls, public, admin, Output(as_json=True), worker=True)
     if args.until_eof:
-        threading.Thread(target=_end_with_input, daemon=True).start()
+        threading.Thread(target=end_with_input, daemon=True).start()
     http = configuration.http
     public = [_bound(configuration, address, tls=tls is not None) for address in http.listen]
     admin = bind(http.metrics_listen, tls=False) if http.metrics_listen else None
@@ -62,7 +62,7 @@ def serve(args: argparse.Namespace) -> int:
     )
 
 
-def _end_with_input() -> None:
+def end_with_input() -> None:
     """End this process as SIGTERM does when standard input ends."""
     # Not by sys.stdin: a thread that waits in it aborts the interpreter's own end.
     while os.read(sys.stdin.fileno(), 4096):
@@ -202,8 +202,8 @@ def _announce(
 ) -> None:
     """Say where the KMS can be reached; ports that were 0 have their numbers now."""
     scheme = "http" if configuration.tls.certificate is None else "https"
-    urls = [f"{scheme}://{_address(listener)}" for listener in public]
-    metrics = None if admin is None else f"http://{_address(admin)}/metrics"
+    urls = [f"{scheme}://{address_of(listener)}" for listener in public]
+    metrics = None if admin is None else f"http://{address_of(admin)}/metrics"
     out.document(
         {
             "type": "kms.ready",
@@ -218,6 +218,6 @@ def _announce(
         out.text(f"metrics at {metrics}")
 
 
-def _address(listener: socket.socket) -> str:
+def address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sipmikey.cli.kms.common import loaded, path_of
-from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration
+from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSection
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.server.app import HttpSettings, current_peer_names
@@ -43,7 +43,11 @@ def by_address(configuration: KmsConfiguration) -> RateLimiter | None:
 
 
 def server_tls(configuration: KmsConfiguration) -> ServerTls | None:
-    tls = configuration.tls
+    return server_tls_of(configuration.tls)
+
+
+def server_tls_of(tls: TlsSection) -> ServerTls | None:
+    """Return the TLS of a server, None where no certificate is set. Raises ConfigurationError."""
     if tls.certificate is None and tls.private_key is None:
         if tls.client_certificates != "none":
             raise ConfigurationError("tls.client_certificates needs tls.certificate and tls.private_key")

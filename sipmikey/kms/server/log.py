@@ -16,6 +16,9 @@ from sipmikey.printable import json_line
 
 log = logging.getLogger("sipmikey.kms")
 
+_OURS = ("sipmikey.kms", "sipmikey.mailbox")
+"""Loggers whose messages are words, and whose fields hold no secret."""
+
 
 class JsonFormatter(logging.Formatter):
     """``ts`` (RFC 3339, UTC), ``level``, ``event``, ``pid`` and the event's own fields."""
@@ -25,10 +28,10 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "ts": when.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "event": record.getMessage() if record.name == log.name else "library",
+            "event": record.getMessage() if record.name in _OURS else "library",
             "pid": record.process,
         }
-        if record.name != log.name:
+        if record.name not in _OURS:
             line["detail"] = record.getMessage()[:500]
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[1] is not None:
@@ -52,4 +55,5 @@ def set_up(level: str, stream: IO[str]) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.ERROR, force=True)
-    log.setLevel(level.upper())
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level.upper())

@@ -16,7 +16,6 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.proxy import TrustedProxies
 from sipmikey.kms.server.tls import peer_names
 
@@ -80,6 +79,13 @@ class Application(Protocol):
         """Answer a whole request. Must not raise."""
 
 
+class Rejections(Protocol):
+    """What counts requests that no application saw."""
+
+    def rejected(self, reason: str) -> None:
+        """Count one, by a word of a closed set."""
+
+
 @dataclass(slots=True)
 class Connections:
     """The connections of a worker.
@@ -109,7 +115,10 @@ class _Request:
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection to *application*. Requests that are pipelined are answered in their order."""
+    """One connection to *application*. Requests that are pipelined are answered in their order.
+
+    *reason_header*: name of the header that says why a request was rejected before the application saw it.
+    """
 
     def __init__(
         self,
@@ -117,14 +126,16 @@ class HttpConnection(asyncio.Protocol):
         connections: Connections,
         *,
         limits: ConnectionLimits,
-        metrics: Metrics,
+        metrics: Rejections,
         proxies: TrustedProxies | None = None,
+        reason_header: bytes = b"kms-reason",
     ) -> None:
         self._application = application
         self._connections = connections
         self._limits = limits
         self._metrics = metrics
         self._proxies = proxies
+        self._reason_header = reason_header
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -360,7 +371,8 @@ class HttpConnection(asyncio.Protocol):
         self._expect(None)
         self._drop_waiting()
         if self._task is None:
-            lines = [_STATUS_LINES[status], b"kms-reason: %b\r\ncontent-length: 0\r\n" % reason.encode()]
+            told = b"%b: %b\r\n" % (self._reason_header, reason.encode())
+            lines = [_STATUS_LINES[status], told, b"content-length: 0\r\n"]
             lines += [b"%b: %b\r\n" % header for header in headers]
             self._transport.write(b"".join((*lines, b"connection: close\r\n\r\n")))
             if status == 400:

@@ -1,0 +1,1 @@
+"""`sipmikey mailbox`: a server that keeps messages it cannot open."""
