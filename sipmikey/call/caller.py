@@ -333,7 +333,10 @@ class CallerMachine(CallMachine):
             # The stack's stream is that of the branch whose description came last: it gets no keys before
             # this branch's description was said again.
             self._unbind()
-            self._renegotiation.propose(i.Kind.REFRESH, None)
+            if self._streams.ran_on(agreement):
+                self._renew()
+            else:
+                self._renegotiation.propose(i.Kind.REFRESH, None)
         elif attempt.agreement != agreement:
             self._bind(agreement, tag)
         return self._answered()

@@ -225,7 +225,7 @@ class CallMachine:
         if agreement is not None:
             self._bind(agreement, attempt.to_tag)
         if message.status and self._renegotiation.answered(message):
-            self._rekeying.again()
+            return self._unchanged()
         return Outcome.STAYS
 
     def _tell_mikey(self, kind: type[e.Event], sdp: str | None, **facts: str) -> None:
@@ -249,8 +249,9 @@ class CallMachine:
         )
         established = self._established_ns is not None
         self._streams.key(agreement, to_tag, rekeyed=established)
-        if self._streams.running:
+        if self._streams.running or self._streams.spent:
             self._show_protection()
+        if self._streams.running:
             self._rekeying.keyed(agreement)
             if attempt.keying.gives_keys:
                 self._out.put(o.OpenAudio())
@@ -301,6 +302,8 @@ class CallMachine:
 
     def _answered(self) -> Outcome:
         """The call is established: tell, open the audio, and expect the packet that proves the keys."""
+        if self._streams.spent:
+            self._renew()
         now_ns = self._out.now_ns
         self._established_ns = now_ns
         self._out.stop(o.Timer.SETUP, o.Timer.LATE)
@@ -333,6 +336,21 @@ class CallMachine:
         except AgentError:
             self._rekeying.again()
 
+    def _renew(self) -> None:
+        """Ask for new keys, because the stack had those agreed on before; the media is held until then."""
+        if not self._attempt.keying.may_rekey:
+            detail = "the keys of this branch ran before, and the ticket lets only the peer give new ones"
+            raise AgentError(Reason.KEY_EXPIRED, detail, side="local")
+        self._renegotiation.propose(i.Kind.REKEY, None)
+
+    def _unchanged(self) -> Outcome:
+        """The call itself wanted a change, and will not get it."""
+        if self._attempt.keying.gives_keys and not self._streams.running:
+            detail = "the peer did not take the new keys or the description that the media waits for"
+            return self._end(Ending(reason=Reason.KEY_EXPIRED, side="remote", status=200, detail=detail))
+        self._rekeying.again()
+        return Outcome.STAYS
+
     def _rang(self, timer: o.Timer) -> Outcome:
         match timer:
             case o.Timer.LOOK:
@@ -345,7 +363,7 @@ class CallMachine:
                 return self._expired()
             case o.Timer.GLARE:
                 if self._renegotiation.again(self._attempt.keying):
-                    self._rekeying.again()
+                    return self._unchanged()
             case o.Timer.SETUP | o.Timer.LATE:
                 """Those of a caller."""
         return Outcome.STAYS
@@ -441,7 +459,7 @@ class CallMachine:
                 return Outcome.FINISHES
             case o.Reinvite() | o.Update():
                 if self._renegotiation.not_sent(self._attempt.keying, error):
-                    self._rekeying.again()
+                    return self._unchanged()
                 return Outcome.STAYS
             case o.SendRefer():
                 self._referral = None

@@ -42,6 +42,7 @@ class Renegotiation:
         self._owner = owner
         self._change: _Change | None = None
         self._asked = False
+        self._requested = False
         self._challenged = False
         self._offering = False
         self._offered_in_200 = False
@@ -71,7 +72,7 @@ class Renegotiation:
             self.send()
             return False
         keying.abandon()
-        self._offering = self._challenged = False
+        self._offering = self._challenged = self._requested = False
         return self._finish(AgentError(Reason.UNAUTHORIZED, "the request was not authorized", sip_status=401))
 
     def send(self) -> None:
@@ -92,7 +93,7 @@ class Renegotiation:
 
         Return True when the call itself wanted the change and will not get it.
         """
-        self._asked = False
+        self._asked = self._requested = False
         if self._offering and not self._offered_in_200:
             keying.abandon()
             self._offering = False
@@ -127,6 +128,7 @@ class Renegotiation:
             return text
         # An offer that nobody here asked the stack for is in its 200 to a re-INVITE without one.
         asked, self._asked = self._asked, False
+        self._requested = asked
         self._offering, self._offered_in_200 = True, not asked
         rekey = asked and self._change is not None and self._change.kind is Kind.REKEY
         return keying.make_offer(sdp, rekey=rekey)
@@ -171,13 +173,15 @@ class Renegotiation:
         Return True when the call itself wanted the change and did not get it.
         """
         change = self._change
-        if change is None or message.status < 200:
+        if change is None or message.status < 200 or not self._requested:
+            # A 200 of the call's own INVITE may come once more before the request goes out.
             return False
         if message.status in _CHALLENGES and not self._challenged:
             # The stack sends the same offer once more, if it has a password.
             self._challenged = True
             self._out.start(Timer.GLARE, _CHALLENGED_S)
             return False
+        self._requested = False
         if message.status == _REQUEST_PENDING and self._try_later(change):
             return False
         if message.status < 300:
@@ -190,7 +194,8 @@ class Renegotiation:
         self._out.stop(Timer.GLARE)
         self._change = None
         self._made = None
-        self._asked = self._offering = self._answering = self._offered_in_200 = self._challenged = False
+        self._asked = self._requested = self._offering = self._answering = False
+        self._offered_in_200 = self._challenged = False
 
 
 def glare_wait_s(*, call_id_owner: bool, random: int) -> float:

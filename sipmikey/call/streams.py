@@ -63,7 +63,28 @@ class Streams:
         self._running: dict[int, StreamKeys] = {}
         self._proofs: dict[int, _Proof] = {}
         self._switches: dict[int, _Switch] = {}
+        self._given: set[str] = set()
+        self._spent: set[int] = set()
         self._established = False
+
+    @property
+    def spent(self) -> bool:
+        """True when a stream waits for new keys: those agreed on were taken away from it before.
+
+        The stack would start them from packet index 0 again, and use key stream twice (RFC 3711
+        section 9.1).
+        """
+        return bool(self._spent)
+
+    def ran_on(self, agreement: Agreement) -> bool:
+        """Return whether a stream was given keys of *agreement* before."""
+        return any(self._ran(stream) for stream in agreement.streams)
+
+    def _ran(self, stream: StreamKeys) -> bool:
+        """Return whether a key of *stream* was given to the stack, and does not run on it now."""
+        running = self._running.get(stream.index)
+        changed = running is None or _names(running) != _names(stream)
+        return changed and stream.keys is not None and not self._given.isdisjoint(_names(stream))
 
     @property
     def running(self) -> bool:
@@ -87,20 +108,26 @@ class Streams:
 
     def key(self, agreement: Agreement, to_tag: str, *, rekeyed: bool) -> None:
         """Run the streams that exist on the keys of branch *to_tag*."""
+        if self._running and any(self._ran(stream) for stream in agreement.streams):
+            # They run on the keys of another branch, which is not to be heard any more.
+            self.unkey()
         for stream in agreement.streams:
             before = self._running.get(stream.index)
             if stream.keys is not None and stream.index not in self._existing:
                 continue
+            changed = before is None or _names(before) != _names(stream)
+            if self._ran(stream):
+                self._spent.add(stream.index)
+                continue
+            self._spent.discard(stream.index)
             self._running[stream.index] = stream
-            if before is None or (before.send_key, before.receive_key) != (
-                stream.send_key,
-                stream.receive_key,
-            ):
+            if changed:
                 self._key(stream, to_tag, rekeyed=rekeyed and before is not None)
         self._look()
 
     def _key(self, stream: StreamKeys, to_tag: str, *, rekeyed: bool) -> None:
         if stream.keys is not None:
+            self._given |= _names(stream)
             self._out.put(Key(index=stream.index, keys=stream.keys))
         facts = {
             "index": stream.index,
@@ -135,6 +162,7 @@ class Streams:
     def forget(self) -> None:
         """The INVITE is over, or its keys are not used any more."""
         self._running.clear()
+        self._spent.clear()
         self._proofs.clear()
         self._switches.clear()
         self._out.stop(Timer.LOOK, Timer.PROOF)
@@ -242,3 +270,8 @@ class Streams:
             self._out.start(Timer.LOOK, _LOOK_S)
         elif self._established and self._proofs and Timer.LOOK not in self._out.timers:
             self._out.start(Timer.LOOK, _WATCH_S)
+
+
+def _names(stream: StreamKeys) -> frozenset[str]:
+    """Return what names the keys of *stream*, each with its direction."""
+    return frozenset((f"send {stream.send_key}", f"receive {stream.receive_key}"))

@@ -160,6 +160,10 @@ def _offer_always(self: Any, keying: Any, sdp: str) -> None:
     self._answering = True
 
 
+def _no_names(stream: Any) -> frozenset[str]:
+    return frozenset()
+
+
 def _heard(self: Any, tag: str, agreement: Any) -> None:
     self._bind(agreement, tag)
 
@@ -196,6 +200,8 @@ CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
         _method(Renegotiation, "received", _nothing),
     ),
     ("a packet proves nothing", WITHIN[:1], _method(streams.Streams, "counted", _nothing)),
+    ("keys are given again", CALLER[2:], _method(streams, "_names", _no_names)),
+    ("a held call asks for nothing", CALLER, _method(machine.CallMachine, "_renew", _nothing)),
     ("two endings", CALLER, _method(machine.CallMachine, "_move", _twice)),
 )
 

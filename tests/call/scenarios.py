@@ -13,7 +13,7 @@ from sipmikey.call.state import CallState
 from sipmikey.ticket.environment import Environment
 from tests.call.explore import Comparer, Report, explore
 from tests.call.fakes import CAROL, FakeKeyings
-from tests.call.talking import TalkingCallee, TalkingCaller
+from tests.call.talking import ReturnedCaller, TalkingCallee, TalkingCaller
 from tests.call.worlds import CalleeWorld, CallerWorld, World
 
 PREFERRED = CallPolicy(
@@ -54,6 +54,7 @@ SCENARIOS: dict[str, Callable[[], World]] = {
     "within a call, the callee": TalkingCallee,
     "within a call, all but changes": lambda: TalkingCaller(changes=False),
     "within a call, keys that age": lambda: TalkingCaller(rekey=True),
+    "within a call, a branch that came back": ReturnedCaller,
 }
 
 
@@ -103,6 +104,7 @@ def _known(world: World, tag: str) -> str:
         (world.keys or "").endswith(tag),
         getattr(keying, "held", {}).get(tag, "")[:4],
         getattr(keying, "chosen", None) == tag,
+        getattr(keying, "held", {}).get(tag) in world.given,
     )
     return repr(facts)
 

@@ -50,6 +50,7 @@ class _Talk:
         self.wanted = ""
         self.ours = self.theirs = ""
         self.proposed = self.referred = False
+        self.renews = False
 
     def _forget_absolute_counts(self: Any) -> None:
         super()._forget_absolute_counts()  # type: ignore[misc]
@@ -137,7 +138,7 @@ class _Talk:
         assert self.proposed <= machine._renegotiation.busy, "a change that was proposed is lost"
         keying = machine._attempt.keying
         if isinstance(keying, FakeTicket) and not self.theirs:
-            made = machine._renegotiation._made is not None
+            made = machine._renegotiation._made is not None or (self.keys is None and self.renews)
             assert made or self.keys in keying.held.values(), "the stream runs on other keys than agreed"
 
 
@@ -260,6 +261,22 @@ class TalkingCaller(_Talk, CallerWorld):
         respond(self, "a", 200, "good a")
         assert self.told(e.CallAnswered)
         look(self, LOOKS["a packet"])
+
+
+class ReturnedCaller(_Talk, CallerWorld):
+    """A caller from the 200 of a branch that was heard, then another was: its keys ran before."""
+
+    def __init__(self) -> None:
+        super().__init__(tags="ac")
+        self.settle(changes=True, ages=True)
+        self.renews = True
+        start(self)
+        stack_invites(self)
+        for tag, status in (("a", 183), ("c", 183), ("a", 200)):
+            respond(self, tag, status, f"good {tag}")
+        assert self.told(e.CallAnswered)
+        assert self.keys is None
+        assert self.wanted, "the branch has the call, and no new keys are asked for"
 
 
 class TalkingCallee(_Talk, CalleeWorld):
