@@ -23,6 +23,7 @@ from sipmikey.agent.settings import call_settings, keyings
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver, Lane
+from sipmikey.agent.started_keys import StartedKeys
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
@@ -121,6 +122,7 @@ class Agent:
             decide=decide, decision_s=config.timeouts.decision,
         )  # fmt: skip
         self._outcomes = Outcomes()
+        self._started = StartedKeys()
         self._settings = call_settings(config)
         self._keyings = keyings(config, self._env, self._resolved)
         self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post)
@@ -234,7 +236,9 @@ class Agent:
 
     def _driver(self, machine: CallerMachine | CalleeMachine, *, waits: bool = False) -> CallDriver:
         streams = self.config.audio.streams
-        return CallDriver(machine, self._engine, self._requests, self, streams=streams, waits=waits)
+        return CallDriver(
+            machine, self._engine, self._requests, self, started=self._started, streams=streams, waits=waits
+        )
 
     async def prefer_codecs(self, *names: str) -> None:
         """Offer and accept these codecs (``PCMU``, ``G722``, ...), best first, in what is negotiated next.

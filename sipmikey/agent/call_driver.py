@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, Phase, StackCall, StackError
+from sipmikey.agent.started_keys import StartedKeys
 from sipmikey.agent.tickets.requests import Requests
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
@@ -53,7 +54,7 @@ class CallDriver:
     """One call in the engine's thread; the observer of the stack's.
 
     *streams*: audio streams that its INVITE offers. *waits*: the engine stands still while the KMS is asked,
-    because the stack's answer cannot wait.
+    because the stack's answer cannot wait. *started*: the keys that any call of the agent had.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class CallDriver:
         requests: Requests,
         host: CallHost,
         *,
+        started: StartedKeys,
         streams: int = 1,
         waits: bool = False,
     ) -> None:
@@ -72,6 +74,7 @@ class CallDriver:
         self._engine = engine
         self._requests = requests
         self._host = host
+        self._started = started
         self._streams = streams
         self._waits = waits
         self._outputs: deque[o.Output] = deque()
@@ -197,6 +200,7 @@ class CallDriver:
 
     def _key(self, index: int, keys: SrtpKeys) -> None:
         before = next((count for count in self.live.counts() if count.index == index), None)
+        self._started.start(keys)
         self.live.key(index, keys)
         self.take(i.StreamKeyed(index=index, before=before))
 

@@ -41,6 +41,18 @@ class Device:
         device.sdp, device.keyed = answerer.make_answer(description(device.ports))
         return device
 
+    def answers_again(self, sdp: str) -> str:
+        """Return the answer to an offer within the call; the keys it agrees on are in force from now on."""
+        self._answerer.session.receive_offer(sdp)
+        self.sdp, self.keyed = self._answerer.session.make_answer(description(self.ports))
+        return self.sdp
+
+    @property
+    def key(self) -> bytes:
+        """Master key and salt that the caller sends to this device with."""
+        assert self.keyed is not None
+        return StreamKey.of(self.keyed.media[0].receive).keying().reveal()
+
     def speaks(self, invite: SipMessage, packets: int = 5) -> None:
         """Send SRTP packets of silence to where *invite* says."""
         assert self.keyed is not None
@@ -54,9 +66,7 @@ class Device:
 
     def opens(self, packet: bytes) -> bool:
         """True when an SRTP packet verifies under the key the caller sends to this device with."""
-        assert self.keyed is not None
-        key = StreamKey.of(self.keyed.media[0].receive).keying().reveal()
-        session = Session(policy=Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))
+        session = Session(policy=Policy(key=self.key, ssrc_type=Policy.SSRC_ANY_INBOUND))
         try:
             session.unprotect(packet)
         except Error:
