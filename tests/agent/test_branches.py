@@ -14,6 +14,9 @@ from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER, Device, altered
 from tests.agent.processes import Process, running
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
+from tests.key_stream import KeyStream
+
+SUITE = "AES_CM_128_HMAC_SHA1_80"
 
 
 def caller_settings(kms: TestKms, speech: str, **more: Any) -> dict[str, Any]:
@@ -94,23 +97,60 @@ def test_early_media_of_two_branches_in_turn_and_an_answer_from_a_third(kms: Tes
     ]
 
 
-def test_a_branch_rings_again_after_another_had_early_media(kms: TestKms, speech: str) -> None:
-    async def scenario() -> list[Device]:
+def test_a_branch_that_comes_back_is_held_until_it_has_new_keys(kms: TestKms, speech: str) -> None:
+    """pjmedia counts packets from 0 again when it starts a key: a second start would repeat key stream."""
+
+    async def scenario() -> tuple[list[Device], KeyStream, list[dict[str, Any]]]:
+        found = KeyStream()
         async with calling(kms, speech) as stage:
             first, second = await stage.device("first"), await stage.device("second")
-            stage.answers(first, 183)
-            await stage.heard_by(first)
-            stage.answers(second, 183)
-            await stage.heard_by(second)
-            before = len(first.ports.rtp)
+            for device in (first, second):
+                found.add_key(SUITE, device.key)
+            for device in (first, second):
+                stage.answers(device, 183)
+                await stage.heard_by(device)
+                await device.ports.until_rtcp()
             stage.answers(first, 200)
-            await stage.heard_by(first, before + 10)
+            again = await stage.peer.request("INVITE")
+            sent = len(first.ports.rtp)
+            stage.peer.respond(again, 200, to_tag="first", sdp=first.answers_again(again.body))
+            found.add_key(SUITE, first.key)
+            await stage.heard_by(first, sent + 10)
+            assert all(first.opens(packet) for packet in first.ports.rtp[sent:])
             await stage.hung_up()
-            return [first, second]
+            await first.ports.until_rtcp(3)
+            for device in (first, second):
+                for packet in device.ports.rtp + device.ports.rtcp:
+                    found.take(packet)
+            return [first, second], found, stage.caller.seen
 
-    first, second = asyncio.run(scenario())
-    only_opened_by(first, [second])
+    (first, second), found, seen = asyncio.run(scenario())
+    assert (found.keys, found.foreign, found.repeated) == (3, 0, [])
+    assert found.rtp == len(first.ports.rtp) + len(second.ports.rtp)
+    assert found.rtcp >= 3
     only_opened_by(second, [first])
+    (answered,) = [event for event in seen if event["type"] == "call.answered"]
+    assert answered["security"]["media"] == "held"
+    keyed = [event["send_key"] for event in seen if event["type"] == "media.keyed"]
+    assert len(keyed) == len(set(keyed)) == 3
+
+
+def test_a_branch_that_comes_back_and_takes_no_new_keys_ends_the_call(kms: TestKms, speech: str) -> None:
+    async def scenario() -> tuple[dict[str, Any], int, int]:
+        async with calling(kms, speech) as stage:
+            first, second = await stage.device("first"), await stage.device("second")
+            for device in (first, second):
+                stage.answers(device, 183)
+                await stage.heard_by(device)
+            sent = len(first.ports.rtp)
+            stage.answers(first, 200)
+            stage.peer.respond(await stage.peer.request("INVITE"), 488, to_tag="first")
+            await stage.peer.request("BYE")
+            return await stage.ended(), sent, len(first.ports.rtp)
+
+    end, before, after = asyncio.run(scenario())
+    assert (end["reason"], end["side"]) == ("key-expired", "remote")
+    assert before == after
 
 
 def test_a_reliable_183_has_the_answer_and_the_200_need_not_repeat_it(kms: TestKms, speech: str) -> None:

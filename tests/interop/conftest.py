@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.lab import programs
+from tests.interop.lab import agents, programs
 from tests.interop.lab.capture import Capture, recording
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms
 from tests.interop.lab.namespace import Namespace, NotPermitted
 from tests.interop.lab.rtpengine import Rtpengine
 from tests.interop.lab.speech import write_speech
+from tests.key_stream import KeyStream
 from tests.wireshark.agreement import check_dissector
 
 HERE = Path(__file__).parent
@@ -102,10 +103,30 @@ def capture(network: Namespace, tmp_path: Path, request: pytest.FixtureRequest) 
     with recording(tmp_path / "test.pcap") as running:
         yield running
     check_dissector(running.path)
+    check_key_stream(running.path, request)
     if (folder := request.config.getoption("--ladders")) is not None:
         folder.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^\w]+", "-", request.node.name).strip("-")
         (folder / f"{name}.txt").write_text(running.ladder())
+
+
+def check_key_stream(path: Path, request: pytest.FixtureRequest) -> None:
+    """No key stream of the agents' keys, or of keys in descriptions, was used twice."""
+    found = KeyStream()
+    for event in (event for seen in agents.told for event in seen if event["type"] == "kit.srtp_keys"):
+        for way in ("send", "receive"):
+            found.add_key(event["suite"], bytes.fromhex(event[way]))
+    found.add_crypto_lines(path.read_bytes())
+    if found.keys:
+        found.take_capture(path)
+    request.node.user_properties.append(("key stream", str(found)))
+    assert found.repeated == []
+
+
+@pytest.fixture(autouse=True)
+def forget_keys() -> None:
+    """Know the keys of this test's agents only."""
+    agents.told.clear()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from tests.interop.lab.sip import bracketed
 ANSWER_SECONDS = 20.0
 Failed = CallRefused
 KEY_LENGTHS = {"AES_256_CM_HMAC_SHA1_80": 32, "AES_CM_128_HMAC_SHA1_80": 16}
+told: list[list[dict[str, Any]]] = []
+"""What all agents of the test told so far, among it their keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,9 @@ class Agent(AgentProcess):
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         self.settings = settings
         try:
-            super().__init__(name, settings)
+            seen: list[dict[str, Any]] = []
+            told.append(seen)
+            super().__init__(name, settings, seen)
         except TestFailure as failure:
             raise PeerFailed(str(failure)) from None
 
