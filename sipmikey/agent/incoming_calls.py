@@ -11,6 +11,7 @@ from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
+from sipmikey.agent.waiting import WaitingMessages
 from sipmikey.call.callee import Invitation
 from sipmikey.call.events import (
     Event,
@@ -97,6 +98,7 @@ class IncomingCalls:
         self._ipv6 = config.sip.ipv6
         self._turn = config.nat.turn
         self._verdicts: dict[tuple[str, SipMessage], Verdict] = {}
+        self._waiting = WaitingMessages()
 
     # Judging
 
@@ -261,6 +263,12 @@ class IncomingCalls:
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Pass on what became of a registration."""
         self._reception.registration(status, reason, expires_s)
+
+    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+        """Tell of messages that wait for the user."""
+        event = self._waiting.take(notify, source)
+        if event is not None:
+            self._reception.emit(event)
 
 
 def _invitation(invite: SipMessage, caller: str) -> Invitation:

@@ -148,6 +148,9 @@ class StackObserver(Protocol):
 
     def registration(self, status: int, reason: str, expires_s: int) -> None: ...
 
+    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+        """A NOTIFY from *source* (``host:port``) tells of messages that wait (RFC 3842)."""
+
     def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
         """ICE chose the way of a stream's media."""
 

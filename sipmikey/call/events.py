@@ -514,6 +514,22 @@ class StackFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesWaiting(Event):
+    """Somebody who keeps messages for us tells how many (RFC 3842): ``new`` were not heard, ``old`` were.
+
+    ``box``: whose messages, as told. ``source``: who sent it, ``host:port``. SIP does not protect it end to
+    end: it is a hint to look into the box.
+    """
+
+    type: ClassVar[str] = "message.waiting"
+    box: str
+    waiting: bool
+    new: int
+    old: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Event):
     """Counts at the end of a call, before ``call.end``."""
 

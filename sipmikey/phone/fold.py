@@ -67,7 +67,7 @@ def _account(phone: Phone, kind: str, name: str, document: Document, at: float) 
     if account is None:
         if kind == "notice.given":
             return _notice(phone, Notice(at=at, text=_raw(document), bad=True))
-        if not kind.startswith(("agent.", "reg.", "engine.", "account.")):
+        if not kind.startswith(("agent.", "reg.", "engine.", "account.", "message.waiting")):
             return phone
         account = Account(name=name)
     changed = _account_after(account, kind, document)
@@ -122,9 +122,16 @@ def _account_after(account: Account, kind: str, document: Document) -> Account:
                 account, muted=flag(document, "muted"), microphone_db=number(document, "input_db"),
                 speaker_db=number(document, "output_db"),
             )  # fmt: skip
+        case "message.waiting":
+            new, old = number(document, "new"), number(document, "old")
+            return replace(account, messages_new=_count(new), messages_old=_count(old))
         case "agent.devices":
             return replace(account, devices=_devices(document))
     return account
+
+
+def _count(found: float) -> int:
+    return int(found) if 0 < found < 1e9 else 0
 
 
 def _devices(document: Document) -> tuple[Device, ...]:

@@ -55,10 +55,18 @@ def _account_lines(before: Account | None, now: Account) -> Iterator[Line]:
         yield Line(Text("{identity} can be called.", {"identity": now.identity or now.name}), Mood.GOOD)
     if before is not None and before.registered and now.registered is False and now.trouble is None:
         yield Line(Text("{identity} cannot be called any more.", {"identity": now.identity or now.name}))
+    if now.messages_new > (before.messages_new if before else 0):
+        yield Line(_waiting(now.messages_new), Mood.GOOD)
     if now.muted != (before.muted if before else False):
         yield Line(Text("Your microphone is off.") if now.muted else Text("Your microphone is on."))
     if now.do_not_disturb != (before.do_not_disturb if before else False):
         yield Line(Text("Calls are refused.") if now.do_not_disturb else Text("Calls ring."))
+
+
+def _waiting(new: int) -> Text:
+    if new == 1:
+        return Text("A message was left for you.")
+    return Text("{count} messages were left for you.", {"count": str(new)})
 
 
 def _call_lines(before: ShownCall | None, now: ShownCall, phone: Phone) -> Iterator[Line]:

@@ -40,7 +40,9 @@ def account_line(account: Account, tr: Translate) -> str:
     )
     quiet = f", {QUIET.render(tr)}" if account.do_not_disturb else ""
     muted = f", {MUTED.render(tr)}" if account.muted else ""
-    return f"● {name}: {state.render(tr)}{quiet}{muted}"
+    waiting = Text("messages: {count}", {"count": str(account.messages_new)})
+    messages = f", {waiting.render(tr)}" if account.messages_new else ""
+    return f"● {name}: {state.render(tr)}{quiet}{muted}{messages}"
 
 
 def call_title(call: ShownCall, phone: Phone, tr: Translate) -> str:

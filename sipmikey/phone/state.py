@@ -28,7 +28,8 @@ class Account:
     ``engine``: True while the process that makes its calls runs. ``registered``: None where there is no
     registrar to ask; ``trouble``: why it is not as it should be. ``do_not_disturb``: calls are refused.
     ``muted``: the microphone is off; ``microphone_db``, ``speaker_db``: volumes, 0 is as it comes.
-    ``engine_ends``: how often the engine has ended unasked.
+    ``engine_ends``: how often the engine has ended unasked. ``messages_new``, ``messages_old``: messages left
+    for us, not heard and heard, as their keeper tells.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Account:
     devices: tuple[Device, ...] = ()
     engine_ends: int = 0
     features: tuple[str, ...] = ()
+    messages_new: int = 0
+    messages_old: int = 0
 
     @property
     def domain(self) -> str:

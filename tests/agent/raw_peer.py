@@ -151,6 +151,9 @@ class Peer:
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         tell(what="registration", status=status, expires=expires_s)
 
+    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+        tell(what="messages", body=notify.body)
+
     def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         tell(what="stack-lost", calls=calls, again_in_s=again_in_s)
 

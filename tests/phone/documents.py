@@ -68,8 +68,8 @@ TYPES = (
     "media.keyed", "media.proven", "media.failed", "media.expired", "media.stalled", "media.resumed",
     "media.rekeyed", "media.path", "policy.question", "policy.decided", "policy.fallback",
     "policy.alternative", "policy.refused", "contact.saved", "contact.removed", "history.entry",
-    "history.cleared", "history.looked-at", "notice.dismissed", "message.left", "kms.request", "kms.error",
-    "dtmf.received", "of.tomorrow",
+    "history.cleared", "history.looked-at", "notice.dismissed", "message.left", "message.waiting",
+    "kms.request", "kms.error", "dtmf.received", "of.tomorrow",
 )  # fmt: skip
 
 _words = st.sampled_from(
@@ -100,7 +100,7 @@ _FIELDS = (
     "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "peer",
     "kms", "wait_s", "direction",
     "outcome", "devices", "features", "name", "numbers", "seen", "media", "signalling", "who", "proven",
-    "duration_s", "identifier", "account",
+    "duration_s", "identifier", "account", "new", "old",
 )  # fmt: skip
 
 documents = st.builds(

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sipmikey.phone import Direction, Mood, Outcome, Phone, Stage, call_actions, fold, phone_actions, replay
 from sipmikey.phone.calls import Hold
 from sipmikey.phone.fold import contact_document, history_document
+from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may
+from sipmikey.phone.shown import account_line
 from tests.phone.documents import (
     ALICE,
     BOB,
@@ -338,3 +340,14 @@ def test_a_question_waits_until_it_is_decided_or_its_call_ends() -> None:
     assert KMS in str(question.text)
     assert replay([event("policy.decided", accepted=False)], phone).questions == ()
     assert replay([ended(reason="policy")], phone).questions == ()
+
+
+def test_messages_that_wait_are_counted_and_told() -> None:
+    before = folded()
+    phone = fold(before, event("message.waiting", "", 1001.0, box=ALICE, waiting=True, new=2, old=1))
+    account = phone.accounts[""]
+    assert (account.messages_new, account.messages_old) == (2, 1)
+    assert [str(line.text) for line in lines(before, phone)] == ["2 messages were left for you."]
+    assert account_line(account, str).endswith(", messages: 2")
+    heard = fold(phone, event("message.waiting", "", 1002.0, box=ALICE, waiting=False, new=0, old=3))
+    assert (heard.accounts[""].messages_new, list(lines(phone, heard))) == (0, [])

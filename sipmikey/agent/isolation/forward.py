@@ -73,6 +73,9 @@ class ForwardingObserver:
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         self._process.channel.tell(m.Registration(status=status, reason=reason, expires_s=expires_s))
 
+    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+        self._process.channel.tell(m.MessagesWaiting(notify=notify, source=source))
+
     def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         """Never said by pjsua2."""
 

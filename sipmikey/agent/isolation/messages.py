@@ -347,6 +347,14 @@ class Registration(Notice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesWaiting(Notice):
+    """A NOTIFY told of messages that wait."""
+
+    notify: SipMessage
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Logged(Notice):
     """A line of the stack process's log, at a level of `logging`."""
 
@@ -363,5 +371,5 @@ TO_STACK: tuple[type[Notice | Question], ...] = (
 FROM_STACK: tuple[type[Notice | Question], ...] = (
     PlaceCall, ChooseLane, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed,
     PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed,
-    TurnedAway, Played, SoundTold, PathFound, Registration, Logged,
+    TurnedAway, Played, SoundTold, PathFound, Registration, MessagesWaiting, Logged,
 )  # fmt: skip

@@ -203,6 +203,8 @@ class Worker:
             case m.Registration(status=status, reason=reason, expires_s=expires_s):
                 self.registered = status // 100 == 2 and expires_s > 0
                 observer.registration(status, reason, expires_s)
+            case m.MessagesWaiting(notify=notify, source=source):
+                observer.messages_waiting(notify, source)
             case m.Logged(level=level, logger=logger, text=text):
                 logging.getLogger(logger).log(level, "%s", text)
             case _:

@@ -492,6 +492,11 @@ class PjsuaAccount(pj.Account):  # type: ignore[misc]
         with logged("an incoming call"):
             self._stack.accept_incoming(self, prm.callId, prm.rdata.wholeMsg, prm.rdata.srcAddress)
 
+    def onMwiInfo(self, prm: Any) -> None:  # noqa: N802
+        with logged("a message summary"):
+            notify = SipMessage.parse(prm.rdata.wholeMsg)
+            self._stack.observer.messages_waiting(notify, str(prm.rdata.srcAddress))
+
     def onRegState(self, prm: Any) -> None:  # noqa: N802
         with logged("a registration"):
             self._stack.on_registration(int(prm.code), prm.reason, int(prm.expiration))

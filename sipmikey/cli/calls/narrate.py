@@ -261,6 +261,12 @@ def _sound_level(event: Document, paint: Paint) -> str:
     return f"{event['role']:>6} {event['rms_db']:6.1f} dB {bar}"
 
 
+def _messages_waiting(event: Document, paint: Paint) -> str:
+    if not event["waiting"]:
+        return "no new message waits (sipmikey messages list)"
+    return paint.strong(f"{event['new']} new messages wait, {event['old']} heard: sipmikey messages list")
+
+
 def _stats(event: Document, paint: Paint) -> str:
     return "\n".join(
         f"stream {stream['index']} ({stream['codec']}): {stream['sent']} packets sent,"
@@ -313,6 +319,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "media.path": _route,
     "sound.device": _sound_device,
     "sound.level": _sound_level,
+    "message.waiting": _messages_waiting,
     "stats": _stats,
 }
 """Event type -> what to say of it. The test of this table reads the types from `sipmikey.call.events`."""
