@@ -19,7 +19,7 @@ BOB = "sip:bob@example.com"
 
 @dataclass
 class Proxy(asyncio.DatagramProtocol):
-    """A proxy that answers with the statuses given, in turn; 0 is no answer."""
+    """A proxy that answers with the statuses given, in turn; to 0 it says nothing."""
 
     statuses: list[int]
     came: asyncio.Queue[SipMessage] = field(default_factory=asyncio.Queue)
