@@ -24,6 +24,7 @@ from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver, Lane
 from sipmikey.agent.started_keys import StartedKeys
+from sipmikey.agent.tickets.ahead import MEDIA_TYPE, TicketsAhead
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
@@ -124,6 +125,11 @@ class Agent:
         self._outcomes = Outcomes()
         self._started = StartedKeys()
         self._settings = call_settings(config)
+        self._ahead = None if keys is None else TicketsAhead(
+            self._env, keys, self.identity, kms=self._kms, resolved=self._resolved,
+            allowed=lambda caller: config.policy.security_for(caller) is not SecurityMode.OFF,
+            send=self._send_mikey, answer_s=config.timeouts.kms * 2,
+        )  # fmt: skip
         self._keyings = keyings(config, self._env, self._resolved)
         self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post)
         self._nat = NatWatch(
@@ -254,6 +260,25 @@ class Agent:
         except SipmikeyError as error:
             ending = Ending.of(error)
             raise CallFailed(ending.reason, ending.side, ending.status, ending.detail) from None
+
+    async def send_ahead(self, uri: str) -> str:
+        """Have *uri* resolve our ticket for it now, so that a call needs no KMS on either side.
+
+        Returns who resolved it, as the KMS vouches for it. The ticket is asked for where none is kept; it
+        must allow reuse. Raises ``CallFailed``, with ``no-answer`` where nobody resolved it.
+        """
+        called = canonical(uri)
+        try:
+            grant = await self._with_ticket(called, "", self._store.prefetch)
+            assert self._ahead is not None  # as there is a store
+            return await self._ahead.push(called, grant)
+        except SipmikeyError as error:
+            ending = Ending.of(error)
+            raise CallFailed(ending.reason, ending.side, ending.status, ending.detail) from None
+
+    def _send_mikey(self, uri: str, text: str) -> None:
+        headers = (("Content-Transfer-Encoding", "base64"),)
+        self._engine.post(lambda: self._engine.send_message(uri, MEDIA_TYPE, text, headers))
 
     async def incoming(self) -> IncomingCall:
         """Wait for the next incoming call that passed the early checks and whose ticket the KMS resolved."""
@@ -434,6 +459,11 @@ class Agent:
     def refer_done(self, token: int, status: int) -> None:
         """Engine's thread: a transfer that was asked for is over."""
         self._hand_over(lambda: self._outcomes.settle(token, status))
+
+    def mikey_arrived(self, sender: str, body: bytes) -> None:
+        """Engine's thread: a MIKEY message came without a call."""
+        if (ahead := self._ahead) is not None:
+            self._hand_over(lambda: self._requests.run(ahead.take(sender, body)))
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Engine's thread: the registrar answered."""

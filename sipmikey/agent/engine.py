@@ -66,6 +66,8 @@ class Stack(Protocol):
         self, uri: str, lane: Lane, observer: CallObserver, headers: Headers, via: str | None
     ) -> StackCall: ...
 
+    def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None: ...
+
     def order_codecs(self, wanted: tuple[str, ...]) -> None: ...
 
     def sound_command(self, command: Command) -> None: ...
@@ -187,6 +189,10 @@ class Engine:
         Raises ``StackError``, also when there is no room for a call (see ``ready_in``).
         """
         return self._up.make_call(uri, lane, observer, headers, via)
+
+    def send_message(self, uri: str, content_type: str, body: str, headers: Headers = ()) -> None:
+        """In the engine's thread: send a MESSAGE (RFC 3428). Raises ``StackError``."""
+        self._up.send_message(uri, content_type, body, headers)
 
     def ready_in(self, streams: int) -> float | None:
         """In the engine's thread: seconds until a call of *streams* may be made; None: too many calls."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, StackCall
+from sipmikey.agent.tickets.ahead import MEDIA_TYPE
 from sipmikey.agent.waiting import WaitingMessages
 from sipmikey.call.callee import Invitation
 from sipmikey.call.events import (
@@ -37,6 +39,8 @@ from sipmikey.sdp.ip_version import check_ip_version
 from sipmikey.sound.settings import DeviceNews, News
 from sipmikey.ticket.identity import canonical
 
+_log = logging.getLogger("sipmikey.agent.incoming_calls")
+
 _FORBIDDEN = 403
 _BUSY_HERE = 486
 _NOT_ACCEPTABLE_HERE = 488
@@ -60,6 +64,9 @@ class Reception(Protocol):
 
     def call_arrived(self, driver: CallDriver) -> None:
         """A call passed the stack; nothing of it is checked yet."""
+
+    def mikey_arrived(self, sender: str, body: bytes) -> None:
+        """A MIKEY message came in a MESSAGE, in base64."""
 
     def emit(self, event: Event) -> None:
         """Something happened."""
@@ -223,6 +230,17 @@ class IncomingCalls:
                 detail=f"{caller} was refused with {status}: {why}",
             )
         )
+
+    def message(self, message: SipMessage, source: str) -> None:
+        """Pass on a MESSAGE that carries MIKEY, with who sent it."""
+        if (kind := message.media_type) is None or kind.name != MEDIA_TYPE:
+            return
+        try:
+            sender = self.caller_of(message, source)
+        except LocalError as error:
+            _log.info("a message of nobody: %s", error)
+        else:
+            self._reception.mikey_arrived(sender, message.content)
 
     def played(self) -> None:
         """The audio file was played to its end."""

@@ -143,6 +143,9 @@ class StackObserver(Protocol):
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack itself refused an incoming call, because all its slots are taken."""
 
+    def message(self, message: SipMessage, source: str) -> None:
+        """A MESSAGE (RFC 3428) came from *source*, ``host:port``; the stack has answered it with 200."""
+
     def played(self) -> None:
         """The audio file was played to its end."""
 

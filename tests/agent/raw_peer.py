@@ -136,6 +136,8 @@ class Peer:
             self.engine.post(lambda: call.answer(200, sdp=raw.sdp))
         return raw  # type: ignore[return-value]
 
+    def message(self, message: SipMessage, source: str) -> None: ...
+
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         tell(what="turned-away", caller=caller, status=status)
 

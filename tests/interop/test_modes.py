@@ -48,7 +48,7 @@ decision = "allow"
 
 @dataclass
 class Person:
-    """A user with a configuration file. ``kms``: more keys of ``[kms]``, as TOML values."""
+    """A user with a configuration file. ``kms``, ``tickets``: more of these sections, as TOML values."""
 
     name: str
     folder: Path
@@ -56,6 +56,7 @@ class Person:
     speech: Path
     server: Kms | None
     kms: dict[str, str] = field(default_factory=dict)
+    tickets: dict[str, str] = field(default_factory=dict)
 
     def write(self) -> Path:
         lines = {
@@ -67,6 +68,7 @@ class Person:
                 "proxy": _text(self.kamailio.uri),
             },
             "kms": self._kms(),
+            "tickets": self.tickets,
             "media": {"device": '"null"', "play": _text(str(self.speech)), "repeat": "true"},
         }
         text = ""
@@ -190,6 +192,49 @@ def test_kerberos_like(people: tuple[Person, Person], server: Kms) -> None:
     check_proven(caller, answer)
     assert (_exchanges(caller), _exchanges(answer)) == (["ticket-request"], [])
     assert _last(caller, "kms.response")["ticket"]["mode"] == "kerberos"
+
+
+@pytest.fixture
+def kept(people: tuple[Person, Person], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both keep tickets in a file, and bob those of callers as well."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("SIPMIKEY_TEST_KEYRING", "file")
+    for person in people:
+        person.tickets = {"keep": "true", "file": _text(str(tmp_path / f"{person.name}.db"))}
+    people[1].tickets["keep_resolved"] = "true"
+
+
+def test_full_while_the_kms_is_down(people: tuple[Person, Person], server: Kms, kept: None) -> None:
+    """Alice has a ticket, and bob has resolved it, ahead of the call; then both start again."""
+    alice, bob = people
+    with ExitStack() as stack:
+        waiting = stack.enter_context(bob.run("answer", "--auto"))
+        waiting.wait_for("agent.ready", timeout=FINISH_S)
+        fetch = stack.enter_context(alice.run("tickets", "fetch", uri("bob"), "--push"))
+        fetch.wait_for('"ticket.resolved"', timeout=FINISH_S)
+    assert _last(fetch, "ticket.resolved")["peer"] == uri("bob")
+    server.stop()
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == ([], [])
+
+
+def test_kerberos_like_while_the_kms_is_down(people: tuple[Person, Person], server: Kms, kept: None) -> None:
+    """Alice fetched a ticket; bob opens it with the key he shares with the KMS."""
+    alice, bob = people
+    server.stop()
+    server.set_policy(RESPONDERS_OPEN)
+    server.start()
+    shared = server.run("tpk", "share", uri("bob"))
+    bob.share(IDENTITY, str(shared["tpk"]), str(shared["key_id"]))
+    alice.kms["mode"] = '"kerberos"'
+    with alice.run("tickets", "fetch", uri("bob")) as fetch:
+        fetch.wait_for('"ticket.fetched"', timeout=FINISH_S)
+    assert _last(fetch, "ticket.fetched")["ticket"]["mode"] == "kerberos"
+    server.stop()
+    caller, answer = call(alice, bob)
+    check_proven(caller, answer)
+    assert (_exchanges(caller), _exchanges(answer)) == ([], [])
 
 
 @pytest.mark.parametrize("key_forking", ["true", "false"], ids=["key forking", "no key forking"])

@@ -61,6 +61,9 @@ class ForwardingObserver:
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         self._process.channel.tell(m.TurnedAway(caller=caller, status=status, reason=reason))
 
+    def message(self, message: SipMessage, source: str) -> None:
+        self._process.channel.tell(m.MessageArrived(message=message, source=source))
+
     def played(self) -> None:
         self._process.channel.tell(m.Played())
 

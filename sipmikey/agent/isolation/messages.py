@@ -96,6 +96,14 @@ class UseServers(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendMessage(Question):
+    uri: str
+    content_type: str
+    body: str
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Register(Question):
     renew: bool
 
@@ -323,6 +331,12 @@ class TurnedAway(Notice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageArrived(Notice):
+    message: SipMessage
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Played(Notice):
     pass
 
@@ -364,12 +378,12 @@ class Logged(Notice):
 
 
 TO_STACK: tuple[type[Notice | Question], ...] = (
-    Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, UseServers, Register, Relay, Leave, Stop,
-    Answer, Hangup, Key, Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
+    Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, UseServers, SendMessage, Register, Relay,
+    Leave, Stop, Answer, Hangup, Key, Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
 )  # fmt: skip
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (
     PlaceCall, ChooseLane, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed,
     PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed,
-    TurnedAway, Played, SoundTold, PathFound, Registration, MessagesWaiting, Logged,
+    TurnedAway, MessageArrived, Played, SoundTold, PathFound, Registration, MessagesWaiting, Logged,
 )  # fmt: skip

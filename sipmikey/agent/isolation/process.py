@@ -124,6 +124,8 @@ class StackProcess:
                 stack.sound_command(command)
             case m.UseServers(servers=servers):
                 stack.use_servers(servers)
+            case m.SendMessage(uri=uri, content_type=content_type, body=body, headers=headers):
+                stack.send_message(uri, content_type, body, headers)
             case m.Register(renew=renew):
                 stack.set_registration(renew)
             case m.Leave():

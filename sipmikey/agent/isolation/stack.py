@@ -157,6 +157,10 @@ class IsolatedStack:
         self._grow()
         return call
 
+    def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None:
+        """Send a MESSAGE (RFC 3428), which nobody waits for. Raises ``StackError``."""
+        self._up.ask(m.SendMessage(uri=uri, content_type=content_type, body=body, headers=headers))
+
     def order_codecs(self, wanted: tuple[str, ...]) -> None:
         """Offer the codecs *wanted*, best first, and no others, from the next offer on."""
         self._codecs = wanted

@@ -194,6 +194,8 @@ class Worker:
                 self._take_successor(number)
             case m.TurnedAway(caller=caller, status=status, reason=reason):
                 observer.turned_away(caller, status, reason)
+            case m.MessageArrived(message=arrived, source=source):
+                observer.message(*as_it_came(arrived, source, self._secret))
             case m.Played():
                 observer.played()
             case m.SoundTold(news=news):

@@ -375,6 +375,21 @@ class PjsuaStack:
             raise
         return call
 
+    def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None:
+        """Send a MESSAGE (RFC 3428); nobody hears what became of it. Raises ``StackError``."""
+        # pjsua2 sends messages to "buddies" only. This one is forgotten as soon as the message is made.
+        buddy, who, prm = pj.Buddy(), pj.BuddyConfig(), pj.SendInstantMessageParam()
+        who.uri = uri
+        prm.contentType, prm.content = content_type, body
+        prm.txOption.targetUri = self._target(uri, None)
+        for name, value in headers:
+            header = pj.SipHeader()
+            header.hName, header.hValue = name, value
+            prm.txOption.headers.append(header)
+        with typed("a message"):
+            buddy.create(self._accounts[Lane.SECURED], who)
+            buddy.sendInstantMessage(prm)
+
     def _target(self, uri: str, via: str | None) -> str:
         """Return the Request-URI where it is not *uri*: an address given, or a transport named."""
         named = self.config.sip.named_transport
@@ -496,6 +511,11 @@ class PjsuaAccount(pj.Account):  # type: ignore[misc]
         with logged("a message summary"):
             notify = SipMessage.parse(prm.rdata.wholeMsg)
             self._stack.observer.messages_waiting(notify, str(prm.rdata.srcAddress))
+
+    def onInstantMessage(self, prm: Any) -> None:  # noqa: N802
+        with logged("a message"):
+            data = prm.rdata
+            self._stack.observer.message(SipMessage.parse(data.wholeMsg), str(data.srcAddress))
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802
         with logged("a registration"):

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
-from sipmikey.agent import AgentConfig, KeyManagement
+from sipmikey.agent import AgentConfig, CallFailed, KeyManagement
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.kms import KmsDesk
 from sipmikey.agent.tickets.store import TicketStore, facts, policy_facts
 from sipmikey.call.events import TicketFacts
 from sipmikey.call.reasons import AgentError, reason_of
+from sipmikey.cli.calls.session import add_session_options, open_session
 from sipmikey.cli.calls.setup import agent_config, kms_client, ticket_file
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
-from sipmikey.cli.exit_codes import ExitCode, for_end, table
+from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end, table
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.mikey.errors import PeerError, TicketNotValid
 from sipmikey.settings import ConfigurationError
@@ -34,6 +35,7 @@ FETCH = """\
   sipmikey tickets fetch --config alice.toml sip:bob@example.com sip:carol@example.com
   sipmikey tickets fetch --config alice.toml            for everybody in tickets.contacts
   sipmikey tickets fetch --config alice.toml --fresh    also where a kept ticket is still good
+  sipmikey tickets fetch --config alice.toml --push     and have them resolved by those they are for
 """
 
 FORGET = """\
@@ -58,6 +60,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fetch = _verb(verbs, "fetch", "get tickets now, so that a call needs no KMS", FETCH, _fetch)
     fetch.add_argument("uri", nargs="*", help="whom to get a ticket for (by default tickets.contacts)")
     fetch.add_argument("--fresh", action="store_true", help="also where a kept ticket is still good")
+    fetch.add_argument(
+        "--push",
+        action="store_true",
+        help="send the tickets to those they are for, who resolve them now (tickets.keep_resolved there)",
+    )
+    add_session_options(fetch)
     forget = _verb(verbs, "forget", "drop tickets and their keys", FORGET, _forget)
     forget.add_argument("uri", nargs="*", help="whose: tickets to call with, and those of calls that came in")
     forget.add_argument("--all", action="store_true", help="all tickets of this identity")
@@ -77,7 +85,8 @@ def _verb(
         epilog=f"examples:\n{examples}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document a line instead of text")
+    if name != "fetch":
+        parser.add_argument("--json", action="store_true", help="one JSON document a line instead of text")
     parser.set_defaults(tickets_run=body)
     add_options(parser)
     return parser
@@ -152,17 +161,51 @@ def _fetch(args: argparse.Namespace, kept: _Kept) -> int:
     wanted = args.uri or kept.loaded.configuration.tickets.contacts
     if not wanted:
         raise ConfigurationError("whose tickets? name URIs, or set tickets.contacts")
-    return asyncio.run(_fetch_all([canonical(uri) for uri in wanted], kept, args))
+    return asyncio.run(_fetch_and_push([canonical(uri) for uri in wanted], kept, args))
 
 
-async def _fetch_all(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> int:
+async def _fetch_and_push(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> int:
+    fetched, code = await _fetch_all(wanted, kept, args)
+    if args.push and fetched:
+        code = max(code, await _push(fetched, kept, args))
+    return code
+
+
+async def _push(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> int:
+    """Have everybody in *wanted* resolve the ticket that is kept for them."""
+    codes = [ExitCode.OK]
+    registers = bool(kept.loaded.configuration.sip.registrar)
+    async with open_session(kept.loaded, args) as session:
+        try:
+            if registers:
+                await session.agent.register()  # the answers come by SIP
+        except CallFailed as error:
+            raise CommandFailed(str(error), code=ExitCode.TRANSPORT, reason=error.reason) from None
+        for called in wanted:
+            try:
+                peer = await session.agent.send_ahead(called)
+            except CallFailed as error:
+                codes.append(for_end(error.reason.family, error.side))
+                complain(f"{called}: {error}", as_json=args.json, code=codes[-1], reason=error.reason)
+            else:
+                now = timestamp(time.time())
+                kept.output.document({"ts": now, "type": "ticket.resolved", "peer": peer, "called": called})
+                kept.output.text(f"{peer} has resolved the ticket for {called}")
+        if registers:
+            await session.agent.unregister()
+    return max(codes)
+
+
+async def _fetch_all(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> tuple[list[str], int]:
+    """Return for whom there is a ticket now, and the exit code."""
     client = kms_client(kept.loaded.configuration)
     desk = KmsDesk(client, home=kept.keys.kms, timeout_s=kept.config.timeouts.kms, publish=lambda event: None)
 
     async def ask(message: bytes) -> bytes:
         return (await desk.ask("", "ticket-request", message))[0]
 
-    codes = []
+    fetched = []
+    codes = [ExitCode.OK]
     async with AsyncExitStack() as stack:
         if client is not None:
             await stack.enter_async_context(client)
@@ -174,8 +217,9 @@ async def _fetch_all(wanted: list[str], kept: _Kept, args: argparse.Namespace) -
             except (PeerError, AgentError) as error:
                 codes.append(_refused(called, error, args))
             else:
+                fetched.append(called)
                 _show(kept.output, "ticket.fetched", "outgoing", called, facts(grant))
-    return max(codes, default=ExitCode.OK)
+    return fetched, max(codes)
 
 
 def _refused(called: str, error: PeerError | AgentError, args: argparse.Namespace) -> ExitCode:

@@ -1,0 +1,165 @@
+"""Ticket Transfer ahead of calls: the callee has its ticket resolved before there is a call.
+
+The exchange is that of RFC 6043 section 4.2.2 with no crypto sessions (#CS is 0, Empty map), in the body of
+SIP MESSAGE requests (RFC 3428), one in each direction. The TRANSFER_RESP proves that the callee resolved the
+ticket. A later call with the same ticket is reuse (section 5.3): a new exchange that needs no KMS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import logging
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sipmikey.agent.config import KeyManagement
+from sipmikey.agent.tickets.kms import KmsDesk
+from sipmikey.agent.tickets.resolved import ResolvedTickets
+from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.mikey.errors import InvalidTicketPolicy, SipmikeyError, UnexpectedMessage, UnknownKey
+from sipmikey.mikey.message import Message
+from sipmikey.mikey.registry import DataType
+from sipmikey.rate_limit import RateLimiter
+from sipmikey.sdp.errors import IdentityMismatch
+from sipmikey.ticket.base_ticket import ticket_id
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import same_identity
+from sipmikey.ticket.replay import ReplayCache
+from sipmikey.ticket.request import TicketGrant
+from sipmikey.ticket.resolve import ResolvedTicket, TicketResolve
+from sipmikey.ticket.shared_keys import resolve_with
+from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
+
+_log = logging.getLogger("sipmikey.agent.tickets.ahead")
+
+MEDIA_TYPE = "application/mikey"
+
+_A_SECOND, _AT_ONCE = 1.0, 20
+"""Tickets of one sender that are looked at."""
+
+Send = Callable[[str, str], None]
+"""Sends a MIKEY message, in base64, to a SIP identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pushed:
+    transfer: TransferInitiator
+    taken: asyncio.Future[str]
+
+
+class TicketsAhead:
+    """Sends tickets to those we call and takes those of callers, for *identity*. In the event loop only.
+
+    *resolved*: where tickets of callers are kept; None where they are not taken. *allowed*: whether policy
+    takes protected calls of a caller. *answer_s*: how long a callee may take.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        keys: KeyManagement,
+        identity: str,
+        *,
+        kms: KmsDesk,
+        resolved: ResolvedTickets | None,
+        allowed: Callable[[str], bool],
+        send: Send,
+        answer_s: float,
+    ) -> None:
+        self._env = env
+        self._keys = keys
+        self._identity = identity
+        self._kms = kms
+        self._resolved = resolved
+        self._allowed = allowed
+        self._send = send
+        self._answer_s = answer_s
+        self._replay = ReplayCache(clock_skew_s=env.clock_skew_s)
+        self._rate = RateLimiter(per_second=_A_SECOND, burst=_AT_ONCE, now=time.monotonic, entries=1000)
+        self._pushed: dict[int, _Pushed] = {}
+
+    async def push(self, called: str, grant: TicketGrant) -> str:
+        """Have *called* resolve a ticket now; return who did, as the KMS vouches for it.
+
+        Raises ``InvalidTicketPolicy`` for a ticket that must not be used again, and ``AgentError`` with
+        ``no-answer`` where nobody says that the ticket was resolved.
+        """
+        if not grant.policy.flags.reusable:
+            raise InvalidTicketPolicy(
+                "J is 0: sending the ticket ahead would use it up", field="TICKET flags"
+            )
+        transfer = TransferInitiator.start(
+            self._env, grant, crypto_sessions=(), policies=(), initiator=self._identity, responder=called
+        )
+        pushed = _Pushed(transfer, asyncio.get_running_loop().create_future())
+        self._pushed[transfer.csb_id] = pushed
+        try:
+            self._send(called, b64encode(transfer.message).decode())
+            return await asyncio.wait_for(pushed.taken, self._answer_s)
+        except TimeoutError:
+            raise AgentError(
+                Reason.NO_ANSWER, f"nobody resolved the ticket within {self._answer_s:g} s", side="remote"
+            ) from None
+        finally:
+            del self._pushed[transfer.csb_id]
+
+    async def take(self, sender: str, body: bytes) -> None:
+        """Take a MIKEY message of *sender* (canonical URI). One that cannot be used is logged, no more."""
+        try:
+            octets = b64decode(b"".join(body.split()), validate=True)
+            header = Message.parse(octets, self._env.limits).header
+            if header.data_type is DataType.TRANSFER_INIT:
+                await self._resolve(sender, octets)
+            elif (pushed := self._pushed.get(header.csb_id)) is not None:
+                peer = pushed.transfer.receive(octets).peer
+                if not pushed.taken.done():
+                    pushed.taken.set_result(peer)
+        except (SipmikeyError, binascii.Error) as error:
+            _log.info("a ticket ahead of calls from %s: %s", sender, error)
+
+    async def _resolve(self, sender: str, message: bytes) -> None:
+        kept = self._resolved
+        if kept is None or not self._allowed(sender) or self._rate.retry_after(sender) is not None:
+            return
+        responder = TransferResponder(self._env, message, identity=self._identity)
+        flags = responder.policy.flags
+        if not same_identity(responder.initiator, sender):
+            raise IdentityMismatch(f"{responder.initiator} in a message of {sender}", field="IDRi")
+        if responder.crypto_sessions:
+            raise UnexpectedMessage("there are crypto sessions without a call", field="#CS")
+        if not (flags.reusable and flags.response_sent):
+            raise InvalidTicketPolicy("J or F is 0: there is nothing to do ahead of the call", field="TICKET")
+        name = ticket_id(responder.ticket)
+        before = kept.get(name)
+        resolved = await self._opened(responder) if before is None else before
+        responder.verify(resolved, self._replay)
+        if before is not None:
+            kept.used(name, responder.timestamp)
+        else:
+            kept.keep(name, resolved, responder.timestamp)
+        answer, _ = responder.respond(crypto_sessions=())
+        self._send(sender, b64encode(answer).decode())
+
+    async def _opened(self, responder: TransferResponder) -> ResolvedTicket:
+        ticket, policy = responder.ticket, responder.policy
+        if not policy.flags.resolve_mandatory:
+            try:
+                return resolve_with(
+                    self._env, ticket, self._keys.ticket_keys, initiator=responder.initiator,
+                    identity=self._identity,
+                )  # fmt: skip
+            except UnknownKey:
+                if self._keys.credential is None:
+                    raise
+        if self._keys.credential is None:
+            raise AgentError(Reason.NO_KMS, "no KMS is configured", side="local")
+        other = self._keys.asked_about(policy.kms)
+        resolve = TicketResolve.start(
+            self._env, ticket=ticket, credential=self._keys.credential, identity=self._identity,
+            kms=other or self._keys.kms,
+        )  # fmt: skip
+        response, _ = await self._kms.ask("", "ticket-resolve", resolve.message, other)
+        return resolve.receive(response)
