@@ -66,10 +66,10 @@ class RunningKms:
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], START_S)
         line = self.process.stdout.readline() if readable else b""
-        if not line:
+        self.ready: dict[str, Any] = json.loads(line or b"{}")
+        if "urls" not in self.ready:
             self.stop()
             raise RuntimeError(f"the KMS did not start: {log.read_text(errors='replace')[-3000:]}")
-        self.ready: dict[str, Any] = json.loads(line)
 
     @property
     def url(self) -> str:

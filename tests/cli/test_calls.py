@@ -210,7 +210,7 @@ def test_waiting_for_calls_ends_well_with_ctrl_c(command: Start) -> None:
         (["call", BOB, *AS_ALICE, "--kms", "http://127.0.0.1:9"], "kms.identity is not"),
         (["call", BOB, *AS_ALICE, "--kms", "http://127.0.0.1:9", "--kms-identity", "sip:k@example.com"],
          "no pre-shared key"),
-        (["call", BOB, *AS_ALICE, "--security", "off", "--play", "/nonexistent.wav"], "no such file"),
+        (["call", BOB, *AS_ALICE, "--security", "off", "--play", "/nonexistent.wav"], "No such file"),
         (["answer", "--reject", "200"], "--reject"),
         (["call", BOB, "--duration", "-1"], "--duration"),
     ],

@@ -81,6 +81,15 @@ class TestCapture:
         path = capture(tmp_path / "c", frames, next_generation=next_generation)
         assert {item["name"] for item in as_json(capsys, path)} == {"TRANSFER_INIT", "REQUEST_INIT_PSK"}
 
+    def test_a_request_after_a_body_that_ends_in_a_letter(self, capsys, tmp_path, next_generation):
+        message = MESSAGES["request_init"][:-1] + b"K"
+        http = (
+            b"POST /keymanagement?requesttype=ticketrequest HTTP/1.1\r\nHost: kms\r\n"
+            b"Content-Type: application/mikey\r\nContent-Length: %d\r\n\r\n" % len(message)
+        ) + message
+        path = capture(tmp_path / "c", [packet(http + http, tcp=1)], next_generation=next_generation)
+        assert [item["name"] for item in as_json(capsys, path)] == ["REQUEST_INIT_PSK"] * 2
+
     def test_ladder(self, capsys, tmp_path, next_generation):
         frames = [packet(sip(SESSION_LEVEL)), packet(b"SIP/2.0 180 Ringing\r\n\r\n")]
         path = capture(tmp_path / "c", frames, next_generation=next_generation)

@@ -129,15 +129,15 @@ def test_the_real_user_agent_meets_every_requirement(
     url = f"{LOCAL}:{_free_port()}"
     answer = subprocess.Popen(
         [
-            *SIPMIKEY, "answer", "--json", "--identity", f"sip:bob@{LOCAL}", "--listen", f"{LOCAL}:0",
-            "--kms", f"http://{url}", "--kms-identity", f"sip:kms@{LOCAL}",
+            *SIPMIKEY, "answer", "--auto", "--json", "--identity", f"sip:bob@{LOCAL}",
+            "--listen", f"{LOCAL}:0", "--kms", f"http://{url}", "--kms-identity", f"sip:kms@{LOCAL}",
             "--psk-file", str(key), "--psk-id", "bob", "--null-audio",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert answer.stdout is not None
     try:
-        ready = json.loads(answer.stdout.readline())
+        ready = next(one for one in map(json.loads, answer.stdout) if one["type"] == "agent.ready")
         code, documents = run(capsys, "--agent", ready["contact"], *words("responder"), "--kms-listen", url)
         assert [item for item in documents[:-1] if item["outcome"] != "met"] == []
         assert code == 0

@@ -22,7 +22,7 @@ from tests.interop.test_tampered_messages import AT_KMS, INIT_REFUSALS, REASONS,
 
 CALLS_OF_A_PAIR = 10
 UDP_ONLY = {"transports": ["udp"]}
-STATUS = {"kms-refused": 403, "identity-mismatch": 403}
+STATUS = {"kms-refused": 500, "identity-mismatch": 403}
 IN_SDP: dict[str, set[str]] = {
     "CS . CS ID": {"media-mismatch"},
     "EXT data": {"bidding-down"},

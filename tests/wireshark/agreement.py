@@ -14,11 +14,15 @@ def check_dissector(capture: Path) -> int:
 
     Return how many messages there are.
     """
-    sent = [found.data for message in messages(capture) for found in message.found if found.data]
-    found = dissected(capture, filtered=True) if sent else []
+    carried = [found.data for message in messages(capture) for found in message.found]
+    sent = [data for data in carried if data]
+    found = dissected(capture, filtered=True) if carried else []
     mine = Counter((said.name, bool(said.wrong)) for said in decoded(sent))
     theirs = Counter((said.name, bool(said.wrong)) for said in found)
-    assert theirs == mine, f"the dissector: {theirs}, decode: {mine}"
+    # Of what is not base64, the dissector shows the octets before the fault.
+    undecodable = Counter(wrong for _, wrong in (theirs - mine).elements())
+    agreed = not mine - theirs and undecodable == Counter({True: len(carried) - len(sent)})
+    assert agreed, f"the dissector: {theirs}, decode: {mine}"
     unnamed = [(said.name, said.unnamed) for said in found if said.unnamed and not said.wrong]
     assert not unnamed, f"octets without a name: {unnamed}"
     return len(sent)
