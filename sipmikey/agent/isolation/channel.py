@@ -19,13 +19,14 @@ from sipmikey.agent.isolation.codec import CodecError, dump, load
 from sipmikey.agent.isolation.messages import Failure, Notice, Question
 from sipmikey.agent.stack import StackError
 from sipmikey.call.reasons import AgentError, Reason, reason_of, side_of, status_of
-from sipmikey.mikey.errors import PeerError
+from sipmikey.mikey.errors import LocalError, PeerError
 
 _LENGTH = struct.Struct("!I")
 _LONGEST = 1 << 20
 _READ = 1 << 16
 
 _QUESTION, _ANSWER, _ERROR, _NOTICE = range(4)
+_LOCAL = LocalError.__name__
 
 
 class ChannelClosed(StackError):
@@ -78,8 +79,8 @@ class Channel:
     def ask(self, question: Question, timeout_s: float | None = None) -> Any:
         """Send a question and return its answer.
 
-        Raises the error that is the answer (``StackError``, ``AgentError``), or ``ChannelClosed``, also when
-        none comes within *timeout_s*.
+        Raises the error that is the answer (``StackError``, ``AgentError``, ``LocalError``), or
+        ``ChannelClosed``, also when none comes within *timeout_s*.
         """
         number = self._put(question)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -129,7 +130,7 @@ class Channel:
             hint = self._kinds_asked.pop(number)
             try:
                 answer = self._read_answer(kind, rest[0], hint)
-            except (StackError, AgentError) as error:
+            except (StackError, AgentError, LocalError) as error:
                 done(None, error)
             else:
                 done(answer, None)
@@ -242,13 +243,17 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, AgentError | PeerError):
         word, side = reason_of(error), side_of(error)
         return Failure(detail=str(error), status=status_of(error), word=word, side=side)
+    if isinstance(error, LocalError):
+        return Failure(detail=str(error), status=0, word=_LOCAL)
     return Failure(detail=type(error).__name__, status=0)
 
 
-def error_of(failure: Failure) -> StackError | AgentError:
+def error_of(failure: Failure) -> StackError | AgentError | LocalError:
     """Return what *failure* was in the other process, as near as it matters."""
     if not failure.word:
         return StackError(failure.detail, failure.status)
+    if failure.word == _LOCAL:
+        return LocalError(failure.detail)
     try:
         word = Reason(failure.word)
     except ValueError:

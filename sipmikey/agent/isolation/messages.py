@@ -315,7 +315,10 @@ class CallFailed(Notice):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error of the other process. ``word``: a word of ``Reason``, "" for a ``StackError``."""
+    """An error of the other process.
+
+    ``word``: a word of ``Reason``, "LocalError" for one, or "" for a ``StackError``.
+    """
 
     detail: str
     status: int
