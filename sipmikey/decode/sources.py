@@ -24,10 +24,11 @@ _KEY_MGMT_SPECS = re.compile(r",\s*(?=prot\s*=)", re.IGNORECASE)
 _KEY_MGMT_PROTOCOL = re.compile(r"\s*prot\s*=\s*\"?([^;,\"\s]+)", re.IGNORECASE)
 _KEY_MGMT_DATA = re.compile(r"\bdata\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
 _M_LINE = re.compile(r"m=\S+ ")
-_START = re.compile(
-    rb"(?:(?:SIP/2\.0|HTTP/1\.[01]|RTSP/[12]\.0) \d{3}[^\r\n]*"
-    rb"|(?<![A-Z_])[A-Z_]{1,32} [^\s]{1,4096} (?:SIP/2\.0|HTTP/1\.[01]|RTSP/[12]\.0))\r?\n"
-)
+_STATUS_LINE = rb"(?:SIP/2\.0|HTTP/1\.[01]|RTSP/[12]\.0) \d{3}[^\r\n]*"
+_REQUEST_LINE = rb"[A-Z_]{1,32} [^\s]{1,4096} (?:SIP/2\.0|HTTP/1\.[01]|RTSP/[12]\.0)"
+_START = re.compile(rb"(?:%b|(?<![A-Z_])%b)\r?\n" % (_STATUS_LINE, _REQUEST_LINE))
+_START_HERE = re.compile(rb"(?:%b|%b)\r?\n" % (_STATUS_LINE, _REQUEST_LINE))
+"""For the place where the message before ends, whose last octet may be a letter."""
 _HEX = re.compile(r"(?:0x)?[0-9A-Fa-f]+")
 _SEPARATORS = re.compile(r"[\s:,-]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
@@ -258,7 +259,7 @@ def split_text_messages(octets: bytes) -> list[TextMessage]:
     """Return the SIP, RTSP and HTTP messages that follow one another in *octets*."""
     messages = []
     position = 0
-    while match := _START.search(octets, position):
+    while match := _START_HERE.match(octets, position) or _START.search(octets, position):
         head, body_start = split_head(octets, match.start())
         start, fields = read_headers(head)
         headers = tuple((long_name(name), value) for name, value in fields)
