@@ -16,8 +16,11 @@ from sipmikey.sip import SipMalformed, SipMessage, address_uri
 
 T1_S, T2_S = 0.5, 4.0
 _TIMEOUT_S = 32.0
+_LONGEST_PAUSE_S = 60
+_ATTEMPTS = 5
 _LONGEST = 65_535
 
+_SECONDS = re.compile(r"\d{1,9}")
 _BREAK = re.compile(r";break=([\w-]+)")
 
 Take = Callable[[str, str], Called]
@@ -47,13 +50,26 @@ class Caller:
         self._socket.close()
 
     def call(self, caller: str, offer: str) -> Called:
-        """Call, acknowledge the final answer and hang up. A call without final answer has status 0."""
+        """Call, acknowledge the final answer and hang up. A call without final answer has status 0.
+
+        A user agent that takes only so many calls in a time is called again when it says
+        (Retry-After, RFC 3261 section 20.33).
+        """
+        for _ in range(_ATTEMPTS):
+            called, pause_s = self._call(caller, offer)
+            if pause_s is None:
+                break
+            time.sleep(pause_s)
+        return called
+
+    def _call(self, caller: str, offer: str) -> tuple[Called, int | None]:
+        """Call once. Return how it ended, and the seconds to wait where the callee asks for that."""
         call_id, branch = secrets.token_hex(8), f"z9hG4bK{secrets.token_hex(8)}"
         from_, to = f"<{caller}>;tag={secrets.token_hex(4)}", f"<{self._uri}>"
         invite = self._request("INVITE", self._uri, call_id, branch, from_, to, 1, offer)
         final = self._final(invite, call_id, "INVITE")
         if final is None:
-            return Called(status=0, warning="no final answer")
+            return Called(status=0, warning="no final answer"), None
         to = final.first("to") or to
         if 200 <= final.status < 300:
             contact = final.first("contact")
@@ -65,7 +81,8 @@ class Caller:
         else:
             self._send(self._request("ACK", self._uri, call_id, branch, from_, to, 1))
         warning = final.first("warning") or final.reason_phrase
-        return Called(status=final.status, sdp=final.sdp if final.has_sdp else "", warning=warning)
+        sdp = final.sdp if final.has_sdp else ""
+        return Called(status=final.status, sdp=sdp, warning=warning), _pause_s(final)
 
     def _request(
         self,
@@ -125,6 +142,12 @@ class Caller:
                 return message
             provisional = True
         return None
+
+
+def _pause_s(final: SipMessage) -> int | None:
+    """Return the seconds after which a callee that is too busy (503) wants to be called again, or None."""
+    asked = _SECONDS.match(final.first("retry-after") or "") if final.status == 503 else None
+    return None if asked is None else min(int(asked[0]), _LONGEST_PAUSE_S)
 
 
 @contextmanager
