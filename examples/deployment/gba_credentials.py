@@ -36,6 +36,7 @@ class GbaCredentials:
         # What has no session of its own is asked of the store unchanged.
         self.psks_of = store.psks_of
         self.principal_by_certificate = store.principal_by_certificate
+        self.certificates_of = store.certificates_of
         self.principal_of = store.principal_of
         self.groups_of = store.groups_of
 

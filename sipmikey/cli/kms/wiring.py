@@ -25,6 +25,9 @@ from sipmikey.rate_limit import RateLimiter
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.credentials import KmsKeyPair
 
+_ASKED = tuple(name for name in vars(CredentialSource) if not name.startswith("_"))
+"""The methods of a source of credentials."""
+
 
 def lookups(configuration: KmsConfiguration, store: Store) -> Lookups:
     """Return what the service asks, with the limit per subscriber and the guard on other KMSs' keys."""
@@ -32,7 +35,11 @@ def lookups(configuration: KmsConfiguration, store: Store) -> Lookups:
     found = store.lookups(limiter(limits.subscriber_per_second, limits.subscriber_burst))
     credentials: CredentialSource = found.credentials
     if configuration.kms.credential_source:
-        credentials = loaded(configuration.kms.credential_source, "kms.credential_source")(credentials)
+        name = configuration.kms.credential_source
+        credentials = loaded(name, "kms.credential_source")(credentials)
+        missing = [method for method in _ASKED if not callable(getattr(credentials, method, None))]
+        if missing:
+            raise ConfigurationError(f"kms.credential_source: {name} lacks {', '.join(missing)}")
     return dataclasses.replace(found, credentials=GuardedCredentials(credentials, current_peer_names.get))
 
 
