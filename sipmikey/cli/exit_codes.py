@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     NO_KEY_MANAGEMENT = 6, "the peer refused or offered no key management"
     MEDIA = 7, "media up but not proven secure, or packets failed"
     TIMEOUT = 8, "timed out"
+    MAILBOX = 9, "the mailbox refused or could not be reached"
     INTERNAL = 70, "internal error (a bug in sipmikey)"
     INTERRUPTED = 130, "interrupted by Ctrl-C before there was a result"
 

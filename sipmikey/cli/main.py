@@ -21,6 +21,7 @@ from sipmikey.native import description
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "call": ("sipmikey.cli.calls.call", "call a SIP URI with keys from a MIKEY ticket"),
+    "messages": ("sipmikey.cli.messages.command", "list, play, keep and delete messages left for us"),
     "answer": ("sipmikey.cli.calls.answer", "wait for calls and answer them"),
     "phone": ("sipmikey.cli.phone.command", "the phone: a window, or a terminal with --tui"),
     "setup": ("sipmikey.cli.phone.setup", "five questions, and the phone is ready"),

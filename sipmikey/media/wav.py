@@ -135,7 +135,14 @@ def read_frames(path: Path | str, codec: G711) -> tuple[bytes, ...]:
     What `read_wav` reads is converted; raises what that raises.
     """
     audio = read_wav(path)
-    encoded = codec.encode(to_mono_8k(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate))
+    return encode_frames(
+        to_mono_8k(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate), codec
+    )
+
+
+def encode_frames(pcm: bytes, codec: G711) -> tuple[bytes, ...]:
+    """Return 16-bit mono samples at 8000 Hz as encoded 20 ms frames, the last one padded with silence."""
+    encoded = codec.encode(pcm)
     size = codec.frame_length
     frames = [encoded[start : start + size] for start in range(0, len(encoded), size)]
     if frames:

@@ -53,11 +53,14 @@ def play(samples: Samples, name: str = "") -> None:
         device.close()
 
 
-def record(seconds: float, name: str = "") -> Recording:
-    """Record from the input device *name* (empty: the default). Raises ``NoSoundDevice``."""
+def record(seconds: float, name: str = "", *, stop: threading.Event | None = None) -> Recording:
+    """Record from the input device *name* (empty: the default), at most until *stop* is set.
+
+    Raises ``NoSoundDevice``.
+    """
     wanted = int(seconds * RATE)
     blocks: list[Samples] = []
-    done = threading.Event()
+    done = stop or threading.Event()
 
     def feed() -> Generator[None, bytes, None]:
         taken = 0
@@ -75,8 +78,10 @@ def record(seconds: float, name: str = "") -> Recording:
             raise NoSoundDevice("the microphone gives nothing")
     finally:
         device.close()
+    if not blocks:
+        raise NoSoundDevice("the microphone gives nothing")
     samples = np.concatenate(blocks)[:wanted]
-    level = Meter(RATE, wanted / RATE).add(samples)
+    level = Meter(RATE, len(samples) / RATE).add(samples)
     assert level is not None, "a meter whose window is what was recorded"
     return Recording(samples=samples, level=level)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from typing import TYPE_CHECKING
 
 from sipmikey.agent import CallFailed
 from sipmikey.cli.calls.desk import open_desk
@@ -17,9 +18,14 @@ from sipmikey.cli.calls.session import (
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.messages.leave_options import UNANSWERED, add_leaving_options
+from sipmikey.cli.output import Output
 from sipmikey.phone.edge.desk import Desk
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
+
+if TYPE_CHECKING:
+    from sipmikey.cli.messages.leave import LeavingMessage
 
 EXAMPLES = """\
 examples:
@@ -27,6 +33,8 @@ examples:
   sipmikey call --config alice.toml sip:bob@example.com --via sip:192.0.2.7:5060 \\
       --duration 10 --null-audio --play hello.wav --record heard.wav
   sipmikey call --config alice.toml sip:bob@example.com --json --duration 5 | jq -r .type
+  sipmikey call --config alice.toml sip:bob@example.com --leave-message --message hello.wav
+  sipmikey call --config alice.toml sip:bob@example.com --leave-message --without-calling
 
 The call lasts until the other side hangs up, --duration is over, or Ctrl-C, which hangs up too. At a terminal
 the keys that are shown hold, mute, transfer, send digits and make new keys.
@@ -55,6 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--prefetch", action="store_true", help="get the ticket first, so that the call itself needs no KMS"
     )
+    add_leaving_options(parser)
     add_session_options(parser)
     add_options(parser)
 
@@ -63,7 +72,18 @@ def run(args: argparse.Namespace) -> int:
     """Make the call and return its exit code."""
     loaded = load_from(args)
     _check_uri(args.uri)
-    return asyncio.run(_run(args, loaded))
+    if not args.leave_message:
+        if args.without_calling or args.message is not None:
+            raise ConfigurationError("--without-calling and --message go with --leave-message")
+        return asyncio.run(_run(args, loaded, None))
+    # Loaded late: what protects messages takes SRTP in Python, which a call does without.
+    from sipmikey.cli.messages.leave import LeavingMessage
+
+    message = LeavingMessage(args, loaded)
+    if args.without_calling:
+        asyncio.run(message.leave(Output(as_json=args.json), quiet=args.quiet))
+        return ExitCode.OK
+    return asyncio.run(_run(args, loaded, message))
 
 
 def _check_uri(uri: str) -> None:
@@ -79,13 +99,17 @@ def _check_uri(uri: str) -> None:
     canonical(uri)
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: Loaded, message: LeavingMessage | None) -> int:
     async with open_desk(loaded, args) as (session, desk):
         try:
             ready = await _get_ready(args, loaded, session)
             outcome = await _call(args, session, desk) if ready else INTERRUPTED
         except CallFailed as error:
             outcome = Outcome.of_failure(error)
+    if message is not None and outcome.reason in UNANSWERED:
+        # The agent is closed: the microphone is free.
+        await message.leave(session.output, quiet=args.quiet)
+        outcome = Outcome(code=ExitCode.OK, reason="message-left", side="local", status=outcome.status)
     return finish(session, outcome)
 
 

@@ -38,6 +38,11 @@ def _by_party(value: object) -> Mapping[str, str]:
     return MappingProxyType({party(name): read.text(text) for name, text in read.pairs(value).items()})
 
 
+def _by_domain(value: object) -> Mapping[str, str]:
+    url = read.uri("https", "http")
+    return MappingProxyType({read.text(name).lower(): url(text) for name, text in read.pairs(value).items()})
+
+
 def _headers(value: object) -> Mapping[str, str]:
     return MappingProxyType({read.text(name): read.text(text) for name, text in read.pairs(value).items()})
 
@@ -297,6 +302,31 @@ class Nat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """Messages that are left, by us and for us."""
+
+    url: str = setting(
+        "", "mailbox of ours, and of those whom `mailbox.domains` does not name",
+        read.uri("https", "http"), option="--mailbox", metavar="URL",
+    )  # fmt: skip
+    domains: Mapping[str, str] = setting(NOTHING, "mailboxes of other domains: URLs by domain", _by_domain)
+    token_file: Path | None = setting(
+        None, "file with the token that opens our box", read.path, option="--token-file", metavar="FILE"
+    )
+    ca_file: Path | None = setting(
+        None, "certificates to verify the mailbox by, instead of the system's", read.path
+    )
+    certificate_file: Path | None = setting(None, "our certificate for TLS, if that opens our box", read.path)
+    private_key_file: Path | None = setting(None, "its private key", read.path)
+    plain_http: bool = setting(False, "allow http:// to a mailbox that is not on this machine", read.boolean)
+    valid_days: float = setting(
+        7.0, "days in which a message of ours can be heard, if the KMS allows as many",
+        read.number(0.001, 3650, "days"),
+    )  # fmt: skip
+    longest: float = setting(120.0, "longest message that we leave, seconds", read.seconds(1, 600))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long to wait, in seconds."""
 
@@ -311,6 +341,7 @@ class Timeouts:
         metavar="SECONDS",
     )
     register: float = setting(10.0, "for the registrar", read.seconds(0.1, 600))
+    mailbox: float = setting(20.0, "for an answer of the mailbox", read.seconds(0.1, 600))
     media: float = setting(5.0, "for the first packet that proves the keys", read.seconds(0.1, 600))
     silence: float = setting(
         5.0, "without a packet that verifies, until proven media is told to be stalled", read.seconds(1, 600)
@@ -336,6 +367,7 @@ class Configuration:
     security: Security = Security()
     media: Media = Media()
     nat: Nat = Nat()
+    mailbox: Mailbox = Mailbox()
     timeouts: Timeouts = Timeouts()
 
 
@@ -348,5 +380,6 @@ SECTIONS: Mapping[str, Section] = {
     "security": Security,
     "media": Media,
     "nat": Nat,
+    "mailbox": Mailbox,
     "timeouts": Timeouts,
 }

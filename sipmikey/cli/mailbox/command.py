@@ -21,7 +21,6 @@ from sipmikey.cli.mailbox.configuration import (
     MailboxSection,
     load,
     load_merged,
-    store_path,
 )
 from sipmikey.cli.output import Output
 from sipmikey.mailbox.mailbox import TOKEN_LENGTH, token_digest
@@ -191,7 +190,7 @@ def _init(args: argparse.Namespace) -> int:
     write_private(directory / CONFIG_NAME, _toml(args))
     try:
         configuration = load(directory)
-        MailboxStore(store_path(configuration), create=True).close()
+        MailboxStore(configuration.mailbox.store, create=True).close()
     except BaseException:
         (directory / CONFIG_NAME).unlink()  # so that the same command can be given again
         raise
@@ -221,7 +220,7 @@ def _toml(args: argparse.Namespace) -> str:
 
 def _add_box(args: argparse.Namespace) -> int:
     box = canonical(args.uri)
-    store = MailboxStore(store_path(load(args.dir)))
+    store = MailboxStore(load(args.dir).mailbox.store)
     token = "" if args.no_token else secrets.token_hex(TOKEN_LENGTH)
     if args.token_file is not None:
         with create_private(args.token_file) as file:
@@ -240,7 +239,7 @@ def _add_box(args: argparse.Namespace) -> int:
 
 
 def _list_boxes(args: argparse.Namespace) -> int:
-    store = MailboxStore(store_path(load(args.dir)))
+    store = MailboxStore(load(args.dir).mailbox.store)
     out = Output(as_json=args.json)
     for box in store.boxes():
         use = store.use(box)
@@ -254,7 +253,7 @@ def _list_boxes(args: argparse.Namespace) -> int:
 
 def _remove_box(args: argparse.Namespace) -> int:
     box = canonical(args.uri)
-    store = MailboxStore(store_path(load(args.dir)))
+    store = MailboxStore(load(args.dir).mailbox.store)
     removed = store.remove_box(box)
     store.close()
     if not removed:

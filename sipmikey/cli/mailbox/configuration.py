@@ -120,8 +120,3 @@ def load_merged(directory: Path) -> tuple[MailboxConfiguration, Merged]:
             raise ConfigurationError(f"{path}: unknown section [{name}]; {nearest(name, tuple(SECTIONS))}")
     merged = merge(SECTIONS, path=path, tables=tables)
     return MailboxConfiguration(directory=directory, **merged.sections(SECTIONS)), merged
-
-
-def store_path(configuration: MailboxConfiguration) -> Path:
-    """Return the store's file, relative to the configuration's."""
-    return configuration.directory / configuration.mailbox.store

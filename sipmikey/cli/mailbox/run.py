@@ -12,7 +12,7 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS
 from sipmikey.cli.kms.run import address_of, end_with_input
 from sipmikey.cli.kms.wiring import server_tls_of
-from sipmikey.cli.mailbox.configuration import MailboxConfiguration, load, store_path
+from sipmikey.cli.mailbox.configuration import MailboxConfiguration, load
 from sipmikey.cli.output import Output
 from sipmikey.kms.server.log import set_up
 from sipmikey.kms.server.protocol import ConnectionLimits
@@ -44,7 +44,7 @@ def serve(args: argparse.Namespace) -> int:
         raise ConfigurationError(
             f'{error}. Give a certificate (--tls-cert, --tls-key), or say --plain-http "{PLAIN_HTTP_WORDS}"'
         ) from None
-    store = MailboxStore(store_path(configuration))
+    store = MailboxStore(configuration.mailbox.store)
     urls = [
         f"{'http' if tls is None else 'https'}://{address_of(listener)}{configuration.mailbox.path}"
         for listener in public

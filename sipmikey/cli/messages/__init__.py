@@ -1,0 +1,1 @@
+"""`sipmikey messages`, and leaving them with `sipmikey call --leave-message`."""

@@ -1,0 +1,85 @@
+"""From a merged configuration to the mailbox and the KMS that messages need; and what failures come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sipmikey.call.reasons import AgentError, reason_of, side_of
+from sipmikey.cli.config.load import read_secret_file
+from sipmikey.cli.config.schema import Configuration
+from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
+from sipmikey.kms.client import ClientTls
+from sipmikey.mailbox.client import MailboxClient, MailboxFailure, MailboxRefused
+from sipmikey.mikey.errors import PeerError
+from sipmikey.settings import ConfigurationError
+from sipmikey.ticket.identity import canonical
+
+
+def own_box(configuration: Configuration) -> str:
+    """Return whose box is ours: our identity. Raises ``ConfigurationError``."""
+    if not configuration.identity.uri:
+        raise ConfigurationError("no identity: set identity.uri, SIPMIKEY_IDENTITY_URI or --identity")
+    return canonical(configuration.identity.uri)
+
+
+def mailbox_of(configuration: Configuration, uri: str) -> MailboxClient:
+    """Return the client for the mailbox of *uri*; our token is shown to our own mailbox only.
+
+    Raises ``ConfigurationError``.
+    """
+    mailbox = configuration.mailbox
+    domain = uri.rpartition("@")[2].partition(":")[0].partition(";")[0].lower()
+    url = mailbox.domains.get(domain, mailbox.url)
+    if not url:
+        raise ConfigurationError(
+            f"no mailbox is known for {uri}: set mailbox.url, --mailbox, or mailbox.domains"
+        )
+    ours = url == mailbox.url
+    token = None
+    if mailbox.token_file is not None and ours:
+        token = read_secret_file(mailbox.token_file, "mailbox.token_file")
+    tls = ClientTls(
+        ca_file=mailbox.ca_file,
+        certificate=mailbox.certificate_file if ours else None,
+        private_key=mailbox.private_key_file if ours else None,
+    )
+    return MailboxClient(
+        url, token=token, tls=tls, timeout_s=configuration.timeouts.mailbox,
+        allow_plain_http=mailbox.plain_http,
+    )  # fmt: skip
+
+
+def own_mailbox(configuration: Configuration) -> MailboxClient:
+    """Return the client for our box. Raises ``ConfigurationError`` where nothing opens it."""
+    mailbox = configuration.mailbox
+    if not mailbox.url:
+        raise ConfigurationError("no mailbox: set mailbox.url, SIPMIKEY_MAILBOX_URL or --mailbox")
+    if mailbox.token_file is None and mailbox.certificate_file is None:
+        raise ConfigurationError(
+            "nothing opens our box: set mailbox.token_file (`sipmikey mailbox box add` made the token)"
+        )
+    return mailbox_of(
+        configuration if not mailbox.domains else _without_domains(configuration), own_box(configuration)
+    )
+
+
+def _without_domains(configuration: Configuration) -> Configuration:
+    from dataclasses import replace
+
+    return replace(configuration, mailbox=replace(configuration.mailbox, domains={}))
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Turn what goes wrong with mailbox, KMS or message into ``CommandFailed``."""
+    try:
+        yield
+    except (MailboxFailure, MailboxRefused) as error:
+        word = error.word if isinstance(error, MailboxRefused) else error.reason
+        raise CommandFailed(str(error), code=ExitCode.MAILBOX, reason=word) from None
+    except (PeerError, AgentError) as error:
+        reason = reason_of(error)
+        word = error.reason if isinstance(error, PeerError) else str(reason)
+        code = for_end(reason.family, side_of(error))
+        raise CommandFailed(f"{word}: {error}", code=code, reason=word) from None
