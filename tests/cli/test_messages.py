@@ -1,0 +1,261 @@
+"""Messages that are left, as commands: through Kamailio, at a real mailbox and KMS, heard and compared."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipmikey.cli.main import main
+from sipmikey.mailbox.store import KeptMessage, MailboxStore
+from sipmikey.media.g711 import PCMA
+from sipmikey.media.similarity import compare_files
+from sipmikey.media.wav import read_frames
+from sipmikey.testing import TestKms
+from sipmikey.testing.kamailio import Kamailio
+from sipmikey.testing.plugin import forking_proxy as forking_proxy
+from tests.cli.commands import ALICE, BOB, Options, Start
+from tests.cli.commands import command as command
+from tests.cli.commands import kms as kms
+from tests.cli.commands import kms_server as kms_server
+from tests.cli.commands import options as options
+from tests.deferred.parties import domain, left
+from tests.mailbox.serving import ServedMailbox
+
+ASSETS = Path(__file__).parents[2] / "sipmikey" / "cli" / "assets"
+SPEECH = ASSETS / "alice.wav"
+Documents = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedMailbox]:
+    folder = tmp_path_factory.mktemp("mailbox")
+    made = ServedMailbox(folder / "box", "deposits_per_minute = 1000\n")
+    (folder / "bob.token").write_text(made.add_box(BOB))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+
+
+@pytest.fixture
+def box(served: ServedMailbox) -> Iterator[ServedMailbox]:
+    """The mailbox with nothing in bob's box."""
+    yield served
+    with sqlite3.connect(served.directory / "mailbox.sqlite") as store:
+        store.execute("DELETE FROM messages")
+
+
+class User:
+    """Runs commands of `sipmikey` in this process, as one who has a box."""
+
+    def __init__(self, words: list[str], capture: pytest.CaptureFixture[str]) -> None:
+        self._words = words
+        self._capture = capture
+
+    def __call__(self, *words: object) -> tuple[int, Documents]:
+        self._capture.readouterr()
+        code = main([*map(str, words), *self._words])
+        out = self._capture.readouterr().out
+        return code, [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.fixture
+def bob(box: ServedMailbox, options: Options, capsys: pytest.CaptureFixture[str]) -> User:
+    token = box.directory.parent / "bob.token"
+    return User([*options(BOB), "--mailbox", box.url, "--token-file", str(token)], capsys)
+
+
+@pytest.fixture
+def alice(box: ServedMailbox, options: Options, capsys: pytest.CaptureFixture[str]) -> User:
+    return User([*options(ALICE), "--mailbox", box.url], capsys)
+
+
+def leave(alice: User, message: Path = SPEECH) -> dict[str, Any]:
+    code, told = alice("call", BOB, "--leave-message", "--without-calling", "--message", message)
+    assert code == 0
+    return told[-1]
+
+
+@pytest.mark.interop
+def test_a_call_that_nobody_answers_becomes_a_message_that_is_heard(
+    command: Start,
+    options: Options,
+    forking_proxy: Kamailio,
+    box: ServedMailbox,
+    bob: User,
+    tmp_path: Path,
+) -> None:
+    """Through Kamailio: 480, a message, a NOTIFY, and the speech at the other end."""
+    box.stop()
+    box.start("--mwi-proxy", f"127.0.0.1:{forking_proxy.port}")
+    busy = command("answer", "--reject", "480", *options(BOB, registrar=forking_proxy.uri))
+    busy.until("agent.ready")
+    words = ("--leave-message", "--message", str(SPEECH), "--mailbox", box.url)
+    caller = command("call", BOB, *words, *options(ALICE, proxy=forking_proxy.uri))
+    assert caller.finish() == 0, caller.stderr
+    assert caller.last("call.end")["reason"] == "no-answer"
+    assert caller.seen[-1]["reason"] == "message-left"
+    waiting = busy.until("message.waiting")
+    assert (waiting["box"], waiting["waiting"], waiting["new"]) == (BOB, True, 1)
+    token = box.directory.parent / "bob.token"
+    heard = tmp_path / "heard.wav"
+    shown = ("--mailbox", box.url, "--token-file", str(token), "--record", str(heard), *options(BOB))
+    code, told = User(list(shown), bob._capture)("messages", "play")
+    assert code == 0
+    assert (told[-1]["from"], told[-1]["kms"]) == (ALICE, "sip:kms@example.com")
+    assert read_frames(heard, PCMA) == read_frames(SPEECH, PCMA)
+    assert compare_files(SPEECH, heard).same
+    assert not compare_files(ASSETS / "bob.wav", heard).matched
+    assert busy.until("message.waiting")["waiting"] is False
+    kept = b"".join(path.read_bytes() for path in box.directory.iterdir())
+    assert not any(frame in kept for frame in read_frames(SPEECH, PCMA) if len(set(frame)) > 20)
+    busy.process.terminate()
+    busy.finish()
+
+
+def test_a_message_is_listed_fetched_played_from_its_file_and_deleted(
+    alice: User, bob: User, tmp_path: Path
+) -> None:
+    sent = leave(alice)
+    assert (sent["to"], sent["shortened"]) == (BOB, True)
+    name = sent["message"]
+    assert bob("messages", "list")[1][0]["says_from"] == ALICE
+    sealed, heard = tmp_path / "sealed", tmp_path / "heard.wav"
+    assert bob("messages", "fetch", name[:6], sealed)[0] == 0
+    assert sealed.read_bytes()[:4] == b"MTDD"
+    assert bob("messages", "play", "--file", sealed, "--record", heard)[0] == 0
+    assert read_frames(heard, PCMA) == read_frames(SPEECH, PCMA)
+    code, told = bob("messages", "play", "--delete", "--record", heard)
+    assert (code, told[-1]["type"], told[-1]["message"]) == (0, "message.played", name)
+    assert bob("messages", "list")[1] == []
+    assert bob("messages", "delete", name)[0] == 2
+
+
+def test_the_kms_may_refuse_the_callee(alice: User, bob: User, kms: TestKms, tmp_path: Path) -> None:
+    """The message stays, is not marked as heard, and can be heard once the KMS says yes."""
+    leave(alice)
+    assert kms._kms is not None
+    kms._kms.run("user", "disable", BOB)
+    try:
+        code, told = bob("messages", "play", "--record", tmp_path / "heard.wav")
+        assert (code, told[-1]["type"], told[-1]["reason"]) == (4, "error", "kms-refused")
+        assert told[0]["type"] == "message.refused"
+    finally:
+        kms._kms.run("user", "enable", BOB)
+    assert bob("messages", "list")[1][0]["heard"] is False
+    assert not (tmp_path / "heard.wav").exists()
+    assert bob("messages", "play", "--record", tmp_path / "heard.wav")[0] == 0
+
+
+def test_nobody_else_opens_it(alice: User, bob: User, options: Options, tmp_path: Path) -> None:
+    name = leave(alice)["message"]
+    sealed = tmp_path / "sealed"
+    bob("messages", "fetch", name, sealed)
+    thief = User(options("sip:carol@example.com"), bob._capture)
+    code, told = thief("messages", "play", "--file", sealed, "--record", tmp_path / "stolen.wav")
+    assert (code, told[-1]["reason"]) == (4, "kms-refused")
+    assert not (tmp_path / "stolen.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda octets: octets[:-150] + bytes((octets[-150] ^ 1,)) + octets[-149:], "forged-packet"),
+        (lambda octets: octets[:60] + bytes((octets[60] ^ 1,)) + octets[61:], None),
+        (lambda octets: octets[:-100], "malformed-deposit"),
+    ],
+    ids=["a packet", "TRANSFER_INIT", "the end"],
+)
+def test_what_the_mailbox_changed_is_refused(
+    alice: User, bob: User, box: ServedMailbox, tmp_path: Path, change, reason: str | None
+) -> None:
+    leave(alice)
+    with sqlite3.connect(box.directory / "mailbox.sqlite") as store:
+        ((octets,),) = store.execute("SELECT octets FROM messages").fetchall()
+        store.execute("UPDATE messages SET octets = ?", (change(octets),))
+    code, told = bob("messages", "play", "--record", tmp_path / "heard.wav")
+    assert code == 5
+    assert reason is None or told[-1]["reason"] == reason
+    assert not (tmp_path / "heard.wav").exists()
+    assert bob("messages", "list")[1][0]["heard"] is False
+
+
+def test_a_message_that_the_mailbox_shows_twice_is_told(
+    alice: User, bob: User, box: ServedMailbox, tmp_path: Path
+) -> None:
+    leave(alice)
+    heard = tmp_path / "heard.wav"
+    assert bob("messages", "play", "--record", heard)[0] == 0
+    (name,) = [one["message"] for one in bob("messages", "list")[1]]
+    assert bob("messages", "play", name, "--record", heard)[0] == 0, "the same one may be heard again"
+    with sqlite3.connect(box.directory / "mailbox.sqlite") as store:
+        store.execute("UPDATE messages SET name = '00000000000000ff', heard = 0")
+    code, told = bob("messages", "play", "--record", heard)
+    assert (code, told[-1]["reason"]) == (5, "replayed-message")
+
+
+def test_a_message_whose_ticket_has_expired_is_told_as_such(
+    bob: User, box: ServedMailbox, tmp_path: Path
+) -> None:
+    """Left two days ago with a ticket for twenty hours."""
+    kms = domain(tmp_path)
+    kms.clock.now = time.time_ns() - 2 * 86_400 * 10**9
+    deposit = left(kms)
+    kms.close()
+    now = time.time()
+    message = KeptMessage(
+        name="00000000000000aa", sender=ALICE, deposited=now - 2 * 86_400, expires=now + 86_400,
+        valid_until=now - 28 * 3600, duration_s=0.6, size=1, heard=False,
+    )  # fmt: skip
+    store = MailboxStore(box.directory / "mailbox.sqlite")
+    store.add(BOB, message, deposit.encode(), source="x", digest=b"x")
+    store.close()
+    assert bob("messages", "list")[1][0]["expired"] is True
+    code, told = bob("messages", "play", "--record", tmp_path / "heard.wav")
+    assert (code, told[-1]["reason"]) == (5, "ticket-expired")
+    assert "expired" in told[-1]["detail"]
+
+
+def test_a_wrong_token_and_a_mailbox_that_is_not_there(
+    alice: User, box: ServedMailbox, options: Options, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.token"
+    wrong.write_text("00" * 32)
+    other = User([*options(BOB), "--mailbox", box.url, "--token-file", str(wrong)], capsys)
+    code, told = other("messages", "list")
+    assert (code, told[-1]["reason"]) == (9, "not-the-owner")
+    nowhere = User([*options(ALICE), "--mailbox", "http://127.0.0.1:1"], capsys)
+    words = ("call", BOB, "--leave-message", "--without-calling", "--message", SPEECH)
+    code, told = nowhere(*words)
+    assert (code, told[-1]["reason"]) == (9, "mailbox-failure")
+    code, told = alice("call", "sip:nobody@example.com", *words[2:])
+    assert (code, told[-1]["reason"]) == (9, "no-such-box")
+
+
+def test_a_message_that_cannot_be_left_is_told_before_the_call(
+    alice: User, options: Options, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for words, why in (
+        (("--leave-message",), "--message"),
+        (("--leave-message", "--message", tmp_path / "none.wav"), "none.wav"),
+        (("--message", SPEECH), "--leave-message"),
+        (("--without-calling",), "--leave-message"),
+    ):
+        code, told = alice("call", BOB, *words)
+        assert (code, told[-1]["type"]) == (2, "error")
+        assert why in told[-1]["detail"]
+    without = User(options(ALICE), capsys)
+    code, told = without("call", BOB, "--leave-message", "--message", SPEECH)
+    assert code == 2
+    assert "mailbox.url" in told[-1]["detail"]
