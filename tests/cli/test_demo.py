@@ -17,6 +17,7 @@ import pytest
 from sipmikey.cli.demo.actor import Actor
 from sipmikey.cli.demo.checks import check_call, check_hearing, listen
 from sipmikey.cli.demo.command import _judge
+from sipmikey.cli.demo.deferred import judge_deferred
 from sipmikey.cli.demo.modes import MESSAGES
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance
 from sipmikey.cli.main import main
@@ -202,3 +203,29 @@ def test_every_mode_is_shown(mode: str) -> None:
     assert result.returncode == 0, [check for check in document["checks"] if not check["ok"]]
     assert sorted(message["message"] for message in document["messages"]) == sorted(MESSAGES[mode])
     assert document["mode"] == mode
+
+
+def test_a_message_is_left_and_heard(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "sipmikey.cli", "demo", "--mode", "deferred", "--json",
+            "--keep", str(tmp_path / "kept"),
+        ],
+        capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    shown = json.loads(result.stdout)
+    assert result.returncode == 0, [check for check in shown["checks"] if not check["ok"]]
+    assert [check["name"] for check in shown["checks"]] == [
+        "nobody answered", "message left", "bob was told", "bob knows alice", "mailbox cannot listen",
+        "alice exit code", "bob heard",
+    ]  # fmt: skip
+    # Each check can fail: without what it judges, it does.
+    show = Performance(folder=tmp_path / "kept", started=0.0)
+    show.alice, show.bob, show.played = told({"events": []}, "alice"), told({"events": []}, "bob"), {}
+    with (tmp_path / "kept" / "mailbox" / "leak").open("wb") as leak:
+        leak.write((tmp_path / "kept" / "alice.psk").read_bytes())
+    checks, hearings = judge_deferred(show)
+    assert [check.name for check in checks if not check.ok] == [
+        "nobody answered", "message left", "bob was told", "bob knows alice", "mailbox cannot listen",
+    ]  # fmt: skip
+    assert hearings[0].own.same

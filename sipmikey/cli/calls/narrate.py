@@ -264,7 +264,21 @@ def _sound_level(event: Document, paint: Paint) -> str:
 def _messages_waiting(event: Document, paint: Paint) -> str:
     if not event["waiting"]:
         return "no new message waits (sipmikey messages list)"
-    return paint.strong(f"{event['new']} new messages wait, {event['old']} heard: sipmikey messages list")
+    waits = "1 new message waits" if event["new"] == 1 else f"{event['new']} new messages wait"
+    return paint.strong(f"{waits}, {event['old']} heard: sipmikey messages list")
+
+
+def _mailbox_ready(event: Document, paint: Paint) -> str:
+    return f"the mailbox serves at {', '.join(event['urls'])}"
+
+
+def _message_sent(event: Document, paint: Paint) -> str:
+    until = "" if event["valid_until"] is None else f", can be heard until {timestamp(event['valid_until'])}"
+    return f"message of {event['duration_s']:.1f} s left for {event['to']}, {event['octets']} octets{until}"
+
+
+def _message_played(event: Document, paint: Paint) -> str:
+    return f"message of {event['duration_s']:.1f} s heard, from {event['from']}, as {event['kms']} says"
 
 
 def _stats(event: Document, paint: Paint) -> str:
@@ -319,6 +333,9 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "media.path": _route,
     "sound.device": _sound_device,
     "sound.level": _sound_level,
+    "mailbox.ready": _mailbox_ready,
+    "message.sent": _message_sent,
+    "message.played": _message_played,
     "message.waiting": _messages_waiting,
     "stats": _stats,
 }

@@ -18,7 +18,8 @@ from sipmikey.capture import CaptureError, LoopbackCapture, enter_private_networ
 from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.demo.actor import ActorFailed
 from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
-from sipmikey.cli.demo.modes import MEANING, MESSAGES, MODES
+from sipmikey.cli.demo.deferred import judge_deferred, perform_deferred
+from sipmikey.cli.demo.modes import DEFERRED, MEANING, MESSAGES, MODES
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance, perform
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
@@ -34,6 +35,7 @@ examples:
   sipmikey demo
   sipmikey demo --suite 128
   sipmikey demo --mode kerberos
+  sipmikey demo --mode deferred                  bob does not answer: a message
   sipmikey demo --json | jq .checks
   sipmikey demo --pcap call.pcap && tshark -r call.pcap -Y 'sip or http or rtp'
 
@@ -58,7 +60,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--suite", choices=("256", "128"), default="256", help="suite of RFC 6043 section 12.1 [256]"
     )
     parser.add_argument(
-        "--mode", choices=MODES, default="full", help="mode of RFC 6043 section 4.1.1, or full-pk [full]"
+        "--mode",
+        choices=MODES,
+        default="full",
+        help="mode of RFC 6043 section 4.1.1, or full-pk, or deferred [full]",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead")
     parser.add_argument(
@@ -117,9 +122,11 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture | None) -> int:
     output = Output(as_json=args.json)
     show = Performance(folder=folder, started=time.time(), capture=capture)
-    output.text("A call from alice to bob with keys of MIKEY-TICKET, all on this machine.")
+    deferred = args.mode == DEFERRED
+    what, each_way = ("message", "") if deferred else ("call", f", {TALK_S:g} s of speech each way")
+    output.text(f"A {what} from alice to bob with keys of MIKEY-TICKET, all on this machine.")
     output.text(f"mode {args.mode}: {MEANING[args.mode]}")
-    output.text(f"suite {args.suite}, security required, no sound device, {TALK_S:g} s of speech each way\n")
+    output.text(f"suite {args.suite}, security required, no sound device{each_way}\n")
 
     def tell(name: str, event: dict[str, Any]) -> None:
         if event["type"] == "call.state" and event["security"]["media"] != "proven":
@@ -129,7 +136,10 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
 
     error = ""
     try:
-        await perform(show, suite=args.suite, mode=args.mode, tell=tell)
+        if deferred:
+            await perform_deferred(show, suite=args.suite, tell=tell)
+        else:
+            await perform(show, suite=args.suite, mode=args.mode, tell=tell)
     except ActorFailed as failure:
         error = str(failure)
     began = time.monotonic()
@@ -145,7 +155,7 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
     ok = all(check.ok for check in checks)
     if args.ladder:
         output.text(f"\n{_ladder(show)}")
-    _report(output, show, checks, ok)
+    _report(output, show, checks, ok, what)
     output.document(_document(show, args, checks, hearings, ok, error))
     return ExitCode.OK if ok else ExitCode.MEDIA
 
@@ -154,6 +164,8 @@ def _judge(show: Performance, args: argparse.Namespace, error: str) -> tuple[lis
     """Return all checks of the call, and what was heard."""
     if error or show.alice is None or show.bob is None:
         return [Check(name="the call", ok=False, detail=error or "did not take place")], []
+    if args.mode == DEFERRED:
+        return judge_deferred(show)
     checks = list(
         check_call(show.alice, show.bob, suite=args.suite, seconds=TALK_S, expected=MESSAGES[args.mode])
     )
@@ -191,14 +203,14 @@ def _line(output: Output, at: float, name: str, text: str) -> None:
         output.text(f"{'':18}{line.strip()}")
 
 
-def _report(output: Output, show: Performance, checks: list[Check], ok: bool) -> None:
+def _report(output: Output, show: Performance, checks: list[Check], ok: bool, what: str) -> None:
     paint = output.paint
     output.text("")
     for check in checks:
         mark = paint.good("yes") if check.ok else paint.bad("NO ")
         output.text(f"  {mark}  {check.name:<22} {check.detail}")
     output.text("\n" + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in show.phases.items()))
-    verdict = "The call was protected end to end, and the speech arrived."
+    verdict = f"The {what} was protected end to end, and the speech arrived."
     output.text(
         paint.good(verdict) if ok else paint.bad("Something is not as it must be: see the lines with NO.")
     )
@@ -213,7 +225,7 @@ def _document(
     error: str,
 ) -> dict[str, Any]:
     """Return everything as one JSON document."""
-    actors = [actor for actor in (show.kms, show.alice, show.bob) if actor is not None]
+    actors = [actor for actor in (show.kms, show.alice, show.bob, show.mailbox) if actor is not None]
     both = show.alice is not None and show.bob is not None
     ticket = next(
         (event["ticket"] for actor in actors for event in actor.all("kms.response") if event["ticket"]), None
@@ -227,7 +239,7 @@ def _document(
         "phases": show.phases,
         "messages": messages(show.alice, show.bob) if both and show.alice and show.bob else [],
         "ticket": ticket,
-        "packets": {actor.name: packets(actor) for actor in actors if actor.name != "kms"},
+        "packets": {actor.name: packets(actor) for actor in actors if actor.name not in ("kms", "box")},
         "speech": [asdict(hearing) for hearing in hearings],
         "checks": [asdict(check) for check in checks],
         "pcap": args.pcap,

@@ -18,7 +18,9 @@ from cryptography.x509.oid import NameOID
 
 from sipmikey.cli.demo.actor import run_once
 
-MODES = ("full", "full-pk", "kerberos", "otway-rees", "preshared")
+DEFERRED = "deferred"
+
+MODES = ("full", "full-pk", "kerberos", "otway-rees", "preshared", DEFERRED)
 
 REQUEST = ("REQUEST_INIT", "REQUEST_RESP")
 TRANSFER = ("TRANSFER_INIT", "TRANSFER_RESP")
@@ -31,7 +33,7 @@ MESSAGES: Mapping[str, tuple[str, ...]] = {
     "otway-rees": TRANSFER + RESOLVE,
     "preshared": TRANSFER,
 }
-"""Mode -> the MIKEY messages of a call in it."""
+"""Mode -> the MIKEY messages of a call in it; deferred delivery is not a call."""
 
 MEANING: Mapping[str, str] = {
     "full": "the KMS makes the ticket and resolves it",
@@ -39,6 +41,7 @@ MEANING: Mapping[str, str] = {
     "kerberos": "the KMS makes the ticket, and bob opens it with a key that he shares with the KMS",
     "otway-rees": "alice makes the ticket with a key that she shares with the KMS, which resolves it",
     "preshared": "alice makes the ticket with a key that she shares with bob; no KMS is asked",
+    DEFERRED: "bob does not answer; alice leaves a message that only bob opens, by a ticket of the KMS",
 }
 
 _RESPONDERS_OPEN = """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.capture import LoopbackCapture
-from sipmikey.cli.demo.actor import Actor, run_once
+from sipmikey.cli.demo.actor import Actor, Document, run_once
 from sipmikey.cli.demo.modes import Requisites, configure_kms, prepare, share_keys
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -30,13 +30,18 @@ Tell = Callable[[str, dict[str, Any]], None]
 
 @dataclass(kw_only=True)
 class Performance:
-    """What happened. ``phases``: name and seconds of each part, in order. ``capture`` is told of ports."""
+    """What happened. ``phases``: name and seconds of each part, in order. ``capture`` is told of ports.
+
+    ``mailbox`` and ``played`` (what bob's command told of the message) are there in deferred delivery only.
+    """
 
     folder: Path
     started: float
     kms: Actor | None = None
     alice: Actor | None = None
     bob: Actor | None = None
+    mailbox: Actor | None = None
+    played: Document | None = None
     phases: dict[str, float] = field(default_factory=dict)
     capture: LoopbackCapture | None = None
     exit_codes: dict[str, int] = field(default_factory=dict)
@@ -64,10 +69,10 @@ async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> No
     """
     async with AsyncExitStack() as stack:
         mark = time.monotonic()
-        requisites, options = await _start_kms(show, stack, mode, tell)
+        requisites, options = await start_kms(show, stack, mode, tell)
         mark = show.phase("KMS ready" if requisites.needs_kms else "keys shared", mark)
         options += ["--suites", suite]
-        show.bob = await _start_agent(
+        show.bob = await start_agent(
             show, stack, tell, "bob", ["answer", "--auto", "--once"], options, requisites
         )
         contact = str((await show.bob.until("agent.ready", timeout_s=START_S))["contact"])
@@ -75,7 +80,7 @@ async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> No
         mark = show.phase("bob ready", mark)
         # No registrar or proxy is needed: alice is told where bob listens.
         words = ["call", BOB, "--via", contact, "--duration", str(TALK_S)]
-        show.alice = await _start_agent(show, stack, tell, "alice", words, options, requisites)
+        show.alice = await start_agent(show, stack, tell, "alice", words, options, requisites)
         await show.alice.until("call.out", timeout_s=START_S)
         mark = show.phase("alice ready", mark)
         await show.alice.until("call.answered", timeout_s=START_S)
@@ -87,7 +92,7 @@ async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> No
         show.phase("agents closed", mark)
 
 
-async def _start_kms(
+async def start_kms(
     show: Performance, stack: AsyncExitStack, mode: str, tell: Tell
 ) -> tuple[Requisites, list[str]]:
     """Make a KMS with alice and bob as its users, and start it.
@@ -114,7 +119,7 @@ async def _start_kms(
     return requisites, ["--kms", url, "--kms-identity", KMS_IDENTITY]
 
 
-async def _start_agent(
+async def start_agent(
     show: Performance,
     stack: AsyncExitStack,
     tell: Tell,
