@@ -1,4 +1,4 @@
-"""The README says what the programs do."""
+"""The README and the pages say what the programs do."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from sipmikey.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
+LONGEST_README = 180
 
 
 def test_the_settings_are_those_of_the_code() -> None:
-    assert reference() in README, "paste the output of `sipmikey config reference`"
+    page = (DOCS / "configuration.md").read_text()
+    assert reference() in page, "paste the output of `sipmikey config reference`"
 
 
 def test_the_settings_of_the_kms_are_those_of_the_code() -> None:
@@ -35,22 +39,49 @@ def test_the_settings_of_the_mailbox_are_those_of_the_code() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
+    page = (DOCS / "commands.md").read_text()
     for code in ExitCode:
-        assert f"| {code.value} | {code.meaning} |" in README
+        assert f"| {code.value} | {code.meaning} |" in page
 
 
 def test_every_command_is_told_of() -> None:
+    page = (DOCS / "commands.md").read_text()
     for name in COMMANDS:
-        assert f"`sipmikey {name}" in README
+        assert f"`sipmikey {name}" in page
 
 
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
-    for folder in re.findall(r"`(examples/\w+)`", README):
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= LONGEST_README
+
+
+def headings(page: Path) -> set[str]:
+    """Return what links to *page* may have behind `#`, as the hosts of repositories make it of headings."""
+    lines = re.sub(r"(?ms)^```.*?^```", "", page.read_text()).splitlines()
+    titles = [line.lstrip("#").strip().lower() for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    for link, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        target = (page.parent / link).resolve() if link else page
+        assert target.exists(), link
+        assert not anchor or target.suffix != ".md" or anchor in headings(target), f"{link}#{anchor}"
+    for folder in re.findall(r"`(examples/\w+)`", text):
         assert (ROOT / folder).is_dir(), folder
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    waiting, reached = [ROOT / "README.md"], set[Path]()
+    while waiting:
+        page = waiting.pop().resolve()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\((?!https?:|mailto:)([^)#\s]+)", page.read_text())
+        waiting += [page.parent / link for link in links]
+    assert {page for page in PAGES if page.resolve() not in reached} == set()
 
 
 def test_bobs_configuration_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +94,8 @@ def test_bobs_configuration_is_one(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_options_shown_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [line.strip() for line in README.splitlines() if line.startswith("    sipmikey ")]
+    text = README + (DOCS / "commands.md").read_text() + (DOCS / "installing.md").read_text()
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    sipmikey ")]
     assert len(lines) >= 6
     for line in lines:
         words = shlex.split(line)[1:]

@@ -52,7 +52,7 @@ def _reference(args: argparse.Namespace) -> int:
 
 
 def reference() -> str:
-    """Return every setting as a row of a Markdown table. The README holds it."""
+    """Return every setting as a row of a Markdown table. docs/configuration.md holds it."""
     return reference_table(SECTIONS, options=True)
 
 

@@ -1,7 +1,7 @@
 """What can be configured: one frozen dataclass a section, each field with its own description and check.
 
 The same table makes the TOML keys, the `SIPMIKEY_*` variables, the command-line options, the error texts and
-the reference in the README, so that they cannot disagree.
+the reference in docs/configuration.md, so that they cannot disagree.
 """
 
 # ruff: noqa: RUF009 (what `setting` returns is a dataclass field)
