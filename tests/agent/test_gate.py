@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from sipmikey.agent.pjsua.arrivals import Connections
 from tests.agent.processes import Process, running
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
@@ -157,3 +158,44 @@ def test_a_call_goes_on_through_what_ends_pjsip() -> None:
 
 async def called(caller: Process, peer: ScriptedPeer) -> None:
     caller.do("call", call="out", uri=f"sip:peer@{peer.address}")
+
+
+def test_connections_that_say_nothing_are_closed_and_no_more_than_so_many_are_open() -> None:
+    connections = Connections(most=3, silent_s=10.0)
+    for number in range(3):
+        connections.opened(number, float(number))
+    connections.heard(1, 2.0)
+    assert connections.due(9.9) == []
+    assert connections.due(10.0) == [0]
+    # One that was heard of stays, until there are too many: silent ones go first, the oldest of them first.
+    assert connections.due(100.0) == [2]
+    for number in range(10, 13):
+        connections.opened(number, 100.0)
+    assert connections.due(100.1) == [10]
+    for number in (11, 12, 13):
+        connections.opened(13, 100.2)
+        connections.heard(number, 100.3)
+    assert connections.due(100.4) == [1]
+    assert 13 in connections
+    assert len(connections) == 3
+
+
+def test_idle_connections_do_not_keep_others_out() -> None:
+    async def scenario() -> None:
+        async with running("raw_peer.py", {"transports": ("tcp",), "refuse": 486}) as callee:
+            host, _, port = (await callee.until(what="ready"))["addresses"]["tcp"].rpartition(":")
+            idle = [await asyncio.open_connection(host, int(port)) for _ in range(50)]
+            peer = await ScriptedPeer.open()
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(request(peer, "OPTIONS").replace("/UDP", "/TCP").encode())
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"SIP/2.0 200 ")
+            ends = [asyncio.ensure_future(one.read()) for one, _ in idle]
+            async with asyncio.timeout(10):
+                while sum(end.done() for end in ends) < 10:
+                    await asyncio.wait([end for end in ends if not end.done()], return_when="FIRST_COMPLETED")
+            for end in ends:
+                end.cancel()
+            writer.close()
+            assert await callee.close() == 0
+
+    asyncio.run(scenario())

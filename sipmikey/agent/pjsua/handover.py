@@ -23,6 +23,10 @@ _REPLACES = re.compile(rb"^replaces[ \t]*:[ \t]*([^;\r\n]*)", re.IGNORECASE | re
 _RPORT = re.compile(rb";\s*rport(?=\s*(?:;|$))", re.IGNORECASE)
 _RECEIVED = re.compile(rb";\s*received\s*=[^;]*", re.IGNORECASE)
 _BRANCH = re.compile(rb"branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
+_CONTACT = re.compile(
+    rb"^((?:contact|m)[ \t]*:[^\r\n]*<sip:[^>;?\r\n]*?)(?::\d+)?((?:;[^>\r\n]*)?>)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _PARAMETER = re.compile(r";\s*(received|rport)\s*=\s*\[?([^;,\s\]]+)", re.IGNORECASE)
 
 
@@ -69,6 +73,19 @@ def taken_back(response: bytes, secret: str) -> tuple[str, bytes] | None:
     else:
         head = head[: found.start()] + head[found.end() :].removeprefix(b"\r\n")
     return given[1].decode(), head + empty + body
+
+
+def reached_over(response: bytes, transport: str, port: int) -> bytes:
+    """Return *response* with a Contact that names *transport* (``tcp``, ``tls``) and our port for it.
+
+    What the peer sends next would else come over UDP, where the call began over TLS.
+    """
+    head, empty, body = response.partition(b"\r\n\r\n")
+    found = _CONTACT.search(head)
+    if found is None or b"transport=" in found[2].lower():
+        return response
+    uri = found[1] + f":{port};transport={transport}".encode() + found[2]
+    return head[: found.start()] + uri + head[found.end() :] + empty + body
 
 
 def as_it_came(message: SipMessage, source: str, secret: str) -> tuple[SipMessage, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from sipmikey.agent.pjsua.arrivals import Connections
-from sipmikey.agent.pjsua.handover import call_of, passed_on, taken_back
+from sipmikey.agent.pjsua.handover import call_of, passed_on, reached_over, taken_back
 from sipmikey.agent.stack import StackError
 
 Key = TypeVar("Key")
@@ -41,11 +42,13 @@ class Passage:
         *,
         own: str,
         reach: tuple[str, int],
+        ports: Mapping[str, int],
         secret: str,
         place: Callable[[str], str],
         connections: Connections,
     ) -> None:
         self._own = own
+        self._ports = {_TRANSPORTS[name.upper()]: (name.lower(), port) for name, port in ports.items()}
         self._secret = secret
         self._place = place
         self._connections = connections
@@ -101,7 +104,9 @@ class Passage:
             return _MINE
         port = int.from_bytes(address[2:4], "big")
         branch, protocol, octets = passed_on(message, self._own, (source, port), self._secret)
-        kind = _TRANSPORTS.get(protocol, 1) | (_IPV6 if len(address) == 28 else 0)
+        # Of TCP the address is as long as one of IPv6, whichever it is.
+        six = int.from_bytes(address[:2], sys.byteorder) == socket.AF_INET6
+        kind = _TRANSPORTS.get(protocol, 1) | (_IPV6 if six else 0)
         _remember(self._waiting, branch, (transport, kind, address))
         with contextlib.suppress(OSError):
             self._sock.sendto(octets, target)
@@ -114,6 +119,8 @@ class Passage:
         branch, octets = found
         if (waiting := self._waiting.get(branch)) is not None:
             transport, kind, address = waiting
+            if (found_port := self._ports.get(kind & ~_IPV6)) is not None:
+                octets = reached_over(octets, *found_port)
             if kind & ~_IPV6 == 1 or transport in self._connections:
                 selector = _Selector(_SELECT_TRANSPORT, 0, transport)
                 self._send_raw(

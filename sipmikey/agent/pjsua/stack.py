@@ -173,9 +173,15 @@ class PjsuaStack:
     def share_port(self, secret: str, place: Callable[[str], str]) -> None:
         """Pass calls on that other processes have, or are to have by what *place* says. See `Passage`."""
         own = self.addresses[Transport.UDP]
+        ports = {
+            str(name): int(address.rpartition(":")[2])
+            for name, address in self.addresses.items()
+            if name is not Transport.UDP
+        }
         self._passage = self._gate.passage = Passage(
-            LIBRARY, own=own, reach=reachable(own), secret=secret, place=place, connections=self.connections
-        )
+            LIBRARY, own=own, reach=reachable(own), ports=ports, secret=secret, place=place,
+            connections=self.connections,
+        )  # fmt: skip
 
     def relay(self, sip_call_id: str, address: str) -> None:
         """Pass on what comes for that call to ``host:port``; "" when it is over."""
