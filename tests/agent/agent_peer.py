@@ -90,6 +90,8 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             setup=settings.get("setup_timeout", 15.0),
             media=settings.get("media_timeout", 5.0),
         ),
+        isolated=settings.get("isolated", True),
+        calls=settings.get("calls", 4),
         log_level=settings.get("log_level", 0),
         log_file=Path(settings["log_file"]) if "log_file" in settings else None,
     )

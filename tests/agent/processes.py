@@ -60,6 +60,19 @@ class Process:
         return status
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the processes that *pid* started, oldest first."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return sorted(found)
+
+
+def stacks_of(process: Process) -> list[int]:
+    """Return the stack processes of an agent, oldest first: copies of the one that it started."""
+    return [stack for loader in children_of(process.child.pid) for stack in children_of(loader)]
+
+
 @contextlib.asynccontextmanager
 async def running(script: str, settings: dict[str, Any]) -> AsyncIterator[Process]:
     """Start *script* of this folder with *settings*; kill it in the end unless it has exited."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.pjsua.handover import as_it_came, call_of, passed_on, taken_back
+from sipmikey.agent.pjsua.handover import as_it_came, call_of, passed_on, reached_over, taken_back
 from sipmikey.agent.sip.message import SipMessage
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running, stacks_of
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
 SECRET = "0123456789abcdef"
@@ -67,17 +66,25 @@ def test_our_via_comes_off_responses_and_no_other_does() -> None:
     assert taken_back(response, "another secret") is None
 
 
+@pytest.mark.parametrize(
+    ("contact", "told"),
+    [
+        ("<sip:bob@192.0.2.1:5060>", "<sip:bob@192.0.2.1:5061;transport=tls>"),
+        ("<sip:bob@[2001:db8::1]:5060;ob>;q=1", "<sip:bob@[2001:db8::1]:5061;transport=tls;ob>;q=1"),
+        ("<sip:bob@[2001:db8::1]>", "<sip:bob@[2001:db8::1]:5061;transport=tls>"),
+        ("<sip:bob@192.0.2.1:5060;transport=udp>", "<sip:bob@192.0.2.1:5060;transport=udp>"),
+    ],
+)
+def test_a_response_over_tls_tells_the_port_for_tls(contact: str, told: str) -> None:
+    text = "SIP/2.0 200 OK\r\nVia: x\r\nContact: {}\r\nContent-Length: 4\r\n\r\nbody"
+    assert reached_over(text.format(contact).encode(), "tls", 5061).decode() == text.format(told)
+
+
 @given(st.binary(max_size=200))
 def test_any_response_is_read(octets: bytes) -> None:
     taken_back(b"SIP/2.0 200 OK\r\n" + octets, SECRET)
     call_of(octets)
-
-
-def stacks_of(process: Process) -> list[int]:
-    """Return the stack processes with sockets, the one that has the SIP port first."""
-    tasks = Path(f"/proc/{process.child.pid}/task")
-    children = {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
-    return [pid for pid in sorted(children) if len(os.listdir(f"/proc/{pid}/fd")) > 8]
+    reached_over(octets, "tcp", 5060)
 
 
 async def established(peer: ScriptedPeer, address: str, number: int, ports: RtpPorts) -> SipMessage:
@@ -127,6 +134,55 @@ def test_ten_calls_come_in_at_one_port() -> None:
                 peer.send(bye(peer, answer, number), address)
                 assert (await peer.response()).status == 200
                 await agent.until(what="phase", phase="disconnected")
+            assert await agent.close() == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_call_over_tcp_goes_to_another_process_and_its_answer_comes_back() -> None:
+    async def scenario() -> None:
+        peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
+        async with running("raw_peer.py", {"calls": 8, "answer_at_once": True}) as agent:
+            addresses = (await agent.until(what="ready"))["addresses"]
+            for number in range(4):
+                await room(agent)
+                await established(peer, addresses["udp"], number, ports)
+                await agent.until(what="phase", phase="confirmed")
+            await room(agent)
+            host, _, port = addresses["tcp"].rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            own = "{}:{}".format(*writer.get_extra_info("sockname"))
+            sdp = description(ports)
+
+            def request(method: str, to: str, number: int, body: str = "") -> bytes:
+                lines = [
+                    f"{method} sip:bob@{host} SIP/2.0", f"Via: SIP/2.0/TCP {own};branch=z9hG4bK{method}",
+                    "Max-Forwards: 70", "From: <sip:m@example.com>;tag=1", f"To: {to}", "Call-ID: over-tcp",
+                    f"CSeq: {number} {method}", f"Contact: <sip:m@{own};transport=tcp>",
+                    "Content-Type: application/sdp", f"Content-Length: {len(body)}",
+                ]  # fmt: skip
+                return "\r\n".join((*lines, "", body)).encode()
+
+            async def answer() -> SipMessage:
+                while True:
+                    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode()
+                    message = SipMessage.parse(head)
+                    await reader.readexactly(int(message.first("content-length") or 0))
+                    if message.status >= 200:
+                        return message
+
+            writer.write(request("INVITE", "<sip:bob@example.com>", 1, sdp))
+            taken = await answer()
+            assert (taken.status, taken.first("cseq")) == (200, "1 INVITE")
+            assert str(taken.uri("contact")).endswith(f":{port};transport=tcp")
+            to = str(taken.first("to"))
+            writer.write(request("ACK", to, 1))
+            await agent.until(what="phase", phase="confirmed")
+            writer.write(request("BYE", to, 2))
+            while (ended := await answer()).first("cseq") != "2 BYE":
+                pass
+            assert ended.status == 200
+            writer.close()
             assert await agent.close() == 0
 
     asyncio.run(scenario())

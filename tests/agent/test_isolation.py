@@ -10,19 +10,22 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sipmikey.agent.isolation.calls import RemoteCall
+from sipmikey.agent.isolation.channel import ChannelClosed
+from sipmikey.agent.stack import StreamCount
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.testing.kms import TestKms
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, children_of, running, stacks_of
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.test_caller import pair, settings_of
 
 
 def stack_of(process: Process) -> int:
-    """Return the number of the stack process of an agent."""
-    tasks = Path(f"/proc/{process.child.pid}/task")
-    children = {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
-    stacks = [pid for pid in children if b"isolation.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    # A spare one may be there, which has no sockets yet.
-    return max(stacks, key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
+    """Return the stack process of an agent."""
+    (stack,) = stacks_of(process)
+    return stack
 
 
 def gone(pid: int) -> bool:
@@ -163,6 +166,40 @@ def test_the_stack_process_ends_with_the_agent() -> None:
                     await asyncio.sleep(0.02)
 
     asyncio.run(scenario())
+
+
+def test_stack_processes_outlive_the_one_they_are_copies_of() -> None:
+    async def scenario() -> None:
+        async with running("raw_peer.py", {}) as agent:
+            await agent.until(what="ready")
+            stack = await until_started(agent)
+            (loader,) = children_of(agent.child.pid)
+            os.kill(loader, signal.SIGKILL)
+            agent.do("ready_in")
+            assert (await agent.until(what="ready_in"))["seconds"] == 0.0
+            # Without the one that made it nobody knows how it ended; it is replaced all the same.
+            os.kill(stack, signal.SIGKILL)
+            await agent.until(what="stack-lost")
+            assert await until_started(agent) != stack
+            assert await agent.close() == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_a_dead_process_is_asked_fails_with_the_reason_that_its_calls_end_with() -> None:
+    counts = (StreamCount(index=0, codec="PCMA", sent=1, received=2, lost=0),)
+    answers: list[tuple[StreamCount, ...]] = [counts]
+
+    def ask(question: object) -> object:
+        if answers:
+            return answers.pop()
+        raise ChannelClosed("the stack process is gone")
+
+    call = RemoteCall(1, ask, python_media=False)
+    assert call.counts() == call.counts() == counts
+    with pytest.raises(AgentError) as caught:
+        call.answer(200)
+    assert caught.value.reason is Reason.STACK_FAILED
 
 
 def test_a_call_that_is_being_set_up_ends_as_well() -> None:

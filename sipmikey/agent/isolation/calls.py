@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from sipmikey.agent.isolation import messages as m
+from sipmikey.agent.isolation.channel import ChannelClosed
 from sipmikey.agent.isolation.dialog import Dialog
 from sipmikey.agent.stack import (
     CallObserver,
@@ -17,6 +19,7 @@ from sipmikey.agent.stack import (
     StackError,
     StreamCount,
 )
+from sipmikey.call.reasons import AgentError, Reason
 
 
 class RemoteCall:
@@ -57,7 +60,9 @@ class RemoteCall:
 
     def counts(self) -> tuple[StreamCount, ...]:
         if not self.over:
-            self._counts = self._ask(m.Counts(call=self.number))
+            # Of a process that died, what was counted last counts until its calls are ended.
+            with contextlib.suppress(ChannelClosed):
+                self._counts = self._ask(m.Counts(call=self.number))
         return self._counts
 
     def connect_audio(self) -> None:
@@ -85,7 +90,10 @@ class RemoteCall:
     def _do(self, question: m.Question) -> None:
         if self.over:
             raise StackError("the call is over")
-        self._ask(question)
+        try:
+            self._ask(question)
+        except ChannelClosed as error:
+            raise AgentError(Reason.STACK_FAILED, f"the SIP stack failed: {error}", side="local") from None
 
     def take(self, message: Any) -> Any:
         """Tell the observer what the stack process says of this call; return the answer."""

@@ -1,7 +1,7 @@
 """The stack process: pjsua2 and a socket to the agent's process, in one thread.
 
-Run by `worker.Worker` as ``python -m sipmikey.agent.isolation.process FD PARENT``. It has the configuration
-without the keys of the agent, and the SRTP keys of its own calls. It ends when the agent's process does.
+A copy of the process that `loader` is. It has the configuration without the keys of the agent, and the SRTP
+keys of its own calls. It ends when the agent's process does.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import heapq
 import itertools
 import logging
 import os
-import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +22,6 @@ from sipmikey.agent.isolation.channel import Channel, ChannelClosed
 from sipmikey.agent.isolation.forward import ForwardingCall, ForwardingObserver
 from sipmikey.agent.pjsua.stack import PjsuaStack
 from sipmikey.agent.stack import StackCall, StackError
-from sipmikey.guard import die_with_parent, forbid_core_dumps
 
 _POLL_MS = 500
 _POLL_IN_CALL_MS = 20
@@ -194,14 +191,8 @@ class _ToAgent(logging.Handler):
             self._channel.tell(m.Logged(level=record.levelno, logger=record.name, text=text))
 
 
-def main(arguments: list[str]) -> int:
-    """Serve the socket of descriptor ``arguments[0]`` for the process ``arguments[1]``."""
-    descriptor, parent = (int(argument) for argument in arguments)
-    forbid_core_dumps()
-    die_with_parent(parent)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Ctrl-C and service managers reach all processes; the agent's says what becomes of the calls.
-        signal.signal(number, signal.SIG_IGN)
+def serve(descriptor: int) -> int:
+    """Serve the socket *descriptor*, which is connected to the agent's process; return an exit status."""
     process = StackProcess(socket.socket(fileno=descriptor))
     logging.getLogger().addHandler(_ToAgent(process.channel))
     try:
@@ -210,7 +201,3 @@ def main(arguments: list[str]) -> int:
         # Without the agent's process there is nobody to talk for. pjsua2 is not asked to clean up.
         os._exit(1)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -136,8 +136,10 @@ class Slot:
         return 0.0 if in_a_row <= 0 else min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (in_a_row - 1))
 
 
-def how_it_ended(status: int) -> str:
+def how_it_ended(status: int | None) -> str:
     """Say how a process with that exit status ended."""
+    if status is None:
+        return "its process is gone"
     if status >= 0:
         return f"its process ended with exit status {status}"
     try:

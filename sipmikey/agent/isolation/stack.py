@@ -20,8 +20,9 @@ from sipmikey.agent.isolation import farewell
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import ChannelClosed
+from sipmikey.agent.isolation.nursery import Nursery
 from sipmikey.agent.isolation.slot import Slot, Started
-from sipmikey.agent.isolation.worker import Spawned, Worker, spawn
+from sipmikey.agent.isolation.worker import Worker
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -39,7 +40,6 @@ _log = logging.getLogger("sipmikey.agent.isolation")
 
 _START_S = 30.0
 _BUSY_RESTARTING_S = 0.1
-_SPARE_AFTER_S = 5.0
 _EXPECTED_S = 2.0
 """How long a call that was given to a process counts there before that tells of it."""
 
@@ -65,7 +65,7 @@ class IsolatedStack:
         self._slots = [Slot(0, self)]
         self._most_slots = -(-config.calls // MAX_CALLS)
         self._expected: dict[str, tuple[float, int]] = {}
-        self._spare: Spawned | None = None
+        self._nursery = Nursery()
         self._registration_wanted = False
         self._codecs: tuple[str, ...] = ()
         self._servers: HelpingServers | None = None
@@ -195,9 +195,7 @@ class IsolatedStack:
         self.leaving = True
         for slot in self._slots:
             slot.stop()
-        if self._spare is not None:
-            self._spare.end()
-            self._spare = None
+        self._nursery.close()
         os.close(self._bell)
         os.close(self._ring)
 
@@ -281,9 +279,8 @@ class IsolatedStack:
 
     def make_worker(self, slot: Slot, ports: Mapping[Transport, int], started: Started) -> Worker:
         """Start a process for *slot*."""
-        spawned, self._spare = self._spare or spawn(), None
         return Worker(
-            spawned, self._config if slot.number == 0 else self._behind(slot.number), self._observer,
+            self._nursery, self._config if slot.number == 0 else self._behind(slot.number), self._observer,
             self.later, suites=self._suites, ports=ports, started=started, secret=self._secret,
             first=slot.number == 0, contact=self._contact() if slot.number else "", place=self._place,
         )  # fmt: skip
@@ -311,15 +308,11 @@ class IsolatedStack:
 
     def has_started(self, slot: Slot, *, again: bool) -> None:
         """Have a new process do what it must know; one that was started again also what the old one did."""
-        if slot.number == 0 and not again:
-            self.later(_SPARE_AFTER_S, self._have_spare)
-            return
         worker = slot.worker
-        if worker is None:
+        if worker is None or (slot.number == 0 and not again):
             return
         if again:
             _log.warning("the SIP stack runs again (process %d)", worker.pid)
-            self.later(_SPARE_AFTER_S, self._have_spare)
         try:
             if self._servers is not None:
                 worker.ask(m.UseServers(servers=self._servers))
@@ -333,12 +326,6 @@ class IsolatedStack:
                     worker.ask(m.Register(renew=True))
         except StackError as error:
             _log.warning("after a start: %s", error)
-
-    def _have_spare(self) -> None:
-        """Have a process at hand that needs only be told to start: loading takes the most of a start."""
-        if self._spare is None and not self.leaving:
-            with contextlib.suppress(StackError):
-                self._spare = spawn()
 
     def has_died(self, slot: Slot, calls: list[RemoteCall], detail: str, pause_s: float) -> None:
         """Tell, and end the calls."""

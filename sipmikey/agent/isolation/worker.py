@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed, error_of
+from sipmikey.agent.isolation.nursery import Nursery
 from sipmikey.agent.pjsua.handover import as_it_came
 from sipmikey.agent.stack import (
     CallObserver,
@@ -33,47 +31,18 @@ _ANSWER_S = 30.0
 _EXIT_S = 3.0
 
 
-class Spawned(NamedTuple):
-    """A process that has loaded pjsua2, holds nothing, and waits to be told what to do."""
-
-    child: subprocess.Popen[bytes]
-    sock: socket.socket
-
-    def end(self) -> None:
-        """Let it go."""
-        self.sock.close()
-        self.child.kill()
-        self.child.wait()
-
-
-def spawn() -> Spawned:
-    """Start a process. It ends with the thread that calls this. Raises ``StackError``."""
-    ours, theirs = socket.socketpair()
-    descriptor = theirs.fileno()
-    command = [sys.executable, "-m", "sipmikey.agent.isolation.process", str(descriptor), str(os.getpid())]
-    with theirs:
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(descriptor,)
-            )
-        except OSError as error:
-            ours.close()
-            raise StackError(f"no process for the SIP stack: {error}") from None
-    return Spawned(child, ours)
-
-
 class Worker:
     """A stack process that runs, and its calls. In the engine's thread only.
 
-    *later* runs a callable in that thread after a delay in seconds. *suites*: names of the
-    crypto suites of SDES. *ports*: what to listen on where the configuration leaves it open. *started* takes
-    the addresses, or why there are none. *secret*, *first*, *contact*: see `messages.Start`; *place* answers
-    `messages.PlaceCall`.
+    ``pid``: number of the process, which *nursery* makes. *later* runs a callable in that thread after a
+    delay in seconds. *suites*: names of the crypto suites of SDES. *ports*: what to listen on where the
+    configuration leaves it open. *started* takes the addresses, or why there are none. *secret*, *first*,
+    *contact*: see `messages.Start`; *place* answers `messages.PlaceCall`.
     """
 
     def __init__(
         self,
-        spawned: Spawned,
+        nursery: Nursery,
         config: AgentConfig,
         observer: StackObserver,
         later: Callable[[float, Callable[[], None]], None],
@@ -95,8 +64,9 @@ class Worker:
         self._numbers = itertools.count(1, 2)
         self._successors: dict[int, CallObserver] = {}
         self._waker: tuple[socket.socket, tuple[str, int]] | None = None
-        self._child = spawned.child
-        self.channel = Channel(spawned.sock, m.FROM_STACK, self._handle, defer=False)
+        self._nursery = nursery
+        self.pid, sock = nursery.make()
+        self.channel = Channel(sock, m.FROM_STACK, self._handle, defer=False)
 
         def ready(addresses: Mapping[Transport, str] | None, error: Exception | None) -> None:
             self.started = addresses is not None
@@ -111,11 +81,6 @@ class Worker:
             secret=secret, contact=contact,
         )  # fmt: skip
         self.channel.request(start, ready)
-
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._child.pid
 
     def ask(self, question: m.Question) -> Any:
         """Put a question to the process. Raises its error, or ``ChannelClosed``."""
@@ -153,21 +118,16 @@ class Worker:
             self.tell(m.Stop())
         self._reap(_EXIT_S)
 
-    def bury(self) -> int:
+    def bury(self) -> int | None:
         """Make sure that the process is dead; return its exit status, negative for a signal."""
-        self._child.kill()
-        return self._reap(_EXIT_S)
+        return self._reap(0.0)
 
-    def _reap(self, wait_s: float) -> int:
+    def _reap(self, wait_s: float) -> int | None:
         self.channel.close()
         if self._waker is not None:
             self._waker[0].close()
             self._waker = None
-        try:
-            return self._child.wait(wait_s)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            return self._child.wait()
+        return self._nursery.end(self.pid, wait_s)
 
     def _wake(self) -> None:
         if self._waker is not None:

@@ -1,0 +1,98 @@
+"""Where stack processes come from, on the agent's side: see `loader`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from typing import NamedTuple
+
+from sipmikey.agent.stack import StackError
+
+_PACKET = 128
+_ANSWER_S = 30.0
+
+
+class Spawned(NamedTuple):
+    """A process that has loaded pjsua2, holds nothing, and waits at ``sock`` to be told what to do."""
+
+    pid: int
+    sock: socket.socket
+
+
+class Nursery:
+    """Has the process that makes stack processes, which ends with the thread that makes this.
+
+    Stack processes outlive it: what they talk with is the agent's process.
+    """
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+
+    def make(self) -> Spawned:
+        """Make a stack process. Raises ``StackError``."""
+        if self._sock is not None:
+            # It may have been killed.
+            with contextlib.suppress(OSError):
+                return self._make(self._sock)
+            self.close()
+        try:
+            return self._make(self._load())
+        except OSError as error:
+            self.close()
+            raise StackError(f"no process for the SIP stack: {error}") from None
+
+    def end(self, pid: int, wait_s: float) -> int | None:
+        """Return the exit status of a stack process, negative for a signal; None where nobody knows it.
+
+        It is killed if it does not end by itself within *wait_s*.
+        """
+        if self._sock is None:
+            return None
+        try:
+            answer = self._ask(self._sock, b"end %d %d" % (pid, wait_s * 1e3))
+            return int(answer.split()[2])
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """End the process that makes the others."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+    def _load(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(_ANSWER_S)
+        self._sock = ours
+        with theirs:
+            descriptor = theirs.fileno()
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "sipmikey.agent.isolation.loader", str(descriptor), str(os.getpid())],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(descriptor,),
+            )  # fmt: skip
+        return ours
+
+    def _make(self, sock: socket.socket) -> Spawned:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                answer = self._ask(sock, b"make", theirs.fileno())
+        except OSError:
+            ours.close()
+            raise
+        return Spawned(int(answer.split()[1]), ours)
+
+    def _ask(self, sock: socket.socket, question: bytes, *descriptors: int) -> bytes:
+        socket.send_fds(sock, [question], descriptors)
+        answer = sock.recv(_PACKET)
+        if not answer:
+            raise ConnectionError("the process that loads pjsua2 is gone")
+        return answer
