@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.call.reasons import Reason
 from sipmikey.cli.config.command import reference
 from sipmikey.cli.config.load import load
 from sipmikey.cli.exit_codes import ExitCode
@@ -42,6 +43,14 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     page = (DOCS / "commands.md").read_text()
     for code in ExitCode:
         assert f"| {code.value} | {code.meaning} |" in page
+
+
+def test_every_reason_has_something_to_do_about_it() -> None:
+    page = (DOCS / "user" / "troubleshooting.md").read_text().partition("## By reason")[2]
+    named = [
+        word for row in re.findall(r"(?m)^\| (`.*?) \|", page) for word in re.findall(r"`([a-z-]+)`", row)
+    ]
+    assert sorted(named) == sorted(Reason)
 
 
 def test_every_command_is_told_of() -> None:
