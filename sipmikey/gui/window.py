@@ -40,7 +40,7 @@ from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action
-from sipmikey.phone.shown import account_line, call_title, history_line
+from sipmikey.phone.shown import account_line, call_title, history_line, message_line
 from sipmikey.phone.state import Question
 from sipmikey.phone.text import Translate
 
@@ -137,6 +137,9 @@ class PhoneWindow(QMainWindow):
         self.tabs = _named(QTabWidget(), tr("Contacts and calls"))
         self.tabs.addTab(self.contacts, tr("Contacts"))
         self.tabs.addTab(self.history, tr("Calls"))
+        self.messages = _named(QListWidget(), tr("Messages"))
+        self.messages.itemActivated.connect(lambda item: self.dial(item.data(IDENTIFIER)))
+        self.tabs.addTab(self.messages, tr("Messages"))
         self.tabs.currentChanged.connect(self._looked_at)
         self.pad = DialPad(tr, self._digit)
         for widget in (self.tabs, self.pad):
@@ -214,6 +217,7 @@ class PhoneWindow(QMainWindow):
             self.history,
             [(one.peer or one.party, history_line(one, phone, tr)) for one in phone.history[:100]],
         )
+        _fill(self.messages, [(one.sender, message_line(one, phone, tr)) for one in phone.messages[:100]])
         self.tabs.setTabText(1, f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls"))
         names = [name for one in phone.contacts for name in (one.name, one.identity) if name]
         if names != self._names.stringList():

@@ -20,6 +20,7 @@ MAX_ENDED = 20
 
 MAX_HISTORY = 1000
 MAX_NOTICES = 50
+MAX_MESSAGES = 1000
 
 _STACK = Text("The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.")
 
@@ -239,6 +240,8 @@ def _belongings(phone: Phone, kind: str, document: Document) -> Phone:
             return replace(phone, notices=())
         case "message.left":
             return _message(phone, document)
+        case "messages.listed":
+            return _messages(phone, document)
     return phone
 
 
@@ -253,6 +256,22 @@ def _message(phone: Phone, document: Document) -> Phone:
     )
     others = tuple(one for one in phone.messages if one.identifier != message.identifier)
     return replace(phone, messages=(message, *others))
+
+
+def _messages(phone: Phone, document: Document) -> Phone:
+    """Take what is in the box of an account for what it has; the newest first."""
+    account, listed = text(document, "account"), document.get("messages")
+    found = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list | tuple) else []
+    there = [
+        Message(
+            at=number(item, "left_at"), identifier=text(item, "message"), sender=text(item, "says_from"),
+            duration_s=number(item, "duration_s"), heard=flag(item, "heard"), expired=flag(item, "expired"),
+            account=account,
+        )
+        for item in found[:MAX_MESSAGES]
+    ]  # fmt: skip
+    others = [one for one in phone.messages if one.account != account]
+    return replace(phone, messages=tuple(sorted([*there, *others], key=lambda one: one.at, reverse=True)))
 
 
 def _with_contact(phone: Phone, contact: Contact) -> Phone:

@@ -161,6 +161,9 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "register": Verb("register now", {}),
         "unregister": Verb("remove the registration", {}),
         "prefetch": Verb("get a ticket now, so that the next call needs no KMS", {"uri": _URI}),
+        "messages": Verb(
+            "look what is in our box at the mailbox (`messages.listed`); the result has `new`", {}
+        ),
         "stats": Verb("count the packets of a call; the result has `streams`", {"call": _CALL}),
         "quit": Verb("end all calls, remove the registration, and end the process", {}),
     }

@@ -6,7 +6,7 @@ from sipmikey.phone.calls import Direction, Hold, ShownCall, Stage
 from sipmikey.phone.facts import Mood
 from sipmikey.phone.history import OUTCOMES, HistoryEntry, mood_of
 from sipmikey.phone.plain import duration
-from sipmikey.phone.state import Account, Phone
+from sipmikey.phone.state import Account, Message, Phone
 from sipmikey.phone.text import Text, Translate
 
 STAGES = {
@@ -19,6 +19,7 @@ STAGES = {
     Stage.ENDED: Text("ended"),
 }
 STARTING, QUIET, MUTED = Text("starting"), Text("do not disturb"), Text("microphone off")
+EXPIRED = Text("its time is over: nobody can open it")
 HOLDS = {
     Hold.OURS: Text("on hold"),
     Hold.THEIRS: Text("has put you on hold"),
@@ -49,6 +50,14 @@ def call_title(call: ShownCall, phone: Phone, tr: Translate) -> str:
     """Return who the other side is, and how far the call is."""
     stage = HOLDS.get(call.hold, STAGES[call.stage]) if call.stage is Stage.TALKING else STAGES[call.stage]
     return f"{phone.label(call.name)}: {stage.render(tr)}"
+
+
+def message_line(message: Message, phone: Phone, tr: Translate) -> str:
+    """Return a message that was left in one line. Whom it is from is only what it says until it is heard."""
+    shape = "○" if message.heard else "●"
+    who = Text("says it is from {name}", {"name": phone.label(message.sender)})
+    late = f" ▲ {EXPIRED.render(tr)}" if message.expired else ""
+    return f"{shape} {duration(message.duration_s)} {who.render(tr)}{late}"
 
 
 def history_line(entry: HistoryEntry, phone: Phone, tr: Translate) -> str:

@@ -93,7 +93,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message left for us. ``peer``: whom a KMS vouches for as its sender, ``""`` when nobody does."""
+    """A message left for us. ``sender``: whom it says it is from.
+
+    ``peer``: whom a KMS vouches for as its sender, ``""`` when nobody does. ``expired``: nobody can open it.
+    ``account``: whose box it is in.
+    """
 
     at: float
     identifier: str
@@ -101,6 +105,8 @@ class Message:
     peer: str = ""
     duration_s: float = 0.0
     heard: bool = False
+    expired: bool = False
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.people import completions
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may
-from sipmikey.phone.shown import account_line, call_title, history_line
+from sipmikey.phone.shown import account_line, call_title, history_line, message_line
 from sipmikey.phone.text import Translate
 from sipmikey.tui.dialogs import Ask, AskText
 from sipmikey.tui.markup import call_markup
@@ -115,6 +115,8 @@ class PhoneApp(App[None]):
                         yield OptionList(id="contacts", markup=False)
                     with TabPane(self.tr("Calls"), id="past"):
                         yield OptionList(id="history", markup=False)
+                    with TabPane(self.tr("Messages"), id="left"):
+                        yield OptionList(id="messages", markup=False)
             with Vertical(id="main"):
                 yield OptionList(id="calls", markup=False)
                 with VerticalScroll(id="shown"):
@@ -170,6 +172,10 @@ class PhoneApp(App[None]):
             root.query_one("#history", OptionList),
             ((f"{place}", history_line(entry, phone, tr)) for place, entry in enumerate(phone.history[:100])),
         )
+        _fill(
+            root.query_one("#messages", OptionList),
+            ((f"{place}", message_line(one, phone, tr)) for place, one in enumerate(phone.messages[:100])),
+        )
         tab = root.query_one(TabbedContent).get_tab("past")
         tab.label = f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls")
         self._ask_questions()
@@ -215,6 +221,8 @@ class PhoneApp(App[None]):
         elif event.option_list.id == "history":
             entry = self.phone.history[int(chosen)]
             self._dial(entry.peer or entry.party)
+        elif event.option_list.id == "messages":
+            self._dial(self.phone.messages[int(chosen)].sender)
         elif (call := self.current) is not None and chosen != "|".join(call.key):
             self._act(Action.SWAP)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +142,31 @@ def test_a_message_is_listed_fetched_played_from_its_file_and_deleted(
     assert (code, told[-1]["type"], told[-1]["message"]) == (0, "message.played", name)
     assert bob("messages", "list")[1] == []
     assert bob("messages", "delete", name)[0] == 2
+
+
+def test_an_agent_lists_the_box_when_it_starts_and_when_asked(
+    alice: User, box: ServedMailbox, options: Options
+) -> None:
+    leave(alice)
+    token = box.directory.parent / "bob.token"
+    words = ["agent", *options(BOB), "--mailbox", box.url, "--token-file", str(token)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "sipmikey.cli", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as agent:
+        assert agent.stdin is not None
+        assert agent.stdout is not None
+        told = (json.loads(line) for line in agent.stdout)
+        listed = next(one for one in told if one["type"] == "messages.listed")
+        assert [(one["says_from"], one["heard"]) for one in listed["messages"]] == [(ALICE, False)]
+        agent.stdin.write('{"id": 7, "do": "messages"}\n')
+        agent.stdin.flush()
+        done = next(one for one in told if one["type"] == "command.done" and one["id"] == 7)
+        assert done["new"] == 1
+        agent.stdin.close()
+        assert [one["exit_code"] for one in told if one["type"] == "result"] == [0]
 
 
 def test_the_kms_may_refuse_the_callee(alice: User, bob: User, kms: TestKms, tmp_path: Path) -> None:

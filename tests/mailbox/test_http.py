@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.kms.client import ClientTls
 from sipmikey.mailbox.app import MEDIA_TYPE
 from sipmikey.mailbox.client import MailboxClient, MailboxFailure, MailboxRefused
 from sipmikey.mikey.secret import Secret
 from tests.deferred.parties import BOB, FRAMES, domain, left, ticket
 from tests.kms.domain import Domain
+from tests.kms.http.serving import Authority
 from tests.mailbox.serving import ServedMailbox
 
 MALLORY = "sip:mallory@example.com"
@@ -237,3 +239,40 @@ def test_what_is_no_mailbox_is_told(served: ServedMailbox) -> None:
             await MailboxClient("http://127.0.0.1:1").messages(BOB)
 
     asyncio.run(use())
+
+
+def test_a_client_certificate_opens_the_box_of_its_name(tmp_path: Path, kms: Domain) -> None:
+    authority = Authority()
+    ca = authority.write(tmp_path / "ca.pem")
+    for name, of in (("server", "127.0.0.1"), ("bob", BOB), ("mallory", MALLORY)):
+        authority.issue(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", of)
+    files = {"certificate": tmp_path / "server.pem", "private_key": tmp_path / "server.key", "client_ca": ca}
+    lines = "".join(f'{name} = "{path}"\n' for name, path in files.items())
+    served = ServedMailbox(tmp_path / "box", f'[tls]\nclient_certificates = "optional"\n{lines}')
+    served.add_box(BOB)
+    served.start()
+
+    octets = left(kms).encode()
+
+    def client(name: str = "") -> MailboxClient:
+        shown = (
+            {}
+            if not name
+            else {"certificate": tmp_path / f"{name}.pem", "private_key": tmp_path / f"{name}.key"}
+        )
+        return MailboxClient(served.url, tls=ClientTls(ca_file=ca, **shown))
+
+    async def use() -> None:
+        await client().leave(BOB, octets)
+        assert len(await client("bob").messages(BOB)) == 1
+        for name in ("mallory", ""):
+            with pytest.raises(MailboxRefused, match="not-the-owner"):
+                await client(name).messages(BOB)
+        with pytest.raises(MailboxFailure, match="is not trusted"):
+            await MailboxClient(served.url, tls=ClientTls()).messages(BOB)
+
+    try:
+        assert served.url.startswith("https://")
+        asyncio.run(use())
+    finally:
+        assert served.stop() == 0

@@ -68,7 +68,8 @@ TYPES = (
     "media.keyed", "media.proven", "media.failed", "media.expired", "media.stalled", "media.resumed",
     "media.rekeyed", "media.path", "policy.question", "policy.decided", "policy.fallback",
     "policy.alternative", "policy.refused", "contact.saved", "contact.removed", "history.entry",
-    "history.cleared", "history.looked-at", "notice.dismissed", "message.left", "message.waiting",
+    "history.cleared", "history.looked-at", "notice.dismissed", "message.left", "messages.listed",
+    "message.waiting",
     "kms.request", "kms.error", "dtmf.received", "of.tomorrow",
 )  # fmt: skip
 
@@ -100,7 +101,7 @@ _FIELDS = (
     "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "peer",
     "kms", "wait_s", "direction",
     "outcome", "devices", "features", "name", "numbers", "seen", "media", "signalling", "who", "proven",
-    "duration_s", "identifier", "account", "new", "old",
+    "duration_s", "identifier", "account", "new", "old", "messages",
 )  # fmt: skip
 
 documents = st.builds(

@@ -13,7 +13,7 @@ from sipmikey.phone.calls import Hold
 from sipmikey.phone.fold import contact_document, history_document
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may
-from sipmikey.phone.shown import account_line
+from sipmikey.phone.shown import account_line, message_line
 from tests.phone.documents import (
     ALICE,
     BOB,
@@ -351,3 +351,15 @@ def test_messages_that_wait_are_counted_and_told() -> None:
     assert account_line(account, str).endswith(", messages: 2")
     heard = fold(phone, event("message.waiting", "", 1002.0, box=ALICE, waiting=False, new=0, old=3))
     assert (heard.accounts[""].messages_new, list(lines(phone, heard))) == (0, [])
+
+
+def test_what_is_in_the_box_is_listed_the_newest_first() -> None:
+    def kept(name: str, at: float, **more: object) -> Fields:
+        return {"message": name, "says_from": BOB, "left_at": at, "duration_s": 5.0, "heard": False, **more}
+
+    one = kept("a", 10.0, heard=True, expired=True)
+    phone = folded(event("messages.listed", "", 1001.0, messages=[one, kept("b", 20.0), "no message"]))
+    assert [(message.identifier, message.heard) for message in phone.messages] == [("b", False), ("a", True)]
+    assert message_line(phone.messages[0], phone, str) == f"● 0:05 says it is from {BOB}"
+    assert message_line(phone.messages[1], phone, str).endswith("nobody can open it")
+    assert fold(phone, event("messages.listed", "", 1002.0, messages=[])).messages == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +15,9 @@ from sipmikey.cli.calls.session import AgentSession, Outcome, add_session_option
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.messages.shown import listing_of
 from sipmikey.cli.output import timestamp
+from sipmikey.phone import Phone
 from sipmikey.phone.edge.desk import Desk
 
 EXAMPLES = """\
@@ -59,15 +62,22 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
         told_at = told.pop("at")
         sessions[0].print({"ts": timestamp(told_at), **told})
 
-    desk = Desk(say)
+    desk = Desk(say, listed=listing_of(loaded.configuration))
+
+    def look(fields: Mapping[str, Any], before: Phone) -> None:
+        if fields["type"] == "message.waiting":
+            desk.look_into_box()
+
     async with open_session(loaded, args, called=True, decide=desk.decide) as session:
         sessions.append(session)
         desk.use(session.agent)
+        session.watchers.append(look)
         desk.hello()
         if args.do_not_disturb:
             await desk.do("do-not-disturb", {"on": True})
         work = [asyncio.create_task(desk.accept()), asyncio.create_task(_commands(desk))]
         session.print(_ready(session, loaded, desk))
+        desk.look_into_box()
         if loaded.configuration.sip.registrar:
             work.append(asyncio.create_task(_register(session)))
         await session.until_stopped(desk.quitting.wait())

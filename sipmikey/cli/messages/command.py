@@ -13,10 +13,10 @@ from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.messages.setup import failures_told, own_box, own_mailbox
-from sipmikey.cli.output import Output, timestamp
+from sipmikey.cli.messages.shown import document_of, line_of
+from sipmikey.cli.output import Output
 from sipmikey.mailbox.client import MailboxClient
 from sipmikey.mailbox.store import KeptMessage
-from sipmikey.phone.plain import duration
 from sipmikey.settings import ConfigurationError
 
 if TYPE_CHECKING:
@@ -89,42 +89,11 @@ async def _list(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
     now = time.time()
     found = await own_mailbox(loaded.configuration).messages(box)
     for message in found:
-        out.document(_document(message, "message.listed", now))
-        out.text(_line(message, now))
+        out.document(document_of(message, "message.listed", now))
+        out.text(line_of(message, now))
     if not found:
         out.text("no messages")
     return ExitCode.OK
-
-
-def _document(message: KeptMessage, kind: str, now: float) -> dict[str, object]:
-    return {
-        "ts": timestamp(now),
-        "type": kind,
-        "message": message.name,
-        "says_from": message.sender,
-        "left_at": message.deposited,
-        "duration_s": round(message.duration_s, 2),
-        "octets": message.size,
-        "heard": message.heard,
-        "valid_until": message.valid_until or None,
-        "expired": _expired(message, now),
-        "kept_until": message.expires,
-    }
-
-
-def _expired(message: KeptMessage, now: float) -> bool:
-    return bool(message.valid_until) and message.valid_until <= now
-
-
-def _line(message: KeptMessage, now: float) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(message.deposited))
-    state = "heard" if message.heard else "new"
-    length = duration(message.duration_s)
-    line = f"{message.name}  {when}  {length:>5}  {state:<5}  says it is from {message.sender}"
-    if _expired(message, now):
-        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(message.valid_until))
-        line += f"; its ticket expired at {since}: nobody can open it any more"
-    return line
 
 
 async def _fetch(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
@@ -136,7 +105,7 @@ async def _fetch(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
         args.into.write_bytes(octets)
     except OSError as error:
         raise ConfigurationError(f"{args.into}: {error.strerror}") from None
-    out.document(_document(message, "message.fetched", time.time()) | {"file": args.into})
+    out.document(document_of(message, "message.fetched", time.time()) | {"file": args.into})
     out.text(f"{message.name}: {len(octets)} octets in {args.into}, not opened")
     return ExitCode.OK
 
@@ -146,7 +115,7 @@ async def _delete(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
     mailbox = own_mailbox(loaded.configuration)
     for message in _named(await mailbox.messages(box), args.names):
         await mailbox.delete(box, message.name)
-        out.document(_document(message, "message.deleted", time.time()))
+        out.document(document_of(message, "message.deleted", time.time()))
         out.text(f"{message.name} deleted")
     return ExitCode.OK
 

@@ -15,6 +15,7 @@ from sipmikey.phone.protocol import PROTOCOL, VERBS, BadCommand, Command, read_c
 
 Fields: TypeAlias = dict[str, Any]
 Say: TypeAlias = Callable[[Fields], None]
+Listed: TypeAlias = Callable[[], Awaitable[list[Fields]]]
 
 DO_NOT_DISTURB_STATUS = 480
 BUSY_STATUS = 486
@@ -27,13 +28,15 @@ class Desk:
     """The calls of one agent, and the commands on them.
 
     *say* is given documents of the desk's own: outcomes of commands, calls that ring, what was decided.
-    Give ``decide`` to the agent, and ``use`` the agent, before it is opened.
+    Give ``decide`` to the agent, and ``use`` the agent, before it is opened. *listed* gives what is in our
+    box at the mailbox, where there is one.
     """
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, *, listed: Listed | None = None) -> None:
         self.quitting = asyncio.Event()
         self.do_not_disturb = False
         self._say = say
+        self._listed = listed
         self._agent: Agent | None = None
         self._calls: dict[str, Call] = {}
         self._ringing: dict[str, IncomingCall] = {}
@@ -136,6 +139,7 @@ class Desk:
             "register": lambda given: self.agent.register(),
             "unregister": lambda given: self.agent.unregister(),
             "prefetch": lambda given: self.agent.prefetch(given["uri"]),
+            "messages": self._messages,
             "stats": self._stats,
             "quit": self._quit,
         }
@@ -249,6 +253,18 @@ class Desk:
     async def _stats(self, given: Mapping[str, Any]) -> Fields:
         stats = await self._call(given["call"]).stats()
         return {"call": given["call"], "streams": [asdict(stream) for stream in stats.streams]}
+
+    async def _messages(self, given: Mapping[str, Any]) -> Fields:
+        if self._listed is None:
+            raise LocalError("no mailbox is configured: set mailbox.url and mailbox.token_file")
+        messages = await self._listed()
+        self._tell("messages.listed", messages=messages)
+        return {"new": sum(not message["heard"] for message in messages)}
+
+    def look_into_box(self) -> None:
+        """Have our box looked into, if there is one; what comes of it is said."""
+        if self._listed is not None:
+            self._run(self._carry_out(Command(do="messages", values={})))
 
     async def _quit(self, given: Mapping[str, Any]) -> None:
         self.quitting.set()
