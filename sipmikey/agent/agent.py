@@ -19,7 +19,7 @@ from sipmikey.agent.incoming_calls import IncomingCalls
 from sipmikey.agent.nat_watch import NatWatch
 from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.registration import Registration
-from sipmikey.agent.settings import call_settings, keyings
+from sipmikey.agent.settings import UsableHere, call_settings, keyings
 from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver, Lane
@@ -124,14 +124,15 @@ class Agent:
         )  # fmt: skip
         self._outcomes = Outcomes()
         self._started = StartedKeys()
-        self._settings = call_settings(config)
+        self._usable = UsableHere(config)
+        self._settings = call_settings(config, self._usable)
         self._ahead = None if keys is None else TicketsAhead(
             self._env, keys, self.identity, kms=self._kms, resolved=self._resolved,
             allowed=lambda caller: config.policy.security_for(caller) is not SecurityMode.OFF,
             send=self._send_mikey, answer_s=config.timeouts.kms * 2,
         )  # fmt: skip
         self._keyings = keyings(config, self._env, self._resolved)
-        self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post)
+        self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post, self._usable)
         self._nat = NatWatch(
             config.nat,
             bind=config.sip.bind,
@@ -251,7 +252,9 @@ class Agent:
 
         A call under way changes with its next ``Call.refresh``.
         """
-        await self._in_engine(lambda: self._engine.prefer_codecs(tuple(name.upper() for name in names)))
+        codecs = tuple(name.upper() for name in names)
+        await self._in_engine(lambda: self._engine.prefer_codecs(codecs))
+        self._usable.codecs = codecs
 
     async def prefetch(self, uri: str) -> None:
         """Get a ticket for *uri* now, so that the next ``call`` needs no KMS. Raises ``CallFailed``."""

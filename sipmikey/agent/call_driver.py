@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import CallObserver, Lane, Phase, StackCall, StackError
+from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict, Phase, StackCall, StackError
 from sipmikey.agent.started_keys import StartedKeys
 from sipmikey.agent.tickets.requests import Requests
 from sipmikey.call import inputs as i
@@ -254,8 +254,11 @@ class CallDriver:
                 raise answer.error
         raise StackError("the call has no description for this")
 
-    def remote_offer(self, sdp: str) -> int:
-        return self._status(i.RemoteOffer(sdp=sdp))
+    def remote_offer(self, sdp: str) -> OfferVerdict:
+        refused = [answer for answer in self._told(i.RemoteOffer(sdp=sdp)) if isinstance(answer, o.Refuse)]
+        return (
+            OfferVerdict(status=refused[0].status, headers=refused[0].headers) if refused else OfferVerdict()
+        )
 
     def _status(self, item: i.Input) -> int:
         refusals = [answer.status for answer in self._told(item) if isinstance(answer, o.Refuse)]
@@ -314,6 +317,7 @@ def message_of(message: SipMessage) -> i.Message:
         transport=message.transport,
         warning=message.warning,
         reason=message.reason,
+        cause=message.cause,
         phrase=message.start_line.partition(" ")[2] if message.status else "",
         contacts=contacts,
         malformed=malformed,

@@ -11,10 +11,11 @@ from typing import Protocol
 from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import CallObserver, Lane, StackCall
+from sipmikey.agent.stack import CallObserver, Lane, Placement, StackCall
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE
 from sipmikey.agent.waiting import WaitingMessages
 from sipmikey.call.callee import Invitation
+from sipmikey.call.ending import Ending
 from sipmikey.call.events import (
     Event,
     MediaRoute,
@@ -35,7 +36,6 @@ from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.nat.path import Candidate, MediaPath, Way
 from sipmikey.nat.servers import endpoint_text
 from sipmikey.sdp import IdentityMismatch, KeyMgmtMissing, MediaNotSecured
-from sipmikey.sdp.ip_version import check_ip_version
 from sipmikey.sound.settings import DeviceNews, News
 from sipmikey.ticket.identity import canonical
 
@@ -87,7 +87,8 @@ class Verdict:
 class IncomingCalls:
     """Judges the INVITEs for one identity, each once; the observer of the stack.
 
-    *post* has something done as soon as the stack is done with what it is at.
+    *post* has something done as soon as the stack is done with what it is at. *check* raises a ``PeerError``
+    for a description that this agent cannot use.
     """
 
     def __init__(
@@ -96,25 +97,29 @@ class IncomingCalls:
         keyings: StandardKeyings,
         reception: Reception,
         post: Callable[[Callable[[], object]], None],
+        check: Callable[[str], None],
     ) -> None:
         self._keyings = keyings
         self._reception = reception
         self._post = post
         self._policy = config.policy
+        self._identity = config.identity
         self._trusted = config.sip.trusted_proxies
-        self._ipv6 = config.sip.ipv6
+        self._check = check
         self._turn = config.nat.turn
         self._verdicts: dict[tuple[str, SipMessage], Verdict] = {}
         self._waiting = WaitingMessages()
 
     # Judging
 
-    def choose_lane(self, invite: SipMessage, source: str) -> Lane:
+    def place(self, invite: SipMessage, source: str) -> Placement:
         """Say which of the stack's accounts takes an INVITE, before any socket is opened for it."""
         verdict = self._verdicts[source, invite] = self.judge(invite, source)
         while len(self._verdicts) > _VERDICTS:
             del self._verdicts[next(iter(self._verdicts))]
-        return verdict.lane
+        refusal = verdict.refusal
+        headers = () if refusal is None else Ending.of(refusal).headers(self._identity)
+        return Placement(lane=verdict.lane, headers=headers)
 
     def _verdict(self, invite: SipMessage, source: str) -> Verdict:
         """Return what was found of an INVITE before, or judge it now."""
@@ -127,7 +132,7 @@ class IncomingCalls:
         except (LocalError, PeerError) as error:
             return Verdict(lane=Lane.REFUSED, refusal=IdentityMismatch(str(error), field="From"))
         try:
-            check_ip_version(invite.body, ipv6=self._ipv6)
+            self._check(invite.body)
             lane = self._lane(invite, caller)
         except (PeerError, AgentError) as error:
             return Verdict(lane=Lane.REFUSED, caller=caller, refusal=error)
@@ -220,6 +225,16 @@ class IncomingCalls:
 
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack refused a call itself: all its slots are taken, or no codec fits."""
+        refusal = self._refusal_of(caller)
+        if refusal is not None:
+            ending = Ending.of(refusal)
+            self._reception.emit(
+                PolicyRefused(
+                    at=time.time(), reason=ending.reason, side=ending.side,
+                    detail=f"{caller} was refused with {status}: {ending.detail}",
+                )
+            )  # fmt: skip
+            return
         full = status == _BUSY_HERE
         why = f"{MAX_CALLS} calls are in progress" if full else reason
         self._reception.emit(
@@ -241,6 +256,14 @@ class IncomingCalls:
             _log.info("a message of nobody: %s", error)
         else:
             self._reception.mikey_arrived(sender, message.content)
+
+    def _refusal_of(self, caller: str) -> BaseException | None:
+        """Return why an INVITE of *caller* (a URI in brackets), judged a moment ago, was to be refused."""
+        for key, verdict in reversed(self._verdicts.items()):
+            if verdict.refusal is not None and verdict.caller and verdict.caller in caller:
+                del self._verdicts[key]
+                return verdict.refusal
+        return None
 
     def played(self) -> None:
         """The audio file was played to its end."""

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-
 from sipmikey.agent.config import AgentConfig
 from sipmikey.call.keying.standard import StandardKeyings
 from sipmikey.call.keying.ticket import KeptTickets
 from sipmikey.call.settings import CallSettings, Patience
+from sipmikey.sdp.codecs import check_codecs
 from sipmikey.sdp.ip_version import check_ip_version
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical
 
 
-def call_settings(config: AgentConfig) -> CallSettings:
+class UsableHere:
+    """Whether this agent can use a description. ``codecs``: those it has, in upper case; () for any."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self.codecs = tuple(name.upper() for name in config.audio.offered)
+        self._ipv6 = config.sip.ipv6
+
+    def __call__(self, sdp: str) -> None:
+        """Raise ``OtherIpVersion`` or ``NoCommonCodec``, which the stack itself would find out too late."""
+        check_ip_version(sdp, ipv6=self._ipv6)
+        check_codecs(sdp, self.codecs)
+
+
+def call_settings(config: AgentConfig, usable: UsableHere) -> CallSettings:
     """Return what all calls have in common. pjsua keeps one dialog for each INVITE."""
     times = config.timeouts
     return CallSettings(
@@ -28,7 +40,7 @@ def call_settings(config: AgentConfig) -> CallSettings:
         ),
         headers=tuple(config.sip.headers.items()),
         redirects=config.sip.redirects,
-        check_description=functools.partial(check_ip_version, ipv6=config.sip.ipv6),
+        check_description=usable,
         many_dialogs=False,
     )
 

@@ -25,7 +25,9 @@ __all__ = [
     "Headers",
     "HelpingServers",
     "Lane",
+    "OfferVerdict",
     "Phase",
+    "Placement",
     "SrtpKeys",
     "StackCall",
     "StackError",
@@ -65,6 +67,23 @@ class HelpingServers:
     password: Secret | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferVerdict:
+    """What becomes of an offer of the peer within a call. ``status``: 200 to accept it, else the response to
+    send, with ``headers`` that say why."""
+
+    status: int = 200
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Which account takes an INVITE. ``headers``: say why, where it is refused."""
+
+    lane: Lane
+    headers: Headers = ()
+
+
 class StackCall(Protocol):
     """One INVITE session of the stack."""
 
@@ -101,8 +120,8 @@ class CallObserver(Protocol):
     def local_sdp(self, sdp: str, remote: str) -> str:
         """The stack made an offer (*remote* is empty) or an answer: return what is to be sent instead."""
 
-    def remote_offer(self, sdp: str) -> int:
-        """The peer makes a new offer (re-INVITE, UPDATE): return 200 to accept, else the status to send."""
+    def remote_offer(self, sdp: str) -> OfferVerdict:
+        """The peer makes a new offer (re-INVITE, UPDATE): judge it."""
 
     def stream_created(self, index: int) -> None:
         """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before."""
@@ -136,7 +155,8 @@ class CallObserver(Protocol):
 class StackObserver(Protocol):
     """What the agent is told outside of calls."""
 
-    def choose_lane(self, invite: SipMessage, source: str) -> Lane: ...
+    def place(self, invite: SipMessage, source: str) -> Placement:
+        """Judge an INVITE from *source* (``host:port``), before any socket is opened for it."""
 
     def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver: ...
 

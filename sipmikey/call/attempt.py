@@ -24,6 +24,7 @@ class Attempt:
 
     ``attached``: the stack has it. ``to_tag``, ``agreement``: of the branch whose keys the streams run on.
     ``answered_unkeyed``: a 2xx was refused because it had no key management. ``given_up``: by the user.
+    ``given_up_by_stack``: the stack ends it because it cannot use a description of the peer.
     """
 
     keying: Keying = field(default_factory=NoKeying)
@@ -34,6 +35,7 @@ class Attempt:
     agreement: Agreement | None = None
     answered_unkeyed: bool = False
     given_up: bool = False
+    given_up_by_stack: bool = False
     last: Message | None = None
     ending: Ending | None = None
 

@@ -20,6 +20,7 @@ from sipmikey.call.rekeying import Rekeying
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
 from sipmikey.call.streams import Streams
+from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.request import TicketGrant
@@ -187,10 +188,21 @@ class CallerMachine(CallMachine):
         if message.method != "INVITE" or not 100 < message.status < 300:
             return Outcome.STAYS
         if self.state is not CallState.CALLING or self._attempt.ending is not None:
+            self._explain(message.sdp)
             return self._answered_too_late(message)
         # The stack may have gone back from TCP to UDP: the Via of the response tells how it was sent.
         self._show(signalling=message.transport)
         return self._response(message)
+
+    def _explain(self, sdp: str | None) -> None:
+        """Say what is wrong with *sdp*, for which the stack gave up, where that is known."""
+        attempt = self._attempt
+        if not attempt.given_up_by_stack or sdp is None:
+            return
+        try:
+            self._settings.check_description(sdp)
+        except PeerError as error:
+            attempt.ending = Ending.of(error)
 
     def _answered_too_late(self, message: i.Message) -> Outcome:
         """Take an answer while the call ends, or is another branch's."""
@@ -206,8 +218,6 @@ class CallerMachine(CallMachine):
         tag, final = message.to_tag, message.status >= 200
         if final:
             self._out.put(o.Acknowledge(to_tag=tag))
-        if message.sdp is not None:
-            self._settings.check_description(message.sdp)
         try:
             agreement = self._agreed(message)
         except Exception as error:  # noqa: BLE001 - it is the end of this branch
@@ -246,6 +256,7 @@ class CallerMachine(CallMachine):
             return agreement or Agreement()
         if agreement is None:
             self._tell_mikey(e.MikeyReceived, message.sdp, to_tag=tag)
+            self._settings.check_description(message.sdp)
             agreement = attempt.keying.receive_answer(message.sdp, tag)
             branches.answers(tag, agreement)
             if agreement.peer is not None:

@@ -23,6 +23,9 @@ _PRIVATE = frozenset({Family.KMS, Family.INTERNAL, Family.TRANSPORT})
 TOO_LONG = "PJSIP_EMSGTOOLONG"
 """In the reason with which the stack ends a call whose message is over its limit."""
 
+_UNUSABLE = frozenset({400, 406, 415, 488})
+"""Causes with which the stack ends a call whose descriptions it cannot use."""
+
 _REQUEST_TIMEOUT = 408
 _REQUEST_TERMINATED = 487
 _TOO_LONG_HERE = (
@@ -66,6 +69,17 @@ class Ending:
             return cls(reason=Reason.MESSAGE_TOO_LARGE, side="local", status=513, detail=_TOO_LONG_HERE)
         word = Reason.NO_ANSWER if status == _REQUEST_TIMEOUT else Reason.TRANSPORT_FAILED
         return cls(reason=word, side="network", status=status, detail=reason or "no connection")
+
+    @classmethod
+    def by_stack(cls, last: Message) -> Ending | None:
+        """Return why the stack itself ended a call, with a BYE or CANCEL that nobody asked it for.
+
+        None where it does not lie in a description of the peer.
+        """
+        if last.method == "BYE" and last.cause not in _UNUSABLE:
+            return None
+        detail = f"the SIP stack cannot use the description of the peer: {last.reason or 'malformed SDP'}"
+        return cls(reason=Reason.MEDIA_MISMATCH, side="remote", status=last.cause or 488, detail=detail)
 
     def headers(self, identity: str) -> Headers:
         """Return the Warning and Reason headers that tell the peer; none where there is nothing wrong."""

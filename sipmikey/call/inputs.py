@@ -34,8 +34,9 @@ class Message:
     """What a call has to know of a SIP message. ``status`` 0: a request. ``method``: that of the CSeq.
 
     ``sdp``: the description, None when there is none. ``warning``, ``reason``: the texts of those header
-    fields. ``phrase``: status and reason phrase of a response. ``contacts``: of a redirection;
-    ``malformed``: why they cannot be read, ``""`` when they can. ``call_id``: of the Call-ID header field.
+    fields; ``cause``: that of Reason, 0 for none. ``phrase``: status and reason phrase of a response.
+    ``contacts``: of a redirection; ``malformed``: why they cannot be read, ``""`` when they can.
+    ``call_id``: of the Call-ID header field.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Message:
     transport: str = "udp"
     warning: str | None = None
     reason: str | None = None
+    cause: int = 0
     phrase: str = ""
     contacts: tuple[Contact, ...] = ()
     malformed: str = ""

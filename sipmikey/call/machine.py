@@ -142,6 +142,7 @@ class CallMachine:
             case i.Counted():
                 return self._counted(item.counts)
             case i.Sent():
+                self._ended_by_stack(item.message)
                 self._sent(item.message)
             case i.Received():
                 return self._received(item.message)
@@ -207,6 +208,13 @@ class CallMachine:
         agreement = self._renegotiation.sent(self._attempt.keying, message)
         if agreement is not None:
             self._bind(agreement, self._attempt.to_tag)
+
+    def _ended_by_stack(self, message: i.Message) -> None:
+        """Note why the stack itself ends the call, which nobody here asked for."""
+        ends = not message.status and message.method in ("BYE", "CANCEL")
+        if ends and self.state is not CallState.ENDING and self._attempt.ending is None:
+            self._attempt.ending = Ending.by_stack(message)
+            self._attempt.given_up_by_stack = self._attempt.ending is not None
 
     def _received(self, message: i.Message) -> Outcome:
         """Take a message within the established call."""

@@ -66,6 +66,10 @@ class MediaMismatch(PeerError):
     reason = "media-mismatch"
 
 
+class NoCommonCodec(MediaMismatch):
+    """No audio stream of the peer has a codec that this agent has."""
+
+
 class IdentityMismatch(InvalidIdentity):
     """The MIKEY Initiator is not the SIP caller, or who answered is not whom policy accepts."""
 

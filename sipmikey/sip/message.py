@@ -173,6 +173,15 @@ class SipMessage:
         """Text of the first Reason (RFC 3326); a field without one or malformed as it is; or None."""
         return self._text("reason", lambda item: parse_reason(item).text or item)
 
+    @property
+    def cause(self) -> int:
+        """Cause of the first Reason, 0 where there is none, or it is malformed."""
+        value = self.first("reason")
+        try:
+            return 0 if value is None else parse_reason(next(list_items(value))).cause or 0
+        except SipMalformed:
+            return 0
+
     def _text(self, name: str, read: Callable[[str], str]) -> str | None:
         value = self.first(name)
         if value is None:

@@ -15,7 +15,16 @@ from typing import Any, Literal
 from sipmikey.agent.config import AgentConfig, Audio, Sip, Transport
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import CallObserver, Lane, Phase, SrtpKeys, StackCall, StackError
+from sipmikey.agent.stack import (
+    CallObserver,
+    Lane,
+    OfferVerdict,
+    Phase,
+    Placement,
+    SrtpKeys,
+    StackCall,
+    StackError,
+)
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
 from sipmikey.sound.settings import News
@@ -59,8 +68,8 @@ class RawCall:
         self.sdp = marked
         return marked
 
-    def remote_offer(self, sdp: str) -> int:
-        return 200
+    def remote_offer(self, sdp: str) -> OfferVerdict:
+        return OfferVerdict()
 
     def stream_created(self, index: int) -> None:
         self.tell("stream", index=index)
@@ -120,8 +129,8 @@ class Peer:
             )
         )
 
-    def choose_lane(self, invite: SipMessage, source: str) -> Lane:
-        return Lane(self.settings.get("lane", "secured"))
+    def place(self, invite: SipMessage, source: str) -> Placement:
+        return Placement(lane=Lane(self.settings.get("lane", "secured")))
 
     def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
         raw = RawCall(self, f"in{len(self.calls)}")

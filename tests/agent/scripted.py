@@ -199,18 +199,23 @@ class ScriptedPeer(asyncio.DatagramProtocol):
         ]
         self.send("\r\n".join(lines) + "\r\n\r\n" + sdp, address)
 
-    def offer_again(self, answered: SipMessage, address: str, sdp: str, *, method: str = "INVITE") -> None:
-        """Send a re-INVITE or UPDATE within the call that *answered*, a 200 to ``invite``, established."""
+    def offer_again(
+        self, answered: SipMessage, address: str, sdp: str, *, method: str = "INVITE", cseq: int = 2
+    ) -> None:
+        """Send a re-INVITE or UPDATE within the call that *answered*, a 200 to ``invite``, established.
+
+        *sdp* empty: a re-INVITE without an offer.
+        """
         lines = [
             f"{method} {answered.uri('contact')} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self.address};branch=z9hG4bK{method}again;rport",
+            f"Via: SIP/2.0/UDP {self.address};branch=z9hG4bK{method}again{cseq};rport",
             "Max-Forwards: 70",
             f"From: {answered.first('from')}",
             f"To: {answered.first('to')}",
             f"Call-ID: {answered.first('call-id')}",
-            f"CSeq: 2 {method}",
+            f"CSeq: {cseq} {method}",
             f"Contact: <sip:scripted@{self.address}>",
-            "Content-Type: application/sdp",
+            *(("Content-Type: application/sdp",) if sdp else ()),
             f"Content-Length: {len(sdp.encode())}",
         ]
         self.send("\r\n".join(lines) + "\r\n\r\n" + sdp, address)
@@ -229,8 +234,8 @@ class ScriptedPeer(asyncio.DatagramProtocol):
         ]
         self.send("\r\n".join(lines) + "\r\n\r\n", address)
 
-    def acknowledge(self, response: SipMessage, address: str, *, branch: str = "ack") -> None:
-        """Send the ACK to a final response of an INVITE made by ``invite``."""
+    def acknowledge(self, response: SipMessage, address: str, *, branch: str = "ack", sdp: str = "") -> None:
+        """Send the ACK to a final response of an INVITE made here, with the answer *sdp* where one is due."""
         lines = [
             f"ACK {response.uri('contact') or 'sip:' + address} SIP/2.0",
             f"Via: {response.first('via')}" if response.status >= 300
@@ -239,10 +244,11 @@ class ScriptedPeer(asyncio.DatagramProtocol):
             f"From: {response.first('from')}",
             f"To: {response.first('to')}",
             f"Call-ID: {response.first('call-id')}",
-            "CSeq: 1 ACK",
-            "Content-Length: 0",
+            f"CSeq: {(response.first('cseq') or '').partition(' ')[0]} ACK",
+            *(("Content-Type: application/sdp",) if sdp else ()),
+            f"Content-Length: {len(sdp.encode())}",
         ]  # fmt: skip
-        self.send("\r\n".join(lines) + "\r\n\r\n", address)
+        self.send("\r\n".join(lines) + "\r\n\r\n" + sdp, address)
 
     def _send(self, text: str, address: tuple[str, int]) -> None:
         assert self._transport is not None

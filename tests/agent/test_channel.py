@@ -56,7 +56,7 @@ def through_json(kind: Any, value: object) -> object:
         ),
         m.MakeCall(call=1, uri="sip:b@x", lane=Lane.SECURED, headers=(("A", "b"),), via=None),
         m.Key(call=1, index=0, keys=KEYS),
-        m.ChooseLane(invite=SipMessage.parse(INVITE), source="192.0.2.1:5060"),
+        m.PlaceInvite(invite=SipMessage.parse(INVITE), source="192.0.2.1:5060"),
         m.CallFailed(call=2, error=m.Failure(detail="x", status=1)),
         m.Hold(),
     ],

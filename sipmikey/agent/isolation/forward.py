@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed, failure_of
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import CallObserver, Lane, Phase, StackCall, StackError
+from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict, Phase, Placement, StackCall, StackError
 from sipmikey.call.reasons import AgentError
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.nat.path import MediaPath
@@ -45,8 +45,9 @@ class ForwardingObserver:
     def __init__(self, process: Home) -> None:
         self._process = process
 
-    def choose_lane(self, invite: SipMessage, source: str) -> Lane:
-        return Lane(_ask(self._process, m.ChooseLane(invite=invite, source=source)))
+    def place(self, invite: SipMessage, source: str) -> Placement:
+        placement: Placement = _ask(self._process, m.PlaceInvite(invite=invite, source=source))
+        return placement
 
     def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
         number = self._process.next_number()
@@ -103,8 +104,9 @@ class ForwardingCall:
     def local_sdp(self, sdp: str, remote: str) -> str:
         return str(self._ask(m.LocalSdp(call=self._number, sdp=sdp, remote=remote)))
 
-    def remote_offer(self, sdp: str) -> int:
-        return int(self._ask(m.RemoteOffer(call=self._number, sdp=sdp)))
+    def remote_offer(self, sdp: str) -> OfferVerdict:
+        verdict: OfferVerdict = self._ask(m.RemoteOffer(call=self._number, sdp=sdp))
+        return verdict
 
     def stream_created(self, index: int) -> None:
         self._ask(m.StreamCreated(call=self._number, index=index))

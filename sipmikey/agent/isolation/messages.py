@@ -12,7 +12,16 @@ from typing import Any, ClassVar, Literal
 
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import Headers, HelpingServers, Lane, Phase, SrtpKeys, StreamCount
+from sipmikey.agent.stack import (
+    Headers,
+    HelpingServers,
+    Lane,
+    OfferVerdict,
+    Phase,
+    Placement,
+    SrtpKeys,
+    StreamCount,
+)
 from sipmikey.nat.path import MediaPath
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
@@ -203,8 +212,8 @@ class PlaceCall(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChooseLane(Question):
-    answer: ClassVar[Any] = Lane
+class PlaceInvite(Question):
+    answer: ClassVar[Any] = Placement
     invite: SipMessage
     source: str
 
@@ -235,7 +244,7 @@ class LocalSdp(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteOffer(Question):
-    answer: ClassVar[Any] = int
+    answer: ClassVar[Any] = OfferVerdict
     call: int
     sdp: str
 
@@ -386,7 +395,7 @@ TO_STACK: tuple[type[Notice | Question], ...] = (
 )  # fmt: skip
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (
-    PlaceCall, ChooseLane, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed,
+    PlaceCall, PlaceInvite, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed,
     PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed,
     TurnedAway, MessageArrived, Played, SoundTold, PathFound, Registration, MessagesWaiting, Logged,
 )  # fmt: skip

@@ -144,8 +144,8 @@ class Worker:
     def _handle(self, message: Any) -> Any:
         observer = self._observer
         match message:
-            case m.ChooseLane(invite=invite, source=source):
-                return observer.choose_lane(*as_it_came(invite, source, self._secret))
+            case m.PlaceInvite(invite=invite, source=source):
+                return observer.place(*as_it_came(invite, source, self._secret))
             case m.PlaceCall(sip_call_id=sip_call_id):
                 return self._place(sip_call_id)
             case m.Incoming():

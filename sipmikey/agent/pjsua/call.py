@@ -337,6 +337,10 @@ class PjsuaCall:
             _address(info.remoteRtcpAddress) if sends else None,
         )
 
+    def explain(self, headers: Headers) -> None:
+        """Have the refusal that the stack is about to send carry *headers*."""
+        self._stack.refusals.explain(self.sip_call_id, headers)
+
     def print_sdp(self, session: int) -> str:
         """Return a description that pjsua2 gave no text of. *session*: address of pjmedia's."""
         return self._stack.sdp.text(session)

@@ -84,7 +84,10 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
         with self._guarded() as observer:
             if observer is not None:
-                prm.statusCode = observer.remote_offer(self._offer)
+                verdict = observer.remote_offer(self._offer)
+                prm.statusCode = verdict.status
+                if verdict.headers and self._owner is not None:
+                    self._owner.explain(verdict.headers)
 
     def onStreamCreated(self, prm: Any) -> None:  # noqa: N802
         with self._guarded():

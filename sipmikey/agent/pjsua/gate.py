@@ -41,24 +41,24 @@ _POINTER_SEARCHED = 66_000
 _PROBE_S = 2.0
 _LOGGED_EVERY_S = 10.0
 
-_OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
-class _Text(ctypes.Structure):
+class Text(ctypes.Structure):
     """pj_str_t."""
 
     _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
 
 
-class _Module(ctypes.Structure):
+class Module(ctypes.Structure):
     """pjsip_module."""
 
     _fields_ = (
-        ("prev", ctypes.c_void_p), ("next", ctypes.c_void_p), ("name", _Text), ("id", ctypes.c_int),
+        ("prev", ctypes.c_void_p), ("next", ctypes.c_void_p), ("name", Text), ("id", ctypes.c_int),
         ("priority", ctypes.c_int), ("load", ctypes.c_void_p), ("start", ctypes.c_void_p),
-        ("stop", ctypes.c_void_p), ("unload", ctypes.c_void_p), ("on_rx_request", _OnMessage),
-        ("on_rx_response", _OnMessage), ("on_tx_request", ctypes.c_void_p),
-        ("on_tx_response", ctypes.c_void_p), ("on_tsx_state", ctypes.c_void_p),
+        ("stop", ctypes.c_void_p), ("unload", ctypes.c_void_p), ("on_rx_request", OnMessage),
+        ("on_rx_response", OnMessage), ("on_tx_request", OnMessage), ("on_tx_response", OnMessage),
+        ("on_tsx_state", ctypes.c_void_p),
     )  # fmt: skip
 
 
@@ -82,9 +82,9 @@ class Gate:
         self._probe_port = 0
         self._probe_failed = ""
         self._logged_at = 0.0
-        self._callback = _OnMessage(self._look)
-        self._module = _Module(
-            name=_Text(b"mod-sipmikey-gate", 17), id=-1, priority=_BEFORE_TRANSACTIONS,
+        self._callback = OnMessage(self._look)
+        self._module = Module(
+            name=Text(b"mod-sipmikey-gate", 17), id=-1, priority=_BEFORE_TRANSACTIONS,
             on_rx_request=self._callback, on_rx_response=self._callback,
         )  # fmt: skip
         try:
@@ -97,7 +97,7 @@ class Gate:
                 "use the wheel pjsua2-python"
             ) from None
         endpoint.restype = ctypes.c_void_p
-        register.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Module))
+        register.argtypes = (ctypes.c_void_p, ctypes.POINTER(Module))
         self._respond.argtypes = (
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
         )  # fmt: skip

@@ -22,11 +22,20 @@ from sipmikey.agent.pjsua.native_sdp import SdpPrinter
 from sipmikey.agent.pjsua.native_srtp import NativeSrtp
 from sipmikey.agent.pjsua.native_trouble import PacketLog, Trouble
 from sipmikey.agent.pjsua.passage import Passage
+from sipmikey.agent.pjsua.refusals import Refusals
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.pjsua.sound import Sound
 from sipmikey.agent.sip.message import SipMessage
-from sipmikey.agent.stack import CallObserver, Headers, HelpingServers, Lane, StackError, StackObserver
+from sipmikey.agent.stack import (
+    CallObserver,
+    Headers,
+    HelpingServers,
+    Lane,
+    Placement,
+    StackError,
+    StackObserver,
+)
 from sipmikey.call.policy import Alternative
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ports import free_port
@@ -131,6 +140,7 @@ class PjsuaStack:
         endpoint.libInit(endpoint_config(self.config, again=self._again))
         arrivals = Arrivals(per_second=self.config.sip.calls_per_second, now=time.monotonic)
         gate = Gate(LIBRARY, arrivals, self.connections)
+        self.refusals = Refusals(LIBRARY)
         for transport in self.config.sip.transports:
             self.addresses[transport] = self._listen_anywhere(transport)
         endpoint.libStart()
@@ -405,15 +415,17 @@ class PjsuaStack:
 
     def choose_account(self, text: str, source: str) -> int:
         """Return the number of the account for an INVITE, before the stack opens any socket for it."""
-        lane = Lane.REFUSED
+        placement = Placement(lane=Lane.REFUSED)
         try:
             invite = SipMessage.parse(text)
             handles = HANDLES_PER_STREAM * max(1, invite.body.count("\nm="))
             if self.handles.admits(handles, time.monotonic()):
-                lane = self.observer.choose_lane(invite, source)
+                placement = self.observer.place(invite, source)
+                # The stack itself may refuse it, before the call is known to anybody.
+                self.refusals.explain(invite.first("call-id") or "", placement.headers)
         except Exception:  # noqa: BLE001 - an unjudged INVITE is refused
             _log.exception("an INVITE could not be judged")
-        return int(self._accounts[lane].getId())
+        return int(self._accounts[placement.lane].getId())
 
     def accept_incoming(self, account: PjsuaAccount, number: int, text: str, source: str) -> None:
         invite = SipMessage.parse(text)

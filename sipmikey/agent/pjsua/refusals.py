@@ -1,0 +1,168 @@
+"""What pjsip writes by itself into the responses that refuse something, put right before they leave.
+
+pjsip refuses an offer within a call with a response of its own, to which pjsua2 adds nothing. This pjsip
+module, written with ctypes, adds our header fields. It takes out every Warning with the name of this
+machine in it, which pjsip adds. Where a message is in a ``pjsip_tx_data`` is found at start, with our own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import secrets
+
+from sipmikey.agent.pjsua.gate import Module, OnMessage, Text
+from sipmikey.agent.stack import Headers, StackError
+
+_log = logging.getLogger("sipmikey.agent.pjsua.refusals")
+
+_BEFORE_PRINTING = 9
+"""Modules with a higher number see a message that goes out earlier; pjsip prints it at 8."""
+
+_PASS = 0
+_REQUEST, _RESPONSE = 0, 1
+_OPTIONS = 5
+_FAILURE = 300
+_SEARCHED = 2000
+_BLOCK = 3500
+_INT = 0xFFFFFFFF
+_POOL, _CODE, _VALUE = 16, 8, 64
+"""Where ``pool`` is in pjsip_tx_data, the status in pjsip_msg, the value in pjsip_generic_string_hdr."""
+
+_MOST = 64
+_WARNING, _CALL_ID = b"Warning", b"Call-ID"
+
+
+class Refusals:
+    """The module. *library*: path of pjsua2's extension module, whose endpoint exists by now.
+
+    Raises ``StackError`` where the build lacks what is needed or is laid out in another way than expected.
+    """
+
+    def __init__(self, library: str) -> None:
+        self._reasons: dict[str, Headers] = {}
+        self._callback = OnMessage(self._look)
+        self._module = Module(
+            name=Text(b"mod-sipmikey-refusals", 21), id=-1, priority=_BEFORE_PRINTING,
+            on_tx_response=self._callback,
+        )  # fmt: skip
+        try:
+            c = ctypes.CDLL(library)
+            self._take_functions(c)
+            endpoint = c.pjsua_get_pjsip_endpt
+            endpoint.restype = ctypes.c_void_p
+            self._message_at = self._find(c, endpoint())
+            registered = c.pjsip_endpt_register_module(
+                ctypes.c_void_p(endpoint()), ctypes.byref(self._module)
+            )
+        except (OSError, AttributeError) as error:
+            raise StackError(f"this build of pjsua2 does not export what is needed: {error}") from None
+        if registered != 0:
+            raise StackError("pjsip did not take the module that completes refusals")
+
+    def _take_functions(self, c: ctypes.CDLL) -> None:
+        self._find_field = c.pjsip_msg_find_hdr_by_name
+        self._find_field.restype = ctypes.c_void_p
+        self._find_field.argtypes = (ctypes.c_void_p, ctypes.POINTER(Text), ctypes.c_void_p)
+        self._make_field = c.pjsip_generic_string_hdr_create
+        self._make_field.restype = ctypes.c_void_p
+        self._make_field.argtypes = (ctypes.c_void_p, ctypes.POINTER(Text), ctypes.POINTER(Text))
+        self._insert_after, self._erase = c.pj_list_insert_after, c.pj_list_erase
+        self._insert_after.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+        self._erase.argtypes = (ctypes.c_void_p,)
+        c.pj_gethostname.restype = ctypes.POINTER(Text)
+        name = c.pj_gethostname().contents
+        self._host = bytes(ctypes.string_at(name.ptr, name.slen))
+
+    def explain(self, call_id: str, headers: Headers) -> None:
+        """Add *headers* to the next response that refuses something within the call *call_id*.
+
+        One that has such header fields already stays as it is.
+        """
+        if headers:
+            self._reasons[call_id] = headers
+        while len(self._reasons) > _MOST:
+            del self._reasons[next(iter(self._reasons))]
+
+    def _find(self, c: ctypes.CDLL, endpoint: int) -> int:
+        """Return the offset of ``msg``: it points to a message with the Call-ID of ours."""
+        name = secrets.token_hex(12).encode()
+        uri, call_id = _text(b"sip:%s@localhost" % name), _text(name)
+        data = ctypes.c_void_p()
+        create = c.pjsip_endpt_create_request
+        create.argtypes = (
+            ctypes.c_void_p, ctypes.c_void_p, *(ctypes.POINTER(Text),) * 5, ctypes.c_int, ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_void_p),
+        )  # fmt: skip
+        c.pjsip_get_options_method.restype = ctypes.c_void_p
+        status = create(
+            endpoint, c.pjsip_get_options_method(), uri, uri, uri, None, call_id, 1, None, ctypes.byref(data)
+        )
+        if status != 0 or not data.value:
+            raise StackError("pjsip did not make a message")
+        try:
+            # pjsip takes both from one block of memory, of 4000 octets: all that is read here is in it.
+            for offset in range(_POOL + 8, _SEARCHED, 8):
+                at = _word(data.value + offset)
+                if data.value < at < data.value + _BLOCK and self._is_ours(at, name):
+                    return offset
+        finally:
+            c.pjsip_tx_data_dec_ref(data)
+        raise StackError("this build of pjsip is laid out in another way than expected: no message found")
+
+    def _is_ours(self, at: int, name: bytes) -> bool:
+        """Return whether the message we made is at *at*: an OPTIONS request with our Call-ID."""
+        method = _word(at + _CODE) & _INT, _word(at + _CODE + 16)
+        if _word(at) & _INT != _REQUEST or method != (_OPTIONS, len("OPTIONS")):
+            return False
+        field = self._field(at, _CALL_ID)
+        return field is not None and _value(field) == name
+
+    def _look(self, data: int) -> int:
+        # Nothing may be raised from here.
+        try:
+            self._complete(data)
+        except Exception:  # noqa: BLE001 - the response goes out as pjsip made it
+            _log.exception("a response could not be completed")
+        return _PASS
+
+    def _complete(self, data: int) -> None:
+        message = _word(data + self._message_at)
+        if _word(message) & _INT != _RESPONSE or _word(message + _CODE) & _INT < _FAILURE:
+            return
+        while (field := self._field_of_this_host(message)) is not None:
+            self._erase(field)
+        call_id = self._field(message, _CALL_ID)
+        if call_id is None:
+            return
+        for name, value in self._reasons.pop(_value(call_id).decode("utf-8", "replace"), ()):
+            if self._field(message, name.encode()) is not None:
+                continue
+            made = self._make_field(_word(data + _POOL), _text(name.encode()), _text(value.encode()))
+            self._insert_after(call_id, made)
+
+    def _field_of_this_host(self, message: int) -> int | None:
+        """Return a Warning whose agent is the name of this machine, None where there is none."""
+        field = self._field(message, _WARNING)
+        while field is not None:
+            if _value(field).split(b" ", 2)[1:2] == [self._host]:
+                return field
+            field = self._field(message, _WARNING, _word(field + 8))
+        return None
+
+    def _field(self, message: int, name: bytes, start: int | None = None) -> int | None:
+        found: int | None = self._find_field(message, _text(name), start)
+        return found
+
+
+def _text(octets: bytes) -> ctypes._Pointer[Text]:
+    return ctypes.pointer(Text(octets, len(octets)))
+
+
+def _word(at: int) -> int:
+    return ctypes.c_uint64.from_address(at).value
+
+
+def _value(field: int) -> bytes:
+    """Return the value of a pjsip_generic_string_hdr."""
+    return ctypes.string_at(_word(field + _VALUE), _word(field + _VALUE + 8))
