@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM
+from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
     Lane,
+    OfferVerdict,
     Phase,
     SrtpKeys,
     StackCall,
@@ -337,9 +339,14 @@ class PjsuaCall:
             _address(info.remoteRtcpAddress) if sends else None,
         )
 
-    def explain(self, headers: Headers) -> None:
-        """Have the refusal that the stack is about to send carry *headers*."""
-        self._stack.refusals.explain(self.sip_call_id, headers)
+    def on_ack(self, message: SipMessage) -> None:
+        """Take an ACK of this call."""
+        if self._pj is not None and not self._over:
+            self._pj.on_ack(message)
+
+    def explain(self, verdict: OfferVerdict) -> None:
+        """Have the refusal that the stack is about to send be that of *verdict*."""
+        self._stack.refusals.explain(self.sip_call_id, verdict.status, verdict.headers)
 
     def print_sdp(self, session: int) -> str:
         """Return a description that pjsua2 gave no text of. *session*: address of pjmedia's."""

@@ -25,6 +25,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         self._owner: PjsuaCall | None = owner
         self._offer = ""
         self._version = VersionCounter()
+        self._offered_in_200_to = ""
 
     def release(self) -> None:
         self._owner = None
@@ -61,12 +62,22 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                 return
             if state.type == pj.PJSIP_EVENT_RX_MSG:
                 message = SipMessage.parse(state.src.rdata.wholeMsg)
+                if message.method == "INVITE" and not message.status:
+                    self._offered_in_200_to = "" if message.has_sdp else _cseq(message)
                 if message.has_sdp and not message.status:
                     # pjsua2 hands descriptions of over 1 kB to the callbacks as empty texts.
                     self._offer = message.body
                 observer.message("received", message)
             elif state.type == pj.PJSIP_EVENT_TX_MSG:
                 observer.message("sent", SipMessage.parse(state.src.tdata.wholeMsg))
+
+    def on_ack(self, message: SipMessage) -> None:
+        """Pass on the ACK that has to carry the answer to the offer in our 200."""
+        if self._offered_in_200_to and _cseq(message) == self._offered_in_200_to:
+            self._offered_in_200_to = ""
+            with self._guarded() as observer:
+                if observer is not None:
+                    observer.message("received", message)
 
     def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
         if self._owner is not None:
@@ -86,8 +97,8 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             if observer is not None:
                 verdict = observer.remote_offer(self._offer)
                 prm.statusCode = verdict.status
-                if verdict.headers and self._owner is not None:
-                    self._owner.explain(verdict.headers)
+                if verdict.status != pj.PJSIP_SC_OK and self._owner is not None:
+                    self._owner.explain(verdict)
 
     def onStreamCreated(self, prm: Any) -> None:  # noqa: N802
         with self._guarded():
@@ -159,6 +170,10 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         # The stack would send the same offer again. With no target left the call ends with the 3xx itself;
         # PJSIP_REDIRECT_STOP, which is the default, would make that a 487.
         return int(pj.PJSIP_REDIRECT_REJECT)
+
+
+def _cseq(message: SipMessage) -> str:
+    return (message.first("cseq") or "").partition(" ")[0]
 
 
 def _without_media(sdp: str) -> str:

@@ -66,8 +66,9 @@ class Gate:
     """The module. *library*: path of pjsua2's extension module, whose endpoint exists by now.
 
     *arrivals* says which new calls are admitted; *connections* is told which are used. ``refused`` counts the
-    messages that did not pass. Raises ``StackError`` where the build lacks what is
-    needed. Until `open` has found where messages are, everything is dropped.
+    messages that did not pass. ``on_ack`` is given the text of each ACK, of which pjsua2 tells nothing.
+    Raises ``StackError`` where the build lacks what is needed. Until `open` has found where messages are,
+    everything is dropped.
     """
 
     def __init__(self, library: str, arrivals: Arrivals, connections: Connections) -> None:
@@ -77,6 +78,7 @@ class Gate:
         self._offset: int | None = None
         self._source_offset = 0
         self.passage: Passage | None = None
+        self.on_ack: Callable[[bytes], None] | None = None
         self._probe = b""
         self._probe_host = b""
         self._probe_port = 0
@@ -141,6 +143,8 @@ class Gate:
         if fault is None:
             transport = ctypes.c_void_p.from_address(rdata + _TRANSPORT_OFFSET).value
             self._connections.heard(transport or 0, time.monotonic())
+            if self.on_ack is not None and text.lstrip(b"\r\n")[:4] == b"ACK ":
+                self.on_ack(text)
             name = new_call(text)
             if name is not None and self._admit(rdata, name) is _TAKEN:
                 return _TAKEN

@@ -40,7 +40,7 @@ class Refusals:
     """
 
     def __init__(self, library: str) -> None:
-        self._reasons: dict[str, Headers] = {}
+        self._reasons: dict[str, tuple[int, Headers]] = {}
         self._callback = OnMessage(self._look)
         self._module = Module(
             name=Text(b"mod-sipmikey-refusals", 21), id=-1, priority=_BEFORE_PRINTING,
@@ -70,17 +70,19 @@ class Refusals:
         self._insert_after, self._erase = c.pj_list_insert_after, c.pj_list_erase
         self._insert_after.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
         self._erase.argtypes = (ctypes.c_void_p,)
+        self._phrase = c.pjsip_get_status_text
+        self._phrase.restype = ctypes.c_void_p
         c.pj_gethostname.restype = ctypes.POINTER(Text)
         name = c.pj_gethostname().contents
         self._host = bytes(ctypes.string_at(name.ptr, name.slen))
 
-    def explain(self, call_id: str, headers: Headers) -> None:
-        """Add *headers* to the next response that refuses something within the call *call_id*.
+    def explain(self, call_id: str, status: int, headers: Headers) -> None:
+        """Make the next response that refuses something within the call *call_id* one of *status* (0: any).
 
-        One that has such header fields already stays as it is.
+        It gets those of *headers* that it does not have already.
         """
-        if headers:
-            self._reasons[call_id] = headers
+        if status or headers:
+            self._reasons[call_id] = status, headers
         while len(self._reasons) > _MOST:
             del self._reasons[next(iter(self._reasons))]
 
@@ -135,11 +137,21 @@ class Refusals:
         call_id = self._field(message, _CALL_ID)
         if call_id is None:
             return
-        for name, value in self._reasons.pop(_value(call_id).decode("utf-8", "replace"), ()):
+        status, headers = self._reasons.pop(_value(call_id).decode("utf-8", "replace"), (0, ()))
+        if status:
+            self._set_status(message, status)
+        for name, value in headers:
             if self._field(message, name.encode()) is not None:
                 continue
             made = self._make_field(_word(data + _POOL), _text(name.encode()), _text(value.encode()))
             self._insert_after(call_id, made)
+
+    def _set_status(self, message: int, status: int) -> None:
+        """Refuse with *status*: pjsip itself knows 488 only, whatever an offer is refused for."""
+        ctypes.c_int.from_address(message + _CODE).value = status
+        phrase: int = self._phrase(status)
+        for offset in (0, 8):
+            ctypes.c_uint64.from_address(message + _CODE + 8 + offset).value = _word(phrase + offset)
 
     def _field_of_this_host(self, message: int) -> int | None:
         """Return a Warning whose agent is the name of this machine, None where there is none."""

@@ -167,9 +167,18 @@ class PjsuaStack:
         self._accounts[lane] = account
         self._lanes[account.getId()] = lane
 
+    def _acknowledged(self, text: bytes) -> None:
+        """An ACK came, which may carry an answer: pjsip takes it when it was judged."""
+        with logged("an ACK"):
+            message = SipMessage.parse(text.decode("utf-8", "surrogateescape"))
+            for call in self.calls:
+                if call.sip_call_id == message.first("call-id"):
+                    call.on_ack(message)
+
     def _open_gate(self, gate: Gate) -> None:
         """Let messages in, once the gate has seen one; over UDP, for the time of that."""
         self._gate = gate
+        gate.on_ack = self._acknowledged
         if Transport.UDP in self.addresses:
             gate.open(reachable(self.addresses[Transport.UDP]), self._endpoint.libHandleEvents)
             return
@@ -422,7 +431,7 @@ class PjsuaStack:
             if self.handles.admits(handles, time.monotonic()):
                 placement = self.observer.place(invite, source)
                 # The stack itself may refuse it, before the call is known to anybody.
-                self.refusals.explain(invite.first("call-id") or "", placement.headers)
+                self.refusals.explain(invite.first("call-id") or "", 0, placement.headers)
         except Exception:  # noqa: BLE001 - an unjudged INVITE is refused
             _log.exception("an INVITE could not be judged")
         return int(self._accounts[placement.lane].getId())
