@@ -67,7 +67,20 @@ def seeds(target: str) -> list[bytes]:
         return [b'[3,0,0,"Played",[]]', b'[0,1,0,"LocalSdp",[1,"v=0","",""]]', b'[2,1,0,["x",1,"","local"]]']
     if target == "identity":
         return [b"sip:alice@example.com\nsips:Alice@EXAMPLE.com.:5061", b"*@example.com\nsip:a@example.com"]
+    if target == "deposit":
+        return [_deposit(messages[0]), b'{"00": ["name", 1.0]}']
+    if target == "summary":
+        return [
+            b"Messages-Waiting: yes\r\nMessage-Account: sip:bob@example.com\r\nVoice-Message: 2/8 (0/2)\r\n"
+        ]
     return {"captured": [_CAPTURE], "rtpdump": [_DUMP], "rtp": [_RTP, _RTCP]}[target]
+
+
+def _deposit(message: bytes) -> bytes:
+    head = b"MTDD\1" + len(message).to_bytes(3, "big") + message
+    rtp = bytes.fromhex("800800010000000000c0ffee") + bytes(20)
+    report = bytes.fromhex("80c8000600c0ffee") + bytes(20)
+    return head + b"".join(len(packet).to_bytes(2, "big") + packet for packet in (rtp, report))
 
 
 def _offer(message: bytes) -> bytes:

@@ -22,6 +22,9 @@ from sipmikey.cli.decode.printing import document, tree
 from sipmikey.cli.kms import configuration as kms_settings
 from sipmikey.decode import capture, sources
 from sipmikey.decode.explain.message import explain
+from sipmikey.deferred.deposit import parse_deposit
+from sipmikey.deferred.facts import facts_of
+from sipmikey.deferred.opened import parse_opened
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.server.body import decode_body
 from sipmikey.media.rtcp import parse_compound
@@ -33,6 +36,7 @@ from sipmikey.mikey.ticket import TICKET
 from sipmikey.sdp import Answerer
 from sipmikey.sdp.document import Document
 from sipmikey.sip import SipMessage, parse_addresses, parse_replaces, parse_via, parse_warning, parts
+from sipmikey.sip.message_summary import parse_summary
 from sipmikey.system import environment
 from sipmikey.ticket.identity import canonical, matches, same_identity
 from sipmikey.ticket.policy import TicketPolicy
@@ -194,11 +198,28 @@ def identity(data: bytes) -> None:
         matches(one, other)
 
 
+def deposit(data: bytes) -> None:
+    """A message as the mailbox gets it and the addressee fetches it; what was opened before."""
+    with _refused:
+        assert parse_deposit(data).encode() == data
+    with _refused:
+        facts_of(parse_deposit(data).transfer_init)
+    with _refused:
+        parse_opened(data.decode("latin-1"))
+
+
+def summary(data: bytes) -> None:
+    """A message summary as anybody may send it."""
+    with _refused:
+        found = parse_summary(data)
+        assert parse_summary(found.encode()) == found
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         mikey, explained, ticket, sdp, sip, screen, channel, decoded, captured, rtpdump, rtp, policy,
-        agent_toml, kms_toml, vectors, body, identity,
+        agent_toml, kms_toml, vectors, body, identity, deposit, summary,
     )
 }  # fmt: skip
 
