@@ -63,6 +63,7 @@ class Sip:
     None: UDP, or TCP for what is large, and over IPv6. ``registrar``, ``proxy``: SIP URIs.
     ``trusted_proxies``: addresses whose P-Asserted-Identity is believed. ``registration_retry_s``: how long
     to wait before the next attempt when the registrar is lost. ``credentials``: for digest challenges.
+    ``headers``: of our own, in each INVITE; ``register_headers``: in each REGISTER.
     ``redirects``: INVITEs of one call that follow redirections (3xx) at most, 0 for none. ``name_servers``:
     IP addresses of DNS servers that pjsip asks by itself, for SRV records too (RFC 3263 section 4.2; it knows
     no NAPTR records); none: the system resolves host names, and SRV records are not looked up.
@@ -84,6 +85,7 @@ class Sip:
     keepalive_s: int = 15
     session_expires_s: int = 1800
     headers: Mapping[str, str] = field(default_factory=dict)
+    register_headers: Mapping[str, str] = field(default_factory=dict)
     redirects: int = 5
     name_servers: tuple[str, ...] = ()
     calls_per_second: float = 20.0

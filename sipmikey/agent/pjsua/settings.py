@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
-from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj, refused
+from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, pj, refused
 from sipmikey.agent.stack import HelpingServers, Lane
 from sipmikey.call.policy import Alternative
 from sipmikey.guard import create_private
@@ -73,6 +73,7 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], con
         settings.regConfig.retryIntervalSec = sip.registration_retry_s
         settings.regConfig.firstRetryIntervalSec = sip.registration_retry_s
         settings.regConfig.randomRetryIntervalSec = sip.registration_retry_s // 3
+        fill(settings.regConfig.headers, tuple(sip.register_headers.items()))
     settings.regConfig.registerOnAdd = False
     if sip.credentials is not None:
         given = sip.credentials

@@ -154,6 +154,7 @@ def _sip(configuration: Configuration) -> Sip:
         ),
         session_expires_s=round(sip.session_expires),
         headers=dict(sip.headers),
+        register_headers=dict(sip.register_headers),
         redirects=sip.redirects,
         calls_per_second=sip.calls_per_second,
         name_servers=_name_servers(sip.name_servers),

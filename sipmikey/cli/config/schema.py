@@ -114,7 +114,8 @@ class Sip:
     tls_ca_file: Path | None = setting(None, "certificates to verify SIP peers by", read.path)
     tls_certificate_file: Path | None = setting(None, "our certificate for SIP over TLS", read.path)
     tls_private_key_file: Path | None = setting(None, "its private key", read.path)
-    headers: Mapping[str, str] = setting(NOTHING, "headers of your own in our requests", _headers)
+    headers: Mapping[str, str] = setting(NOTHING, "headers of your own in each INVITE", _headers)
+    register_headers: Mapping[str, str] = setting(NOTHING, "headers of your own in each REGISTER", _headers)
     session_expires: float = setting(1800.0, "session timer (RFC 4028), seconds", read.seconds(90, 86400))
     name_servers: tuple[str, ...] = setting(
         (),
