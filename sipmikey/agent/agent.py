@@ -20,7 +20,6 @@ from sipmikey.agent.nat_watch import NatWatch
 from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.settings import UsableHere, call_settings, keyings
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver, Lane
 from sipmikey.agent.started_keys import StartedKeys
@@ -54,6 +53,7 @@ from sipmikey.call.keying.keying import Keying
 from sipmikey.call.policy import Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Family, Reason
 from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
+from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
 
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict, Phase, StackCall, StackError
 from sipmikey.agent.started_keys import StartedKeys
 from sipmikey.agent.tickets.requests import Requests
@@ -22,6 +21,7 @@ from sipmikey.call.keying.keying import SrtpKeys
 from sipmikey.call.machine import stream_stats
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.sip import SipMalformed, SipMessage
 
 _ANSWERS = (o.Describe, o.Withhold, o.Permit, o.Refuse)
 _ON_A_CLEAN_STACK = (o.EndInvite, o.Invite, o.Reinvite, o.Update)
@@ -307,8 +307,8 @@ def message_of(message: SipMessage) -> i.Message:
     if 300 <= message.status < 400:
         try:
             contacts = tuple(i.Contact(uri=contact.uri, q=contact.q) for contact in message.contacts())
-        except SipmikeyError as error:
-            malformed = str(error)
+        except SipMalformed as error:
+            malformed = f"malformed Contact: {error}"
     return i.Message(
         method=message.method,
         status=message.status,

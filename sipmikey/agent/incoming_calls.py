@@ -10,7 +10,6 @@ from typing import Protocol
 
 from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, Placement, StackCall
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE
 from sipmikey.agent.waiting import WaitingMessages
@@ -36,6 +35,7 @@ from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.nat.path import Candidate, MediaPath, Way
 from sipmikey.nat.servers import endpoint_text
 from sipmikey.sdp import IdentityMismatch, KeyMgmtMissing, MediaNotSecured
+from sipmikey.sip import SipMessage
 from sipmikey.sound.settings import DeviceNews, News
 from sipmikey.ticket.identity import canonical
 
@@ -141,7 +141,8 @@ class IncomingCalls:
     def caller_of(self, invite: SipMessage, source: str) -> str:
         """Return the canonical SIP caller: P-Asserted-Identity from a trusted proxy, else From.
 
-        *source* is ``host:port`` the INVITE came from. Raises ``LocalError`` when it is not a URI.
+        *source* is ``host:port`` the INVITE came from. Raises ``SipMalformed`` or ``LocalError`` where
+        no caller can be read.
         """
         host = source.rpartition(":")[0].strip("[]")
         asserted = invite.asserted_identity() if host in self._trusted else None

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.call.ending import TOO_LONG
 from sipmikey.call.inputs import StreamCount
 from sipmikey.call.keying.keying import Lane, SrtpKeys
@@ -17,6 +16,7 @@ from sipmikey.call.outputs import Headers
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
+from sipmikey.sip import SipMessage
 from sipmikey.sound.settings import News
 
 __all__ = [

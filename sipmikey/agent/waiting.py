@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.call.events import MessagesWaiting
 from sipmikey.rate_limit import RateLimiter
-from sipmikey.sip import SipMalformed
+from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sip.message_summary import MEDIA_TYPE, MessageSummary, parse_summary
 
 _log = logging.getLogger("sipmikey.agent.waiting")

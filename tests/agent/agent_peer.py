@@ -31,10 +31,10 @@ from sipmikey.agent import (
     document,
 )
 from sipmikey.agent.call_driver import CallDriver
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
+from sipmikey.sip import SipMessage
 
 
 def tell(event: dict[str, Any]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pylibsrtp import Error, Policy, Session
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.secret import Secret
 from sipmikey.sdp import Answerer, SessionKeys
+from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 from sipmikey.testing.kms import TestKms
 from sipmikey.ticket.credentials import PreSharedKey

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.secret import Secret
 from sipmikey.sdp import Offerer
+from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 from sipmikey.testing.kms import TestKms
 from sipmikey.ticket.request import TicketGrant

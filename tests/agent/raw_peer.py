@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from sipmikey.agent.config import AgentConfig, Audio, Sip, Transport
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import (
     CallObserver,
     Lane,
@@ -27,6 +26,7 @@ from sipmikey.agent.stack import (
 )
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
+from sipmikey.sip import SipMessage
 from sipmikey.sound.settings import News
 
 SUITE_LENGTHS = {"AES_CM_128_HMAC_SHA1_80": 30, "AES_256_CM_HMAC_SHA1_80": 46}

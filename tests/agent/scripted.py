@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import Any, cast
 
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.sip import SipMessage
 from tests.agent.processes import WAIT_S
 
 

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.sip import SipMessage
 from tests.agent.processes import Process
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER, Device, altered
 from tests.agent.processes import Process, running

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pylibsrtp import Policy, Session
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.media.keying import StreamKey
+from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER
 from tests.agent.offers import Callee, called, grant_of, offer_of

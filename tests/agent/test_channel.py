@@ -19,10 +19,10 @@ from sipmikey.agent.config import AgentConfig, Audio, DigestCredentials, Sip, Tr
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed
 from sipmikey.agent.isolation.codec import CodecError, dump, load
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import Lane, SrtpKeys, StackError, StreamCount
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.secret import Secret
+from sipmikey.sip import SipMessage
 
 CONFIG = AgentConfig(
     identity="sip:alice@example.com",

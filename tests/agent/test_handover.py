@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.agent.pjsua.handover import as_it_came, call_of, passed_on, reached_over, taken_back
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.sip import SipMessage
 from tests.agent.processes import Process, running, stacks_of
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.output import Paint
+from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER, Device
 from tests.agent.processes import Process, running

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pylibsrtp import Policy, Session
 
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLER
 from tests.agent.offers import Callee, called, offer_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.waiting import WaitingMessages
+from sipmikey.sip import SipMessage
 from sipmikey.sip.message_summary import MEDIA_TYPE, MessageSummary
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.keys.suite import SUITE_128
 from sipmikey.sdp import Offerer
+from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 from sipmikey.ticket import FULL_MODE, RequestedKey, TicketPolicy, TicketRequest
 from tests.agent.offers import Callee, called

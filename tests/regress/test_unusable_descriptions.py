@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.sdp import MediaMismatch
 from sipmikey.sdp.codecs import check_codecs
+from sipmikey.sip import SipMessage
 from tests.agent.offers import called
 from tests.agent.processes import running
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description

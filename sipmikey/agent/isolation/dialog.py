@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.sip import SipMessage
 
 _BRACKETED = re.compile(r"<([^>]*)>")
 _TAG = re.compile(r";\s*tag\s*=\s*([^;\s>]+)", re.IGNORECASE)

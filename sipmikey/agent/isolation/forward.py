@@ -7,11 +7,11 @@ from typing import Any, Literal, Protocol
 
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed, failure_of
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict, Phase, Placement, StackCall, StackError
 from sipmikey.call.reasons import AgentError
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.nat.path import MediaPath
+from sipmikey.sip import SipMessage
 from sipmikey.sound.settings import News
 
 

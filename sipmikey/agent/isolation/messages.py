@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from sipmikey.agent.config import AgentConfig, Transport
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import (
     Headers,
     HelpingServers,
@@ -23,6 +22,7 @@ from sipmikey.agent.stack import (
     StreamCount,
 )
 from sipmikey.nat.path import MediaPath
+from sipmikey.sip import SipMessage
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -26,6 +25,7 @@ from sipmikey.agent.stack import (
 )
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.nat.path import MediaPath, paths_in_dump
+from sipmikey.sip import SipMessage
 
 if TYPE_CHECKING:
     from sipmikey.agent.pjsua.stack import PjsuaAccount, PjsuaStack

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.pjsua.library import pj
 from sipmikey.agent.pjsua.sdp_version import VersionCounter
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import CallObserver
+from sipmikey.sip import SipMessage
 
 if TYPE_CHECKING:
     from sipmikey.agent.pjsua.call import PjsuaCall

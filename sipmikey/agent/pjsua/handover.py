@@ -13,7 +13,7 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from sipmikey.agent.sip.message import SipMessage
+from sipmikey.sip import SipMessage
 
 _MAGIC: Final = "z9hG4bK"
 _FOLD = re.compile(rb"\r\n[ \t]+")

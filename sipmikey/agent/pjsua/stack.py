@@ -26,7 +26,6 @@ from sipmikey.agent.pjsua.refusals import Refusals
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
 from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.pjsua.sound import Sound
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -39,6 +38,7 @@ from sipmikey.agent.stack import (
 from sipmikey.call.policy import Alternative
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ports import free_port
+from sipmikey.sip import SipMessage
 from sipmikey.sound.commands import Command
 
 if TYPE_CHECKING:

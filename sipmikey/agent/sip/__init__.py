@@ -1,1 +1,0 @@
-"""SIP text: messages, Contact lists, IP versions."""
