@@ -15,7 +15,7 @@ import sys
 
 import pjsua2 as pj
 
-from sipmikey.agent.pjsua.native_srtp import NativeSrtp
+from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.stack import SrtpKeys
 from sipmikey.mikey.secret import Secret
 

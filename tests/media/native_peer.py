@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pjsua2 as pj
 
-from sipmikey.agent.pjsua.native_srtp import NativeSrtp
+from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.stack import SrtpKeys
 from sipmikey.mikey.secret import Secret
 

@@ -7,7 +7,7 @@ import ctypes
 import pytest
 
 from sipmikey.agent.pjsua.library import LIBRARY
-from sipmikey.agent.pjsua.native_trouble import PacketLog, Trouble
+from sipmikey.agent.pjsua.native.trouble import PacketLog, Trouble
 
 
 def write(level: int, text: str) -> None:

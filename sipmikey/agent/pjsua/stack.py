@@ -18,9 +18,9 @@ from sipmikey.agent.pjsua.arrivals import Arrivals, Connections
 from sipmikey.agent.pjsua.call import PjsuaCall
 from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
-from sipmikey.agent.pjsua.native_sdp import SdpPrinter
-from sipmikey.agent.pjsua.native_srtp import NativeSrtp
-from sipmikey.agent.pjsua.native_trouble import PacketLog, Trouble
+from sipmikey.agent.pjsua.native.sdp import SdpPrinter
+from sipmikey.agent.pjsua.native.srtp import NativeSrtp
+from sipmikey.agent.pjsua.native.trouble import PacketLog, Trouble
 from sipmikey.agent.pjsua.passage import Passage
 from sipmikey.agent.pjsua.refusals import Refusals
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
