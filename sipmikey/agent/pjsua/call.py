@@ -7,11 +7,19 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.pjsua.account import PjsuaAccount
+from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
-from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM
+from sipmikey.agent.pjsua.native.sdp import SdpPrinter
+from sipmikey.agent.pjsua.native.srtp import NativeSrtp
+from sipmikey.agent.pjsua.native.trouble import Trouble
+from sipmikey.agent.pjsua.refusals import Refusals
+from sipmikey.agent.pjsua.sound import Sound
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -21,6 +29,7 @@ from sipmikey.agent.stack import (
     SrtpKeys,
     StackCall,
     StackError,
+    StackObserver,
     StreamCount,
 )
 from sipmikey.mikey.errors import SipmikeyError
@@ -28,7 +37,7 @@ from sipmikey.nat.path import MediaPath, paths_in_dump
 from sipmikey.sip import SipMessage
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.stack import PjsuaAccount, PjsuaStack
+    from sipmikey.agent.pjsua.python_media import PythonMedia
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
@@ -53,23 +62,45 @@ _PHASES = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the calls of one stack have in common. ``media``: the endpoint in Python, None for pjmedia.
+
+    ``later`` runs a callable in the engine's thread after a delay in seconds.
+    """
+
+    config: AgentConfig
+    observer: StackObserver
+    later: Callable[[float, Callable[[], None]], None]
+    srtp: NativeSrtp
+    trouble: Trouble
+    sdp: SdpPrinter
+    sound: Sound
+    media: PythonMedia | None
+    refusals: Refusals
+    calls: CallTable[PjsuaCall]
+
+
 class PjsuaCall:
-    """One INVITE session; implements ``StackCall``."""
+    """One INVITE session; implements ``StackCall``. *streams*: those offered, 0 for a call that is refused.
+
+    *number*: pjsua's number of an incoming call.
+    """
 
     def __init__(
         self,
-        stack: PjsuaStack,
+        shared: Shared,
         account: PjsuaAccount,
         observer: CallObserver | None,
-        handles: int,
+        streams: int,
         number: int | None = None,
     ) -> None:
-        self.handles = handles
-        self._stack = stack
+        self._offered = streams
+        self._shared = shared
         self._observer = observer
         self._account = account
         self._secured = account.lane is Lane.SECURED
-        self._media = stack.media.call() if stack.media is not None and self._secured else None
+        self._media = shared.media.call() if shared.media is not None and self._secured else None
         self._pj: CallbackCall | None = CallbackCall(self, account, *(() if number is None else (number,)))
         self._streams: dict[int, int] = {}
         self._past: dict[int, StreamCount] = {}
@@ -98,7 +129,7 @@ class PjsuaCall:
     def invite(self, uri: str, headers: Headers, target: str) -> None:
         """Send the INVITE: To is *uri*, and the Request-URI *target* unless that is empty."""
         parameters = pj.CallOpParam(True)
-        parameters.opt.audioCount = self._stack.config.audio.streams
+        parameters.opt.audioCount = self._shared.config.audio.streams
         parameters.opt.videoCount = 0
         parameters.txOption.targetUri = target
         fill(parameters.txOption.headers, headers)
@@ -109,8 +140,7 @@ class PjsuaCall:
         """Answer with *status*; *sdp* replaces the answer the stack made."""
         parameters = pj.CallOpParam(True)
         # With 180 pjsua already closes the streams that are over this number.
-        offered = self.handles // HANDLES_PER_STREAM
-        parameters.opt.audioCount = max(1, offered if sdp is None else sdp.count("m=audio"))
+        parameters.opt.audioCount = max(1, self._offered if sdp is None else sdp.count("m=audio"))
         parameters.opt.videoCount = 0
         parameters.statusCode = status
         if sdp is not None:
@@ -136,7 +166,7 @@ class PjsuaCall:
         if self._media is not None:
             self._media.key(index, keys, confirmed=self._confirmed)
             return
-        self._stack.srtp.start(self._streams[index], keys)
+        self._shared.srtp.start(self._streams[index], keys)
 
     def unkey(self) -> None:
         """Take the keys of all streams away."""
@@ -144,7 +174,7 @@ class PjsuaCall:
             self._media.unkey()
             return
         for stream in self._streams.values():
-            self._stack.srtp.stop(stream)
+            self._shared.srtp.stop(stream)
 
     @property
     def streams(self) -> tuple[int, ...]:
@@ -169,9 +199,9 @@ class PjsuaCall:
         if first and self.lane is Lane.SDES:
             for index, stream in self._streams.items():
                 if self._live.getStreamInfo(index).dir & pj.PJMEDIA_DIR_ENCODING:
-                    self._stack.srtp.speak(stream)
+                    self._shared.srtp.speak(stream)
         for index in self._audible & self._streams.keys():
-            self._stack.sound.connect(id(self), self._live.getAudioMedia(index))
+            self._shared.sound.connect(id(self), self._live.getAudioMedia(index))
 
     def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
         parameters = pj.CallOpParam(True)
@@ -210,17 +240,15 @@ class PjsuaCall:
 
     def has_room_for(self, streams: int) -> bool:
         """True when another call of *streams* can be made beside this one."""
-        return self._stack.ready_in(streams) == 0.0
+        return self._shared.calls.ready_in(streams) == 0.0
 
     def successor(self, observer: CallObserver, streams: int) -> CallbackCall:
         """Make the call that a REFER or an INVITE with Replaces asks for, for the stack to place."""
-        stack = self._stack
-        handles = streams * HANDLES_PER_STREAM
-        stack.handles.take(handles, time.monotonic())
-        call = PjsuaCall(stack, self._account, observer, handles)
-        stack.calls.append(call)
+        shared = self._shared
+        call = PjsuaCall(shared, self._account, observer, streams)
+        shared.calls.add(call, streams)
         observer.attached(call)
-        stack.later(0.0, call._check_placed)
+        shared.later(0.0, call._check_placed)
         return call._live
 
     def _check_placed(self) -> None:
@@ -231,18 +259,18 @@ class PjsuaCall:
         if self._observer is not None:
             self._observer.failed(StackError("the SIP stack could not place the call"))
             self._observer.phase(Phase.DISCONNECTED, 0, "")
-        self._stack.forget(self)
+        self._shared.calls.remove(self)
 
     def discard(self) -> None:
         """Let go of pjsua2's object."""
         self._over = True
-        self._stack.sound.release(id(self))
+        self._shared.sound.release(id(self))
         if self._media is not None:
             self._media.close()
             self._media = None
         self._observer = None
         for index in self._streams:
-            self._stack.trouble.forget((id(self), index))
+            self._shared.trouble.forget((id(self), index))
         self._streams.clear()
         if self._pj is not None:
             self._pj.release()
@@ -260,7 +288,7 @@ class PjsuaCall:
             observer, cause = self._observer, error.with_traceback(None)
             if observer is None:
                 return
-            self._stack.later(0.0, lambda: observer.failed(cause))
+            self._shared.later(0.0, lambda: observer.failed(cause))
 
     def on_phase(self, info: Any) -> None:
         phase = _PHASES.get(info.state)
@@ -270,15 +298,15 @@ class PjsuaCall:
         self._confirmed = self._confirmed or phase is Phase.CONFIRMED
         if self._media is not None and phase is Phase.CONFIRMED:
             self._media.choose()
-        if phase is Phase.CONFIRMED and self._stack.config.nat.uses_ice:
-            self._stack.later(_PATH_FIRST_S, self._look_for_path)
+        if phase is Phase.CONFIRMED and self._shared.config.nat.uses_ice:
+            self._shared.later(_PATH_FIRST_S, self._look_for_path)
         if phase is Phase.DISCONNECTED:
             self._over = True
         with self.guarded() as observer:
             if observer is not None:
                 observer.phase(phase, int(info.lastStatusCode), str(info.lastReason))
         if phase is Phase.DISCONNECTED:
-            self._stack.forget(self)
+            self._shared.calls.remove(self)
 
     def _look_for_path(self) -> None:
         """Tell which way ICE leads the media, when that is known or changed."""
@@ -287,9 +315,9 @@ class PjsuaCall:
         paths = paths_in_dump(self._live.dump(True, ""))
         for index, path in enumerate(paths):
             if self._paths[index : index + 1] != (path,):
-                self._stack.observer.media_path(self.sip_call_id, index, path)
+                self._shared.observer.media_path(self.sip_call_id, index, path)
         self._paths = paths
-        self._stack.later(_PATH_AGAIN_S if paths else _PATH_FIRST_S, self._look_for_path)
+        self._shared.later(_PATH_AGAIN_S if paths else _PATH_FIRST_S, self._look_for_path)
 
     def on_stream(self, index: int, stream: int) -> None:
         self._streams[index] = stream
@@ -298,11 +326,11 @@ class PjsuaCall:
             self._connect(index)
         elif not self._confirmed and self._secured:
             # The SRTP transport outlives the stream: it may still hold the keys of another branch.
-            self._stack.srtp.stop(stream)
+            self._shared.srtp.stop(stream)
             self._end_probation(index)
         elif not self._speaking and self.lane is Lane.SDES:
             # pjmedia has keys before the answer that brought them was judged.
-            self._stack.srtp.hush(stream)
+            self._shared.srtp.hush(stream)
         with self.guarded() as observer:
             if observer is not None:
                 observer.stream_created(index)
@@ -317,7 +345,7 @@ class PjsuaCall:
             name = str(self._live.getMedTransportInfo(index).localRtpName)
         except pj.Error:
             return
-        bind = self._stack.config.sip.bind
+        bind = self._shared.config.sip.bind
         host = bind if bind not in ANY_ADDRESS else "::1" if ":" in name.rpartition(":")[0] else "127.0.0.1"
         target = (host, int(name.rpartition(":")[2]))
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -346,11 +374,11 @@ class PjsuaCall:
 
     def explain(self, verdict: OfferVerdict) -> None:
         """Have the refusal that the stack is about to send be that of *verdict*."""
-        self._stack.refusals.explain(self.sip_call_id, verdict.status, verdict.headers)
+        self._shared.refusals.explain(self.sip_call_id, verdict.status, verdict.headers)
 
     def print_sdp(self, session: int) -> str:
         """Return a description that pjsua2 gave no text of. *session*: address of pjmedia's."""
-        return self._stack.sdp.text(session)
+        return self._shared.sdp.text(session)
 
     def described(self, sdp: str) -> str:
         """Return the description the stack made with the addresses of whatever runs the media."""
@@ -365,8 +393,8 @@ class PjsuaCall:
             return
         self._past[index] = _sum(self._past.get(index), self._count(index))
         if not self._confirmed and not self._over and self._secured:
-            self._stack.srtp.stop(stream)
-        self._stack.trouble.forget((id(self), index))
+            self._shared.srtp.stop(stream)
+        self._shared.trouble.forget((id(self), index))
         del self._streams[index]
 
     def on_media(self, info: Any) -> None:
@@ -393,7 +421,7 @@ class PjsuaCall:
     @property
     def stream_count(self) -> int:
         """Audio streams a call offers."""
-        return self._stack.config.audio.streams
+        return self._shared.config.audio.streams
 
     @property
     def slot(self) -> int:
@@ -421,7 +449,7 @@ class PjsuaCall:
         """Return what pjmedia finds wrong with the packets of a stream, if it is silent."""
         if not self._secured or not self._confirmed or self._over:
             return ""
-        return self._stack.trouble.about((id(self), index), received, time.monotonic())
+        return self._shared.trouble.about((id(self), index), received, time.monotonic())
 
 
 def _address(text: str) -> tuple[str, int] | None:

@@ -1,28 +1,65 @@
-"""pjsua2's callbacks of one call, handed to the ``PjsuaCall`` they belong to. In the engine's thread."""
+"""pjsua2's callbacks of one call, handed to whatever owns the call. In the engine's thread."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
+from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.library import pj
 from sipmikey.agent.pjsua.sdp_version import VersionCounter
-from sipmikey.agent.stack import CallObserver
+from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict
 from sipmikey.sip import SipMessage
 
-if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.call import PjsuaCall
-    from sipmikey.agent.pjsua.stack import PjsuaAccount
+
+class CallOwner(Protocol):
+    """What a call's owner is told by pjsua2, and asked. ``stream_count``: of a call that is offered."""
+
+    @property
+    def lane(self) -> Lane: ...
+
+    @property
+    def stream_count(self) -> int: ...
+
+    def guarded(self) -> AbstractContextManager[CallObserver | None]:
+        """Give the observer of the call; what is raised meanwhile becomes the call's failure."""
+
+    def introduce(self) -> None:
+        """The stack makes a description: show the call to the agent, if that has not been done yet."""
+
+    def print_sdp(self, session: int) -> str:
+        """Return a description that pjsua2 gave no text of. *session*: address of pjmedia's."""
+
+    def described(self, sdp: str) -> str:
+        """Return the description the stack made with the addresses of what runs the media."""
+
+    def explain(self, verdict: OfferVerdict) -> None:
+        """Have the refusal that the stack is about to send be that of *verdict*."""
+
+    def on_phase(self, info: Any) -> None: ...
+
+    def on_stream(self, index: int, stream: int) -> None: ...
+
+    def on_stream_gone(self, index: int, stream: int) -> None: ...
+
+    def on_media(self, info: Any) -> None: ...
+
+    def has_room_for(self, streams: int) -> bool:
+        """True when another call of *streams* can be made beside this one."""
+
+    def successor(self, observer: CallObserver, streams: int) -> CallbackCall:
+        """Make the call that a REFER or an INVITE with Replaces asks for, for the stack to place."""
 
 
 class CallbackCall(pj.Call):  # type: ignore[misc]
-    """Takes pjsua2's callbacks to the ``PjsuaCall`` they belong to."""
+    """Takes pjsua2's callbacks to the *owner* of the call. *number*: pjsua's, of an incoming call."""
 
-    def __init__(self, owner: PjsuaCall, account: PjsuaAccount, *number: int) -> None:
+    def __init__(self, owner: CallOwner, account: PjsuaAccount, *number: int) -> None:
         super().__init__(account, *number)
-        self._owner: PjsuaCall | None = owner
+        self._owner: CallOwner | None = owner
         self._offer = ""
         self._version = VersionCounter()
         self._offered_in_200_to = ""
@@ -141,7 +178,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             if observer is None or self._owner is None:
                 return
             invite = SipMessage.parse(prm.rdata.wholeMsg)
-            streams = max(1, invite.body.count("\nm="))
+            streams = offered_streams(invite)
             if not self._owner.has_room_for(streams):
                 prm.statusCode = pj.PJSIP_SC_BUSY_HERE
                 return
@@ -174,6 +211,11 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
 
 def _cseq(message: SipMessage) -> str:
     return (message.first("cseq") or "").partition(" ")[0]
+
+
+def offered_streams(invite: SipMessage) -> int:
+    """Return how many streams an INVITE asks for: 1 where it has no description."""
+    return max(1, invite.body.count("\nm="))
 
 
 def _without_media(sdp: str) -> str:

@@ -14,8 +14,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.arrivals import Arrivals, Connections
-from sipmikey.agent.pjsua.call import PjsuaCall
+from sipmikey.agent.pjsua.call import PjsuaCall, Shared
+from sipmikey.agent.pjsua.call_table import CallTable
+from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
@@ -24,7 +27,6 @@ from sipmikey.agent.pjsua.native.trouble import PacketLog, Trouble
 from sipmikey.agent.pjsua.passage import Passage
 from sipmikey.agent.pjsua.refusals import Refusals
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
-from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 from sipmikey.agent.pjsua.sound import Sound
 from sipmikey.agent.stack import (
     CallObserver,
@@ -101,14 +103,9 @@ class PjsuaStack:
         self._contact = contact
         self._passage: Passage | None = None
         self._waker: tuple[socket.socket, tuple[str, int]] | None = None
-        self.srtp = NativeSrtp(LIBRARY)
-        self.trouble = Trouble(PacketLog(LIBRARY))
-        self.sdp = SdpPrinter(LIBRARY)
-        self.handles = HandleBudget()
         self.connections = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
         self._connections_looked_at = 0.0
-        self.calls: list[PjsuaCall] = []
-        self._over: list[PjsuaCall] = []
+        self.calls: CallTable[PjsuaCall] = CallTable()
         self.sound = Sound(config, observer)
         self.media = _python_media(config) if config.audio.engine == "python" else None
         self.addresses: dict[Transport, str] = {}
@@ -141,6 +138,18 @@ class PjsuaStack:
         arrivals = Arrivals(per_second=self.config.sip.calls_per_second, now=time.monotonic)
         gate = Gate(LIBRARY, arrivals, self.connections)
         self.refusals = Refusals(LIBRARY)
+        self._shared = Shared(
+            config=self.config,
+            observer=self.observer,
+            later=self.later,
+            srtp=NativeSrtp(LIBRARY),
+            trouble=Trouble(PacketLog(LIBRARY)),
+            sdp=SdpPrinter(LIBRARY),
+            sound=self.sound,
+            media=self.media,
+            refusals=self.refusals,
+            calls=self.calls,
+        )
         for transport in self.config.sip.transports:
             self.addresses[transport] = self._listen_anywhere(transport)
         endpoint.libStart()
@@ -149,6 +158,9 @@ class PjsuaStack:
         if Transport.UDP in self.addresses:
             self._waker = _open_waker(reachable(self.addresses[Transport.UDP]))
         self.order_codecs(self.config.audio.offered)
+        self._create_accounts()
+
+    def _create_accounts(self) -> None:
         alternative = self.config.policy.alternative
         for lane in Lane:
             if lane is Lane.SDES and alternative is Alternative.NONE:
@@ -161,7 +173,7 @@ class PjsuaStack:
             self._create_account(lane)
 
     def _create_account(self, lane: Lane) -> None:
-        account = PjsuaAccount(self, lane)
+        account = PjsuaAccount(self, self.observer, lane)
         with typed("account"):
             account.create(self._settings[lane])
         self._accounts[lane] = account
@@ -171,7 +183,7 @@ class PjsuaStack:
         """An ACK came, which may carry an answer: pjsip takes it when it was judged."""
         with logged("an ACK"):
             message = SipMessage.parse(text.decode("utf-8", "surrogateescape"))
-            for call in self.calls:
+            for call in self.calls.living:
                 if call.sip_call_id == message.first("call-id"):
                     call.on_ack(message)
 
@@ -284,7 +296,7 @@ class PjsuaStack:
         with typed("account"):
             if lane is not Lane.SECURED or self.registered or not self.config.sip.registrar:
                 account.modify(self._settings[lane])
-            elif self._registering or self.calls:
+            elif self._registering or self.calls.living:
                 self._renew_later = True
             else:
                 account.shutdown()
@@ -309,7 +321,7 @@ class PjsuaStack:
     @property
     def busy(self) -> bool:
         """True while calls exist or the registrar has not confirmed that we left."""
-        return bool(self.calls) or self.registered
+        return bool(self.calls.living) or self.registered
 
     @property
     def can_be_woken(self) -> bool:
@@ -333,8 +345,7 @@ class PjsuaStack:
     def poll(self, wait_ms: int) -> None:
         """Handle what came in, waiting at most *wait_ms* for something to come."""
         self._endpoint.libHandleEvents(wait_ms)
-        if self._over:
-            self._bury()
+        self.calls.bury()
         if (now := time.monotonic()) - self._connections_looked_at > 1.0:
             self._connections_looked_at = now
             for transport in self.connections.due(now):
@@ -360,24 +371,9 @@ class PjsuaStack:
         elif state in (pj.PJSIP_TP_STATE_DISCONNECTED, pj.PJSIP_TP_STATE_SHUTDOWN, pj.PJSIP_TP_STATE_DESTROY):
             self.connections.closed(transport)
 
-    def _bury(self) -> None:
-        """Free the objects of calls that are over.
-
-        The destructor of pjsua2's Call acts on the slot by number, so it must not run in the call's own
-        callback, nor while a newer call has the slot.
-        """
-        taken = {call.slot for call in self.calls}
-        waiting = [call for call in self._over if call.slot in taken]
-        for call in self._over:
-            if call.slot not in taken:
-                call.discard()
-        self._over = waiting
-
     def ready_in(self, streams: int) -> float | None:
         """Return seconds until a call of *streams* can be made; None when one must end first."""
-        if len(self.calls) >= MAX_CALLS:
-            return None
-        return self.handles.wait_s(streams * HANDLES_PER_STREAM, time.monotonic())
+        return self.calls.ready_in(streams)
 
     def make_call(
         self, uri: str, lane: Lane, observer: CallObserver, headers: Headers, via: str | None
@@ -388,15 +384,13 @@ class PjsuaStack:
             raise StackError(f"policy does not name {lane}")
         if self.ready_in(streams) != 0.0:
             raise StackError(f"all {MAX_CALLS} calls of this process are taken")
-        handles = streams * HANDLES_PER_STREAM
-        self.handles.take(handles, time.monotonic())
-        call = PjsuaCall(self, self._accounts[lane], observer, handles)
+        call = PjsuaCall(self._shared, self._accounts[lane], observer, streams)
         observer.attached(call)
-        self.calls.append(call)
+        self.calls.add(call, streams)
         try:
             call.invite(uri, headers, self._target(uri, via))
         except BaseException:
-            self.forget(call)
+            self.calls.remove(call)
             raise
         return call
 
@@ -427,8 +421,7 @@ class PjsuaStack:
         placement = Placement(lane=Lane.REFUSED)
         try:
             invite = SipMessage.parse(text)
-            handles = HANDLES_PER_STREAM * max(1, invite.body.count("\nm="))
-            if self.handles.admits(handles, time.monotonic()):
+            if self.calls.admits(offered_streams(invite)):
                 placement = self.observer.place(invite, source)
                 # The stack itself may refuse it, before the call is known to anybody.
                 self.refusals.explain(invite.first("call-id") or "", 0, placement.headers)
@@ -438,12 +431,9 @@ class PjsuaStack:
 
     def accept_incoming(self, account: PjsuaAccount, number: int, text: str, source: str) -> None:
         invite = SipMessage.parse(text)
-        handles = 0
-        if account.lane is not Lane.REFUSED:
-            handles = HANDLES_PER_STREAM * max(1, invite.body.count("\nm="))
-            self.handles.take(handles, time.monotonic())
-        call = PjsuaCall(self, account, None, handles, number)
-        self.calls.append(call)
+        streams = 0 if account.lane is Lane.REFUSED else offered_streams(invite)
+        call = PjsuaCall(self._shared, account, None, streams, number)
+        self.calls.add(call, streams)
 
         def introduce() -> None:
             call.observe(self.observer.incoming(call, invite, source, account.lane))
@@ -454,13 +444,6 @@ class PjsuaStack:
         else:
             introduce()
 
-    def forget(self, call: PjsuaCall) -> None:
-        """Drop a call that is over. Its handles count until pjlib gives them back."""
-        if call in self.calls:
-            self.calls.remove(call)
-            self.handles.give_back(call.handles, time.monotonic())
-            self._over.append(call)
-
     def set_registration(self, renew: bool) -> None:
         with typed("registration" if renew else "end of registration"):
             self._registering = True
@@ -468,7 +451,7 @@ class PjsuaStack:
 
     def leave(self) -> None:
         """Hang up everything and leave the registrar."""
-        for call in list(self.calls):
+        for call in list(self.calls.living):
             with contextlib.suppress(StackError):
                 call.hangup()
         if self.registered:
@@ -478,10 +461,7 @@ class PjsuaStack:
     def destroy(self) -> None:
         """Free everything in the order pjsua2 demands: audio, calls, accounts, library."""
         self.sound.close()
-        for call in self.calls + self._over:
-            call.discard()
         self.calls.clear()
-        self._over.clear()
         if self.media is not None:
             self.media.close()
         for account in self._accounts.values():
@@ -522,31 +502,6 @@ class _Endpoint(pj.Endpoint):  # type: ignore[misc]
     def onRejectedIncomingCall(self, prm: Any) -> None:  # noqa: N802
         with logged("a call the stack refused"):
             self._stack.observer.turned_away(prm.remoteInfo, int(prm.statusCode), prm.reason)
-
-
-class PjsuaAccount(pj.Account):  # type: ignore[misc]
-    def __init__(self, stack: PjsuaStack, lane: Lane) -> None:
-        super().__init__()
-        self._stack = stack
-        self.lane = lane
-
-    def onIncomingCall(self, prm: Any) -> None:  # noqa: N802
-        with logged("an incoming call"):
-            self._stack.accept_incoming(self, prm.callId, prm.rdata.wholeMsg, prm.rdata.srcAddress)
-
-    def onMwiInfo(self, prm: Any) -> None:  # noqa: N802
-        with logged("a message summary"):
-            notify = SipMessage.parse(prm.rdata.wholeMsg)
-            self._stack.observer.messages_waiting(notify, str(prm.rdata.srcAddress))
-
-    def onInstantMessage(self, prm: Any) -> None:  # noqa: N802
-        with logged("a message"):
-            data = prm.rdata
-            self._stack.observer.message(SipMessage.parse(data.wholeMsg), str(data.srcAddress))
-
-    def onRegState(self, prm: Any) -> None:  # noqa: N802
-        with logged("a registration"):
-            self._stack.on_registration(int(prm.code), prm.reason, int(prm.expiration))
 
 
 def _open_waker(address: tuple[str, int]) -> tuple[socket.socket, tuple[str, int]]:
