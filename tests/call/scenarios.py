@@ -11,9 +11,10 @@ from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState
 from sipmikey.ticket.environment import Environment
-from tests.call.explore import Comparer, Report, explore
+from tests.call.explore import Report, explore
 from tests.call.fakes import CAROL, FakeKeyings
 from tests.call.talking import ReturnedCaller, TalkingCallee, TalkingCaller
+from tests.call.values import Comparer
 from tests.call.worlds import CalleeWorld, CallerWorld, World
 
 PREFERRED = CallPolicy(

@@ -23,8 +23,8 @@ from sipmikey.call.policy import CallPolicy, Retarget
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings, Patience
 from sipmikey.call.state import CallState
-from tests.call.explore import clone
 from tests.call.fakes import BOB, CAROL, ENV, GRANT, FakeKeyings, FakeSdes, FakeTicket
+from tests.call.values import clone
 
 Moves = Iterator[tuple[str, Callable[[Any], None]]]
 
