@@ -22,7 +22,8 @@ _REFUSED = frozenset({488, 606})
 class Attempt:
     """One INVITE: what keys it, its branches, and what is known of its end.
 
-    ``attached``: the stack has it. ``to_tag``, ``agreement``: of the branch whose keys the streams run on.
+    ``attached``: the stack has it. ``to_tag``: of the branch that the stack made its streams for last, and of
+    the one that has the call. ``agreement``: whose keys the streams run on.
     ``answered_unkeyed``: a 2xx was refused because it had no key management. ``given_up``: by the user.
     ``given_up_by_stack``: the stack ends it because it cannot use a description of the peer.
     """

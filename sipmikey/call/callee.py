@@ -180,7 +180,8 @@ class CalleeMachine(CallMachine):
 
     def _describe(self, item: i.LocalDescription) -> str:
         keying = self._attempt.keying
-        if self.state is CallState.TALKING or (self.state is CallState.ANSWERING and keying.gives_keys):
+        answered = self.state is CallState.ANSWERING and keying.gives_keys
+        if self.state is CallState.TALKING or answered or self._renegotiation.answering:
             return super()._describe(item)
         if keying.gives_keys:
             # The stack makes its answer when the call comes in; it is sent, completed, when the user answers.
@@ -212,7 +213,8 @@ class CalleeMachine(CallMachine):
         return Outcome.ENDS
 
     def _sent(self, message: i.Message) -> None:
-        if self.state is CallState.TALKING:
+        if self.state is CallState.TALKING or message.method == "UPDATE":
+            # An UPDATE of the caller may overtake its ACK.
             super()._sent(message)
         elif message.method == "INVITE" and message.status // 100 == 2 and self.state is CallState.ANSWERING:
             self._attempt.to_tag = message.to_tag

@@ -155,7 +155,8 @@ class CallerMachine(CallMachine):
         return self._attempt.keying.make_offer(item.sdp)
 
     def _remote_offer(self, sdp: str) -> None:
-        if self.state is CallState.ASKING:
+        if self.state is not CallState.TALKING:
+            # Nothing of the peer is accepted yet, and its answer to our offer comes first.
             self._out.put(o.Refuse(status=488))
             return
         super()._remote_offer(sdp)
@@ -221,7 +222,7 @@ class CallerMachine(CallMachine):
         try:
             agreement = self._agreed(message)
         except Exception as error:  # noqa: BLE001 - it is the end of this branch
-            self._branch_failed(tag, error, final=final)
+            self._branch_failed(message, error)
             return self._answer_refused(tag, error) if final else self._rings(message)
         if not final:
             return self._rings(message)
@@ -279,12 +280,15 @@ class CallerMachine(CallMachine):
     def _lacks_consent(self, agreement: Agreement) -> bool:
         return agreement.peer is not None and self._consent.lacks(agreement.peer)
 
-    def _branch_failed(self, tag: str, error: BaseException, *, final: bool) -> None:
-        """The stream was made for this branch: without keys it stays silent."""
-        attempt = self._attempt
+    def _branch_failed(self, message: i.Message, error: BaseException) -> None:
+        """The branch never gets the call, and nothing is heard of it."""
+        attempt, tag = self._attempt, message.to_tag
         known = attempt.branches.refusal(tag) is not None
-        if final and isinstance(error, KeyMgmtMissing):
+        if message.status >= 200 and isinstance(error, KeyMgmtMissing):
             attempt.answered_unkeyed = True
+        if message.sdp is not None:
+            # The stream was made for this branch: without keys it stays silent.
+            attempt.to_tag = tag
         attempt.keying.discard(tag)
         attempt.branches.fails(tag, error)
         self._unbind()

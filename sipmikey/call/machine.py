@@ -431,7 +431,8 @@ class CallMachine:
             return Outcome.FINISHES
         if self.state is not CallState.ENDING:
             headers = ending.headers(self._settings.identity)
-            self._out.put(o.EndInvite(status=ending.status, headers=headers))
+            to_tag = attempt.branches.committed or ""
+            self._out.put(o.EndInvite(status=ending.status, to_tag=to_tag, headers=headers))
             return Outcome.ENDS
         return Outcome.STAYS
 
@@ -450,7 +451,7 @@ class CallMachine:
         if not attempt.attached:
             return Outcome.FINISHES
         self._out.stop(o.Timer.LATE)
-        self._out.put(o.EndInvite())
+        self._out.put(o.EndInvite(to_tag=attempt.branches.committed or ""))
         return Outcome.ENDS
 
     def _leave(self) -> Outcome:

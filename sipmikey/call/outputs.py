@@ -88,9 +88,13 @@ class Answer(Output):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndInvite(Output):
-    """CANCEL, BYE, or refuse with ``status``: whichever the state of the INVITE calls for."""
+    """CANCEL, BYE, or refuse with ``status``: whichever the state of the INVITE calls for.
+
+    ``to_tag``: of the branch that has the call, which gets the BYE; ``""`` where none has.
+    """
 
     status: int = 0
+    to_tag: str = ""
     headers: Headers = ()
 
 

@@ -54,6 +54,11 @@ class Renegotiation:
         """True while an offer of this side, or a change it waits to try again, is under way."""
         return self._offering or self._change is not None
 
+    @property
+    def answering(self) -> bool:
+        """True while an offer of the peer waits for the description that answers it."""
+        return self._answering
+
     # What this side wants
 
     def propose(self, kind: Kind, token: int | None, *, update: bool = False) -> None:

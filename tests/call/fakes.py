@@ -9,6 +9,7 @@ from sipmikey.call.events import Keying as KeyingName
 from sipmikey.call.events import MediaProtection
 from sipmikey.call.keying.clear import ClearKeying
 from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion, Lane, NoKeying, SrtpKeys, StreamKeys
+from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import AuthenticationFailure, ReplayedMessage
 from sipmikey.sdp import AnswerMissing, Glare, KeyMgmtMissing, SentSdpAltered
 from sipmikey.ticket.environment import Environment
@@ -54,7 +55,7 @@ class FakeTicket:
     vouches = True
     may_transfer = True
 
-    def __init__(self, *, calls: bool, rekey_s: int | None = None) -> None:
+    def __init__(self, *, calls: bool, rekey_s: int | None = None, tickets: int = 1) -> None:
         self.calls = calls
         self.rekey_s = rekey_s
         self.held: dict[str, str] = {}
@@ -65,7 +66,7 @@ class FakeTicket:
         self.offering = ""
         self.asked = ""
         self.generation = 0
-        self.questions = 0 if calls else 1
+        self.questions = 0 if calls else tickets
 
     def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
         assert not self.closed
@@ -117,6 +118,8 @@ class FakeTicket:
     def receive_offer(self, sdp: str | None) -> Agreement:
         if self.chosen is not None and self.offering:
             raise Glare("an offer of this side is under way")
+        if self.calls and self.chosen is None:
+            raise AgentError(Reason.UNEXPECTED_MESSAGE, "the peer offers before its answer has the call")
         self.asked = ""
         if sdp is None:
             raise AnswerMissing("no description")
@@ -133,6 +136,8 @@ class FakeTicket:
     def receive_kms(self, response: bytes) -> str | None:
         if response == b"bad":
             raise AuthenticationFailure("V: the MAC does not verify")
+        if response == b"refused":
+            raise AgentError(Reason.KMS_REFUSED, "not authorized", side="kms")
         self.questions -= 1
         return BOB
 

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sipmikey.call import caller, machine, state, streams
+from sipmikey.call import branches, callee, caller, machine, state, streams
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
+from sipmikey.call.outbox import Outbox
 from sipmikey.call.renegotiation import Renegotiation
 from sipmikey.call.state import TABLE, CallState, Outcome
+from tests.call.fakes import FakeTicket
+from tests.call.scenarios import run
 
 S, T = CallState, Outcome
 
@@ -23,10 +26,21 @@ class Mutation:
     where: tuple[str, ...]
     apply: Callable[[Any], None]
 
+    def is_noticed(self) -> bool:
+        """Explore until an invariant does not hold; return False when that never happens."""
+        for name in self.where:
+            try:
+                run(name)
+            except AssertionError:
+                return True
+        return False
 
-CALLER = ("caller, redirected", "caller, two parties, consent", "caller, a stack with one dialog")
-REDIRECTED = ("caller, redirected", "caller, redirected to another, consent")
+
+CONSENT = ("caller, two parties, consent",)
+CALLER = (*CONSENT, "caller, a stack with one dialog", "caller, redirected")
+REDIRECTED = ("caller, redirected to another, consent", "caller, redirected")
 CALLEE = ("callee", "callee, replacing")
+BOTH = ("within a call, both sides",)
 WITHIN = ("within a call, all but changes", "within a call, the caller")
 
 
@@ -142,15 +156,25 @@ LOST: tuple[tuple[CallState, type[i.Input], tuple[str, ...]], ...] = (
 )
 
 
-def _no_surplus(self: Any, to_tag: str) -> None:
-    self._out.put(o.Acknowledge(to_tag=to_tag))
+def _without_output(kind: type[o.Output]) -> Any:
+    """Return an outbox's ``put`` that loses what is of *kind*."""
+
+    def put(self: Any, output: o.Output) -> None:
+        if not isinstance(output, kind):
+            self._outputs.append(output)
+
+    return put
 
 
 def _losers_kept(self: Any, to_tag: str) -> None:
     self.chosen, self.may_rekey = to_tag, True
 
 
-def _never_lacks(self: Any, agreement: Any) -> bool:
+def _yes(*given: Any, **named: Any) -> bool:
+    return True
+
+
+def _no(*given: Any, **named: Any) -> bool:
     return False
 
 
@@ -168,6 +192,27 @@ def _heard(self: Any, tag: str, agreement: Any) -> None:
     self._bind(agreement, tag)
 
 
+def _permitted(self: Any, sdp: str) -> None:
+    self._out.put(o.Permit())
+
+
+_callee_sent = callee.CalleeMachine._sent
+
+
+def _sent_invites_only(self: Any, message: i.Message) -> None:
+    if message.method == "INVITE":
+        _callee_sent(self, message)
+
+
+def _always_again(self: Any, error: BaseException) -> bool:
+    return bool(getattr(error, "ask_again", False))
+
+
+def _no_set_up_timer(self: Any) -> Outcome:
+    self._attempt.attached = True
+    return Outcome.STAYS
+
+
 def _twice(self: Any, there: CallState) -> None:
     if there is not self.state:
         self.state = there
@@ -179,30 +224,37 @@ def _twice(self: Any, there: CallState) -> None:
 
 
 CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
-    ("a surplus 2xx gets no BYE", CALLER, _method(machine.CallMachine, "_surplus", _no_surplus)),
-    ("no party needs consent", CALLER[1:2], _method(caller.CallerMachine, "_lacks_consent", _never_lacks)),
+    ("a 2xx gets no ACK", CALLER, _method(Outbox, "put", _without_output(o.Acknowledge))),
+    ("a surplus 2xx gets no BYE", CALLER, _method(Outbox, "put", _without_output(o.EndBranch))),
     (
-        "a party is heard before consent",
-        CALLER[1:2],
-        _method(caller.CallerMachine, "_hear", _heard),
+        "a call that ends is not told to the stack",
+        CALLER,
+        _method(Outbox, "put", _without_output(o.EndInvite)),
     ),
+    ("a BYE goes to the wrong branch", CALLER, _method(branches.Branches, "committed", None)),
+    ("no party needs consent", CONSENT, _method(caller.CallerMachine, "_lacks_consent", _no)),
+    ("a party is heard before consent", CONSENT, _method(caller.CallerMachine, "_hear", _heard)),
     ("a refused branch keeps its keys", CALLER, _method(machine.CallMachine, "_unbind", _nothing)),
+    ("the losers keep their keys", CALLER, _method(FakeTicket, "choose", _losers_kept)),
+    ("an early offer is taken", CALLER[1:], _method(caller.CallerMachine, "_remote_offer", _permitted)),
+    ("no timer ends the set-up", CALLER, _method(caller.CallerMachine, "_attached", _no_set_up_timer)),
     ("the end erases no key", CALLER, _method(machine.CallMachine, "_let_go", _nothing)),
     ("the keys stay in the stack", CALLER, _method(streams.Streams, "unkey", streams.Streams.forget)),
-    (
-        "glare is not noticed",
-        WITHIN[1:],
-        _method(Renegotiation, "receive_offer", _offer_always),
-    ),
-    (
-        "answers of changes are not judged",
-        WITHIN[1:],
-        _method(Renegotiation, "received", _nothing),
-    ),
-    ("a packet proves nothing", WITHIN[:1], _method(streams.Streams, "counted", _nothing)),
-    ("keys are given again", CALLER[2:], _method(streams, "_names", _no_names)),
+    ("keys are given again", CALLER, _method(streams, "_names", _no_names)),
     ("a held call asks for nothing", CALLER, _method(machine.CallMachine, "_renew", _nothing)),
     ("two endings", CALLER, _method(machine.CallMachine, "_move", _twice)),
+    (
+        "an UPDATE before the ACK has no effect",
+        CALLEE,
+        _method(callee.CalleeMachine, "_sent", _sent_invites_only),
+    ),
+    ("a KMS is never asked again", CALLEE, _method(callee.CalleeMachine, "_may_ask_again", _no)),
+    ("a KMS is asked for ever", CALLEE, _method(callee.CalleeMachine, "_may_ask_again", _always_again)),
+    ("glare is not noticed", BOTH, _method(Renegotiation, "receive_offer", _offer_always)),
+    ("after glare nothing is tried again", BOTH, _method(Renegotiation, "_try_later", _yes)),
+    ("an answer that was sent has no effect", BOTH, _method(Renegotiation, "sent", _nothing)),
+    ("answers of changes are not judged", WITHIN[1:], _method(Renegotiation, "received", _nothing)),
+    ("a packet proves nothing", WITHIN[:1], _method(streams.Streams, "counted", _nothing)),
 )
 
 

@@ -11,22 +11,10 @@ from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.keying.keying import Lane
 from sipmikey.call.state import CallState
+from tests.call.called import CalleeWorld, accept, acknowledge, describe
+from tests.call.calling import CallerWorld, respond, stack_invites
 from tests.call.fakes import INTERVAL_S, FakeKeyings, FakeTicket
-from tests.call.worlds import (
-    LOOKS,
-    STACK_FAILED,
-    CalleeWorld,
-    CallerWorld,
-    accept,
-    acknowledge,
-    bye,
-    describe,
-    dtmf,
-    look,
-    respond,
-    stack_invites,
-    start,
-)
+from tests.call.worlds import LOOKS, STACK_FAILED, bye, dtmf, look, start
 
 Moves = Iterator[tuple[str, Callable[[Any], None]]]
 

@@ -58,7 +58,9 @@ def clone(thing: Any, memo: Memo | None = None) -> Any:
 
 
 def _copier(kind: Any) -> Copier:
-    if kind in (tuple, list, deque, set, frozenset):
+    if kind is tuple:
+        return _copy_tuple
+    if kind in (list, deque, set, frozenset):
         return lambda thing, memo: kind([clone(item, memo) for item in thing]) if thing else kind()
     if kind is dict:
         return lambda thing, memo: {name: clone(item, memo) for name, item in thing.items()}
@@ -66,6 +68,13 @@ def _copier(kind: Any) -> Copier:
         return lambda thing, memo: MethodType(thing.__func__, clone(thing.__self__, memo))
     names = _slots(kind)
     return _copy_object if names is None else functools.partial(_copy_slots, names)
+
+
+def _copy_tuple(thing: tuple[Any, ...], memo: Memo) -> tuple[Any, ...]:
+    for item in thing:
+        if type(item) not in _constant:
+            return tuple([clone(item, memo) for item in thing])
+    return thing
 
 
 def _copy_object(thing: Any, memo: Memo) -> Any:

@@ -13,17 +13,13 @@ from typing import Any
 from sipmikey.call import events as e
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
-from sipmikey.call.callee import CalleeMachine, Invitation
-from sipmikey.call.caller import CallerMachine
 from sipmikey.call.events import MediaProtection
-from sipmikey.call.keying.clear import ClearKeying
 from sipmikey.call.keying.keying import Keying, Lane
 from sipmikey.call.machine import CallMachine
-from sipmikey.call.policy import CallPolicy, Retarget
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings, Patience
 from sipmikey.call.state import CallState
-from tests.call.fakes import BOB, CAROL, ENV, GRANT, FakeKeyings, FakeSdes, FakeTicket
+from tests.call.fakes import BOB, CAROL, GRANT, FakeTicket
 from tests.call.values import clone
 
 Moves = Iterator[tuple[str, Callable[[Any], None]]]
@@ -33,6 +29,8 @@ ALICE = "sip:alice@example.com"
 STACK_FAILED = AgentError(Reason.TRANSPORT_FAILED, "the stack failed", side="local")
 
 KMS_FAILED = AgentError(Reason.KMS_TIMEOUT, "no answer", side="kms")
+
+PATIENCE = Patience(silence=1.0, gone=2.0)
 
 
 class World:
@@ -48,6 +46,7 @@ class World:
         self.offered = ""
         self.confirmed = False
         self.ended_here = False
+        self.dialog: str | None = None
         self.stream_of: str | None = None
         self.keys: str | None = None
         self.given: set[str] = set()
@@ -119,6 +118,7 @@ class World:
             case o.EndInvite():
                 assert self.attached, "an INVITE is ended that the stack does not have"
                 self.ended_here = True
+                self.dialog = output.to_tag or self.dialog
             case o.Answer():
                 assert self.attached
                 self.answered_with(output)
@@ -131,7 +131,7 @@ class World:
                 self.audio = True
             case o.EndBranch():
                 assert output.to_tag in self.open_2xx, "BYE to a branch that has not answered"
-                self.open_2xx.discard(output.to_tag)
+                self._dialog_over(output.to_tag)
             case o.AskKms():
                 assert not self.kms
                 self.kms = True
@@ -152,9 +152,14 @@ class World:
     def _forget_stack(self) -> None:
         self.attached = self.confirmed = self.ended_here = self.audio = False
         self.offered = ""
-        self.stream_of = self.keys = None
+        self.dialog = self.stream_of = self.keys = None
         # Another INVITE has other keys, which the fakes call by the same names.
         self.given.clear()
+
+    def _dialog_over(self, to_tag: str) -> None:
+        self.open_2xx.discard(to_tag)
+        if self.dialog == to_tag:
+            self.dialog = None
 
     def answered_with(self, output: o.Answer) -> None:
         if output.status >= 300:
@@ -265,7 +270,7 @@ class World:
         assert ending.detail, "an ending without a reason"
         keying = self.keying
         assert not isinstance(keying, FakeTicket) or (keying.closed and not keying.held), "keys left"
-        assert len(self.open_2xx) <= 1, "a surplus 2xx was not ended"
+        assert not self.open_2xx, f"a 2xx was not ended: {self.open_2xx}"
 
     def too_late(self) -> None:
         """Check that nothing of what comes too late has an effect but the ACK and the BYE of a 2xx."""
@@ -285,11 +290,8 @@ class World:
         if self.keys is not None:
             assert isinstance(keying, FakeTicket)
             assert self.keys in keying.held.values(), f"the stream runs on the erased key {self.keys}"
-            assert (
-                self.keys.split()[-1] == self.stream_of
-                or self.answered
-                or isinstance(self.machine, CalleeMachine)
-            ), f"the stream of {self.stream_of} runs on {self.keys}"
+            branch = next(tag for tag, key in keying.held.items() if key == self.keys)
+            assert branch == self.stream_of, f"the stream of {self.stream_of} runs on {self.keys}"
             party = CAROL if self.stream_of == "b" else BOB
             assert party in self.accepted, f"{party} is heard and not accepted"
         media = self.machine.security.media
@@ -320,8 +322,8 @@ class World:
         self.attached = self.invited = self.ended_here = False
         self.keys = self.stream_of = None
         self.audio = False
-        # The stack itself ends what it had.
-        self.open_2xx -= {self.machine._attempt.to_tag}
+        # The stack itself ends the dialog that it has.
+        self.open_2xx.discard(self.dialog or "")
         self.give(i.Disconnected(status=status, reason=reason))
 
 
@@ -377,113 +379,7 @@ def _count(received: int, trouble: str = "") -> i.StreamCount:
 LOOKS = {"nothing": _count(0), "clear RTP": _count(0, "clear RTP"), "a packet": _count(1)}
 
 
-# The caller
-
-
-class CallerWorld(World):
-    """A caller and its branches, named by their To-tags. *answers*: the descriptions they may send."""
-
-    def __init__(
-        self,
-        *,
-        tags: str = "acd",
-        answers: tuple[str, ...] = ("good", "bad", "none", "other"),
-        policy: CallPolicy | None = None,
-        many_dialogs: bool = True,
-        failures: tuple[int, ...] = (486,),
-        contacts: tuple[str, ...] = (),
-        redirects: int = 2,
-        clear: bool = False,
-    ) -> None:
-        settings = CallSettings(
-            identity=ALICE,
-            policy=policy or CallPolicy(),
-            patience=PATIENCE,
-            many_dialogs=many_dialogs,
-            redirects=redirects,
-        )
-        grant = None if clear else GRANT
-        machine = CallerMachine("1", settings, ENV, FakeKeyings(), uri=BOB, called=BOB, grant=grant)
-        super().__init__(machine, settings)
-        self.tags, self.answers_sent = tags, answers
-        self.failures, self.contacts = failures, contacts
-        self.consents = settings.policy.retarget is not Retarget.ACCEPT
-
-    def parts(self) -> object:
-        hidden = (
-            "outputs", "settings", "events", "done", "tags", "answers_sent", "failures", "contacts",
-            "consents",
-        )  # fmt: skip
-        return [item for name, item in vars(self).items() if name not in hidden]
-
-    def moves(self) -> Moves:
-        state = self.machine.state
-        if not self.started:
-            yield "start", start
-            return
-        yield from self.common_moves()
-        if self.user:
-            yield "the user agrees", lambda w: decide(w, "")
-            yield "the user refuses", lambda w: decide(w, "the user refused")
-        if self.ticket:
-            yield "a ticket is granted", lambda w: w.fetched(i.TicketGranted(called=BOB, grant=GRANT))
-            yield "no ticket is granted", lambda w: w.fetched(i.TicketRefused(error=KMS_FAILED))
-        if self.invited and not self.attached and state is CallState.CALLING:
-            yield "the stack invites", stack_invites
-            yield "the stack does not invite", not_invited
-            yield "the stack sends something else", functools.partial(stack_invites, altered=True)
-        if self.attached and self.offered:
-            yield from self.branch_moves()
-
-    def branch_moves(self) -> Moves:
-        for tag in self.tags:
-            yield f"{tag}: 180", functools.partial(respond, tag=tag, status=180, sdp=None)
-            for status in (183, 200):
-                for answer in self.answers_sent:
-                    sdp = f"{answer} {tag}" if answer in ("good", "other") else answer
-                    yield (
-                        f"{tag}: {status} {answer}",
-                        functools.partial(respond, tag=tag, status=status, sdp=sdp),
-                    )
-            yield f"{tag}: 200", functools.partial(respond, tag=tag, status=200, sdp=None)
-            if tag in self.open_2xx:
-                yield f"{tag}: BYE", functools.partial(bye, tag=tag)
-        if not self.confirmed:
-            for status in self.failures:
-                yield f"{status}", functools.partial(fail, status=status)
-            if self.ended_here:
-                yield "487", functools.partial(fail, status=487)
-
-    def event(self, event: e.Event) -> None:
-        super().event(event)
-        match event:
-            case e.ForkCommitted() if self.settings.many_dialogs:
-                # The stack's dialog, and with it the stream, is that branch's now.
-                self.stream_of = event.to_tag
-            case e.ForkAbandoned():
-                keying = self.keying
-                assert isinstance(keying, FakeTicket)
-                assert event.to_tag not in keying.held, "the keys of a loser are kept"
-
-    def fetched(self, item: i.Input) -> None:
-        self.ticket = False
-        self.give(item)
-
-    def check(self) -> None:
-        super().check()
-        state = self.machine.state
-        if state is CallState.TALKING:
-            if self.lane is Lane.SECURED and self.keys is None:
-                assert self.machine._renegotiation.busy, "held, and nothing is done about it"
-            assert self.open_2xx == {self.machine._attempt.to_tag}, f"open: {self.open_2xx}"
-        elif state is CallState.CALLING and self.settings.many_dialogs:
-            assert not self.open_2xx, "a 2xx is neither taken nor ended"
-        waits = state in (CallState.FETCHING, CallState.ASKING, CallState.CHOOSING)
-        if waits or (state is CallState.CALLING and self.attached):
-            assert o.Timer.SETUP in self.timers, "nothing ends an INVITE that is not answered"
-
-
-PATIENCE = Patience(silence=1.0, gone=2.0)
+# Moves of either side
 
 
 def start(world: World) -> None:
@@ -491,227 +387,20 @@ def start(world: World) -> None:
     world.give(i.Start())
 
 
-def decide(world: World, refusal: str) -> None:
-    world.user = False
-    if not refusal:
-        world.accepted.add(CAROL)
-    world.give(i.Decided(refusal=refusal))
-    if refusal:
-        assert world.ended_here or world.told_end, "who was refused is talked to"
-
-
-def stack_invites(world: CallerWorld, *, altered: bool = False) -> None:
-    world.attached, world.invited = True, True
-    world.give(i.Attached())
-    world.give(i.LocalDescription(sdp="stack"))
-    described = [output.sdp for output in world.outputs if isinstance(output, o.Describe)]
-    assert described, "no offer"
-    world.offered = described[0]
-    assert "stack" not in world.offered or world.lane is Lane.CLEAR, "the stack's own description is offered"
-    message = i.Message(method="INVITE", sdp="stack altered" if altered else world.offered)
-    world.give(i.Sent(message=message))
-    if altered and world.lane is not Lane.CLEAR:
-        assert world.ended_here, "something else went out than was made"
-
-
-def not_invited(world: World) -> None:
-    assert isinstance(world.machine, CallerMachine)
-    invite = world.machine._invited
-    assert invite is not None
-    world.invited = False
-    world.give(i.NotSent(output=invite, error=STACK_FAILED))
-    assert world.told_end
-
-
-def respond(world: CallerWorld, tag: str, status: int, sdp: str | None) -> None:
-    machine = world.machine
-    before, ending = machine.state, machine.ending
-    refused = machine._attempt.branches.refusal(tag)
-    agreement = machine._attempt.branches.agreement(tag)
-    given, keying_held = set(world.given), getattr(world.keying, "held", {}).get(tag)
-    first = status == 200 and not world.confirmed
-    taken_by_other = world.answered or world.user
-    if (
-        sdp is not None
-        and world.stream_of != tag
-        and not taken_by_other
-        and (world.settings.many_dialogs or not world.confirmed)
-    ):
-        # The stack makes a stream for each new branch's description, and takes the keys of the last away.
-        world.stream_of, world.keys = tag, None
-        world.give(i.StreamCreated(index=0))
-    if status == 200:
-        world.open_2xx.add(tag)
-    if first:
-        world.confirmed = True
-        world.give(i.Confirmed())
-    world.give(i.Received(message=i.Message(method="INVITE", status=status, to_tag=tag, sdp=sdp)))
-    if status == 200 and before is CallState.CALLING and ending is None:
-        good = refused is None and (agreement is not None or (sdp or "").startswith(("good", "other")))
-        good = good or world.lane is Lane.CLEAR
-        taken = world.answered or world.user
-        if world.lane is Lane.SECURED:
-            assert taken == good, f"a 200 that is {'good' if good else 'bad'}: {machine.state}"
-    good = (sdp or "").startswith(("good", "other")) and refused is None
-    accepted = not world.consents or (CAROL if tag == "b" else BOB) in world.accepted
-    heard = before is CallState.CALLING and ending is None and good and accepted and world.stream_of == tag
-    if heard and world.lane is Lane.SECURED:
-        again = keying_held and keying_held in given
-        assert world.keys is not None or again, "a branch that answered is not heard"
-    if status < 200 and before is CallState.CALLING and ending is None:
-        assert world.told(e.CallRinging), "ringing is not told"
+def early_offer(world: World) -> None:
+    """The peer offers (UPDATE) before its answer has the call."""
+    state = world.machine.state
+    world.give(i.RemoteOffer(sdp="offer"))
+    assert any(isinstance(output, o.Refuse) for output in world.outputs), "an early offer is taken"
+    assert world.machine.state is state, "an offer that was refused ends the call"
 
 
 def bye(world: World, tag: str) -> None:
     world.give(i.Received(message=i.Message(method="BYE", to_tag=tag)))
-    world.open_2xx.discard(tag)
-    if tag == world.machine._attempt.to_tag or not world.open_2xx:
+    had = tag in (world.dialog, world.machine._attempt.to_tag)
+    world._dialog_over(tag)
+    if had or not world.open_2xx:
         world.disconnect(200)
-
-
-def fail(world: CallerWorld, status: int) -> None:
-    contacts = tuple(i.Contact(uri=uri) for uri in world.contacts) if 300 <= status < 400 else ()
-    message = i.Message(method="INVITE", status=status, to_tag="f", phrase=f"{status} No", contacts=contacts)
-    world.give(i.Received(message=message))
-    world.disconnect(status)
-    state = world.machine.state
-    assert state in (CallState.OVER, CallState.CALLING, CallState.FETCHING, CallState.CHOOSING), state
-
-
-# The callee
-
-
-class CalleeWorld(World):
-    """A callee, its KMS and its user."""
-
-    def __init__(
-        self,
-        *,
-        lane: Lane = Lane.SECURED,
-        offer: str | None = "offer",
-        refusal: BaseException | None = None,
-        replacing: bool = False,
-    ) -> None:
-        settings = CallSettings(identity=BOB, policy=CallPolicy(), patience=PATIENCE)
-        keyings: dict[Lane, Keying] = {
-            Lane.SECURED: FakeTicket(calls=False),
-            Lane.SDES: FakeSdes(calls=False),
-            Lane.CLEAR: ClearKeying(),
-        }
-        keying = keyings.get(lane)
-        if lane is Lane.SDES and keying is not None:
-            keying.receive_offer(offer)
-        invitation = Invitation(caller=ALICE, called=BOB, sdp=offer)
-        machine = CalleeMachine("1", settings, ENV, invitation, keying, refusal=refusal, replacing=replacing)
-        super().__init__(machine, settings)
-        self.replacing = replacing
-        self.attached = self.invited = not replacing
-        self.described = ""
-        self.final = 0
-        self.acknowledged = False
-
-    def moves(self) -> Moves:
-        state = self.machine.state
-        if self.lane is not Lane.REFUSED and not self.described and not self.replacing and not self.final:
-            yield "the stack describes", describe
-        if not self.started:
-            yield "start", start
-            return
-        yield from self.common_moves()
-        if self.kms:
-            yield "the KMS answers", lambda w: w.asked(i.KmsAnswered(response=b"good"))
-            yield "the KMS answers badly", lambda w: w.asked(i.KmsAnswered(response=b"bad"))
-            yield "the KMS fails", lambda w: w.asked(i.KmsFailed(error=KMS_FAILED))
-        if self.attached and not self.final and not self.ended_here:
-            yield "the caller cancels", lambda w: w.disconnect(487)
-        if self.ringing and state is CallState.RINGING:
-            yield "the user rings", lambda w: w.give(i.Ring())
-            yield "the user rejects", reject
-            if self.described:
-                yield "the user accepts", accept
-        if self.replacing and state is CallState.RINGING:
-            yield "the stack answers", stack_answers
-        if self.final and not self.acknowledged and self.attached and not self.ended_here:
-            yield "ACK", acknowledge
-        if self.answered and self.attached:
-            yield "BYE", functools.partial(bye, tag="")
-        if state is CallState.TALKING:
-            yield "DTMF", dtmf
-
-    def asked(self, item: i.Input) -> None:
-        self.kms = False
-        late = self.machine.state is not CallState.RESOLVING
-        self.give(item)
-        good = isinstance(item, i.KmsAnswered) and item.response == b"good"
-        assert late or good == (self.machine.state is CallState.RINGING), "what the KMS said is not obeyed"
-
-    def answered_with(self, output: o.Answer) -> None:
-        super().answered_with(output)
-        if output.status == 200:
-            assert not self.final, "two final responses"
-            self.final = 200
-            if output.sdp is not None:
-                self.described = output.sdp
-
-    def check_media(self) -> None:
-        super().check_media()
-        if self.keys is not None:
-            assert self.final or self.replacing, "keys before the user took the call"
-
-    def check(self) -> None:
-        super().check()
-        state = self.machine.state
-        if state is CallState.ANSWERING:
-            assert self.final, "no 200"
-        if self.acknowledged and self.attached and not self.ended_here:
-            assert state is CallState.TALKING, f"{state} after ACK"
-        if state is CallState.TALKING and self.lane is Lane.SECURED:
-            assert self.keys is not None, "a call without keys"
-
-
-def describe(world: CalleeWorld) -> None:
-    """The stack makes its answer when the call comes in."""
-    world.give(i.LocalDescription(sdp="stack", remote="offer"))
-    world.described = "stack"
-
-
-def accept(world: CalleeWorld) -> None:
-    world.give(i.Accept())
-    assert world.final == 200, "no answer"
-    _answered(world)
-
-
-def stack_answers(world: CalleeWorld) -> None:
-    """The call that was judged takes the place of another: the stack answers by itself."""
-    world.attached = world.invited = True
-    world.give(i.Attached())
-    world.give(i.LocalDescription(sdp="stack", remote="offer"))
-    (text,) = [output.sdp for output in world.outputs if isinstance(output, o.Describe)]
-    world.described, world.final = text, 200
-    _answered(world)
-
-
-def _answered(world: CalleeWorld) -> None:
-    keying = world.keying
-    sent = keying.made if isinstance(keying, FakeTicket) else world.described
-    if world.lane is Lane.SECURED:
-        assert world.described == "answer", "the 200 has no TRANSFER_RESP"
-    world.stream_of = ""
-    world.give(i.StreamCreated(index=0))
-    world.give(i.Sent(message=i.Message(method="INVITE", status=200, to_tag="us", sdp=sent)))
-    if world.lane is Lane.SECURED:
-        assert world.keys is not None, "no keys"
-
-
-def acknowledge(world: CalleeWorld) -> None:
-    world.acknowledged = world.confirmed = True
-    world.give(i.Confirmed())
-    assert world.answered
-
-
-def reject(world: CalleeWorld) -> None:
-    world.give(i.Reject(status=486))
-    assert world.ended_here
 
 
 def dtmf(world: World) -> None:
