@@ -1,1 +1,90 @@
-"""What a call tells and what decides it: events, reasons, policy, consent, branches. No I/O."""
+"""A call as a machine without I/O: inputs in, outputs out, for caller and callee.
+
+`CallerMachine` and `CalleeMachine` take the classes of `inputs` and return those of `outputs`, among them the
+`events` that tell what happens. An agent or a SIP stack of your own carries the outputs out.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sipmikey.call import events, inputs, outputs
+    from sipmikey.call.callee import CalleeMachine, Invitation
+    from sipmikey.call.caller import CallerMachine, Keyings
+    from sipmikey.call.consent import Question
+    from sipmikey.call.ending import Ending
+    from sipmikey.call.keying.keying import Keying, Lane, SrtpKeys
+    from sipmikey.call.keying.standard import StandardKeyings
+    from sipmikey.call.machine import CallMachine
+    from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+    from sipmikey.call.reasons import AgentError, Family, Reason, Side
+    from sipmikey.call.settings import CallSettings, Patience
+    from sipmikey.call.state import CallState
+
+__all__ = [
+    "AgentError",
+    "Alternative",
+    "CallMachine",
+    "CallPolicy",
+    "CallSettings",
+    "CallState",
+    "CalleeMachine",
+    "CallerMachine",
+    "Ending",
+    "Fallback",
+    "Family",
+    "Invitation",
+    "Keying",
+    "Keyings",
+    "Lane",
+    "Patience",
+    "Question",
+    "Reason",
+    "Retarget",
+    "SecurityMode",
+    "Side",
+    "SrtpKeys",
+    "StandardKeyings",
+    "events",
+    "inputs",
+    "outputs",
+]
+
+_HOMES = {
+    "CalleeMachine": "sipmikey.call.callee",
+    "Invitation": "sipmikey.call.callee",
+    "CallerMachine": "sipmikey.call.caller",
+    "Keyings": "sipmikey.call.caller",
+    "Question": "sipmikey.call.consent",
+    "Ending": "sipmikey.call.ending",
+    "Keying": "sipmikey.call.keying.keying",
+    "Lane": "sipmikey.call.keying.keying",
+    "SrtpKeys": "sipmikey.call.keying.keying",
+    "StandardKeyings": "sipmikey.call.keying.standard",
+    "CallMachine": "sipmikey.call.machine",
+    "Alternative": "sipmikey.call.policy",
+    "CallPolicy": "sipmikey.call.policy",
+    "Fallback": "sipmikey.call.policy",
+    "Retarget": "sipmikey.call.policy",
+    "SecurityMode": "sipmikey.call.policy",
+    "AgentError": "sipmikey.call.reasons",
+    "Family": "sipmikey.call.reasons",
+    "Reason": "sipmikey.call.reasons",
+    "Side": "sipmikey.call.reasons",
+    "CallSettings": "sipmikey.call.settings",
+    "Patience": "sipmikey.call.settings",
+    "CallState": "sipmikey.call.state",
+}
+"""Imported when asked for: the process of the SIP stack needs few of these, and starts again when it dies."""
+
+_MODULES = ("events", "inputs", "outputs")
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"sipmikey.call.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

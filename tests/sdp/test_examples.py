@@ -33,7 +33,7 @@ def run(*command: str) -> str:
     return finished.stdout
 
 
-@pytest.mark.parametrize("script", ["offer_answer.py", "udp_call.py"])
+@pytest.mark.parametrize("script", ["offer_answer.py", "udp_call.py", "call_machine.py"])
 def test_an_example_ends_with_the_same_keys_on_both_sides(script: str) -> None:
     printed = run(script)
     assert "same keys" in printed
@@ -50,3 +50,17 @@ def test_a_stripped_invite_ends_with_a_reason() -> None:
     printed = run("udp_call.py", "--hostile")
     assert "488" in printed
     assert "key-mgmt-missing" in printed
+
+
+def test_the_call_machine_gives_the_call_to_one_of_two_answers() -> None:
+    printed = run("call_machine.py")
+    assert "alice: fork.committed desk" in printed
+    assert "alice: BYE to mobile" in printed
+    assert "mobile: over: hangup" in printed
+
+
+def test_the_call_machine_gives_the_call_to_the_answer_that_verifies() -> None:
+    printed = run("call_machine.py", "--tampered")
+    assert "alice: fork.abandoned desk: auth-failure" in printed
+    assert "alice: fork.committed mobile" in printed
+    assert "both sides have the same keys" in printed
