@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manual": ("sipmikey.cli.phone.manual", "write the manual pages"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
     "tickets": ("sipmikey.cli.calls.tickets", "list, fetch and forget the tickets kept for calls to come"),
-    "check": ("sipmikey.cli.calls.check", "check registrar, KMS, STUN, TURN, sound, codecs, certificates"),
+    "check": (
+        "sipmikey.cli.calls.check",
+        "check registrar, KMS, STUN, TURN, sound, codecs, certificates, mailbox",
+    ),
     "devices": ("sipmikey.cli.devices", "list, try out and choose sound devices"),
     "demo": (
         "sipmikey.cli.demo.command",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from sipmikey.cli.calls.findings import State, mailbox_finding
+from sipmikey.cli.config.load import load
 from sipmikey.cli.main import main
 from sipmikey.mailbox.store import KeptMessage, MailboxStore
 from sipmikey.media.g711 import PCMA
@@ -252,6 +255,24 @@ def test_a_message_whose_ticket_has_expired_is_told_as_such(
     code, told = bob("messages", "play", "--record", tmp_path / "heard.wav")
     assert (code, told[-1]["reason"]) == (5, "ticket-expired")
     assert "expired" in told[-1]["detail"]
+
+
+def test_check_looks_into_the_box(alice: User, box: ServedMailbox, tmp_path: Path) -> None:
+    leave(alice)
+    wrong = tmp_path / "wrong.token"
+    wrong.write_text("00" * 32)
+    right = box.directory.parent / "bob.token"
+    for url, token, state, said in (
+        (box.url, str(right), State.OK, "1 new, 0 heard"),
+        (box.url, str(wrong), State.BAD, "not-the-owner"),
+        (box.url, "", State.WARNING, "nothing opens"),
+        ("http://127.0.0.1:1", str(right), State.BAD, "cannot reach"),
+    ):
+        variables = {"SIPMIKEY_IDENTITY_URI": BOB, "SIPMIKEY_MAILBOX_URL": url}
+        variables |= {"SIPMIKEY_MAILBOX_TOKEN_FILE": token} if token else {}
+        finding = asyncio.run(mailbox_finding(load(environment=variables).configuration))
+        assert (finding.name, finding.state) == ("mailbox", state)
+        assert said in finding.detail
 
 
 def test_a_wrong_token_and_a_mailbox_that_is_not_there(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.kms.server.protocol import RequestHead
+from sipmikey.mailbox.app import MailboxApplication
 from sipmikey.mailbox.mailbox import Mailbox, Visitor, token_digest
 from sipmikey.mailbox.refusals import MailboxRefusal, StoreFailed
 from sipmikey.mailbox.settings import Depositors, MailboxSettings
 from sipmikey.mailbox.store import MailboxStore
 from sipmikey.mikey.errors import LocalError
+from sipmikey.rate_limit import RateLimiter
 from tests.deferred.parties import ALICE, BOB, FRAMES, HOUR, domain, left, ticket
 from tests.kms.domain import Domain
 
@@ -223,3 +227,18 @@ def test_a_store_that_is_not_there_or_damaged_is_told(tmp_path: Path) -> None:
     MailboxStore(tmp_path / "made.sqlite", create=True).close()
     with pytest.raises(LocalError, match="exists already"):
         MailboxStore(tmp_path / "made.sqlite", create=True)
+
+
+def test_a_store_that_fails_is_answered_with_503_and_nothing_of_it(
+    kept: Kept, kms: Domain, caplog: pytest.LogCaptureFixture
+) -> None:
+    def limiter() -> RateLimiter:
+        return RateLimiter(per_second=1e6, burst=1000, now=lambda: 0.0)
+
+    application = MailboxApplication(kept.mailbox, requests=limiter(), deposits=limiter(), failures=limiter())
+    head = RequestHead(b"GET", b"/mailbox/sip%3Abob%40example.com/messages", b"", [], "x", frozenset())
+    kept.store.close()
+    response = asyncio.run(application.answer(head, b""))
+    assert (response.status, dict(response.headers)[b"mailbox-reason"]) == (503, b"unavailable")
+    assert str(kept.store.path).encode() not in response.body
+    assert caplog.records[-1].message == "store-failed"

@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `check` and its options."""
     parser = subparsers.add_parser(
         "check",
-        help="check registrar, KMS, STUN, TURN, sound, codecs and certificates",
+        help="check registrar, KMS, STUN, TURN, sound, codecs, certificates, mailbox",
         description="Try out everything a call needs, and say of each what is wrong and what to do.",
         epilog=f"{EXAMPLES}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -19,6 +19,8 @@ from sipmikey.call.reasons import Family
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.options import warn
 from sipmikey.cli.config.schema import Configuration
+from sipmikey.cli.messages.shown import listing_of
+from sipmikey.mailbox.client import MailboxRefused
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.nat.servers import endpoint_text
 
@@ -53,6 +55,35 @@ async def findings(configuration: Configuration) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _agent(configuration, config):
         yield finding
+    if configuration.mailbox.url:
+        yield await mailbox_finding(configuration)
+
+
+async def mailbox_finding(configuration: Configuration) -> Finding:
+    """Look into our box at the mailbox that is configured."""
+    url = configuration.mailbox.url
+    listed = listing_of(configuration)
+    if listed is None:
+        return Finding(
+            name="mailbox", state=State.WARNING, detail=f"{url}: nothing opens a box of ours there",
+            advice="set mailbox.token_file to hear messages; to leave some, nothing is missing",
+        )  # fmt: skip
+    try:
+        messages = await listed()
+    except MailboxRefused as error:
+        return Finding(
+            name="mailbox", state=State.BAD, detail=str(error),
+            advice="have a new token made: sipmikey mailbox box add",
+        )  # fmt: skip
+    except SipmikeyError as error:
+        return Finding(
+            name="mailbox",
+            state=State.BAD,
+            detail=str(error),
+            advice="look at mailbox.url and mailbox.ca_file",
+        )
+    new = sum(not message["heard"] for message in messages)
+    return Finding(name="mailbox", state=State.OK, detail=f"{url}: {new} new, {len(messages) - new} heard")
 
 
 def offline_findings(configuration: Configuration, config: AgentConfig) -> Iterator[Finding]:
