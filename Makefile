@@ -8,7 +8,7 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \
 	tests/media/test_srtp.py tests/media/test_stream.py tests/media/test_mki.py tests/media/test_endpoint.py
 
-.PHONY: demo test test-core test-native check native native-check docs format clean fuzz
+.PHONY: demo test test-core test-native check native native-check docs dist format clean fuzz
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
@@ -69,6 +69,10 @@ check: $(STAMP)
 # The pages as a site, in build/site. A broken link or reference ends it.
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Sdist and wheel in dist/, tried in new environments of every Python found.
+dist: $(STAMP)
+	$(BIN)/python tools/check_distribution.py $(PYTHONS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
