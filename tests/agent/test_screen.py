@@ -155,3 +155,21 @@ def test_long_fields_take_no_longer_than_their_length() -> None:
     assert judge(message(Contact=long)) is None
     assert judge(message(Contact='"' * 60_001)) is not None
     assert judge(message(Via="SIP/2.0/UDP " + " " * 60_000 + ",")) is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"From": "<sip:[]>;tag=1"},
+        {"To": "<sip:[]>"},
+        {"Record-Route": "<sip:[]>"},
+        {"Via": "SIP/2.0/UDP []"},
+        {"CSeq": "x"},
+    ],
+)
+def test_no_answer_repeats_a_second_fault(fields: dict[str, str]) -> None:
+    """pjsip would end its process by printing the answer."""
+    for other in ({"Contact": "<sip:[]>"}, {"Refer-To": "<sip:[]>"}, {"Content-Length": "x"}):
+        fault = judge(message(**other, **fields))
+        assert fault is not None
+        assert not fault.answerable

@@ -63,9 +63,7 @@ _ONCE = frozenset(
 )
 _NEEDED = (b"via", b"from", b"to", b"call-id", b"cseq")
 _DIALOG_METHODS = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"REFER"))
-_REPEATED_IN_ANSWERS = frozenset(
-    (b"via", b"from", b"to", b"call-id", b"cseq", b"record-route", b"start-line")
-)
+_REPEATED_IN_ANSWERS = (*_NEEDED, b"record-route")
 _SHOWN = 60
 
 
@@ -87,6 +85,7 @@ def judge(message: bytes) -> Fault | None:
     head, _, body = message.partition(b"\r\n\r\n")
     lines = _FOLD.sub(b" ", head.lstrip(b"\r\n")).split(b"\r\n")
     start = _START.fullmatch(lines[0].rstrip())
+    fields: dict[bytes, list[bytes]] = {}
     method = b"" if start is None else (start[1] or b"")
     try:
         if start is None:
@@ -106,7 +105,8 @@ def judge(message: bytes) -> Fault | None:
             raise _Unfit(b"to", "an ACK without a To-tag belongs to no transaction")
         _check_body(fields, body)
     except _Unfit as unfit:
-        answerable = method not in (b"", b"ACK") and unfit.field not in _REPEATED_IN_ANSWERS
+        faulty = unfit.field in (*_REPEATED_IN_ANSWERS, b"start-line") or not _has_fit_answer(fields)
+        answerable = method not in (b"", b"ACK") and not faulty
         return Fault(field=unfit.field.decode("latin-1"), detail=unfit.detail, answerable=answerable)
     return None
 
@@ -144,6 +144,22 @@ def _check_presence(fields: dict[bytes, list[bytes]]) -> None:
             raise _Unfit(name, "the header field is there more than once")
     if not fields[b"call-id"][0]:
         raise _Unfit(b"call-id", "the header field is empty")
+
+
+def _has_fit_answer(fields: dict[bytes, list[bytes]]) -> bool:
+    """Return whether what an answer repeats is fit, whatever else of the request is not."""
+    try:
+        _check_presence({name: values[:1] for name, values in fields.items()})
+        cseq = _cseq_method(fields[b"cseq"][0])
+        for name in _REPEATED_IN_ANSWERS:
+            values = fields.get(name, [])
+            if name in _ONCE and len(values) > 1:
+                return False
+            for value in values:
+                _check_field(name, value, cseq, 0)
+    except _Unfit:
+        return False
+    return True
 
 
 def _cseq_method(value: bytes) -> bytes:
