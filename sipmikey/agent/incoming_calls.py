@@ -77,11 +77,16 @@ class Reception(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is done with an INVITE. ``refusal``: why, where ``lane`` is ``REFUSED``."""
+    """What is done with an INVITE. ``refusal``: why, where ``lane`` is ``REFUSED``.
+
+    ``keying``: has judged the offer, where its lane is ``SECURED``; ``fault``: what it found.
+    """
 
     lane: Lane
     caller: str = ""
     refusal: BaseException | None = None
+    keying: Keying | None = None
+    fault: BaseException | None = None
 
 
 class IncomingCalls:
@@ -117,9 +122,11 @@ class IncomingCalls:
         verdict = self._verdicts[source, invite] = self.judge(invite, source)
         while len(self._verdicts) > _VERDICTS:
             del self._verdicts[next(iter(self._verdicts))]
-        refusal = verdict.refusal
+        refusal = verdict.refusal or verdict.fault
         headers = () if refusal is None else Ending.of(refusal).headers(self._identity)
-        return Placement(lane=verdict.lane, headers=headers)
+        # A call whose offer will be refused needs no media sockets.
+        lane = verdict.lane if verdict.fault is None else Lane.REFUSED
+        return Placement(lane=lane, headers=headers)
 
     def _verdict(self, invite: SipMessage, source: str) -> Verdict:
         """Return what was found of an INVITE before, or judge it now."""
@@ -136,7 +143,11 @@ class IncomingCalls:
             lane = self._lane(invite, caller)
         except (PeerError, AgentError) as error:
             return Verdict(lane=Lane.REFUSED, caller=caller, refusal=error)
-        return Verdict(lane=lane, caller=caller)
+        if lane is not Lane.SECURED:
+            return Verdict(lane=lane, caller=caller)
+        offer = invite.body if invite.has_sdp else None
+        keying = self._keyings.ticketed(caller=caller)
+        return Verdict(lane=lane, caller=caller, keying=keying, fault=keying.judge(offer))
 
     def caller_of(self, invite: SipMessage, source: str) -> str:
         """Return the canonical SIP caller: P-Asserted-Identity from a trusted proxy, else From.
@@ -183,9 +194,9 @@ class IncomingCalls:
         """Take a call: it is checked, and the KMS asked, as soon as the stack is done with the INVITE."""
         verdict = self._verdict(invite, source)
         refusal = verdict.refusal
-        if lane is Lane.REFUSED and refusal is None:
+        if lane is Lane.REFUSED and refusal is None and verdict.fault is None:
             refusal = AgentError(Reason.TOO_MANY_CALLS, "too many calls in a short time", side="local")
-        keying = self._keying(lane, invite, verdict.caller) if refusal is None else None
+        keying = self._keying(verdict, invite) if refusal is None else None
         driver = self._reception.new_driver(_invitation(invite, verdict.caller), keying, refusal=refusal)
         driver.call = call
         if refusal is None:
@@ -214,15 +225,16 @@ class IncomingCalls:
         # The stack takes the new call on the account of the old one, whatever is offered.
         if lane not in (Lane.SECURED, Lane.CLEAR) or verdict.lane is not lane:
             return _NOT_ACCEPTABLE_HERE
-        keying = self._keying(lane, invite, verdict.caller)
+        keying = self._keying(verdict, invite)
         driver = self._reception.new_driver(_invitation(invite, verdict.caller), keying, replacing=True)
         self._reception.call_arrived(driver)
         driver.take(Start())
         ending = driver.machine.ending
         return driver if ending is None else ending.status
 
-    def _keying(self, lane: Lane, invite: SipMessage, caller: str) -> Keying:
-        return self._keyings.called(lane, caller=caller, offer=invite.body if invite.has_sdp else None)
+    def _keying(self, verdict: Verdict, invite: SipMessage) -> Keying:
+        offer = invite.body if invite.has_sdp else None
+        return verdict.keying or self._keyings.called(verdict.lane, caller=verdict.caller, offer=offer)
 
     def turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack refused a call itself: all its slots are taken, or no codec fits."""
@@ -261,9 +273,10 @@ class IncomingCalls:
     def _refusal_of(self, caller: str) -> BaseException | None:
         """Return why an INVITE of *caller* (a URI in brackets), judged a moment ago, was to be refused."""
         for key, verdict in reversed(self._verdicts.items()):
-            if verdict.refusal is not None and verdict.caller and verdict.caller in caller:
+            refusal = verdict.refusal or verdict.fault
+            if refusal is not None and verdict.caller and verdict.caller in caller:
                 del self._verdicts[key]
-                return verdict.refusal
+                return refusal
         return None
 
     def played(self) -> None:

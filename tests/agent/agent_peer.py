@@ -83,6 +83,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             record=Path(settings["record"]) if "record" in settings else None,
             repeat=settings.get("repeat", True),
             streams=settings.get("streams", 1),
+            rtp_port=settings.get("rtp_port", 0),
             engine=settings.get("engine", "native"),
         ),
         timeouts=Timeouts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -105,6 +106,37 @@ def test_a_stripped_line_does_not_push_preferred_down(kms: TestKms) -> None:
             return (await final_of(callee, stripped))[1]
 
     assert asyncio.run(scenario())["reason"] == "key-mgmt-missing"
+
+
+def test_an_offer_that_is_refused_opens_no_media_socket(kms: TestKms) -> None:
+    """pjmedia takes the next port for each media socket it opens: the first call taken has the first one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        first = free.getsockname()[1] & ~1
+
+    async def scenario() -> tuple[list[str], SipMessage]:
+        async with called(kms, answer=True, rtp_port=first) as callee:
+            _, sdp = await offer_of(kms, callee.ports)
+            _, of_another = await offer_of(kms, callee.ports, caller="sip:carol@example.com")
+            line = next(line for line in sdp.split("\r\n") if "key-mgmt" in line)
+            changed = ("a=key-mgmt:mikey AAAA", f"{line}\r\n{line}", line.replace("mikey ", "mikey A", 1))
+            bad = [description(callee.ports), "", of_another, *(sdp.replace(line, one) for one in changed)]
+            reasons = [
+                (await final_of(callee, offer, call_id=str(number)))[1]["reason"]
+                for number, offer in enumerate(bad)
+            ]
+            callee.invited(sdp, call_id="good")
+            final = await callee.peer.response()
+            callee.peer.acknowledge(final, callee.address)
+            answered = await callee.event(type="call.answered")
+            callee.process.do("hangup", call=answered["call"])
+            await callee.event(type="call.end", call=answered["call"])
+            return reasons, final
+
+    reasons, final = asyncio.run(scenario())
+    assert reasons[:3] == ["key-mgmt-missing", "offer-missing", "identity-mismatch"]
+    media = next(line for line in final.body.split("\r\n") if line.startswith("m="))
+    assert int(media.split()[1]) == first
 
 
 def test_an_invite_without_offer_is_refused(kms: TestKms) -> None:

@@ -79,20 +79,24 @@ class StandardKeyings:
     def called(self, lane: Lane, *, caller: str, offer: str | None) -> Keying:
         """Key a call of *caller* that came in on *lane* with *offer*."""
         if lane is Lane.SECURED:
-            return TicketKeying.called(
-                self._env,
-                identity=self._identity,
-                caller=caller,
-                suites=self._srtp,
-                replay=self._replay,
-                credential=self._credential,
-                kms=self._kms,
-                asked_about=self._asked_about,
-                kept=self._kept,
-                ticket_keys=self._ticket_keys,
-            )
+            return self.ticketed(caller=caller)
         keying = self.without_ticket(lane)
         if lane is Lane.SDES:
             # The stack makes its answer before the call is judged.
             keying.receive_offer(offer)
         return keying
+
+    def ticketed(self, *, caller: str) -> TicketKeying:
+        """Key a call of *caller* by the ticket in its offer."""
+        return TicketKeying.called(
+            self._env,
+            identity=self._identity,
+            caller=caller,
+            suites=self._srtp,
+            replay=self._replay,
+            credential=self._credential,
+            kms=self._kms,
+            asked_about=self._asked_about,
+            kept=self._kept,
+            ticket_keys=self._ticket_keys,
+        )

@@ -91,6 +91,13 @@ class TicketKeying:
         answerer = Answerer(env, identities=(identity,), suites=suites, replay=replay)
         return cls(_Called(answerer, caller, credential, kms, asked_about, kept, ticket_keys))
 
+    def judge(self, sdp: str | None) -> PeerError | AgentError | None:
+        """Return what is wrong with an offer of the peer, before the stack opens anything for it.
+
+        ``receive_offer`` tells the same then, without looking again.
+        """
+        return self._side.judge(sdp) if isinstance(self._side, _Called) else None
+
     @property
     def may_rekey(self) -> bool:
         return self._session is not None and self._session.may_rekey
@@ -208,6 +215,7 @@ class _Called:
         self._ticket_id = ""
         self._ticket_kms: str | None = None
         self._timestamp: Timestamp | None = None
+        self._judged: tuple[str | None, Agreement | BaseException] | None = None
 
     def make_offer(self, sdp: str) -> str:
         raise AgentError(Reason.OFFER_MISSING, "the INVITE carries no offer; send it again with SDP")
@@ -224,7 +232,25 @@ class _Called:
     def choose(self, to_tag: str) -> Session:
         return self._answerer.session
 
+    def judge(self, sdp: str | None) -> PeerError | AgentError | None:
+        """Return what is wrong with an offer; it is judged once."""
+        try:
+            self._judged = sdp, self._take(sdp)
+        except (PeerError, AgentError) as error:
+            # Its traceback would keep everything alive that was in use then.
+            self._judged = sdp, error.with_traceback(None)
+            return error
+        return None
+
     def receive_offer(self, sdp: str | None) -> Agreement:
+        judged, self._judged = self._judged, None
+        if judged is None or judged[0] != sdp:
+            return self._take(sdp)
+        if isinstance(judged[1], BaseException):
+            raise judged[1]
+        return judged[1]
+
+    def _take(self, sdp: str | None) -> Agreement:
         offer = self._answerer.receive_offer(sdp, sip_caller=self._caller)
         self._ticket_id, self._ticket_kms = offer.ticket_id, offer.kms
         self._timestamp = offer.timestamp
