@@ -32,6 +32,10 @@ class Branches:
         """Return the state of a branch, None for one never heard of."""
         return self._states.get(to_tag)
 
+    def others(self, to_tag: str) -> bool:
+        """Return whether a branch with another tag was heard of."""
+        return any(tag != to_tag for tag in self._states)
+
     def agreement(self, to_tag: str) -> Agreement | None:
         """Return what a branch that is a candidate agreed on."""
         return self._agreed.get(to_tag)

@@ -14,6 +14,7 @@ from sipmikey.call.ending import Ending
 from sipmikey.call.events import MediaProtection, Security
 from sipmikey.call.keying.keying import Agreement, Keying, Lane
 from sipmikey.call.machine import CallMachine
+from sipmikey.call.policy import Forked
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.redirection import first_course
 from sipmikey.call.rekeying import Rekeying
@@ -22,6 +23,7 @@ from sipmikey.call.state import CallState, Outcome
 from sipmikey.call.streams import Streams
 from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
+from sipmikey.sdp.errors import ForkedWithoutKeys
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.request import TicketGrant
 
@@ -181,7 +183,7 @@ class CallerMachine(CallMachine):
             answer = message.method == "INVITE" and message.status // 100 == 2
             if answer and message.to_tag != self._attempt.branches.committed:
                 self._surplus(message.to_tag)
-                return Outcome.STAYS
+                return self._end_forked() if self._must_not_fork else Outcome.STAYS
             return super()._received(message)
         ends = message.method == "BYE" and self.state is CallState.ASKING
         if ends or (message.status >= 300 and message.method == "INVITE"):
@@ -219,6 +221,8 @@ class CallerMachine(CallMachine):
         tag, final = message.to_tag, message.status >= 200
         if final:
             self._out.put(o.Acknowledge(to_tag=tag))
+        if self._must_not_fork and self._attempt.branches.others(tag):
+            return self._end_forked()
         try:
             agreement = self._agreed(message)
         except Exception as error:  # noqa: BLE001 - it is the end of this branch
@@ -228,6 +232,15 @@ class CallerMachine(CallMachine):
             return self._rings(message)
         assert agreement is not None
         return self._commit(tag, agreement)
+
+    @property
+    def _must_not_fork(self) -> bool:
+        return self._settings.policy.forked is Forked.REFUSE and self._attempt.keying.shares_keys
+
+    def _end_forked(self) -> Outcome:
+        """End the call: more than one device could have its keys."""
+        detail = "several devices took the call, and this ticket has the same keys for all"
+        return self._end(Ending.of(ForkedWithoutKeys(detail, field="TICKET flags I")))
 
     def _rings(self, message: i.Message) -> Outcome:
         self._out.tell(

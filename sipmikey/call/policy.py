@@ -60,6 +60,16 @@ class Retarget(StrEnum):
     REFUSE = "refuse"
 
 
+class Forked(StrEnum):
+    """What becomes of a call that reaches several devices under a ticket with the same keys for all (I is 0).
+
+    ``BIND``: the device that answers first has it. ``REFUSE``: it ends when a second device is heard of.
+    """
+
+    BIND = "bind"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
     """The user's demands, with overrides per contact.
@@ -75,6 +85,7 @@ class CallPolicy:
     alternative: Alternative = Alternative.NONE
     contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
     retarget: Retarget = Retarget.ACCEPT
+    forked: Forked = Forked.BIND
     transfer: bool = False
 
     def security_for(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> SecurityMode:

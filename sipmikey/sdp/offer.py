@@ -175,7 +175,7 @@ class Offerer:
         # The same TRANSFER_RESP on a second branch would put two streams under the same keys.
         if message in self._seen:
             raise ReplayedMessage("this TRANSFER_RESP answered on another branch")
-        if self._seen and not self._grant.policy.flags.key_forking:
+        if self._seen and self.shares_keys:
             raise ForkedWithoutKeys(
                 "another device has answered, and this ticket has the same keys for all",
                 field="TICKET flags I",
@@ -205,6 +205,11 @@ class Offerer:
                     field=f"CS ID {exchange.own_cs_id(index)}",
                 )
         return exchange
+
+    @property
+    def shares_keys(self) -> bool:
+        """True where the ticket gives every device that answers the same keys (I = 0)."""
+        return not self._grant.policy.flags.key_forking
 
     @property
     def candidates(self) -> tuple[str, ...]:

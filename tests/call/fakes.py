@@ -54,6 +54,7 @@ class FakeTicket:
     unkeyed = MediaProtection.HELD
     vouches = True
     may_transfer = True
+    shares_keys = False
 
     def __init__(self, *, calls: bool, rekey_s: int | None = None, tickets: int = 1) -> None:
         self.calls = calls
@@ -166,6 +167,7 @@ class FakeSdes(FakeTicket):
     gives_keys = False
     vouches = False
     may_transfer = False
+    shares_keys = False
 
     def receive_answer(self, sdp: str | None, to_tag: str) -> Agreement:
         return agreed(super().receive_answer(sdp, to_tag).streams[0].send_key, None)

@@ -17,6 +17,7 @@ class ClearKeying:
     unkeyed = MediaProtection.OFF
     vouches = False
     may_transfer = True
+    shares_keys = False
     may_rekey = False
 
     def make_offer(self, sdp: str, *, rekey: bool = False) -> str:

@@ -104,7 +104,8 @@ class Keying(Protocol):
     side gives the stack its keys, so that each branch has keys of its own and early media is heard; False
     where the stack's own description is final, and sound waits until the call is answered. ``unkeyed``: what
     media without keys is worth. ``vouches``: True where a third party names the peer. ``may_transfer``: True
-    where a call of this keying may be transferred by its peer.
+    where a call of this keying may be transferred by its peer. ``shares_keys``: True where a ticket gives
+    every device of the callee the same keys.
     """
 
     @property
@@ -124,6 +125,9 @@ class Keying(Protocol):
 
     @property
     def may_transfer(self) -> bool: ...
+
+    @property
+    def shares_keys(self) -> bool: ...
 
     @property
     def may_rekey(self) -> bool:
@@ -175,6 +179,7 @@ class NoKeying:
     unkeyed = MediaProtection.HELD
     vouches = False
     may_transfer = False
+    shares_keys = False
     may_rekey = False
 
     def _none(self) -> AgentError:

@@ -24,6 +24,7 @@ class SdesKeying:
     vouches = False
     # The stack would make the new call as it made this one: without a ticket.
     may_transfer = False
+    shares_keys = False
     may_rekey = False
 
     def __init__(self, suites: tuple[str, ...], over: Callable[[str], bool]) -> None:

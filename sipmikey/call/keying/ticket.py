@@ -99,6 +99,10 @@ class TicketKeying:
         return self._side.judge(sdp) if isinstance(self._side, _Called) else None
 
     @property
+    def shares_keys(self) -> bool:
+        return self._side.shares_keys
+
+    @property
     def may_rekey(self) -> bool:
         return self._session is not None and self._session.may_rekey
 
@@ -161,6 +165,10 @@ class _Calling:
     def __init__(self, offerer: Offerer) -> None:
         self._offerer = offerer
 
+    @property
+    def shares_keys(self) -> bool:
+        return self._offerer.shares_keys
+
     def make_offer(self, sdp: str) -> str:
         return self._offerer.make_offer(sdp)
 
@@ -194,6 +202,8 @@ class _Calling:
 
 class _Called:
     """The set-up at the callee, the MIKEY Responder."""
+
+    shares_keys = False
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from sipmikey.agent import (
     Transport,
 )
 from sipmikey.agent.tickets.file import TicketFile
-from sipmikey.call.policy import Alternative
+from sipmikey.call.policy import Alternative, Forked
 from sipmikey.cli.calls.credentials import (
     certificate_credential,
     from_keyring,
@@ -130,6 +130,7 @@ def _policy(configuration: Configuration) -> CallPolicy:
         transfer=security.transfer,
         contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},
         retarget=Retarget(security.retarget),
+        forked=Forked(security.forked),
     )
 
 

@@ -51,6 +51,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 POLICIES = ("required", "preferred", "off")
 FALLBACKS = ("never", "incoming", "both")
 ALTERNATIVES = ("none", "sdes", "sdes-without-tls")
+FORKED = ("bind", "refuse")
 RETARGETS = ("accept", "ask", "refuse")
 ENGINES = ("native", "python")
 SUITES = ("256", "128")
@@ -222,6 +223,10 @@ class Security:
     retarget: str = setting(
         "accept", "another identity that answers than the one dialled", read.word(*RETARGETS), words=RETARGETS
     )
+    forked: str = setting(
+        "bind", "a call to several devices without keys of its own for each: the first has it, or it ends",
+        read.word(*FORKED), words=FORKED,
+    )  # fmt: skip
     transfer: bool = setting(False, "let calls be transferred, to whom the other side says", read.boolean)
     suites: tuple[str, ...] = setting(
         SUITES, "suites of RFC 6043 section 12.1, best first", read.words(*SUITES), words=SUITES,
