@@ -20,6 +20,7 @@ from sipmikey.keys.certificate import (
 from sipmikey.keys.derivation import initial_message_keys, response_message_keys
 from sipmikey.keys.envelope import open_envelope, seal_envelope
 from sipmikey.keys.prf import Prf
+from sipmikey.keys.revocation import Revocation
 from sipmikey.keys.signature import ACCEPTED_HASHES, SIGNATURE_HASH, sign, signature_length, verify_signature
 from sipmikey.keys.suite import MINIMUM_KEY_LENGTH, Suite, suite_of
 from sipmikey.keys.transport import open_keys, seal_keys
@@ -332,13 +333,15 @@ class KmsInit:
         key_pairs: Sequence[KmsKeyPair],
         kms: str,
         known: x509.Certificate | None = None,
+        revocation: Revocation | None = None,
     ) -> AuthenticatedInit:
         """Verify chain and signature, and open the envelope key.
 
         *known*: the sender's certificate as the KMS keeps it, for a message without one (RFC 6043 sections
-        4.2.1.3 and 4.2.3.3); it needs no issuer among *anchors*. The certificate must name the identity the
-        message claims. Raises `InvalidCertificate` or `AuthenticationFailure`; an envelope for another key
-        shows only at the client, which then cannot verify the response (RFC 3830 section 3.2).
+        4.2.1.3 and 4.2.3.3); it needs no issuer among *anchors*. *revocation*: the lists to judge the chain
+        by, None for none. The certificate must name the identity the message claims. Raises
+        `InvalidCertificate` or `AuthenticationFailure`; an envelope for another key shows only at the client,
+        which then cannot verify the response (RFC 3830 section 3.2).
         """
         if not self.public_key or not key_pairs:
             raise LocalError("a pre-shared-key message, or no key pair")
@@ -359,6 +362,8 @@ class KmsInit:
             identity=self._own.data,
             max_certificates=self._env.limits.certificates,
         )
+        if revocation is not None:
+            revocation.check(chain, at, kept=known is not None and chain == (known,))
         covered = message.raw[: -len(sign_payload.signature) or None] + self._identities("", kms)
         verify_signature(
             key,

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sipmikey.testing.process import Process
@@ -300,11 +302,14 @@ def with_certificates(
     )
     (tmp_path / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
     server = Kms(tmp_path / "kms")
-    of_kms = issue(tmp_path, "kms", IDENTITY, "root")
+    of_kms, older = (issue(tmp_path, name, IDENTITY, "root") for name in ("kms", "kms-older"))
+    (tmp_path / "both.pem").write_bytes(older.read_bytes() + of_kms.read_bytes())
+    revoke(tmp_path)
     with (server.directory / "kms.toml").open("a") as configuration:
         configuration.write(
             f'\n[public_key]\ncertificate = "{of_kms}"\nprivate_key = "{of_kms.with_suffix(".key")}"\n'
-            f'trust_anchors = "{tmp_path / "root.pem"}"\n'
+            f'trust_anchors = "{tmp_path / "root.pem"}"\nrevocation_lists = "{tmp_path / "root.crl"}"\n'
+            f'older = {{ "{older}" = "{older.with_suffix(".key")}" }}\n'
         )
     people = []
     for name in ("alice", "bob"):
@@ -317,8 +322,27 @@ def with_certificates(
             "kms_certificates": _text(str(of_kms)),
         }
         people.append(person)
+    # Alice's envelopes are for the KMS's older key, which CHASH names; the KMS has bob's certificate.
+    people[0].kms |= {"kms_certificates": _text(str(tmp_path / "both.pem")), "signature": '"pss"'}
+    people[1].kms["send_certificate"] = "false"
     with server:
         yield server, people[0], people[1]
+
+
+def revoke(folder: Path, *serial_numbers: int) -> None:
+    """Write the root's revocation list."""
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(x509.load_pem_x509_certificate((folder / "root.pem").read_bytes()).subject)
+        .last_update(now - timedelta(hours=1))
+        .next_update(now + timedelta(hours=1))
+    )
+    for number in serial_numbers:
+        entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
+        builder = builder.add_revoked_certificate(entry.build())
+    made = builder.sign(rsa_key("root"), hashes.SHA256())
+    (folder / "root.crl").write_bytes(made.public_bytes(Encoding.PEM))
 
 
 @pytest.mark.parametrize("psk", ["", "alice", "bob"], ids=["both certificates", "caller PSK", "callee PSK"])
@@ -341,6 +365,17 @@ def refused(alice: Person, bob: Person) -> Mapping[str, Any]:
         caller = stack.enter_context(alice.run("call", uri("bob"), "--duration", "1"))
         caller.wait_for('"result"', timeout=FINISH_S)
         return _last(caller, "result")
+
+
+def test_a_revoked_certificate_is_refused(
+    with_certificates: tuple[Kms, Person, Person], tmp_path: Path
+) -> None:
+    """The list is read while the KMS runs."""
+    _, alice, bob = with_certificates
+    certificate = x509.load_pem_x509_certificate((tmp_path / "bob.pem").read_bytes())
+    revoke(tmp_path, certificate.serial_number)
+    end = refused(alice, bob)
+    assert (end["side"], end["exit_code"]) == ("remote", 4), end
 
 
 def test_preshared_without_the_callees_key_is_refused(

@@ -6,16 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from sipmikey.keys.revocation import Revocation
 from sipmikey.kms.service import KeyManagementService, KmsSettings, run
 from sipmikey.ticket.credentials import CertificateCredential, KmsKeyPair
 from sipmikey.ticket.request import TicketRequest
 from sipmikey.ticket.resolve import TicketResolve
-from tests.keys.certificates import NOW, certificate, key_usage, rsa_key
+from tests.keys.certificates import NOW, certificate, rsa_key
+from tests.keys.test_revocation import revocation_list
 from tests.kms.domain import EVERYBODY, KMS, NS, Clock, Domain, subscriber, uri, with_initiator_data
 
-CA = certificate("ca", "ca", ca=True, usage=key_usage("key_cert_sign"))
+CA = certificate("ca", "ca", ca=True)
 PAIR = KmsKeyPair(private_key=rsa_key("kms-1"), certificate=certificate("kms-1", "ca", uris=(KMS,)))
 SETTINGS = KmsSettings(identity=KMS, key_pairs=(PAIR,), trust_anchors=(CA,))
 
@@ -114,4 +117,50 @@ def test_subscriber_without_certificates_is_found_by_the_identity_its_certificat
     )
     asking = request(kms, holder("sip:a.l@example.com"), "sip:a.l@example.com")
     assert kms.handle(asking.message).granted
+    kms.close()
+
+
+def judged_by(tmp_path: Path, *lists: x509.CertificateRevocationList) -> Domain:
+    settings = replace(SETTINGS, revocation=lambda: Revocation(lists=lists, anchors=(CA,)))
+    return Domain.make(tmp_path, EVERYBODY, settings=settings, clock=Clock(int(NOW.timestamp()) * NS))
+
+
+def test_a_revoked_certificate_gets_no_ticket_and_no_keys(tmp_path: Path) -> None:
+    alice, bob = holder(uri("alice")), holder(uri("bob"), key="bob")
+    kms = judged_by(tmp_path, revocation_list(CA, bob.certificates[0]))
+    asking = request(kms, alice)
+    grant = asking.receive(kms.handle(asking.message).body or b"")
+    resolving = TicketResolve.start(
+        kms.env, ticket=with_initiator_data(grant), credential=bob, identity=uri("bob"), kms=KMS
+    )
+    outcome = kms.handle(resolving.message)
+    assert outcome.reason == "invalid-certificate"
+    assert kms.handle(request(kms, bob, uri("bob")).message).reason == "invalid-certificate"
+    kms.close()
+
+
+def test_without_a_current_list_nobody_is_served_by_certificate(tmp_path: Path) -> None:
+    kms = judged_by(tmp_path, revocation_list(CA, end=NOW))
+    outcome = kms.handle(request(kms, holder(uri("alice"))).message)
+    assert outcome.reason == "invalid-certificate"
+    assert "no current revocation list" in outcome.event.detail
+    kms.close()
+
+
+@pytest.mark.parametrize("named", ["kms-1", "kms-old"])
+def test_chash_chooses_among_the_keys_of_the_kms(tmp_path: Path, named: str) -> None:
+    old = KmsKeyPair(private_key=rsa_key("kms-old"), certificate=certificate("kms-old", "ca", uris=(KMS,)))
+    settings = replace(SETTINGS, key_pairs=(PAIR, old))
+    kms = Domain.make(tmp_path, EVERYBODY, settings=settings, clock=Clock(int(NOW.timestamp()) * NS))
+    chosen, other = (PAIR, old) if named == "kms-1" else (old, PAIR)
+    used = replace(holder(uri("alice")), kms_certificates=(chosen.certificate, other.certificate))
+    asking = request(kms, used)
+    assert asking.receive(kms.handle(asking.message).body or b"").policy.initiator == uri("alice")
+    kms.close()
+
+
+def test_chash_of_no_key_of_the_kms_is_refused(tmp_path: Path, kms: Domain) -> None:
+    strangers = (certificate("stranger", "ca"), PAIR.certificate)
+    used = replace(holder(uri("alice")), kms_certificates=strangers)
+    assert kms.handle(request(kms, used).message).reason == "invalid-certificate"
     kms.close()

@@ -12,6 +12,7 @@ from sipmikey.cli.config.schema import Kms
 from sipmikey.key_file import read_key_file
 from sipmikey.keys.key_text import parse_key
 from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.registry import SignatureType
 from sipmikey.mikey.secret import Secret
 from sipmikey.sealed.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
@@ -59,6 +60,8 @@ def certificate_credential(kms: Kms) -> CertificateCredential | None:
         private_key=_rsa_key(private_key),
         certificates=_certificates(certificate, "kms.certificate"),
         kms_certificates=_certificates(of_kms, "kms.kms_certificates"),
+        signature_type=SignatureType.RSA_PSS if kms.signature == "pss" else SignatureType.RSA_PKCS1,
+        sends_certificates=kms.send_certificate,
     )
 
 

@@ -55,6 +55,7 @@ FORKED = ("bind", "refuse")
 RETARGETS = ("accept", "ask", "refuse")
 ENGINES = ("native", "python")
 SUITES = ("256", "128")
+SIGNATURES = ("pkcs1", "pss")
 MODES = ("full", "kerberos", "otway-rees", "preshared")
 TRANSPORTS = ("udp", "tcp", "tls")
 ICE = ("auto", "on", "off")
@@ -160,6 +161,11 @@ class Kms:
     kms_certificates: Path | None = setting(
         None, "certificates of the KMS, to encrypt envelope keys for it", read.path
     )
+    signature: str = setting(
+        "pkcs1", "RSA signature of our messages with a certificate: PKCS#1 v1.5, or PSS where the KMS has it",
+        read.word(*SIGNATURES), words=SIGNATURES,
+    )  # fmt: skip
+    send_certificate: bool = setting(True, "send our certificate; no: the KMS keeps it", read.boolean)
     mode: str = setting(
         "full", "mode of the tickets for our calls (RFC 6043 section 4.1.1)", read.word(*MODES), words=MODES,
         option="--mode",

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sipmikey.settings import (
@@ -57,13 +58,27 @@ class KmsSection:
     )
 
 
+def _files(value: object) -> Mapping[str, str]:
+    return MappingProxyType({read.text(name): read.text(file) for name, file in read.pairs(value).items()})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKeySection:
     """For REQUEST_INIT_PK and RESOLVE_INIT_PK."""
 
     certificate: Path | None = setting(None, "the KMS's certificate, PEM", read.optional_path)
     private_key: Path | None = setting(None, "its RSA private key, PEM", read.optional_path)
+    older: Mapping[str, str] = setting(
+        MappingProxyType({}),
+        "further certificates of the KMS and their keys, for clients that name one by CHASH",
+        _files,
+    )
     trust_anchors: Path | None = setting(None, "CAs of subscribers' certificates, PEM", read.optional_path)
+    revocation_lists: tuple[str, ...] = setting(
+        (),
+        "revocation lists of those CAs, PEM; with any, a certificate needs a current list of its issuer",
+        read.texts,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSection
+from sipmikey.cli.kms.public_key import key_pairs, revocation, trust_anchors
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.server.app import HttpSettings, current_peer_names
@@ -23,7 +19,6 @@ from sipmikey.kms.service import CredentialSource, KmsSettings, Lookups, PeerKms
 from sipmikey.kms.stores.store import Store
 from sipmikey.rate_limit import RateLimiter
 from sipmikey.settings import ConfigurationError
-from sipmikey.ticket.credentials import KmsKeyPair
 
 _ASKED = tuple(name for name in vars(CredentialSource) if not name.startswith("_"))
 """The methods of a source of credentials."""
@@ -79,7 +74,8 @@ def limiter(per_second: float, burst: int) -> RateLimiter | None:
 
 
 def settings(configuration: KmsConfiguration) -> KmsSettings:
-    kms = configuration.kms
+    kms, section = configuration.kms, configuration.public_key
+    anchors = trust_anchors(section)
     return KmsSettings(
         identity=kms.identity,
         aliases=frozenset(kms.aliases),
@@ -92,40 +88,10 @@ def settings(configuration: KmsConfiguration) -> KmsSettings:
             )
             for identity, peer in configuration.peers.items()
         },
-        key_pairs=_key_pairs(configuration),
-        trust_anchors=_trust_anchors(configuration),
+        key_pairs=key_pairs(section, configuration.directory),
+        trust_anchors=anchors,
+        revocation=revocation(section, configuration.directory, anchors),
     )
-
-
-def _key_pairs(configuration: KmsConfiguration) -> tuple[KmsKeyPair, ...]:
-    section = configuration.public_key
-    if section.certificate is None and section.private_key is None:
-        return ()
-    if section.certificate is None or section.private_key is None:
-        raise ConfigurationError("public_key.certificate and public_key.private_key go together")
-    try:
-        key = load_pem_private_key(section.private_key.read_bytes(), None)
-    except (OSError, ValueError, TypeError):
-        raise ConfigurationError(
-            f"{section.private_key}: not a private key in PEM without password"
-        ) from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigurationError(f"{section.private_key}: MIKEY's envelopes need an RSA key")
-    return (KmsKeyPair(private_key=key, certificate=_certificates(section.certificate)[0]),)
-
-
-def _trust_anchors(configuration: KmsConfiguration) -> tuple[x509.Certificate, ...]:
-    file = configuration.public_key.trust_anchors
-    return () if file is None else tuple(_certificates(file))
-
-
-def _certificates(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"{path}: no certificate in PEM") from None
 
 
 def peer_client(configuration: KmsConfiguration) -> HttpKmsClient | None:

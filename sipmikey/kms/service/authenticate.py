@@ -173,6 +173,7 @@ async def _by_certificate(
                 key_pairs=settings.key_pairs,
                 kms=settings.identity,
                 known=None if given else certificate,
+                revocation=settings.revocation and settings.revocation(),
             )
         except PeerError as error:
             failure = error

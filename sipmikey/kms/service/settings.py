@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from cryptography import x509
 
+from sipmikey.keys.revocation import Revocation
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.ticket.credentials import KmsKeyPair, PreSharedKey
@@ -38,6 +39,7 @@ class KmsSettings:
 
     ``peers``: the KMSs it trusts, by canonical identity; a resolve for a ticket of any other is refused.
     ``key_pairs`` and ``trust_anchors`` serve the public-key variants, which are refused without them.
+    ``revocation``: gives the revocation lists of the moment, by which certificates are judged; None: by none.
     ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the replay cache.
     """
 
@@ -46,6 +48,7 @@ class KmsSettings:
     peers: Mapping[str, PeerKms] = field(default_factory=lambda: MappingProxyType({}))
     key_pairs: tuple[KmsKeyPair, ...] = ()
     trust_anchors: tuple[x509.Certificate, ...] = ()
+    revocation: Callable[[], Revocation] | None = None
     accept_counter: bool = False
 
     def __post_init__(self) -> None:
