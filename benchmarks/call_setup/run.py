@@ -27,8 +27,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tests.interop.lab.process import Process  # noqa: E402
-
+from sipmikey.testing.process import Process  # noqa: E402
 from tests.interop.lab.agents import Agent, settings  # noqa: E402
 from tests.interop.lab.kms import Kms, uri  # noqa: E402
 

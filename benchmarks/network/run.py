@@ -32,8 +32,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from tests.interop.lab.process import PeerFailed  # noqa: E402
-
+from sipmikey.testing.process import PeerFailed  # noqa: E402
 from tests.interop.lab.agents import Agent, Failed, settings  # noqa: E402
 from tests.interop.lab.kamailio import Kamailio  # noqa: E402
 from tests.interop.lab.kms import Kms, uri  # noqa: E402

@@ -16,6 +16,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from sipmikey import system
 from sipmikey.agent import (
     Agent,
@@ -44,6 +48,9 @@ from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
 from sipmikey.sound.settings import SoundSettings
+from sipmikey.ticket.credentials import CertificateCredential, TicketProtectionKey
+from sipmikey.ticket.mode import Mode
+from sipmikey.ticket.shared_keys import SharedTicketKey
 
 LONGEST_LINE = 1 << 20
 
@@ -79,12 +86,35 @@ def agent_config(settings: Fields) -> AgentConfig:
 def _keys(section: Fields | None) -> KeyManagement | None:
     if section is None:
         return None
-    converted = {
-        "psk": Secret(bytes.fromhex(section["psk"])),
-        "psk_id": section["psk_id"].encode(),
-        "suites": tuple(section.get("suites", ("256", "128"))),
-    }
+    converted: Fields = {"suites": tuple(section.get("suites", ("256", "128")))}
+    if section.get("psk"):
+        converted |= {"psk": Secret(bytes.fromhex(section["psk"])), "psk_id": section["psk_id"].encode()}
+    if "mode" in section:
+        converted["mode"] = Mode(section["mode"])
+    if "ticket_keys" in section:
+        converted["ticket_keys"] = tuple(map(_ticket_key, section["ticket_keys"]))
+    if "certificate" in section:
+        converted |= {"psk": None, "psk_id": None}
+        converted["certificate"] = _certificate(section["certificate"])
     return KeyManagement(**{**section, **converted})
+
+
+def _ticket_key(section: Fields) -> SharedTicketKey:
+    """``owner``: whom the key is shared with; ``key`` and ``key_id`` in hexadecimal."""
+    key, key_id = Secret(bytes.fromhex(section["key"])), bytes.fromhex(section.get("key_id", ""))
+    return SharedTicketKey(owner=section["owner"], tpk=TicketProtectionKey(key=key, key_id=key_id or None))
+
+
+def _certificate(section: Fields) -> CertificateCredential:
+    """``certificate``, ``private_key``, ``kms_certificates``: PEM files."""
+    octets = {name: Path(file).read_bytes() for name, file in section.items()}
+    key = load_pem_private_key(octets["private_key"], None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return CertificateCredential(
+        private_key=key,
+        certificates=tuple(x509.load_pem_x509_certificates(octets["certificate"])),
+        kms_certificates=tuple(x509.load_pem_x509_certificates(octets["kms_certificates"])),
+    )
 
 
 def _policy(section: Fields) -> CallPolicy:
