@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sipmikey.agent.agent import Agent
     from sipmikey.agent.call import Call, CallFailed, IncomingCall
     from sipmikey.agent.registration import RegistrationError
+    from sipmikey.agent.tickets.file import TicketFile
     from sipmikey.agent.tickets.kms import KmsClient
     from sipmikey.call.consent import Decide, Question
     from sipmikey.call.events import Event, MediaProtection, Security, document
@@ -52,6 +53,7 @@ __all__ = [
     "Security",
     "SecurityMode",
     "Sip",
+    "TicketFile",
     "Timeouts",
     "TlsFiles",
     "Transport",
@@ -65,6 +67,7 @@ _HOMES = {
     "IncomingCall": "sipmikey.agent.call",
     "RegistrationError": "sipmikey.agent.registration",
     "KmsClient": "sipmikey.agent.tickets.kms",
+    "TicketFile": "sipmikey.agent.tickets.file",
     "Decide": "sipmikey.call.consent",
     "Question": "sipmikey.call.consent",
     "Event": "sipmikey.call.events",

@@ -161,6 +161,11 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "register": Verb("register now", {}),
         "unregister": Verb("remove the registration", {}),
         "prefetch": Verb("get a ticket now, so that the next call needs no KMS", {"uri": _URI}),
+        "send-ahead": Verb(
+            "have a ticket of ours resolved by whom it is for, so that a call needs no KMS at all;"
+            " the result has `peer`, who did",
+            {"uri": _URI},
+        ),
         "messages": Verb(
             "look what is in our box at the mailbox (`messages.listed`); the result has `new`", {}
         ),

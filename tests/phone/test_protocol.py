@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipmikey.agent import Agent
+from sipmikey.phone.edge.desk import Desk
 from sipmikey.phone.protocol import VERBS, BadCommand, commands_table, read_command
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "agent-json.md"
@@ -58,3 +61,17 @@ _json = st.recursive(
 def test_no_line_does_anything_else_than_be_a_command_or_be_refused(line: str) -> None:
     with contextlib.suppress(BadCommand):
         assert read_command(line).do in VERBS
+
+
+class TicketAgent:
+    """An agent that has sent a ticket ahead."""
+
+    async def send_ahead(self, uri: str) -> str:
+        return f"{uri} has it"
+
+
+def test_a_ticket_sent_ahead_is_told_with_who_resolved_it() -> None:
+    desk = Desk(lambda fields: None)
+    desk.use(cast(Agent, TicketAgent()))
+    told = asyncio.run(desk.do("send-ahead", {"uri": "sip:b@x.example"}))
+    assert told == {"peer": "sip:b@x.example has it"}

@@ -139,6 +139,7 @@ class Desk:
             "register": lambda given: self.agent.register(),
             "unregister": lambda given: self.agent.unregister(),
             "prefetch": lambda given: self.agent.prefetch(given["uri"]),
+            "send-ahead": self._send_ahead,
             "messages": self._messages,
             "stats": self._stats,
             "quit": self._quit,
@@ -253,6 +254,9 @@ class Desk:
     async def _stats(self, given: Mapping[str, Any]) -> Fields:
         stats = await self._call(given["call"]).stats()
         return {"call": given["call"], "streams": [asdict(stream) for stream in stats.streams]}
+
+    async def _send_ahead(self, given: Mapping[str, Any]) -> Fields:
+        return {"peer": await self.agent.send_ahead(given["uri"])}
 
     async def _messages(self, given: Mapping[str, Any]) -> Fields:
         if self._listed is None:
