@@ -1,4 +1,4 @@
-"""Packets: recorded with tcpdump, read with tshark."""
+"""Packets: recorded with tcpdump, read with tshark; media, of which there is much, with dpkt."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dpkt
+
 from sipmikey.testing.process import Process
 from tests.interop.lab import programs
 
 PROBE_PORT = 9
 TSHARK_SECONDS = 60.0
-SENT_UDP = "udp && !icmp && !icmpv6"
-"""UDP packets, without those that an error report quotes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +77,22 @@ class Capture:
         rows = self.fields(display_filter, "udp.srcport", "udp.dstport", "udp.payload")
         return [(int(row[0]), int(row[1]), bytes.fromhex(row[2])) for row in rows if row[2]]
 
+    def _sent(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield (source port, destination port, payload) of every UDP packet, not of what ICMP quotes."""
+        self.stop()
+        with self.path.open("rb") as file:
+            for _, frame in dpkt.pcap.UniversalReader(file):
+                udp = getattr(dpkt.ethernet.Ethernet(frame).data, "data", None)
+                if isinstance(udp, dpkt.udp.UDP) and udp.data:
+                    yield udp.sport, udp.dport, bytes(udp.data)
+
     def rtp(self, *, destination: int | None = None) -> list[RtpPacket]:
         """Every RTP-shaped datagram with a payload (RTCP and SIP are not RTP-shaped).
 
         Without one are those that an agent sends to itself to end the probation of its SRTP.
         """
         found = []
-        for source, target, raw in self.datagrams(SENT_UDP):
+        for source, target, raw in self._sent():
             if len(raw) <= 12 or raw[0] >> 6 != 2 or 192 <= raw[1] <= 223 or target == PROBE_PORT:
                 continue
             if destination is not None and target != destination:
@@ -104,7 +113,7 @@ class Capture:
         """Every RTCP-shaped datagram: version 2 and a packet type of 192 to 223."""
         return [
             (source, target, raw)
-            for source, target, raw in self.datagrams(SENT_UDP)
+            for source, target, raw in self._sent()
             if len(raw) >= 8 and raw[0] >> 6 == 2 and 192 <= raw[1] <= 223 and target != PROBE_PORT
         ]
 
