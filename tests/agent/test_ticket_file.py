@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.agent import Agent, AgentConfig
 from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.tickets.documents import (
     KeptResolved,
@@ -21,6 +22,8 @@ from sipmikey.agent.tickets.documents import (
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.resolved import ResolvedTickets
 from sipmikey.agent.tickets.store import TicketStore, desired_policy, make_own_ticket
+from sipmikey.call.events import CallEnded, MediaProtection, Security
+from sipmikey.call.reasons import Reason
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.mikey.errors import ReplayedMessage
 from sipmikey.mikey.secret import Secret
@@ -184,6 +187,14 @@ def test_a_ticket_is_dropped_when_what_it_depends_on_has_changed(
     assert file_of(tmp_path, keys=changed).granted.get(BOB) is None
 
 
+def test_what_does_not_fit_is_taken_out_of_the_file(tmp_path: Path, world: World) -> None:
+    world.get(file_of(tmp_path))
+    file = file_of(tmp_path, keys=replace(ALICES, psk=psk(BOB).key))
+    assert file.granted.all() == []
+    with file.granted._opened() as database:
+        assert database.execute("select count(*) from granted").fetchone() == (0,)
+
+
 def test_key_forking_that_is_wanted_now_was_not_then(tmp_path: Path, world: World) -> None:
     without = replace(ALICES, key_forking=False)
     world.get(file_of(tmp_path, keys=without), without)
@@ -243,3 +254,28 @@ def test_a_resolved_ticket_for_one_call_is_not_kept(tmp_path: Path, world: World
     tickets = ResolvedTickets(env, file_of(tmp_path, identity=BOB).resolved)
     tickets.keep("ticket", resolved, responder.timestamp)
     assert tickets.get("ticket") is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        (Reason.KMS_REFUSED, False),
+        (Reason.INVALID_TICKET, False),
+        (Reason.AUTH_FAILURE, False),
+        (Reason.HANGUP, True),
+        (Reason.BUSY, True),
+        (Reason.PEER_GONE, True),
+    ],
+)
+def test_a_ticket_that_was_not_taken_is_kept_no_longer(
+    tmp_path: Path, world: World, reason: Reason, kept: bool
+) -> None:
+    world.get(file_of(tmp_path))
+    agent = Agent(AgentConfig(identity=ALICE, keys=ALICES), ticket_file=file_of(tmp_path))
+    agent._drop_refused(
+        CallEnded(
+            at=0.0, call="1", reason=reason, side="remote", status=403, detail="", duration_s=0.0,
+            security=Security(signalling="udp", media=MediaProtection.HELD, called=BOB),
+        )
+    )  # fmt: skip
+    assert (file_of(tmp_path).granted.get(BOB) is not None) is kept

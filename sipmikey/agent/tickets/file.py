@@ -91,10 +91,11 @@ class SealedShelf(Generic[T]):
         row = self._name(name)
         with self._opened() as database:
             found = database.execute(f"select sealed from {self._table} where name = ?", (row,)).fetchone()
-        kept = None if found is None else self._read(row, found[0])
-        if found is not None and kept is None:
+        if found is None:
+            return None
+        if (kept := self._read(row, found[0])) is None:
             self.drop(name)
-        return None if kept is None else kept[1]
+        return kept
 
     def put(self, name: str, value: T) -> None:
         """Keep *value* as *name*, in place of what was."""
@@ -118,18 +119,37 @@ class SealedShelf(Generic[T]):
         """Return what is kept, by name, the oldest first; what does not fit any more is dropped."""
         with self._opened() as database:
             rows = database.execute(f"select name, sealed from {self._table} order by rowid").fetchall()
-        return [kept for row, sealed in rows if (kept := self._read(row, sealed)) is not None]
+            kept = []
+            for row, sealed in rows:
+                document = self._document(row, sealed)
+                if document is None or document["owner"] != self._owner:
+                    continue
+                if (value := self._value(document)) is not None:
+                    kept.append((document["name"], value))
+                else:
+                    database.execute(f"delete from {self._table} where name = ?", (row,))
+        return kept
 
-    def _read(self, row: bytes, sealed: bytes) -> tuple[str, T] | None:
-        """Return the name and the value of a row of ours, None for one that is not ours or does not open."""
+    def _read(self, row: bytes, sealed: bytes) -> T | None:
+        """Return the value of a row, None for one that does not open or does not fit any more."""
+        document = self._document(row, sealed)
+        return None if document is None else self._value(document)
+
+    def _document(self, row: bytes, sealed: bytes) -> dict[str, Any] | None:
         try:
-            document = self._seal.open(sealed, self._context(row))
-            if (document["owner"], document["scope"]) != (self._owner, self._scope):
-                return None
-            return document["name"], self._decode(document["value"])
-        except (SipmikeyError, KeyError, TypeError, ValueError) as error:
+            return self._seal.open(sealed, self._context(row))
+        except (LocalError, ValueError):
             # A ticket can be asked for again: an unreadable one must not stand in the way of a call.
-            _log.warning("%s: a kept ticket cannot be read (%s)", self._path, type(error).__name__)
+            _log.warning("%s: a kept ticket cannot be read", self._path)
+            return None
+
+    def _value(self, document: dict[str, Any]) -> T | None:
+        if (document["owner"], document["scope"]) != (self._owner, self._scope):
+            return None
+        try:
+            return self._decode(document["value"])
+        except (SipmikeyError, KeyError, TypeError, ValueError) as error:
+            _log.warning("%s: a kept ticket cannot be used (%s)", self._path, type(error).__name__)
             return None
 
     def _name(self, name: str) -> bytes:
