@@ -14,6 +14,7 @@ import pytest
 
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import ChannelClosed
+from sipmikey.agent.pjsua.recordings import Recordings
 from sipmikey.agent.stack import StreamCount
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.testing.kms import TestKms
@@ -51,9 +52,9 @@ def memory_of(pid: int) -> bytes:
     return b"\0".join(parts)
 
 
-def test_a_call_ends_on_both_sides_and_the_next_one_works(kms: TestKms, speech: str) -> None:
+def test_a_call_ends_on_both_sides_and_the_next_one_works(kms: TestKms, speech: str, tmp_path: Path) -> None:
     async def scenario() -> tuple[dict[str, Any], dict[str, Any]]:
-        async with pair(kms, speech) as both:
+        async with pair(kms, speech, {"record": str(tmp_path / "heard.wav")}) as both:
             await both.talk()
             os.kill(stack_of(both.alice), signal.SIGKILL)
             failed = await both.alice.until(type="stack.failed")
@@ -67,6 +68,9 @@ def test_a_call_ends_on_both_sides_and_the_next_one_works(kms: TestKms, speech: 
     ours, peers = asyncio.run(scenario())
     assert (ours["reason"], ours["side"]) == ("stack-failed", "local")
     assert (peers["reason"], peers["side"]) == ("stack-failed", "remote")
+    # What the process that died has recorded is kept, for its owner.
+    recordings = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert recordings == {"heard.wav": 0o600, "heard-2.wav": 0o600}
 
 
 def test_the_callee_says_goodbye_too(kms: TestKms, speech: str) -> None:
@@ -184,6 +188,15 @@ def test_stack_processes_outlive_the_one_they_are_copies_of() -> None:
             assert await agent.close() == 0
 
     asyncio.run(scenario())
+
+
+def test_recordings_of_a_stack_that_died_are_kept(tmp_path: Path) -> None:
+    first = tmp_path / "heard.wav"
+    for name in ("heard.wav", "heard-2.wav"):
+        (tmp_path / name).touch()
+    again, anew = Recordings(first, again=True), Recordings(first)
+    assert [again.next().name, again.next().name] == ["heard-3.wav", "heard-4.wav"]
+    assert [anew.next().name, anew.next().name] == ["heard.wav", "heard-2.wav"]
 
 
 def test_what_a_dead_process_is_asked_fails_with_the_reason_that_its_calls_end_with() -> None:

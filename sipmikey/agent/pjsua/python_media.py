@@ -17,6 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.pjsua.recordings import Recordings
 from sipmikey.agent.stack import SrtpKeys, StackError, StreamCount
 from sipmikey.media.endpoint import Address, MediaLoop, MediaPort, udp_pair
 from sipmikey.media.g711 import G711, PCMA, PCMU
@@ -78,9 +79,9 @@ class _Line:
 
 
 class PythonMedia:
-    """The media of all calls of an agent, in one thread."""
+    """The media of all calls of an agent, in one thread. *again*: see `Recordings`."""
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(self, config: AgentConfig, *, again: bool = False) -> None:
         self._audio = config.audio
         self.bind = config.sip.bind
         self.first_port = config.audio.rtp_port
@@ -88,7 +89,8 @@ class PythonMedia:
         self.cname = config.identity.partition(":")[2]
         self.loop = MediaLoop()
         self._frames: dict[str, tuple[bytes, ...]] = {}
-        self._recordings = 0
+        record = config.audio.record
+        self._recordings = None if record is None else Recordings(record, again=again)
         self._played = 0
         self.loop.start()
 
@@ -109,13 +111,7 @@ class PythonMedia:
 
     def recorder(self, codec: G711) -> WavRecorder | None:
         """Return a recorder; files after the first get a number in their names."""
-        path = self._audio.record
-        if path is None:
-            return None
-        self._recordings += 1
-        if self._recordings > 1:
-            path = path.with_stem(f"{path.stem}-{self._recordings}")
-        return WavRecorder(path, codec)
+        return None if self._recordings is None else WavRecorder(self._recordings.next(), codec)
 
     def _was_played(self) -> None:
         self._played += 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.library import logged, pj, refused, typed
+from sipmikey.agent.pjsua.recordings import Recordings
 from sipmikey.agent.stack import StackError, StackObserver
 from sipmikey.guard import create_private
 from sipmikey.media.wav import read_wav, write_plain
@@ -38,10 +39,10 @@ class Sound:
     """The audio source and sink of all calls: WAV files, or the sound device.
 
     A file is played from its beginning, and a recording begun, when a call comes while no other is there;
-    recordings after the first get a number in their names.
+    recordings after the first get a number in their names. *again*: see `Recordings`.
     """
 
-    def __init__(self, config: AgentConfig, observer: StackObserver) -> None:
+    def __init__(self, config: AgentConfig, observer: StackObserver, *, again: bool = False) -> None:
         self._audio = config.audio
         self._observer = observer
         self._devices: DeviceSound | None = None
@@ -49,7 +50,8 @@ class Sound:
         self._users: set[int] = set()
         self._player: Any = None
         self._recorder: Any = None
-        self._recordings = 0
+        record = config.audio.record
+        self._recordings = None if record is None else Recordings(record, again=again)
         self._folder: TemporaryDirectory[str] | None = None
         self._source = self._playable(self._audio.play)
 
@@ -101,8 +103,8 @@ class Sound:
                 manager.getCaptureDevMedia().startTransmit(call)
             if self._audio.echo:
                 call.startTransmit(call)
-            if self._audio.record is not None:
-                self._record(self._audio.record, call)
+            if self._recordings is not None:
+                self._record(self._recordings, call)
             if self._devices is not None:
                 self._devices.use(user)
                 call.startTransmit(manager.getPlaybackDevMedia())
@@ -113,11 +115,9 @@ class Sound:
             self._player.createPlayer(str(path), 0 if self._audio.repeat else pj.PJMEDIA_FILE_NO_LOOP)
         self._player.startTransmit(call)
 
-    def _record(self, path: Path, call: Any) -> None:
+    def _record(self, recordings: Recordings, call: Any) -> None:
         if self._recorder is None:
-            self._recordings += 1
-            if self._recordings > 1:
-                path = path.with_stem(f"{path.stem}-{self._recordings}")
+            path = recordings.next()
             with refused(f"recording to {path}"):
                 create_private(path)
             self._recorder = pj.AudioMediaRecorder()

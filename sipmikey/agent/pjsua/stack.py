@@ -106,8 +106,8 @@ class PjsuaStack:
         self.connections = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
         self._connections_looked_at = 0.0
         self.calls: CallTable[PjsuaCall] = CallTable()
-        self.sound = Sound(config, observer)
-        self.media = _python_media(config) if config.audio.engine == "python" else None
+        self.sound = Sound(config, observer, again=again)
+        self.media = _python_media(config, again=again) if config.audio.engine == "python" else None
         self.addresses: dict[Transport, str] = {}
         self._transports: dict[Transport, int] = {}
         self.registered = False
@@ -478,10 +478,10 @@ class PjsuaStack:
             self._endpoint.libDestroy(_ABRUPT)
 
 
-def _python_media(config: AgentConfig) -> PythonMedia:
+def _python_media(config: AgentConfig, *, again: bool) -> PythonMedia:
     from sipmikey.agent.pjsua.python_media import PythonMedia
 
-    return PythonMedia(config)
+    return PythonMedia(config, again=again)
 
 
 class _Endpoint(pj.Endpoint):  # type: ignore[misc]
