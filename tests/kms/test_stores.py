@@ -17,6 +17,7 @@ import pytest
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
+from sipmikey.kms.stores.replay import DatabaseReplayCache
 from sipmikey.kms.stores.schema import DIRECTORY, migrate
 from sipmikey.kms.stores.store import SETTLING_S, Store
 from sipmikey.kms.stores.vault import MasterKeyMismatch
@@ -351,6 +352,18 @@ async def test_ping_and_maintenance(store_url: str) -> None:
     async with opened(store_url) as store:
         await store.ping()
         await store.maintain()
+
+
+@awaited
+async def test_a_ping_reaches_the_disk_and_leaves_nothing(tmp_path: Path) -> None:
+    """What changes nothing is not written, and does not see that the disk is full."""
+    async with opened(f"sqlite:{tmp_path}/kms") as store:
+        before = {path: path.stat().st_size for path in tmp_path.rglob("*wal")}
+        await store.ping()
+        written = {path: path.stat().st_size for path in before}
+        assert any(written[path] > size for path, size in before.items())
+        assert isinstance(store.replay, DatabaseReplayCache)
+        assert await store.replay._database.fetch("SELECT count(*) FROM replay") == [(0,)]
 
 
 @awaited

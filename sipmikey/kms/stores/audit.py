@@ -76,7 +76,7 @@ class AuditStore:
         return [_event(row) for row in rows]
 
     async def ping(self) -> None:
-        """Check that the log can be written: a write that changes nothing."""
+        """Check that the log may be written: an entry would stay, so nothing is added."""
         await self._database.execute("INSERT INTO audit SELECT * FROM audit WHERE 1 = 0")
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 
 from sipmikey.kms.stores.batch import Batch
@@ -87,8 +88,13 @@ class DatabaseReplayCache:
             await asyncio.sleep(0)
 
     async def ping(self) -> None:
-        """Check that the cache can be written."""
-        await self._database.execute("UPDATE replay_floor SET boot = boot WHERE one = 0")
+        """Check that the cache can be written: with an entry that has expired, and is taken away again.
+
+        A write that changes nothing reaches no disk, and so does not see that it is full.
+        """
+        digest = secrets.token_bytes(16)
+        await self._database.execute("INSERT INTO replay (expires_s, digest) VALUES (0, ?1)", digest)
+        await self._database.execute("DELETE FROM replay WHERE expires_s = 0 AND digest = ?1", digest)
 
     async def close(self) -> None:
         await self._batch.finish()

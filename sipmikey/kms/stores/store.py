@@ -73,7 +73,10 @@ class Store:
         )
 
     async def ping(self) -> None:
-        """Check that store, audit log and replay cache answer and can be written; else `StoreUnavailable`."""
+        """Check that all stores answer, and that something can be written; else `StoreUnavailable`.
+
+        It goes to the replay cache: the audit log would keep it.
+        """
         await self.directory.fetch("SELECT 1 FROM tpk")
         await self.audit.ping()
         await self.replay.ping()
