@@ -89,9 +89,13 @@ def test_the_callee_says_goodbye_too(kms: TestKms, speech: str) -> None:
     assert (peers["reason"], peers["side"]) == ("stack-failed", "remote")
 
 
-def test_a_stack_process_knows_no_key_but_those_of_its_calls(kms: TestKms, speech: str) -> None:
+def test_a_stack_process_knows_no_key_but_those_of_its_calls_and_logs_none(
+    kms: TestKms, speech: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "sip.log"
+
     async def scenario() -> bytes:
-        async with pair(kms, speech) as both:
+        async with pair(kms, speech, {"log_level": 6, "log_file": str(log)}) as both:
             await both.talk()
             secret = bytes.fromhex(kms.user("sip:alice@example.com").psk)
             for process, known in ((stack_of(both.alice), False), (both.alice.child.pid, True)):
@@ -107,6 +111,11 @@ def test_a_stack_process_knows_no_key_but_those_of_its_calls(kms: TestKms, speec
 
     limits = asyncio.run(scenario())
     assert re.search(rb"Max core file size +0 +0", limits)
+    # From level 5 on pjmedia would write "TX: AES_256_CM_HMAC_SHA1_80 key=" and the key.
+    text = log.read_text(errors="replace")
+    assert "INVITE sip:" in text
+    assert "key=" not in text
+    assert log.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_registration_comes_back(kms: TestKms, speech: str) -> None:
