@@ -203,9 +203,9 @@ def test_recordings_of_a_stack_that_died_are_kept(tmp_path: Path) -> None:
     first = tmp_path / "heard.wav"
     for name in ("heard.wav", "heard-2.wav"):
         (tmp_path / name).touch()
-    again, anew = Recordings(first, again=True), Recordings(first)
-    assert [again.next().name, again.next().name] == ["heard-3.wav", "heard-4.wav"]
-    assert [anew.next().name, anew.next().name] == ["heard.wav", "heard-2.wav"]
+    later, fresh = Recordings(first, again=True), Recordings(first)
+    assert [later.next().name, later.next().name] == ["heard-3.wav", "heard-4.wav"]
+    assert [fresh.next().name, fresh.next().name] == ["heard.wav", "heard-2.wav"]
 
 
 def test_what_a_dead_process_is_asked_fails_with_the_reason_that_its_calls_end_with() -> None:
