@@ -35,7 +35,7 @@ from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.nat.path import Candidate, MediaPath, Way
 from sipmikey.nat.servers import endpoint_text
 from sipmikey.sdp import IdentityMismatch, KeyMgmtMissing, MediaNotSecured
-from sipmikey.sip import SipMessage
+from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sound.settings import DeviceNews, News
 from sipmikey.ticket.identity import canonical
 
@@ -333,4 +333,14 @@ def _invitation(invite: SipMessage, caller: str) -> Invitation:
         sdp=invite.body if invite.has_sdp else None,
         transport=invite.transport,
         sip_call_id=invite.first("call-id") or "",
+        display_name=_display_name(invite),
     )
+
+
+def _display_name(invite: SipMessage) -> str:
+    """Return the name in From, "" where there is none or the field cannot be read."""
+    try:
+        sender = invite.address("from")
+    except SipMalformed:
+        return ""
+    return "" if sender is None else sender.display_name

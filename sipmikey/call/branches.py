@@ -87,6 +87,11 @@ class Branches:
         return self._last
 
     @property
+    def any(self) -> bool:
+        """True when a branch gave a sign of life."""
+        return bool(self._states)
+
+    @property
     def open(self) -> bool:
         """True while a branch may still give a good answer."""
         return any(state in (Branch.RINGING, Branch.CANDIDATE) for state in self._states.values())

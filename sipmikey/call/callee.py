@@ -19,17 +19,22 @@ from sipmikey.ticket.environment import Environment
 
 _SERVICE_UNAVAILABLE = 503
 _INTERNAL_ERROR = 500
+_REQUEST_TERMINATED = 487
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """An INVITE that came in. ``caller``: canonical. ``called``: as in To. ``sdp`` None: no offer."""
+    """An INVITE that came in. ``caller``: canonical. ``called``: as in To. ``sdp`` None: no offer.
+
+    ``display_name``: that of From.
+    """
 
     caller: str
     called: str
     sdp: str | None
     transport: str = "udp"
     sip_call_id: str = ""
+    display_name: str = ""
 
 
 class CalleeMachine(CallMachine):
@@ -109,6 +114,7 @@ class CalleeMachine(CallMachine):
             caller=self.invitation.caller,
             called=self.invitation.called,
             sip_call_id=self.invitation.sip_call_id,
+            display_name=self.invitation.display_name,
         )
         if keying.name is not None and not keying.vouches:
             self._out.tell(
@@ -211,6 +217,13 @@ class CalleeMachine(CallMachine):
         )
         self._out.put(o.EndInvite(status=status))
         return Outcome.ENDS
+
+    def _disconnected(self, status: int, reason: str) -> Outcome:
+        attempt = self._attempt
+        if attempt.ending is None and attempt.last is None and status == _REQUEST_TERMINATED:
+            detail = f"{self.invitation.caller} gave up"
+            attempt.ending = Ending(reason=Reason.CANCELLED, side="remote", status=status, detail=detail)
+        return super()._disconnected(status, reason)
 
     def _sent(self, message: i.Message) -> None:
         if self.state is CallState.TALKING or message.method == "UPDATE":

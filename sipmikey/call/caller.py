@@ -188,6 +188,8 @@ class CallerMachine(CallMachine):
         ends = message.method == "BYE" and self.state is CallState.ASKING
         if ends or (message.status >= 300 and message.method == "INVITE"):
             self._attempt.last = message
+        if message.method == "INVITE" and message.status in (401, 407):
+            self._out.tell(e.CallChallenged, status=message.status)
         if message.method != "INVITE" or not 100 < message.status < 300:
             return Outcome.STAYS
         if self.state is not CallState.CALLING or self._attempt.ending is not None:

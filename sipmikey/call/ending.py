@@ -28,6 +28,10 @@ _UNUSABLE = frozenset({400, 406, 415, 488})
 
 _REQUEST_TIMEOUT = 408
 _REQUEST_TERMINATED = 487
+_NOBODY_THERE = (
+    "nobody answered, and no sign of life came in 32 s: nobody may be at that address, or the network loses"
+    " what is sent there"
+)
 _TOO_LONG_HERE = (
     "the SIP request is longer than pjsip was built to send (PJSIP_MAX_PKT_LEN, 4000 octets as a rule): "
     "offer fewer streams, codecs or suites, shorten identities, or build pjsip with a larger limit"
@@ -50,10 +54,11 @@ class Ending:
         return cls(reason=reason_of(error), side=side_of(error), status=status_of(error), detail=detail)
 
     @classmethod
-    def by_peer(cls, last: Message | None, status: int, reason: str) -> Ending:
+    def by_peer(cls, last: Message | None, status: int, reason: str, *, answered: bool = True) -> Ending:
         """Return the ending that the peer, or the lack of one, brought about.
 
         *last*: the BYE or the failure response, if there was one; *status*, *reason*: what the stack says.
+        *answered*: the peer gave a sign of life.
         """
         if last is not None and last.method == "BYE":
             word = reason_of_status(200, warning=last.reason) if last.reason else Reason.HANGUP
@@ -67,6 +72,8 @@ class Ending:
             return cls(reason=Reason.CANCELLED, side="remote", status=status, detail="the caller gave up")
         if TOO_LONG in reason:
             return cls(reason=Reason.MESSAGE_TOO_LARGE, side="local", status=513, detail=_TOO_LONG_HERE)
+        if status == _REQUEST_TIMEOUT and not answered:
+            return cls(reason=Reason.NO_ANSWER, side="network", status=status, detail=_NOBODY_THERE)
         word = Reason.NO_ANSWER if status == _REQUEST_TIMEOUT else Reason.TRANSPORT_FAILED
         return cls(reason=word, side="network", status=status, detail=reason or "no connection")
 

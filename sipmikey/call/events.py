@@ -177,12 +177,24 @@ class CallRedirected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallIn(Event):
-    """An INVITE passed the early checks. ``caller``: From, not yet vouched for by any KMS."""
+    """An INVITE passed the early checks. ``caller``: From, not yet vouched for by any KMS.
+
+    ``display_name``: what the caller calls itself; it names nobody.
+    """
 
     type: ClassVar[str] = "call.in"
     caller: str
     called: str
     sip_call_id: str
+    display_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallChallenged(Event):
+    """A proxy or the peer wants a password (``status`` 407, 401): the same offer is sent again with it."""
+
+    type: ClassVar[str] = "call.challenged"
+    status: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

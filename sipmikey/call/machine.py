@@ -481,7 +481,8 @@ class CallMachine:
         attempt = self._attempt
         attempt.attached = False
         if attempt.ending is None:
-            ending = Ending.by_peer(attempt.last, status, reason)
+            answered = self._established_ns is not None or attempt.branches.any
+            ending = Ending.by_peer(attempt.last, status, reason, answered=answered)
             by_transfer = self._given_away and ending.reason is Reason.HANGUP
             attempt.ending = TRANSFERRED if by_transfer else ending
         return Outcome.FINISHES

@@ -35,14 +35,16 @@ _SWITCH_LOOKS = 100
 class _Proof:
     """What shows that the peer sends on a stream.
 
-    ``received``: packets counted so far; None: not counted yet. ``silent``: looks since the last one.
-    ``told``: that was told.
+    ``received``: packets counted so far; None: not counted yet. ``late``: none came in the time for the first
+    one. ``silent``: looks since the last one. ``told``: that was told; ``explained``: and why packets fail.
     """
 
     received: int | None
     proven: bool = False
+    late: bool = False
     silent: int = 0
     told: bool = False
+    explained: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,6 +189,7 @@ class Streams:
         """The time for the proof is over: tell which streams have none."""
         for index, proof in sorted(self._proofs.items()):
             if not proof.proven:
+                proof.late = True
                 detail = f"no packet of the peer verified within {self._patience.media:g} s"
                 self._out.tell(
                     MediaFailed, index=index, reason=Reason.MEDIA_UNPROVEN, side="remote", detail=detail
@@ -215,19 +218,22 @@ class Streams:
                     self._out.stop(Timer.PROOF)
             elif proof.told:
                 self._out.tell(MediaResumed, index=index, silent_s=proof.silent * _WATCH_S)
-            proof.received, proof.silent, proof.told = now.received, 0, False
-        elif proof.proven and self._watching and self._running[index].receives:
+            proof.received, proof.silent, proof.told, proof.explained = now.received, 0, False, False
+        elif self._watching and self._running[index].receives:
             proof.silent += 1
-            self._judge_silence(index, proof, now.trouble)
+            if proof.proven:
+                self._judge_silence(index, proof, now.trouble)
         elif not self._running[index].receives:
             proof.silent = 0
 
     def _judge_silence(self, index: int, proof: _Proof, trouble: str) -> None:
         silent_s = proof.silent * _WATCH_S
-        if proof.told or silent_s < self._patience.silence:
+        if silent_s < self._patience.silence or proof.explained or (proof.told and not trouble):
             return
         proof.told = True
         if trouble:
+            # It may take until after the silence was told to find out.
+            proof.explained = True
             self._out.tell(
                 MediaFailed, index=index, reason=Reason.MEDIA_FAILED, side="remote",
                 detail=f"no packet of the peer verified for {silent_s:g} s: {trouble}",
@@ -243,7 +249,7 @@ class Streams:
         """True when the peer has been silent for so long, on every stream, that the call is to end."""
         longest = self._patience.gone
         silent = [
-            proof.told and proof.silent * _WATCH_S >= longest
+            (proof.told or proof.late) and proof.silent * _WATCH_S >= longest
             for index, proof in self._proofs.items()
             if self._running[index].receives
         ]
@@ -261,7 +267,7 @@ class Streams:
     @property
     def _watching(self) -> bool:
         """True while all there is to find out is whether the peer goes silent."""
-        return not self._switches and all(proof.proven for proof in self._proofs.values())
+        return not self._switches and all(proof.proven or proof.late for proof in self._proofs.values())
 
     def _look(self) -> None:
         if not self._running:

@@ -68,3 +68,58 @@ def test_a_peer_that_is_gone_is_known_to_be_after_the_time_that_policy_names() -
         streams.counted(count(5))
         seen.append(streams.gone)
     assert seen == [False, False, False, True, True, True]
+
+
+def two_streams(patience: Patience) -> tuple[Outbox, Streams]:
+    out = Outbox("1")
+    streams = Streams(out, patience)
+    keys = tuple(
+        StreamKeys(index=index, suite="AES", send_key=f"{index}1", receive_key=f"{index}2")
+        for index in (0, 1)
+    )
+    for index in (0, 1):
+        streams.created(index, without_keys=False)
+    streams.key(Agreement(streams=keys), "", rekeyed=False)
+    streams.established()
+    return out, streams
+
+
+def counts(*received: int) -> tuple[StreamCount, ...]:
+    return tuple(
+        StreamCount(index=index, codec="PCMA", sent=9, received=number, lost=0)
+        for index, number in enumerate(received)
+    )
+
+
+def test_a_stream_that_was_never_proven_hides_no_other_that_falls_silent() -> None:
+    out, streams = two_streams(Patience(silence=2.0))
+    streams.counted(counts(5, 0))
+    streams.unproven()
+    told(out)
+    for _ in range(LOOKS):
+        streams.counted(counts(5, 0))
+    assert [(event.type, getattr(event, "index", None)) for event in told(out)] == [("media.stalled", 0)]
+
+
+def test_a_peer_that_never_sent_anything_is_gone_in_the_end_too() -> None:
+    _, streams = two_streams(Patience(gone=4.0))
+    streams.unproven()
+    seen = []
+    for _ in range(LOOKS):
+        streams.counted(counts(0, 0))
+        seen.append(streams.gone)
+    assert seen == [False, False, False, True, True, True]
+
+
+def test_what_is_found_after_the_silence_was_told_is_told_as_well() -> None:
+    out = Outbox("1")
+    streams = Streams(out, Patience(silence=2.0))
+    streams.created(0, without_keys=False)
+    stream = StreamKeys(index=0, suite="AES", send_key="1", receive_key="2")
+    streams.key(Agreement(streams=(stream,)), "", rekeyed=False)
+    streams.established()
+    streams.counted(count(5))
+    told(out)
+    for trouble in ("", "", "", "clear RTP", "clear RTP", ""):
+        streams.counted(count(5, trouble))
+    assert [event.type for event in told(out)] == ["media.stalled", "media.failed"]

@@ -12,6 +12,7 @@ from sipmikey.cli.output import Paint, timestamp
 
 Document = Mapping[str, Any]
 
+_PROXY_CHALLENGES = 407
 _NOT_YET = 480
 
 MEDIA_WORDS = {
@@ -114,7 +115,13 @@ def _redirected(event: Document, paint: Paint) -> str:
 
 
 def _call_in(event: Document, paint: Paint) -> str:
-    return f"call from {event['caller']} to {event['called']}"
+    name = f', who calls itself "{event["display_name"]}",' if event["display_name"] else ""
+    return f"call from {event['caller']}{name} to {event['called']}"
+
+
+def _challenged(event: Document, paint: Paint) -> str:
+    who = "a proxy" if event["status"] == _PROXY_CHALLENGES else "the other side"
+    return f"{who} wants the password ({event['status']}): the INVITE goes out again"
 
 
 def _ringing(event: Document, paint: Paint) -> str:
@@ -305,6 +312,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "call.out": _call_out,
     "call.redirected": _redirected,
     "call.in": _call_in,
+    "call.challenged": _challenged,
     "call.ringing": _ringing,
     "call.end": _ended,
     "fork.candidate": _candidate,
