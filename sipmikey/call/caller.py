@@ -30,6 +30,8 @@ from sipmikey.ticket.request import TicketGrant
 _LATE_S = 32.0
 """64*T1: so long another branch may still answer with 2xx (RFC 3261 section 13.2.2.4)."""
 
+_TOO_EARLY = "the peer offers again before its answer has the call: it has to wait for the ACK"
+
 _SURPLUS_S = 2.0
 """So long a stack with one dialog only is left the time to end the 2xx of other branches."""
 
@@ -157,11 +159,11 @@ class CallerMachine(CallMachine):
         return self._attempt.keying.make_offer(item.sdp)
 
     def _remote_offer(self, sdp: str) -> None:
-        if self.state is not CallState.TALKING:
-            # Nothing of the peer is accepted yet, and its answer to our offer comes first.
-            self._out.put(o.Refuse(status=488))
+        if self.state is CallState.TALKING:
+            super()._remote_offer(sdp)
             return
-        super()._remote_offer(sdp)
+        ending = self._refused(AgentError(Reason.UNEXPECTED_MESSAGE, _TOO_EARLY))
+        self._out.put(o.Refuse(status=ending.status, headers=ending.headers(self._settings.identity)))
 
     def _transfer_asked(self, target: str) -> None:
         if self.state is not CallState.TALKING:

@@ -95,6 +95,18 @@ def test_a_description_that_cannot_be_used_is_the_end_of_its_branch_only() -> No
     ]
 
 
+def test_an_offer_before_the_answer_that_has_the_call_is_refused_with_a_reason() -> None:
+    for sdp in ("good a", "none"):
+        caller = Caller()
+        caller.hears(183, "a", "good a")
+        caller.give(i.RemoteOffer(sdp=sdp))
+        (refused,) = [output for output in caller.wanted if isinstance(output, o.Refuse)]
+        assert refused.status == 488
+        assert "unexpected-message: the peer offers again" in dict(refused.headers)["Warning"]
+        caller.hears(200, "a")
+        assert caller.answered_by() == ["a"]
+
+
 def test_the_stack_ends_a_call_whose_answer_it_cannot_use() -> None:
     def check(sdp: str) -> None:
         raise PeerError("no codec in common")

@@ -7,9 +7,9 @@ import pytest
 from sipmikey.agent.config import AgentConfig, Sip
 from sipmikey.agent.incoming_calls import IncomingCalls
 from sipmikey.agent.settings import UsableHere, keyings
-from sipmikey.agent.sip.message import SipMessage
 from sipmikey.agent.stack import Lane
 from sipmikey.call.policy import CallPolicy, SecurityMode
+from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 
 ALICE, BOB, FAX = "sip:alice@example.com", "sip:bob@example.com", "sip:fax@example.com"
