@@ -202,3 +202,13 @@ def test_a_process_that_does_not_answer_is_given_up() -> None:
     with pytest.raises(ChannelClosed):
         channel.ask(m.Leave(), 0.05)
     assert channel.closed
+
+
+def test_the_other_side_is_woken_when_the_question_is_there_for_it() -> None:
+    """Woken before, it could look, find nothing, and wait on: half a second, in a stack process."""
+    one, other = socket.socketpair()
+    channel = Channel(one, m.FROM_STACK, lambda message: None, defer=False)
+    found = []
+    with pytest.raises(ChannelClosed):
+        channel.ask(m.Leave(), 0.05, wake=lambda: found.append(other.recv(4096, socket.MSG_DONTWAIT)))
+    assert b"Leave" in found[0]

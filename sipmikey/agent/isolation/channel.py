@@ -76,13 +76,17 @@ class Channel:
         """Send a notice. Raises ``ChannelClosed``."""
         self._send([_NOTICE, 0, 0, type(notice).__name__, dump(type(notice), notice)])
 
-    def ask(self, question: Question, timeout_s: float | None = None) -> Any:
-        """Send a question and return its answer.
+    def ask(
+        self, question: Question, timeout_s: float | None = None, *, wake: Callable[[], None] | None = None
+    ) -> Any:
+        """Send a question and return its answer. *wake*: done once it is sent, to end the other's waiting.
 
         Raises the error that is the answer (``StackError``, ``AgentError``, ``LocalError``), or
         ``ChannelClosed``, also when none comes within *timeout_s*.
         """
         number = self._put(question)
+        if wake is not None:
+            wake()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._asking.append(number)
         try:

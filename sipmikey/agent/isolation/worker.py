@@ -84,8 +84,8 @@ class Worker:
 
     def ask(self, question: m.Question) -> Any:
         """Put a question to the process. Raises its error, or ``ChannelClosed``."""
-        self._wake()
-        return self.channel.ask(question, _ANSWER_S)
+        # Woken before the question is there, the process would find nothing and go on waiting.
+        return self.channel.ask(question, _ANSWER_S, wake=self._wake)
 
     def call_over(self, call: RemoteCall) -> None:
         """Forget a call."""
