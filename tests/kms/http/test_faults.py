@@ -160,7 +160,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
             load.await_more(200)
             with files_limited([service.process.pid], 4096):
                 load.await_more(503)
+                await_ready(service, 503)
             load.await_more(200)
+            await_ready(service, 200)
         assert set(load.statuses) == {200, 503}
         assert set(load.reasons) == {"", "unavailable"}
 
