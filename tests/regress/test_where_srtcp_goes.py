@@ -1,4 +1,4 @@
-"""The media in Python sends SRTCP to the peer's address only, whoever else sends something to its port."""
+"""The media in Python sends SRTCP to the address of the peer only, even if others send to its port."""
 
 from __future__ import annotations
 
