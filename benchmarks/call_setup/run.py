@@ -1,6 +1,6 @@
 """Set-up time of a call: MIKEY-TICKET beside plain RTP and SDES on the same SIP stack, in one run.
 
-    python benchmarks/call_setup/run.py [--calls 50] [--json]
+    python benchmarks/call_setup/run.py [--calls 50] [--one-process] [--json]
 
 Caller, callee and KMS are processes of their own on loopback; SIP over UDP, null audio device, calls one
 after the other, the kinds of call in turns so that all meet the same load. Times are the caller's, from
@@ -114,7 +114,7 @@ def bare_calls(keying: str, count: int) -> list[float]:
             return [float(line.split()[1]) for line in caller.lines if line.startswith("setup ")]
 
 
-def measure(calls: int) -> dict[str, Any]:
+def measure(calls: int, **more: Any) -> dict[str, Any]:
     times: dict[str, list[float]] = defaultdict(list)
     steps: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as directory, ExitStack() as running:
@@ -122,8 +122,8 @@ def measure(calls: int) -> dict[str, Any]:
         for user in ("alice", "bob"):
             kms.add_user(user)
         running.enter_context(kms)
-        clear = AgentPair(running, kms, **OFF)
-        keyed = AgentPair(running, kms, keys={"reuse": False})
+        clear = AgentPair(running, kms, **OFF, **more)
+        keyed = AgentPair(running, kms, keys={"reuse": False}, **more)
         for pair in (clear, keyed):
             pair.call(prefetch=False)  # the first call loads what later ones find loaded
         for done in range(0, calls, ROUND):
@@ -151,9 +151,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--calls", type=int, default=50, help="calls of each kind (default: 50)")
+    parser.add_argument("--one-process", action="store_true", help="pjsua2 in the process of the agent")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     arguments = parser.parse_args()
-    result = measure(arguments.calls)
+    result = measure(arguments.calls, **({"isolated": False} if arguments.one_process else {}))
     if arguments.json:
         plain = {
             part: {

@@ -17,10 +17,10 @@ from sipmikey.call.machine import CallMachine
 from sipmikey.call.policy import Forked
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.redirection import first_course
-from sipmikey.call.rekeying import Rekeying
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
 from sipmikey.call.streams import Streams
+from sipmikey.call.within.rekeying import Rekeying
 from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
 from sipmikey.sdp.errors import ForkedWithoutKeys

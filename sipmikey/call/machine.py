@@ -14,11 +14,12 @@ from sipmikey.call.keying.keying import Agreement
 from sipmikey.call.keying.mikey_description import describe_mikey
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.reasons import AgentError, Family, Reason, status_of
-from sipmikey.call.rekeying import Rekeying
-from sipmikey.call.renegotiation import Renegotiation
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import TABLE, CallState, Outcome
 from sipmikey.call.streams import Streams
+from sipmikey.call.within.rekeying import Rekeying
+from sipmikey.call.within.renegotiation import Renegotiation
+from sipmikey.call.within.transfer import Transfer
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ticket.environment import Environment
 
@@ -57,8 +58,7 @@ class CallMachine:
         self._started_ns = 0
         self._established_ns: int | None = None
         self._hold = "talking"
-        self._given_away = False
-        self._referral: int | None = None
+        self._transfer = Transfer(self._out)
         self._counts: tuple[i.StreamCount, ...] = ()
 
     @property
@@ -158,14 +158,21 @@ class CallMachine:
                 return self._not_sent(item.output, item.error)
             case i.Rang():
                 return self._rang(item.timer)
+            case _:
+                self._handle_within(item)
+        return Outcome.STAYS
+
+    def _handle_within(self, item: i.Input) -> None:
+        """Take what one side asks of the other, or does, within the established call."""
+        match item:
             case i.Propose():
                 self._propose(item)
             case i.Refer():
-                self._refer(item)
+                self._transfer.refer(item)
             case i.TransferAsked():
                 self._transfer_asked(item.target)
             case i.TransferProgress():
-                self._transfer_progress(item)
+                self._transfer.progress(item)
             case i.ReplacementAsked():
                 self._out.put(o.Permit())
             case i.Replaced():
@@ -174,12 +181,11 @@ class CallMachine:
                     reason=Reason.REPLACED, side="remote", status=200, detail=detail
                 )
             case i.GivenAway():
-                self._given_away = item.given
+                self._transfer.given_away = item.given
             case i.DtmfHeard():
                 self._out.tell(e.DtmfReceived, digit=item.digit)
             case _:
                 raise LocalError(f"{type(item).__name__} is not for this side of a call")
-        return Outcome.STAYS
 
     # Descriptions and messages
 
@@ -335,6 +341,9 @@ class CallMachine:
         except AgentError as error:
             self._out.put(o.ChangeDone(token=item.token, error=error))
 
+    def _transfer_asked(self, target: str) -> None:
+        self._transfer.asked(target, allowed=self._attempt.keying.may_transfer)
+
     def _rekey(self) -> None:
         """Replace the keys because of their age."""
         if not self._attempt.keying.may_rekey or self.state is not CallState.TALKING:
@@ -382,24 +391,6 @@ class CallMachine:
         self._streams.expire(detail)
         self._unbind()
         return self._end(Ending(reason=Reason.KEY_EXPIRED, side="local", status=200, detail=detail))
-
-    # Transfers
-
-    def _refer(self, item: i.Refer) -> None:
-        self._referral = item.token
-        self._out.put(o.SendRefer(target=item.target, token=item.token, replacing=item.replacing))
-
-    def _transfer_asked(self, target: str) -> None:
-        if self._attempt.keying.may_transfer:
-            self._out.put(o.Permit())
-            return
-        self._out.tell(e.TransferRequested, target=target, status=488, new_call="")
-        self._out.put(o.Refuse(status=488))
-
-    def _transfer_progress(self, item: i.TransferProgress) -> None:
-        if item.final and self._referral is not None:
-            token, self._referral = self._referral, None
-            self._out.put(o.ReferDone(token=token, status=item.status))
 
     # The end
 
@@ -471,7 +462,7 @@ class CallMachine:
                     return self._unchanged()
                 return Outcome.STAYS
             case o.SendRefer():
-                self._referral = None
+                self._transfer.not_sent()
                 return Outcome.STAYS
             case o.Answer(status=status) if status < 200:
                 return Outcome.STAYS
@@ -483,7 +474,7 @@ class CallMachine:
         if attempt.ending is None:
             answered = self._established_ns is not None or attempt.branches.any
             ending = Ending.by_peer(attempt.last, status, reason, answered=answered)
-            by_transfer = self._given_away and ending.reason is Reason.HANGUP
+            by_transfer = self._transfer.given_away and ending.reason is Reason.HANGUP
             attempt.ending = TRANSFERRED if by_transfer else ending
         return Outcome.FINISHES
 
@@ -501,9 +492,7 @@ class CallMachine:
         """Stop the timers, and tell the end."""
         attempt = self._attempt
         self._out.stop(*tuple(self._out.timers))
-        if self._referral is not None:
-            self._out.put(o.ReferDone(token=self._referral, status=_NO_SUCH_CALL))
-            self._referral = None
+        self._transfer.forget()
         ending = attempt.ending
         assert ending is not None
         since_ns = self._established_ns

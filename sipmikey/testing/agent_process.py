@@ -69,6 +69,7 @@ def agent_config(settings: Fields) -> AgentConfig:
     The sections ``keys``, ``policy``, ``sip``, ``nat``, ``audio`` and ``timeouts`` have the fields of
     `KeyManagement`, `CallPolicy`, `Sip`, `NatSettings`, `Audio` and `Timeouts` as JSON; ``psk`` is in
     hexadecimal. ``digest`` has ``username`` and ``password``, ``tls`` is a file of CA certificates.
+    ``isolated``: whether pjsua2 has a process of its own.
     """
     return AgentConfig(
         identity=settings["identity"],
@@ -78,6 +79,7 @@ def agent_config(settings: Fields) -> AgentConfig:
         nat=_nat(settings.get("nat", {})),
         audio=_audio(settings.get("audio", {})),
         timeouts=Timeouts(**settings.get("timeouts", {})),
+        isolated=settings.get("isolated", True),
         log_level=settings.get("log_level", 0),
         log_file=Path(settings["log_file"]) if settings.get("log_file") else None,
     )

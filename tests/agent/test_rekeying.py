@@ -10,8 +10,8 @@ from sipmikey.call.keying.keying import Agreement, StreamKeys
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import StartTimer, StopTimer, Timer
 from sipmikey.call.reasons import AgentError, Reason
-from sipmikey.call.rekeying import Rekeying
-from sipmikey.call.renegotiation import glare_wait_s
+from sipmikey.call.within.rekeying import Rekeying
+from sipmikey.call.within.renegotiation import glare_wait_s
 
 INTERVAL_S = 100
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from sipmikey.call import renegotiation
+from sipmikey.call.within import renegotiation
 from tests.call.mutations import mutations
 from tests.call.scenarios import DEEP_SCENARIOS, SCENARIOS, TRIES, run
 

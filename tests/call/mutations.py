@@ -10,8 +10,8 @@ from sipmikey.call import branches, callee, caller, machine, state, streams
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.outbox import Outbox
-from sipmikey.call.renegotiation import Renegotiation
 from sipmikey.call.state import TABLE, CallState, Outcome
+from sipmikey.call.within.renegotiation import Renegotiation
 from tests.call.fakes import FakeTicket
 from tests.call.scenarios import run
 

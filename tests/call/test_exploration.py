@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sipmikey.call import renegotiation
+from sipmikey.call.within import renegotiation
 from tests.call.scenarios import SCENARIOS, TRIES, run
 
 _LEAST = {

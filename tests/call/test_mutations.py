@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.call import renegotiation
+from sipmikey.call.within import renegotiation
 from tests.call.mutations import Mutation, mutations
 from tests.call.scenarios import TRIES
 

@@ -1,0 +1,1 @@
+"""What an established call does: offers of both sides, the age of the keys, transfers."""
