@@ -3,9 +3,9 @@
     git worktree add ../before 228dee4 && make -C ../before .venv/.installed
     python benchmarks/call_setup/compare.py ../before [--rounds 5] [--calls 10] [--json]
 
-Each round runs `run.py` of the other tree, and that of this one with pjsua2 in the agent's process and in one
-of its own, each with the Python of its own `.venv`. Figures: medians over the medians of the rounds, milliseconds;
-a ratio is the median of this version's by the other's.
+Each round runs `run.py` of the other tree, and that of this one with pjsua2 in the agent's process and in
+one of its own, each with the Python of its own `.venv`. The figures are medians over the medians of the
+rounds, in milliseconds, and behind them their ratio to the other version.
 """
 
 from __future__ import annotations
