@@ -195,19 +195,22 @@ class CallerMachine(CallMachine):
         if message.method != "INVITE" or not 100 < message.status < 300:
             return Outcome.STAYS
         if self.state is not CallState.CALLING or self._attempt.ending is not None:
-            self._explain(message.sdp)
+            self._explain(message)
             return self._answered_too_late(message)
         # The stack may have gone back from TCP to UDP: the Via of the response tells how it was sent.
         self._show(signalling=message.transport)
         return self._response(message)
 
-    def _explain(self, sdp: str | None) -> None:
-        """Say what is wrong with *sdp*, for which the stack gave up, where that is known."""
+    def _explain(self, message: i.Message) -> None:
+        """Say what is wrong with *message*, for which the stack gave up, where that is known."""
         attempt = self._attempt
-        if not attempt.given_up_by_stack or sdp is None:
+        if not attempt.given_up_by_stack:
             return
         try:
-            self._settings.check_description(sdp)
+            if message.sdp is not None:
+                self._settings.check_description(message.sdp)
+            elif message.status >= 200:
+                self._early_agreement(message.to_tag)
         except PeerError as error:
             attempt.ending = Ending.of(error)
 
@@ -255,6 +258,14 @@ class CallerMachine(CallMachine):
         )
         return Outcome.STAYS
 
+    def _early_agreement(self, tag: str) -> Agreement:
+        """Return what a branch agreed on before its 200, which has no description."""
+        attempt = self._attempt
+        agreement = attempt.branches.agreement(tag)
+        if agreement is None and attempt.keying.unkeyed is not MediaProtection.OFF:
+            raise AnswerMissing("the 200 has no description and no 18x had one", field="SDP")
+        return agreement or Agreement()
+
     def _agreed(self, message: i.Message) -> Agreement | None:
         """Return what the branch of *message* agreed on, None while it only rings.
 
@@ -267,11 +278,9 @@ class CallerMachine(CallMachine):
             return None
         if (refusal := branches.refusal(tag)) is not None:
             raise refusal
-        agreement = branches.agreement(tag)
         if message.sdp is None:
-            if agreement is None and attempt.keying.unkeyed is not MediaProtection.OFF:
-                raise AnswerMissing("the 200 has no description and no 18x had one", field="SDP")
-            return agreement or Agreement()
+            return self._early_agreement(tag)
+        agreement = branches.agreement(tag)
         if agreement is None:
             self._tell_mikey(e.MikeyReceived, message.sdp, to_tag=tag)
             self._settings.check_description(message.sdp)
