@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -46,6 +47,23 @@ class RequestedKey:
             raise LocalError(f"a {self.key_type.name} key has {'a' if self.key_type.has_salt else 'no'} salt")
 
 
+_NAMES = {
+    "suite": "PRF Func",
+    "flags": "Flags",
+    "responders": "IDRr",
+    "kms": "IDRkms",
+    "initiator": "IDRi",
+    "valid_from": "TRs",
+    "valid_until": "TRe",
+    "rekeying_interval_s": "TRr",
+    "applications": "IDRapp",
+    "requested_keys": "KEMAC",
+    "ticket_type": "Ticket Type",
+    "subtype": "Subtype",
+    "version": "Version",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketPolicy:
     """A Ticket Policy. Identities are URIs as they stand in the payloads.
@@ -76,6 +94,14 @@ class TicketPolicy:
     def allows_responder(self, identity: str) -> bool:
         """Return whether *identity* is, or fits, one of the responders."""
         return any(matches(responder, identity) for responder in self.responders)
+
+    def differences(self, other: TicketPolicy) -> tuple[str, ...]:
+        """Return the payloads and fields (RFC 6043 section 6.10) in which two policies differ."""
+        return tuple(
+            _NAMES.get(name.name, name.name)
+            for name in dataclasses.fields(self)
+            if getattr(self, name.name) != getattr(other, name.name)
+        )
 
     def check_validity(self, now_ns: int) -> None:
         """Raise `TicketNotValid` outside the validity period."""

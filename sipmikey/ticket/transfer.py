@@ -250,9 +250,10 @@ class TransferResponder:
         `MalformedMessage` for keys that RFC 6043 forbids.
         """
         message, suite = self.message, self._suite
-        if resolved.policy != self.policy:
+        if altered := self.policy.differences(resolved.policy):
             # Its owner could otherwise give a ticket that is not resolved again another IDRi.
-            raise InvalidTicket("the policy is not the one of the ticket that was resolved", field="TICKET")
+            what = ", ".join(altered)
+            raise InvalidTicket(f"not as in the ticket that was resolved: {what}", field="TICKET")
         protection = self._init_protection(resolved)
         verify_transfer_init(message, suite, protection, self._identity_i + self._identity_r)
         owner = self.policy.initiator

@@ -319,7 +319,7 @@ def test_a_kept_ticket_is_not_given_another_initiator() -> None:
         responder=BOB,
     )  # fmt: skip
     second = TransferResponder(env, transfer.message, identity=BOB)
-    with pytest.raises(InvalidTicket, match="policy"):
+    with pytest.raises(InvalidTicket, match="IDRi"):
         second.verify(resolved)
 
 
