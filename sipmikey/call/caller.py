@@ -216,12 +216,15 @@ class CallerMachine(CallMachine):
 
     def _answered_too_late(self, message: i.Message) -> Outcome:
         """Take an answer while the call ends, or is another branch's."""
+        attempt = self._attempt
         if message.status < 200:
             return Outcome.STAYS
-        if message.to_tag == self._attempt.branches.committed:
+        if message.to_tag == attempt.branches.committed:
             self._out.put(o.Acknowledge(to_tag=message.to_tag))
         else:
             self._surplus(message.to_tag)
+        if attempt.given_up_by_stack and attempt.ending is not None:
+            return self._end(attempt.ending)
         return Outcome.STAYS
 
     def _response(self, message: i.Message) -> Outcome:
