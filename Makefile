@@ -31,7 +31,7 @@ demo: $(VENV)/.runs
 
 test: $(STAMP)
 	./tools/install-peers
-	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 	$(if $(TESTS),,@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory test-native; \
 	    else echo "the native core is not tested: no cargo here"; fi)
 
