@@ -22,24 +22,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ladders", type=Path, metavar="DIR", help="draw each capture as a ladder, into DIR")
 
 
-LONG_ROOMS = (
-    "interop", "sound", "nat", "testing", "cli", "media", "agent", "kms", "phone", "gui", "tui", "regress",
-    "conformance", "call",
-)  # fmt: skip
-"""Rooms whose tests take long, longest first: a worker that begins with them last works alone at the end."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that take long first; see LONG_ROOMS."""
-    tests = Path(__file__).parent
-
-    def place(item: pytest.Item) -> int:
-        parts = item.path.relative_to(tests).parts if item.path.is_relative_to(tests) else ()
-        return LONG_ROOMS.index(parts[0]) if parts and parts[0] in LONG_ROOMS else len(LONG_ROOMS)
-
-    items.sort(key=place)
-
-
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
 

@@ -193,6 +193,7 @@ def test_a_missing_recording_fails_its_check(shown: Document, tmp_path: Path) ->
     assert {check.name for check in checks if not check.ok} == {"alice heard", "bob heard"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["full-pk", "kerberos", "otway-rees", "preshared"])
 def test_every_mode_is_shown(mode: str) -> None:
     result = subprocess.run(
@@ -205,6 +206,7 @@ def test_every_mode_is_shown(mode: str) -> None:
     assert document["mode"] == mode
 
 
+@pytest.mark.long
 def test_a_message_is_left_and_heard(tmp_path: Path) -> None:
     result = subprocess.run(
         [

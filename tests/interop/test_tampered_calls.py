@@ -21,6 +21,8 @@ from tests.interop.lab.sip import SipMessage
 from tests.interop.test_tampered_messages import AT_KMS, INIT_REFUSALS, REASONS, RESP_REFUSALS, Refusal
 
 CALLS_OF_A_PAIR = 10
+pytestmark = pytest.mark.long
+
 UDP_ONLY = {"transports": ["udp"]}
 STATUS = {"kms-refused": 500, "identity-mismatch": 403}
 IN_SDP: dict[str, set[str]] = {

@@ -91,6 +91,7 @@ def test_a_silent_microphone_and_a_wrong_name_are_told(pulse: Pulse) -> None:
 
 
 @pytest.mark.interop
+@pytest.mark.long
 def test_a_headset_is_pulled_out_and_put_back_in_a_call(
     pulse: Pulse, kms: Kms, voices: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_one_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.interop
+@pytest.mark.long
 def test_three_workers(postgres: PostgresCluster, tmp_path: Path) -> None:
     missing = [name for name in ("nginx", "redis-server") if shutil.which(name, path=_path()) is None]
     if missing:
