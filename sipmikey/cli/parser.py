@@ -1,4 +1,4 @@
-"""Command lines that name what was probably meant."""
+"""Command lines that name what was probably meant, and show examples and exit codes in their help."""
 
 from __future__ import annotations
 
@@ -8,7 +8,27 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import NoReturn
 
+from sipmikey.cli.exit_codes import table
+
 _WRONG = re.compile(r"invalid choice: '([^']*)'|(?<![\w-])(--[\w-]+)")
+
+
+def add_verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    *,
+    help: str,
+    examples: str,
+    description: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add one verb of a command; *help* is its description too where there is none."""
+    return verbs.add_parser(
+        name,
+        help=help,
+        description=description or help[0].upper() + help[1:] + ".",
+        epilog=f"examples:\n{examples.rstrip()}\n\n{table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 class SuggestingParser(argparse.ArgumentParser):

@@ -21,6 +21,7 @@ from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end, table
 from sipmikey.cli.output import Output, complain, timestamp
+from sipmikey.cli.parser import add_verb
 from sipmikey.mikey.errors import PeerError, TicketNotValid
 from sipmikey.settings import ConfigurationError
 from sipmikey.system import environment
@@ -78,13 +79,7 @@ def _verb(
     examples: str,
     body: Callable[[argparse.Namespace, _Kept], int],
 ) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(
-        name,
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        epilog=f"examples:\n{examples}\n{table()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(verbs, name, help=help, examples=examples)
     if name != "fetch":
         parser.add_argument("--json", action="store_true", help="one JSON document a line instead of text")
     parser.set_defaults(tickets_run=body)

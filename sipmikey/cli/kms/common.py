@@ -12,15 +12,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.configuration import (
     DIRECTORY_VARIABLE,
     MASTER_KEY_VARIABLE,
+    PLAIN_HTTP_WORDS,
     KmsConfiguration,
     default_directory,
     load,
 )
 from sipmikey.cli.output import Output, complain
+from sipmikey.cli.parser import add_verb
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.store import Store
@@ -40,6 +42,20 @@ Body = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 Actions = argparse._SubParsersAction  # argparse's own name for it; there is no public one
 
 
+def add_serving_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every server takes: `--plain-http` and `--until-eof`."""
+    parser.add_argument(
+        "--plain-http",
+        metavar="WORDS",
+        help=f'allow HTTP without TLS beyond loopback; the words are "{PLAIN_HTTP_WORDS}"',
+    )
+    parser.add_argument(
+        "--until-eof",
+        action="store_true",
+        help="end when standard input ends, with the program that started it",
+    )
+
+
 def action(
     actions: Actions[argparse.ArgumentParser],
     name: str,
@@ -51,13 +67,7 @@ def action(
     description: str | None = None,
 ) -> argparse.ArgumentParser:
     """Add one command with `--dir`, `--json`, examples and exit codes; *body* or *run* is what it does."""
-    parser = actions.add_parser(
-        name,
-        help=help,
-        description=description or help[0].upper() + help[1:] + ".",
-        epilog=f"examples:\n{examples.rstrip()}\n\n{table()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(actions, name, help=help, examples=examples, description=description)
     parser.add_argument(
         "--dir",
         type=Path,

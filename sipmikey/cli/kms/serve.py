@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sipmikey.cli.kms.common import Actions, action
+from sipmikey.cli.kms.common import Actions, action, add_serving_options
 from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS
 
 EXAMPLES = f"""\
@@ -40,16 +40,7 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
         "--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there, on a loopback address"
     )
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-    parser.add_argument(
-        "--plain-http",
-        metavar="WORDS",
-        help=f'allow HTTP without TLS beyond loopback; the words are "{PLAIN_HTTP_WORDS}"',
-    )
-    parser.add_argument(
-        "--until-eof",
-        action="store_true",
-        help="end when standard input ends, with the program that started it",
-    )
+    add_serving_options(parser)
     # What a worker inherits from the process that started it.
     parser.add_argument("--inherited", help=argparse.SUPPRESS)
     parser.add_argument("--inherited-metrics", type=int, help=argparse.SUPPRESS)

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
-from sipmikey.cli.kms.common import Actions, create_private, write_private
-from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS
+from sipmikey.cli.kms.common import Actions, add_serving_options, create_private, write_private
 from sipmikey.cli.mailbox.configuration import (
     CONFIG_NAME,
     DIRECTORY_VARIABLE,
@@ -23,6 +22,7 @@ from sipmikey.cli.mailbox.configuration import (
     load_merged,
 )
 from sipmikey.cli.output import Output
+from sipmikey.cli.parser import add_verb
 from sipmikey.mailbox.mailbox import TOKEN_LENGTH, token_digest
 from sipmikey.mailbox.refusals import StoreFailed
 from sipmikey.mailbox.store import MailboxStore
@@ -84,13 +84,7 @@ def reference() -> str:
 def _action(
     actions: Actions[argparse.ArgumentParser], name: str, help: str, run: Run, examples: str
 ) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        epilog=f"examples:\n{examples.rstrip()}\n\n{table()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(actions, name, help=help, examples=examples)
     parser.add_argument(
         "--dir",
         type=Path,
@@ -139,16 +133,7 @@ def _add_serve(actions: Actions[argparse.ArgumentParser]) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="server certificate, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument("--mwi-proxy", metavar="HOST:PORT", help="SIP proxy for NOTIFY requests")
-    parser.add_argument(
-        "--plain-http",
-        metavar="WORDS",
-        help=f'allow HTTP without TLS beyond loopback; the words are "{PLAIN_HTTP_WORDS}"',
-    )
-    parser.add_argument(
-        "--until-eof",
-        action="store_true",
-        help="end when standard input ends, with the program that started it",
-    )
+    add_serving_options(parser)
 
 
 def _add_boxes(verbs: Actions[argparse.ArgumentParser]) -> None:

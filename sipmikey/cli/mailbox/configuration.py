@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sipmikey.cli.kms.configuration import LOG_LEVELS, PLAIN_HTTP_WORDS, TlsSection
-from sipmikey.settings import ConfigurationError, Merged, Section, merge, nearest, read_toml, setting
+from sipmikey.settings import ConfigurationError, Merged, Section, merge, setting
 from sipmikey.settings import readers as read
 
 CONFIG_NAME: Final = "mailbox.toml"
@@ -114,9 +114,5 @@ def load_merged(directory: Path) -> tuple[MailboxConfiguration, Merged]:
             f"there is no mailbox in {directory} ({CONFIG_NAME} is missing): "
             f"make one with `sipmikey mailbox init --dir {directory}`, or name another with --dir"
         )
-    tables = read_toml(path)
-    for name in tables:
-        if name not in SECTIONS:
-            raise ConfigurationError(f"{path}: unknown section [{name}]; {nearest(name, tuple(SECTIONS))}")
-    merged = merge(SECTIONS, path=path, tables=tables)
+    merged = merge(SECTIONS, path=path)
     return MailboxConfiguration(directory=directory, **merged.sections(SECTIONS)), merged

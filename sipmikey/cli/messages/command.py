@@ -15,6 +15,7 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.messages.setup import failures_told, own_box, own_mailbox
 from sipmikey.cli.messages.shown import document_of, line_of
 from sipmikey.cli.output import Output
+from sipmikey.cli.parser import add_verb
 from sipmikey.mailbox.client import MailboxClient
 from sipmikey.mailbox.store import KeptMessage
 from sipmikey.settings import ConfigurationError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from sipmikey.cli.messages.hearing import Hearing
 
 EXAMPLES = """\
-examples:
   sipmikey messages list --config bob.toml
   sipmikey messages play --config bob.toml                       all that were not heard
   sipmikey messages play --config bob.toml 5f0c --record heard.wav
@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "messages",
         help="list, play, keep and delete messages left for us",
         description="List, play, keep and delete messages that were left for us at a mailbox.",
-        epilog=f"{EXAMPLES}\n{table()}",
+        epilog=f"examples:\n{EXAMPLES}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="messages_action", metavar="ACTION", required=True)
@@ -63,13 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _action(
     actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help: str, body: Body
 ) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=help,
-        description=f"{help[0].upper()}{help[1:]}.",
-        epilog=f"{EXAMPLES}\n{table()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(actions, name, help=help, examples=EXAMPLES)
     parser.add_argument("--json", action="store_true", help="one JSON document a line instead of text")
     add_options(parser)
     parser.set_defaults(messages_run=body)
