@@ -366,6 +366,40 @@ async def test_a_ping_reaches_the_disk_and_leaves_nothing(tmp_path: Path) -> Non
         assert await store.replay._database.fetch("SELECT count(*) FROM replay") == [(0,)]
 
 
+@pytest.mark.parametrize("name", ["kms", "kms-audit"])
+@awaited
+async def test_a_disk_of_its_own_that_takes_nothing_is_seen(tmp_path: Path, name: str) -> None:
+    """The file may be on a disk of its own: a link to it is followed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    async with opened(f"sqlite:{tmp_path}/{name.partition('-')[0]}"):
+        pass
+    for file in tmp_path.glob(f"{name}*"):
+        if file.name.removeprefix(name) in ("", "-wal", "-shm"):
+            file.rename(disk / file.name)
+    (tmp_path / name).symlink_to(disk / name)
+    async with opened(f"sqlite:{tmp_path}/kms") as store:
+        await store.ping()
+        assert sorted(disk.iterdir()) == sorted(disk.glob(f"{name}*")), "nothing is left behind"
+        disk.rename(tmp_path / "gone")
+        with pytest.raises(StoreUnavailable, match="cannot write"):
+            await store.ping()
+        (tmp_path / "gone").rename(disk)
+        await store.ping()
+
+
+@pytest.mark.interop
+@awaited
+async def test_a_ping_of_postgresql_writes_and_leaves_nothing(postgres: PostgresCluster) -> None:
+    async with opened(postgres.database()) as store:
+        last = "SELECT last_value, is_called FROM audit_id_seq"
+        before = await store.directory.fetch(last)
+        await store.ping()
+        assert await store.directory.fetch(last) != before
+        assert await store.directory.fetch("SELECT count(*) FROM audit") == [(0,)]
+        assert await store.directory.fetch("SELECT count(*) FROM subscriber_group") == [(0,)]
+
+
 @awaited
 async def test_what_a_stepped_clock_would_forget_is_kept(tmp_path: Path) -> None:
     clock, passed = Clock(), [0.0]

@@ -17,6 +17,10 @@ _INSERT = (
     f"INSERT INTO audit ({_COLUMNS}, several)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
 )
+_PROBE = (
+    f"INSERT INTO audit ({_COLUMNS}, several)"
+    " VALUES (0, 'unknown', 'refused', 'probe', '', '', '', '', '', '', '', '', '', 0)"
+)
 _CONCERNS = """id IN (
     SELECT id FROM audit WHERE subscriber = {name} UNION SELECT id FROM audit WHERE identity = {name}
     UNION SELECT id FROM audit WHERE peers = {name}
@@ -76,8 +80,9 @@ class AuditStore:
         return [_event(row) for row in rows]
 
     async def ping(self) -> None:
-        """Check that the log may be written: an entry would stay, so nothing is added."""
+        """Check that the log may be written, and its disk too; an entry would stay, so none is added."""
         await self._database.execute("INSERT INTO audit SELECT * FROM audit WHERE 1 = 0")
+        await self._database.probe(_PROBE)
 
     async def close(self) -> None:
         """Close the database, once what was waiting has been written."""

@@ -50,6 +50,17 @@ class _Verbs:
     async def changes(self) -> object:
         return int(time.monotonic() / CACHE_S)
 
+    async def probe(self, insert: str) -> None:
+        """Add the row in a transaction that is undone: it may need a page of its tablespace."""
+        with _translated():
+            connection = self._executor
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                await connection.execute(insert)
+            finally:
+                await transaction.rollback()
+
     async def close(self) -> None:
         return None
 
@@ -90,6 +101,11 @@ class PostgresDatabase(_Verbs):
                 connection.transaction(),
             ):
                 yield _Transaction(connection)
+
+    async def probe(self, insert: str) -> None:
+        with _translated():
+            async with self._executor.acquire(timeout=STATEMENT_TIMEOUT_S) as connection:
+                await _Transaction(connection).probe(insert)
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Load *rows* with COPY."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +17,9 @@ BUSY_TIMEOUT_S = 2.0
 
 VERSION_AGE_S = 0.001
 """How late a change made by another process may be noticed: the lookups of one message share a reading."""
+
+PROBE_BYTES = 8192
+"""Two pages: SQLite adds no less to its write-ahead log for one row."""
 
 
 class SqliteDatabase:
@@ -102,6 +106,15 @@ class SqliteDatabase:
             return self._version, self._own_changes
         except sqlite3.DatabaseError as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error
+
+    async def probe(self, insert: str) -> None:
+        """Write a file beside the database: a write within would wait for other processes."""
+        del insert
+        try:
+            with tempfile.TemporaryFile(dir=self.path.resolve().parent, buffering=0) as file:
+                file.write(bytes(PROBE_BYTES))
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}: cannot write beside it: {error.strerror}") from error
 
     async def close(self) -> None:
         self._connection.close()

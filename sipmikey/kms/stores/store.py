@@ -19,6 +19,8 @@ STEP_S = 5.0
 
 SETTLING_S = 900.0
 
+_PROBE = "INSERT INTO subscriber_group (uri, created_s) VALUES ('probe', 0)"
+
 
 class StoredReplayCache(Protocol):
     """A replay cache with its housekeeping."""
@@ -73,11 +75,12 @@ class Store:
         )
 
     async def ping(self) -> None:
-        """Check that all stores answer, and that something can be written; else `StoreUnavailable`.
+        """Check that all stores answer, and that each can be written, as each may have a disk of its own.
 
-        It goes to the replay cache: the audit log would keep it.
+        Raises `StoreUnavailable`. Nothing is kept.
         """
         await self.directory.fetch("SELECT 1 FROM tpk")
+        await self.directory.probe(_PROBE)
         await self.audit.ping()
         await self.replay.ping()
 
