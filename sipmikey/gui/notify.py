@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QSystemTrayIcon
 
 from sipmikey.phone import Mood, Phone, ShownCall
 from sipmikey.phone.palette import COLOURS
+from sipmikey.phone.shown import caller
 from sipmikey.phone.text import Translate
 
 
@@ -35,7 +36,7 @@ def icon(mood: Mood) -> QIcon:
 def call_text(call: ShownCall, phone: Phone, tr: Translate) -> str:
     """Return who calls: whom the KMS vouches for, and that it is a claim where nobody does."""
     peer = call.facts[2]
-    return f"{phone.label(call.name)}\n{peer.word.render(tr)}. {peer.sentence.render(tr)}"
+    return f"{caller(call, phone, tr)}\n{peer.word.render(tr)}. {peer.sentence.render(tr)}"
 
 
 class Notifier:

@@ -8,10 +8,14 @@ from types import MappingProxyType
 
 from sipmikey.phone.documents import Document, flag, inner, number, text
 from sipmikey.phone.facts import Fact, Mood, facts_of
-from sipmikey.phone.text import Text
+from sipmikey.phone.text import Text, clean
 
 MAX_EVENTS = 400
 """Documents of one call that are kept for its ladder; the first are kept."""
+
+_LONGEST_NAME = 40
+_NOT_IN_NAMES = str.maketrans({'"': "'", "<": "(", ">": ")", "&": "+"})
+"""Our own quotes, and what desktops take for markup in a notification."""
 
 CallKey = tuple[str, str]
 """The account's name, and the number of the call there."""
@@ -56,7 +60,8 @@ _EMPTY: Document = MappingProxyType({})
 class ShownCall:
     """A call as a face renders it.
 
-    ``party``: whom the user dialled, or who the call claims to come from. ``began``, ``answered``, ``ended``:
+    ``party``: whom the user dialled, or who the call claims to come from. ``says``: what the caller calls
+    itself, in one short printable line; it names nobody. ``began``, ``answered``, ``ended``:
     Unix seconds, 0.0 before that. ``security``: the last facts as the agent said them. ``trouble``: what came
     after them (see ``media_fact``). ``path``: how the media travels, where the agent said.
     """
@@ -66,6 +71,7 @@ class ShownCall:
     direction: Direction
     party: str = ""
     called: str = ""
+    says: str = ""
     stage: Stage = Stage.CALLING
     hold: Hold = Hold.NONE
     security: Document = field(default_factory=lambda: _EMPTY)
@@ -113,6 +119,7 @@ class ShownCall:
             claimed=self.party if incoming else "",
             dialled="" if incoming else self.party,
             waiting=self.stage in (Stage.CALLING, Stage.RINGING, Stage.CHECKING),
+            says=self.says,
         )
         return now if self.live else (now[0].past(), now[1].past(), now[2].past())
 
@@ -143,7 +150,7 @@ def _changed(call: ShownCall, document: Document, at: float) -> ShownCall:
         case "call.in":
             return replace(
                 call, direction=Direction.IN, party=text(document, "caller"), called=text(document, "called"),
-                stage=Stage.CHECKING,
+                says=_chosen_name(text(document, "display_name")), stage=Stage.CHECKING,
             )  # fmt: skip
         case "call.rings":
             return replace(call, stage=Stage.INCOMING) if call.stage is Stage.CHECKING else call
@@ -178,6 +185,12 @@ def _changed(call: ShownCall, document: Document, at: float) -> ShownCall:
                 detail=text(document, "detail"), status=int(number(document, "status")),
             )  # fmt: skip
     return call
+
+
+def _chosen_name(name: str) -> str:
+    """Return the name that a caller gave itself, so that it cannot pass for anything that we say."""
+    shown = " ".join(clean(name).translate(_NOT_IN_NAMES).split())
+    return f"{shown[:_LONGEST_NAME]}…" if len(shown) > _LONGEST_NAME else shown
 
 
 def _state(call: ShownCall, word: str) -> ShownCall:

@@ -6,7 +6,7 @@ unknown, missing or new counts as not good, and what is in clear is as loud as w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -133,14 +133,24 @@ _CLAIM = Text("Nobody vouches for who this is. The call claims to come from {cla
 _UNVOUCHED = Text("Nobody vouches for who this is. It may be anybody.")
 _OTHER = Text("You dialled {called}, and {peer} answered. {kms} vouches for {peer}.")
 _VOUCHED = Text("{kms} vouches that this is {peer}.")
+_NAMED = Text('{who} It calls itself "{says}": nobody vouches for that name.')
 
 
-def peer_fact(security: Document, *, claimed: str = "", dialled: str = "", waiting: bool = False) -> Fact:
+def peer_fact(
+    security: Document, *, claimed: str = "", dialled: str = "", waiting: bool = False, says: str = ""
+) -> Fact:
     """Return who the other side is.
 
     *claimed*: the From of an incoming call. *dialled*: whom the user dialled. *waiting*: nobody can be known
-    yet: nobody answered, or the KMS was not heard.
+    yet: nobody answered, or the KMS was not heard. *says*: what the caller calls itself.
     """
+    fact = _identity_fact(security, claimed=claimed, dialled=dialled, waiting=waiting)
+    if not says:
+        return fact
+    return replace(fact, sentence=Text(_NAMED.message, {"who": fact.sentence, "says": says}))
+
+
+def _identity_fact(security: Document, *, claimed: str, dialled: str, waiting: bool) -> Fact:
     peer, kms = text(security, "peer"), text(security, "kms")
     if peer and not kms:
         peer = ""  # a name without somebody who vouches for it is a claim
@@ -158,7 +168,13 @@ def peer_fact(security: Document, *, claimed: str = "", dialled: str = "", waiti
 
 
 def facts_of(
-    security: Document, *, trouble: str = "", claimed: str = "", dialled: str = "", waiting: bool = False
+    security: Document,
+    *,
+    trouble: str = "",
+    claimed: str = "",
+    dialled: str = "",
+    waiting: bool = False,
+    says: str = "",
 ) -> tuple[Fact, Fact, Fact]:
     """Return the facts in their fixed order; see the three functions for the parameters."""
     nothing = waiting and not text(security, "media")
@@ -167,5 +183,5 @@ def facts_of(
         if nothing
         else signalling_fact(security),
         Fact(Name.MEDIA, Text("NOTHING YET"), _HELD, Mood.OPEN) if nothing else media_fact(security, trouble),
-        peer_fact(security, claimed=claimed, dialled=dialled, waiting=waiting),
+        peer_fact(security, claimed=claimed, dialled=dialled, waiting=waiting, says=says),
     )

@@ -49,7 +49,15 @@ def account_line(account: Account, tr: Translate) -> str:
 def call_title(call: ShownCall, phone: Phone, tr: Translate) -> str:
     """Return who the other side is, and how far the call is."""
     stage = HOLDS.get(call.hold, STAGES[call.stage]) if call.stage is Stage.TALKING else STAGES[call.stage]
-    return f"{phone.label(call.name)}: {stage.render(tr)}"
+    return f"{caller(call, phone, tr)}: {stage.render(tr)}"
+
+
+def caller(call: ShownCall, phone: Phone, tr: Translate) -> str:
+    """Return who the other side is, with the name that a caller gave itself marked as that."""
+    name = phone.label(call.name)
+    if not call.says:
+        return name
+    return Text('{name} (calls itself "{says}")', {"name": name, "says": call.says}).render(tr)
 
 
 def message_line(message: Message, phone: Phone, tr: Translate) -> str:

@@ -13,7 +13,7 @@ from sipmikey.phone.calls import Hold
 from sipmikey.phone.fold import contact_document, history_document
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may
-from sipmikey.phone.shown import account_line, message_line
+from sipmikey.phone.shown import account_line, call_title, message_line
 from tests.phone.documents import (
     ALICE,
     BOB,
@@ -363,3 +363,50 @@ def test_what_is_in_the_box_is_listed_the_newest_first() -> None:
     assert message_line(phone.messages[0], phone, str) == f"● 0:05 says it is from {BOB}"
     assert message_line(phone.messages[1], phone, str).endswith("nobody can open it")
     assert fold(phone, event("messages.listed", "", 1002.0, messages=[])).messages == ()
+
+
+# What a caller calls itself
+
+
+def named(name: str, *after: Fields) -> Phone:
+    ring = incoming()
+    return folded(ring[0] | {"display_name": name}, *ring[1:], *after)
+
+
+def test_the_name_of_a_caller_is_beside_its_address_and_told_apart_from_what_is_vouched_for() -> None:
+    phone = named("Bob Builder")
+    call = phone.calls[ONE]
+    assert call_title(call, phone, str) == f'{BOB} (calls itself "Bob Builder"): calls you'
+    peer = call.facts[2]
+    assert peer.key == "VOUCHED FOR"
+    assert str(peer.sentence) == (
+        f'{KMS} vouches that this is {BOB}. It calls itself "Bob Builder": nobody vouches for that name.'
+    )
+
+
+def test_a_call_that_nobody_vouches_for_is_not_known_by_its_name() -> None:
+    phone = folded(event("call.in", caller=CAROL, called=ALICE, sip_call_id="x", display_name="Bob"))
+    call = phone.calls[ONE]
+    assert call.name == CAROL
+    assert call_title(call, phone, str).startswith(f'{CAROL} (calls itself "Bob")')
+    assert phone.history == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ('x") PROVEN. (calls itself "y', "x') PROVEN. (calls itself 'y"),
+        ("a\n\r\tb\x1b[2J", "a???b?[2J"),
+        ("<b>Bob</b> &amp;", "(b)Bob(/b) +amp;"),
+        ("\u202eevil", "?evil"),
+        ("  much   room ", "much room"),
+        ("w" * 200, "w" * 40 + "…"),
+        ("{name} {says}", "{name} {says}"),
+        ("", ""),
+    ],
+)
+def test_the_name_of_a_caller_cannot_pass_for_words_of_ours(name: str, shown: str) -> None:
+    phone = named(name)
+    assert phone.calls[ONE].says == shown
+    title = call_title(phone.calls[ONE], phone, str)
+    assert title == (f'{BOB} (calls itself "{shown}"): calls you' if shown else f"{BOB}: calls you")
