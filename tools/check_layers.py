@@ -66,6 +66,7 @@ SOLE_IMPORTERS = {
     "miniaudio": "sound/",
     "samplerate": "sound/",
     "aioice": "nat/",
+    "dns": "agent/",
 }
 """Optional packages and the one room that may import each (one module there).
 

@@ -16,6 +16,7 @@ from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.incoming_calls import IncomingCalls
+from sipmikey.agent.location import Locator
 from sipmikey.agent.nat_watch import NatWatch
 from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.registration import Registration
@@ -114,13 +115,14 @@ class Agent:
             kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
         )
         self._engine = Engine(config)
+        self._locator = Locator(config.sip)
         self.sound = SoundControl(
             lambda command: self._engine.post(lambda: self._engine.sound(command)),
             tones=config.audio.device != "null" and config.audio.tones,
         )
         self._requests = Requests(
             self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._ticket_for,
-            decide=decide, decision_s=config.timeouts.decision,
+            decide=decide, decision_s=config.timeouts.decision, locator=self._locator,
         )  # fmt: skip
         self._outcomes = Outcomes()
         self._started = StartedKeys()
@@ -153,7 +155,8 @@ class Agent:
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
         self._requests.open()
-        started = asyncio.wrap_future(self._engine.start(self._incoming, self._deliver))
+        located = await self._locator.with_servers(self.config.sip)
+        started = asyncio.wrap_future(self._engine.start(self._incoming, self._deliver, sip=located))
         if self.config.keys is not None:
             await asyncio.to_thread(rehearse, self._env, self.config.keys.suites[0])
         await started

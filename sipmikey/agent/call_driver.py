@@ -84,6 +84,7 @@ class CallDriver:
         self._timer_number = 0
         self._last_error: SipmikeyError | None = None
         self._replacing: CallDriver | None = None
+        self._located: dict[str, str] = {}
 
     # The program's side
 
@@ -215,7 +216,20 @@ class CallDriver:
         if wait_s:
             self._engine.later(wait_s, functools.partial(self._later, output))
             return
-        self._engine.call(output.uri, output.lane, self, output.headers, via=output.via)
+        goes_to = output.via or output.uri
+        # Keys in a description leave over TLS or not at all, whatever DNS says: the account sees to that.
+        located = "" if output.lane is Lane.SDES else self._located.get(goes_to)
+        if located is None and self._requests.locates(goes_to):
+            self._requests.locate(goes_to, functools.partial(self._told_where, output, goes_to))
+            return
+        self._engine.call(output.uri, output.lane, self, output.headers, via=located or output.via)
+
+    def _told_where(self, output: o.Invite, goes_to: str, outcome: str | BaseException) -> None:
+        if isinstance(outcome, str):
+            self._located[goes_to] = outcome
+            self._later(output)
+        else:
+            self._put(self.machine.take(i.NotSent(output=output, error=outcome)))
 
     def _start(self, timer: o.Timer, after_s: float) -> None:
         self._timer_number += 1

@@ -65,8 +65,8 @@ class Sip:
     to wait before the next attempt when the registrar is lost. ``credentials``: for digest challenges.
     ``headers``: of our own, in each INVITE; ``register_headers``: in each REGISTER.
     ``redirects``: INVITEs of one call that follow redirections (3xx) at most, 0 for none. ``name_servers``:
-    IP addresses of DNS servers that pjsip asks by itself, for SRV records too (RFC 3263 section 4.2; it knows
-    no NAPTR records); none: the system resolves host names, and SRV records are not looked up.
+    IP addresses of DNS servers that are asked for NAPTR, SRV and address records of SIP domains (RFC 3263);
+    none: the system resolves host names, and NAPTR and SRV records are not looked up.
     ``calls_per_second``: new calls that are looked at, in all; half as many of one source; twice as many at
     once after a silence. The rest is answered with 503."""
 

@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Protocol, TypeVar
 
-from sipmikey.agent.config import AgentConfig, Transport
+from sipmikey.agent.config import AgentConfig, Sip, Transport
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -99,15 +100,22 @@ class Engine:
         self._stack: Stack | None = None
 
     def start(
-        self, observer: StackObserver, deliver: Callable[[list[Callable[[], None]]], None] | None = None
+        self,
+        observer: StackObserver,
+        deliver: Callable[[list[Callable[[], None]]], None] | None = None,
+        *,
+        sip: Sip | None = None,
     ) -> Future[None]:
         """Start the thread; the future completes when transports listen, or fails with ``StackError``.
 
         *observer* is told of incoming calls and registration, in the engine's thread. *deliver* is given
-        what was handed out (``hand_out``), to be run elsewhere.
+        what was handed out (``hand_out``), to be run elsewhere. *sip*: signalling in place of the
+        configuration's, with what was found out since.
         """
         self._observer = observer
         self._deliver = deliver
+        if sip is not None:
+            self._config = replace(self._config, sip=sip)
         self._thread.start()
         return self._started
 

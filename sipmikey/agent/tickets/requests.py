@@ -1,4 +1,4 @@
-"""What the calls in the engine's thread have asked in the event loop: tickets, the KMS, the user."""
+"""What the calls in the engine's thread have asked in the event loop: tickets, the KMS, DNS, the user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from sipmikey.agent.engine import Engine
+from sipmikey.agent.location import Locator
 from sipmikey.agent.tickets.kms import KmsDesk, NoKmsAnswer
 from sipmikey.agent.tickets.store import first_granted
 from sipmikey.call.consent import Decide, Question
@@ -30,7 +31,8 @@ class Requests:
     """The ``ask`` methods are called in the engine's thread, and tell the outcome there.
 
     *ticket* gets a ticket for an identity, for the call of a number. *kms_timeout_s*: of the KMS.
-    *decide* asks the user, for at most *decision_s*; None where policy never has the user asked.
+    *decide* asks the user, for at most *decision_s*; None where policy never has the user asked. *locator*
+    asks DNS.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Requests:
         ticket: Callable[[str, str], Awaitable[TicketGrant]],
         decide: Decide | None,
         decision_s: float,
+        locator: Locator,
     ) -> None:
         self._engine = engine
+        self._locator = locator
         self._kms = kms
         self._longest_s = min(kms_timeout_s, _ENGINE_WAITS_S)
         self._ticket = ticket
@@ -115,6 +119,23 @@ class Requests:
                 outcome = TicketGranted(called=called, grant=grant)
             except Exception as error:  # noqa: BLE001 - it becomes the call's ending
                 outcome = TicketRefused(error=error)
+            self._engine.post(lambda: told(outcome))
+
+        self._engine.hand_out(lambda: self.run(ask()))
+
+    def locates(self, uri: str) -> bool:
+        """Return whether DNS has to be asked about *uri* (see ``locate``)."""
+        return self._locator.asks_about(uri)
+
+    def locate(self, uri: str, told: Callable[[str | BaseException], object]) -> None:
+        """Have DNS asked for the transport of the domain of *uri*; tell the URI that names it, or why not."""
+
+        async def ask() -> None:
+            outcome: str | BaseException
+            try:
+                outcome = await self._locator.located(uri)
+            except Exception as error:  # noqa: BLE001 - it becomes the call's ending
+                outcome = error
             self._engine.post(lambda: told(outcome))
 
         self._engine.hand_out(lambda: self.run(ask()))

@@ -121,7 +121,7 @@ class Sip:
     session_expires: float = setting(1800.0, "session timer (RFC 4028), seconds", read.seconds(90, 86400))
     name_servers: tuple[str, ...] = setting(
         (),
-        "DNS servers for SRV records of SIP domains, as IP addresses; system: those of this machine",
+        "DNS servers for NAPTR and SRV records of domains, as IP addresses; system: those of this machine",
         read.texts,
     )
     redirects: int = setting(5, "redirections (3xx) a call follows at most; 0: none", read.count(0, 32))
