@@ -15,6 +15,8 @@ from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.engine import Engine
+from sipmikey.agent.group.sessions import GroupSessions
+from sipmikey.agent.group.wire import MEDIA_TYPE as GROUP_TYPE
 from sipmikey.agent.incoming_calls import IncomingCalls
 from sipmikey.agent.location import Locator
 from sipmikey.agent.nat_watch import NatWatch
@@ -132,6 +134,10 @@ class Agent:
             self._env, keys, self.identity, kms=self._kms, resolved=self._resolved,
             allowed=lambda caller: config.policy.security_for(caller) is not SecurityMode.OFF,
             send=self._send_mikey, answer_s=config.timeouts.kms * 2,
+        )  # fmt: skip
+        self._groups = None if keys is None else GroupSessions(
+            self._env, keys, self.identity, kms=self._kms, send=self._send_about_group,
+            answer_s=config.timeouts.kms * 2,
         )  # fmt: skip
         self._keyings = keyings(config, self._env, self._resolved)
         self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post, self._usable)
@@ -285,6 +291,16 @@ class Agent:
     def _send_mikey(self, uri: str, text: str) -> None:
         headers = (("Content-Transfer-Encoding", "base64"),)
         self._engine.post(lambda: self._engine.send_message(uri, MEDIA_TYPE, text, headers))
+
+    def _send_about_group(self, uri: str, text: str) -> None:
+        self._engine.post(lambda: self._engine.send_message(uri, GROUP_TYPE, text))
+
+    @property
+    def groups(self) -> GroupSessions:
+        """The sessions of groups. Raises ``AgentError`` (``no-kms``) without a KMS."""
+        if self._groups is None:
+            raise AgentError(Reason.NO_KMS, "no KMS is configured, and a group takes one", side="local")
+        return self._groups
 
     async def incoming(self) -> IncomingCall:
         """Wait for the next incoming call that passed the early checks and whose ticket the KMS resolved."""
@@ -470,6 +486,11 @@ class Agent:
         """Engine's thread: a MIKEY message came without a call."""
         if (ahead := self._ahead) is not None:
             self._hand_over(lambda: self._requests.run(ahead.take(sender, body)))
+
+    def group_arrived(self, sender: str, body: bytes) -> None:
+        """Engine's thread: a message about a group's session came."""
+        if (groups := self._groups) is not None:
+            self._hand_over(lambda: self._requests.run(groups.take(sender, body)))
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
         """Engine's thread: the registrar answered."""

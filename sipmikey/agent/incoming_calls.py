@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig
+from sipmikey.agent.group.wire import MEDIA_TYPE as GROUP_TYPE
 from sipmikey.agent.stack import CallObserver, Lane, Placement, StackCall
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE
 from sipmikey.agent.waiting import WaitingMessages
@@ -67,6 +68,9 @@ class Reception(Protocol):
 
     def mikey_arrived(self, sender: str, body: bytes) -> None:
         """A MIKEY message came in a MESSAGE, in base64."""
+
+    def group_arrived(self, sender: str, body: bytes) -> None:
+        """A message about a group's session came in a MESSAGE."""
 
     def emit(self, event: Event) -> None:
         """Something happened."""
@@ -260,15 +264,18 @@ class IncomingCalls:
         )
 
     def message(self, message: SipMessage, source: str) -> None:
-        """Pass on a MESSAGE that carries MIKEY, with who sent it."""
-        if (kind := message.media_type) is None or kind.name != MEDIA_TYPE:
+        """Pass on a MESSAGE that carries MIKEY, or is about a group's session, with who sent it."""
+        if (kind := message.media_type) is None or kind.name not in (MEDIA_TYPE, GROUP_TYPE):
             return
         try:
             sender = self.caller_of(message, source)
         except LocalError as error:
             _log.info("a message of nobody: %s", error)
         else:
-            self._reception.mikey_arrived(sender, message.content)
+            if kind.name == GROUP_TYPE:
+                self._reception.group_arrived(sender, message.content)
+            else:
+                self._reception.mikey_arrived(sender, message.content)
 
     def _refusal_of(self, caller: str) -> BaseException | None:
         """Return why an INVITE of *caller* (a URI in brackets), judged a moment ago, was to be refused."""

@@ -1,7 +1,8 @@
-"""One sender, many receivers: a group key for a multicast stream (RFC 6043 section 9). No I/O.
+"""A group key for multicast streams (RFC 6043 section 9). No I/O.
 
-Signalling is centralised at the sender: a ticket and a Ticket Transfer for each member, all with the same
-RANDRi and the same group key (GTGK) in their KEMAC. A removed member is left out of the next key.
+Signalling is centralised at the party that has the tickets: a ticket and a Ticket Transfer for each member,
+all with the same RANDRi and the same group key (GTGK) in their KEMAC. A removed member is left out of the
+next key.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 
 from sipmikey.keys.suite import Suite
 from sipmikey.media.keying import StreamKey
-from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.mikey.errors import InvalidIdentity, LocalError, PeerError
 from sipmikey.mikey.header import GenericIdEntry, SrtpSessionData
 from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.registry import KeyDataType
@@ -19,6 +20,7 @@ from sipmikey.mikey.security_policy import SrtpPolicy
 from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.ticket.bundle import CryptoSessionBundle, derive_crypto_session, session_rands
 from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
@@ -27,7 +29,12 @@ from sipmikey.ticket.update import UpdateInitiator, UpdateResponder
 GROUP_FLAGS = TicketFlags.of("DEFHLNO")
 """No key forking and no RANDRr, so that everybody derives the same key; the Initiator supplies it (L)."""
 
+SESSION_FLAGS = TicketFlags.of("DEFHILNO")
+"""The same with key forking: MPKr differs for each member, so that the KMS vouches for who answers. A GTGK is
+not forked (RFC 6043 section 5.1.1)."""
+
 _CS_ID = 1
+_MEMBERS_CS_ID = 2
 _POLICY_NO = 0
 _SPI_LENGTH = 4
 
@@ -37,16 +44,22 @@ def group_ticket_policy(suite: Suite, *, initiator: str, member: str, kms: str) 
     return TicketPolicy(suite=suite, flags=GROUP_FLAGS, responders=(member,), initiator=initiator, kms=kms)
 
 
+def session_ticket_policy(suite: Suite, *, initiator: str, group: str, kms: str) -> TicketPolicy:
+    """Return the policy of a ticket for a group: the KMS resolves it for its members only."""
+    return TicketPolicy(suite=suite, flags=SESSION_FLAGS, responders=(group,), initiator=initiator, kms=kms)
+
+
 class Group:
     """The sender's half: who is in the group, and the key all of them have.
 
     ``invite`` and ``joined`` add a member; ``remove`` takes one out and makes the next key, which ``updates``
     carries to the others. The sender switches to ``key`` when ``complete``, or when it will not wait longer
     for a member that does not answer; packets carry the SPI as their MKI, so that receivers follow.
+    *number* is the SPI of the first key.
     """
 
     def __init__(
-        self, env: Environment, *, initiator: str, suite: Suite, srtp: SrtpPolicy, ssrc: int
+        self, env: Environment, *, initiator: str, suite: Suite, srtp: SrtpPolicy, ssrc: int, number: int = 1
     ) -> None:
         self._env = env
         self._initiator = initiator
@@ -57,7 +70,7 @@ class Group:
         self._invited: dict[str, TransferInitiator] = {}
         self._members: dict[str, CryptoSessionBundle] = {}
         self._updates: dict[str, UpdateInitiator] = {}
-        self._number = 0
+        self._number = number - 1
         self._gtgk = self._next_gtgk()
 
     def _next_gtgk(self) -> KeyData:
@@ -80,31 +93,45 @@ class Group:
 
     def _entry(self, position: tuple[int, int] | None) -> GenericIdEntry:
         roc, seq = (None, None) if position is None else position
-        data = SrtpSessionData(ssrc=self._ssrc, roc=roc, seq=seq)
+        return self._described(_CS_ID, SrtpSessionData(ssrc=self._ssrc, roc=roc, seq=seq))
+
+    def _described(self, cs_id: int, data: SrtpSessionData) -> GenericIdEntry:
         return GenericIdEntry(
-            cs_id=_CS_ID,
+            cs_id=cs_id,
             policies=(_POLICY_NO,),
             session_data=data.encode(),
             s=data.s,
             spi=self._gtgk.spi or b"",
         )
 
-    def invite(self, grant: TicketGrant, member: str, *, position: tuple[int, int] | None = None) -> bytes:
+    def invite(
+        self,
+        grant: TicketGrant,
+        member: str,
+        *,
+        position: tuple[int, int] | None = None,
+        called: str | None = None,
+        ssrc: int | None = None,
+    ) -> bytes:
         """Return the TRANSFER_INIT for *member*, whose ticket *grant* is.
 
-        *position* is (ROC, SEQ) of the next packet of a stream that runs. Raises `LocalError` for a ticket
-        under which the members would derive different keys.
+        *position* is (ROC, SEQ) of the next packet of a stream that runs. *called* is the group's identity
+        where the ticket is for the group. *ssrc* is what the member itself may send with. Raises `LocalError`
+        for a ticket under which the members would derive different keys.
         """
         flags = grant.policy.flags
-        if flags.key_forking or flags.randr_r:
-            raise LocalError("a group's tickets have I and G 0: its members would derive different keys")
+        if flags.randr_r or not flags.initiator_keys:
+            raise LocalError("a group's tickets have G 0 and L 1: its members would derive different keys")
+        entries = [self._entry(position)]
+        if ssrc is not None:
+            entries.append(self._described(_MEMBERS_CS_ID, SrtpSessionData(ssrc=ssrc)))
         transfer = TransferInitiator.start(
             self._env,
             grant,
-            crypto_sessions=(self._entry(position),),
+            crypto_sessions=tuple(entries),
             policies=(self._srtp.payload(_POLICY_NO),),
             initiator=self._initiator,
-            responder=member,
+            responder=called or member,
             keys=(self._gtgk,),
             rand_i=self._rand_i,
         )
@@ -113,11 +140,13 @@ class Group:
         return transfer.message
 
     def joined(self, member: str, answer: bytes) -> None:
-        """Take the TRANSFER_RESP of an invited member; raise a `PeerError`."""
+        """Take the TRANSFER_RESP of an invited member; raise a `PeerError`, for another's as well."""
         transfer = self._invited.get(member)
         if transfer is None:
             raise LocalError(f"{member} has not been invited")
         bundle = transfer.receive(answer)
+        if not same_identity(bundle.peer, member):
+            raise InvalidIdentity(f"{bundle.peer} answered in the place of {member}", field="IDRr")
         del self._invited[member]
         self._members[member] = bundle
 
@@ -156,11 +185,18 @@ class Group:
 
     def key(self) -> StreamKey:
         """Return the present key for sending; known once somebody has been invited."""
+        return self._key(self._entry(None))
+
+    def member_key(self) -> StreamKey:
+        """Return the present key that members send with. Its SSRC is 0: each has one of its own."""
+        return self._key(self._described(_MEMBERS_CS_ID, SrtpSessionData(ssrc=0)))
+
+    def _key(self, entry: GenericIdEntry) -> StreamKey:
         if self._rand_i is None:
             raise LocalError("nobody has been invited: the group has no RANDRi yet")
         policy = TicketPolicy(suite=self._suite, flags=GROUP_FLAGS, responders=(self._initiator,))
         session = derive_crypto_session(
-            self._entry(None),
+            entry,
             {_POLICY_NO: self._srtp.payload(_POLICY_NO)},
             (self._gtgk,),
             self._suite,
@@ -190,7 +226,14 @@ class Membership:
 
     def key(self) -> StreamKey:
         """Return the present key for receiving."""
-        session = self._bundle.crypto_session(_CS_ID)
+        return self._key(_CS_ID)
+
+    def own_key(self) -> StreamKey:
+        """Return the present key for sending, with the SSRC given to this member; raise a `PeerError`."""
+        return self._key(_MEMBERS_CS_ID)
+
+    def _key(self, cs_id: int) -> StreamKey:
+        session = self._bundle.crypto_session(cs_id)
         if session is None:
-            raise PeerError("the group has no crypto session 1", field="CS ID map")
+            raise PeerError(f"the group has no crypto session {cs_id}", field="CS ID map")
         return StreamKey.of(session, mki_in_packets=True)

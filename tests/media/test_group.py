@@ -107,7 +107,7 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(LocalError, match="no update is under way"):
         party.group.updated(MEMBERS[0], b"")
     forking = request_ticket(party.env, party.kms, policy(responders=(MEMBERS[0],)))
-    with pytest.raises(LocalError, match="I and G 0"):
+    with pytest.raises(LocalError, match="G 0 and L 1"):
         party.group.invite(forking, MEMBERS[0])
     wanted = group_ticket_policy(SUITE_256, initiator=ALICE, member=MEMBERS[0], kms=KMS)
     party.group.invite(request_ticket(party.env, party.kms, wanted), MEMBERS[0])

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.tickets.kms import KmsDesk
+from sipmikey.agent.tickets.opened import open_ticket
 from sipmikey.agent.tickets.resolved import ResolvedTickets
 from sipmikey.call.reasons import AgentError, Reason
-from sipmikey.mikey.errors import InvalidTicketPolicy, SipmikeyError, UnexpectedMessage, UnknownKey
+from sipmikey.mikey.errors import InvalidTicketPolicy, SipmikeyError, UnexpectedMessage
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.registry import DataType
 from sipmikey.rate_limit import RateLimiter
@@ -29,8 +30,6 @@ from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.request import TicketGrant
-from sipmikey.ticket.resolve import ResolvedTicket, TicketResolve
-from sipmikey.ticket.shared_keys import resolve_with
 from sipmikey.ticket.transfer import TransferInitiator, TransferResponder
 
 _log = logging.getLogger("sipmikey.agent.tickets.ahead")
@@ -134,7 +133,7 @@ class TicketsAhead:
             raise InvalidTicketPolicy("J or F is 0: there is nothing to do ahead of the call", field="TICKET")
         name = ticket_id(responder.ticket)
         before = kept.get(name)
-        resolved = await self._opened(responder) if before is None else before
+        resolved = before or await open_ticket(self._env, self._keys, self._kms, responder, self._identity)
         responder.verify(resolved, self._replay)
         if before is not None:
             kept.used(name, responder.timestamp)
@@ -142,24 +141,3 @@ class TicketsAhead:
             kept.keep(name, resolved, responder.timestamp)
         answer, _ = responder.respond(crypto_sessions=())
         self._send(sender, b64encode(answer).decode())
-
-    async def _opened(self, responder: TransferResponder) -> ResolvedTicket:
-        ticket, policy = responder.ticket, responder.policy
-        if not policy.flags.resolve_mandatory:
-            try:
-                return resolve_with(
-                    self._env, ticket, self._keys.ticket_keys, initiator=responder.initiator,
-                    identity=self._identity,
-                )  # fmt: skip
-            except UnknownKey:
-                if self._keys.credential is None:
-                    raise
-        if self._keys.credential is None:
-            raise AgentError(Reason.NO_KMS, "no KMS is configured", side="local")
-        other = self._keys.asked_about(policy.kms)
-        resolve = TicketResolve.start(
-            self._env, ticket=ticket, credential=self._keys.credential, identity=self._identity,
-            kms=other or self._keys.kms,
-        )  # fmt: skip
-        response, _ = await self._kms.ask("", "ticket-resolve", resolve.message, other)
-        return resolve.receive(response)

@@ -1,0 +1,120 @@
+"""The media of a group session on its multicast address: frames of G.711 A-law, each 20 ms."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from sipmikey.media.endpoint import Address, multicast_receiver, multicast_sender
+from sipmikey.media.errors import PacketNotSent, PacketRefused
+from sipmikey.media.rtp import MalformedPacket, is_rtcp
+from sipmikey.media.stream import Sink, Source
+from sipmikey.media.talk import SAMPLES, Talk
+
+_FRAME_S = 0.02
+_MOST_AT_ONCE = 100
+
+
+class GroupMedia:
+    """A context manager. *heard*: whether who sends with an SSRC has the floor; *may_talk*: whether we have.
+
+    *source* is played while we have the floor, *sink* gets what is heard. ``played`` is set at the end of the
+    source. ``sent`` and ``received`` count frames; ``refused`` packets that did not verify, or of somebody
+    without the floor.
+    """
+
+    def __init__(
+        self,
+        talk: Talk,
+        address: Address,
+        *,
+        interface: str,
+        heard: Callable[[int], bool],
+        may_talk: Callable[[], bool],
+        source: Source | None = None,
+        sink: Sink | None = None,
+    ) -> None:
+        self._talk = talk
+        self._address = address
+        self._interface = interface
+        self._heard = heard
+        self._may_talk = may_talk
+        self._source = source
+        self._sink = sink
+        self._talking = False
+        self.played = asyncio.Event()
+        self.sent = self.received = self.refused = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._receiver = opened.enter_context(multicast_receiver(self._address, self._interface))
+            self._sender = opened.enter_context(multicast_sender(self._interface))
+            self._sockets = opened.pop_all()
+        self._receiver.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._receiver, self._read)
+        self._sending = asyncio.ensure_future(self._send())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sending.cancel()
+        asyncio.get_running_loop().remove_reader(self._receiver)
+        self._sockets.close()
+
+    def _read(self) -> None:
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                self._take(self._receiver.recv(2048))
+            except (BlockingIOError, InterruptedError):
+                return
+
+    def _take(self, packet: bytes) -> None:
+        if not self._talk.ready or is_rtcp(packet) or packet[8:12] == self._talk.ssrc.to_bytes(4, "big"):
+            return
+        try:
+            opened = self._talk.open(packet)
+        except (PacketRefused, MalformedPacket):
+            self.refused += 1
+            return
+        if not self._heard(opened.ssrc):
+            self.refused += 1
+            return
+        if self._sink is not None:
+            # Each who talks counts from its own beginning: here one frame follows the other.
+            self._sink.put(self.received * SAMPLES, opened.payload)
+        self.received += 1
+
+    async def _send(self) -> None:
+        started = time.monotonic()
+        ticks = 0
+        while True:
+            ticks += 1
+            await asyncio.sleep(max(0.0, started + ticks * _FRAME_S - time.monotonic()))
+            self._send_frame(ticks * SAMPLES)
+
+    def _send_frame(self, timestamp: int) -> None:
+        begins, self._talking = not self._talking, self._source is not None and self._may_talk()
+        if not self._talking or self._source is None:
+            return
+        payload = self._source.next_frame()
+        if payload is None:
+            self.played.set()
+            return
+        try:
+            packet = self._talk.protect(payload, timestamp, begins=begins)
+        except PacketNotSent:
+            return  # silent until there is another key
+        self._transmit(self._sender, packet)
+
+    def _transmit(self, sender: socket.socket, packet: bytes) -> None:
+        try:
+            sender.sendto(packet, self._address)
+        except OSError:
+            return  # as a packet that is lost on the way
+        self.sent += 1

@@ -1,0 +1,183 @@
+"""A member of a group session: it asks the chair for the key, and the KMS resolves the ticket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from sipmikey.agent.config import KeyManagement
+from sipmikey.agent.group.notice import Notice, Send, Tell
+from sipmikey.agent.group.wire import GroupMessage, media_address
+from sipmikey.agent.tickets.kms import KmsDesk
+from sipmikey.agent.tickets.opened import open_ticket
+from sipmikey.call.reasons import AgentError, Reason, kms_fault, reason_of
+from sipmikey.media.group import Membership
+from sipmikey.media.talk import Talk, TalkKeys
+from sipmikey.mikey.errors import InvalidIdentity, InvalidTicket, PeerError, SipmikeyError
+from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.identity import same_identity
+from sipmikey.ticket.replay import ReplayCache
+from sipmikey.ticket.transfer import TransferResponder
+
+_log = logging.getLogger("sipmikey.agent.group.member")
+
+
+class Member:
+    """In the event loop only. *chair*: canonical identity; *via*: where it is reached, by default there.
+
+    *contact*: where this side is reached without a proxy. *answer_s*: how long the chair may take. ``media``:
+    the multicast address, once there is a key.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        keys: KeyManagement,
+        identity: str,
+        group: str,
+        *,
+        chair: str,
+        via: str = "",
+        contact: str = "",
+        kms: KmsDesk,
+        send: Send,
+        tell: Tell,
+        answer_s: float,
+    ) -> None:
+        self._env = env
+        self._keys = keys
+        self._identity = identity
+        self.group = group
+        self._chair = chair
+        self._via = via or chair
+        self._contact = contact
+        self._kms = kms
+        self._send = send
+        self._tell = tell
+        self._answer_s = answer_s
+        self._replay = ReplayCache(clock_skew_s=env.clock_skew_s)
+        self.talk = Talk(chairs=False)
+        self.media: tuple[str, int] | None = None
+        self.over = False
+        self._holder = 0
+        self._in: asyncio.Future[None] | None = None
+
+    async def join(self) -> None:
+        """Ask for the key and return when it is in use.
+
+        Raises an ``AgentError``: of side ``kms`` where the KMS does not resolve the ticket for us.
+        """
+        self._in = asyncio.get_running_loop().create_future()
+        self._post(GroupMessage(group=self.group, verb="join", contact=self._contact))
+        try:
+            await asyncio.wait_for(self._in, self._answer_s)
+        except TimeoutError:
+            detail = f"{self._chair} did not give the key within {self._answer_s:g} s"
+            raise AgentError(Reason.NO_ANSWER, detail, side="remote") from None
+
+    def leave(self) -> None:
+        """Tell the chair that we go; the others get a new key."""
+        if self.talk.ready and not self.over:
+            self._say("leave")
+        self.over = True
+
+    @property
+    def may_talk(self) -> bool:
+        """Whether we have the floor."""
+        return self.talk.ready and not self.over and self._holder == self.talk.ssrc
+
+    def ask_floor(self) -> None:
+        """Ask to talk; ``floor`` tells who may."""
+        self._say("ask")
+
+    def free_floor(self) -> None:
+        """We have said what we had to say."""
+        if self.may_talk:
+            self._say("free")
+
+    def may_be_heard(self, ssrc: int) -> bool:
+        """Return whether who sends with *ssrc* has the floor."""
+        return bool(ssrc) and ssrc == self._holder
+
+    async def take(self, sender: str, message: GroupMessage) -> None:
+        """Take a message of *sender* (canonical URI). One that cannot be used is logged, no more."""
+        if not same_identity(sender, self._chair) or self.over:
+            return
+        try:
+            if message.verb == "key":
+                await self._take_key(message)
+            elif message.verb == "said":
+                self._understand(*self.talk.understand(message.octets))
+            elif message.verb == "refused":
+                self._refused(message.reason, message.detail, "remote")
+        except SipmikeyError as error:
+            _log.info("group %s: %s of %s: %s", self.group, message.verb, sender, error)
+
+    async def _take_key(self, message: GroupMessage) -> None:
+        try:
+            membership = await self._opened(message)
+            self.talk.learn(TalkKeys(chair=membership.key(), members=membership.own_key()))
+            self.media = media_address(message.media)
+        except (PeerError, AgentError) as error:
+            reason = reason_of(error)
+            self._post(GroupMessage(group=self.group, verb="refused", reason=reason, detail=str(error)))
+            self._refused(reason, str(error), getattr(error, "side", "remote"))
+            return
+        self._post(GroupMessage(group=self.group, verb="taken", octets=membership.answer))
+
+    async def _opened(self, message: GroupMessage) -> Membership:
+        transfer = TransferResponder(self._env, message.octets, identity=self._identity)
+        if not same_identity(transfer.initiator, self._chair):
+            raise InvalidIdentity(f"{transfer.initiator} is not the chair", field="IDRi")
+        if not any(same_identity(name, self.group) for name in transfer.policy.responders):
+            raise InvalidTicket(f"the ticket is not for {self.group}", field="TICKET IDRr")
+        if not (transfer.policy.flags.resolve_mandatory and transfer.policy.flags.kms_generated):
+            raise InvalidTicket("the KMS does not say who is in the group", field="TICKET flags")
+        try:
+            resolved = await open_ticket(self._env, self._keys, self._kms, transfer, self._identity)
+        except PeerError as error:
+            raise kms_fault(error) from None
+        transfer.verify(resolved, self._replay)
+        return Membership(self._env, transfer)
+
+    def _refused(self, reason: str, detail: str, side: str) -> None:
+        """We do not get the key, or not the next one."""
+        known = Reason.PEER_REPORTED_ERROR
+        with suppress(ValueError):
+            known = Reason(reason)
+        if self._in is not None and not self._in.done():
+            self._in.set_exception(AgentError(known, detail, side="kms" if side == "kms" else "remote"))
+        elif side == "kms":
+            self._end(known, detail)
+
+    def _end(self, reason: str, detail: str) -> None:
+        self.over, self._holder = True, 0
+        self._tell(Notice(what="ended", reason=reason, detail=detail))
+
+    def _understand(self, ssrc: int, mki: bytes, word: str) -> None:
+        """Take a word of the chair. Everybody has the keys, but nobody else is told to speak to us."""
+        if word == "use":
+            if self.talk.use(mki, ssrc):
+                self._used()
+            return
+        if not self.talk.ready or ssrc != self.talk.chair:
+            return
+        name, _, value = word.partition(" ")
+        if name == "floor":
+            self._holder = int(value, 16) if value.isalnum() and len(value) == 8 else 0
+            who = "us" if self.may_talk else "chair" if self._holder == self.talk.chair else value
+            self._tell(Notice(what="floor", member=who if self._holder else ""))
+        elif name == "end":
+            self._end(Reason.HANGUP, "the chair closed the session")
+
+    def _used(self) -> None:
+        self._tell(Notice(what="rekeyed", number=self.talk.number))
+        if self._in is not None and not self._in.done():
+            self._in.set_result(None)
+
+    def _say(self, word: str) -> None:
+        self._post(GroupMessage(group=self.group, verb="said", octets=self.talk.say(word)))
+
+    def _post(self, message: GroupMessage) -> None:
+        self._send(self._via, message.encode())

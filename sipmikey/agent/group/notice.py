@@ -1,0 +1,30 @@
+"""What happens in a group session, as its parties are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+What = Literal["joined", "left", "refused", "rekeyed", "floor", "ended"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """*what* happened to *member* (canonical URI).
+
+    ``floor``: *member* may talk now, nobody if empty. ``rekeyed``: the group key *number* is in use.
+    ``reason`` and ``detail``: why, of ``left``, ``refused`` and ``ended``.
+    """
+
+    what: What
+    member: str = ""
+    number: int = 0
+    reason: str = ""
+    detail: str = ""
+
+
+Tell = Callable[[Notice], None]
+
+Send = Callable[[str, str], None]
+"""Sends a body of ``wire.MEDIA_TYPE`` to a SIP URI."""

@@ -1,0 +1,96 @@
+"""What the chair of a group and its members tell each other, in the body of SIP MESSAGEs (RFC 3428)."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from sipmikey.mikey.errors import MalformedMessage
+
+MEDIA_TYPE = "application/vnd.sipmikey.group+json"
+
+MOST_OCTETS = 16384
+
+_CONTACT = re.compile(r"sips?:[^\s<>\"?]{1,200}")
+
+VERBS = frozenset({"join", "key", "taken", "refused", "said"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMessage:
+    """One message about the session of *group* (canonical URI).
+
+    ``verb``: ``join`` asks the chair for the key; ``key`` carries TRANSFER_INIT and ``taken`` TRANSFER_RESP
+    in ``octets``; ``said`` carries an SRTCP packet (`sipmikey.media.talk`). ``refused`` says why not, in
+    ``reason`` and ``detail``: nothing proves it. ``media``: the multicast address, ``HOST:PORT``.
+    ``contact``: where the sender can be reached without a proxy.
+    """
+
+    group: str
+    verb: str
+    octets: bytes = b""
+    media: str = ""
+    contact: str = ""
+    reason: str = ""
+    detail: str = ""
+
+    def encode(self) -> str:
+        """Return the body."""
+        fields = {
+            "group": self.group,
+            "verb": self.verb,
+            "octets": b64encode(self.octets).decode(),
+            "media": self.media,
+            "contact": self.contact,
+            "reason": self.reason,
+            "detail": self.detail,
+        }
+        return json.dumps({name: value for name, value in fields.items() if value}, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, body: bytes) -> GroupMessage:
+        """Read a body; raise `MalformedMessage` that names the field."""
+        if len(body) > MOST_OCTETS:
+            raise MalformedMessage(f"{len(body)} octets", field="body")
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError):
+            raise MalformedMessage("not JSON", field="body") from None
+        if not isinstance(fields, dict):
+            raise MalformedMessage("not a JSON object", field="body")
+        texts = {
+            name: fields.get(name, "") for name in ("group", "verb", "media", "contact", "reason", "detail")
+        }
+        for name, text in texts.items():
+            if not isinstance(text, str) or not text.isprintable():
+                raise MalformedMessage("not a text on one line", field=name)
+        if texts["verb"] not in VERBS or not texts["group"]:
+            raise MalformedMessage("a message has a group and a verb that there is", field="verb")
+        if texts["contact"] and not _CONTACT.fullmatch(texts["contact"]):
+            raise MalformedMessage("not a SIP URI", field="contact")
+        return cls(octets=_octets(fields.get("octets", "")), **texts)
+
+
+def _octets(text: object) -> bytes:
+    try:
+        return b64decode(str(text), validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedMessage("not base64", field="octets") from None
+
+
+def media_address(text: str) -> tuple[str, int]:
+    """Return the IPv4 multicast address and port in ``HOST:PORT``; raise `MalformedMessage`."""
+    host, _, port = text.rpartition(":")
+    try:
+        address = IPv4Address(host)
+    except ValueError:
+        raise MalformedMessage(f"{text!r} has no IPv4 address", field="media") from None
+    if not address.is_multicast:
+        raise MalformedMessage(f"{host} is not a multicast address", field="media")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise MalformedMessage(f"{text!r} has no port", field="media")
+    return host, int(port)

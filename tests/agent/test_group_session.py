@@ -1,0 +1,344 @@
+"""A group session: who gets the key, who may talk, and who is out. SIP is a function call, the KMS is real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sipmikey.agent.config import KeyManagement
+from sipmikey.agent.group.chair import Chair
+from sipmikey.agent.group.member import Member
+from sipmikey.agent.group.notice import Notice
+from sipmikey.agent.group.sessions import GroupSessions
+from sipmikey.agent.group.wire import GroupMessage, media_address
+from sipmikey.agent.tickets.kms import KmsDesk
+from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.kms.audit import Exchange
+from sipmikey.media.errors import PacketRefused
+from sipmikey.mikey.errors import MalformedMessage, NotAuthorized
+from tests.kms.domain import KMS, Domain, psk_of, subscriber, uri
+
+GROUP = uri("talk")
+MEDIA = "239.255.60.43:5004"
+NAMES = ("alice", "bob", "carol", "dave")
+MEMBERS_ONLY = f"""
+[[rule]]
+name = "talk group"
+from = ["group:{GROUP}"]
+to = ["group:{GROUP}"]
+decision = "allow"
+"""
+FRAME = bytes(160)
+
+
+class World:
+    """Alice chairs; alice, bob and carol are in the group, dave is not."""
+
+    def __init__(self, folder: Path) -> None:
+        people = [subscriber(name, groups=[GROUP] if name != "dave" else []) for name in NAMES]
+        self.domain = Domain.make(folder, MEMBERS_ONLY, subscribers=people)
+        self.notices: dict[str, list[Notice]] = {name: [] for name in NAMES}
+        self.asked: list[str] = []
+        self.sent: list[tuple[str, str, GroupMessage]] = []
+        self.lost: Callable[[str, GroupMessage], bool] = lambda sender, message: False
+        self.sessions = {name: self._sessions(name) for name in NAMES}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.chair = self.chairs()
+
+    def chairs(self, *, announces: bool = False) -> Chair:
+        self.sessions["alice"].forget(GROUP)
+        return self.sessions["alice"].chair(
+            GROUP, media=MEDIA, announces=announces, tell=self.notices["alice"].append
+        )
+
+    def _sessions(self, name: str) -> GroupSessions:
+        keys = KeyManagement(kms=KMS, psk=psk_of(name), psk_id=name.encode())
+        desk = KmsDesk(_Asker(self, name), home=KMS, timeout_s=1.0, publish=lambda event: None)
+        return GroupSessions(
+            self.domain.env, keys, uri(name), kms=desk, send=lambda to, body: self.carry(name, to, body),
+            answer_s=0.3,
+        )  # fmt: skip
+
+    def carry(self, sender: str, to: str, body: str) -> None:
+        message = GroupMessage.decode(body.encode())
+        self.sent.append((sender, to, message))
+        if self.lost(sender, message):
+            return
+        name = to.partition(":")[2].partition("@")[0]
+        task = asyncio.ensure_future(self.sessions[name].take(uri(sender), body.encode()))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def settled(self) -> None:
+        """Return when nothing is under way any more."""
+        while self._under_way:
+            await asyncio.gather(*self._under_way)
+
+    async def joins(self, name: str) -> Member:
+        member = self.sessions[name].member(GROUP, chair=uri("alice"), tell=self.notices[name].append)
+        await member.join()
+        await self.settled()
+        return member
+
+    def said(self, name: str, what: str) -> list[Notice]:
+        return [notice for notice in self.notices[name] if notice.what == what]
+
+
+class _Asker:
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        self._name = name
+
+    async def request(self, message: bytes, *, kms: str | None = None) -> bytes:
+        self._world.asked.append(self._name)
+        outcome = await self._world.domain.service.handle(
+            message, expected=Exchange.UNKNOWN, source="192.0.2.1"
+        )
+        if not outcome.granted or outcome.body is None:
+            raise NotAuthorized(outcome.event.detail)
+        return outcome.body
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Iterator[Callable[[Callable[[World], Awaitable[None]]], None]]:
+    """Play a scene in a world of its own."""
+
+    def play(scene: Callable[[World], Awaitable[None]]) -> None:
+        async def all_of_it() -> None:
+            world = World(tmp_path)
+            try:
+                await scene(world)
+            finally:
+                world.domain.close()
+
+        asyncio.run(all_of_it())
+
+    return play
+
+
+Play = Callable[[Callable[[World], Awaitable[None]]], None]
+
+
+def test_members_have_one_key_and_one_talks_at_a_time(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob, carol = await world.joins("bob"), await world.joins("carol")
+        assert world.chair.members == (uri("bob"), uri("carol"))
+        assert world.asked == ["alice", "bob", "alice", "carol"]
+        assert bob.media == media_address(MEDIA)
+        assert not bob.may_talk
+        bob.ask_floor()
+        await world.settled()
+        assert bob.may_talk
+        carol.ask_floor()
+        await world.settled()
+        assert not carol.may_talk
+        assert world.chair.ask_floor() is False
+        packet = bob.talk.protect(FRAME, 160, begins=True)
+        assert world.chair.talk.open(packet).payload == carol.talk.open(packet).payload == FRAME
+        assert world.chair.heard(bob.talk.ssrc) == uri("bob")
+        assert carol.may_be_heard(bob.talk.ssrc)
+        # Carol talks without having the floor: her packets verify, and nobody is to hear them.
+        interrupting = world.chair.talk.open(carol.talk.protect(FRAME, 160))
+        assert world.chair.heard(interrupting.ssrc) == ""
+        assert not bob.may_be_heard(carol.talk.ssrc)
+        bob.free_floor()
+        await world.settled()
+        carol.ask_floor()
+        await world.settled()
+        assert (bob.may_talk, carol.may_talk) == (False, True)
+        assert len({world.chair.talk.ssrc, bob.talk.ssrc, carol.talk.ssrc}) == 3
+
+    play(scene)
+
+
+def test_who_is_not_in_the_group_gets_no_key_and_learns_why(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.joins("bob")
+        with pytest.raises(AgentError, match="the ticket is not for sip:dave@example.com") as refused:
+            await world.joins("dave")
+        assert (refused.value.reason, refused.value.side) == (Reason.NOT_AUTHORIZED, "kms")
+        await world.settled()
+        (told,) = world.said("alice", "refused")
+        assert (told.member, told.reason) == (uri("dave"), "not-authorized")
+        assert world.chair.members == (uri("bob"),)
+
+    play(scene)
+
+
+def test_a_chair_outside_the_group_gets_no_ticket(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.domain.store.subscribers.remove_members(GROUP, [uri("alice")])
+        with pytest.raises(AgentError):
+            await world.joins("bob")
+        await world.settled()
+        assert [notice.member for notice in world.said("alice", "refused")] == [uri("bob")]
+        assert not world.chair.talk.ready
+
+    play(scene)
+
+
+def test_who_leaves_cannot_read_on(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob, carol = await world.joins("bob"), await world.joins("carol")
+        before = world.chair.talk.protect(FRAME, 160)
+        assert carol.talk.open(before).payload == FRAME
+        carol.leave()
+        await world.settled()
+        assert world.chair.members == (uri("bob"),)
+        after = world.chair.talk.protect(FRAME, 320)
+        assert bob.talk.open(after).payload == FRAME
+        with pytest.raises(PacketRefused, match="MKI"):
+            carol.talk.open(after)
+        # Nor is she heard under the old key.
+        with pytest.raises(PacketRefused, match="MKI"):
+            world.chair.talk.open(carol.talk.protect(FRAME, 320))
+
+    play(scene)
+
+
+def test_a_new_key_has_the_kms_look_at_the_group_again(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob, carol = await world.joins("bob"), await world.joins("carol")
+        carol.ask_floor()
+        await world.settled()
+        await world.domain.store.subscribers.remove_members(GROUP, [uri("carol")])
+        await world.chair.rekey()
+        await world.settled()
+        assert world.chair.members == (uri("bob"),)
+        assert [(left.member, left.reason) for left in world.said("alice", "left")] == [
+            (uri("carol"), "not-authorized")
+        ]
+        assert carol.over
+        assert world.said("carol", "ended")[0].reason == "not-authorized"
+        assert world.chair.holder == ""
+        assert bob.talk.number == world.chair.talk.number == 2
+        with pytest.raises(PacketRefused):
+            carol.talk.open(world.chair.talk.protect(FRAME, 160))
+
+    play(scene)
+
+
+def test_a_member_that_is_silent_does_not_hold_up_the_next_key(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob, _ = await world.joins("bob"), await world.joins("carol")
+        world.lost = lambda sender, message: sender == "carol"
+        await world.chair.rekey()
+        await world.settled()
+        assert world.chair.members == (uri("bob"),)
+        assert world.said("alice", "left")[0].reason == "no-answer"
+        assert bob.talk.open(world.chair.talk.protect(FRAME, 160)).payload == FRAME
+
+    play(scene)
+
+
+def test_who_joins_later_and_who_joins_again(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob = await world.joins("bob")
+        for _ in range(3):
+            world.chair.talk.protect(FRAME, 160)
+        carol = await world.joins("carol")
+        assert carol.talk.open(world.chair.talk.protect(FRAME, 640)).payload == FRAME
+        ssrc = bob.talk.ssrc
+        world.sessions["bob"].forget(GROUP)
+        again = await world.joins("bob")
+        # Bob's packets begin at 0 again: under the SSRC of before they would have the same keystream.
+        assert again.talk.ssrc != ssrc
+        assert again.talk.number == 1
+        assert carol.talk.open(again.talk.protect(FRAME, 160)).payload == FRAME
+
+    play(scene)
+
+
+def test_only_the_chair_talks_in_an_announcement(play: Play) -> None:
+    async def scene(world: World) -> None:
+        world.chair = world.chairs(announces=True)
+        bob = await world.joins("bob")
+        bob.ask_floor()
+        await world.settled()
+        assert not bob.may_talk
+        assert world.chair.may_talk
+        assert bob.may_be_heard(world.chair.talk.ssrc)
+        world.chair.free_floor()
+        assert world.chair.may_talk
+        world.chair.close()
+        await world.settled()
+        assert bob.over
+
+    play(scene)
+
+
+def test_nobody_speaks_for_another(play: Play) -> None:
+    """What is said about the session is judged by its packet, not by the SIP sender."""
+
+    async def scene(world: World) -> None:
+        bob, carol = await world.joins("bob"), await world.joins("carol")
+        dave = uri("dave")
+        forged = GroupMessage(group=GROUP, verb="said", octets=bytes(60)).encode().encode()
+        await world.sessions["alice"].take(uri("bob"), forged)
+        assert uri("bob") in world.chair.members
+        # A word of bob's, sent once more by dave.
+        bob.ask_floor()
+        word = next(message for sender, _, message in world.sent if sender == "bob" and message.verb == "said")
+        await world.settled()
+        bob.free_floor()
+        await world.settled()
+        await world.sessions["alice"].take(dave, word.encode().encode())
+        assert world.chair.holder == ""
+        # Carol speaks to bob in the chair's name, with her own packets.
+        await bob.take(uri("alice"), GroupMessage(group=GROUP, verb="said", octets=carol.talk.say("end")))
+        assert not bob.over
+
+    play(scene)
+
+
+def test_an_answer_of_another_member_is_refused(play: Play) -> None:
+    """The KMS vouches for who answered: carol, who resolves bob's ticket, cannot take his place."""
+
+    async def scene(world: World) -> None:
+        carol = world.sessions["carol"].member(GROUP, chair=uri("alice"), tell=lambda notice: None)
+        world.lost = lambda sender, message: message.verb == "key"
+        invited = asyncio.ensure_future(world.chair.invite(uri("bob")))
+        while not any(message.verb == "key" for _, _, message in world.sent):
+            await asyncio.sleep(0)
+        world.lost = lambda sender, message: sender == "carol"
+        key = next(message for _, _, message in world.sent if message.verb == "key")
+        await carol.take(uri("alice"), key)
+        taken = next(message for sender, _, message in world.sent if sender == "carol")
+        assert taken.verb == "taken"
+        await world.chair.take(uri("bob"), taken)
+        with pytest.raises(Exception, match="sip:carol@example.com answered in the place of sip:bob"):
+            await invited
+        assert world.chair.members == ()
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"[]", "body"),
+        (b"{", "body"),
+        (b'{"group": "sip:g@h"}', "verb"),
+        (b'{"group": 1, "verb": "join"}', "group"),
+        (b'{"group": "sip:g@h", "verb": "join", "contact": "sip:a@b>;x"}', "contact"),
+        (b'{"group": "sip:g@h", "verb": "join", "contact": "sip:a\\r\\nX: y"}', "contact"),
+        (b'{"group": "sip:g@h", "verb": "key", "octets": "?"}', "octets"),
+        (b" " * 20000, "body"),
+    ],
+)
+def test_a_malformed_message_names_its_field(body: bytes, field: str) -> None:
+    with pytest.raises(MalformedMessage) as refused:
+        GroupMessage.decode(body)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1:5004", "239.1.2.3", "239.1.2.3:0", "x:1", "239.1.2.3:99999"])
+def test_media_goes_to_a_multicast_address_only(text: str) -> None:
+    with pytest.raises(MalformedMessage):
+        media_address(text)
+    with suppress(MalformedMessage):
+        media_address("239.1.2.3:5004")
