@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manual": ("sipmikey.cli.phone.manual", "write the manual pages"),
     "register": ("sipmikey.cli.calls.register", "register with a SIP registrar and stay registered"),
     "tickets": ("sipmikey.cli.calls.tickets", "list, fetch and forget the tickets kept for calls to come"),
+    "group": ("sipmikey.cli.group.command", "talk in a group under a group key, one at a time"),
     "check": (
         "sipmikey.cli.calls.check",
         "check registrar, KMS, STUN, TURN, sound, codecs, certificates, mailbox",

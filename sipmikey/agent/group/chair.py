@@ -120,8 +120,7 @@ class Chair:
                 self._give_floor("")
             self._seats[member] = seat
             self._take_into_use(self._key)
-            self._say("use", member)
-            self._say(self._floor_word(), member)
+            self._say(self._words("use"), member)
         self._tell(Notice(what="joined", member=member, number=self._number))
 
     async def remove(self, member: str, *, reason: str = Reason.HANGUP, detail: str = "") -> None:
@@ -166,10 +165,12 @@ class Chair:
             self._key = None
             return
         self._take_into_use(key)
+        freed = self._holder not in (*self._seats, self._identity, "")
+        self._holder = "" if freed else self._holder
         for member in self._seats:
-            self._say("use", member)
-        if self._holder not in (*self._seats, self._identity):
-            self._give_floor("")
+            self._say(self._words("use"), member)
+        if freed:
+            self._tell(Notice(what="floor"))
         self._tell(Notice(what="rekeyed", number=self._number))
 
     def _new_key(self) -> Group:
@@ -244,11 +245,11 @@ class Chair:
     def _give_floor(self, holder: str) -> None:
         self._holder = holder
         for member in self._seats:
-            self._say(self._floor_word(), member)
+            self._say(self._words("floor"), member)
         self._tell(Notice(what="floor", member=holder))
 
-    def _floor_word(self) -> str:
-        return f"floor {self._ssrc_of(self._holder):08x}"
+    def _words(self, word: str) -> str:
+        return f"{word} {self._ssrc_of(self._holder):08x}"
 
     def _ssrc_of(self, holder: str) -> int:
         if holder == self._identity:
@@ -305,7 +306,7 @@ class Chair:
             if not self._holder:
                 self._give_floor(member)
             else:
-                self._say(self._floor_word(), member)
+                self._say(self._words("floor"), member)
         elif word == "free" and self._holder == member:
             self._give_floor("")
         elif word == "leave":

@@ -155,21 +155,27 @@ class Member:
         self.over, self._holder = True, 0
         self._tell(Notice(what="ended", reason=reason, detail=detail))
 
-    def _understand(self, ssrc: int, mki: bytes, word: str) -> None:
-        """Take a word of the chair. Everybody has the keys, but nobody else is told to speak to us."""
-        if word == "use":
-            if self.talk.use(mki, ssrc):
-                self._used()
-            return
+    def _understand(self, ssrc: int, mki: bytes, words: str) -> None:
+        """Take what the chair says: its SSRC has to be the chair's."""
+        word, _, value = words.partition(" ")
+        if word == "use" and self.talk.use(mki, ssrc):
+            self._used()
         if not self.talk.ready or ssrc != self.talk.chair:
             return
-        name, _, value = word.partition(" ")
-        if name == "floor":
-            self._holder = int(value, 16) if value.isalnum() and len(value) == 8 else 0
+        if word in ("use", "floor"):
+            self._floor(value)
+        elif word == "end":
+            self._end(Reason.HANGUP, "the chair closed the session")
+
+    def _floor(self, value: str) -> None:
+        before = self._holder
+        try:
+            self._holder = int(value, 16)
+        except ValueError:
+            self._holder = 0
+        if self._holder != before:
             who = "us" if self.may_talk else "chair" if self._holder == self.talk.chair else value
             self._tell(Notice(what="floor", member=who if self._holder else ""))
-        elif name == "end":
-            self._end(Reason.HANGUP, "the chair closed the session")
 
     def _used(self) -> None:
         self._tell(Notice(what="rekeyed", number=self.talk.number))

@@ -79,18 +79,26 @@ class Actor:
         """Return the latest event of type *kind*."""
         return next((event for event in reversed(self.events) if event["type"] == kind), None)
 
-    async def until(self, kind: str, *, timeout_s: float) -> Document:
-        """Wait for an event of type *kind* and return it; raises ActorFailed with what went wrong instead."""
+    async def until(
+        self, kind: str, *, timeout_s: float, where: Callable[[Document], bool] = lambda event: True
+    ) -> Document:
+        """Wait for an event of type *kind*, for which *where* holds, and return it.
+
+        Raises ActorFailed with what went wrong instead.
+        """
+
+        def found() -> Document | None:
+            return next((event for event in reversed(self.all(kind)) if where(event)), None)
 
         def here() -> bool:
-            return self.last(kind) is not None or self._over()
+            return found() is not None or self._over()
 
         try:
             async with asyncio.timeout(timeout_s), self._news:
                 await self._news.wait_for(here)
         except TimeoutError:
             raise ActorFailed(f"{self.name}: no {kind} within {timeout_s:g} s{self._why()}") from None
-        if (event := self.last(kind)) is None:
+        if (event := found()) is None:
             await self._reading
             raise ActorFailed(f"{self.name} ended without {kind}{self._why()}")
         return event

@@ -19,7 +19,8 @@ from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.demo.actor import ActorFailed
 from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
 from sipmikey.cli.demo.deferred import judge_deferred, perform_deferred
-from sipmikey.cli.demo.modes import DEFERRED, MEANING, MESSAGES, MODES
+from sipmikey.cli.demo.group import group_line, judge_group, perform_group
+from sipmikey.cli.demo.modes import DEFERRED, GROUP, MEANING, MESSAGES, MODES
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance, perform
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
@@ -35,6 +36,7 @@ examples:
   sipmikey demo
   sipmikey demo --suite 128
   sipmikey demo --mode kerberos
+  sipmikey demo --mode group                     three talk, one is not let in, one is put out
   sipmikey demo --mode deferred                  bob does not answer: a message
   sipmikey demo --json | jq .checks
   sipmikey demo --pcap call.pcap && tshark -r call.pcap -Y 'sip or http or rtp'
@@ -63,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--mode",
         choices=MODES,
         default="full",
-        help="mode of RFC 6043 section 4.1.1, or full-pk, or deferred [full]",
+        help="mode of RFC 6043 section 4.1.1, or full-pk, group or deferred [full]",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead")
     parser.add_argument(
@@ -122,13 +124,17 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture | None) -> int:
     output = Output(as_json=args.json)
     show = Performance(folder=folder, started=time.time(), capture=capture)
-    deferred = args.mode == DEFERRED
-    what, each_way = ("message", "") if deferred else ("call", f", {TALK_S:g} s of speech each way")
-    output.text(f"A {what} from alice to bob with keys of MIKEY-TICKET, all on this machine.")
+    what = {DEFERRED: "message", GROUP: "session"}.get(args.mode, "call")
+    each_way = f", {TALK_S:g} s of speech each way" if what == "call" else ""
+    parties = "of a group" if args.mode == GROUP else "from alice to bob"
+    output.text(f"A {what} {parties} with keys of MIKEY-TICKET, all on this machine.")
     output.text(f"mode {args.mode}: {MEANING[args.mode]}")
     output.text(f"suite {args.suite}, security required, no sound device{each_way}\n")
 
     def tell(name: str, event: dict[str, Any]) -> None:
+        if event["type"].startswith("group."):
+            _line(output, event["at"] - show.started, name, group_line(event))
+            return
         if event["type"] == "call.state" and event["security"]["media"] != "proven":
             return  # the steps on the way are told by other events
         if (line := narrate(event, output.paint, called=name == "bob")) is not None:
@@ -136,8 +142,10 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
 
     error = ""
     try:
-        if deferred:
+        if args.mode == DEFERRED:
             await perform_deferred(show, suite=args.suite, tell=tell)
+        elif args.mode == GROUP:
+            await perform_group(show, suite=args.suite, tell=tell)
         else:
             await perform(show, suite=args.suite, mode=args.mode, tell=tell)
     except ActorFailed as failure:
@@ -166,6 +174,8 @@ def _judge(show: Performance, args: argparse.Namespace, error: str) -> tuple[lis
         return [Check(name="the call", ok=False, detail=error or "did not take place")], []
     if args.mode == DEFERRED:
         return judge_deferred(show)
+    if args.mode == GROUP:
+        return judge_group(show)
     checks = list(
         check_call(show.alice, show.bob, suite=args.suite, seconds=TALK_S, expected=MESSAGES[args.mode])
     )
@@ -225,7 +235,8 @@ def _document(
     error: str,
 ) -> dict[str, Any]:
     """Return everything as one JSON document."""
-    actors = [actor for actor in (show.kms, show.alice, show.bob, show.mailbox) if actor is not None]
+    staged = (show.kms, show.alice, show.bob, *show.others.values(), show.mailbox)
+    actors = [actor for actor in staged if actor is not None]
     both = show.alice is not None and show.bob is not None
     ticket = next(
         (event["ticket"] for actor in actors for event in actor.all("kms.response") if event["ticket"]), None

@@ -19,8 +19,9 @@ from cryptography.x509.oid import NameOID
 from sipmikey.cli.demo.actor import run_once
 
 DEFERRED = "deferred"
+GROUP = "group"
 
-MODES = ("full", "full-pk", "kerberos", "otway-rees", "preshared", DEFERRED)
+MODES = ("full", "full-pk", "kerberos", "otway-rees", "preshared", GROUP, DEFERRED)
 
 REQUEST = ("REQUEST_INIT", "REQUEST_RESP")
 TRANSFER = ("TRANSFER_INIT", "TRANSFER_RESP")
@@ -41,6 +42,7 @@ MEANING: Mapping[str, str] = {
     "kerberos": "the KMS makes the ticket, and bob opens it with a key that he shares with the KMS",
     "otway-rees": "alice makes the ticket with a key that she shares with the KMS, which resolves it",
     "preshared": "alice makes the ticket with a key that she shares with bob; no KMS is asked",
+    GROUP: "alice gives the members of a group one key; the KMS says who they are, and one talks at a time",
     DEFERRED: "bob does not answer; alice leaves a message that only bob opens, by a ticket of the KMS",
 }
 
@@ -59,7 +61,7 @@ decision = "allow"
 
 @dataclass
 class Requisites:
-    """``needs_kms``: there is one. ``kms``: more keys of ``[kms]`` for each agent, as TOML values."""
+    """``needs_kms``: there is one. ``kms``: more keys of ``[kms]`` for an agent, as TOML values."""
 
     needs_kms: bool = True
     psk: bool = True
@@ -68,7 +70,7 @@ class Requisites:
     def write(self, folder: Path, name: str) -> Path:
         """Write what the agent *name* is configured with, and return the file."""
         path = folder / f"{name}.toml"
-        lines = "".join(f"{key} = {value}\n" for key, value in self.kms[name].items())
+        lines = "".join(f"{key} = {value}\n" for key, value in self.kms.get(name, {}).items())
         path.write_text(f"[kms]\n{lines}", encoding="utf-8")
         path.chmod(0o600)
         return path
@@ -78,6 +80,8 @@ def prepare(mode: str, folder: Path, *, users: Mapping[str, str]) -> Requisites:
     """Return what *mode* needs before there is a KMS. *users*: identity by name."""
     made = Requisites()
     word = mode.removesuffix("-pk")
+    if mode == GROUP:
+        return made
     made.kms["alice"]["mode"] = _text(word)
     if mode == "preshared":
         made.needs_kms = made.psk = False

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sipmikey.capture import LoopbackCapture
@@ -32,12 +33,14 @@ Tell = Callable[[str, dict[str, Any]], None]
 class Performance:
     """What happened. ``phases``: name and seconds of each part, in order. ``capture`` is told of ports.
 
-    ``mailbox`` and ``played`` (what bob's command told of the message) are there in deferred delivery only.
+    ``mailbox`` and ``played`` (what bob's command told of the message) are there in deferred delivery only,
+    ``others`` in a group only.
     """
 
     folder: Path
     started: float
     kms: Actor | None = None
+    others: dict[str, Actor] = field(default_factory=dict)
     alice: Actor | None = None
     bob: Actor | None = None
     mailbox: Actor | None = None
@@ -93,24 +96,29 @@ async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> No
 
 
 async def start_kms(
-    show: Performance, stack: AsyncExitStack, mode: str, tell: Tell
+    show: Performance,
+    stack: AsyncExitStack,
+    mode: str,
+    tell: Tell,
+    *,
+    users: Mapping[str, str] = MappingProxyType(USERS),
 ) -> tuple[Requisites, list[str]]:
-    """Make a KMS with alice and bob as its users, and start it.
+    """Make a KMS with its users, alice and bob if no others are named, and start it.
 
     Return what *mode* needs beside it, and the options that tell an agent of the KMS. A mode without a KMS
     has none.
     """
-    requisites = prepare(mode, show.folder, users=USERS)
+    requisites = prepare(mode, show.folder, users=users)
     if not requisites.needs_kms:
         return requisites, []
     directory = show.folder / "kms"
     common = ["--dir", str(directory), "--json"]
     await run_once(["kms", "init", *common, "--identity", KMS_IDENTITY, "--listen", "127.0.0.1:0"])
-    added = configure_kms(mode, requisites, show.folder, directory=directory, kms=KMS_IDENTITY, users=USERS)
+    added = configure_kms(mode, requisites, show.folder, directory=directory, kms=KMS_IDENTITY, users=users)
     await asyncio.gather(
-        *(run_once(["kms", "user", "add", *common, USERS[name], *how]) for name, how in added.items())
+        *(run_once(["kms", "user", "add", *common, users[name], *how]) for name, how in added.items())
     )
-    await share_keys(mode, requisites, show.folder, directory=directory, kms=KMS_IDENTITY, users=USERS)
+    await share_keys(mode, requisites, show.folder, directory=directory, kms=KMS_IDENTITY, users=users)
     show.kms = await Actor.start("kms", ["kms", "serve", *common], tell)
     stack.push_async_callback(show.kms.stop)
     ready = await show.kms.until("kms.ready", timeout_s=START_S)
@@ -129,14 +137,15 @@ async def start_agent(
     requisites: Requisites,
 ) -> Actor:
     """Start the agent *name* with the command *words*."""
-    identity = USERS[name]
+    identity = f"sip:{name}@example.com"
     psk = ["--psk-file", str(show.folder / f"{name}.psk"), "--psk-id", name] if requisites.psk else []
     actor = await Actor.start(
         name,
         [
             *words, "--json", "--identity", identity, "--listen", "127.0.0.1:0",
             "--config", str(requisites.write(show.folder, name)), *psk,
-            "--security", "required", "--null-audio", "--play", str(ASSETS / f"{name}.wav"),
+            "--security", "required", "--null-audio",
+            *(["--play", str(ASSETS / f"{name}.wav")] if name in USERS else []),
             "--record", str(show.recording(name)), *options,
         ],
         tell,

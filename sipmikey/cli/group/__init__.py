@@ -1,0 +1,1 @@
+"""`sipmikey group`: open the session of a group, or join one."""

@@ -1,0 +1,68 @@
+"""`sipmikey group join`: take part in the session of a group."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from sipmikey.agent.group.media import GroupMedia
+from sipmikey.agent.group.member import Member
+from sipmikey.agent.group.notice import Notice
+from sipmikey.call.reasons import Reason
+from sipmikey.cli.calls.session import AgentSession, Outcome
+from sipmikey.cli.exit_codes import ExitCode, for_end
+from sipmikey.cli.group.sound import group_media, notice, tell
+
+_AGAIN_S = 2.0
+"""How long to wait for an answer to a request for the floor."""
+
+
+async def take_part(args: argparse.Namespace, session: AgentSession) -> Outcome:
+    """Take part until the session is over. Raises ``AgentError`` where we are not let in."""
+    changed, over = asyncio.Event(), asyncio.Event()
+    ended: list[Notice] = []
+
+    def told(what: Notice) -> None:
+        notice(session, what)
+        changed.set()
+        if what.what == "ended":
+            ended.append(what)
+            over.set()
+
+    agent = session.agent
+    contact = "" if agent.config.sip.proxy or agent.config.sip.registrar else agent.contact
+    member = agent.groups.member(args.group, chair=args.chair, via=args.via or "", contact=contact, tell=told)
+    await member.join()
+    assert member.media is not None  # it came with the key
+    tell(session, "in", f"we are in the session of {member.group}", group=member.group)
+    with group_media(
+        session,
+        member.talk,
+        member.media,
+        interface=args.interface,
+        heard=member.may_be_heard,
+        may_talk=lambda: member.may_talk,
+    ) as media:
+        talking = asyncio.ensure_future(_talk(member, media, changed)) if agent.config.audio.play else None
+        await session.until_stopped(over.wait(), timeout_s=args.duration)
+        if talking is not None:
+            talking.cancel()
+        member.leave()
+    if not ended:
+        return Outcome(code=ExitCode.OK)
+    reason = Reason(ended[0].reason)
+    side = "remote" if reason is Reason.HANGUP else "kms"
+    return Outcome(code=for_end(reason.family, side), reason=reason, side=side, detail=ended[0].detail)
+
+
+async def _talk(member: Member, media: GroupMedia, changed: asyncio.Event) -> None:
+    """Ask for the floor until we have it, say what there is to say, and free it."""
+    while not member.may_talk and not member.over:
+        changed.clear()
+        member.ask_floor()
+        try:
+            await asyncio.wait_for(changed.wait(), _AGAIN_S)
+        except TimeoutError:
+            continue
+    await media.played.wait()
+    member.free_floor()
