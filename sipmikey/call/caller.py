@@ -71,7 +71,7 @@ class CallerMachine(CallMachine):
         via: str | None = None,
         headers: o.Headers = (),
     ) -> None:
-        consent = Consent(settings.policy.retarget, called)
+        consent = Consent(settings.policy.retarget, called, settings.policy.groups)
         if grant is None:
             keying = keyings.without_ticket(Lane.CLEAR)
         else:
@@ -307,7 +307,9 @@ class CallerMachine(CallMachine):
             self._bind(agreement, tag)
 
     def _lacks_consent(self, agreement: Agreement) -> bool:
-        return agreement.peer is not None and self._consent.lacks(agreement.peer)
+        if agreement.peer is None:
+            return False
+        return self._consent.lacks(agreement.peer, answers_for=self._course.target.called)
 
     def _branch_failed(self, message: i.Message, error: BaseException) -> None:
         """The branch never gets the call, and nothing is heard of it."""

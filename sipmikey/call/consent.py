@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from sipmikey.call.policy import Retarget
@@ -27,27 +27,30 @@ Decide = Callable[[Question], Awaitable[bool]]
 
 
 class Consent:
-    """What is accepted for one call to *dialled* (canonical)."""
+    """What is accepted for one call to *dialled* (canonical).
 
-    def __init__(self, retarget: Retarget, dialled: str) -> None:
+    *groups*: identities of groups, for which a member answers (``security.groups``). *answers_for*, in what
+    is asked, is whom the ticket is for: where that is a group, the KMS vouches for members only.
+    """
+
+    def __init__(self, retarget: Retarget, dialled: str, groups: Collection[str] = ()) -> None:
         self._retarget = retarget
         self._known = {dialled}
+        self._groups = groups
 
-    def refuses(self, peer: str) -> bool:
+    def refuses(self, peer: str, *, answers_for: str = "") -> bool:
         """True when policy refuses *peer* without a question."""
-        return self._retarget is Retarget.REFUSE and not self._knows(peer)
+        return self._retarget is Retarget.REFUSE and not self._knows(peer, answers_for)
 
-    def accepts(self, peer: str) -> bool:
-        """True unless policy refuses *peer* without a question."""
-        return not self.refuses(peer)
-
-    def lacks(self, peer: str) -> bool:
+    def lacks(self, peer: str, *, answers_for: str = "") -> bool:
         """True when the user has to be asked about *peer* first."""
-        return self._retarget is Retarget.ASK and not self._knows(peer)
+        return self._retarget is Retarget.ASK and not self._knows(peer, answers_for)
 
     def give(self, peer: str) -> None:
         """The user accepts *peer*."""
         self._known.add(peer)
 
-    def _knows(self, peer: str) -> bool:
+    def _knows(self, peer: str, answers_for: str) -> bool:
+        if any(same_identity(answers_for, group) for group in self._groups):
+            return True
         return any(same_identity(peer, known) for known in self._known)

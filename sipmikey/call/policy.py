@@ -75,9 +75,10 @@ class CallPolicy:
     """The user's demands, with overrides per contact.
 
     ``contacts`` maps a canonical URI (``sip:bob@example.com``) to the security for calls with it.
-    ``transfer``: let calls be transferred: call whom the peer of a call asks us to call (REFER), and let
-    another call take the place of one (Replaces). Each such call has a ticket of its own and obeys this
-    policy.
+    ``groups``: canonical URIs of groups: ``retarget`` does not apply to a member that answers, for whom the
+    KMS vouches. ``transfer``: let calls be transferred: call whom the peer of a call asks us to call (REFER),
+    and let another call take the place of one (Replaces). Each such call has a ticket of its own and obeys
+    this policy.
     """
 
     security: SecurityMode = SecurityMode.REQUIRED
@@ -85,6 +86,7 @@ class CallPolicy:
     alternative: Alternative = Alternative.NONE
     contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
     retarget: Retarget = Retarget.ACCEPT
+    groups: frozenset[str] = frozenset()
     forked: Forked = Forked.BIND
     transfer: bool = False
 

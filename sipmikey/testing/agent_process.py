@@ -126,6 +126,7 @@ def _policy(section: Fields) -> CallPolicy:
         alternative=Alternative(section.get("alternative", "none")),
         contacts={uri: SecurityMode(word) for uri, word in section.get("contacts", {}).items()},
         retarget=Retarget(section.get("retarget", "accept")),
+        groups=frozenset(section.get("groups", ())),
         transfer=section.get("transfer", False),
     )
 

@@ -8,7 +8,7 @@ from sipmikey.agent import Agent, AgentConfig, CallPolicy, Retarget
 from sipmikey.call.consent import Consent
 from sipmikey.mikey.errors import LocalError
 
-BOB, CAROL = "sip:bob@example.com", "sip:carol@example.com"
+BOB, CAROL, TEAM = "sip:bob@example.com", "sip:carol@example.com", "sip:team@example.com"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,16 @@ def test_consent_is_for_one_identity() -> None:
     consent.give(CAROL)
     assert not consent.lacks(CAROL)
     assert consent.lacks("sip:dave@example.com")
+
+
+def test_who_answers_for_a_group_is_a_member_and_needs_no_consent() -> None:
+    """For a redirection nobody vouches, and for calls to others the list says nothing."""
+    refusing, asking = (Consent(policy, TEAM, {TEAM}) for policy in (Retarget.REFUSE, Retarget.ASK))
+    assert not refusing.refuses(CAROL, answers_for="sip:team@EXAMPLE.com")
+    assert not asking.lacks(CAROL, answers_for=TEAM)
+    assert refusing.refuses(CAROL)
+    assert refusing.refuses(CAROL, answers_for=BOB)
+    assert asking.lacks(CAROL, answers_for=BOB)
 
 
 def test_an_agent_that_is_to_ask_needs_somebody_to_ask() -> None:

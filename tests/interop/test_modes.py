@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -400,3 +401,29 @@ def test_kerberos_like_where_the_kms_insists_on_resolving(people: tuple[Person, 
     check_proven(caller, answer)
     assert _last(caller, "kms.response")["ticket"]["mode"] == "full"
     assert _exchanges(answer) == ["ticket-resolve"]
+
+
+def test_a_group_session_and_who_is_put_out_of_it(people: tuple[Person, Person], server: Kms) -> None:
+    """Bob joins by way of the proxy and hears alice; once he is out of the group he gets no further key."""
+    alice, bob = people
+    group = uri("talk")
+    server.run("group", "add", group, uri("alice"), uri("bob"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        media = f"239.255.60.43:{probe.getsockname()[1]}"
+    here = ("--interface", "127.0.0.1")
+    with ExitStack() as stack:
+        words = ("group", "call", group, "--media", media, "--rekey", "1")
+        chair = stack.enter_context(alice.run(*words, *here))
+        chair.wait_for("group.ready", timeout=FINISH_S)
+        member = stack.enter_context(bob.run("group", "join", group, "--chair", uri("alice"), *here))
+        member.wait_for("group.in", timeout=FINISH_S)
+        assert _last(chair, "group.joined")["member"] == uri("bob")
+        server.run("group", "remove", group, uri("bob"))
+        member.wait_for('"result"', timeout=FINISH_S)
+        chair.wait_for("group.left", timeout=FINISH_S)
+    assert _last(member, "group.media")["received"] > 0
+    result = _last(member, "result")
+    assert (result["exit_code"], result["reason"]) == (4, "kms-refused")
+    left = _last(chair, "group.left")
+    assert (left["member"], left["reason"]) == (uri("bob"), "kms-refused")

@@ -24,10 +24,14 @@ def _identity(octets: bytes, role: str) -> str:
 def test_it_support_is_answered_by_carol(
     capture: Capture, kamailio: Kamailio, kms: Kms, speech: Path, other_speech: Path
 ) -> None:
-    """The proxy retargets to carol, a member of the group; alice is shown carol."""
+    """The proxy retargets to carol, a member of the group; alice is shown carol.
+
+    Alice accepts nobody else than who is dialled, but for members of this group.
+    """
+    policy = {"retarget": "refuse", "groups": [IT_SUPPORT]}
     with (
         Agent("carol", settings("carol", kms, proxy=kamailio, play=other_speech)) as carol,
-        Agent("alice", settings("alice", kms, proxy=kamailio, play=speech)) as alice,
+        Agent("alice", settings("alice", kms, proxy=kamailio, play=speech, policy=policy)) as alice,
     ):
         carol.do("register")
         number = alice.call(IT_SUPPORT)

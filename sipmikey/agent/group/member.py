@@ -22,6 +22,9 @@ from sipmikey.ticket.transfer import TransferResponder
 
 _log = logging.getLogger("sipmikey.agent.group.member")
 
+_AGAIN_S = 2.0
+"""When to ask to join again."""
+
 
 class Member:
     """In the event loop only. *chair*: canonical identity; *via*: where it is reached, by default there.
@@ -60,6 +63,7 @@ class Member:
         self.talk = Talk(chairs=False)
         self.media: tuple[str, int] | None = None
         self.over = False
+        self._asked = False
         self._holder = 0
         self._in: asyncio.Future[None] | None = None
 
@@ -69,12 +73,20 @@ class Member:
         Raises an ``AgentError``: of side ``kms`` where the KMS does not resolve the ticket for us.
         """
         self._in = asyncio.get_running_loop().create_future()
-        self._post(GroupMessage(group=self.group, verb="join", contact=self._contact))
+        asking = asyncio.ensure_future(self._ask_to_join())
         try:
             await asyncio.wait_for(self._in, self._answer_s)
         except TimeoutError:
             detail = f"{self._chair} did not give the key within {self._answer_s:g} s"
             raise AgentError(Reason.NO_ANSWER, detail, side="remote") from None
+        finally:
+            asking.cancel()
+
+    async def _ask_to_join(self) -> None:
+        """Ask until the chair, which may not be there yet, says something."""
+        while not self._asked:
+            self._post(GroupMessage(group=self.group, verb="join", contact=self._contact))
+            await asyncio.sleep(_AGAIN_S)
 
     def leave(self) -> None:
         """Tell the chair that we go; the others get a new key."""
@@ -104,6 +116,7 @@ class Member:
         """Take a message of *sender* (canonical URI). One that cannot be used is logged, no more."""
         if not same_identity(sender, self._chair) or self.over:
             return
+        self._asked = True
         try:
             if message.verb == "key":
                 await self._take_key(message)

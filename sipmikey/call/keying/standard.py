@@ -63,7 +63,11 @@ class StandardKeyings:
         Raises ``LocalError`` where the ticket cannot be used.
         """
         return TicketKeying.calling(
-            self._env, grant=grant, called=called, suites=self._srtp, accepts=consent.accepts
+            self._env,
+            grant=grant,
+            called=called,
+            suites=self._srtp,
+            accepts=lambda peer: not consent.refuses(peer, answers_for=called),
         )
 
     def without_ticket(self, lane: Lane) -> Keying:

@@ -130,6 +130,7 @@ def _policy(configuration: Configuration) -> CallPolicy:
         transfer=security.transfer,
         contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},
         retarget=Retarget(security.retarget),
+        groups=frozenset(map(canonical, security.groups)),
         forked=Forked(security.forked),
     )
 

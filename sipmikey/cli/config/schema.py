@@ -229,6 +229,10 @@ class Security:
     retarget: str = setting(
         "accept", "another identity that answers than the one dialled", read.word(*RETARGETS), words=RETARGETS
     )
+    groups: tuple[str, ...] = setting(
+        (), "groups by URI: members, as the KMS knows them, may answer whatever `security.retarget` says",
+        read.texts,
+    )  # fmt: skip
     forked: str = setting(
         "bind", "a call to several devices without keys of its own for each: the first has it, or it ends",
         read.word(*FORKED), words=FORKED,

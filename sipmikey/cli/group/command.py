@@ -96,4 +96,4 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
 def _failed(error: AgentError | CallFailed) -> CallFailed:
     if isinstance(error, CallFailed):
         return error
-    return CallFailed(error.reason, error.side, error.sip_status, error.detail)
+    return CallFailed(error.reason, error.side, 0, error.detail)
