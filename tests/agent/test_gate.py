@@ -66,6 +66,20 @@ def test_a_callee_outlives_what_ends_pjsip(transports: tuple[str, ...]) -> None:
     asyncio.run(scenario())
 
 
+def test_a_stack_on_a_second_address_of_the_machine_starts() -> None:
+    """What it sends itself comes from the first address then: such is the choice of the system."""
+
+    async def scenario() -> None:
+        peer = await ScriptedPeer.open()
+        async with running("raw_peer.py", {"bind": "127.0.0.2", "refuse": 486}) as callee:
+            address = (await callee.until(what="ready"))["addresses"]["udp"]
+            assert address.startswith("127.0.0.2:")
+            await alive(peer, address)
+            assert await callee.close() == 0
+
+    asyncio.run(scenario())
+
+
 async def over_udp(peer: ScriptedPeer, address: str) -> None:
     for number, (method, fields) in enumerate(SILENT):
         peer.send(request(peer, method, str(number), **fields), address)

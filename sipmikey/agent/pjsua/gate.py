@@ -114,12 +114,14 @@ class Gate:
         another way than expected: then nothing of the network can be let in.
         """
         self._probe = _probe(address)
-        self._probe_host = address[0].encode() + b"\0"
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         deadline = time.monotonic() + _PROBE_S
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.sendto(self._probe, address)
-            self._probe_port = sock.getsockname()[1]
+            # The system may send from another of its addresses than the one that is sent to.
+            sock.connect(address)
+            host, self._probe_port = sock.getsockname()[:2]
+            self._probe_host = host.encode() + b"\0"
+            sock.send(self._probe)
             while self._offset is None and not self._probe_failed and time.monotonic() < deadline:
                 poll(20)
         self._probe = b""
