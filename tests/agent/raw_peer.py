@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any, Literal
 
-from sipmikey.agent.config import AgentConfig, Audio, Sip, Transport
+from sipmikey.agent.config import AgentConfig, Audio, Sip, TlsFiles, Transport
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.stack import (
     CallObserver,
@@ -119,6 +119,7 @@ class Peer:
                 sip=Sip(
                     bind=settings.get("bind", "127.0.0.1"),
                     transports=tuple(Transport(t) for t in settings.get("transports", ("udp", "tcp"))),
+                    tls=TlsFiles(**{name: Path(path) for name, path in settings.get("tls", {}).items()}),  # type: ignore[arg-type]
                 ),
                 audio=Audio(
                     play=Path(play) if play else None, repeat=True, streams=settings.get("streams", 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from sipmikey.agent.pjsua.handover import as_it_came, call_of, passed_on, reache
 from sipmikey.sip import SipMessage
 from tests.agent.processes import Process, running, stacks_of
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
+from tests.interop.lab.certificates import Authority
 
 SECRET = "0123456789abcdef"
 OWN = "192.0.2.1:5060"
@@ -139,26 +142,38 @@ def test_ten_calls_come_in_at_one_port() -> None:
     asyncio.run(scenario())
 
 
-def test_a_call_over_tcp_goes_to_another_process_and_its_answer_comes_back() -> None:
+@pytest.mark.parametrize("over", ["tcp", "tls"])
+def test_a_call_over_a_connection_goes_to_another_process_and_its_answer_comes_back(
+    over: str, tmp_path: Path
+) -> None:
+    Authority().issue(tmp_path, "127.0.0.1")
+    settings = {"calls": 8, "answer_at_once": True, "transports": ("udp", over)}
+    client = None
+    if over == "tls":
+        files = {"certificate_file": "certificate.pem", "private_key_file": "key.pem"}
+        settings["tls"] = {name: str(tmp_path / file) for name, file in files.items()}
+        client = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
+
     async def scenario() -> None:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-        async with running("raw_peer.py", {"calls": 8, "answer_at_once": True}) as agent:
+        async with running("raw_peer.py", settings) as agent:
             addresses = (await agent.until(what="ready"))["addresses"]
             for number in range(4):
                 await room(agent)
                 await established(peer, addresses["udp"], number, ports)
                 await agent.until(what="phase", phase="confirmed")
             await room(agent)
-            host, _, port = addresses["tcp"].rpartition(":")
-            reader, writer = await asyncio.open_connection(host, int(port))
+            host, _, port = addresses[over].rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port), ssl=client)
             own = "{}:{}".format(*writer.get_extra_info("sockname"))
             sdp = description(ports)
 
             def request(method: str, to: str, number: int, body: str = "") -> bytes:
                 lines = [
-                    f"{method} sip:bob@{host} SIP/2.0", f"Via: SIP/2.0/TCP {own};branch=z9hG4bK{method}",
+                    f"{method} sip:bob@{host} SIP/2.0",
+                    f"Via: SIP/2.0/{over.upper()} {own};branch=z9hG4bK{method}",
                     "Max-Forwards: 70", "From: <sip:m@example.com>;tag=1", f"To: {to}", "Call-ID: over-tcp",
-                    f"CSeq: {number} {method}", f"Contact: <sip:m@{own};transport=tcp>",
+                    f"CSeq: {number} {method}", f"Contact: <sip:m@{own};transport={over}>",
                     "Content-Type: application/sdp", f"Content-Length: {len(body)}",
                 ]  # fmt: skip
                 return "\r\n".join((*lines, "", body)).encode()
@@ -174,7 +189,7 @@ def test_a_call_over_tcp_goes_to_another_process_and_its_answer_comes_back() -> 
             writer.write(request("INVITE", "<sip:bob@example.com>", 1, sdp))
             taken = await answer()
             assert (taken.status, taken.first("cseq")) == (200, "1 INVITE")
-            assert str(taken.uri("contact")).endswith(f":{port};transport=tcp")
+            assert str(taken.uri("contact")).endswith(f":{port};transport={over}")
             to = str(taken.first("to"))
             writer.write(request("ACK", to, 1))
             await agent.until(what="phase", phase="confirmed")
