@@ -58,7 +58,8 @@ class StreamCount:
     """``sent`` and ``received`` count RTP packets; under SRTP only those that verified are received.
 
     ``trouble``: what the media library found of packets that did not verify since the last count, in words;
-    ``""`` when it found none, or cannot tell.
+    ``""`` when it found none, or cannot tell. ``source``: SSRC of the last packet received, 0 where there was
+    none, or the library does not tell or takes no other than the one it expects.
     """
 
     index: int
@@ -67,6 +68,7 @@ class StreamCount:
     received: int
     lost: int
     trouble: str = ""
+    source: int = 0
 
 
 @dataclass(frozen=True, slots=True)

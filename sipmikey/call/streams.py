@@ -37,6 +37,7 @@ class _Proof:
 
     ``received``: packets counted so far; None: not counted yet. ``late``: none came in the time for the first
     one. ``silent``: looks since the last one. ``told``: that was told; ``explained``: and why packets fail.
+    ``source``: SSRC of the last one, 0: not known.
     """
 
     received: int | None
@@ -45,6 +46,7 @@ class _Proof:
     silent: int = 0
     told: bool = False
     explained: bool = False
+    source: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,6 +106,8 @@ class Streams:
     def created(self, index: int, *, without_keys: bool) -> None:
         """A stream exists; *without_keys* when the stack took away what keys its transport had."""
         self._existing.add(index)
+        if (known := self._proofs.get(index)) is not None:
+            known.source = 0
         if without_keys:
             self._running.pop(index, None)
             self._proofs.pop(index, None)
@@ -150,6 +154,7 @@ class Streams:
         proof = self._proofs.get(index)
         if index not in self._running or proof is None:
             return
+        proof.source = 0
         if proof.received is None:
             proof.received = 0 if before is None else before.received
         elif before is not None:
@@ -219,12 +224,26 @@ class Streams:
             elif proof.told:
                 self._out.tell(MediaResumed, index=index, silent_s=proof.silent * _WATCH_S)
             proof.received, proof.silent, proof.told, proof.explained = now.received, 0, False, False
+            self._judge_source(index, proof, now.source)
         elif self._watching and self._running[index].receives:
             proof.silent += 1
             if proof.proven:
                 self._judge_silence(index, proof, now.trouble)
         elif not self._running[index].receives:
             proof.silent = 0
+
+    def _judge_source(self, index: int, proof: _Proof, source: int) -> None:
+        """Tell that packets come from another source than before, though under the right key.
+
+        It is told once: whatever verifies next is proven as that other source.
+        """
+        before, proof.source = proof.source, source or proof.source
+        if before and source and before != source:
+            proof.told = True
+            self._out.tell(
+                MediaFailed, index=index, reason=Reason.MEDIA_FAILED, side="remote",
+                detail=f"packets verify under another SSRC than before: {source:08x}, not {before:08x}",
+            )  # fmt: skip
 
     def _judge_silence(self, index: int, proof: _Proof, trouble: str) -> None:
         silent_s = proof.silent * _WATCH_S

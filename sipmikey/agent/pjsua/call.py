@@ -16,6 +16,7 @@ from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
+from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import Trouble
 from sipmikey.agent.pjsua.refusals import Refusals
@@ -74,6 +75,7 @@ class Shared:
     later: Callable[[float, Callable[[], None]], None]
     srtp: NativeSrtp
     trouble: Trouble
+    source: PeerSource
     sdp: SdpPrinter
     sound: Sound
     media: PythonMedia | None
@@ -443,6 +445,7 @@ class PjsuaCall:
             received=int(rtcp.rxStat.pkt),
             lost=int(rtcp.rxStat.loss),
             trouble=self._trouble(index, int(rtcp.rxStat.pkt)),
+            source=self._shared.source.of(self._streams[index]) if self._secured else 0,
         )
 
     def _trouble(self, index: int, received: int) -> str:
@@ -470,4 +473,5 @@ def _sum(past: StreamCount | None, now: StreamCount | None) -> StreamCount:
         received=past.received + now.received,
         lost=past.lost + now.lost,
         trouble=now.trouble,
+        source=now.source,
     )

@@ -22,6 +22,7 @@ from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
+from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import PacketLog, Trouble
 from sipmikey.agent.pjsua.passage import Passage
@@ -144,6 +145,7 @@ class PjsuaStack:
             later=self.later,
             srtp=NativeSrtp(LIBRARY),
             trouble=Trouble(PacketLog(LIBRARY)),
+            source=PeerSource(LIBRARY),
             sdp=SdpPrinter(LIBRARY),
             sound=self.sound,
             media=self.media,
