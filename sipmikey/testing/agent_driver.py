@@ -6,12 +6,13 @@ import itertools
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import IO, Any
+
+from sipmikey.testing.program import Program
 
 WAIT_S = 15.0
 """How long to wait unless told otherwise; generous, since tests run beside others."""
@@ -56,10 +57,7 @@ class AgentProcess:
     def __init__(self, name: str, settings: Mapping[str, Any], seen: list[Fields] | None = None) -> None:
         self.name = name
         self.seen: list[Fields] = [] if seen is None else seen
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.testing.agent_process"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        self.child = Program("sipmikey.testing.agent_process:run")
         self._news = threading.Condition()
         self._replies: dict[int, Fields] = {}
         self._numbers = itertools.count(1)
@@ -148,10 +146,7 @@ class AgentProcess:
         self.child.wait()
         for reader in self._readers:
             reader.join(STOP_S)
-        for stream in (self.child.stdin, self.child.stdout, self.child.stderr):
-            assert stream is not None
-            with suppress(OSError):
-                stream.close()
+        self.child.close()
 
     def crash_report(self) -> str | None:
         """Return how the process died, or None when it did not."""

@@ -381,5 +381,10 @@ async def main() -> None:
         await printing
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the agent until stdin ends."""
     asyncio.run(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from typing import Any, Self
 from sipmikey.keys.key_text import parse_key
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.door import Door
+from sipmikey.testing.program import COMMAND, Program, run
 
 IDENTITY = "sip:kms@example.com"
-COMMAND = (sys.executable, "-m", "sipmikey.cli", "kms")
-COMMAND_S = 60.0
 START_S = 30.0
 
 
@@ -58,10 +56,9 @@ class RunningKms:
             words += ["--listen", "127.0.0.1:0"]
         with log.open("wb") as file:
             # It ends with its standard input, so that it does not outlive tests that were killed.
-            self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--json", "--until-eof", "--dir", str(directory), *words],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
-                env={**os.environ, **(environment or {})}, start_new_session=True,
+            self.process = Program(
+                COMMAND, "kms", "serve", "--json", "--until-eof", "--dir", directory, *words,
+                stderr=file, environment=environment,
             )  # fmt: skip
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], START_S)
@@ -86,9 +83,7 @@ class RunningKms:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            stream.close()
+        self.process.close()
 
 
 class KmsDirectory:
@@ -142,10 +137,7 @@ class KmsDirectory:
     def run(self, *words: str) -> dict[str, Any]:
         """Run `sipmikey kms` with *words* and return the document it prints; RuntimeError when it fails."""
         at = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
-        done = subprocess.run(
-            [*COMMAND, *words[:at], "--dir", str(self.directory), "--json", *words[at:]],
-            capture_output=True, text=True, timeout=COMMAND_S,
-        )  # fmt: skip
+        done = run("kms", *words[:at], "--dir", self.directory, "--json", *words[at:])
         if done.returncode != 0:
             raise RuntimeError(f"sipmikey kms {' '.join(words)}: {done.stdout}{done.stderr.strip()}")
         lines = done.stdout.splitlines()

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from sipmikey.testing.parent import end_with_parent
+from sipmikey.testing.program import Program
 
 STOP_SECONDS = 5.0
 
@@ -30,26 +31,31 @@ class Process:
 
     def __init__(
         self,
-        argv: Sequence[str | Path],
+        argv: Sequence[str | Path] | Program,
         *,
         name: str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         stdin: bool = False,
     ) -> None:
-        self.name = name or Path(argv[0]).name
+        words = argv.args if isinstance(argv, Program) else argv
+        self.name = name or Path(words[0]).name
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        self._child = subprocess.Popen(
-            [str(word) for word in argv],
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-            start_new_session=True,
-            preexec_fn=end_with_parent,
+        self._child = (
+            argv
+            if isinstance(argv, Program)
+            else subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import IO, Any
 import pytest
 
 from sipmikey.testing import TestKms
+from sipmikey.testing.program import COMMAND, Program
 
 Document = dict[str, Any]
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
@@ -40,11 +38,8 @@ class Command:
 
     def __init__(self, *words: str, environment: dict[str, str] | None = None) -> None:
         self.seen: list[Document] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.cli", *words],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "XDG_CONFIG_HOME": "/nonexistent", **(environment or {})},
-        )  # fmt: skip
+        variables = {"XDG_CONFIG_HOME": "/nonexistent", **(environment or {})}
+        self.process = Program(COMMAND, *words, text=True, environment=variables)
 
     def until(self, kind: str) -> Document:
         """Read until an event of type *kind*; what is printed besides JSON is left out."""
@@ -66,13 +61,13 @@ class Command:
 
     def errors(self) -> str:
         assert self.process.stderr is not None
-        return self.process.stderr.read()
+        return str(self.process.stderr.read())
 
     def finish(self) -> int:
         """Read the rest and return the exit code."""
         out, self.stderr = self.process.communicate(timeout=60)
         self.seen += [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-        return self.process.returncode
+        return self.process.wait()
 
     def last(self, kind: str) -> Document:
         return next(event for event in reversed(self.seen) if event["type"] == kind)

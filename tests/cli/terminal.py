@@ -7,9 +7,9 @@ import pty
 import re
 import select
 import signal
-import subprocess
-import sys
 import time
+
+from sipmikey.testing.program import COMMAND, Program
 
 WAIT_S = 30
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -20,11 +20,8 @@ class Terminal:
 
     def __init__(self, *words: str) -> None:
         self._ours, theirs = pty.openpty()
-        environment = {**os.environ, "XDG_CONFIG_HOME": "/nonexistent", "TERM": "dumb", "COLUMNS": "200"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.cli", *words],
-            stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
-        )  # fmt: skip
+        variables = {"XDG_CONFIG_HOME": "/nonexistent", "TERM": "dumb", "COLUMNS": "200"}
+        self.process = Program(COMMAND, *words, terminal=theirs, environment=variables)
         os.close(theirs)
         self.screen = ""
         self._read_to = 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from sipmikey.media.wav import read_frames
 from sipmikey.testing import TestKms
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
+from sipmikey.testing.program import COMMAND, Program
 from tests.cli.commands import ALICE, BOB, Options, Start
 from tests.cli.commands import command as command
 from tests.cli.commands import kms as kms
@@ -153,12 +152,7 @@ def test_an_agent_lists_the_box_when_it_starts_and_when_asked(
     leave(alice)
     token = box.directory.parent / "bob.token"
     words = ["agent", *options(BOB), "--mailbox", box.url, "--token-file", str(token)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "sipmikey.cli", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as agent:
+    with Program(COMMAND, *words, text=True) as agent:
         assert agent.stdin is not None
         assert agent.stdout is not None
         told = (json.loads(line) for line in agent.stdout)

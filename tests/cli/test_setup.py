@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sipmikey.cli.config.load import load
-from sipmikey.testing import TestKms
+from sipmikey.testing import TestKms, program
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
 from tests.cli.commands import ALICE, Options, Start
@@ -23,21 +20,18 @@ from tests.cli.commands import options as options
 
 ECHO = "sip:echo@example.com"
 
-Setup = Callable[..., "subprocess.CompletedProcess[str]"]
+Setup = Callable[..., program.Finished]
 
 
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
     """Run `sipmikey setup` with answers, one a line, where there is no keyring."""
 
-    def run(*answers: str, words: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "SIPMIKEY_TEST_KEYRING": "file"}
+    def run(*answers: str, words: tuple[str, ...] = ()) -> program.Finished:
+        environment = {"SIPMIKEY_TEST_KEYRING": "file"}
         environment |= {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-        return subprocess.run(
-            [sys.executable, "-m", "sipmikey.cli", "setup", *words],
-            input="".join(f"{answer}\n" for answer in answers), capture_output=True, text=True, timeout=120,
-            env=environment,
-        )  # fmt: skip
+        typed = "".join(f"{answer}\n" for answer in answers)
+        return program.run("setup", *words, input=typed, timeout_s=120, environment=environment)
 
     return run
 

@@ -16,6 +16,7 @@ import pytest
 from sipmikey.cli.main import main
 from sipmikey.conformance import broken_agent, broken_kms
 from sipmikey.testing.kms import TestKms
+from sipmikey.testing.program import COMMAND, Program
 from tests.conformance.parties import KEYS
 
 LOCAL = "127.0.0.1"
@@ -25,15 +26,13 @@ SIPMIKEY = (sys.executable, "-m", "sipmikey.cli")
 @pytest.fixture(scope="module")
 def served() -> Iterator[dict[str, str]]:
     """A KMS and a user agent that misbehave on request, and what they said of themselves."""
-    argv = [*SIPMIKEY, "vectors", "serve", "--json", "--domain", LOCAL]
-    process = subprocess.Popen(
-        [*argv, "--kms", f"{LOCAL}:0", "--agent", f"{LOCAL}:0"], stdout=subprocess.PIPE, text=True
-    )
+    words = ("vectors", "serve", "--json", "--domain", LOCAL, "--kms", f"{LOCAL}:0", "--agent", f"{LOCAL}:0")
+    process = Program(COMMAND, *words, text=True)
     assert process.stdout is not None
     yield json.loads(process.stdout.readline())
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    process.stdout.close()
+    process.close()
 
 
 def words(*roles: str, domain: str = LOCAL) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.lab.agents import Agent, Failed, settings
+from tests.interop.lab.agents import MOST_LOST, Agent, Failed, settings
 from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
@@ -56,7 +56,7 @@ def test_the_callee_rekeys_where_the_caller_may_not(
         for _ in range(2):
             start = alice.now
             alice.event("media.rekeyed", start=start)
-            assert alice.event("media.switched", start=start)["lost"] <= 3
+            assert alice.event("media.switched", start=start)["lost"] <= MOST_LOST
         assert not alice.events("media.expired")
         alice.do("hangup", call=number)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import sys
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sipmikey.testing.process import Process
+from sipmikey.testing.program import COMMAND, Program
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
 from tests.interop.lab.kms import IDENTITY, Kms, uri
 from tests.keys.certificates import certificate, key_usage, rsa_key
@@ -105,8 +106,8 @@ class Person:
 
     def run(self, *words: str) -> Process:
         """Start a command as this user."""
-        argv = [sys.executable, "-m", "sipmikey.cli", *words, "--config", str(self.write()), "--json"]
-        return Process(argv, name=self.name)
+        program = Program(COMMAND, *words, "--config", self.write(), "--json", stderr=subprocess.STDOUT)
+        return Process(program, name=self.name)
 
 
 def _text(value: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.interop.lab import referee
-from tests.interop.lab.agents import Agent, settings
+from tests.interop.lab.agents import MOST_LOST, Agent, settings
 from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
@@ -21,7 +21,6 @@ from tests.interop.lab.sip import SipMessage
 from tests.interop.lab.talker import Talker
 
 PACKETS = 20
-MOST_LOST = 3
 INTERVAL_S = 3
 HASTY_POLICY = f"""
 [[rule]]

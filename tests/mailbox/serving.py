@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from sipmikey.cli.main import main
+from sipmikey.testing.program import COMMAND, Program
 
-COMMAND = (sys.executable, "-m", "sipmikey.cli", "mailbox")
 START_S = 60.0
 
 
@@ -45,9 +43,9 @@ class ServedMailbox:
     def start(self, *options: str) -> None:
         """Serve; return when the server says that it does."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--dir", str(self.directory), "--json", "--until-eof", *options],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            self.process = Program(
+                COMMAND, "mailbox", "serve", "--dir", self.directory, "--json", "--until-eof", *options,
+                text=True, stderr=log,
             )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -59,11 +57,9 @@ class ServedMailbox:
     def stop(self) -> int:
         """End it, gracefully; return its exit status."""
         self.process.terminate()
-        self.process.wait(START_S)
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            stream.close()
-        return self.process.returncode
+        status = self.process.wait(START_S)
+        self.process.close()
+        return status
 
     def logged(self) -> list[dict[str, Any]]:
         """Return what it logged."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from sipmikey.testing.program import run
 from tests.interop.lab.kms import IDENTITY, uri
 from tests.nat.laboratory import HOSTS, OUTSIDE, SECRET, Laboratory, OutsideKms, Translation, entered
 
@@ -37,12 +36,7 @@ def configuration(folder: Path, kms: OutsideKms, **nat: str) -> Path:
 def check(laboratory: Laboratory, file: Path, *, code: int) -> dict[str, dict[str, Any]]:
     """Run the command in alice's network; return the findings by name."""
     with entered(laboratory.name("a")):
-        done = subprocess.run(
-            [sys.executable, "-m", "sipmikey.cli", "check", "--config", str(file), "--json"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = run("check", "--config", file, "--json")
     assert done.returncode == code, done.stdout + done.stderr
     return {one["name"]: one for one in map(json.loads, done.stdout.splitlines())}
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.testing import TestKms
+from sipmikey.testing.program import COMMAND, Program
 
 Fields = dict[str, Any]
 
@@ -56,11 +54,8 @@ class JsonAgent:
         self.seen: list[Fields] = []
         self._identifiers = iter(range(1, 1000))
         self._news: queue.Queue[Fields | None] = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sipmikey.cli", "agent", "--json", *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "XDG_CONFIG_HOME": "/nonexistent", **(environment or {})},
-        )  # fmt: skip
+        variables = {"XDG_CONFIG_HOME": "/nonexistent", **(environment or {})}
+        self.process = Program(COMMAND, "agent", "--json", *words, text=True, environment=variables)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from sipmikey.sound.devices import Device, Direction, choose
 from sipmikey.sound.errors import NoSoundDevice
 from sipmikey.sound.remembered import remember, remembered
 from sipmikey.sound.settings import Role
+from sipmikey.testing.program import run
 from tests.interop.lab.agents import Agent, settings, wait_until
 from tests.interop.lab.kms import Kms, uri
 from tests.sound.likeness import SAME, likeness
@@ -32,9 +31,7 @@ THERE = tuple(
 
 def devices(*words: str, code: int = 0) -> tuple[list[dict[str, object]], str]:
     """Run `sipmikey devices`; return its documents and what it complained."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sipmikey.cli", "devices", "--json", *words], capture_output=True, text=True
-    )
+    done = run("devices", "--json", *words)
     assert done.returncode == code, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 

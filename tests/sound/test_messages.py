@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from sipmikey.testing import program
 from tests.interop.lab.agents import wait_until
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.speech import write_speech
@@ -31,10 +30,7 @@ def run(name: str, kms: Kms, folder: Path, *words: str) -> str:
         "--identity", uri(name), "--kms", kms.url, "--kms-identity", kms.identity, "--psk-id", user.psk_id,
         "--psk-file", str(key), "--input", f"{name} mic", "--output", f"{name} ear",
     ]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "sipmikey.cli", *words, *options],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = program.run(*words, *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sipmikey.agent.stack import StackError
 
@@ -22,6 +22,24 @@ class Spawned(NamedTuple):
     sock: socket.socket
 
 
+class Loader(Protocol):
+    """The process that `loader` is, as `subprocess.Popen` has it."""
+
+    def kill(self) -> None:
+        """End it by force."""
+
+    def wait(self) -> int:
+        """Return its exit status."""
+
+
+def start_loader(descriptor: int) -> Loader:
+    """Start the process that makes stack processes; *descriptor* is its end of a socket."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sipmikey.agent.isolation.loader", str(descriptor), str(os.getpid())],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(descriptor,),
+    )  # fmt: skip
+
+
 class Nursery:
     """Has the process that makes stack processes, which ends with the thread that makes this.
 
@@ -29,7 +47,7 @@ class Nursery:
     """
 
     def __init__(self) -> None:
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Loader | None = None
         self._sock: socket.socket | None = None
 
     def make(self) -> Spawned:
@@ -73,11 +91,7 @@ class Nursery:
         ours.settimeout(_ANSWER_S)
         self._sock = ours
         with theirs:
-            descriptor = theirs.fileno()
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "sipmikey.agent.isolation.loader", str(descriptor), str(os.getpid())],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(descriptor,),
-            )  # fmt: skip
+            self._child = start_loader(theirs.fileno())
         return ours
 
     def _make(self, sock: socket.socket) -> Spawned:

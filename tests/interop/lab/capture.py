@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import dpkt
 
 from sipmikey.testing.process import Process
+from sipmikey.testing.program import run
 from tests.interop.lab import programs
 
 PROBE_PORT = 9
@@ -120,8 +120,7 @@ class Capture:
     def ladder(self) -> str:
         """The SIP, HTTP and MIKEY messages as `sipmikey decode --ladder` draws them."""
         self.stop()
-        argv = [sys.executable, "-m", "sipmikey.cli", "decode", str(self.path), "--ladder"]
-        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        return run("decode", self.path, "--ladder").stdout
 
     def _tshark(self, *options: str) -> str:
         self.stop()
