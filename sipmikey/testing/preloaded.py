@@ -96,6 +96,7 @@ def _become(request: Request, descriptors: list[int]) -> Callable[[], int | None
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     _copy_loaders()
     module, _, function = request["entry"].partition(":")
     sys.argv = [module, *request["words"]]
