@@ -68,7 +68,9 @@ class Sip:
     IP addresses of DNS servers that are asked for NAPTR, SRV and address records of SIP domains (RFC 3263);
     none: the system resolves host names, and NAPTR and SRV records are not looked up.
     ``calls_per_second``: new calls that are looked at, in all; half as many of one source; twice as many at
-    once after a silence. The rest is answered with 503."""
+    once after a silence. The rest is answered with 503.
+    ``preconditions``: take calls that require those of RFC 3312, and state them in ours; without, a call that
+    requires them is refused with 420."""
 
     bind: str = "0.0.0.0"
     port: int = 0
@@ -89,6 +91,7 @@ class Sip:
     redirects: int = 5
     name_servers: tuple[str, ...] = ()
     calls_per_second: float = 20.0
+    preconditions: bool = False
 
     @property
     def ipv6(self) -> bool:

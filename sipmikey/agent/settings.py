@@ -42,6 +42,7 @@ def call_settings(config: AgentConfig, usable: UsableHere) -> CallSettings:
         redirects=config.sip.redirects,
         check_description=usable,
         many_dialogs=False,
+        preconditions=config.sip.preconditions,
     )
 
 

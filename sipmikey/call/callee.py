@@ -15,11 +15,14 @@ from sipmikey.call.machine import CallMachine
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
+from sipmikey.mikey.errors import PeerError
+from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
 
 _SERVICE_UNAVAILABLE = 503
 _INTERNAL_ERROR = 500
 _REQUEST_TERMINATED = 487
+_NO_SUCH_CALL = 481
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,10 @@ class CalleeMachine(CallMachine):
         self._tries = 0
         self._own_sdp: str | None = None
         self._call_id = invitation.sip_call_id
+        self._conditions = (
+            Preconditions(ours=True, offers=False) if settings.preconditions and not replacing else None
+        )
+        self._answered_early = False
 
     def _handle(self, item: i.Input) -> Outcome:
         match item:
@@ -107,6 +114,8 @@ class CalleeMachine(CallMachine):
         """Check the offer as far as that goes without the KMS."""
         keying, sdp = self._attempt.keying, self.invitation.sdp
         self._tell_mikey(e.MikeyReceived, sdp, to_tag="")
+        if self._conditions is not None and sdp is not None:
+            self._conditions.hear(sdp)
         facts = keying.receive_offer(sdp)
         self._show(called=facts.called, kms=facts.kms, ticket=facts.ticket)
         self._out.tell(
@@ -130,10 +139,55 @@ class CalleeMachine(CallMachine):
             self._ask_kms(question)
             return Outcome.RESOLVES
         if self._attempt.keying.vouches:
-            self._show(state=None if self._replacing else "ringing", peer=self.invitation.caller)
-        if not self._replacing:
+            waits = self._replacing or self._waits
+            self._show(state=None if waits else "ringing", peer=self.invitation.caller)
+        if self._waits:
+            self._answer_early()
+        elif not self._replacing:
             self._out.put(o.Rings())
         return Outcome.RINGS
+
+    # Preconditions
+
+    @property
+    def _waits(self) -> bool:
+        """True while the user is not to be alerted (RFC 3312 section 7)."""
+        return self._conditions is not None and not self._conditions.met
+
+    def _answer_early(self) -> None:
+        """Answer in a reliable 183, and wait until the caller tells that its resources are there."""
+        conditions = self._conditions
+        assert conditions is not None
+        if not conditions.may_be_met or self._own_sdp is None:
+            raise AgentError(Reason.PRECONDITION_FAILURE, f"cannot be met: {conditions.missing}")
+        self._answered_early = True
+        self._out.put(o.Answer(status=183, sdp=self._complete(self._own_sdp)))
+        self._out.start(o.Timer.SETUP, self._settings.patience.setup)
+
+    def _remote_offer(self, sdp: str) -> None:
+        if self.state is CallState.RINGING and not self._answered_early:
+            self._out.put(o.Refuse(status=_NO_SUCH_CALL))
+            return
+        if self._conditions is not None and self.state is not CallState.TALKING:
+            try:
+                self._conditions.hear(sdp)
+            except PeerError as error:
+                ending = self._refused(error)
+                headers = ending.headers(self._settings.identity)
+                self._out.put(o.Refuse(status=ending.status, headers=headers))
+                return
+        super()._remote_offer(sdp)
+
+    def _rang(self, timer: o.Timer) -> Outcome:
+        if timer is o.Timer.SETUP and self.state is CallState.RINGING:
+            assert self._conditions is not None
+            detail = f"the caller did not bring what it requires: {self._conditions.missing}"
+            return self._end(Ending.of(AgentError(Reason.PRECONDITION_FAILURE, detail)))
+        return super()._rang(timer)
+
+    def _stated(self, sdp: str) -> str:
+        """Return our description with what is there of the resources."""
+        return sdp if self._conditions is None else self._conditions.describe(sdp)
 
     def _ask_kms(self, question: KmsQuestion) -> None:
         self._asked = question.asked
@@ -185,6 +239,7 @@ class CalleeMachine(CallMachine):
     # The answer
 
     def _describe(self, item: i.LocalDescription) -> str:
+        item = replace(item, sdp=self._stated(item.sdp)) if self._renegotiation.answering else item
         keying = self._attempt.keying
         answered = self.state is CallState.ANSWERING and keying.gives_keys
         if self.state is CallState.TALKING or answered or self._renegotiation.answering:
@@ -193,7 +248,7 @@ class CalleeMachine(CallMachine):
             # The stack makes its answer when the call comes in; it is sent, completed, when the user answers.
             self._own_sdp = item.sdp
             return item.sdp
-        text, self._attempt.agreement = keying.make_answer(item.sdp)
+        text, self._attempt.agreement = keying.make_answer(self._stated(item.sdp))
         return text
 
     def _accept(self) -> Outcome:
@@ -204,7 +259,7 @@ class CalleeMachine(CallMachine):
 
     def _complete(self, sdp: str) -> str:
         """Return the answer with its keys, and have them used."""
-        text, agreement = self._attempt.keying.make_answer(sdp)
+        text, agreement = self._attempt.keying.make_answer(self._stated(sdp))
         self._own_sdp = None
         self._bind(agreement, "")
         return text
@@ -229,10 +284,27 @@ class CalleeMachine(CallMachine):
         if self.state is CallState.TALKING or message.method == "UPDATE":
             # An UPDATE of the caller may overtake its ACK.
             super()._sent(message)
-        elif message.method == "INVITE" and message.status // 100 == 2 and self.state is CallState.ANSWERING:
+            if self.state is CallState.RINGING and message.status // 100 == 2:
+                self._ring_if_met()
+        elif self._answered_early and message.status // 100 == 2:
+            """The answer has gone out in the 183, or in that to an UPDATE."""
+            self._attempt.to_tag = message.to_tag
+        elif message.method == "INVITE" and self._answers_in(message):
             self._attempt.to_tag = message.to_tag
             self._attempt.keying.check_sent(message.sdp or "", message.transport)
             self._tell_mikey(e.MikeySent, message.sdp)
+
+    def _answers_in(self, message: i.Message) -> bool:
+        if message.status == 183:
+            return self._answered_early and self.state is CallState.RINGING
+        return message.status // 100 == 2 and self.state is CallState.ANSWERING
+
+    def _ring_if_met(self) -> None:
+        """Alert the user as soon as the caller has brought what it requires."""
+        if self._answered_early and not self._waits and o.Timer.SETUP in self._out.timers:
+            self._out.stop(o.Timer.SETUP)
+            self._show(state="ringing")
+            self._out.put(o.Rings())
 
     def _received(self, message: i.Message) -> Outcome:
         if self.state is CallState.TALKING or message.method == "BYE":

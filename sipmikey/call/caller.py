@@ -24,6 +24,7 @@ from sipmikey.call.within.rekeying import Rekeying
 from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
 from sipmikey.sdp.errors import ForkedWithoutKeys
+from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.request import TicketGrant
 
@@ -156,7 +157,13 @@ class CallerMachine(CallMachine):
             raise AgentError(Reason.POLICY, "the peer is not accepted yet", side="local")
         if item.remote:
             raise AgentError(Reason.OFFER_MISSING, "the peer offers where it must answer")
-        return self._attempt.keying.make_offer(item.sdp)
+        return self._attempt.keying.make_offer(self._stated(item.sdp))
+
+    def _stated(self, sdp: str) -> str:
+        """Return our first offer with preconditions: our own resources are there, and the peer is told."""
+        if not self._settings.preconditions:
+            return sdp
+        return Preconditions(ours=True, offers=True).describe(sdp)
 
     def _remote_offer(self, sdp: str) -> None:
         if self.state is CallState.TALKING:

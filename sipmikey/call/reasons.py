@@ -46,6 +46,7 @@ class Reason(StrEnum):
     TRANSPORT_FAILED = "transport-failed"
     REGISTRATION_FAILED = "registration-failed"
     SETUP_TIMEOUT = "setup-timeout"
+    PRECONDITION_FAILURE = "precondition-failure"
     KMS_UNREACHABLE = "kms-unreachable"
     KMS_TIMEOUT = "kms-timeout"
     KMS_REFUSED = "kms-refused"
@@ -127,6 +128,7 @@ _FAMILIES = {
     Reason.SDP_MALFORMED: Family.SIP,
     Reason.OFFER_MISSING: Family.SIP,
     Reason.ANSWER_MISSING: Family.SIP,
+    Reason.PRECONDITION_FAILURE: Family.SIP,
     Reason.TRANSPORT_FAILED: Family.TRANSPORT,
     Reason.REGISTRATION_FAILED: Family.TRANSPORT,
     Reason.NO_ANSWER: Family.TIMEOUT,
@@ -163,6 +165,7 @@ _STATUS = {
     Reason.STACK_FAILED: 503,
     Reason.MESSAGE_TOO_LARGE: 513,
     Reason.BUSY: 486,
+    Reason.PRECONDITION_FAILURE: 580,
     Reason.DECLINED: 603,
 }
 
@@ -248,6 +251,7 @@ _BY_STATUS = {
     488: Reason.PEER_REFUSED_KEYING,
     606: Reason.PEER_REFUSED_KEYING,
     513: Reason.MESSAGE_TOO_LARGE,
+    580: Reason.PRECONDITION_FAILURE,
 }
 
 

@@ -34,7 +34,8 @@ class CallSettings:
     addresses cannot be reached.
 
     ``many_dialogs``: True where the SIP stack can hold a dialog for each 2xx of a forked INVITE, so that a
-    good answer after a bad one still gets the call; pjsua cannot.
+    good answer after a bad one still gets the call; pjsua cannot. ``preconditions``: describe and obey those
+    of RFC 3312; our own resources are always there.
     """
 
     identity: str
@@ -44,3 +45,4 @@ class CallSettings:
     redirects: int = 5
     check_description: Callable[[str], None] = _reachable
     many_dialogs: bool = True
+    preconditions: bool = False

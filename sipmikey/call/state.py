@@ -108,7 +108,7 @@ TABLE: Mapping[CallState, Mapping[type[i.Input], Mapping[Outcome, CallState]]] =
     ),
     CallState.RINGING: _row(
         CallState.RINGING,
-        (i.Attached, i.Ring, i.Reject, *_MEDIA, *_ALWAYS),
+        (i.Attached, i.Ring, i.Reject, i.RemoteOffer, *_MEDIA, *_ALWAYS),
         {i.Accept: _ANSWERS, i.LocalDescription: _ANSWERS},
     ),
     CallState.ANSWERING: _row(

@@ -72,6 +72,7 @@ def configuration(settings: dict[str, Any]) -> AgentConfig:
             registrar=settings.get("registrar"),
             proxy=settings.get("proxy"),
             redirects=settings.get("redirects", 5),
+            preconditions=settings.get("preconditions", False),
             trusted_proxies=frozenset(settings.get("trusted", ())),
             tls=tls_files(settings),
             credentials=DigestCredentials(username=user, password=Secret(password.encode()))

@@ -92,6 +92,9 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], con
     settings.natConfig.contactUseSrcPort = int(deaf)
     if contact:
         settings.sipConfig.contactForced = contact
+    if sip.preconditions:
+        # The answer in a 183 must be acknowledged before an UPDATE may offer again.
+        settings.callConfig.prackUse = pj.PJSUA_100REL_OPTIONAL
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
     _fill_media(settings, config, lane, suites)
     if config.nat.uses_ice and lane is not Lane.REFUSED:

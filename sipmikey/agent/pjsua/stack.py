@@ -21,6 +21,7 @@ from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
+from sipmikey.agent.pjsua.native.capability import announce
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
@@ -137,6 +138,8 @@ class PjsuaStack:
         endpoint.libCreate()
         endpoint.libInit(endpoint_config(self.config, again=self._again))
         arrivals = Arrivals(per_second=self.config.sip.calls_per_second, now=time.monotonic)
+        if self.config.sip.preconditions:
+            announce(LIBRARY, "precondition")
         gate = Gate(LIBRARY, arrivals, self.connections)
         self.refusals = Refusals(LIBRARY)
         self._shared = Shared(

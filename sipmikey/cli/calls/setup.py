@@ -158,6 +158,7 @@ def _sip(configuration: Configuration) -> Sip:
         headers=dict(sip.headers),
         register_headers=dict(sip.register_headers),
         redirects=sip.redirects,
+        preconditions=sip.preconditions,
         calls_per_second=sip.calls_per_second,
         name_servers=_name_servers(sip.name_servers),
     )

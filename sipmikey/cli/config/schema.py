@@ -124,6 +124,10 @@ class Sip:
         "DNS servers for NAPTR and SRV records of domains, as IP addresses; system: those of this machine",
         read.texts,
     )
+    preconditions: bool = setting(
+        False, "state and obey preconditions (RFC 3312), as in IMS; without, calls that require them get 420",
+        read.boolean,
+    )  # fmt: skip
     redirects: int = setting(5, "redirections (3xx) a call follows at most; 0: none", read.count(0, 32))
     calls: int = setting(4, "calls at a time; more than 4 need processes beside", read.count(1, 100))
     calls_per_second: float = setting(
