@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 from sipmikey.agent.engine import Engine
@@ -244,17 +243,12 @@ class CallDriver:
 
     # CallObserver: what the stack tells
 
-    @contextlib.contextmanager
-    def _callback(self) -> Iterator[None]:
+    def _told(self, item: i.Input) -> tuple[o.Output, ...]:
         self._callbacks += 1
         try:
-            yield
+            return self.take(item)
         finally:
             self._callbacks -= 1
-
-    def _told(self, item: i.Input) -> tuple[o.Output, ...]:
-        with self._callback():
-            return self.take(item)
 
     def attached(self, call: StackCall) -> None:
         self.call = call

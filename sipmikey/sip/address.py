@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sipmikey.sip.errors import SipMalformed
 from sipmikey.sip.grammar import Parameters, cut, list_items, parameters, shown, strip, unquote
@@ -48,6 +49,7 @@ def parse_addresses(value: str) -> tuple[Address, ...]:
     return tuple(_address(item) for item in list_items(value))
 
 
+@lru_cache(maxsize=64)
 def parse_address(value: str) -> Address:
     """Return the one address of a header field that has no list (From, To, Refer-To).
 

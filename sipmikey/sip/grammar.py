@@ -13,7 +13,9 @@ TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 Parameters = tuple[tuple[str, str | None], ...]
 """Names in lower case, and values without their quotes; None for a parameter without a value."""
 
-_BLANK = " \t\r\n"
+BLANK = " \t\r\n"
+"""White space of SIP."""
+
 _ESCAPED = {0xDC80 + offset: 0x80 + offset for offset in range(0x80)}
 _LONE = re.compile("[\ud800-\udfff]")
 _SHOWN = 80
@@ -25,12 +27,14 @@ def readable(octets: bytes | str) -> str:
     A text may hold such octets as the surrogates of ``surrogateescape``. The result can always be encoded.
     """
     text = octets.decode("utf-8", "surrogateescape") if isinstance(octets, bytes) else octets
+    if text.isascii():
+        return text
     return _LONE.sub("\ufffd", text.translate(_ESCAPED))
 
 
 def strip(text: str) -> str:
     """Return *text* without the white space of SIP around it; other characters stay, blank or not."""
-    return text.strip(_BLANK)
+    return text.strip(BLANK)
 
 
 def shown(text: str) -> str:
@@ -51,10 +55,13 @@ def list_items(value: str) -> Iterator[str]:
 
 
 def cut(text: str, stop: str) -> tuple[str, str, str]:
-    """Partition *text* at the first character of *stop* that is neither in quotes nor in angle brackets.
+    """Partition *text* at the first *stop*, a character, that is neither in quotes nor in angle brackets.
 
     Raises ``SipMalformed`` where a quotation or a bracket does not end.
     """
+    parts = text.partition(stop)
+    if '"' not in parts[0] and "<" not in parts[0]:
+        return parts
     quoted, bracketed, escaped = False, False, False
     for at, character in enumerate(text):
         if escaped:
@@ -63,7 +70,7 @@ def cut(text: str, stop: str) -> tuple[str, str, str]:
             escaped, quoted = character == "\\", character != '"'
         elif bracketed:
             bracketed = character != ">"
-        elif character in stop:
+        elif character == stop:
             return text[:at], character, text[at + 1 :]
         else:
             quoted, bracketed = character == '"', character == "<"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from sipmikey.sip.grammar import TOKEN, readable, strip
+from sipmikey.sip.grammar import BLANK, TOKEN, readable, strip
 
 Headers = tuple[tuple[str, str], ...]
 """Names as they were written, and values, each on one line."""
@@ -18,12 +19,16 @@ COMPACT = {
 """Long forms of the compact names (RFC 3261 section 7.3.3, and IANA's registry of header fields)."""
 
 _END = re.compile(rb"(?>\r\n?|\n){2}")
+_USUAL_END = b"\r\n\r\n"
+_OTHER_ENDS = (b"\n\n", b"\n\r", b"\r\r")
 _LINE = re.compile(r"\r\n?|\n")
+_FIELD = re.compile(rf"^({TOKEN.pattern}+)[ \t]*+:(.*)", re.MULTILINE)
 
 
+@lru_cache(maxsize=64)
 def long_name(name: str) -> str:
     """Return a header field's name in lower case and long form."""
-    name = strip(name).lower()
+    name = name.strip(BLANK).lower()
     return COMPACT.get(name, name)
 
 
@@ -32,6 +37,9 @@ def split_head(octets: bytes, at: int = 0) -> tuple[bytes, int]:
 
     Lines may end with CR or LF alone, as the parser of pjsip has it too.
     """
+    usual = -1 if at else octets.find(_USUAL_END)
+    if usual >= 0 and all(octets.find(other, 0, usual + 1) < 0 for other in _OTHER_ENDS):
+        return octets[:usual], usual + len(_USUAL_END)
     end = _END.search(octets, at)
     return (octets[at:], len(octets)) if end is None else (octets[at : end.start()], end.end())
 
@@ -41,7 +49,16 @@ def read_headers(head: bytes | str) -> tuple[str, Headers]:
 
     Lines that are neither a header field nor the continuation of one are left out.
     """
-    first, *lines = _LINE.split(readable(head))
+    text = readable(head).replace("\r\n", "\n")
+    if any(mark in text for mark in ("\r", "\n ", "\n\t")):
+        return _read_lines(text)
+    first, _, lines = text.partition("\n")
+    return first, tuple((name, value.strip(BLANK)) for name, value in _FIELD.findall(lines))
+
+
+def _read_lines(text: str) -> tuple[str, Headers]:
+    """Do the same line by line: for folded lines, and those that end with CR alone."""
+    first, *lines = _LINE.split(text)
     fields: list[tuple[str, list[str]]] = []
     for line in lines:
         if line[:1] in (" ", "\t"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 from sipmikey.sip.address import Address, parse_address, parse_addresses
@@ -26,13 +27,15 @@ _RESPONSE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?", re.IGNORECASE | re.ASC
 _SDP = "application/sdp"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SipMessage:
     """A SIP request or response.
 
     ``headers``: names as written and values without folding, in their order; what is not UTF-8 reads as
     Latin-1, so that every text can be encoded. ``content``: the octets behind the empty line, all of them:
     pjsip as well takes what is longer than Content-Length says.
+
+    What was read of it once is kept: a call looks at each of its messages many times.
     """
 
     start_line: str
@@ -61,7 +64,7 @@ class SipMessage:
 
     # The start line
 
-    @property
+    @cached_property
     def status(self) -> int:
         """Status of a response, 0 for a request."""
         found = _RESPONSE.fullmatch(self.start_line)
@@ -73,7 +76,7 @@ class SipMessage:
         found = _RESPONSE.fullmatch(self.start_line)
         return "" if found is None else found[2] or ""
 
-    @property
+    @cached_property
     def method(self) -> str:
         """Method of a request, or of the request that a response answers (CSeq)."""
         if not self.status:
@@ -88,15 +91,22 @@ class SipMessage:
 
     # Header fields
 
+    @cached_property
+    def _values(self) -> dict[str, tuple[str, ...]]:
+        """Values by the long names of their header fields."""
+        found: dict[str, list[str]] = {}
+        for written, value in self.headers:
+            found.setdefault(long_name(written), []).append(value)
+        return {name: tuple(values) for name, values in found.items()}
+
     def all(self, name: str) -> tuple[str, ...]:
         """Return the value of every header field *name*, compact forms included, in their order."""
-        wanted = long_name(name)
-        return tuple(value for written, value in self.headers if long_name(written) == wanted)
+        return self._values.get(name) or self._values.get(long_name(name), ())
 
     def first(self, name: str) -> str | None:
         """Return the value of the first header field *name*, or None."""
-        wanted = long_name(name)
-        return next((value for written, value in self.headers if long_name(written) == wanted), None)
+        values = self.all(name)
+        return values[0] if values else None
 
     def one(self, name: str) -> str:
         """Return the value of a header field that stands once; raises ``SipMalformed`` for none or two."""
@@ -129,7 +139,7 @@ class SipMessage:
         found = self.address(name)
         return "" if found is None else found.tag
 
-    @property
+    @cached_property
     def to_tag(self) -> str:
         """Tag of To, ``""`` when there is none yet."""
         return self.tag("to")
@@ -149,7 +159,7 @@ class SipMessage:
                     return found.uri
         return None
 
-    @property
+    @cached_property
     def top_via(self) -> Via | None:
         """The topmost Via, None when there is none that can be read."""
         try:
@@ -193,7 +203,7 @@ class SipMessage:
 
     # The body
 
-    @property
+    @cached_property
     def media_type(self) -> MediaType | None:
         """Content-Type, None when absent or malformed."""
         value = self.first("content-type")
@@ -202,7 +212,7 @@ class SipMessage:
         except SipMalformed:
             return None
 
-    @property
+    @cached_property
     def sdp(self) -> str:
         """The session description, ``""`` when there is none.
 
@@ -221,7 +231,7 @@ class SipMessage:
         """True when there is a session description."""
         return bool(self.sdp.strip())
 
-    @property
+    @cached_property
     def _description(self) -> bytes | None:
         kind = self.media_type
         if kind is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sipmikey.sip.errors import SipMalformed
 from sipmikey.sip.grammar import TOKEN, Parameters, cut, parameters, shown, strip, unquote
@@ -99,6 +100,7 @@ class Via:
         return self.parameter("branch") or ""
 
 
+@lru_cache(maxsize=64)
 def parse_via(item: str) -> Via:
     """Read one item of a Via header field. Raises ``SipMalformed``."""
     found = _VIA.match(item := strip(item))
@@ -119,6 +121,7 @@ class MediaType:
         return next((value or "" for key, value in self.parameters if key == name), None)
 
 
+@lru_cache(maxsize=64)
 def parse_media_type(value: str) -> MediaType:
     """Read a Content-Type header field (RFC 3261 section 20.15). Raises ``SipMalformed``."""
     name, semicolon, rest = cut(value, ";")

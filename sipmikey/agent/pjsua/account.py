@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from sipmikey.agent.pjsua.library import logged, pj
+from sipmikey.agent.pjsua.library import logged, pj, read_message
 from sipmikey.agent.stack import Lane, StackObserver
-from sipmikey.sip import SipMessage
 
 
 class AccountOwner(Protocol):
@@ -34,13 +33,13 @@ class PjsuaAccount(pj.Account):  # type: ignore[misc]
 
     def onMwiInfo(self, prm: Any) -> None:  # noqa: N802
         with logged("a message summary"):
-            notify = SipMessage.parse(prm.rdata.wholeMsg)
+            notify = read_message(prm.rdata.wholeMsg)
             self._observer.messages_waiting(notify, str(prm.rdata.srcAddress))
 
     def onInstantMessage(self, prm: Any) -> None:  # noqa: N802
         with logged("a message"):
             data = prm.rdata
-            self._observer.message(SipMessage.parse(data.wholeMsg), str(data.srcAddress))
+            self._observer.message(read_message(data.wholeMsg), str(data.srcAddress))
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802
         with logged("a registration"):

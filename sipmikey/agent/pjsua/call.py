@@ -369,6 +369,11 @@ class PjsuaCall:
             _address(info.remoteRtcpAddress) if sends else None,
         )
 
+    @property
+    def awaits_ack(self) -> bool:
+        """True while an ACK has to carry the answer to our offer."""
+        return self._pj is not None and not self._over and self._pj.awaits_ack
+
     def on_ack(self, message: SipMessage) -> None:
         """Take an ACK of this call."""
         if self._pj is not None and not self._over:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sipmikey.agent.pjsua.account import PjsuaAccount
-from sipmikey.agent.pjsua.library import pj
+from sipmikey.agent.pjsua.library import pj, read_message
 from sipmikey.agent.pjsua.sdp_version import VersionCounter
 from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict
 from sipmikey.sip import SipMessage
@@ -67,13 +66,8 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
     def release(self) -> None:
         self._owner = None
 
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[CallObserver | None]:
-        if self._owner is None:
-            yield None
-            return
-        with self._owner.guarded() as observer:
-            yield observer
+    def _guarded(self) -> AbstractContextManager[CallObserver | None]:
+        return contextlib.nullcontext() if self._owner is None else self._owner.guarded()
 
     def onCallState(self, prm: Any) -> None:  # noqa: N802 - pjsua2's names, here and below
         with self._guarded():
@@ -87,7 +81,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         """Deliver the response that ends a call: its transaction is not reported any more."""
         state = event.body.tsxState
         if event.type == pj.PJSIP_EVENT_TSX_STATE and state.type == pj.PJSIP_EVENT_RX_MSG:
-            message = SipMessage.parse(state.src.rdata.wholeMsg)
+            message = read_message(state.src.rdata.wholeMsg)
             with self._guarded() as observer:
                 if observer is not None and message.status >= 200:
                     observer.message("received", message)
@@ -98,7 +92,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             if observer is None:
                 return
             if state.type == pj.PJSIP_EVENT_RX_MSG:
-                message = SipMessage.parse(state.src.rdata.wholeMsg)
+                message = read_message(state.src.rdata.wholeMsg)
                 if message.method == "INVITE" and not message.status:
                     self._offered_in_200_to = "" if message.has_sdp else _cseq(message)
                 if message.has_sdp and not message.status:
@@ -106,7 +100,12 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                     self._offer = message.body
                 observer.message("received", message)
             elif state.type == pj.PJSIP_EVENT_TX_MSG:
-                observer.message("sent", SipMessage.parse(state.src.tdata.wholeMsg))
+                observer.message("sent", read_message(state.src.tdata.wholeMsg))
+
+    @property
+    def awaits_ack(self) -> bool:
+        """True while an ACK has to carry the answer to the offer in our 200."""
+        return bool(self._offered_in_200_to)
 
     def on_ack(self, message: SipMessage) -> None:
         """Pass on the ACK that has to carry the answer to the offer in our 200."""
@@ -177,7 +176,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         with self._guarded() as observer:
             if observer is None or self._owner is None:
                 return
-            invite = SipMessage.parse(prm.rdata.wholeMsg)
+            invite = read_message(prm.rdata.wholeMsg)
             streams = offered_streams(invite)
             if not self._owner.has_room_for(streams):
                 prm.statusCode = pj.PJSIP_SC_BUSY_HERE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pjsua2 as pj
 
 from sipmikey.agent.stack import Headers, StackError
+from sipmikey.sip import SipMessage
 
-__all__ = ["ANY_ADDRESS", "LIBRARY", "fill", "has_ipv6", "logged", "pj", "reachable", "typed"]
+__all__ = ["ANY_ADDRESS", "LIBRARY", "fill", "has_ipv6", "logged", "pj", "reachable", "read_message", "typed"]
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
@@ -37,6 +39,15 @@ def refused(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StackError(f"{doing}: {error.strerror}") from None
+
+
+@functools.lru_cache(maxsize=1)
+def read_message(text: str) -> SipMessage:
+    """Read a message as pjsua2 gives it: to each of several callbacks, one after the other.
+
+    Raises ``SipMalformed``.
+    """
+    return SipMessage.parse(text)
 
 
 def fill(headers: Any, values: Headers) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 
@@ -61,6 +62,9 @@ _ASSERTED = frozenset((b"p-asserted-identity", b"p-preferred-identity"))
 _ONCE = frozenset(
     (b"from", b"to", b"call-id", b"cseq", b"replaces", b"event", b"refer-to", b"content-length")
 )
+_CHECKED = frozenset(
+    (*_SINGLE_URI, *_ROUTES, *_ASSERTED, b"contact", b"via", b"replaces", b"event", b"content-length")
+)
 _NEEDED = (b"via", b"from", b"to", b"call-id", b"cseq")
 _DIALOG_METHODS = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"REFER"))
 _REPEATED_IN_ANSWERS = (*_NEEDED, b"record-route")
@@ -83,7 +87,7 @@ def judge(message: bytes) -> Fault | None:
     if not message.strip(b"\r\n\x00"):
         return None
     head, _, body = message.partition(b"\r\n\r\n")
-    lines = _FOLD.sub(b" ", head.lstrip(b"\r\n")).split(b"\r\n")
+    lines = _lines(head)
     start = _START.fullmatch(lines[0].rstrip())
     fields: dict[bytes, list[bytes]] = {}
     method = b"" if start is None else (start[1] or b"")
@@ -99,7 +103,7 @@ def judge(message: bytes) -> Fault | None:
         if method and cseq != method:
             raise _Unfit(b"cseq", f"the method is {_shown(cseq)}, and that of the request {_shown(method)}")
         for name, values in fields.items():
-            for value in values:
+            for value in values if name in _CHECKED else ():
                 _check_field(name, value, cseq, status)
         if method == b"ACK" and not _TO_TAG.search(_QUOTED_OR_URI.sub(b"", fields[b"to"][0])):
             raise _Unfit(b"to", "an ACK without a To-tag belongs to no transaction")
@@ -118,11 +122,18 @@ def new_call(message: bytes) -> bytes | None:
     """
     if message.lstrip(b"\r\n")[:7].upper() != b"INVITE ":
         return None
-    head = _FOLD.sub(b" ", message.lstrip(b"\r\n").partition(b"\r\n\r\n")[0])
-    fields = _fields(head.split(b"\r\n")[1:])
+    fields = _fields(_lines(message.lstrip(b"\r\n").partition(b"\r\n\r\n")[0])[1:])
     if _TO_TAG.search(_QUOTED_OR_URI.sub(b"", fields[b"to"][0])):
         return None
     return b"\n".join(fields[name][0] for name in (b"via", b"from", b"call-id", b"cseq"))
+
+
+def _lines(head: bytes) -> list[bytes]:
+    """Return the lines of a head, unfolded."""
+    head = head.lstrip(b"\r\n")
+    if b"\n " in head or b"\n\t" in head:
+        head = _FOLD.sub(b" ", head)
+    return head.split(b"\r\n")
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
@@ -130,9 +141,14 @@ def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
     for line in lines:
         name, colon, value = line.partition(b":")
         if colon:
-            name = name.strip().lower()
-            fields.setdefault(_COMPACT.get(name, name), []).append(value.strip())
+            fields.setdefault(_long_name(name), []).append(value.strip())
     return fields
+
+
+@lru_cache(maxsize=64)
+def _long_name(name: bytes) -> bytes:
+    name = name.strip().lower()
+    return _COMPACT.get(name, name)
 
 
 def _check_presence(fields: dict[bytes, list[bytes]]) -> None:
@@ -220,7 +236,7 @@ def _uris(name: bytes, value: bytes, *, several: bool = True, bracketed: bool = 
     """Return the URIs of name-addr or addr-spec in *value*; *bracketed*: name-addr only."""
     found: list[bytes] = []
     for item in _split(name, value) if several else [value]:
-        plain = _QUOTED.sub(b"", item)
+        plain = _QUOTED.sub(b"", item) if b'"' in item else item
         before, opening, rest = plain.partition(b"<")
         if opening:
             uri, closing, _ = rest.partition(b">")

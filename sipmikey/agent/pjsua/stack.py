@@ -20,7 +20,16 @@ from sipmikey.agent.pjsua.call import PjsuaCall, Shared
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.gate import Gate
-from sipmikey.agent.pjsua.library import ANY_ADDRESS, LIBRARY, has_ipv6, logged, pj, reachable, typed
+from sipmikey.agent.pjsua.library import (
+    ANY_ADDRESS,
+    LIBRARY,
+    has_ipv6,
+    logged,
+    pj,
+    reachable,
+    read_message,
+    typed,
+)
 from sipmikey.agent.pjsua.native.capability import announce
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
@@ -42,7 +51,6 @@ from sipmikey.agent.stack import (
 from sipmikey.call.policy import Alternative
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ports import free_port
-from sipmikey.sip import SipMessage
 from sipmikey.sound.commands import Command
 
 if TYPE_CHECKING:
@@ -186,9 +194,12 @@ class PjsuaStack:
 
     def _acknowledged(self, text: bytes) -> None:
         """An ACK came, which may carry an answer: pjsip takes it when it was judged."""
+        waiting = [call for call in self.calls.living if call.awaits_ack]
+        if not waiting:
+            return
         with logged("an ACK"):
-            message = SipMessage.parse(text.decode("utf-8", "surrogateescape"))
-            for call in self.calls.living:
+            message = read_message(text.decode("utf-8", "surrogateescape"))
+            for call in waiting:
                 if call.sip_call_id == message.first("call-id"):
                     call.on_ack(message)
 
@@ -425,7 +436,7 @@ class PjsuaStack:
         """Return the number of the account for an INVITE, before the stack opens any socket for it."""
         placement = Placement(lane=Lane.REFUSED)
         try:
-            invite = SipMessage.parse(text)
+            invite = read_message(text)
             if self.calls.admits(offered_streams(invite)):
                 placement = self.observer.place(invite, source)
                 # The stack itself may refuse it, before the call is known to anybody.
@@ -435,7 +446,7 @@ class PjsuaStack:
         return int(self._accounts[placement.lane].getId())
 
     def accept_incoming(self, account: PjsuaAccount, number: int, text: str, source: str) -> None:
-        invite = SipMessage.parse(text)
+        invite = read_message(text)
         streams = 0 if account.lane is Lane.REFUSED else offered_streams(invite)
         call = PjsuaCall(self._shared, account, None, streams, number)
         self.calls.add(call, streams)
