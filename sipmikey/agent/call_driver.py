@@ -199,9 +199,9 @@ class CallDriver:
                 """pjsip acknowledges each 2xx, and ends those of branches that have not got the call."""
 
     def _key(self, index: int, keys: SrtpKeys) -> None:
-        before = next((count for count in self.live.counts() if count.index == index), None)
+        live = self.live
         self._started.start(keys)
-        self.live.key(index, keys)
+        before = live.key(index, keys)
         self.take(i.StreamKeyed(index=index, before=before))
 
     def _invite(self, output: o.Invite) -> None:

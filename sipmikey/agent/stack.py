@@ -94,7 +94,8 @@ class StackCall(Protocol):
 
     def hangup(self, status: int = 0, *, headers: Headers = ()) -> None: ...
 
-    def key(self, index: int, keys: SrtpKeys) -> None: ...
+    def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
+        """Run a stream on *keys*; return its packets so far, None where nothing of it is counted."""
 
     def unkey(self) -> None: ...
 

@@ -42,7 +42,7 @@ from sipmikey.agent import (
     Transport,
     document,
 )
-from sipmikey.agent.stack import SrtpKeys, StackCall
+from sipmikey.agent.stack import SrtpKeys, StackCall, StreamCount
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
@@ -314,7 +314,7 @@ def reveal_keys() -> None:
 def _reveal_keys_of(calls: type[StackCall]) -> None:
     key = calls.key
 
-    def revealing(self: StackCall, index: int, keys: SrtpKeys) -> None:
+    def revealing(self: StackCall, index: int, keys: SrtpKeys) -> StreamCount | None:
         say(
             {
                 "type": "kit.srtp_keys",
@@ -324,7 +324,7 @@ def _reveal_keys_of(calls: type[StackCall]) -> None:
                 "receive": keys.receive.reveal().hex(),
             }
         )
-        key(self, index, keys)
+        return key(self, index, keys)
 
     calls.key = revealing  # type: ignore[method-assign]
 

@@ -37,6 +37,7 @@ class RemoteCall:
         self.over = False
         self._ask = ask
         self._python_media = python_media
+        self._audio = False
         self._counts: tuple[StreamCount, ...] = ()
 
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
@@ -46,14 +47,10 @@ class RemoteCall:
         if not self.over:
             self._do(m.Hangup(call=self.number, status=status, headers=headers))
 
-    def key(self, index: int, keys: SrtpKeys) -> None:
-        self._do(
-            m.Key(
-                call=self.number,
-                index=index,
-                keys=keys if self._python_media else replace(keys, directions=None),
-            )
-        )
+    def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
+        sent = keys if self._python_media else replace(keys, directions=None)
+        before: StreamCount | None = self._do(m.Key(call=self.number, index=index, keys=sent))
+        return before
 
     def unkey(self) -> None:
         self._do(m.Unkey(call=self.number))
@@ -66,7 +63,10 @@ class RemoteCall:
         return self._counts
 
     def connect_audio(self) -> None:
-        self._do(m.ConnectAudio(call=self.number))
+        if not self._audio:
+            # The stack process keeps to it, also for streams to come.
+            self._do(m.ConnectAudio(call=self.number))
+            self._audio = True
 
     def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
         self._do(m.Reinvite(call=self.number, hold=hold, unhold=unhold))
@@ -87,11 +87,11 @@ class RemoteCall:
                 target = replacing.dialog.replacing(target)
         self._do(m.Transfer(call=self.number, target=target, replacing=number))
 
-    def _do(self, question: m.Question) -> None:
+    def _do(self, question: m.Question) -> Any:
         if self.over:
             raise StackError("the call is over")
         try:
-            self._ask(question)
+            return self._ask(question)
         except ChannelClosed as error:
             raise AgentError(Reason.STACK_FAILED, f"the SIP stack failed: {error}", side="local") from None
 
@@ -110,6 +110,8 @@ class RemoteCall:
                 observer.message(direction, passed)
             case m.PhaseChanged():
                 self._take_phase(observer, message)
+            case m.Named(sip_call_id=sip_call_id):
+                self.sip_call_id = sip_call_id
             case m.TransferProgress(status=status, final=final):
                 observer.transfer_progress(status, final)
             case m.DtmfReceived(digit=digit):

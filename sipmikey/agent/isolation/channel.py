@@ -72,6 +72,11 @@ class Channel:
         self.closed = True
         self._sock.close()
 
+    @property
+    def answering(self) -> bool:
+        """True while the other side waits for an answer of ours."""
+        return bool(self._answering)
+
     def tell(self, notice: Notice) -> None:
         """Send a notice. Raises ``ChannelClosed``."""
         self._send([_NOTICE, 0, 0, type(notice).__name__, dump(type(notice), notice)])

@@ -91,6 +91,7 @@ class ForwardingCall:
         self._process = process
         self._number = number
         self._known = known
+        self._name = ""
 
     def _ask(self, question: m.Question) -> Any:
         return _ask(self._process, question)
@@ -116,6 +117,11 @@ class ForwardingCall:
 
     def phase(self, phase: Phase, status: int, reason: str) -> None:
         call = self._process.calls.get(self._number)
+        if phase not in (Phase.CONFIRMED, Phase.DISCONNECTED):
+            if call is not None and call.sip_call_id != self._name:
+                self._name = call.sip_call_id
+                self._process.channel.tell(m.Named(call=self._number, sip_call_id=self._name))
+            return
         question = m.PhaseChanged(
             call=self._number, phase=phase, status=status, reason=reason,
             sip_call_id="" if call is None else call.sip_call_id,

@@ -152,6 +152,9 @@ class Hangup(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key(Question):
+    """Answered with the packets of the stream before."""
+
+    answer: ClassVar[Any] = StreamCount | None
     call: int
     index: int
     keys: SrtpKeys
@@ -263,8 +266,16 @@ class MessagePassed(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named(Notice):
+    """What SIP calls a call that the stack process has made."""
+
+    call: int
+    sip_call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseChanged(Question):
-    """``counts``: those of the call so far."""
+    """The call is established, or over. ``counts``: those of the call so far."""
 
     call: int
     phase: Phase
@@ -396,6 +407,7 @@ TO_STACK: tuple[type[Notice | Question], ...] = (
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (
     PlaceCall, PlaceInvite, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed,
-    PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced, CallFailed,
-    TurnedAway, MessageArrived, Played, SoundTold, PathFound, Registration, MessagesWaiting, Logged,
+    Named, PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced,
+    CallFailed, TurnedAway, MessageArrived, Played, SoundTold, PathFound, Registration, MessagesWaiting,
+    Logged,
 )  # fmt: skip

@@ -149,7 +149,7 @@ class StackProcess:
             case m.Hangup(status=status, headers=headers):
                 call.hangup(status, headers=headers)
             case m.Key(index=index, keys=keys):
-                call.key(index, keys)
+                return call.key(index, keys)
             case m.Unkey():
                 call.unkey()
             case m.Counts():

@@ -120,14 +120,14 @@ class IsolatedStack:
         for slot, worker in self._workers():
             if worker.calls or slot.number == 0:
                 with contextlib.suppress(ChannelClosed):
-                    worker.ask(m.Hold())
+                    worker.hold()
                     held.append(worker)
         try:
             yield
         finally:
             for worker in held:
                 with contextlib.suppress(ChannelClosed):
-                    worker.channel.tell(m.GoOn())
+                    worker.go_on()
             for slot in self._slots:
                 if (worker_now := slot.channel_of) is not None and worker_now.channel.closed:
                     slot.receive()

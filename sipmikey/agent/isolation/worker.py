@@ -58,6 +58,7 @@ class Worker:
         self.calls: dict[int, RemoteCall] = {}
         self.registered = False
         self.started = False
+        self._held = False
         self._observer = observer
         self._later = later
         self._python_media = config.audio.engine == "python"
@@ -84,8 +85,20 @@ class Worker:
 
     def ask(self, question: m.Question) -> Any:
         """Put a question to the process. Raises its error, or ``ChannelClosed``."""
+        if self._held or self.channel.answering:
+            return self.channel.ask(question, _ANSWER_S)
         # Woken before the question is there, the process would find nothing and go on waiting.
         return self.channel.ask(question, _ANSWER_S, wake=self._wake)
+
+    def hold(self) -> None:
+        """Have the process do nothing but what it is asked, until `go_on`. Raises ``ChannelClosed``."""
+        self.ask(m.Hold())
+        self._held = True
+
+    def go_on(self) -> None:
+        """End `hold`. Raises ``ChannelClosed``."""
+        self._held = False
+        self.channel.tell(m.GoOn())
 
     def call_over(self, call: RemoteCall) -> None:
         """Forget a call."""

@@ -161,14 +161,19 @@ class PjsuaCall:
         with typed("hang-up"):
             self._live.hangup(parameters)
 
-    def key(self, index: int, keys: SrtpKeys) -> None:
-        """Give the stream at *index* its keys. A stream that does not exist yet is an error."""
+    def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
+        """Give the stream at *index* its keys; return its packets before that.
+
+        A stream that does not exist yet is an error.
+        """
         if index not in self._streams:
             raise StackError(f"no stream at m-line {index}")
+        before = next((count for count in self.counts() if count.index == index), None)
         if self._media is not None:
             self._media.key(index, keys, confirmed=self._confirmed)
-            return
-        self._shared.srtp.start(self._streams[index], keys)
+        else:
+            self._shared.srtp.start(self._streams[index], keys)
+        return before
 
     def unkey(self) -> None:
         """Take the keys of all streams away."""
