@@ -30,6 +30,7 @@ from sipmikey.agent.tickets.ahead import MEDIA_TYPE, TicketsAhead
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
+from sipmikey.agent.tickets.renewal import TicketRenewal
 from sipmikey.agent.tickets.requests import Requests
 from sipmikey.agent.tickets.resolved import ResolvedTickets
 from sipmikey.agent.tickets.store import Ask, TicketStore, facts
@@ -169,6 +170,9 @@ class Agent:
         if self.config.nat.uses_ice:
             await self._nat.look()
             self._requests.run(self._nat.run())
+        if self._tickets is not None and self.config.keys is not None and self.config.keys.contacts:
+            renewal = TicketRenewal(self._tickets, self.config.keys.contacts, self._renew)
+            self._requests.run(renewal.run())
         return self
 
     async def __aexit__(
@@ -272,6 +276,9 @@ class Agent:
         except SipmikeyError as error:
             ending = Ending.of(error)
             raise CallFailed(ending.reason, ending.side, ending.status, ending.detail) from None
+
+    async def _renew(self, called: str) -> None:
+        await self._with_ticket(called, "", self._store.renew)
 
     async def send_ahead(self, uri: str) -> str:
         """Have *uri* resolve our ticket for it now, so that a call needs no KMS on either side.

@@ -196,6 +196,7 @@ class KeyManagement:
     such a ticket of a caller while it is valid: quicker, and the KMS cannot refuse any more. ``others``: KMSs
     of other domains that are asked themselves about their tickets; about those of all others this agent's own
     KMS is asked, which passes them on (RFC 6043 section 10).
+    ``contacts``: canonical URIs for whom there is to be a ticket ahead of calls, renewed before it expires.
     """
 
     kms: str = ""
@@ -212,6 +213,7 @@ class KeyManagement:
     reuse: bool = True
     keep_resolved: bool = False
     others: frozenset[str] = frozenset()
+    contacts: tuple[str, ...] = ()
 
     def asked_about(self, kms: str | None) -> str | None:
         """Return the KMS to ask about a ticket of *kms* where that is not this agent's own, else None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -25,6 +26,9 @@ Ask = Callable[[bytes], Awaitable[bytes]]
 
 _MARGIN_NS = 5_000_000_000
 """A ticket that expires within five seconds is not used any more: the callee must still resolve it."""
+
+_LEFT = 5
+"""A ticket is renewed when this part of its validity is left."""
 
 
 def facts(grant: TicketGrant) -> TicketFacts:
@@ -143,12 +147,31 @@ class TicketStore:
         """
         if (kept := self._kept.get(called)) is not None and self.usable(called, kept):
             return kept
+        return await self.renew(called, ask)
+
+    async def renew(self, called: str, ask: Ask) -> TicketGrant:
+        """Have a new ticket for *called* kept, in place of the one there is. Raises as `prefetch` does."""
         flight = self._flights.get(called)
         if flight is None:
             flight = asyncio.ensure_future(self._fetch(called, ask))
             self._flights[called] = flight
             flight.add_done_callback(lambda done: self._landed(called, done))
         return await asyncio.shield(flight)
+
+    def renewal_in_s(self, called: str) -> float:
+        """Return the seconds until the ticket kept for *called* is to be renewed, 0 where none is usable.
+
+        That is when a fifth of its validity is left. One without an end is not renewed (infinity).
+        """
+        grant = self._kept.get(called)
+        if grant is None or not self.usable(called, grant):
+            return 0.0
+        start, end = grant.policy.valid_from, grant.policy.valid_until
+        if end is None:
+            return math.inf
+        now_ns, end_ns = self._env.now_ns(), end.unix_ns()
+        start_ns = now_ns if start is None else start.unix_ns()
+        return max(0.0, (end_ns - max(0, end_ns - start_ns) / _LEFT - now_ns) / 1e9)
 
     def at_hand(self, called: str) -> TicketGrant | None:
         """Return a kept ticket for *called*, if there is one. May be called from the engine's thread."""

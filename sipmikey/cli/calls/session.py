@@ -217,6 +217,9 @@ async def open_session(
     *called*: calls come in. *decide* is asked where policy wants the user asked.
     """
     config = _with_sip_log(agent_config(loaded.configuration), args.sip_log)
+    if not called and config.keys is not None:
+        # Who makes one call does not stay to look after tickets for others.
+        config = replace(config, keys=replace(config.keys, contacts=()))
     async with AsyncExitStack() as stack:
         client = kms_client(loaded.configuration)
         if client is not None:

@@ -118,6 +118,7 @@ def _key_management(configuration: Configuration) -> KeyManagement | None:
         clock_skew_s=configuration.security.clock_skew,
         keep_resolved=configuration.tickets.keep_resolved,
         others=frozenset(kms.others),
+        contacts=tuple(dict.fromkeys(map(canonical, configuration.tickets.contacts))),
     )
 
 

@@ -211,7 +211,12 @@ class Tickets:
         "when called: do not ask the KMS again about a ticket that may be reused (it cannot refuse it then)",
         read.boolean,
     )
-    contacts: tuple[str, ...] = setting((), "whom `sipmikey tickets fetch` gets tickets for", read.texts)
+    contacts: tuple[str, ...] = setting(
+        (),
+        "who has a ticket ahead of calls: `sipmikey tickets fetch` gets it, and `answer`, `agent` and `phone`"
+        " renew it before it expires",
+        read.texts,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
