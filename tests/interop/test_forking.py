@@ -6,21 +6,35 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sipmikey.keys.key_text import parse_key
 from sipmikey.sdp import SessionKeys
 from tests.interop.lab import referee, srtp
 from tests.interop.lab.agents import Agent, Failed, settings
 from tests.interop.lab.capture import Capture, RtpPacket
 from tests.interop.lab.fields import fields
 from tests.interop.lab.kamailio import Kamailio
-from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.kms import IDENTITY, Kms, uri
 from tests.interop.lab.namespace import Namespace
 from tests.interop.lab.peer import Device, SipPeer
 from tests.interop.lab.sip import SipMessage, changed_mikey
 
 PACKETS = 40
+
+RESPONDERS_OPEN = """
+[limits.default]
+ticket_key = "responder"
+flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
+
+[[rule]]
+name = "all"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+"""
 
 
 @pytest.fixture
@@ -98,11 +112,57 @@ def test_a_call_rings_all_devices_and_one_answers(
     assert srtp.authentic(stream, key.key, key.salt) == len(stream) >= PACKETS // 2
 
 
+def shared_key(kms: Kms, owner: str) -> dict[str, Any]:
+    """Have *owner* and the KMS share a ticket key; return it as an agent's setting."""
+    shared = kms.run("tpk", "share", uri(owner))
+    key = parse_key(str(shared["tpk"]), "tpk").reveal()
+    return {"owner": IDENTITY, "key": key.hex(), "key_id": str(shared["key_id"])}
+
+
+@pytest.mark.parametrize("mode", ["kerberos", "otway-rees"])
+def test_a_call_rings_all_devices_in_the_other_modes(
+    mode: str, kamailio: Kamailio, tmp_path: Path, speech: Path
+) -> None:
+    """Both open the ticket, or each has the KMS resolve it; the second answers, and only it has keys."""
+    kms = Kms(tmp_path / "kms")
+    for user in ("alice", "bob"):
+        kms.add_user(user)
+    at_bob = mode == "kerberos"
+    keys = {"ticket_keys": [shared_key(kms, "bob" if at_bob else "alice")]}
+    if at_bob:
+        kms.set_policy(RESPONDERS_OPEN)
+    with ExitStack() as running:
+        running.enter_context(kms)
+        of_bob = settings("bob", kms, proxy=kamailio, incoming="ring", keys=keys if at_bob else {})
+        first, second = (running.enter_context(Agent(name, of_bob)) for name in ("bob-1", "bob-2"))
+        more = {"mode": mode, **({} if at_bob else keys)}
+        of_alice = settings("alice", kms, proxy=kamailio, play=speech, keys=more)
+        alice = running.enter_context(Agent("alice", of_alice))
+        for agent in (first, second, alice):
+            agent.do("register")
+        number = alice.do("call", uri=uri("bob"))
+        ringing = {agent: agent.incoming()["call"] for agent in (first, second)}
+        asked = [sum(e["type"] == "kms.response" for e in agent.events()) for agent in (alice, first, second)]
+        assert asked == ([1, 0, 0] if at_bob else [0, 1, 1])
+        second.do("answer", call=ringing[second])
+        alice.do("established", call=number)
+        assert first.event("call.end")["reason"] == "cancelled"
+        assert not first.keys()
+        assert alice.keys()[-1]["send"] == second.keys()[-1]["receive"]
+        security = alice.events("call.answered")[0]["security"]
+        assert (security["peer"], security["kms"]) == (uri("bob"), IDENTITY)
+        alice.do("hangup", call=number)
+
+
+@pytest.mark.parametrize("mode", ["full", "otway-rees"])
 def test_each_device_resolves_for_itself(
-    kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, devices: list[Device]
+    mode: str, kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, devices: list[Device]
 ) -> None:
     """Two answers to one offer: other modifiers, other keys; the caller's match each."""
-    with Agent("alice", settings("alice", kms, proxy=kamailio)) as alice:
+    keys_of_alice: dict[str, Any] = {"mode": mode}
+    if mode == "otway-rees":
+        keys_of_alice["ticket_keys"] = [shared_key(kms, "alice")]
+    with Agent("alice", settings("alice", kms, proxy=kamailio, keys=keys_of_alice)) as alice:
         number = alice.do("call", uri=uri("bob"))
         invite = bob_peer.request("INVITE")
         answers = [device.answer(invite, caller=uri("alice")) for device in devices[:2]]
