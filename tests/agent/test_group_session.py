@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -24,6 +25,7 @@ from tests.kms.domain import KMS, Domain, psk_of, subscriber, uri
 
 GROUP = uri("talk")
 MEDIA = "239.255.60.43:5004"
+PATIENCE_S = 30.0
 NAMES = ("alice", "bob", "carol", "dave")
 MEMBERS_ONLY = f"""
 [[rule]]
@@ -38,7 +40,8 @@ FRAME = bytes(160)
 class World:
     """Alice chairs; alice, bob and carol are in the group, dave is not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, answer_s: float) -> None:
+        self.answer_s = answer_s
         people = [subscriber(name, groups=[GROUP] if name != "dave" else []) for name in NAMES]
         self.domain = Domain.make(folder, MEMBERS_ONLY, subscribers=people)
         self.notices: dict[str, list[Notice]] = {name: [] for name in NAMES}
@@ -57,10 +60,10 @@ class World:
 
     def _sessions(self, name: str) -> GroupSessions:
         keys = KeyManagement(kms=KMS, psk=psk_of(name), psk_id=name.encode())
-        desk = KmsDesk(_Asker(self, name), home=KMS, timeout_s=1.0, publish=lambda event: None)
+        desk = KmsDesk(_Asker(self, name), home=KMS, timeout_s=PATIENCE_S, publish=lambda event: None)
         return GroupSessions(
             self.domain.env, keys, uri(name), kms=desk, send=lambda to, body: self.carry(name, to, body),
-            answer_s=0.3,
+            answer_s=self.answer_s,
         )  # fmt: skip
 
     def carry(self, sender: str, to: str, body: str) -> None:
@@ -103,16 +106,19 @@ class _Asker:
         return outcome.body
 
 
-Play = Callable[[Callable[[World], Awaitable[None]]], None]
+class Play(Protocol):
+    """Plays a scene in a world of its own. *answer_s*: how long its chair waits for an answer."""
+
+    def __call__(
+        self, scene: Callable[[World], Awaitable[None]], *, answer_s: float = PATIENCE_S
+    ) -> None: ...
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
-    """Play a scene in a world of its own."""
-
-    def play(scene: Callable[[World], Awaitable[None]]) -> None:
+    def play(scene: Callable[[World], Awaitable[None]], *, answer_s: float = PATIENCE_S) -> None:
         async def all_of_it() -> None:
-            world = World(tmp_path)
+            world = World(tmp_path, answer_s=answer_s)
             try:
                 await scene(world)
             finally:
@@ -232,7 +238,7 @@ def test_a_member_that_is_silent_does_not_hold_up_the_next_key(play: Play) -> No
         assert world.said("alice", "left")[0].reason == "no-answer"
         assert bob.talk.open(world.chair.talk.protect(FRAME, 160)).payload == FRAME
 
-    play(scene)
+    play(scene, answer_s=2.0)
 
 
 def test_who_joins_later_and_who_joins_again(play: Play) -> None:
