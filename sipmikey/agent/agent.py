@@ -220,9 +220,15 @@ class Agent:
 
         *uri* is the identity called; the INVITE goes where it points, or to *via* (a SIP URI) when given.
         Raises ``CallFailed`` when no INVITE could be sent (KMS, policy, fifth call); failures after that are
-        reported by ``Call.established`` and the ``call.end`` event.
+        reported by ``Call.established`` and the ``call.end`` event. Raises ``LocalError`` for what is not a
+        URI that can be called.
         """
         called = canonical(uri)
+        plain = uri.rpartition("<")[2].partition(">")[0].strip()
+        if not plain.lower().startswith("tel:"):
+            self.config.sip.check_target(plain, "the URI to call")
+        if via is not None:
+            self.config.sip.check_target(via, "via")
         number = self._number()
         try:
             await self._room()

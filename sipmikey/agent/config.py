@@ -12,6 +12,7 @@ from sipmikey.call.policy import Alternative, CallPolicy
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
+from sipmikey.sip.uri import fault_of
 from sipmikey.sound.settings import SoundSettings
 from sipmikey.ticket.credentials import CertificateCredential, ClientCredential, PreSharedKey
 from sipmikey.ticket.identity import same_identity
@@ -108,7 +109,17 @@ class Sip:
         both = {Transport.UDP, Transport.TCP} <= set(self.transports)
         return Transport.TCP if self.prefer is None and self.ipv6 and both else self.prefer
 
+    def check_target(self, uri: str, name: str) -> None:
+        """Raise ``LocalError`` that calls it *name* where nothing can be sent to *uri* from here."""
+        if fault := fault_of(uri):
+            raise LocalError(f"{name}: {uri!r}: {fault}")
+        if uri[:5].lower() == "sips:" and Transport.TLS not in self.transports:
+            raise LocalError(f"{name}: {uri!r} needs TLS: add tls to sip.transports")
+
     def __post_init__(self) -> None:
+        for name, server in (("sip.registrar", self.registrar), ("sip.proxy", self.proxy)):
+            if server:
+                self.check_target(server, name)
         if self.redirects < 0:
             raise LocalError(f"sip.redirects: 0 or more, not {self.redirects}")
         for server in self.name_servers:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import os
+import stat
 import struct
 import sys
 import wave
@@ -43,6 +45,9 @@ def read_wav(path: Path | str) -> WavAudio:
     coding other than these, no samples, or more than two channels.
     """
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            # To open it would wait for somebody who writes.
+            raise LocalError(f"{path}: a pipe, not a file")
         with open(path, "rb") as file:
             octets = file.read(_MOST_OCTETS + 1)
     except OSError as error:

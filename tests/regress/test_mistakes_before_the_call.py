@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import tempfile
 from pathlib import Path
@@ -105,6 +106,31 @@ def refused(command: Start, *words: str, to: str = "sip:bob@example.com") -> str
     errors = [line for line in alice.errors().splitlines() if not line.startswith("warning:")]
     assert "bug" not in errors[-1]
     return errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "to", "said"),
+    [
+        (["--via", "tel:1"], "sip:bob@example.com", "via: 'tel:1'"),
+        (["--via", "127.0.0.1"], "sip:bob@example.com", "via: '127.0.0.1'"),
+        (["--via", "sip:127.0.0.1:99999"], "sip:bob@example.com", "port"),
+        (["--registrar", "sip:127.0.0.1:99999"], "sip:bob@example.com", "sip.registrar"),
+        ([], 'sip:b"b@example.com', "not a SIP URI"),
+        ([], "sips:bob@example.com", "add tls to sip.transports"),
+    ],
+)
+def test_what_nothing_can_be_sent_to_is_named(words: list[str], to: str, said: str, command: Start) -> None:
+    assert said in refused(command, *words, to=to)
+
+
+def test_files_that_cannot_be_played_or_written_over_are_named(command: Start, tmp_path: Path) -> None:
+    played = tmp_path / "x.wav"
+    played.write_bytes(wav(HALF_SECOND))
+    os.mkfifo(tmp_path / "pipe")
+    assert "a pipe, not a file" in refused(command, "--play", str(tmp_path / "pipe"))
+    for record in (tmp_path, tmp_path / "pipe"):
+        assert "media.record" in refused(command, "--record", str(record))
+    assert "media.play plays" in refused(command, "--play", str(played), "--record", str(played))
 
 
 @pytest.mark.parametrize("codec", ["opus9", "L16", "l16"])

@@ -209,6 +209,11 @@ def _audio(configuration: Configuration) -> Audio:
             raise ConfigurationError(f"media.play: {error}") from None
     if media.record is not None and not media.record.parent.is_dir():
         raise ConfigurationError(f"media.record: {media.record.parent}: no such directory")
+    if media.record is not None and media.record.exists():
+        if not media.record.is_file():
+            raise ConfigurationError(f"media.record: {media.record}: not a file that can be written over")
+        if media.play is not None and media.record.samefile(media.play):
+            raise ConfigurationError(f"media.record: {media.record} is what media.play plays")
     return Audio(
         device=media.device,
         play=media.play,

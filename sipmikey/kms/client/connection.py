@@ -81,6 +81,8 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(KmsBadAnswer("HTTP 101: it wants to speak another protocol than HTTP"))
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._fail(cause if isinstance(cause, KmsBadAnswer) else KmsBadAnswer("the answer is not HTTP"))

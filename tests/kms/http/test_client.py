@@ -170,6 +170,7 @@ MIKEY = "application/mikey"
         (http("429 Too Many Requests", Retry_After="7"), KmsBusy),
         (http("503 Service Unavailable", Retry_After="soon"), KmsBusy),
         (b"SSH-2.0-OpenSSH_9.2\r\n", KmsBadAnswer),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", KmsBadAnswer),
     ],
 )
 def test_other_answers_are_typed_errors(answer: bytes, error: type[Exception]) -> None:
