@@ -146,6 +146,31 @@ def test_a_message_is_listed_fetched_played_from_its_file_and_deleted(
     assert bob("messages", "delete", name)[0] == 2
 
 
+def test_a_message_for_a_group_is_heard_by_its_members_only(
+    alice: User, bob: User, box: ServedMailbox, kms: TestKms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token opens the box. The KMS says who is in the group when the message is played."""
+    group = "sip:talk@example.com"
+    token = tmp_path / "talk.token"
+    token.write_text(box.add_box(group))
+    token.chmod(0o600)
+    assert kms._kms is not None
+    kms._kms.run("group", "add", group, BOB)
+    monkeypatch.setenv("SIPMIKEY_MAILBOX_BOXES", f"{group}={token}")
+    code, told = alice("call", group, "--leave-message", "--without-calling", "--message", SPEECH)
+    assert (code, told[-1]["to"]) == (0, group)
+    assert bob("messages", "list")[1] == []
+    kms._kms.run("group", "remove", group, BOB)
+    heard = tmp_path / "heard.wav"
+    code, told = bob("messages", "play", "--box", group, "--record", heard)
+    assert (code, told[-1]["reason"]) == (4, "kms-refused")
+    kms._kms.run("group", "add", group, BOB)
+    code, told = bob("messages", "play", "--box", group, "--record", heard)
+    assert (code, told[-1]["from"]) == (0, ALICE)
+    assert read_frames(heard, PCMA) == read_frames(SPEECH, PCMA)
+    assert bob("messages", "list", "--box", "sip:other@example.com")[0] == 2
+
+
 def test_an_agent_lists_the_box_when_it_starts_and_when_asked(
     alice: User, box: ServedMailbox, options: Options
 ) -> None:

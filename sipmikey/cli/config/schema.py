@@ -338,6 +338,10 @@ class Mailbox:
     token_file: Path | None = setting(
         None, "file with the token that opens our box", read.path, option="--token-file", metavar="FILE"
     )
+    boxes: Mapping[str, str] = setting(
+        NOTHING, "boxes of groups that we are in: files with their tokens, by the group's URI (`--box`)",
+        _by_party,
+    )  # fmt: skip
     ca_file: Path | None = setting(
         None, "certificates to verify the mailbox by, instead of the system's", read.path
     )

@@ -30,6 +30,7 @@ EXAMPLES = """\
   sipmikey messages fetch --config bob.toml 5f0c sealed.deposit  as it is kept, not opened
   sipmikey messages play --config bob.toml --file sealed.deposit
   sipmikey messages delete --config bob.toml 5f0c
+  sipmikey messages play --config bob.toml --box sip:talk@example.com    left for a group
 
 A message is named by the first characters of its name. The mailbox tells whom a message says it is from;
 the KMS tells who it is from, when it is played.
@@ -65,6 +66,7 @@ def _action(
 ) -> argparse.ArgumentParser:
     parser = add_verb(actions, name, help=help, examples=EXAMPLES)
     parser.add_argument("--json", action="store_true", help="one JSON document a line instead of text")
+    parser.add_argument("--box", metavar="URI", help="the box of a group that we are in (mailbox.boxes)")
     add_options(parser)
     parser.set_defaults(messages_run=body)
     return parser
@@ -79,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _list(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
-    box = own_box(loaded.configuration)
+    box = own_box(loaded.configuration, args.box)
     now = time.time()
-    found = await own_mailbox(loaded.configuration).messages(box)
+    found = await own_mailbox(loaded.configuration, args.box).messages(box)
     for message in found:
         out.document(document_of(message, "message.listed", now))
         out.text(line_of(message, now))
@@ -91,8 +93,8 @@ async def _list(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
 
 
 async def _fetch(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
-    box = own_box(loaded.configuration)
-    mailbox = own_mailbox(loaded.configuration)
+    box = own_box(loaded.configuration, args.box)
+    mailbox = own_mailbox(loaded.configuration, args.box)
     (message,) = _named(await mailbox.messages(box), [args.name])
     octets = await mailbox.fetch(box, message.name)
     try:
@@ -105,8 +107,8 @@ async def _fetch(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
 
 
 async def _delete(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
-    box = own_box(loaded.configuration)
-    mailbox = own_mailbox(loaded.configuration)
+    box = own_box(loaded.configuration, args.box)
+    mailbox = own_mailbox(loaded.configuration, args.box)
     for message in _named(await mailbox.messages(box), args.names):
         await mailbox.delete(box, message.name)
         out.document(document_of(message, "message.deleted", time.time()))
@@ -124,8 +126,8 @@ async def _play(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
             raise ConfigurationError("name messages of the mailbox, or a --file, not both")
         await hearing.of_file(args.file)
         return ExitCode.OK
-    box = own_box(loaded.configuration)
-    mailbox = own_mailbox(loaded.configuration)
+    box = own_box(loaded.configuration, args.box)
+    mailbox = own_mailbox(loaded.configuration, args.box)
     listed = await mailbox.messages(box)
     chosen = _named(listed, args.names) if args.names else [one for one in listed if not one.heard]
     if not chosen:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from sipmikey.call.reasons import AgentError, reason_of, side_of
 from sipmikey.cli.config.load import read_secret_file
@@ -16,8 +18,16 @@ from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
 
 
-def own_box(configuration: Configuration) -> str:
-    """Return whose box is ours: our identity. Raises ``ConfigurationError``."""
+def own_box(configuration: Configuration, group: str | None = None) -> str:
+    """Return whose box is ours: our identity, or *group*, whose token we have.
+
+    Raises ``ConfigurationError``.
+    """
+    if group is not None:
+        box = canonical(group)
+        if box not in configuration.mailbox.boxes:
+            raise ConfigurationError(f"nothing opens the box of {box}: name its token in mailbox.boxes")
+        return box
     if not configuration.identity.uri:
         raise ConfigurationError("no identity: set identity.uri, SIPMIKEY_IDENTITY_URI or --identity")
     return canonical(configuration.identity.uri)
@@ -50,8 +60,15 @@ def mailbox_of(configuration: Configuration, uri: str) -> MailboxClient:
     )  # fmt: skip
 
 
-def own_mailbox(configuration: Configuration) -> MailboxClient:
-    """Return the client for our box. Raises ``ConfigurationError`` where nothing opens it."""
+def own_mailbox(configuration: Configuration, group: str | None = None) -> MailboxClient:
+    """Return the client for our box, or that of *group*.
+
+    Raises ``ConfigurationError`` where nothing opens it.
+    """
+    if group is not None:
+        file = Path(configuration.mailbox.boxes[own_box(configuration, group)])
+        mailbox = replace(configuration.mailbox, token_file=file, certificate_file=None)
+        configuration = replace(configuration, mailbox=mailbox)
     mailbox = configuration.mailbox
     if not mailbox.url:
         raise ConfigurationError("no mailbox: set mailbox.url, SIPMIKEY_MAILBOX_URL or --mailbox")
@@ -60,13 +77,12 @@ def own_mailbox(configuration: Configuration) -> MailboxClient:
             "nothing opens our box: set mailbox.token_file (`sipmikey mailbox box add` made the token)"
         )
     return mailbox_of(
-        configuration if not mailbox.domains else _without_domains(configuration), own_box(configuration)
+        configuration if not mailbox.domains else _without_domains(configuration),
+        own_box(configuration, group),
     )
 
 
 def _without_domains(configuration: Configuration) -> Configuration:
-    from dataclasses import replace
-
     return replace(configuration, mailbox=replace(configuration.mailbox, domains={}))
 
 
