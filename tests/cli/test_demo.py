@@ -18,6 +18,7 @@ from sipmikey.cli.demo.actor import Actor
 from sipmikey.cli.demo.checks import check_call, check_hearing, listen
 from sipmikey.cli.demo.command import _judge
 from sipmikey.cli.demo.deferred import judge_deferred
+from sipmikey.cli.demo.group import judge_group
 from sipmikey.cli.demo.modes import MESSAGES
 from sipmikey.cli.demo.stage import ASSETS, TALK_S, Performance
 from sipmikey.cli.main import main
@@ -204,6 +205,36 @@ def test_every_mode_is_shown(mode: str) -> None:
     assert result.returncode == 0, [check for check in document["checks"] if not check["ok"]]
     assert sorted(message["message"] for message in document["messages"]) == sorted(MESSAGES[mode])
     assert document["mode"] == mode
+
+
+GROUP_CHECKS = [
+    "members", "dave is not let in", "carol is put out", "group keys", "frames of alice", "frames of bob",
+]  # fmt: skip
+
+
+@pytest.mark.long
+def test_a_group_talks_in_turn_and_puts_one_out() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "sipmikey.cli", "demo", "--mode", "group", "--json"],
+        capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    shown = json.loads(result.stdout)
+    assert result.returncode == 0, [check for check in shown["checks"] if not check["ok"]]
+    assert [check["name"] for check in shown["checks"] if "exit code" not in check["name"]] == [
+        *GROUP_CHECKS, "bob heard", "alice heard",
+    ]  # fmt: skip
+    assert len([check for check in shown["checks"] if "exit code" in check["name"]]) == 4
+
+
+def test_each_check_of_a_group_can_fail(tmp_path: Path) -> None:
+    nothing: Document = {"events": []}
+    show = Performance(folder=tmp_path, started=0.0, alice=told(nothing, "alice"), bob=told(nothing, "bob"))
+    show.exit_codes = {"alice": 1, "bob": 1, "carol": 0, "dave": 0}
+    checks, hearings = judge_group(show)
+    assert not any(check.ok for check in checks)
+    assert [check.name for check in checks][: len(GROUP_CHECKS)] == GROUP_CHECKS
+    assert len(checks) == len(GROUP_CHECKS) + 4 + 2
+    assert hearings == []
 
 
 @pytest.mark.long
