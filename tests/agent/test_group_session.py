@@ -46,6 +46,7 @@ class World:
         self.domain = Domain.make(folder, MEMBERS_ONLY, subscribers=people)
         self.notices: dict[str, list[Notice]] = {name: [] for name in NAMES}
         self.asked: list[str] = []
+        self.down = False
         self.sent: list[tuple[str, str, GroupMessage]] = []
         self.lost: Callable[[str, GroupMessage], bool] = lambda sender, message: False
         self.sessions = {name: self._sessions(name) for name in NAMES}
@@ -98,6 +99,8 @@ class _Asker:
 
     async def request(self, message: bytes, *, kms: str | None = None) -> bytes:
         self._world.asked.append(self._name)
+        if self._world.down:
+            raise AgentError(Reason.KMS_UNREACHABLE, "nobody there", side="kms")
         outcome = await self._world.domain.service.handle(
             message, expected=Exchange.UNKNOWN, source="192.0.2.1"
         )
@@ -239,6 +242,42 @@ def test_a_member_that_is_silent_does_not_hold_up_the_next_key(play: Play) -> No
         assert bob.talk.open(world.chair.talk.protect(FRAME, 160)).payload == FRAME
 
     play(scene, answer_s=2.0)
+
+
+def test_without_the_kms_the_session_goes_on_under_the_present_key(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob = await world.joins("bob")
+        world.down = True
+        await world.chair.rekey()
+        assert world.chair.overdue
+        assert [notice.reason for notice in world.said("alice", "postponed")] == ["kms-unreachable"]
+        assert world.chair.members == (uri("bob"),)
+        assert bob.talk.open(world.chair.talk.protect(FRAME, 160)).payload == FRAME
+        world.down = False
+        await world.chair.rekey()
+        await world.settled()
+        assert not world.chair.overdue
+        assert bob.talk.number == 2
+
+    play(scene)
+
+
+def test_one_that_asks_and_never_answers_keeps_nobody_out(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.sessions["alice"].take(uri("carol"), b'{"group": "sip:x@example.com", "verb": "join"}')
+        world.lost = lambda sender, message: (
+            sender == "carol" or (message.verb == "key" and world.sent[-1][1] == uri("carol"))
+        )
+        join = GroupMessage(group=GROUP, verb="join").encode().encode()
+        silent = asyncio.ensure_future(world.sessions["alice"].take(uri("carol"), join))
+        bob = await world.joins("bob")
+        assert not silent.done()
+        assert world.chair.members == (uri("bob"),)
+        await world.chair.rekey()
+        assert bob.talk.open(world.chair.talk.protect(FRAME, 160)).payload == FRAME
+        silent.cancel()
+
+    play(scene)
 
 
 def test_who_joins_later_and_who_joins_again(play: Play) -> None:

@@ -34,6 +34,14 @@ MOST_MEMBERS = 64
 _A_SECOND, _AT_ONCE = 0.2, 5
 """Requests of one sender to join that are looked at: each costs a ticket."""
 
+_ALL_A_SECOND, _ALL_AT_ONCE = 10.0, 64
+"""The same of all senders, who may call themselves anything."""
+
+_LATER = frozenset(
+    {Reason.KMS_UNREACHABLE, Reason.KMS_TIMEOUT, Reason.KMS_BUSY, Reason.KMS_FAILURE, Reason.KMS_BAD_ANSWER}
+)
+"""The KMS said nothing about who is in the group."""
+
 
 @dataclass(slots=True)
 class _Seat:
@@ -76,6 +84,7 @@ class Chair:
         self._tell = tell
         self._answer_s = answer_s
         self.talk = Talk(chairs=True)
+        self.overdue = False
         self._suite = suite_named(keys.suites[0])
         self._ssrcs: set[int] = set()
         self._ssrc = self._new_ssrc()
@@ -86,6 +95,7 @@ class Chair:
         self._holder = identity if announces else ""
         self._one_at_a_time = asyncio.Lock()
         self._rate = RateLimiter(per_second=_A_SECOND, burst=_AT_ONCE, now=time.monotonic, entries=1000)
+        self._rate_of_all = RateLimiter(per_second=_ALL_A_SECOND, burst=_ALL_AT_ONCE, now=time.monotonic)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -109,18 +119,28 @@ class Chair:
 
         A member that joins again has another SSRC from then on.
         """
-        async with self._one_at_a_time:
-            if member not in self._seats and len(self._seats) >= MOST_MEMBERS:
-                raise AgentError(Reason.POLICY, f"a group has {MOST_MEMBERS} members at most", side="local")
-            if self._key is None:
-                self._key = self._new_key()
+        while True:
+            async with self._one_at_a_time:
+                if member not in self._seats and len(self._seats) >= MOST_MEMBERS:
+                    detail = f"a group has {MOST_MEMBERS} members at most"
+                    raise AgentError(Reason.POLICY, detail, side="local")
+                if self._key is None:
+                    self._key = self._new_key()
+                key = self._key
+            # Nobody else waits for one that may never answer.
             seat = _Seat(contact or member, self._new_ssrc())
-            await self._give(self._key, member, seat)
-            if self._seats.pop(member, None) is not None and self._holder == member:
-                self._give_floor("")
-            self._seats[member] = seat
-            self._take_into_use(self._key)
-            self._say(self._words("use"), member)
+            await self._give(key, member, seat, await self._ticket())
+            async with self._one_at_a_time:
+                if key is self._key:
+                    self._seat(key, member, seat)
+                    return
+
+    def _seat(self, key: Group, member: str, seat: _Seat) -> None:
+        if self._seats.pop(member, None) is not None and self._holder == member:
+            self._give_floor("")
+        self._seats[member] = seat
+        self._take_into_use(key)
+        self._say(self._words("use"), member)
         self._tell(Notice(what="joined", member=member, number=self._number))
 
     async def remove(self, member: str, *, reason: str = Reason.HANGUP, detail: str = "") -> None:
@@ -129,7 +149,10 @@ class Chair:
             await self._leave(member, reason, detail)
 
     async def rekey(self) -> None:
-        """Give everybody a new key. Who does not get it, as the KMS or it itself refuses, is out."""
+        """Give everybody a new key. Who does not get it, as the KMS or it itself refuses, is out.
+
+        While the KMS is down nothing changes, and a new key is ``overdue``.
+        """
         async with self._one_at_a_time:
             await self._rekey()
 
@@ -148,10 +171,19 @@ class Chair:
         await self._rekey()
 
     async def _rekey(self) -> None:
-        key = self._key = self._new_key()
         members = tuple(self._seats.items())
+        tickets = await asyncio.gather(*(self._ticket() for _ in members), return_exceptions=True)
+        for ticket in tickets:
+            if isinstance(ticket, SipmikeyError) and reason_of(ticket) in _LATER:
+                # Without the KMS nobody could be given a key: the present one goes on.
+                self.overdue = True
+                self._tell(Notice(what="postponed", reason=reason_of(ticket), detail=str(ticket)))
+                return
+        self.overdue = False
+        key = self._key = self._new_key()
         outcomes = await asyncio.gather(
-            *(self._give(key, member, seat) for member, seat in members), return_exceptions=True
+            *(self._give(key, *of, ticket) for of, ticket in zip(members, tickets, strict=True)),
+            return_exceptions=True,
         )
         for (member, _), outcome in zip(members, outcomes, strict=True):
             if isinstance(outcome, SipmikeyError):
@@ -186,9 +218,10 @@ class Chair:
             self.talk.learn(keys)
             self.talk.use(keys.chair.mki, self._ssrc)
 
-    async def _give(self, key: Group, member: str, seat: _Seat) -> None:
-        """Get a ticket for the group, and have *member* resolve it and answer."""
-        grant = await self._ticket()
+    async def _give(self, key: Group, member: str, seat: _Seat, grant: TicketGrant | BaseException) -> None:
+        """Have *member* resolve the ticket and answer. Raises *grant* where there is none."""
+        if isinstance(grant, BaseException):
+            raise grant
         seat.answer = asyncio.get_running_loop().create_future()
         self._joining[member] = seat
         octets = key.invite(grant, member, called=self.group, ssrc=seat.ssrc)
@@ -202,7 +235,8 @@ class Chair:
             detail = f"{member} did not take the key within {self._answer_s:g} s"
             raise AgentError(Reason.NO_ANSWER, detail, side="remote") from None
         finally:
-            del self._joining[member]
+            if self._joining.get(member) is seat:
+                del self._joining[member]
 
     async def _ticket(self) -> TicketGrant:
         credential = self._keys.credential
@@ -272,7 +306,7 @@ class Chair:
 
     async def _take(self, sender: str, message: GroupMessage) -> None:
         if message.verb == "join" and sender not in self._joining:
-            if self._rate.retry_after(sender) is None:
+            if self._rate.retry_after(sender) is None and self._rate_of_all.retry_after("") is None:
                 await self._join(sender, message.contact)
         elif message.verb in ("taken", "refused"):
             seat = self._joining.get(sender)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-What = Literal["joined", "left", "refused", "rekeyed", "floor", "ended"]
+What = Literal["joined", "left", "refused", "rekeyed", "postponed", "floor", "ended"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class Notice:
     """*what* happened to *member* (canonical URI).
 
     ``floor``: *member* may talk now, nobody if empty. ``rekeyed``: the group key *number* is in use.
-    ``reason`` and ``detail``: why, of ``left``, ``refused`` and ``ended``.
+    ``reason`` and ``detail``: why, of ``left``, ``refused``, ``postponed`` (a new key) and ``ended``.
     """
 
     what: What

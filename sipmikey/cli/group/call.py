@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Callable
 
 from sipmikey.agent.group.chair import Chair
@@ -16,6 +17,9 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.group.sound import group_media, notice, tell
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.ticket.identity import canonical
+
+_LOOK_S = 5.0
+"""How often to look whether a new key is due."""
 
 
 async def chair(args: argparse.Namespace, session: AgentSession) -> Outcome:
@@ -73,10 +77,12 @@ async def _invite(chair: Chair, member: str, told: Callable[[Notice], None]) -> 
 
 
 async def _rekey(chair: Chair, every_s: float) -> None:
+    last = time.monotonic()
     while True:
-        await asyncio.sleep(every_s)
-        if chair.members:
+        await asyncio.sleep(min(every_s, _LOOK_S))
+        if chair.members and (chair.overdue or time.monotonic() >= last + every_s):
             await chair.rekey()
+            last = time.monotonic()
 
 
 async def _play(

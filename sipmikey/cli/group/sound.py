@@ -70,5 +70,7 @@ def _words(notice: Notice) -> str:
             return f"group key {notice.number} is in use"
         case "floor":
             return f"{notice.member} talks" if notice.member else "nobody talks"
+        case "postponed":
+            return f"no new group key yet: {why}"
         case "ended":
             return f"the session is over: {why}"
