@@ -25,6 +25,7 @@ from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import timestamp
 from sipmikey.mikey.errors import LocalError
 
+TEMPORARILY_UNAVAILABLE = 480
 BUSY_HERE = 486
 
 EXAMPLES = """\
@@ -178,6 +179,12 @@ async def _handle(
         if args.ring is not None and await session.until_stopped(incoming.ended(), timeout_s=args.ring):
             end = await incoming.ended()
             return Outcome.of_end(end, required=False)
+        if session.stopping.is_set():
+            # A user who leaves while it rings is not to be heard.
+            await incoming.reject(TEMPORARILY_UNAVAILABLE)
+            return Outcome(
+                code=ExitCode.INTERRUPTED, reason="declined", side="local", status=TEMPORARILY_UNAVAILABLE
+            )
         call = await incoming.answer()
     except CallFailed as error:
         return Outcome.of_failure(error)
