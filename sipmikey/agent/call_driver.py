@@ -321,7 +321,7 @@ def message_of(message: SipMessage) -> i.Message:
         method=message.method,
         status=message.status,
         to_tag=message.to_tag,
-        sdp=message.body if message.has_sdp else None,
+        sdp=message.sdp if message.has_sdp else None,
         transport=message.transport,
         warning=message.warning,
         reason=message.reason,

@@ -143,13 +143,13 @@ class IncomingCalls:
         except (LocalError, PeerError) as error:
             return Verdict(lane=Lane.REFUSED, refusal=IdentityMismatch(str(error), field="From"))
         try:
-            self._check(invite.body)
+            self._check(invite.sdp)
             lane = self._lane(invite, caller)
         except (PeerError, AgentError) as error:
             return Verdict(lane=Lane.REFUSED, caller=caller, refusal=error)
         if lane is not Lane.SECURED:
             return Verdict(lane=lane, caller=caller)
-        offer = invite.body if invite.has_sdp else None
+        offer = invite.sdp if invite.has_sdp else None
         keying = self._keyings.ticketed(caller=caller)
         return Verdict(lane=lane, caller=caller, keying=keying, fault=keying.judge(offer))
 
@@ -165,13 +165,13 @@ class IncomingCalls:
 
     def _lane(self, invite: SipMessage, caller: str) -> Lane:
         """Return the lane of an INVITE; raises why it is refused."""
-        srtp = "/SAVP" in invite.body
-        keyed = "a=key-mgmt:" in invite.body.lower()
+        srtp = "/SAVP" in invite.sdp
+        keyed = "a=key-mgmt:" in invite.sdp.lower()
         if self._policy.security_for(caller) is SecurityMode.OFF:
             if srtp:
                 raise AgentError(Reason.POLICY, "security is off here, and SRTP was offered", side="local")
             return Lane.CLEAR
-        if not keyed and keyed_by_crypto(invite.body) and self._policy.allows_sdes(caller):
+        if not keyed and keyed_by_crypto(invite.sdp) and self._policy.allows_sdes(caller):
             self._check_sdes(invite)
             return Lane.SDES
         if srtp or not invite.has_sdp:
@@ -181,14 +181,14 @@ class IncomingCalls:
             return Lane.CLEAR
         if not keyed:
             raise KeyMgmtMissing("plain RTP without key management is offered", field="key-mgmt")
-        self._keyings.called(Lane.SECURED, caller=caller, offer=invite.body).receive_offer(invite.body)
+        self._keyings.called(Lane.SECURED, caller=caller, offer=invite.sdp).receive_offer(invite.sdp)
         raise MediaNotSecured("an m-line is not SRTP", field="m=")
 
     def _check_sdes(self, invite: SipMessage) -> None:
         if not self._policy.sdes_over(invite.transport):
             detail = f"SDES is accepted over TLS only, and this INVITE came over {invite.transport.upper()}"
             raise AgentError(Reason.POLICY, detail, side="local")
-        unfit = why_unfit(invite.body, self._keyings.crypto_suites)
+        unfit = why_unfit(invite.sdp, self._keyings.crypto_suites)
         if unfit is not None:
             raise unfit
 
@@ -237,7 +237,7 @@ class IncomingCalls:
         return driver if ending is None else ending.status
 
     def _keying(self, verdict: Verdict, invite: SipMessage) -> Keying:
-        offer = invite.body if invite.has_sdp else None
+        offer = invite.sdp if invite.has_sdp else None
         return verdict.keying or self._keyings.called(verdict.lane, caller=verdict.caller, offer=offer)
 
     def turned_away(self, caller: str, status: int, reason: str) -> None:
@@ -337,7 +337,7 @@ def _invitation(invite: SipMessage, caller: str) -> Invitation:
     return Invitation(
         caller=caller,
         called=invite.uri("to") or "",
-        sdp=invite.body if invite.has_sdp else None,
+        sdp=invite.sdp if invite.has_sdp else None,
         transport=invite.transport,
         sip_call_id=invite.first("call-id") or "",
         display_name=_display_name(invite),

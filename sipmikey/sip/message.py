@@ -222,11 +222,6 @@ class SipMessage:
         return "" if found is None else readable(found)
 
     @property
-    def body(self) -> str:
-        """The same as ``sdp``."""
-        return self.sdp
-
-    @property
     def has_sdp(self) -> bool:
         """True when there is a session description."""
         return bool(self.sdp.strip())

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sipmikey.keys.certificate import (
@@ -347,8 +348,27 @@ class KmsInit:
             raise LocalError("a pre-shared-key message, or no key pair")
         if self._own is None:
             raise InvalidCertificate("the message names no identity", field="IDR")
-        message = self.message
-        sign_payload = message.one(SIGN)
+        sign_payload = self.message.one(SIGN)
+        key = self._verify_sender(self._own.data, anchors, known, revocation)
+        covered = self.message.raw[: -len(sign_payload.signature) or None] + self._identities("", kms)
+        verify_signature(
+            key,
+            sign_payload.signature,
+            covered,
+            hash_funcs=ACCEPTED_HASHES[self.suite.prf],
+            signature_type=_known_signature(sign_payload),
+        )
+        envelope_key = self._open_envelope(key_pairs)
+        return AuthenticatedInit(self._env, self, identity_text(self._own), Prf(self.suite.prf, envelope_key))
+
+    def _verify_sender(
+        self,
+        identity: bytes,
+        anchors: Sequence[x509.Certificate],
+        known: x509.Certificate | None,
+        revocation: Revocation | None,
+    ) -> rsa.RSAPublicKey:
+        """Verify the sender's chain and return its public key; see `verify_pk`."""
         at = datetime.fromtimestamp(self._env.now_ns() / 1e9, UTC)
         chain = self.certificates()
         if not chain and known is not None:
@@ -359,29 +379,23 @@ class KmsInit:
             chain,
             anchors=anchors,
             at=at,
-            identity=self._own.data,
+            identity=identity,
             max_certificates=self._env.limits.certificates,
         )
         if revocation is not None:
             revocation.check(chain, at, kept=known is not None and chain == (known,))
-        covered = message.raw[: -len(sign_payload.signature) or None] + self._identities("", kms)
-        verify_signature(
-            key,
-            sign_payload.signature,
-            covered,
-            hash_funcs=ACCEPTED_HASHES[self.suite.prf],
-            signature_type=_known_signature(sign_payload),
-        )
+        return key
+
+    def _open_envelope(self, key_pairs: Sequence[KmsKeyPair]) -> Secret:
         pair = self._key_pair(key_pairs)
         length = self.suite.key_length
         self._check_rand(length)
-        envelope_key = open_envelope(
+        return open_envelope(
             pair.private_key,
-            message.one(PKE).data,
+            self.message.one(PKE).data,
             length=length,
             substitute=Secret(self._env.random(length)),
         )
-        return AuthenticatedInit(self._env, self, identity_text(self._own), Prf(self.suite.prf, envelope_key))
 
     def _key_pair(self, key_pairs: Sequence[KmsKeyPair]) -> KmsKeyPair:
         chash = self.message.find(CHASH)

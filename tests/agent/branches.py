@@ -32,7 +32,7 @@ class Device:
     async def ringing(cls, tag: str, invite: SipMessage, kms: TestKms, *, identity: str = CALLED) -> Device:
         """A device that has received *invite* and had its ticket resolved."""
         answerer = Answerer(environment(), identities=(identity,))
-        answerer.receive_offer(invite.body, sip_caller=invite.uri("from") or "")
+        answerer.receive_offer(invite.sdp, sip_caller=invite.uri("from") or "")
         user = kms.user(identity)
         credential = PreSharedKey(key=Secret(bytes.fromhex(user.psk)), key_id=user.psk_id.encode())
         async with HttpKmsClient(kms.url) as client:
@@ -58,7 +58,7 @@ class Device:
         assert self.keyed is not None
         stream = StreamKey.of(self.keyed.media[0].send)
         session = Session(policy=Policy(key=stream.keying().reveal(), ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-        line = next(line for line in invite.body.split("\r\n") if line.startswith("m="))
+        line = next(line for line in invite.sdp.split("\r\n") if line.startswith("m="))
         for number in range(packets):
             header = bytes((0x80, 8)) + number.to_bytes(2, "big") + (number * 160).to_bytes(4, "big")
             packet = header + stream.ssrc.to_bytes(4, "big") + b"\xd5" * 160

@@ -87,7 +87,7 @@ class RawCall:
 
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         self.tell("message", direction=direction, line=message.start_line, status=message.status,
-                  to_tag=message.to_tag, body=message.body, transport=message.transport)  # fmt: skip
+                  to_tag=message.to_tag, body=message.sdp, transport=message.transport)  # fmt: skip
 
     def phase(self, phase: Phase, status: int, reason: str) -> None:
         counts = [[c.sent, c.received, c.lost] for c in self.call.counts()] if self.call else []
@@ -137,7 +137,7 @@ class Peer:
         raw = RawCall(self, f"in{len(self.calls)}")
         raw.call = call
         self.calls[raw.name] = raw
-        tell(what="incoming", call=raw.name, source=source, lane=lane, body=invite.body)
+        tell(what="incoming", call=raw.name, source=source, lane=lane, body=invite.sdp)
         if lane is Lane.REFUSED:
             self.engine.post(lambda: call.answer(503))
         elif self.settings.get("refuse"):
@@ -164,7 +164,7 @@ class Peer:
         tell(what="registration", status=status, expires=expires_s)
 
     def messages_waiting(self, notify: SipMessage, source: str) -> None:
-        tell(what="messages", body=notify.body)
+        tell(what="messages", body=notify.sdp)
 
     def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         tell(what="stack-lost", calls=calls, again_in_s=again_in_s)

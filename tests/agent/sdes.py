@@ -36,6 +36,6 @@ def events(who: Process, kind: str) -> list[dict[str, Any]]:
 
 def sent_key(message: SipMessage) -> tuple[str, bytes]:
     """Tag and key of the 128-bit suite in a description."""
-    found = re.search(rf"a=crypto:(\d+) {SUITE} inline:(\S+)", message.body)
+    found = re.search(rf"a=crypto:(\d+) {SUITE} inline:(\S+)", message.sdp)
     assert found is not None
     return found[1], base64.b64decode(found[2].partition("|")[0])

@@ -113,7 +113,7 @@ def test_a_branch_that_comes_back_is_held_until_it_has_new_keys(kms: TestKms, sp
             stage.answers(first, 200)
             again = await stage.peer.request("INVITE")
             sent = len(first.ports.rtp)
-            stage.peer.respond(again, 200, to_tag="first", sdp=first.answers_again(again.body))
+            stage.peer.respond(again, 200, to_tag="first", sdp=first.answers_again(again.sdp))
             found.add_key(SUITE, first.key)
             await stage.heard_by(first, sent + 10)
             assert all(first.opens(packet) for packet in first.ports.rtp[sent:])
@@ -362,7 +362,7 @@ def test_packets_in_clear_or_under_another_key_prove_nothing(kms: TestKms, speec
             device = await stage.device("device")
             stage.answers(device, 200)
             await stage.heard_by(device, 1)
-            line = next(x for x in stage.invite.body.split("\r\n") if x.startswith("m="))
+            line = next(x for x in stage.invite.sdp.split("\r\n") if x.startswith("m="))
             port = int(line.split()[1])
             for number in range(20):
                 clear = bytes((0x80, 8)) + number.to_bytes(2, "big") + bytes(8) + bytes(160)
@@ -383,7 +383,7 @@ def test_the_control_a_plain_peer_hears_a_caller_in_clear(kms: TestKms, speech: 
     async def scenario() -> RtpPorts:
         async with calling(kms, speech, security="off") as stage:
             ports = await RtpPorts.open()
-            assert "key-mgmt" not in stage.invite.body
+            assert "key-mgmt" not in stage.invite.sdp
             sdp = description(ports, profile="RTP/AVP")
             stage.peer.respond(stage.invite, 200, to_tag="x", sdp=sdp)
             await ports.until_rtp(10)

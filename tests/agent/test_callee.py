@@ -85,7 +85,7 @@ def test_preferred_takes_keys_where_they_are_offered(kms: TestKms, speech: str) 
             offerer, sdp = await offer_of(kms, callee.ports)
             callee.invited(sdp)
             final = await callee.peer.response()
-            offerer.receive_answer(final.to_tag, final.body)
+            offerer.receive_answer(final.to_tag, final.sdp)
             callee.peer.acknowledge(final, callee.address)
             answered = await callee.event(type="call.answered")
             callee.process.do("hangup", call=answered["call"])
@@ -135,7 +135,7 @@ def test_an_offer_that_is_refused_opens_no_media_socket(kms: TestKms) -> None:
 
     reasons, final = asyncio.run(scenario())
     assert reasons[:3] == ["key-mgmt-missing", "offer-missing", "identity-mismatch"]
-    media = next(line for line in final.body.split("\r\n") if line.startswith("m="))
+    media = next(line for line in final.sdp.split("\r\n") if line.startswith("m="))
     assert int(media.split()[1]) == first
 
 
@@ -273,9 +273,9 @@ def test_an_answer_is_in_the_200_and_media_runs_on_its_keys(kms: TestKms, speech
         async with called(kms, answer=True, ring=True, play=speech) as callee:
             offerer, sdp = await offer_of(kms, callee.ports)
             callee.invited(sdp)
-            assert (await callee.peer.response(180)).body == ""
+            assert (await callee.peer.response(180)).sdp == ""
             final = await callee.peer.response()
-            keyed = offerer.receive_answer(final.to_tag, final.body)
+            keyed = offerer.receive_answer(final.to_tag, final.sdp)
             callee.peer.acknowledge(final, callee.address)
             await callee.ports.until_rtp(10)
             answered = await callee.event(type="call.answered")
@@ -300,7 +300,7 @@ def test_a_later_offer_without_keys_is_refused_and_the_call_stays_secured(
             offerer, sdp = await offer_of(kms, callee.ports)
             callee.invited(sdp)
             final = await callee.peer.response()
-            keyed = offerer.receive_answer(final.to_tag, final.body)
+            keyed = offerer.receive_answer(final.to_tag, final.sdp)
             callee.peer.acknowledge(final, callee.address)
             await callee.event(type="call.answered")
             port = description(callee.ports, profile=profile).replace("a=rtpmap", "a=inactive\r\na=rtpmap", 1)

@@ -150,10 +150,10 @@ def test_preferred_calls_again_in_clear_only_where_policy_says_both(kms: TestKms
             alice.do("call", uri=CALLED, via=f"sip:bob@{peer.address}", wait=False)
             first = await peer.request("INVITE")
             peer.respond(first, 488, to_tag="x")
-            offers = [first.body]
+            offers = [first.sdp]
             if fallback == "both":
                 second = await peer.request("INVITE")
-                offers.append(second.body)
+                offers.append(second.sdp)
                 peer.respond(second, 200, to_tag="y", sdp=description(ports, profile="RTP/AVP"))
                 await ports.until_rtp(5)
                 alice.do("hangup", call="1")

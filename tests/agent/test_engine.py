@@ -142,11 +142,11 @@ def test_the_stack_sends_the_original_when_an_edit_does_not_parse() -> None:
             caller.do("call", call="out", uri=f"sip:peer@{peer.address}")
             invite = await peer.request("INVITE")
             sent = await caller.until(what="message", direction="sent")
-            assert sent["body"].strip() == invite.body.strip()
+            assert sent["body"].strip() == invite.sdp.strip()
             peer.respond(invite, 486, to_tag="a")
             await caller.until(what="phase", phase="disconnected")
             assert await caller.close() == 0
-            return invite.body
+            return invite.sdp
 
     body = asyncio.run(scenario())
     assert "key-mgmt" not in body
@@ -166,7 +166,7 @@ def test_an_exception_in_a_callback_fails_the_call_and_offers_no_media() -> None
             peer.respond(invite, 487, to_tag="a")
             await caller.until(what="phase", phase="disconnected")
             assert await caller.close() == 0
-            return invite.body, failed
+            return invite.sdp, failed
 
     body, failed = asyncio.run(scenario())
     assert "m=audio 0 " in body
@@ -241,7 +241,7 @@ def test_a_replayed_packet_starts_no_key_again(speech: str) -> None:
             await caller.until(what="phase", phase="confirmed")
             caller.do("key", call="out", seed=7)
             await ports.until_rtcp()
-            found = re.search(r"^m=audio (\d+)", invite.body, re.MULTILINE)
+            found = re.search(r"^m=audio (\d+)", invite.sdp, re.MULTILINE)
             assert found is not None
             secret = keys(SUITE, 7, swapped=False).receive.reveal()
             session = Session(policy=Policy(key=secret, ssrc_type=Policy.SSRC_ANY_OUTBOUND))

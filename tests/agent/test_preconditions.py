@@ -20,7 +20,7 @@ REQUIRES = (("Require", "precondition"), ("Supported", "100rel"))
 
 
 def stated(message: SipMessage) -> list[str]:
-    return [line[2:] for line in message.body.splitlines() if line.startswith(("a=curr", "a=conf"))]
+    return [line[2:] for line in message.sdp.splitlines() if line.startswith(("a=curr", "a=conf"))]
 
 
 async def offered(kms: TestKms, callee: Callee, conditions: Preconditions) -> tuple[Offerer, str]:
@@ -67,9 +67,9 @@ def test_the_call_rings_once_the_caller_has_its_resources(kms: TestKms) -> None:
             assert stated(progress) == [
                 "curr:qos local sendrecv", "curr:qos remote none", "conf:qos remote sendrecv",
             ]  # fmt: skip
-            keys = offerer.receive_answer(progress.to_tag, progress.body)
+            keys = offerer.receive_answer(progress.to_tag, progress.sdp)
             session = offerer.choose(progress.to_tag)
-            conditions.hear(progress.body)
+            conditions.hear(progress.sdp)
             conditions.reserved()
             assert conditions.must_tell
             assert (await answer_to(callee, "PRACK")).status == 200
@@ -80,7 +80,7 @@ def test_the_call_rings_once_the_caller_has_its_resources(kms: TestKms) -> None:
             updated = await answer_to(callee, "UPDATE")
             assert updated.status == 200
             assert stated(updated) == ["curr:qos local sendrecv", "curr:qos remote sendrecv"]
-            after = session.receive_answer(updated.body)
+            after = session.receive_answer(updated.sdp)
             final = await answer_to(callee, "INVITE")
             assert final.status == 200
             callee.peer.acknowledge(final, callee.address)
@@ -100,7 +100,7 @@ def test_a_caller_that_has_its_resources_is_rung_for_at_once(kms: TestKms) -> No
             offerer, sdp = await offered(kms, callee, Preconditions(ours=True, offers=True))
             callee.invited(sdp, headers=REQUIRES)
             final = await answer_to(callee, "INVITE")
-            offerer.receive_answer(final.to_tag, final.body)
+            offerer.receive_answer(final.to_tag, final.sdp)
             callee.peer.acknowledge(final, callee.address)
             answered = await callee.event(type="call.answered")
             callee.process.do("hangup", call=answered["call"])

@@ -85,7 +85,7 @@ async def calling(kms: TestKms, speech: str, *, uri: str = CALLED, **settings: A
 
 
 def key_mgmt(invite: SipMessage) -> str:
-    (line,) = [line for line in invite.body.split("\r\n") if line.startswith("a=key-mgmt")]
+    (line,) = [line for line in invite.sdp.split("\r\n") if line.startswith("a=key-mgmt")]
     return line
 
 
@@ -284,8 +284,8 @@ def test_the_stricter_policy_of_both_holds(required: str, kms: TestKms, speech: 
         assert end["reason"] == "peer-refused-keying"
         assert len(stage.called) == 2
         assert key_mgmt(invites[1])
-        assert "a=crypto" not in invites[1].body
-        assert "RTP/SAVP" in invites[1].body
+        assert "a=crypto" not in invites[1].sdp
+        assert "RTP/SAVP" in invites[1].sdp
         assert not stage.events("policy.fallback") + stage.events("policy.alternative")
 
 
@@ -314,9 +314,9 @@ def test_a_call_that_was_made_again_by_sdes_is_redirected_to_mikey(kms: TestKms,
             return stage, [second, third], await stage.hung_up()
 
     _, (second, third), end = asyncio.run(scenario())
-    assert "a=crypto" in second.body
+    assert "a=crypto" in second.sdp
     assert key_mgmt(third)
-    assert "a=crypto" not in third.body
+    assert "a=crypto" not in third.sdp
     assert (end["security"]["peer"], end["security"]["keying"]) == (CAROL, "mikey-ticket")
 
 

@@ -26,7 +26,7 @@ async def talking(kms: TestKms, speech: str, **settings: Any) -> AsyncIterator[t
         offerer, sdp = await offer_of(kms, callee.ports)
         callee.invited(sdp)
         final = await callee.peer.response()
-        offerer.receive_answer(final.to_tag, final.body)
+        offerer.receive_answer(final.to_tag, final.sdp)
         callee.peer.acknowledge(final, callee.address)
         await callee.event(type="call.answered")
         yield callee, f"scripted;to-tag={final.to_tag};from-tag=scripted"
@@ -60,7 +60,7 @@ def test_a_call_takes_the_place_of_another(kms: TestKms, speech: str) -> None:
             offerer, sdp = await offer_of(kms, callee.ports, caller=THIRD)
             final = await replace(callee, sdp, replaces)
             assert final.status == 200
-            keyed = offerer.receive_answer(final.to_tag, final.body)
+            keyed = offerer.receive_answer(final.to_tag, final.sdp)
             bye = await callee.peer.request("BYE")
             assert bye.first("call-id") == "scripted"
             end = await callee.event(type="call.end")

@@ -32,7 +32,7 @@ def test_an_offer_with_keys_in_it_is_answered_so_where_policy_names_it(kms: Test
             return final, bob.ports, bob.process
 
     final, ports, bob = asyncio.run(scenario())
-    assert "key-mgmt" not in final.body
+    assert "key-mgmt" not in final.sdp
     session = Session(policy=Policy(key=sent_key(final)[1], ssrc_type=Policy.SSRC_ANY_INBOUND))
     assert all(session.unprotect(packet) for packet in ports.rtp)
     assert all(session.unprotect_rtcp(packet) for packet in ports.rtcp)
@@ -64,7 +64,7 @@ def test_an_offer_with_keys_in_it_is_refused_otherwise(
     final, end, ports, bob = asyncio.run(scenario())
     assert (final.status, end["reason"]) == (488, reason)
     assert (final.warning or "").startswith(f"{reason}: ")
-    assert "a=crypto" not in final.body
+    assert "a=crypto" not in final.sdp
     assert not events(bob, "policy.alternative")
     assert ports.rtp == []
 
@@ -150,5 +150,5 @@ def test_a_later_offer_without_keys_is_refused_and_one_with_new_keys_taken(kms: 
 
     plain, keyed, bob = asyncio.run(scenario())
     assert (plain.status, keyed.status) == (488, 200)
-    assert "a=crypto" in keyed.body
+    assert "a=crypto" in keyed.sdp
     assert secrets_in(bob.seen) == []

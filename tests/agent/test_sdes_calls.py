@@ -47,8 +47,8 @@ def test_a_refused_call_is_made_again_with_sdes_and_nothing_is_in_clear(
         return alice, first, second, ports
 
     alice, first, second, ports = asyncio.run(scenario())
-    assert ("key-mgmt" in first.body, "a=crypto" in first.body) == (True, False)
-    assert ("key-mgmt" in second.body, "a=crypto" in second.body) == (False, True)
+    assert ("key-mgmt" in first.sdp, "a=crypto" in first.sdp) == (True, False)
+    assert ("key-mgmt" in second.sdp, "a=crypto" in second.sdp) == (False, True)
     session = Session(policy=Policy(key=sent_key(second)[1], ssrc_type=Policy.SSRC_ANY_INBOUND))
     assert all(session.unprotect(packet) for packet in ports.rtp)
     assert all(session.unprotect_rtcp(packet) for packet in ports.rtcp)
@@ -126,7 +126,7 @@ def test_calls_that_are_not_made_again(
     assert not events(alice, "policy.alternative")
     invites = [message for message in peer.seen if message.method == "INVITE"]
     assert len({message.first("call-id") for message in invites}) == 1
-    assert not any("a=crypto" in message.body for message in invites)
+    assert not any("a=crypto" in message.sdp for message in invites)
 
 
 def test_over_udp_nothing_is_sent_with_keys_in_it(kms: TestKms, speech: str, tls: str) -> None:
@@ -151,7 +151,7 @@ def test_over_udp_nothing_is_sent_with_keys_in_it(kms: TestKms, speech: str, tls
     assert refused["reason"] == "policy"
     assert "TLS only" in refused["detail"]
     assert not events(alice, "policy.alternative")
-    assert not any("a=crypto" in message.body for message in peer.seen)
+    assert not any("a=crypto" in message.sdp for message in peer.seen)
 
 
 @pytest.mark.parametrize(
@@ -217,10 +217,10 @@ def test_clear_comes_after_sdes_and_only_where_policy_says_both(kms: TestKms, sp
         async with running("agent_peer.py", settings) as alice:
             first, second = await again_with_sdes(alice, peer, {"status": 488})
             peer.respond(second, 488, to_tag="second")
-            bodies = [first.body, second.body]
+            bodies = [first.sdp, second.sdp]
             if fallback == "both":
                 third = await peer.request("INVITE")
-                bodies.append(third.body)
+                bodies.append(third.sdp)
                 peer.respond(third, 200, to_tag="third", sdp=description(ports, profile="RTP/AVP"))
                 await alice.until(type="call.answered")
                 alice.do("hangup", call="1")

@@ -42,20 +42,20 @@ async def talk(kms: StrangeKms) -> dict[str, Any]:
         plain = description(callee.ports, profile="RTP/AVP")
         callee.invited(offerer.make_offer(plain), caller=ALICE)
         final = await callee.peer.response()
-        offerer.receive_answer(final.to_tag, final.body)
+        offerer.receive_answer(final.to_tag, final.sdp)
         session = offerer.choose(final.to_tag)
         callee.peer.acknowledge(final, callee.address)
         await callee.event(type="call.answered")
 
         offered = await invited(callee, final, "", 2)
-        session.receive_offer(offered.body)
+        session.receive_offer(offered.sdp)
         answer, keys = session.make_answer(plain)
         callee.peer.acknowledge(offered, callee.address, branch="ack2", sdp=answer)
         assert not keys.changed
 
         answered = await invited(callee, final, session.make_offer(plain, rekey=True), 3)
         assert answered.status == 200, answered.warning
-        assert session.receive_answer(answered.body).changed
+        assert session.receive_answer(answered.sdp).changed
         callee.peer.acknowledge(answered, callee.address, branch="ack3")
         await callee.event(type="media.rekeyed")
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from sipmikey.sip import SipMessage
+from sipmikey.sip import SipMalformed, SipMessage, parse_address, parse_addresses
 
-_BRACKETED = re.compile(r"<([^>]*)>")
-_TAG = re.compile(r";\s*tag\s*=\s*([^;\s>]+)", re.IGNORECASE)
 _HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^\]]*\]|[^;:?]+)(?::(\d+))?(?:[;?](.*))?", re.IGNORECASE)
 
 
@@ -69,8 +68,7 @@ class Dialog:
 
     def replacing(self, uri: str) -> str:
         """Return the Refer-To that has *uri* called in the place of this dialog (RFC 3891 section 6.1)."""
-        tags = [_TAG.search(value) for value in (self._remote, self._local)]
-        to_tag, from_tag = ("" if found is None else found[1] for found in tags)
+        to_tag, from_tag = (_tag(value) for value in (self._remote, self._local))
         replaces = quote(f"{self._call_id};to-tag={to_tag};from-tag={from_tag}", safe="")
         return f"<{_uri(uri)}?Replaces={replaces}>"
 
@@ -100,9 +98,24 @@ def via(transport: str, host: str, port: int) -> str:
 
 
 def _uri(value: str) -> str:
-    found = _BRACKETED.search(value)
-    return found[1] if found else value.partition(";")[0].strip()
+    """Return the first URI in a field of addresses; text that is not one as it is."""
+    try:
+        return parse_addresses(value)[0].uri
+    except SipMalformed:
+        return value.partition(";")[0].strip()
+
+
+def _tag(value: str) -> str:
+    try:
+        return parse_address(value).tag
+    except SipMalformed:
+        return ""
 
 
 def _listed(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"<{uri}>" for value in values for uri in _BRACKETED.findall(value))
+    """Return the URIs of Record-Route fields, each in brackets; those of a malformed field are left out."""
+    uris: list[str] = []
+    for value in values:
+        with contextlib.suppress(SipMalformed):
+            uris += [address.uri for address in parse_addresses(value)]
+    return tuple(f"<{uri}>" for uri in uris)

@@ -97,7 +97,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                     self._offered_in_200_to = "" if message.has_sdp else _cseq(message)
                 if message.has_sdp and not message.status:
                     # pjsua2 hands descriptions of over 1 kB to the callbacks as empty texts.
-                    self._offer = message.body
+                    self._offer = message.sdp
                 observer.message("received", message)
             elif state.type == pj.PJSIP_EVENT_TX_MSG:
                 observer.message("sent", read_message(state.src.tdata.wholeMsg))
@@ -214,7 +214,7 @@ def _cseq(message: SipMessage) -> str:
 
 def offered_streams(invite: SipMessage) -> int:
     """Return how many streams an INVITE asks for: 1 where it has no description."""
-    return max(1, invite.body.count("\nm="))
+    return max(1, invite.sdp.count("\nm="))
 
 
 def _without_media(sdp: str) -> str:

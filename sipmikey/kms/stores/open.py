@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from collections.abc import Callable
@@ -9,17 +10,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sipmikey.kms.stores.database import Database
-from sipmikey.kms.stores.master_key_check import check_master_key
 from sipmikey.kms.stores.replay import DatabaseReplayCache, system_boot
 from sipmikey.kms.stores.schema import AUDIT, DIRECTORY, REPLAY, migrate
 from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.store import Store, StoredReplayCache
-from sipmikey.kms.stores.vault import Vault
+from sipmikey.kms.stores.vault import MasterKeyMismatch, Vault
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 
 DAY_S = 86_400
 DEFAULT_TPK_ROTATION_S = 7 * DAY_S
+
+_KNOWN = b"sipmikey kms master key check"
 
 
 async def open_store(
@@ -47,15 +49,7 @@ async def open_store(
         return now_ns() // 1_000_000_000
 
     replay_from_s = now_s() if replay_url is None else None
-    scheme = url.partition(":")[0]
-    if scheme == "sqlite":
-        directory, audit, replay = await _open_sqlite(sqlite_path(url), create, replay_from_s)
-    elif scheme in {"postgresql", "postgres"}:
-        directory, audit, replay = await _open_postgres(url, create, replay_from_s)
-    else:
-        raise LocalError(
-            f"store {scheme!r} is not known; write sqlite:PATH or postgresql://user@host/database"
-        )
+    directory, audit, replay = await _open_databases(url, create, replay_from_s)
     if replay_url is not None:
         from sipmikey.kms.stores.redis_replay import RedisReplayCache
 
@@ -71,11 +65,38 @@ async def open_store(
         rotate_tpk_every_s=rotate_tpk_every_s,
     )
     try:
-        await check_master_key(directory, vault)
+        await _check_master_key(directory, vault)
     except BaseException:
         await store.close()
         raise
     return store
+
+
+async def _open_databases(
+    url: str, create: bool, replay_from_s: int | None
+) -> tuple[Database, Database, StoredReplayCache | None]:
+    """Return directory, audit log and replay cache; no cache where *replay_from_s* is None."""
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        return await _open_sqlite(sqlite_path(url), create, replay_from_s)
+    if scheme in {"postgresql", "postgres"}:
+        return await _open_postgres(url, create, replay_from_s)
+    raise LocalError(f"store {scheme!r} is not known; write sqlite:PATH or postgresql://user@host/database")
+
+
+async def _check_master_key(database: Database, vault: Vault) -> None:
+    """Tell by the sealed mark of the store whether this is its master key; leave one in a new store.
+
+    Raises `MasterKeyMismatch`.
+    """
+    sealed = vault.seal(Secret(_KNOWN), "master key check")
+    await database.execute(
+        "INSERT INTO master_key_check (one, sealed) VALUES (1, ?1) ON CONFLICT DO NOTHING", sealed
+    )
+    rows = await database.fetch("SELECT sealed FROM master_key_check WHERE one = 1")
+    found = vault.open(bytes(rows[0][0]), "master key check")
+    if not hmac.compare_digest(found.reveal(), _KNOWN):
+        raise MasterKeyMismatch("the store's master key check holds something else")
 
 
 def sqlite_path(url: str) -> Path:
