@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
@@ -14,10 +14,12 @@ from typing import TypeVar
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.endings import closed_upon, not_called
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.group.sessions import GroupSessions
 from sipmikey.agent.group.wire import MEDIA_TYPE as GROUP_TYPE
 from sipmikey.agent.incoming_calls import IncomingCalls
+from sipmikey.agent.listeners import Listeners
 from sipmikey.agent.location import Locator
 from sipmikey.agent.nat_watch import NatWatch
 from sipmikey.agent.outcomes import Outcomes
@@ -28,12 +30,13 @@ from sipmikey.agent.stack import CallObserver, Lane
 from sipmikey.agent.started_keys import StartedKeys
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE, TicketsAhead
 from sipmikey.agent.tickets.file import TicketFile
+from sipmikey.agent.tickets.grants import Grants
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
 from sipmikey.agent.tickets.rehearsal import rehearse
 from sipmikey.agent.tickets.renewal import TicketRenewal
 from sipmikey.agent.tickets.requests import Requests
 from sipmikey.agent.tickets.resolved import ResolvedTickets
-from sipmikey.agent.tickets.store import Ask, TicketStore, facts
+from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.agent.transfer import NOT_YET
 from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.caller import CallerMachine
@@ -43,20 +46,15 @@ from sipmikey.call.events import (
     CallAnswered,
     CallEnded,
     Event,
-    KmsExchange,
-    KmsResponse,
-    MediaProtection,
     MediaRoute,
-    PolicyRefused,
     ReplacementRequested,
-    Security,
     TransferRequested,
 )
 from sipmikey.call.inputs import Start
 from sipmikey.call.keying.keying import Keying
 from sipmikey.call.policy import Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Family, Reason
-from sipmikey.mikey.errors import LocalError, PeerError, SipmikeyError
+from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment
@@ -108,6 +106,34 @@ class Agent:
         self.identity = canonical(config.identity)
         skew_s = _DEFAULT_SKEW_S if keys is None else round(keys.clock_skew_s)
         self._env = env or environment(clock_skew_s=skew_s)
+        self._open_tickets(ticket_file, kms)
+        self._engine = Engine(config)
+        self._locator = Locator(config.sip)
+        self.sound = SoundControl(
+            lambda command: self._engine.post(lambda: self._engine.sound(command)),
+            tones=config.audio.device != "null" and config.audio.tones,
+        )
+        self._requests = Requests(
+            self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._grants.take,
+            decide=decide, decision_s=config.timeouts.decision, locator=self._locator,
+        )  # fmt: skip
+        self._outcomes = Outcomes()
+        self._started = StartedKeys()
+        self._usable = UsableHere(config)
+        self._settings = call_settings(config, self._usable)
+        self._open_messages()
+        self._keyings = keyings(config, self._env, self._resolved)
+        self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post, self._usable)
+        self._sip_call_ids: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: dict[str, Call] = {}
+        self._ringing: asyncio.Queue[IncomingCall] = asyncio.Queue()
+        self._listeners = Listeners()
+        self._watch()
+
+    def _open_tickets(self, ticket_file: TicketFile | None, kms: KmsClient | None) -> None:
+        config, keys = self.config, self.config.keys
         granted = None if ticket_file is None else ticket_file.granted
         self._tickets = None if keys is None else TicketStore(self._env, keys, self.identity, granted)
         resolved = None if ticket_file is None else ticket_file.resolved
@@ -117,20 +143,11 @@ class Agent:
         self._kms = KmsDesk(
             kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
         )
-        self._engine = Engine(config)
-        self._locator = Locator(config.sip)
-        self.sound = SoundControl(
-            lambda command: self._engine.post(lambda: self._engine.sound(command)),
-            tones=config.audio.device != "null" and config.audio.tones,
-        )
-        self._requests = Requests(
-            self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._ticket_for,
-            decide=decide, decision_s=config.timeouts.decision, locator=self._locator,
-        )  # fmt: skip
-        self._outcomes = Outcomes()
-        self._started = StartedKeys()
-        self._usable = UsableHere(config)
-        self._settings = call_settings(config, self._usable)
+        self._grants = Grants(self._tickets, self._kms, self._publish)
+
+    def _open_messages(self) -> None:
+        """Have what is sent and received outside of calls."""
+        config, keys = self.config, self.config.keys
         self._ahead = None if keys is None else TicketsAhead(
             self._env, keys, self.identity, kms=self._kms, resolved=self._resolved,
             allowed=lambda caller: config.policy.security_for(caller) is not SecurityMode.OFF,
@@ -140,20 +157,16 @@ class Agent:
             self._env, keys, self.identity, kms=self._kms, send=self._send_about_group,
             answer_s=config.timeouts.kms * 2,
         )  # fmt: skip
-        self._keyings = keyings(config, self._env, self._resolved)
-        self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post, self._usable)
+
+    def _watch(self) -> None:
+        """Have what goes on whether there are calls or not."""
+        config = self.config
         self._nat = NatWatch(
             config.nat,
             bind=config.sip.bind,
             use=lambda servers: self._in_engine(lambda: self._engine.use_servers(servers)),
             publish=self._publish,
         )
-        self._sip_call_ids: dict[str, str] = {}
-        self._numbers = itertools.count(1)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: dict[str, Call] = {}
-        self._ringing: asyncio.Queue[IncomingCall] = asyncio.Queue()
-        self._listeners: list[asyncio.Queue[Event | None]] = []
         self._registration = Registration(
             identity=self.identity, registrar=config.sip.registrar or "", wait_s=config.timeouts.register,
             publish=self._publish,
@@ -171,7 +184,7 @@ class Agent:
             await self._nat.look()
             self._requests.run(self._nat.run())
         if self._tickets is not None and self.config.keys is not None and self.config.keys.contacts:
-            renewal = TicketRenewal(self._tickets, self.config.keys.contacts, self._renew)
+            renewal = TicketRenewal(self._tickets, self.config.keys.contacts, self._grants.renew)
             self._requests.run(renewal.run())
         return self
 
@@ -183,9 +196,8 @@ class Agent:
         # What the engine said last is in the loop's queue by now, before what comes next.
         await asyncio.sleep(0)
         for number, call in tuple(self._calls.items()):
-            self._publish(self._closed_upon(number, call))
-        for queue in self._listeners:
-            queue.put_nowait(None)
+            self._publish(closed_upon(number, call.security))
+        self._listeners.close()
 
     def _number(self) -> str:
         """Return a new number for a call; from either thread."""
@@ -278,13 +290,10 @@ class Agent:
     async def prefetch(self, uri: str) -> None:
         """Get a ticket for *uri* now, so that the next ``call`` needs no KMS. Raises ``CallFailed``."""
         try:
-            await self._with_ticket(canonical(uri), "", self._store.prefetch)
+            await self._grants.prefetch(canonical(uri))
         except SipmikeyError as error:
             ending = Ending.of(error)
             raise CallFailed(ending.reason, ending.side, ending.status, ending.detail) from None
-
-    async def _renew(self, called: str) -> None:
-        await self._with_ticket(called, "", self._store.renew)
 
     async def send_ahead(self, uri: str) -> str:
         """Have *uri* resolve our ticket for it now, so that a call needs no KMS on either side.
@@ -294,7 +303,7 @@ class Agent:
         """
         called = canonical(uri)
         try:
-            grant = await self._with_ticket(called, "", self._store.prefetch)
+            grant = await self._grants.prefetch(called)
             assert self._ahead is not None  # as there is a store
             return await self._ahead.push(called, grant)
         except SipmikeyError as error:
@@ -327,16 +336,7 @@ class Agent:
 
         Each iterator has its own queue, so several may run.
         """
-        queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._listeners.append(queue)
-        return self._drain(queue)
-
-    async def _drain(self, queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event]:
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
-            self._listeners.remove(queue)
+        return self._listeners.listen()
 
     async def _in_engine(self, work: Callable[[], T]) -> T:
         return await asyncio.wrap_future(self._engine.submit(work))
@@ -354,71 +354,17 @@ class Agent:
                 )
             await asyncio.sleep(wait_s)
 
-    @property
-    def _store(self) -> TicketStore:
-        if self._tickets is None:
-            raise AgentError(Reason.NO_KMS, "no KMS is configured, and policy demands a ticket", side="local")
-        return self._tickets
-
     async def _grant_for(self, called: str, number: str) -> TicketGrant | None:
         if self.config.policy.security_for(called) is SecurityMode.OFF:
             return None
-        return await self._ticket_for(called, number)
-
-    async def _ticket_for(self, called: str, number: str) -> TicketGrant:
-        return await self._with_ticket(called, number, self._store.get)
-
-    async def _with_ticket(
-        self, called: str, number: str, get: Callable[[str, Ask], Awaitable[TicketGrant]]
-    ) -> TicketGrant:
-        """Get a ticket; tell of it when the KMS was asked."""
-        asked: list[tuple[int, float]] = []
-        exchange: KmsExchange = "ticket-request"
-
-        async def ask(message: bytes) -> bytes:
-            response, elapsed_ms = await self._kms.ask(number, exchange, message)
-            asked.append((len(response), elapsed_ms))
-            return response
-
-        try:
-            grant = await get(called, ask)
-        except (PeerError, AgentError) as error:
-            if asked:
-                self._kms.tell_failure(number, exchange, error)
-            raise
-        for size, elapsed_ms in asked:
-            self._publish(
-                KmsResponse(
-                    at=time.time(), call=number, exchange=exchange, kms=grant.policy.kms or "", size=size,
-                    elapsed_ms=elapsed_ms, ticket=facts(grant),
-                )
-            )  # fmt: skip
-        return grant
+        return await self._grants.take(called, number)
 
     def _not_called(self, number: str, called: str, error: SipmikeyError) -> CallFailed:
         """Tell that a call ended before its INVITE, and return it as an exception."""
         ending = Ending.of(error)
-        if ending.reason is Reason.TOO_MANY_CALLS:
-            self._publish(
-                PolicyRefused(
-                    at=time.time(), call=number, reason=ending.reason, side="local", detail=ending.detail
-                )
-            )
-        security = Security(signalling="udp", media=MediaProtection.HELD, called=called)
-        self._publish(
-            CallEnded(
-                at=time.time(), call=number, reason=ending.reason, side=ending.side, status=ending.status,
-                detail=ending.detail, duration_s=0.0, security=security,
-            )
-        )  # fmt: skip
+        for event in not_called(number, called, ending):
+            self._publish(event)
         return CallFailed(ending.reason, ending.side, ending.status, ending.detail)
-
-    def _closed_upon(self, number: str, call: Call) -> CallEnded:
-        """Return the end of a call that the stack knew nothing of, such as one between two INVITEs."""
-        return CallEnded(
-            at=time.time(), call=number, reason=Reason.CANCELLED, side="local", status=487,
-            detail="the agent was closed", duration_s=0.0, security=call.security,
-        )  # fmt: skip
 
     def _publish(self, event: Event) -> None:
         self.sound.follow(event)
@@ -437,8 +383,7 @@ class Agent:
                 for sip_call_id in [one for one, call in self._sip_call_ids.items() if call == event.call]:
                     del self._sip_call_ids[sip_call_id]
                 self._requests.call_ended(event.call)
-        for queue in self._listeners:
-            queue.put_nowait(event)
+        self._listeners.publish(event)
 
     def _drop_refused(self, end: CallEnded) -> None:
         """Keep a ticket no longer that the peer, or the KMS when the peer asked it, did not take."""
