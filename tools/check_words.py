@@ -26,6 +26,8 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"\bwho(m)?(so)?ever\b", "name the party: the peer, the caller, any KMS"),
     (r"\banew\b", "say 'again'"),
     (r"\botherwise than\b", "say 'not as', 'other than' or 'differently from'"),
+    (r"\bwants? (somebody|nobody)\b", "name the party: the peer, the caller, the user"),
+    (r"\bthat [^.;]{0,40} has not\b(?! [a-z]+(ed|en|t)\b)", "say 'does not have'"),
     (r"\bof (no )?use to\b|\bof no use\b", "say 'useless', 'unused' or what it is good for"),
     (r"\blets none\b|\blet none\b|\bto none\b", "name the party"),
     (r"\bin the midst of\b", "say 'while' or 'during'"),

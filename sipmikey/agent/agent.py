@@ -100,7 +100,7 @@ class Agent:
         ticket_file: TicketFile | None = None,
     ) -> None:
         if config.policy.retarget is Retarget.ASK and decide is None:
-            raise LocalError("policy (retarget) wants somebody asked: give the agent `decide`")
+            raise LocalError("policy.retarget is 'ask': pass a `decide` callback to Agent")
         keys = config.keys
         self.config = config
         self.identity = canonical(config.identity)

@@ -13,7 +13,7 @@ BOTH_GIVE_KEYS = TicketFlags.of("DEFGHILMNO")
 
 
 def changed_lines(made: str, given: str) -> list[str]:
-    """The lines of *made* that *given* has not."""
+    """The lines of *made* that *given* does not have."""
     return [line for line in made.splitlines() if line not in given.splitlines()]
 
 

@@ -278,8 +278,8 @@ class PjsuaStack:
     def order_codecs(self, wanted: tuple[str, ...]) -> None:
         """Offer the codecs *wanted*, best first, and no others, from the next offer on.
 
-        None at all stands for every one. Raises ``LocalError`` for one that this build of pjsua2 has not, and
-        for L16, with which pjmedia ends the process.
+        An empty *wanted* means all. Raises ``LocalError`` for one that this build of pjsua2 does not have,
+        and for L16, with which pjmedia ends the process.
         """
         codecs = [str(codec.codecId) for codec in self._endpoint.codecEnum2()]
         usable = list(dict.fromkeys(name for codec in codecs if (name := _codec_name(codec)) not in UNUSABLE))
@@ -397,7 +397,7 @@ class PjsuaStack:
         """Send an INVITE for *uri*, to *via* when given. Raises ``StackError``."""
         streams = self.config.audio.streams
         if lane not in self._accounts:
-            raise StackError(f"policy does not name {lane}")
+            raise StackError(f"policy does not allow {lane} calls")
         if self.ready_in(streams) != 0.0:
             raise StackError(f"all {MAX_CALLS} calls of this process are taken")
         call = PjsuaCall(self._shared, self._accounts[lane], observer, streams)

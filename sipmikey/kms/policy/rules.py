@@ -20,7 +20,7 @@ from sipmikey.ticket.policy import RequestedKey, TicketPolicy
 
 GROUP_PREFIX = "group:"
 NO_RULE = "(no rule)"
-"""What stands for the rule where none applied."""
+"""The name of the rule where none applied."""
 
 MAX_RESPONDERS = 32
 """Responders of one ticket: each costs a look at the rules and, where they name groups, a lookup."""
@@ -91,7 +91,7 @@ class UnacceptablePolicy(InvalidTicketPolicy):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why somebody may or may not have a ticket for somebody."""
+    """Why a caller may or may not have a ticket for a callee."""
 
     allowed: bool
     rule: str
