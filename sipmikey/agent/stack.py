@@ -130,7 +130,8 @@ class CallObserver(Protocol):
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         """A message of a transaction within the call went out or came in, after it took effect."""
 
-    def phase(self, phase: Phase, status: int, reason: str) -> None: ...
+    def phase(self, phase: Phase, status: int, reason: str) -> None:
+        """The call is in another phase. A stack in a process of its own tells only the last two."""
 
     def dtmf(self, digit: str) -> None: ...
 

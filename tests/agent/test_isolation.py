@@ -232,7 +232,7 @@ def test_a_call_that_is_being_set_up_ends_as_well() -> None:
             agent.do("call", call="out", uri=f"sip:peer@{peer.address}")
             invite = await peer.request("INVITE")
             peer.respond(invite, 183, to_tag="a", sdp=description(ports))
-            await agent.until(what="phase", phase="early")
+            await agent.until(what="message", direction="received", status=183)
             os.kill(stack_of(agent), signal.SIGKILL)
             failed = await agent.until(what="failed")
             assert failed["kind"] == "AgentError"
