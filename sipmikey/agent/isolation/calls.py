@@ -110,8 +110,6 @@ class RemoteCall:
                 observer.message(direction, passed)
             case m.PhaseChanged():
                 self._take_phase(observer, message)
-            case m.Named(sip_call_id=sip_call_id):
-                self.sip_call_id = sip_call_id
             case m.TransferProgress(status=status, final=final):
                 observer.transfer_progress(status, final)
             case m.DtmfReceived(digit=digit):

@@ -165,6 +165,9 @@ class Worker:
                 self._take_incoming(message)
             case m.Attached(call=number):
                 self._take_successor(number)
+            case m.Named(call=number, sip_call_id=name):
+                if (named := self.calls.get(number)) is not None:
+                    named.sip_call_id = name
             case m.TurnedAway(caller=caller, status=status, reason=reason):
                 observer.turned_away(caller, status, reason)
             case m.MessageArrived(message=arrived, source=source):
