@@ -11,6 +11,7 @@ from typing import Protocol
 from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig
 from sipmikey.agent.group.wire import MEDIA_TYPE as GROUP_TYPE
+from sipmikey.agent.sound_control import sound_event
 from sipmikey.agent.stack import CallObserver, Lane, Placement, StackCall
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE
 from sipmikey.agent.waiting import WaitingMessages
@@ -22,8 +23,6 @@ from sipmikey.call.events import (
     PlaybackFinished,
     PolicyRefused,
     ReplacementRequested,
-    SoundDevice,
-    SoundLevel,
     StackFailed,
 )
 from sipmikey.call.inputs import Start
@@ -37,7 +36,7 @@ from sipmikey.nat.path import Candidate, MediaPath, Way
 from sipmikey.nat.servers import endpoint_text
 from sipmikey.sdp import IdentityMismatch, KeyMgmtMissing, MediaNotSecured
 from sipmikey.sip import SipMalformed, SipMessage
-from sipmikey.sound.settings import DeviceNews, News
+from sipmikey.sound.settings import News
 from sipmikey.ticket.identity import canonical
 
 _log = logging.getLogger("sipmikey.agent.incoming_calls")
@@ -310,13 +309,7 @@ class IncomingCalls:
 
     def sound_news(self, news: News) -> None:
         """A sound device came or went, or a level was measured."""
-        if isinstance(news, DeviceNews):
-            event: Event = SoundDevice(
-                at=time.time(), role=news.role, state=news.state, name=news.name, detail=news.detail
-            )
-        else:
-            event = SoundLevel(at=time.time(), role=news.role, rms_db=news.rms_db, peak_db=news.peak_db)
-        self._reception.emit(event)
+        self._reception.emit(sound_event(news, time.time()))
 
     def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         """Tell that the stack failed and will be back."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sipmikey.call.events import CallAnswered, CallEnded, CallIn, CallRinging, CallState, Event
+from sipmikey.call.events import (
+    CallAnswered,
+    CallEnded,
+    CallIn,
+    CallRinging,
+    CallState,
+    Event,
+    SoundDevice,
+    SoundLevel,
+)
 from sipmikey.sound.commands import (
     Command,
     Mute,
@@ -16,7 +25,14 @@ from sipmikey.sound.commands import (
     StopTones,
     WatchLevels,
 )
-from sipmikey.sound.settings import Role
+from sipmikey.sound.settings import DeviceNews, News, Role
+
+
+def sound_event(news: News, at: float) -> SoundDevice | SoundLevel:
+    """Return the event that tells of *news* of the sound devices. *at*: Unix seconds."""
+    if isinstance(news, DeviceNews):
+        return SoundDevice(at=at, role=news.role, state=news.state, name=news.name, detail=news.detail)
+    return SoundLevel(at=at, role=news.role, rms_db=news.rms_db, peak_db=news.peak_db)
 
 
 class TelephoneTones:

@@ -419,6 +419,7 @@ def test_a_group_session_and_who_is_put_out_of_it(people: tuple[Person, Person],
         chair.wait_for("group.ready", timeout=FINISH_S)
         member = stack.enter_context(bob.run("group", "join", group, "--chair", uri("alice"), *here))
         member.wait_for("group.in", timeout=FINISH_S)
+        chair.wait_for("group.joined", timeout=FINISH_S)
         assert _last(chair, "group.joined")["member"] == uri("bob")
         server.run("group", "remove", group, uri("bob"))
         member.wait_for('"result"', timeout=FINISH_S)

@@ -112,6 +112,11 @@ class Chair:
         """Whether the chair itself may talk."""
         return self._holder == self._identity and self.talk.ready
 
+    @property
+    def another_talks(self) -> bool:
+        """Whether a member has the floor."""
+        return self._holder not in ("", self._identity)
+
     # Members
 
     async def invite(self, member: str, contact: str = "") -> None:

@@ -12,7 +12,7 @@ from typing import Self
 
 from sipmikey.media.endpoint import Address, multicast_receiver, multicast_sender
 from sipmikey.media.errors import PacketNotSent, PacketRefused
-from sipmikey.media.rtp import MalformedPacket, is_rtcp
+from sipmikey.media.rtp import MalformedPacket, RtpPacket, is_rtcp
 from sipmikey.media.stream import Sink, Source
 from sipmikey.media.talk import SAMPLES, Talk
 
@@ -23,9 +23,10 @@ _MOST_AT_ONCE = 100
 class GroupMedia:
     """A context manager. *heard*: whether who sends with an SSRC has the floor; *may_talk*: whether we have.
 
-    *source* is played while we have the floor, *sink* gets what is heard. ``played`` is set at the end of the
-    source. ``sent`` and ``received`` count frames; ``refused`` packets that did not verify, or of somebody
-    without the floor.
+    *source* is played while we have the floor; ``say`` sends a frame that comes from elsewhere, such as a
+    microphone. *sink* gets the frames that are heard, one after the other; *ear* gets their packets.
+    ``played`` is set at the end of the source. ``sent`` and ``received`` count frames; ``refused`` packets
+    that did not verify, or of somebody without the floor.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class GroupMedia:
         may_talk: Callable[[], bool],
         source: Source | None = None,
         sink: Sink | None = None,
+        ear: Callable[[RtpPacket], object] | None = None,
     ) -> None:
         self._talk = talk
         self._address = address
@@ -46,7 +48,8 @@ class GroupMedia:
         self._may_talk = may_talk
         self._source = source
         self._sink = sink
-        self._talking = False
+        self._ear = ear
+        self._due = -1
         self.played = asyncio.Event()
         self.sent = self.received = self.refused = 0
 
@@ -57,13 +60,14 @@ class GroupMedia:
             self._sockets = opened.pop_all()
         self._receiver.setblocking(False)
         asyncio.get_running_loop().add_reader(self._receiver, self._read)
-        self._sending = asyncio.ensure_future(self._send())
+        self._sending = None if self._source is None else asyncio.ensure_future(self._play(self._source))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sending.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
         asyncio.get_running_loop().remove_reader(self._receiver)
         self._sockets.close()
 
@@ -88,28 +92,32 @@ class GroupMedia:
         if self._sink is not None:
             # Each who talks counts from its own beginning: here one frame follows the other.
             self._sink.put(self.received * SAMPLES, opened.payload)
+        if self._ear is not None:
+            self._ear(opened)
         self.received += 1
 
-    async def _send(self) -> None:
+    async def _play(self, source: Source) -> None:
         started = time.monotonic()
         ticks = 0
         while True:
             ticks += 1
             await asyncio.sleep(max(0.0, started + ticks * _FRAME_S - time.monotonic()))
-            self._send_frame(ticks * SAMPLES)
+            if not self._may_talk():
+                continue
+            if (payload := source.next_frame()) is None:
+                self.played.set()
+            else:
+                self.say(payload, ticks * SAMPLES)
 
-    def _send_frame(self, timestamp: int) -> None:
-        begins, self._talking = not self._talking, self._source is not None and self._may_talk()
-        if not self._talking or self._source is None:
-            return
-        payload = self._source.next_frame()
-        if payload is None:
-            self.played.set()
+    def say(self, payload: bytes, timestamp: int) -> None:
+        """Send a frame of G.711 A-law, if we have the floor. *timestamp* counts samples and must grow."""
+        if not self._may_talk():
             return
         try:
-            packet = self._talk.protect(payload, timestamp, begins=begins)
+            packet = self._talk.protect(payload, timestamp, begins=timestamp != self._due)
         except PacketNotSent:
             return  # silent until there is another key
+        self._due = timestamp + SAMPLES
         self._transmit(self._sender, packet)
 
     def _transmit(self, sender: socket.socket, packet: bytes) -> None:

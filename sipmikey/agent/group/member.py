@@ -99,6 +99,11 @@ class Member:
         """Whether we have the floor."""
         return self.talk.ready and not self.over and self._holder == self.talk.ssrc
 
+    @property
+    def another_talks(self) -> bool:
+        """Whether somebody else has the floor."""
+        return bool(self._holder) and not self.may_talk
+
     def ask_floor(self) -> None:
         """Ask to talk; ``floor`` tells who may."""
         self._say("ask")

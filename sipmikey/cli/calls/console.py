@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import termios
-import tty
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sipmikey.agent import CallFailed
+from sipmikey.cli.calls.keyboard import ENDS, keys_typed
 from sipmikey.cli.calls.session import AgentSession
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.phone import Phone
@@ -23,8 +21,6 @@ from sipmikey.phone.text import Text
 
 BELL = "\a"
 BACKSPACES = "\x7f\b"
-ENDS = "\x03\x04q"
-"""Ctrl-C comes as a signal; where it does not, it is a key like Ctrl-D and q."""
 
 
 class Console:
@@ -70,35 +66,17 @@ class Console:
         if not sys.stdin.isatty():
             yield
             return
-        descriptor = sys.stdin.fileno()
-        usual = termios.tcgetattr(descriptor)
-        loop = asyncio.get_running_loop()
-        tty.setcbreak(descriptor)
-        loop.add_reader(descriptor, self._read, descriptor)
         self._interactive = True
         self._session.watchers.append(self.watch)
-        self._show_keys()
         try:
-            yield
+            async with keys_typed(self.press, self._session.stopping.set):
+                self._show_keys()
+                yield
         finally:
             self._interactive = False
             self._session.watchers.remove(self.watch)
-            loop.remove_reader(descriptor)
-            with suppress(termios.error):  # the terminal is gone
-                termios.tcsetattr(descriptor, termios.TCSADRAIN, usual)
             for task in tuple(self._tasks):
                 task.cancel()
-
-    def _read(self, descriptor: int) -> None:
-        try:
-            typed = os.read(descriptor, 64).decode(errors="ignore")
-        except OSError:
-            typed = ""
-        if not typed:
-            asyncio.get_running_loop().remove_reader(descriptor)
-            self._session.stopping.set()
-        for key in typed:
-            self.press(key)
 
     def press(self, key: str) -> None:
         """Do what *key* stands for."""

@@ -6,14 +6,17 @@ import argparse
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from sipmikey.agent.group.chair import Chair
 from sipmikey.agent.group.media import GroupMedia
 from sipmikey.agent.group.notice import Notice
+from sipmikey.agent.group.push_to_talk import PushToTalk
 from sipmikey.agent.group.wire import media_address
 from sipmikey.call.reasons import AgentError, reason_of
 from sipmikey.cli.calls.session import AgentSession, Outcome
 from sipmikey.cli.exit_codes import ExitCode
+from sipmikey.cli.group.floor import FloorKey
 from sipmikey.cli.group.sound import group_media, notice, tell
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.ticket.identity import canonical
@@ -22,8 +25,8 @@ _LOOK_S = 5.0
 """How often to look whether a new key is due."""
 
 
-async def chair(args: argparse.Namespace, session: AgentSession) -> Outcome:
-    """Chair the session until it is over; return how it ended."""
+async def chair(args: argparse.Namespace, session: AgentSession, *, devices: bool) -> Outcome:
+    """Chair the session until it is over; return how it ended. *devices*: with microphone and speaker."""
     try:
         address = media_address(args.media)
     except PeerError as error:
@@ -33,9 +36,13 @@ async def chair(args: argparse.Namespace, session: AgentSession) -> Outcome:
     def told(what: Notice) -> None:
         notice(session, what)
         changed.set()
+        if what.what == "floor" and not playing:
+            key.follow()
 
-    made = session.agent.groups.chair(args.group, media=args.media, announces=args.announce, tell=told)
     playing = session.agent.config.audio.play is not None
+    made = session.agent.groups.chair(args.group, media=args.media, announces=args.announce, tell=told)
+    switch = PushToTalk(made)
+    key = FloorKey(session, switch)
     if playing:
         made.ask_floor()
     tell(
@@ -45,7 +52,7 @@ async def chair(args: argparse.Namespace, session: AgentSession) -> Outcome:
     begun = asyncio.Event()
 
     def may_talk() -> bool:
-        return begun.is_set() and made.may_talk
+        return begun.is_set() and made.may_talk if playing else switch.may_talk
 
     with group_media(
         session,
@@ -54,6 +61,7 @@ async def chair(args: argparse.Namespace, session: AgentSession) -> Outcome:
         interface=args.interface,
         heard=lambda ssrc: bool(made.heard(ssrc)),
         may_talk=may_talk,
+        devices=devices,
     ) as media:
 
         async def work() -> None:
@@ -64,7 +72,8 @@ async def chair(args: argparse.Namespace, session: AgentSession) -> Outcome:
                 if playing:
                     tasks.create_task(_play(made, media, begun, changed, args.wait_for))
 
-        await session.until_stopped(work(), timeout_s=args.duration)
+        async with key.keyboard() if devices and not playing else nullcontext():
+            await session.until_stopped(work(), timeout_s=args.duration)
         made.close()
     return Outcome(code=ExitCode.OK)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from dataclasses import replace
 
 from sipmikey.agent import CallFailed
 from sipmikey.call.reasons import AgentError
@@ -19,17 +20,26 @@ from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import table
 from sipmikey.cli.group.call import chair
 from sipmikey.cli.group.join import take_part
+from sipmikey.cli.group.sound import has_devices
 from sipmikey.cli.parser import add_verb
 
 CALL = """\
-  sipmikey group call --config alice.toml sip:talk@example.com --media 239.255.60.43:5004
+  sipmikey group call --config alice.toml sip:talk@example.com sip:bob@example.com --media 239.255.60.43:5004
   sipmikey group call --config alice.toml sip:talk@example.com sip:bob@example.com sip:carol@example.com \\
       --media 239.255.60.43:5004 --play news.wav --announce
 """
 
 JOIN = """\
-  sipmikey group join --config bob.toml sip:talk@example.com --chair sip:alice@example.com --record heard.wav
+  sipmikey group join --config bob.toml sip:talk@example.com --chair sip:alice@example.com
+  sipmikey group join --config bob.toml sip:talk@example.com --chair sip:alice@example.com \\
+      --null-audio --record heard.wav
   sipmikey group join --config bob.toml sip:talk@example.com --chair sip:alice@example.com --play answer.wav
+"""
+
+KEYS = """\
+What others say comes out of the speaker. At a terminal the space bar takes the floor, and the others hear the
+microphone; the space bar again gives the floor back. A file of --play takes the microphone's place, and the
+floor is asked for by itself; --record writes what is heard as well. --null-audio does without devices.
 """
 
 
@@ -42,12 +52,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "Talk in a group under a group key, one at a time, on a multicast address. The KMS says who is in"
             " the group (sipmikey kms group)."
         ),
-        epilog=f"examples:\n{CALL}{JOIN}\n{table()}",
+        epilog=f"examples:\n{CALL}{JOIN}\n{KEYS}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="group_verb", metavar="VERB", required=True)
     call = add_verb(
-        verbs, "call", help="open the session of a group, invite members, and let others join", examples=CALL
+        verbs,
+        "call",
+        help="open the session of a group, invite members, and let others join",
+        examples=f"{CALL}\n{KEYS}",
     )
     call.add_argument("group", help="the group's URI, as the KMS knows it")
     call.add_argument("member", nargs="*", help="whom to invite; others may ask to join")
@@ -63,7 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     call.add_argument(
         "--wait-for", type=int, default=1, metavar="N", help="members to wait for before --play begins [1]"
     )
-    join = add_verb(verbs, "join", help="join the session of a group", examples=JOIN)
+    join = add_verb(verbs, "join", help="join the session of a group", examples=f"{JOIN}\n{KEYS}")
     join.add_argument("group", help="the group's URI, as the KMS knows it")
     join.add_argument("--chair", required=True, metavar="URI", help="who opened the session")
     join.add_argument("--via", metavar="SIP-URI", help="where the chair is, without a proxy")
@@ -77,17 +90,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the verb says until Ctrl-C, `--duration` or the end, and return the exit code."""
-    setattr(args, "media.device", "null")  # a group's media comes from a file and goes into one
     loaded = load_from(args)
-    return asyncio.run(_run(args, loaded))
+    devices = has_devices(loaded.configuration.media)
+    # The agent makes no calls: the devices are the group's.
+    media = replace(loaded.configuration.media, device="null")
+    loaded = replace(loaded, configuration=replace(loaded.configuration, media=media))
+    return asyncio.run(_run(args, loaded, devices=devices))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: Loaded, *, devices: bool) -> int:
     async with open_session(loaded, args) as session:
         try:
             if loaded.configuration.sip.registrar:
                 await session.until_stopped(session.agent.register())
-            outcome = await args.group_run(args, session)
+            outcome = await args.group_run(args, session, devices=devices)
         except (AgentError, CallFailed) as error:
             outcome = Outcome.of_failure(_failed(error))
     return finish(session, outcome)

@@ -1,20 +1,54 @@
-"""What a party of a group plays and records, and what it tells of the session."""
+"""What a party of a group says and hears, with devices and files, and what it tells of the session."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from sipmikey.agent.group.media import GroupMedia
 from sipmikey.agent.group.notice import Notice
-from sipmikey.cli.calls.session import AgentSession
+from sipmikey.agent.sound_control import sound_event
+from sipmikey.cli.calls.session import NO_DEVICE, NO_DEVICE_HELP, AgentSession
+from sipmikey.cli.config.options import warn
+from sipmikey.cli.config.schema import Media
+from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.output import timestamp
 from sipmikey.media.endpoint import Address
-from sipmikey.media.g711 import PCMA
+from sipmikey.media.g711 import PCMA, RATE
 from sipmikey.media.talk import Talk
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
+from sipmikey.sound.settings import DeviceNews, News
+
+if TYPE_CHECKING:
+    from sipmikey.agent.group.sound import GroupSound
+
+
+def has_devices(media: Media) -> bool:
+    """Return whether there is a microphone and a speaker to use.
+
+    Raises ``CommandFailed`` where there is neither a device nor a file; with a file a warning says so.
+    """
+    if media.device == "null":
+        return False
+    try:
+        from sipmikey.sound.devices import Devices
+        from sipmikey.sound.errors import NoSoundDevice
+
+        Devices()
+    except ImportError as error:
+        why = f"sound needs {error.name}: pip install 'sipmikey[sound]'"
+    except NoSoundDevice as error:
+        why = str(error)
+    else:
+        return True
+    if media.play is None and media.record is None:
+        raise CommandFailed(f"{why}: {NO_DEVICE_HELP}", code=ExitCode.USAGE, reason=NO_DEVICE)
+    warn(f"{why}: files only")
+    return False
 
 
 @contextmanager
@@ -26,22 +60,57 @@ def group_media(
     interface: str,
     heard: Callable[[int], bool],
     may_talk: Callable[[], bool],
+    devices: bool,
 ) -> Iterator[GroupMedia]:
-    """Play and record as configured; at the end tell how many frames that were."""
+    """Say and hear what is configured; at the end tell how many frames that were.
+
+    *devices*: with microphone and speaker. A file that is played takes the microphone's place.
+    """
     audio = session.agent.config.audio
-    source = None if audio.play is None else FrameSource(read_frames(audio.play, PCMA), loop=audio.repeat)
-    recorder = None if audio.record is None else WavRecorder(audio.record, PCMA)
-    media = GroupMedia(
-        talk, address, interface=interface, heard=heard, may_talk=may_talk, source=source, sink=recorder
-    )
-    try:
-        with media:
-            yield media
-    finally:
-        if recorder is not None:
-            recorder.close()
-        counts = {"sent": media.sent, "received": media.received, "refused": media.refused}
-        tell(session, "media", f"{media.sent} frames sent, {media.received} heard", **counts)
+    with ExitStack() as stack:
+        source = None if audio.play is None else FrameSource(read_frames(audio.play, PCMA), loop=audio.repeat)
+        recorder = None
+        if audio.record is not None:
+            recorder = WavRecorder(audio.record, PCMA)
+            stack.callback(recorder.close)
+        sound = None
+        if devices:
+            sound = _sound(session, lambda: source is None and may_talk(), lambda *frame: media.say(*frame))
+        media = GroupMedia(
+            talk, address, interface=interface, heard=heard, may_talk=may_talk, source=source, sink=recorder,
+            ear=None if sound is None else sound.hear,
+        )  # fmt: skip
+        stack.callback(_tell_counts, session, media)
+        stack.enter_context(media)
+        if sound is not None:
+            stack.enter_context(sound)
+        yield media
+
+
+def _sound(
+    session: AgentSession, talks: Callable[[], bool], send: Callable[[bytes, int], None]
+) -> GroupSound:
+    from sipmikey.agent.group.sound import GroupSound
+    from sipmikey.sound.bridge import SoundBridge
+
+    loop = asyncio.get_running_loop()
+
+    def told(news: News) -> None:
+        loop.call_soon_threadsafe(_tell_news, session, news)
+
+    bridge = SoundBridge(session.agent.config.audio.sound, rate=RATE, tell=told)
+    return GroupSound(bridge, talks=talks, send=send)
+
+
+def _tell_news(session: AgentSession, news: News) -> None:
+    session.record(sound_event(news, time.time()))
+    if isinstance(news, DeviceNews) and news.detail and not session.output.as_json:
+        warn(f"{news.role} {news.state}: {news.detail}")
+
+
+def _tell_counts(session: AgentSession, media: GroupMedia) -> None:
+    counts = {"sent": media.sent, "received": media.received, "refused": media.refused}
+    tell(session, "media", f"{media.sent} frames sent, {media.received} heard", **counts)
 
 
 def tell(session: AgentSession, kind: str, text: str, **fields: object) -> None:

@@ -1,0 +1,85 @@
+"""What is heard of a group whose members talk in turn: packets in, samples out. No I/O, and no clock.
+
+Who talks has a clock of its own, and so has each turn a buffer of its own between that clock and ours.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from sipmikey.media.g711 import PCMA, RATE
+from sipmikey.media.playout import Playout
+from sipmikey.media.rtp import RtpPacket
+from sipmikey.sound.elastic import Elastic
+from sipmikey.sound.samples import Samples, from_octets, silence
+
+LEAST_DELAY_MS = 60.0
+"""How long packets wait: as long as it takes to see that one of them does not come."""
+
+MOST_DELAY_MS = 160.0
+
+_GROWTH_MS = 10.0
+"""By how much the buffer grows where a turn ends: it cannot tell an end from a gap."""
+
+_REORDERED = 1
+"""Packets that wait for one before them."""
+
+_FAR = RATE
+_TIMESTAMP_SPACE = 1 << 32
+
+
+class _Turn:
+    """What one says, from when the floor was taken. A packet that is lost, or too late, is silence."""
+
+    def __init__(self, packet: RtpPacket, *, delay_ms: float) -> None:
+        self._ssrc = packet.ssrc
+        self._newest = packet.timestamp
+        self.elastic = Elastic(RATE, least_ms=delay_ms, most_ms=MOST_DELAY_MS)
+        self._playout = Playout(self._write, silence=PCMA.silence, depth=_REORDERED)
+
+    def put(self, packet: RtpPacket) -> None:
+        if self._ahead(packet) > 0:
+            self._newest = packet.timestamp
+        self._playout.put(packet.timestamp, packet.payload)
+
+    def ends_with(self, packet: RtpPacket) -> bool:
+        """Return whether *packet* belongs to a turn after this one."""
+        ahead = self._ahead(packet)
+        return packet.ssrc != self._ssrc or (packet.marker and ahead > 0) or abs(ahead) > _FAR
+
+    def _ahead(self, packet: RtpPacket) -> int:
+        ahead = (packet.timestamp - self._newest) % _TIMESTAMP_SPACE
+        return ahead if ahead < _TIMESTAMP_SPACE // 2 else ahead - _TIMESTAMP_SPACE
+
+    def _write(self, octets: bytes) -> None:
+        self.elastic.write(from_octets(PCMA.decode(octets)))
+
+
+class Hearing:
+    """Takes packets in one thread, and gives samples at 8000 per second in another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turn: _Turn | None = None
+
+    def put(self, packet: RtpPacket) -> None:
+        """Take an authenticated packet of who has the floor."""
+        if packet.payload_type != PCMA.payload_type or not packet.payload:
+            return
+        turn = self._turn
+        if turn is None or turn.ends_with(packet):
+            turn = _Turn(packet, delay_ms=self._delay_ms(turn))
+            with self._lock:
+                self._turn = turn
+        turn.put(packet)
+
+    def _delay_ms(self, before: _Turn | None) -> float:
+        """Return how long packets wait in the next turn: what was learned in the one before."""
+        learned = 0.0 if before is None else before.elastic.state.target_ms - _GROWTH_MS
+        return min(MOST_DELAY_MS, max(LEAST_DELAY_MS, learned))
+
+    def read(self, count: int) -> Samples:
+        """Return *count* samples, silence while nobody talks."""
+        with self._lock:
+            turn = self._turn
+        return silence(count) if turn is None else turn.elastic.read(count)

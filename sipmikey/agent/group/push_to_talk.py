@@ -1,0 +1,64 @@
+"""Push to talk: the microphone is heard from when its user wants to talk and has the floor. No I/O."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Party(Protocol):
+    """A `Chair` or a `Member`."""
+
+    @property
+    def may_talk(self) -> bool:
+        """Whether we have the floor."""
+        ...
+
+    @property
+    def another_talks(self) -> bool:
+        """Whether somebody else has it."""
+        ...
+
+    def ask_floor(self) -> object:
+        """Ask for it."""
+        ...
+
+    def free_floor(self) -> None:
+        """Give it back."""
+        ...
+
+
+class PushToTalk:
+    """The switch of a microphone. ``pressed``: its user wants to talk.
+
+    Call ``follow`` at each notice of the floor. A floor that comes too late is given back, and who lost the
+    floor has to press again.
+    """
+
+    def __init__(self, party: Party) -> None:
+        self._party = party
+        self.pressed = False
+
+    @property
+    def may_talk(self) -> bool:
+        """Whether the microphone is to be heard now."""
+        return self.pressed and self._party.may_talk
+
+    def press(self) -> bool:
+        """Ask for the floor; return False where somebody else has it."""
+        if self._party.another_talks:
+            return False
+        self.pressed = True
+        self._party.ask_floor()
+        return True
+
+    def release(self) -> None:
+        """Give the floor back, or do not want it any more."""
+        self.pressed = False
+        self._party.free_floor()
+
+    def follow(self) -> None:
+        """Somebody was given the floor."""
+        if self.pressed and self._party.another_talks:
+            self.pressed = False
+        elif not self.pressed and self._party.may_talk:
+            self._party.free_floor()
