@@ -18,7 +18,7 @@ from sipmikey.call.caller import CallerMachine
 from sipmikey.call.events import Event, StreamStats
 from sipmikey.call.keying.keying import SrtpKeys
 from sipmikey.call.machine import stream_stats
-from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.reasons import AgentError, Reason, telling
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.sip import SipMalformed, SipMessage
 
@@ -323,7 +323,7 @@ def message_of(message: SipMessage) -> i.Message:
         to_tag=message.to_tag,
         sdp=message.sdp if message.has_sdp else None,
         transport=message.transport,
-        warning=message.warning,
+        warning=telling(message.warnings),
         reason=message.reason,
         cause=message.cause,
         phrase=message.start_line.partition(" ")[2] if message.status else "",

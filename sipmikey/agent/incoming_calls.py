@@ -160,7 +160,11 @@ class IncomingCalls:
         """
         host = source.rpartition(":")[0].strip("[]")
         asserted = invite.asserted_identity() if host in self._trusted else None
-        return canonical(asserted or invite.uri("from") or "")
+        uri = asserted or invite.uri("from") or ""
+        if uri.count("@") > 1:
+            # One of them stands where none may: who is named would depend on the reader.
+            raise SipMalformed(f"two @ in {uri!r}")
+        return canonical(uri)
 
     def _lane(self, invite: SipMessage, caller: str) -> Lane:
         """Return the lane of an INVITE; raises why it is refused."""

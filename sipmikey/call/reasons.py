@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal
 
@@ -261,10 +262,21 @@ def reason_of_status(status: int, *, warning: str | None = None) -> Reason:
     A *warning* text of the form ``word: detail``, as ``warning_header`` writes it, names the reason
     itself when the word is one of ``Reason``.
     """
-    if warning is not None:
-        word = warning.partition(":")[0].strip()
-        if word in set(Reason):
-            return Reason(word)
+    if warning is not None and (named := _named(warning)) is not None:
+        return named
     if 300 <= status < 400:
         return Reason.REDIRECTED
     return _BY_STATUS.get(status, Reason.SIP_FAILURE)
+
+
+def telling(warnings: Sequence[str]) -> str | None:
+    """Return the first of several *warnings* that names a reason, else the first; None for none.
+
+    A proxy may add a warning of its own to the peer's.
+    """
+    return next((text for text in warnings if _named(text) is not None), next(iter(warnings), None))
+
+
+def _named(warning: str) -> Reason | None:
+    word = warning.partition(":")[0].strip()
+    return Reason(word) if word in set(Reason) else None

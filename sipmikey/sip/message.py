@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Self, TypeVar
 
 from sipmikey.sip.address import Address, parse_address, parse_addresses
 from sipmikey.sip.errors import SipMalformed
@@ -15,6 +15,7 @@ from sipmikey.sip.head import Headers, long_name, read_headers, split_head
 from sipmikey.sip.multipart import parts
 from sipmikey.sip.values import (
     MediaType,
+    ReasonValue,
     Via,
     parse_media_type,
     parse_reason,
@@ -25,6 +26,8 @@ from sipmikey.sip.values import (
 _REQUEST = re.compile(r"([^\s]+) ([^\s]+) SIP/2\.0[ \t]*", re.IGNORECASE)
 _RESPONSE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?", re.IGNORECASE | re.ASCII | re.DOTALL)
 _SDP = "application/sdp"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,15 +152,18 @@ class SipMessage:
         return tuple(contact for value in self.all("contact") for contact in parse_addresses(value))
 
     def asserted_identity(self) -> str | None:
-        """Return the first SIP URI of P-Asserted-Identity (RFC 3325), None when there is none.
+        """Return the SIP URI of P-Asserted-Identity, or its tel URI where it has no other; None without it.
 
-        Raises ``SipMalformed``: who wrote a field that cannot be read has asserted nothing.
+        Raises ``SipMalformed`` for what is not one of each at most (RFC 3325 section 9.1): who wrote a field
+        that cannot be read, or that names two, has asserted nothing.
         """
-        for value in self.all("p-asserted-identity"):
-            for found in parse_addresses(value):
-                if found.uri.lower().startswith(("sip:", "sips:")):
-                    return found.uri
-        return None
+        values = self.all("p-asserted-identity")
+        found = dict.fromkeys(one.uri for value in values for one in parse_addresses(value))
+        sip = [uri for uri in found if uri.lower().startswith(("sip:", "sips:"))]
+        tel = [uri for uri in found if uri.lower().startswith("tel:")]
+        if values and (len(sip) > 1 or len(tel) > 1 or not sip + tel):
+            raise SipMalformed("not one SIP URI, one tel URI or both", field="p-asserted-identity")
+        return next(iter(sip + tel), None)
 
     @cached_property
     def top_via(self) -> Via | None:
@@ -175,31 +181,46 @@ class SipMessage:
 
     @property
     def warning(self) -> str | None:
-        """Text of the first Warning (RFC 3261 section 20.43); a malformed field as it is; or None."""
-        return self._text("warning", lambda item: parse_warning(item).text)
+        """Text of the first warning, or None."""
+        return next(iter(self.warnings), None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Texts of all warnings (RFC 3261 section 20.43), malformed ones as they are."""
+        return tuple(self._read("warning", lambda item: parse_warning(item).text, lambda item: item))
 
     @property
     def reason(self) -> str | None:
-        """Text of the first Reason (RFC 3326); a field without one or malformed as it is; or None."""
-        return self._text("reason", lambda item: parse_reason(item).text or item)
+        """Text of the Reason (RFC 3326); one without a text or malformed as it is; or None.
+
+        Where there are several, the one of SIP counts, else the first.
+        """
+        found = self._reason
+        return None if found is None else found.text
 
     @property
     def cause(self) -> int:
-        """Cause of the first Reason, 0 where there is none, or it is malformed."""
-        value = self.first("reason")
-        try:
-            return 0 if value is None else parse_reason(next(list_items(value))).cause or 0
-        except SipMalformed:
-            return 0
+        """Cause of that Reason, 0 where there is none, or it is malformed."""
+        found = self._reason
+        return 0 if found is None else found.cause or 0
 
-    def _text(self, name: str, read: Callable[[str], str]) -> str | None:
-        value = self.first(name)
-        if value is None:
-            return None
-        try:
-            return read(next(list_items(value)))
-        except SipMalformed:
-            return value
+    @property
+    def _reason(self) -> ReasonValue | None:
+        found = list(self._read("reason", _reason_value, _unread_reason))
+        return next((one for one in found if one.protocol.upper() == "SIP"), found[0] if found else None)
+
+    def _read(self, name: str, read: Callable[[str], T], unread: Callable[[str], T]) -> Iterator[T]:
+        """Yield each item of a list, by *unread* where it is malformed; text that is not a list is one."""
+        for value in self.all(name):
+            try:
+                items = list(list_items(value))
+            except SipMalformed:
+                items = [value]
+            for item in items:
+                try:
+                    yield read(item)
+                except SipMalformed:
+                    yield unread(item)
 
     # The body
 
@@ -269,3 +290,12 @@ class SipMessage:
         place = self.content.rindex(found) if found else len(self.content)
         edited = edit(readable(found)).encode()
         return self.with_content(self.content[:place] + edited + self.content[place + len(found) :])
+
+
+def _reason_value(item: str) -> ReasonValue:
+    found = parse_reason(item)
+    return found if found.text else replace(found, text=item)
+
+
+def _unread_reason(item: str) -> ReasonValue:
+    return ReasonValue(protocol="", cause=None, text=item)

@@ -88,7 +88,8 @@ def test_all_contact_fields_count_in_compact_form_too() -> None:
         (['"a, <sip:victim@example.com>" <sip:mallory@example.com>'], "sip:mallory@example.com"),
         (["<tel:+1>, <sips:a@b>"], "sips:a@b"),
         (["tel:+1", "SIP:a@b"], "SIP:a@b"),
-        (["tel:+1"], None),
+        (["tel:+1", "mailto:a@b"], "tel:+1"),
+        (["<sip:a@b>", "<sip:a@b>"], "sip:a@b"),
         ([], None),
     ],
 )
