@@ -12,6 +12,7 @@ from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.rand import RANDR
 from sipmikey.ticket.error_message import ErrorMessage
+from sipmikey.ticket.mode import mode_of
 from sipmikey.vectors.exchange import Rehearsal
 from sipmikey.vectors.file import Vector, number, octets, part, text
 from sipmikey.vectors.keys import observed, prf_output, with_forked
@@ -78,10 +79,15 @@ def _exchange(vector: Vector) -> list[str]:
         if isinstance(items, list):
             for item in items:
                 with_forked(item)
+    expected = part(vector, "expect")
+    if not expected:
+        raise LocalError("expect is missing or empty: there is nothing to compare with")
     faults: list[str] = []
+    if (mode := mode_of(rehearsal.grant.policy.flags)) != rehearsal.mode:
+        faults.append(f"mode: expected {rehearsal.mode}, is {mode}")
     if found.get("same_at_initiator") is False:
         faults.append("the ticket holds other keys than the Initiator got")
-    _compare(part(vector, "expect"), found, "", faults)
+    _compare(expected, found, "", faults)
     flags = vector.get("flags")
     if (
         rehearsal.one_way is not None

@@ -46,6 +46,7 @@ from sipmikey.vectors.judge import (
     check_answered,
     check_grant,
     check_kms,
+    check_parties,
     check_request,
     check_resolve,
     check_responder,
@@ -107,7 +108,8 @@ class Rehearsal:
         self.initiator = text(identities, "initiator", "identities")
         self.responder = text(identities, "responder", "identities")
         self.kms = text(identities, "kms", "identities")
-        self.answerer = str(self.own.get("answerer") or identities.get("answerer") or self.responder)
+        named = self.own if "answerer" in self.own else identities
+        self.answerer = text(named, "answerer", "identities") if "answerer" in named else self.responder
         overriding = self.own.get("credentials")
         self._credentials = part(vector, "credentials") | (overriding if isinstance(overriding, dict) else {})
 
@@ -288,6 +290,7 @@ class Rehearsal:
         early = self.transfer_init_early
         early.verify(self.resolved)
         check_responder(early.policy, self._entitled(self.answerer))
+        check_parties(early, initiator=self.initiator, responder=self.responder, kms=self.kms)
         self.one_way = check_transfer(early)
         return early
 
@@ -317,6 +320,8 @@ class Rehearsal:
         """The bundles of who starts update *number* and of who receives it."""
         bundle = self.bundle if number == 1 else self.update_resp(number - 1)
         started_by = self.vector.get(f"{_update(number)}_from", "initiator")
+        if started_by not in ("initiator", "responder"):
+            raise LocalError(f"{_update(number)}_from is neither initiator nor responder")
         other = _other_side(bundle)
         return (bundle, other) if bundle.is_initiator == (started_by == "initiator") else (other, bundle)
 

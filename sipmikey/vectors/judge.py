@@ -77,6 +77,20 @@ def check_responder(ticket: TicketPolicy, *identities: str) -> None:
         raise NotAuthorized(f"the ticket is not for {' or '.join(identities)}", field="TICKET IDRr")
 
 
+def check_parties(transfer: TransferResponder, *, initiator: str, responder: str, kms: str) -> None:
+    """Judge whom a verified TRANSFER_INIT is from, for and by, as the call around it does.
+
+    The Initiator is the caller (RFC 6043 section 4.2.2.2), the ticket is for whom the caller called, and the
+    KMS is one that is trusted.
+    """
+    if not same_identity(transfer.initiator, initiator):
+        raise InvalidIdentity(f"names {transfer.initiator}, the caller is {initiator}", field="IDRi")
+    if not same_identity(transfer.responder, responder):
+        raise InvalidIdentity(f"names {transfer.responder}, called is {responder}", field="IDRr")
+    check_responder(transfer.policy, responder)
+    _check_ticket_kms(transfer.policy, kms)
+
+
 def check_transfer(responder: TransferResponder) -> CryptoSessionBundle | None:
     """Judge a verified TRANSFER_INIT as the Responder does (RFC 6043 section 4.2.2.2).
 

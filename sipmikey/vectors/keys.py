@@ -65,6 +65,8 @@ def _transfer(rehearsal: Rehearsal) -> Keys:
         if rehearsal.has(name) and name in _needed(rehearsal):
             found |= describe(rehearsal)
     if not rehearsal.own.get("branches"):
+        # Each branch verifies the TRANSFER_INIT that all of them got.
+        _ = rehearsal.transfer_init
         found["tgks"] = [_key(key) for key in rehearsal.grant.keys]
         found |= _responder(rehearsal.resolved)
         found["answerer"] = rehearsal.bundle.identity_r.decode("utf-8", "replace")
@@ -141,8 +143,6 @@ def _transfer_init(rehearsal: Rehearsal) -> Keys:
     if grant.mpk_r is not None:
         keys = initiator_data_keys(grant.policy.suite.prf, grant.mpk_r)
         found["initiator_data"] = {"auth_key": keys.auth_key(grant.policy.suite.mac_alg).reveal().hex()}
-    if not rehearsal.own.get("branches"):
-        _ = rehearsal.transfer_init
     rand = _rand(rehearsal, "transfer_init", RandRole.INITIATOR)
     found["transfer_init"] = _kdf(rehearsal, "transfer_init", grant.mpk_i, response=False, rand_i=rand)
     return found

@@ -92,6 +92,47 @@ def test_a_message_that_only_branches_have_is_judged_in_one() -> None:
     assert check(vector | {"hex": answer.hex()}, EXCHANGES).faults == ("was accepted",)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["full-256", "group-256", "otway-rees-128", "preshared-128", "branches-128"])
+@pytest.mark.parametrize(
+    ("where", "value", "fault"),
+    [
+        (("mode",), "other", "mode: expected other"),
+        (("identities", "responder"), "sip:eve@example.com", "IDRr"),
+        (("identities", "initiator"), "sip:eve@example.com", "IDR"),
+        (("identities", "kms"), "sip:kms@other.example", "KMS"),
+        (("expect",), {}, "cannot judge it: expect"),
+        (("expect",), None, "cannot judge it: expect"),
+    ],
+)
+def test_what_an_exchange_says_of_itself_is_judged(
+    name: str, where: tuple[str, ...], value: object, fault: str
+) -> None:
+    vector = copy.deepcopy(EXCHANGES[name])
+    *inner, last = where
+    target = vector
+    for key in inner:
+        target = target[key]
+    target[last] = value
+    if value is None:
+        del target[last]
+    assert fault in str(check(vector, {}).faults)
+
+
+def test_each_branch_verifies_the_transfer_that_all_got() -> None:
+    """The keys that the KMS gave a branch verify it, whatever the Initiator holds."""
+    vector = copy.deepcopy(EXCHANGES["branches-128"])
+    vector["identities"]["initiator"] = "sip:eve@example.com"
+    vector["messages"]["branches"][0]["answerer"] = "sip:eve@example.com"
+    assert check(vector, {}).faults
+    for wrong in ({"answerer": ""}, {"answerer": 1}):
+        vector = copy.deepcopy(EXCHANGES["full-256"])
+        vector["identities"] |= wrong
+        assert check(vector, {}).faults
+    vector = copy.deepcopy(EXCHANGES["update-128-by-initiator"])
+    vector["update_from"] = "nobody"
+    assert not check(vector, {}).judged
+
+
 def test_the_command_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     document = {"format": "mikey-ticket-vectors/1", "vectors": [{"kind": "other", "name": "x"}]}
     (tmp_path / "x.json").write_text(json.dumps(document))
