@@ -30,6 +30,8 @@ from PySide6.QtWidgets import (
 
 from sipmikey.gui.buttons import ActionButtons, DialPad
 from sipmikey.gui.facts import FactsPanel
+from sipmikey.gui.lists import IDENTIFIER, fill
+from sipmikey.gui.messages import MessageList
 from sipmikey.gui.notify import Notifier
 from sipmikey.gui.process import AgentProcess
 from sipmikey.mikey.errors import LocalError
@@ -40,13 +42,11 @@ from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action
-from sipmikey.phone.shown import account_line, call_title, history_line, message_line
-from sipmikey.phone.state import Question
+from sipmikey.phone.shown import account_line, call_title, deleting, history_line
+from sipmikey.phone.state import Message, Question
 from sipmikey.phone.text import Translate
 
 W = TypeVar("W", bound=QWidget)
-
-IDENTIFIER = Qt.ItemDataRole.UserRole
 
 
 class PhoneWindow(QMainWindow):
@@ -137,8 +137,15 @@ class PhoneWindow(QMainWindow):
         self.tabs = _named(QTabWidget(), tr("Contacts and calls"))
         self.tabs.addTab(self.contacts, tr("Contacts"))
         self.tabs.addTab(self.history, tr("Calls"))
-        self.messages = _named(QListWidget(), tr("Messages"))
-        self.messages.itemActivated.connect(lambda item: self.dial(item.data(IDENTIFIER)))
+        self.messages = _named(
+            MessageList(
+                tr,
+                play=lambda one: self._about(self.controller.play, one),
+                call=lambda one: self.dial(one.peer or one.sender),
+                delete=self.ask_to_delete,
+            ),
+            tr("Messages"),
+        )
         self.tabs.addTab(self.messages, tr("Messages"))
         self.tabs.currentChanged.connect(self._looked_at)
         self.pad = DialPad(tr, self._digit)
@@ -210,14 +217,14 @@ class PhoneWindow(QMainWindow):
         """Show the phone as it is."""
         phone, tr = self.phone, self.say
         self.accounts.setText("\n".join(account_line(one, tr) for one in phone.accounts.values()))
-        _fill(self.calls, [("|".join(one.key), call_title(one, phone, tr)) for one in phone.live])
+        fill(self.calls, [("|".join(one.key), call_title(one, phone, tr)) for one in phone.live])
         self.calls.setVisible(len(phone.live) > 1)
-        _fill(self.contacts, [(one.identity, one.label) for one in phone.contacts])
-        _fill(
+        fill(self.contacts, [(one.identity, one.label) for one in phone.contacts])
+        fill(
             self.history,
             [(one.peer or one.party, history_line(one, phone, tr)) for one in phone.history[:100]],
         )
-        _fill(self.messages, [(one.sender, message_line(one, phone, tr)) for one in phone.messages[:100]])
+        self.messages.show_messages(phone)
         self.tabs.setTabText(1, f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls"))
         names = [name for one in phone.contacts for name in (one.name, one.identity) if name]
         if names != self._names.stringList():
@@ -377,6 +384,23 @@ class PhoneWindow(QMainWindow):
             remove.triggered.connect(lambda: self.controller.remove(item.data(IDENTIFIER)))
             menu.popup(self.contacts.mapToGlobal(place))
 
+    def ask_to_delete(self, message: Message) -> QMessageBox:
+        """Ask whether to delete a message."""
+        tr = self.say
+
+        def decided(accept: bool) -> None:
+            if accept:
+                self._about(self.controller.delete, message)
+
+        text = deleting(message, self.phone, tr)
+        return self.question(text, safe=tr("Keep"), other=tr("Delete"), decided=decided)
+
+    def _about(self, do: Callable[[Message], None], message: Message) -> None:
+        try:
+            do(message)
+        except LocalError as error:
+            self._complain(error)
+
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
         """End all calls and processes."""
         for box in self._asked.values():
@@ -398,17 +422,3 @@ def _action(menu: QMenu, text: str, keys: str, do: Callable[[], object]) -> QAct
     action.setShortcut(QKeySequence(keys))
     action.triggered.connect(lambda: do())
     return action
-
-
-def _fill(shown: QListWidget, entries: list[tuple[str, str]]) -> None:
-    """Show *entries*; nothing is done where nothing changed, so that the selection stays."""
-    now = [(shown.item(row).data(IDENTIFIER), shown.item(row).text()) for row in range(shown.count())]
-    if now == entries:
-        return
-    row = shown.currentRow()
-    shown.clear()
-    for identifier, text in entries:
-        item = QListWidgetItem(text)
-        item.setData(IDENTIFIER, identifier)
-        shown.addItem(item)
-    shown.setCurrentRow(min(row, len(entries) - 1))

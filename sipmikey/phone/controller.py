@@ -13,7 +13,8 @@ from sipmikey.phone.fold import fold, replay
 from sipmikey.phone.keys import current, other
 from sipmikey.phone.people import Contact, to_dial
 from sipmikey.phone.possible import Action, call_actions, phone_actions
-from sipmikey.phone.state import Account, Phone, Question
+from sipmikey.phone.shown import EXPIRED
+from sipmikey.phone.state import Account, Message, Phone, Question
 from sipmikey.phone.text import Text
 
 Send: TypeAlias = Callable[[str, str], None]
@@ -157,6 +158,25 @@ class Controller:
             domain = account.domain if account else ""
             values["uri"] = to_dial(self.phone.contacts, str(fields.get("uri", "")), domain=domain)
         self._command(call.account, str(action), values)
+
+    def play(self, message: Message) -> None:
+        """Have a message that was left opened and played, or stop it if it plays. Raises ``NotPossible``."""
+        if message.playing:
+            self._command(message.account, "stop-message", {})
+        elif message.expired:
+            raise NotPossible(EXPIRED)
+        else:
+            self._about(message, "play-message")
+
+    def delete(self, message: Message) -> None:
+        """Delete a message that was left. Raises ``NotPossible``."""
+        self._about(message, "delete-message")
+
+    def _about(self, message: Message, verb: str) -> None:
+        account = self.phone.accounts.get(message.account)
+        if account is None or not account.engine:
+            raise NotPossible(Text("The engine that makes the calls is not running."))
+        self._command(message.account, verb, {"message": message.identifier})
 
     def decide(self, question: Question, accept: bool) -> None:
         """Answer a question of policy."""

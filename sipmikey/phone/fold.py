@@ -153,6 +153,8 @@ def _engine_down(phone: Phone, account: str, document: Document, at: float) -> P
             phone = _over(_put(phone, over), over)
             notice = Text(lost.message, {"name": phone.label(call.name)})
             phone = _notice(phone, Notice(at=at, text=notice, bad=True, account=account, call=call.number))
+    messages = (replace(one, playing=False) if one.account == account else one for one in phone.messages)
+    phone = replace(phone, messages=tuple(messages))
     remaining = tuple(question for question in phone.questions if question.account != account)
     ends = phone.accounts[account].engine_ends
     calls = (_renumbered(call, ends) if call.account == account else call for call in phone.calls.values())
@@ -242,6 +244,8 @@ def _belongings(phone: Phone, kind: str, document: Document) -> Phone:
             return _message(phone, document)
         case "messages.listed":
             return _messages(phone, document)
+        case "message.playing" | "message.played" | "message.refused":
+            return _played(phone, kind, document)
     return phone
 
 
@@ -261,6 +265,7 @@ def _message(phone: Phone, document: Document) -> Phone:
 def _messages(phone: Phone, document: Document) -> Phone:
     """Take what is in the box of an account for what it has; the newest first."""
     account, listed = text(document, "account"), document.get("messages")
+    known = {one.identifier: one for one in phone.messages if one.account == account}
     found = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list | tuple) else []
     there = [
         Message(
@@ -270,8 +275,27 @@ def _messages(phone: Phone, document: Document) -> Phone:
         )
         for item in found[:MAX_MESSAGES]
     ]  # fmt: skip
+    there = [
+        replace(one, peer=before.peer, playing=before.playing)
+        if (before := known.get(one.identifier))
+        else one
+        for one in there
+    ]
     others = [one for one in phone.messages if one.account != account]
     return replace(phone, messages=tuple(sorted([*there, *others], key=lambda one: one.at, reverse=True)))
+
+
+def _played(phone: Phone, kind: str, document: Document) -> Phone:
+    """Take what became of a message that was to be heard: who it is from is vouched for from then on."""
+    name, account = text(document, "message"), text(document, "account")
+
+    def after(message: Message) -> Message:
+        if (message.identifier, message.account) != (name, account):
+            return message
+        peer = text(document, "from") or message.peer
+        return replace(message, peer=peer, playing=kind == "message.playing")
+
+    return replace(phone, messages=tuple(map(after, phone.messages)))
 
 
 def _with_contact(phone: Phone, contact: Contact) -> Phone:

@@ -110,6 +110,7 @@ def _digits(value: object) -> object:
 
 
 _CALL = Field(_number, "number of the call")
+_MESSAGE = Field(_text, "name of the message in `messages.listed`")
 _URI = Field(_text, "SIP or tel URI")
 
 VERBS: Mapping[str, Verb] = MappingProxyType(
@@ -169,6 +170,13 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "messages": Verb(
             "look what is in our box at the mailbox (`messages.listed`); the result has `new`", {}
         ),
+        "play-message": Verb(
+            "have the KMS asked about a message in our box, play it on the speaker, and mark it as heard"
+            " (`message.playing`, `message.played`); the result has `stopped`",
+            {"message": _MESSAGE},
+        ),
+        "stop-message": Verb("stop the message that plays", {}),
+        "delete-message": Verb("delete a message in our box", {"message": _MESSAGE}),
         "stats": Verb("count the packets of a call; the result has `streams`", {"call": _CALL}),
         "quit": Verb("end all calls, remove the registration, and end the process", {}),
     }

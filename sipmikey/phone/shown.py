@@ -62,10 +62,18 @@ def caller(call: ShownCall, phone: Phone, tr: Translate) -> str:
 
 def message_line(message: Message, phone: Phone, tr: Translate) -> str:
     """Return a message that was left in one line. Whom it is from is only what it says until it is heard."""
-    shape = "○" if message.heard else "●"
+    shape = "▶" if message.playing else "○" if message.heard else "●"
     who = Text("says it is from {name}", {"name": phone.label(message.sender)})
+    if message.peer:
+        who = Text("from {name}", {"name": phone.label(message.peer)})
     late = f" ▲ {EXPIRED.render(tr)}" if message.expired else ""
     return f"{shape} {duration(message.duration_s)} {who.render(tr)}{late}"
+
+
+def deleting(message: Message, phone: Phone, tr: Translate) -> str:
+    """Return the question before a message is deleted."""
+    name = phone.label(message.peer or message.sender)
+    return Text("Delete the message of {name}?", {"name": name}).render(tr)
 
 
 def history_line(entry: HistoryEntry, phone: Phone, tr: Translate) -> str:

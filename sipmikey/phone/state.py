@@ -96,7 +96,7 @@ class Message:
     """A message left for us. ``sender``: whom it says it is from.
 
     ``peer``: whom a KMS vouches for as its sender, ``""`` when nobody does. ``expired``: nobody can open it.
-    ``account``: whose box it is in.
+    ``account``: whose box it is in. ``playing``: it is being heard now.
     """
 
     at: float
@@ -107,6 +107,7 @@ class Message:
     heard: bool = False
     expired: bool = False
     account: str = ""
+    playing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,10 +31,13 @@ class Recording:
         return self.level.peak_db > _AUDIBLE_DB
 
 
-def play(samples: Samples, name: str = "") -> None:
-    """Play *samples* on the output device *name* (empty: the default). Raises ``NoSoundDevice``."""
+def play(samples: Samples, name: str = "", *, stop: threading.Event | None = None) -> None:
+    """Play *samples* on the output device *name* (empty: the default), at most until *stop* is set.
+
+    Raises ``NoSoundDevice``.
+    """
     octets = to_octets(samples)
-    done = threading.Event()
+    done = stop or threading.Event()
 
     def source() -> Generator[bytes, int, None]:
         at, made = 0, b""

@@ -25,10 +25,12 @@ from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.people import completions
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may
-from sipmikey.phone.shown import account_line, call_title, history_line, message_line
+from sipmikey.phone.shown import account_line, call_title, deleting, history_line, message_line
+from sipmikey.phone.state import Message
 from sipmikey.phone.text import Translate
 from sipmikey.tui.dialogs import Ask, AskText
 from sipmikey.tui.markup import call_markup
+from sipmikey.tui.messages import MessageList
 
 SAID = 200
 """Lines of the log that are kept."""
@@ -116,7 +118,12 @@ class PhoneApp(App[None]):
                     with TabPane(self.tr("Calls"), id="past"):
                         yield OptionList(id="history", markup=False)
                     with TabPane(self.tr("Messages"), id="left"):
-                        yield OptionList(id="messages", markup=False)
+                        yield MessageList(
+                            lambda: self.phone,
+                            call=lambda one: self._dial(one.peer or one.sender),
+                            delete=self._ask_to_delete,
+                            id="messages",
+                        )
             with Vertical(id="main"):
                 yield OptionList(id="calls", markup=False)
                 with VerticalScroll(id="shown"):
@@ -214,7 +221,7 @@ class PhoneApp(App[None]):
             event.input.value = ""
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Dial a contact or a past call, or talk to the call that was chosen."""
+        """Dial a contact or a past call, play a message, or talk to the call that was chosen."""
         chosen = event.option.id or ""
         if event.option_list.id == "contacts":
             self._dial(chosen)
@@ -222,7 +229,7 @@ class PhoneApp(App[None]):
             entry = self.phone.history[int(chosen)]
             self._dial(entry.peer or entry.party)
         elif event.option_list.id == "messages":
-            self._dial(self.phone.messages[int(chosen)].sender)
+            self._about(self.controller.play, self.phone.messages[int(chosen)])
         elif (call := self.current) is not None and chosen != "|".join(call.key):
             self._act(Action.SWAP)
 
@@ -241,6 +248,21 @@ class PhoneApp(App[None]):
             and call
         ):
             self._act(Action.DIGITS, digits=event.character)
+
+    def _ask_to_delete(self, message: Message) -> None:
+        ask = Ask(deleting(message, self.phone, self.tr), safe=self.tr("Keep"), other=self.tr("Delete"))
+
+        def answered(accept: bool | None) -> None:
+            if accept:
+                self._about(self.controller.delete, message)
+
+        self.push_screen(ask, answered)
+
+    def _about(self, do: Callable[[Message], None], message: Message) -> None:
+        try:
+            do(message)
+        except LocalError as error:
+            self._complain(error)
 
     def _dial(self, typed: str) -> bool:
         try:

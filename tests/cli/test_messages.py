@@ -15,10 +15,12 @@ import pytest
 from sipmikey.cli.calls.findings import State, mailbox_finding
 from sipmikey.cli.config.load import load
 from sipmikey.cli.main import main
+from sipmikey.cli.messages.box import OwnBox
 from sipmikey.mailbox.store import KeptMessage, MailboxStore
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.similarity import compare_files
 from sipmikey.media.wav import read_frames
+from sipmikey.phone.edge.box import MessageFailed
 from sipmikey.testing import TestKms
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
@@ -205,6 +207,44 @@ def test_the_kms_may_refuse_the_callee(alice: User, bob: User, kms: TestKms, tmp
     assert bob("messages", "list")[1][0]["heard"] is False
     assert not (tmp_path / "heard.wav").exists()
     assert bob("messages", "play", "--record", tmp_path / "heard.wav")[0] == 0
+
+
+def test_a_phone_plays_a_message_on_its_speaker(
+    alice: User, kms: TestKms, box: ServedMailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The KMS is asked when it is to be played: its refusal is in words, and leaves it unheard."""
+    name = leave(alice)["message"]
+    user, key = kms.user(BOB), tmp_path / "key"
+    key.write_text(user.psk)
+    key.chmod(0o600)
+    variables = {
+        "SIPMIKEY_IDENTITY_URI": BOB, "SIPMIKEY_KMS_URL": kms.url, "SIPMIKEY_KMS_IDENTITY": kms.identity,
+        "SIPMIKEY_KMS_PSK_ID": user.psk_id, "SIPMIKEY_KMS_PSK_FILE": str(key),
+        "SIPMIKEY_MAILBOX_URL": box.url,
+        "SIPMIKEY_MAILBOX_TOKEN_FILE": str(box.directory.parent / "bob.token"),
+    }  # fmt: skip
+    ours = OwnBox(load(environment=variables).configuration)
+    heard: list[tuple[tuple[bytes, ...], str]] = []
+    monkeypatch.setattr(
+        "sipmikey.cli.messages.speech.play_message",
+        lambda message, media, *, stop: heard.append((message.frames, media.output)),
+    )
+    begun: list[dict[str, Any]] = []
+    assert kms._kms is not None
+    kms._kms.run("user", "disable", BOB)
+    try:
+        with pytest.raises(MessageFailed, match="kms-refused: the KMS refused") as refused:
+            asyncio.run(ours.play(name, output="", begins=begun.append))
+    finally:
+        kms._kms.run("user", "enable", BOB)
+    assert (refused.value.reason, refused.value.side, begun) == ("kms-refused", "kms", [])
+    assert asyncio.run(ours.listed())[0]["heard"] is False
+    played = asyncio.run(ours.play(name, output="Headset", begins=begun.append))
+    assert heard == [(read_frames(SPEECH, PCMA), "Headset")]
+    assert (begun[0]["from"], played["from"], played["stopped"]) == (ALICE, ALICE, False)
+    assert asyncio.run(ours.listed())[0]["heard"] is True
+    asyncio.run(ours.delete(name))
+    assert asyncio.run(ours.listed()) == []
 
 
 def test_nobody_else_opens_it(alice: User, bob: User, options: Options, tmp_path: Path) -> None:

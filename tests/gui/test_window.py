@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -199,6 +200,37 @@ def test_typing_completes_names_and_dials_the_identity(still: PhoneWindow, qtbot
     qtbot.keyClick(still.dial_field, Qt.Key.Key_Return)
     assert f'"do": "call", "uri": "{BOB}"' in still.sent[-1]  # type: ignore[attr-defined]
     assert isinstance(still.dial_button, QPushButton)
+
+
+def test_a_message_is_played_stopped_and_deleted(still: PhoneWindow, qtbot: QtBot) -> None:
+    kept = {"message": "5f0c", "says_from": BOB, "left_at": 10.0, "duration_s": 5.0, "heard": False}
+    feed(still, event("messages.listed", "", messages=[kept]))
+    shown = still.messages
+    assert shown.item(0).text() == f"● 0:05 says it is from {BOB}"
+    still.sent.clear()  # type: ignore[attr-defined]
+    shown.itemActivated.emit(shown.item(0))
+    feed(still, event("message.playing", "", 1001.0, message="5f0c", **{"from": BOB}))
+    assert shown.item(0).text() == f"▶ 0:05 from {BOB}"
+    shown.itemActivated.emit(shown.item(0))
+    box = still.ask_to_delete(still.phone.messages[0])
+    delete = next(one for one in box.buttons() if one.text() == "Delete")
+    qtbot.mouseClick(delete, Qt.MouseButton.LeftButton)
+    sent = [json.loads(line) for line in still.sent]  # type: ignore[attr-defined]
+    assert [(one["do"], one.get("message")) for one in sent] == [
+        ("play-message", "5f0c"), ("stop-message", None), ("delete-message", "5f0c"),
+    ]  # fmt: skip
+    said = "kms-refused: ask the administrator"
+    feed(still, event("command.failed", "", id=sent[0]["id"], reason="kms-refused", detail=said))
+    assert said in still.log.toPlainText()
+
+
+def test_a_message_whose_time_is_over_is_not_played(still: PhoneWindow) -> None:
+    kept = {"message": "5f0c", "says_from": BOB, "left_at": 10.0, "duration_s": 5.0, "expired": True}
+    feed(still, event("messages.listed", "", messages=[kept]))
+    still.sent.clear()  # type: ignore[attr-defined]
+    still.messages.itemActivated.emit(still.messages.item(0))
+    assert still.sent == []  # type: ignore[attr-defined]
+    assert "nobody can open it" in still.log.toPlainText()
 
 
 def test_missed_calls_are_counted_and_told(still: PhoneWindow) -> None:

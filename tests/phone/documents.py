@@ -69,7 +69,7 @@ TYPES = (
     "media.rekeyed", "media.path", "policy.question", "policy.decided", "policy.fallback",
     "policy.alternative", "policy.refused", "contact.saved", "contact.removed", "history.entry",
     "history.cleared", "history.looked-at", "notice.dismissed", "message.left", "messages.listed",
-    "message.waiting",
+    "message.waiting", "message.playing", "message.played", "message.refused",
     "kms.request", "kms.error", "dtmf.received", "of.tomorrow",
 )  # fmt: skip
 
@@ -101,7 +101,7 @@ _FIELDS = (
     "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "peer",
     "kms", "wait_s", "direction",
     "outcome", "devices", "features", "name", "numbers", "seen", "media", "signalling", "who", "proven",
-    "duration_s", "identifier", "account", "new", "old", "messages",
+    "duration_s", "identifier", "account", "new", "old", "messages", "message", "from",
 )  # fmt: skip
 
 documents = st.builds(

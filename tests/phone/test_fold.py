@@ -365,6 +365,21 @@ def test_what_is_in_the_box_is_listed_the_newest_first() -> None:
     assert fold(phone, event("messages.listed", "", 1002.0, messages=[])).messages == ()
 
 
+def test_who_left_a_message_is_vouched_for_once_it_is_heard() -> None:
+    kept = {"message": "a", "says_from": CAROL, "left_at": 10.0, "duration_s": 5.0, "heard": False}
+    listed = event("messages.listed", "", 1001.0, messages=[kept])
+    playing = fold(folded(listed), event("message.playing", "", 1002.0, message="a", **{"from": BOB}))
+    assert message_line(playing.messages[0], playing, str) == f"▶ 0:05 from {BOB}"
+    over = fold(playing, event("message.played", "", 1003.0, message="a", stopped=True, **{"from": BOB}))
+    heard = fold(over, event("messages.listed", "", 1003.0, messages=[kept | {"heard": True}]))
+    assert message_line(heard.messages[0], heard, str) == f"○ 0:05 from {BOB}"
+    for end in (
+        event("message.refused", "", 1003.0, message="a", reason="no-sound-device", detail="no speaker"),
+        event("engine.down", "", 1003.0, detail="exit code 1"),
+    ):
+        assert not fold(playing, end).messages[0].playing
+
+
 # What a caller calls itself
 
 

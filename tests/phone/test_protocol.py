@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.agent import Agent
+from sipmikey.phone.edge.box import MessageFailed
 from sipmikey.phone.edge.desk import Desk
 from sipmikey.phone.protocol import VERBS, BadCommand, commands_table, read_command
 
@@ -68,6 +70,84 @@ class TicketAgent:
 
     async def send_ahead(self, uri: str) -> str:
         return f"{uri} has it"
+
+
+class FakeBox:
+    """A box with one message, which the KMS may refuse to resolve."""
+
+    def __init__(self, *, refused: bool = False) -> None:
+        self.refused = refused
+        self.output = ""
+        self.asked: list[str] = []
+
+    async def listed(self) -> list[dict[str, Any]]:
+        return [{"message": "a", "heard": "play a" in self.asked}]
+
+    async def play(
+        self, name: str, *, output: str, begins: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        if self.refused:
+            raise MessageFailed("kms-refused: ask the administrator", reason="kms-refused", side="kms")
+        self.output = output
+        self.asked.append(f"play {name}")
+        begins({"from": "sip:b@x.example"})
+        return {"from": "sip:b@x.example", "stopped": False}
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    async def delete(self, name: str) -> None:
+        self.asked.append(f"delete {name}")
+
+
+class SoundAgent:
+    """An agent whose devices can be chosen."""
+
+    class sound:  # noqa: N801 - as the agent names it
+        @staticmethod
+        def select(role: str, name: str) -> None: ...
+
+    class config:  # noqa: N801
+        class audio:  # noqa: N801
+            device = "null"
+
+
+def told_of(box: FakeBox, *lines: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a desk with *box* says to commands, one after the other."""
+    said: list[dict[str, Any]] = []
+
+    async def scene() -> None:
+        desk = Desk(said.append, box=box)
+        desk.use(cast(Agent, SoundAgent()))
+        for number, line in enumerate(lines, 1):
+            desk.take(json.dumps({"id": number, **line}))
+            while said[-1:] == [] or said[-1].get("id") != number:
+                await asyncio.sleep(0)
+
+    asyncio.run(scene())
+    return said
+
+
+def test_a_message_is_played_on_the_chosen_speaker_listed_as_heard_and_deleted() -> None:
+    box = FakeBox()
+    said = told_of(
+        box, {"do": "device", "role": "output", "name": "Headset"}, {"do": "play-message", "message": "a"},
+        {"do": "stop-message"}, {"do": "delete-message", "message": "a"},
+    )  # fmt: skip
+    assert box.output == "Headset"
+    assert box.asked == ["play a", "stop", "delete a"]
+    assert [one["type"] for one in said] == [
+        "command.done", "message.playing", "message.played", "messages.listed", "command.done",
+        "command.done", "messages.listed", "command.done",
+    ]  # fmt: skip
+    assert said[3]["messages"] == [{"message": "a", "heard": True}]
+
+
+def test_what_the_kms_refuses_is_told_in_words_and_is_not_heard() -> None:
+    refused, failed = told_of(FakeBox(refused=True), {"do": "play-message", "message": "a"})
+    assert (refused["type"], refused["message"], refused["reason"]) == ("message.refused", "a", "kms-refused")
+    assert (failed["type"], failed["reason"], failed["side"]) == ("command.failed", "kms-refused", "kms")
+    assert failed["detail"] == "kms-refused: ask the administrator"
 
 
 def test_a_ticket_sent_ahead_is_told_with_who_resolved_it() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, OptionList, Static, TabbedContent
 
 from sipmikey.mikey.secret import Secret
 from sipmikey.phone import Contact
@@ -199,6 +201,41 @@ def test_each_state_has_its_shape_and_word(facts: dict[str, object], word: str) 
             await pilot.pause()
             assert word in screen(pilot)
             assert ("PROVEN " in screen(pilot).replace("NOT PROVEN YET", "")) == (word == "● Sound: PROVEN")
+
+    asyncio.run(scenario())
+
+
+def test_a_message_is_played_stopped_called_back_and_deleted() -> None:
+    async def scenario() -> None:
+        sent: list[dict[str, Any]] = []
+        app = PhoneApp([(Line("", ALICE), [])], store=None, tr=translation(["en"]))
+        app.processes.clear()
+        app.controller._send = lambda account, line: sent.append(json.loads(line))
+        kept = {"message": "5f0c", "says_from": CAROL, "left_at": 10.0, "duration_s": 5.0, "heard": False}
+        async with app.run_test(size=SIZE) as pilot:
+            app.controller.take({"type": "agent.ready", "identity": ALICE})
+            app.controller.take({"type": "messages.listed", "messages": [kept]})
+            app.query_one(TabbedContent).active = "left"
+            shown = app.query_one("#messages", OptionList)
+            shown.focus()
+            shown.highlighted = 0
+            await pilot.press("enter")
+            app.controller.take({"type": "message.playing", "message": "5f0c", "from": BOB})
+            await pilot.pause()
+            assert str(shown.get_option_at_index(0).prompt) == f"▶ 0:05 from {BOB}"
+            await pilot.press("enter", "c", "delete")
+            await pilot.pause()
+            assert isinstance(app.screen, Ask)
+            assert app.screen.question == f"Delete the message of {BOB}?"
+            app.screen.query_one("#other", Button).press()
+            await pilot.pause()
+            said = "kms-refused: ask the administrator"
+            app.controller.take({"type": "command.failed", "id": sent[0]["id"], "detail": said})
+            await pilot.pause()
+            assert said in screen(pilot)
+        assert [(one["do"], one.get("message", one.get("uri"))) for one in sent] == [
+            ("play-message", "5f0c"), ("stop-message", None), ("call", BOB), ("delete-message", "5f0c"),
+        ]  # fmt: skip
 
     asyncio.run(scenario())
 

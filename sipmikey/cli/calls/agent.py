@@ -15,7 +15,7 @@ from sipmikey.cli.calls.session import AgentSession, Outcome, add_session_option
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.messages.shown import listing_of
+from sipmikey.cli.messages.box import box_of
 from sipmikey.cli.output import timestamp
 from sipmikey.phone import Phone
 from sipmikey.phone.edge.desk import Desk
@@ -62,7 +62,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
         told_at = told.pop("at")
         sessions[0].print({"ts": timestamp(told_at), **told})
 
-    desk = Desk(say, listed=listing_of(loaded.configuration))
+    desk = Desk(say, box=box_of(loaded.configuration))
 
     def look(fields: Mapping[str, Any], before: Phone) -> None:
         if fields["type"] == "message.waiting":

@@ -19,7 +19,7 @@ from sipmikey.call.reasons import Family
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.options import warn
 from sipmikey.cli.config.schema import Configuration
-from sipmikey.cli.messages.shown import listing_of
+from sipmikey.cli.messages.box import box_of
 from sipmikey.mailbox.client import MailboxRefused
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.nat.servers import endpoint_text
@@ -62,14 +62,14 @@ async def findings(configuration: Configuration) -> AsyncIterator[Finding]:
 async def mailbox_finding(configuration: Configuration) -> Finding:
     """Look into our box at the mailbox that is configured."""
     url = configuration.mailbox.url
-    listed = listing_of(configuration)
-    if listed is None:
+    box = box_of(configuration)
+    if box is None:
         return Finding(
             name="mailbox", state=State.WARNING, detail=f"{url}: nothing opens a box of ours there",
             advice="set mailbox.token_file to hear messages; to leave some, nothing is missing",
         )  # fmt: skip
     try:
-        messages = await listed()
+        messages = await box.listed()
     except MailboxRefused as error:
         return Finding(
             name="mailbox", state=State.BAD, detail=str(error),

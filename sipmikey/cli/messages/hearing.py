@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.exit_codes import CommandFailed
 from sipmikey.cli.messages.opened_file import opened_path, read_opened, write_opened
 from sipmikey.cli.messages.setup import failures_told, own_box
@@ -22,6 +24,43 @@ from sipmikey.system import environment
 
 FOREVER = 32_503_680_000.0
 """The year 3000: until when a message is remembered whose ticket has no end."""
+
+
+async def open_kept(
+    configuration: Configuration, identity: str, name: str, octets: bytes
+) -> tuple[OpenedMessage, DepositFacts]:
+    """Open the message *name* of our mailbox. Raises ``CommandFailed``, also where it was left twice."""
+    path = opened_path(identity)
+    known = read_opened(path)
+    message, facts = await _opened(configuration, identity, octets)
+    with failures_told():
+        transfer_init = parse_deposit(octets).transfer_init
+        known = known.add(transfer_init, name, until=facts.valid_until or FOREVER, now=time.time())
+    write_opened(path, known)
+    return message, facts
+
+
+async def _opened(
+    configuration: Configuration, identity: str, octets: bytes
+) -> tuple[OpenedMessage, DepositFacts]:
+    client = kms_client(configuration)
+    with failures_told():
+        try:
+            keys = agent_config(configuration).keys
+            return await Delivery(environment(), keys, client, identity).open(octets)
+        finally:
+            if client is not None:
+                await client.close()
+
+
+def vouched(message: OpenedMessage, facts: DepositFacts) -> dict[str, Any]:
+    """Return who a message is from, as the KMS says, and what it has, as JSON data."""
+    return {
+        "from": message.sender,
+        "kms": facts.kms,
+        "sent_at": facts.sent,
+        "duration_s": message.duration_s,
+    }
 
 
 class Hearing:
@@ -45,29 +84,13 @@ class Hearing:
             octets = path.read_bytes()
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}") from None
-        message, facts = await self._opened(octets)
+        message, facts = await _opened(self._configuration, self._identity, octets)
         self._hear("", message, facts, several=False)
 
     async def of_message(self, name: str, octets: bytes, *, several: bool) -> None:
         """Play the message *name* of the mailbox. Raises ``CommandFailed``, also where it was left twice."""
-        path = opened_path(self._identity)
-        known = read_opened(path)
-        message, facts = await self._opened(octets)
-        with failures_told():
-            transfer_init = parse_deposit(octets).transfer_init
-            known = known.add(transfer_init, name, until=facts.valid_until or FOREVER, now=time.time())
-        write_opened(path, known)
+        message, facts = await open_kept(self._configuration, self._identity, name, octets)
         self._hear(name, message, facts, several=several)
-
-    async def _opened(self, octets: bytes) -> tuple[OpenedMessage, DepositFacts]:
-        client = kms_client(self._configuration)
-        with failures_told():
-            try:
-                keys = agent_config(self._configuration).keys
-                return await Delivery(environment(), keys, client, self._identity).open(octets)
-            finally:
-                if client is not None:
-                    await client.close()
 
     def _hear(self, name: str, message: OpenedMessage, facts: DepositFacts, *, several: bool) -> None:
         media = self._configuration.media
@@ -85,10 +108,7 @@ class Hearing:
                 "ts": timestamp(time.time()),
                 "type": "message.played",
                 "message": name,
-                "from": message.sender,
-                "kms": facts.kms,
-                "sent_at": facts.sent,
-                "duration_s": message.duration_s,
+                **vouched(message, facts),
                 "file": path,
             }
         )

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sipmikey.cli.config.schema import Configuration
-from sipmikey.cli.messages.setup import own_box, own_mailbox
 from sipmikey.cli.output import timestamp
 from sipmikey.mailbox.store import KeptMessage
 from sipmikey.phone.plain import duration
-
-
-def listing_of(configuration: Configuration) -> Callable[[], Awaitable[list[dict[str, Any]]]] | None:
-    """Return what lists our box, None where no mailbox of ours is configured."""
-    mailbox = configuration.mailbox
-    if not mailbox.url or (mailbox.token_file is None and mailbox.certificate_file is None):
-        return None
-    box, client = own_box(configuration), own_mailbox(configuration)
-
-    async def listed() -> list[dict[str, Any]]:
-        now = time.time()
-        return [facts_of(message, now) for message in await client.messages(box)]
-
-    return listed
 
 
 def facts_of(message: KeptMessage, now: float) -> dict[str, Any]:

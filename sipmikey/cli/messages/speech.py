@@ -79,8 +79,8 @@ def write_message(message: OpenedMessage, path: Path) -> None:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
 
 
-def play_message(message: OpenedMessage, media: Media) -> None:
-    """Play what was said. Raises ``CommandFailed`` without a speaker."""
+def play_message(message: OpenedMessage, media: Media, *, stop: threading.Event | None = None) -> None:
+    """Play what was said, at most until *stop* is set. Raises ``CommandFailed`` without a speaker."""
     import numpy as np
 
     from sipmikey.sound.errors import NoSoundDevice
@@ -92,7 +92,7 @@ def play_message(message: OpenedMessage, media: Media) -> None:
     at = np.arange(len(slow) * PLAYED_RATE // RATE) * (RATE / PLAYED_RATE)
     samples = np.interp(at, np.arange(len(slow)), slow).astype(np.float32)
     try:
-        play(samples, media.output)
+        play(samples, media.output, stop=stop)
     except NoSoundDevice as error:
         raise CommandFailed(
             f"{error}: write the message to a file with --record", code=ExitCode.USAGE, reason=_NO_DEVICE

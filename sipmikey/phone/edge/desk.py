@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 from sipmikey.agent import Agent, Call, CallFailed, IncomingCall, Question
 from sipmikey.mikey.errors import LocalError, SipmikeyError
+from sipmikey.phone.edge.box import Box, MessageFailed
 from sipmikey.phone.protocol import PROTOCOL, VERBS, BadCommand, Command, read_command
 
 Fields: TypeAlias = dict[str, Any]
 Say: TypeAlias = Callable[[Fields], None]
-Listed: TypeAlias = Callable[[], Awaitable[list[Fields]]]
 
 DO_NOT_DISTURB_STATUS = 480
 BUSY_STATUS = 486
@@ -28,15 +28,15 @@ class Desk:
     """The calls of one agent, and the commands on them.
 
     *say* is given documents of the desk's own: outcomes of commands, calls that ring, what was decided.
-    Give ``decide`` to the agent, and ``use`` the agent, before it is opened. *listed* gives what is in our
-    box at the mailbox, where there is one.
+    Give ``decide`` to the agent, and ``use`` the agent, before it is opened. *box* is ours at the mailbox,
+    where there is one.
     """
 
-    def __init__(self, say: Say, *, listed: Listed | None = None) -> None:
+    def __init__(self, say: Say, *, box: Box | None = None) -> None:
         self.quitting = asyncio.Event()
         self.do_not_disturb = False
         self._say = say
-        self._listed = listed
+        self._box = box
         self._agent: Agent | None = None
         self._calls: dict[str, Call] = {}
         self._ringing: dict[str, IncomingCall] = {}
@@ -110,6 +110,8 @@ class Desk:
             result = await self.do(command.do, command.values)
         except CallFailed as error:
             self._failed(command.identifier, error.reason, error.side, error.status, error.detail)
+        except MessageFailed as error:
+            self._failed(command.identifier, error.reason, error.side, 0, str(error))
         except SipmikeyError as error:
             self._failed(command.identifier, "usage", "local", 0, str(error))
         else:
@@ -140,7 +142,10 @@ class Desk:
             "unregister": lambda given: self.agent.unregister(),
             "prefetch": lambda given: self.agent.prefetch(given["uri"]),
             "send-ahead": self._send_ahead,
-            "messages": self._messages,
+            "messages": lambda given: self._look(),
+            "play-message": lambda given: self._play_message(given["message"]),
+            "stop-message": self._stop_message,
+            "delete-message": lambda given: self._delete_message(given["message"]),
             "stats": self._stats,
             "quit": self._quit,
         }
@@ -258,16 +263,43 @@ class Desk:
     async def _send_ahead(self, given: Mapping[str, Any]) -> Fields:
         return {"peer": await self.agent.send_ahead(given["uri"])}
 
-    async def _messages(self, given: Mapping[str, Any]) -> Fields:
-        if self._listed is None:
+    @property
+    def _our_box(self) -> Box:
+        if self._box is None:
             raise LocalError("no mailbox is configured: set mailbox.url and mailbox.token_file")
-        messages = await self._listed()
+        return self._box
+
+    async def _play_message(self, name: str) -> Fields:
+        def begins(facts: Fields) -> None:
+            self._tell("message.playing", message=name, **facts)
+
+        output = self._chosen.get("output", "")
+        try:
+            played = await self._our_box.play(name, output=output, begins=begins)
+        except SipmikeyError as error:
+            reason = error.reason if isinstance(error, MessageFailed) else "usage"
+            self._tell("message.refused", message=name, reason=reason, detail=str(error))
+            raise
+        self._tell("message.played", message=name, **played)
+        await self._look()
+        return {"message": name, "stopped": played["stopped"]}
+
+    async def _stop_message(self, given: Mapping[str, Any]) -> None:
+        self._our_box.stop()
+
+    async def _delete_message(self, name: str) -> Fields:
+        await self._our_box.delete(name)
+        await self._look()
+        return {"message": name}
+
+    async def _look(self) -> Fields:
+        messages = await self._our_box.listed()
         self._tell("messages.listed", messages=messages)
         return {"new": sum(not message["heard"] for message in messages)}
 
     def look_into_box(self) -> None:
         """Have our box looked into, if there is one; what comes of it is said."""
-        if self._listed is not None:
+        if self._box is not None:
             self._run(self._carry_out(Command(do="messages", values={})))
 
     async def _quit(self, given: Mapping[str, Any]) -> None:
@@ -277,6 +309,8 @@ class Desk:
 
     async def close(self) -> None:
         """End all calls, so that nobody is left in one with us, and remove the registration."""
+        if self._box is not None:
+            self._box.stop()
         for task in tuple(self._tasks):
             task.cancel()
         leaving = [incoming.reject(DO_NOT_DISTURB_STATUS) for incoming in self._ringing.values()]
