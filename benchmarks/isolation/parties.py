@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.testing.kms import TestKms
-from tests.agent.processes import Process, running, stacks_of
+from tests.agent.processes import Process, running_agent, stacks_of
 from tests.agent.scripted import ScriptedPeer
 from tests.agent.test_caller import CALLED, CALLER, Pair, settings_of
 from tests.agent.tone import write_tone
@@ -30,9 +30,9 @@ async def parties(*, registrar: str = "", **settings: Any) -> AsyncIterator[Pair
         try:
             speech = str(write_tone(Path(folder) / "tone.wav"))
             more = {"registrar": f"sip:{registrar}"} if registrar else {}
-            alices = settings_of(kms, CALLER, speech, **settings, **more)
-            bobs = settings_of(kms, CALLED, speech, answer=True, **settings)
-            async with running("agent_peer.py", alices) as alice, running("agent_peer.py", bobs) as bob:
+            alices = settings_of(kms, CALLER, speech, new=True, **settings, **more)
+            bobs = settings_of(kms, CALLED, speech, answer=True, new=True, **settings)
+            async with running_agent(alices) as alice, running_agent(bobs) as bob:
                 await alice.until(type="ready")
                 yield Pair(alice, bob, (await bob.until(type="ready"))["contact"])
         finally:

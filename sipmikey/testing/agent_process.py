@@ -12,9 +12,10 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -42,11 +43,13 @@ from sipmikey.agent import (
     Transport,
     document,
 )
+from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.stack import SrtpKeys, StackCall, StreamCount
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
+from sipmikey.sip import SipMessage
 from sipmikey.sound.settings import SoundSettings
 from sipmikey.ticket.credentials import CertificateCredential, TicketProtectionKey
 from sipmikey.ticket.mode import Mode
@@ -68,8 +71,8 @@ def agent_config(settings: Fields) -> AgentConfig:
 
     The sections ``keys``, ``policy``, ``sip``, ``nat``, ``audio`` and ``timeouts`` have the fields of
     `KeyManagement`, `CallPolicy`, `Sip`, `NatSettings`, `Audio` and `Timeouts` as JSON; ``psk`` is in
-    hexadecimal. ``digest`` has ``username`` and ``password``, ``tls`` is a file of CA certificates.
-    ``isolated``: whether pjsua2 has a process of its own.
+    hexadecimal. ``digest`` has ``username`` and ``password``. ``tls`` has the files of `TlsFiles`, or is a
+    file of CA certificates. ``isolated``: whether pjsua2 has a process of its own; ``calls``: the most.
     """
     return AgentConfig(
         identity=settings["identity"],
@@ -80,6 +83,7 @@ def agent_config(settings: Fields) -> AgentConfig:
         audio=_audio(settings.get("audio", {})),
         timeouts=Timeouts(**settings.get("timeouts", {})),
         isolated=settings.get("isolated", True),
+        calls=settings.get("calls", 4),
         log_level=settings.get("log_level", 0),
         log_file=Path(settings["log_file"]) if settings.get("log_file") else None,
     )
@@ -143,7 +147,9 @@ def _sip(settings: Fields) -> Sip:
         password = Secret(digest["password"].encode())
         section["credentials"] = DigestCredentials(username=digest["username"], password=password)
     if tls := settings.get("tls"):
-        section["tls"] = TlsFiles(ca_file=Path(tls))
+        files: Fields = tls if isinstance(tls, dict) else {"ca_file": tls}
+        paths: Fields = {name: Path(file) for name, file in files.items()}
+        section["tls"] = TlsFiles(**paths)
     return Sip(**section)
 
 
@@ -329,6 +335,18 @@ def _reveal_keys_of(calls: type[StackCall]) -> None:
     calls.key = revealing  # type: ignore[method-assign]
 
 
+def judge_late(wait_s: float) -> None:
+    """Let pjmedia run for *wait_s* seconds before a description that came in is looked at."""
+    judge = CallDriver.message
+
+    def late(self: CallDriver, direction: Literal["sent", "received"], message: SipMessage) -> None:
+        if direction == "received" and message.has_sdp:
+            time.sleep(wait_s)
+        judge(self, direction, message)
+
+    CallDriver.message = late  # type: ignore[method-assign]
+
+
 def shift_clock(seconds: float) -> None:
     """Let this process's clock be wrong."""
     true_ns = system.now_ns
@@ -339,7 +357,7 @@ async def main() -> None:
     """Run the agent until stdin ends.
 
     Besides those of `agent_config` the settings are ``kms_url``, ``clock_offset_s``, ``incoming`` (see
-    `Worker`), ``register`` and ``reveal_keys``.
+    `Worker`), ``register``, ``reveal_keys`` and ``judge_after_s`` (see `judge_late`).
     """
     reader = asyncio.StreamReader(limit=LONGEST_LINE)
     loop = asyncio.get_running_loop()
@@ -347,6 +365,8 @@ async def main() -> None:
     settings = json.loads(await reader.readline())
     if settings.get("reveal_keys"):
         reveal_keys()
+    if settings.get("judge_after_s"):
+        judge_late(settings["judge_after_s"])
     if settings.get("clock_offset_s"):
         shift_clock(settings["clock_offset_s"])
     config = agent_config(settings)

@@ -16,7 +16,7 @@ from sipmikey.system import environment
 from sipmikey.testing.kms import TestKms
 from sipmikey.ticket.request import TicketGrant
 from tests.agent.branches import CALLED, CALLER
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running_agent
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
 
@@ -67,7 +67,7 @@ async def called(kms: TestKms | None, **settings: Any) -> AsyncIterator[Callee]:
         kms.user(CALLER)
         user = kms.user(CALLED)
         settings = {"psk": user.psk, "psk_id": user.psk_id, "kms_url": kms.url} | settings
-    async with running("agent_peer.py", {"identity": CALLED, **settings}) as process:
+    async with running_agent({"identity": CALLED, **settings}) as process:
         ready = await process.until(type="ready")
         yield Callee(process, peer, ports, ready["contact"].rpartition("@")[2])
         assert await process.close() == 0

@@ -217,5 +217,6 @@ class Peer:
         tell(what="closed")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run with the settings of the first argument."""
     Peer(json.loads(sys.argv[1])).run()

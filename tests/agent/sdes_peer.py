@@ -125,5 +125,6 @@ def main(settings: dict[str, Any]) -> None:
             tell(type="received", packets=phone.calls[-1].received())
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run with the settings of the first argument."""
     main(json.loads(sys.argv[1]))

@@ -12,7 +12,7 @@ import pytest
 from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER, Device, altered
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running_agent
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.key_stream import KeyStream
 
@@ -58,7 +58,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def calling(kms: TestKms, speech: str, **settings: Any) -> AsyncIterator[Stage]:
     peer = await ScriptedPeer.open()
-    async with running("agent_peer.py", caller_settings(kms, speech, **settings)) as caller:
+    async with running_agent(caller_settings(kms, speech, **settings)) as caller:
         await caller.until(type="ready")
         caller.do("call", uri=CALLED, via=f"sip:bob@{peer.address}", wait=False)
         yield Stage(caller, peer, await peer.request("INVITE"), kms)

@@ -12,7 +12,7 @@ import pytest
 from sipmikey.agent.config import MAX_CALLS
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running_agent
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
 
@@ -59,7 +59,7 @@ async def pair(
 ) -> AsyncIterator[Pair]:
     bobs = settings_of(kms, CALLED, speech, **({"answer": True} | (bob or {})))
     alices = settings_of(kms, CALLER, speech, **(alice or {}))
-    async with running("agent_peer.py", alices) as a, running("agent_peer.py", bobs) as b:
+    async with running_agent(alices) as a, running_agent(bobs) as b:
         await a.until(type="ready")
         ready = await b.until(type="ready")
         yield Pair(a, b, ready["contact"])
@@ -123,7 +123,7 @@ def test_trouble_with_the_kms_at_the_caller(trouble: str, reason: str, kms: Test
         kms.delay(1.0 if trouble == "slow" else 0)
         kms.shut(trouble == "shut")
         try:
-            async with running("agent_peer.py", settings) as alice:
+            async with running_agent(settings) as alice:
                 await alice.until(type="ready")
                 alice.do("call", uri=CALLED, via=f"sip:bob@{peer.address}")
                 await alice.until(type="failed")
@@ -145,7 +145,7 @@ def test_preferred_calls_again_in_clear_only_where_policy_says_both(kms: TestKms
     async def scenario(fallback: str) -> tuple[list[dict[str, Any]], list[str]]:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
         settings = settings_of(kms, CALLER, speech, security="preferred", fallback=fallback)
-        async with running("agent_peer.py", settings) as alice:
+        async with running_agent(settings) as alice:
             await alice.until(type="ready")
             alice.do("call", uri=CALLED, via=f"sip:bob@{peer.address}", wait=False)
             first = await peer.request("INVITE")
@@ -175,7 +175,7 @@ def test_preferred_calls_again_in_clear_only_where_policy_says_both(kms: TestKms
 def test_calls_at_once_share_a_request_and_a_fifth_is_an_error(kms: TestKms, speech: str) -> None:
     async def scenario() -> list[dict[str, Any]]:
         peer = await ScriptedPeer.open()
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech)) as alice:
+        async with running_agent(settings_of(kms, CALLER, speech)) as alice:
             await alice.until(type="ready")
             for _ in range(MAX_CALLS):
                 alice.do("call", uri=CALLED, via=f"sip:bob@{peer.address}", wait=False)
@@ -194,7 +194,7 @@ def test_calls_at_once_share_a_request_and_a_fifth_is_an_error(kms: TestKms, spe
 def test_a_prefetched_ticket_needs_no_kms_at_the_caller(kms: TestKms, speech: str) -> None:
     async def scenario() -> list[dict[str, Any]]:
         peer = await ScriptedPeer.open()
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech)) as alice:
+        async with running_agent(settings_of(kms, CALLER, speech)) as alice:
             await alice.until(type="ready")
             alice.do("prefetch", uri=CALLED)
             await alice.until(type="done")

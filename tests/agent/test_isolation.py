@@ -18,7 +18,7 @@ from sipmikey.agent.pjsua.recordings import Recordings
 from sipmikey.agent.stack import StreamCount
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.testing.kms import TestKms
-from tests.agent.processes import Process, children_of, running, stacks_of
+from tests.agent.processes import Process, children_of, running, running_agent, stacks_of
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.test_caller import pair, settings_of
 
@@ -95,7 +95,7 @@ def test_a_stack_process_knows_no_key_but_those_of_its_calls_and_logs_none(
     log = tmp_path / "sip.log"
 
     async def scenario() -> bytes:
-        async with pair(kms, speech, {"log_level": 6, "log_file": str(log)}) as both:
+        async with pair(kms, speech, {"log_level": 6, "log_file": str(log), "new": True}) as both:
             await both.talk()
             secret = bytes.fromhex(kms.user("sip:alice@example.com").psk)
             for process, known in ((stack_of(both.alice), False), (both.alice.child.pid, True)):
@@ -122,7 +122,7 @@ def test_the_registration_comes_back(kms: TestKms, speech: str) -> None:
     async def scenario() -> None:
         registrar = await ScriptedPeer.open()
         settings = settings_of(kms, "sip:alice@example.com", speech, registrar=f"sip:{registrar.address}")
-        async with running("agent_peer.py", settings) as alice:
+        async with running_agent(settings) as alice:
             await alice.until(type="ready")
             alice.do("register")
             contact = await granted(registrar)
@@ -173,7 +173,7 @@ def test_the_stack_process_ends_with_the_agent() -> None:
             await agent.until(what="ready")
             stack = stack_of(agent)
             agent.child.kill()
-            await agent.child.wait()
+            await asyncio.to_thread(agent.child.wait)
             async with asyncio.timeout(10):
                 while not gone(stack):
                     await asyncio.sleep(0.02)

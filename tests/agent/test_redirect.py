@@ -16,7 +16,7 @@ from sipmikey.cli.output import Paint
 from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER, Device
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running_agent
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.test_branches import caller_settings
 from tests.agent.test_caller import Pair, settings_of
@@ -76,7 +76,7 @@ async def calling(kms: TestKms, speech: str, *, uri: str = CALLED, **settings: A
         kms.user(identity)
     peer = await ScriptedPeer.open()
     more = {"proxy": f"sip:{peer.address};lr", **settings}
-    async with running("agent_peer.py", caller_settings(kms, speech, **more)) as caller:
+    async with running_agent(caller_settings(kms, speech, **more)) as caller:
         await caller.until(type="ready")
         caller.do("call", uri=uri, wait=False)
         await caller.until(type="calling")
@@ -126,7 +126,7 @@ def test_a_device_is_called_for_who_was_called(kms: TestKms, speech: str) -> Non
         other = await ScriptedPeer.open()
         target = f"sip:phone@{other.address}"
         peer = await ScriptedPeer.open()
-        async with running("agent_peer.py", caller_settings(kms, speech)) as caller:
+        async with running_agent(caller_settings(kms, speech)) as caller:
             await caller.until(type="ready")
             caller.do("call", uri=CALLED, via=f"sip:bob@{peer.address}", wait=False)
             first = await Stage(caller, peer, kms).redirects(f"<{target}>")
@@ -403,8 +403,8 @@ def test_whom_the_peer_asks_us_to_call_is_not_called_elsewhere(kms: TestKms, spe
         proxied = settings_of(kms, CALLED, speech, answer=True, transfer=True)
         proxied["proxy"] = f"sip:{elsewhere.address};lr"
         async with (
-            running("agent_peer.py", settings_of(kms, CALLER, speech)) as alice,
-            running("agent_peer.py", proxied) as bob,
+            running_agent(settings_of(kms, CALLER, speech)) as alice,
+            running_agent(proxied) as bob,
         ):
             await alice.until(type="ready")
             call = Pair(alice, bob, (await bob.until(type="ready"))["contact"])

@@ -11,7 +11,7 @@ from pylibsrtp import Policy, Session
 from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running_agent
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.sdes import SUITE, THEIRS, WITHOUT_TLS, crypto, events, secrets_in, sent_key
 from tests.agent.test_caller import settings_of
@@ -34,7 +34,7 @@ def test_a_refused_call_is_made_again_with_sdes_and_nothing_is_in_clear(
 ) -> None:
     async def scenario() -> tuple[Process, SipMessage, SipMessage, RtpPorts]:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
+        async with running_agent(settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
             first, second = await again_with_sdes(alice, peer, {"status": status})
             tag, _ = sent_key(second)
             answer = description(ports, media_extra=crypto(THEIRS, tag=int(tag)))
@@ -66,7 +66,7 @@ def test_an_answer_without_key_management_is_hung_up_on_and_the_call_made_again(
 ) -> None:
     async def scenario() -> tuple[Process, ScriptedPeer, SipMessage, RtpPorts]:
         peer, silent, ports = await ScriptedPeer.open(), await RtpPorts.open(), await RtpPorts.open()
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
+        async with running_agent(settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
             own_way = {"status": 200, "sdp": description(silent, media_extra=crypto(THEIRS))}
             _, second = await again_with_sdes(alice, peer, own_way)
             tag, _ = sent_key(second)
@@ -112,7 +112,7 @@ def test_calls_that_are_not_made_again(
 ) -> None:
     async def scenario() -> tuple[dict[str, Any], Process, ScriptedPeer]:
         peer = await ScriptedPeer.open()
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech, **settings)) as alice:
+        async with running_agent(settings_of(kms, CALLER, speech, **settings)) as alice:
             await alice.until(type="ready")
             alice.do("call", uri=CALLED, via=f"sip:bob@{peer.address}", wait=False)
             more = {name: value for name, value in response.items() if name != "status"}
@@ -138,7 +138,7 @@ def test_over_udp_nothing_is_sent_with_keys_in_it(kms: TestKms, speech: str, tls
             "transports": ("udp", "tcp", "tls"),
             "tls": tls,
         }
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech, **more)) as alice:
+        async with running_agent(settings_of(kms, CALLER, speech, **more)) as alice:
             await alice.until(type="ready")
             alice.do("call", uri=CALLED, via=f"sip:bob@{peer.address}", wait=False)
             peer.respond(await peer.request("INVITE"), 488, to_tag="x")
@@ -174,8 +174,8 @@ def test_a_bad_answer_ends_the_second_call_too(
 
     async def scenario() -> tuple[Process, dict[str, Any], RtpPorts]:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-        settings = settings_of(kms, CALLER, speech, judge_after=0.1, **WITHOUT_TLS)
-        async with running("agent_peer.py", settings) as alice:
+        settings = settings_of(kms, CALLER, speech, judge_after_s=0.1, **WITHOUT_TLS)
+        async with running_agent(settings) as alice:
             _, second = await again_with_sdes(alice, peer, {"status": 488})
             answer = description(ports, profile=profile, media_extra=lines)
             peer.respond(second, 200, to_tag="second", sdp=answer)
@@ -194,7 +194,7 @@ def test_a_bad_answer_ends_the_second_call_too(
 def test_a_user_who_hangs_up_is_not_called_for_again(kms: TestKms, speech: str) -> None:
     async def scenario() -> tuple[dict[str, Any], ScriptedPeer]:
         peer = await ScriptedPeer.open()
-        async with running("agent_peer.py", settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
+        async with running_agent(settings_of(kms, CALLER, speech, **WITHOUT_TLS)) as alice:
             _, second = await again_with_sdes(alice, peer, {"status": 488})
             alice.do("hangup", call="1")
             peer.respond(second, 180, to_tag="second")
@@ -214,7 +214,7 @@ def test_clear_comes_after_sdes_and_only_where_policy_says_both(kms: TestKms, sp
     async def scenario(fallback: str) -> tuple[list[str], Process]:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
         settings = settings_of(kms, CALLER, speech, **WITHOUT_TLS, fallback=fallback)
-        async with running("agent_peer.py", settings) as alice:
+        async with running_agent(settings) as alice:
             first, second = await again_with_sdes(alice, peer, {"status": 488})
             peer.respond(second, 488, to_tag="second")
             bodies = [first.sdp, second.sdp]

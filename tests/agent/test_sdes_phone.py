@@ -8,7 +8,7 @@ from typing import Any
 
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running, running_agent
 from tests.agent.sdes import events, secrets_in
 from tests.agent.test_caller import settings_of
 
@@ -38,7 +38,7 @@ def test_a_call_to_a_phone_that_knows_sdes_only(kms: TestKms, speech: str, tls: 
             address = (await phone.until(type="ready"))["addresses"]["tls"]
             logged = {"log_level": 5, "log_file": str(log)}
             settings = over_tls(kms, CALLER, speech, tls, proxy=f"sip:{address};transport=tls", **logged)
-            async with running("agent_peer.py", settings) as alice:
+            async with running_agent(settings) as alice:
                 await talk(alice, phone)
                 assert await alice.close() == 0
             assert await phone.close() == 0
@@ -73,7 +73,7 @@ def test_a_call_from_a_phone_that_knows_sdes_only(kms: TestKms, speech: str, tls
         phone_settings = {"identity": CALLER, "on": ["udp", "tls"], "tls": tls}
         settings = over_tls(kms, CALLED, speech, tls, answer=True, prefer="tls", transports=("tls", "udp"))
         async with (
-            running("agent_peer.py", settings) as bob,
+            running_agent(settings) as bob,
             running("sdes_peer.py", phone_settings) as phone,
         ):
             contact = (await bob.until(type="ready"))["contact"]

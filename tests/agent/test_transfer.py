@@ -11,7 +11,7 @@ import pytest
 
 from sipmikey.testing.kms import TestKms
 from tests.agent.branches import CALLED, CALLER
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running_agent
 from tests.agent.test_caller import Pair, settings_of
 
 THIRD = "sip:carol@example.com"
@@ -20,12 +20,12 @@ THIRD = "sip:carol@example.com"
 @contextlib.asynccontextmanager
 async def three(kms: TestKms, speech: str, **bobs: Any) -> AsyncIterator[tuple[Pair, Process]]:
     """Alice and bob in a call, and carol, whom bob reaches through his outbound proxy."""
-    async with running("agent_peer.py", settings_of(kms, THIRD, speech, answer=True)) as carol:
+    async with running_agent(settings_of(kms, THIRD, speech, answer=True)) as carol:
         third = (await carol.until(type="ready"))["contact"].rpartition("@")[2]
         settings = settings_of(kms, CALLED, speech, answer=True, proxy=f"sip:{third};lr", **bobs)
         async with (
-            running("agent_peer.py", settings_of(kms, CALLER, speech)) as alice,
-            running("agent_peer.py", settings) as bob,
+            running_agent(settings_of(kms, CALLER, speech)) as alice,
+            running_agent(settings) as bob,
         ):
             await alice.until(type="ready")
             call = Pair(alice, bob, (await bob.until(type="ready"))["contact"])

@@ -11,7 +11,7 @@ import pytest
 from sipmikey.testing import TestKms
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
-from tests.agent.processes import running
+from tests.agent.processes import running_agent
 from tests.cli.commands import ALICE, AS_ALICE, BOB, Options, Start
 from tests.cli.commands import command as command
 from tests.cli.commands import kms as kms
@@ -64,7 +64,7 @@ def test_a_transferred_call_is_stayed_in(command: Start, options: Options, kms: 
     alice = {"identity": ALICE, "psk": user.psk, "psk_id": user.psk_id, "kms_url": kms.url}
 
     async def transfer() -> None:
-        async with running("agent_peer.py", alice) as process:
+        async with running_agent(alice) as process:
             process.do("call", uri=BOB, via=contact)
             await process.until(type="call.answered")
             process.do("transfer", call="1", target="sip:carol@example.com")

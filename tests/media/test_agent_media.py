@@ -16,7 +16,7 @@ from sipmikey.media.similarity import compare_files
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.kms import TestKms
-from tests.agent.processes import Process, running
+from tests.agent.processes import Process, running_agent
 from tests.media.test_interop_pjmedia import CLEARLY_HEARD, NOT_HEARD, write_melody
 
 pytestmark = pytest.mark.interop
@@ -77,8 +77,8 @@ async def talk(kms: TestKms, folder: Path, alice: str, bob: str) -> AsyncIterato
         }  # fmt: skip
 
     async with (
-        running("agent_peer.py", settings("alice", ALICE, alice)) as a,
-        running("agent_peer.py", settings("bob", BOB, bob, answer=True)) as b,
+        running_agent(settings("alice", ALICE, alice)) as a,
+        running_agent(settings("bob", BOB, bob, answer=True)) as b,
     ):
         await a.until(type="ready")
         contact = (await b.until(type="ready"))["contact"]

@@ -12,7 +12,7 @@ from sipmikey.sdp import MediaMismatch
 from sipmikey.sdp.codecs import check_codecs
 from sipmikey.sip import SipMessage
 from tests.agent.offers import called
-from tests.agent.processes import running
+from tests.agent.processes import running_agent
 from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
@@ -66,7 +66,7 @@ def test_answers_that_cannot_be_used_are_never_an_answered_call() -> None:
     async def scenario() -> list[dict[str, Any]]:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
         good = offer(ports)
-        async with running("agent_peer.py", CLEAR) as caller:
+        async with running_agent(CLEAR) as caller:
             await caller.until(type="ready")
             ends = [
                 await one(caller, peer, status, sdp)
