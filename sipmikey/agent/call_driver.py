@@ -84,6 +84,7 @@ class CallDriver:
         self._last_error: SipmikeyError | None = None
         self._replacing: CallDriver | None = None
         self._located: dict[str, str] = {}
+        self._offered_by = ""
 
     # The program's side
 
@@ -263,7 +264,11 @@ class CallDriver:
         raise StackError("the call has no description for this")
 
     def remote_offer(self, sdp: str) -> OfferVerdict:
-        refused = [answer for answer in self._told(i.RemoteOffer(sdp=sdp)) if isinstance(answer, o.Refuse)]
+        refused = [
+            answer
+            for answer in self._told(i.RemoteOffer(sdp=sdp, to_tag=self._offered_by))
+            if isinstance(answer, o.Refuse)
+        ]
         return (
             OfferVerdict(status=refused[0].status, headers=refused[0].headers) if refused else OfferVerdict()
         )
@@ -277,6 +282,9 @@ class CallDriver:
 
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         kind = i.Sent if direction == "sent" else i.Received
+        if direction == "received" and not message.status:
+            # It is told before the offer in it.
+            self._offered_by = message.tag("from")
         self._told(kind(message=message_of(message)))
 
     def phase(self, phase: Phase, status: int, reason: str) -> None:
@@ -330,4 +338,5 @@ def message_of(message: SipMessage) -> i.Message:
         contacts=contacts,
         malformed=malformed,
         call_id=message.first("call-id") or "",
+        reliable=100 < message.status < 200 and message.first("rseq") is not None,
     )

@@ -125,7 +125,10 @@ class CallObserver(Protocol):
         """The peer makes a new offer (re-INVITE, UPDATE): judge it."""
 
     def stream_created(self, index: int) -> None:
-        """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before."""
+        """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before.
+
+        One that is made again for an offer of the peer, which was permitted, keeps those it had.
+        """
 
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         """A message of a transaction within the call went out or came in, after it took effect."""

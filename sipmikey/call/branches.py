@@ -19,13 +19,15 @@ class Branch(StrEnum):
 class Branches:
     """Which branches there are, what each agreed on or why it was refused, and which one has the call.
 
-    The first description of a branch is its answer (RFC 3261 section 13.2.1).
+    The first description of a branch is its answer (RFC 3261 section 13.2.1). What it agreed on may change
+    by an offer of its own (UPDATE) before its 200, once the answer came in a reliable provisional response.
     """
 
     def __init__(self) -> None:
         self._states: dict[str, Branch] = {}
         self._agreed: dict[str, Agreement] = {}
         self._refused: dict[str, BaseException] = {}
+        self._settled: set[str] = set()
         self._last: BaseException | None = None
 
     def state(self, to_tag: str) -> Branch | None:
@@ -44,19 +46,28 @@ class Branches:
         """Return why the answer of a branch was refused, None where it was not."""
         return self._refused.get(to_tag)
 
+    def settled(self, to_tag: str) -> bool:
+        """Return whether our offer has its answer of a branch for good, so that the branch may offer."""
+        return to_tag in self._settled
+
     def rings(self, to_tag: str) -> None:
         """A provisional response without keys came."""
         self._states.setdefault(to_tag, Branch.RINGING)
 
     def answers(self, to_tag: str, agreement: Agreement) -> None:
-        """A valid answer came."""
+        """A valid answer came, or an offer of the branch was answered: what it agreed on last counts."""
         self._states[to_tag] = Branch.CANDIDATE
         self._agreed[to_tag] = agreement
+
+    def settles(self, to_tag: str) -> None:
+        """Its answer came in a reliable provisional response (RFC 3262 section 5)."""
+        self._settled.add(to_tag)
 
     def fails(self, to_tag: str, error: BaseException) -> None:
         """The branch's answer was refused: it never gets the call."""
         self._states[to_tag] = Branch.GONE
         self._agreed.pop(to_tag, None)
+        self._settled.discard(to_tag)
         # Its traceback would keep everything alive that was in use then.
         self._last = self._refused[to_tag] = error.with_traceback(None)
 
@@ -74,6 +85,7 @@ class Branches:
         self._states = {tag: state for tag, state in self._states.items() if state is Branch.COMMITTED}
         self._agreed.clear()
         self._refused.clear()
+        self._settled.clear()
         self._last = None
 
     @property

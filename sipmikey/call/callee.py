@@ -164,19 +164,17 @@ class CalleeMachine(CallMachine):
         self._out.put(o.Answer(status=183, sdp=self._complete(self._own_sdp)))
         self._out.start(o.Timer.SETUP, self._settings.patience.setup)
 
-    def _remote_offer(self, sdp: str) -> None:
+    def _remote_offer(self, item: i.RemoteOffer) -> None:
         if self.state is CallState.RINGING and not self._answered_early:
             self._out.put(o.Refuse(status=_NO_SUCH_CALL))
             return
         if self._conditions is not None and self.state is not CallState.TALKING:
             try:
-                self._conditions.hear(sdp)
+                self._conditions.hear(item.sdp)
             except PeerError as error:
-                ending = self._refused(error)
-                headers = ending.headers(self._settings.identity)
-                self._out.put(o.Refuse(status=ending.status, headers=headers))
+                self._refuse_offer(error)
                 return
-        super()._remote_offer(sdp)
+        super()._remote_offer(item)
 
     def _rang(self, timer: o.Timer) -> Outcome:
         if timer is o.Timer.SETUP and self.state is CallState.RINGING:

@@ -20,6 +20,7 @@ from sipmikey.call.redirection import first_course
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
 from sipmikey.call.streams import Streams
+from sipmikey.call.within.early_offer import EarlyOffer
 from sipmikey.call.within.rekeying import Rekeying
 from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
@@ -31,7 +32,12 @@ from sipmikey.ticket.request import TicketGrant
 _LATE_S = 32.0
 """64*T1: so long another branch may still answer with 2xx (RFC 3261 section 13.2.2.4)."""
 
-_TOO_EARLY = "the peer offers again before its answer has the call: it has to wait for the ACK"
+_TOO_EARLY = "the peer offers again before the user has accepted it"
+
+_OFFER_OPEN = o.Refuse(status=500, headers=(("Retry-After", "1"),))
+"""For an offer while one before it has no answer (RFC 3311 section 5.2)."""
+
+_NO_SUCH_BRANCH = o.Refuse(status=481)
 
 _SURPLUS_S = 2.0
 """So long a stack with one dialog only is left the time to end the 2xx of other branches."""
@@ -92,6 +98,7 @@ class CallerMachine(CallMachine):
         self._headers = (*settings.headers, *headers)
         self._course = first_course(uri, via, called=called, policy=settings.policy)
         self._pending: tuple[str, Agreement] | None = None
+        self._early = EarlyOffer(settings, self._renegotiation)
         self._invited: o.Invite | None = None
 
     def _handle(self, item: i.Input) -> Outcome:
@@ -155,6 +162,8 @@ class CallerMachine(CallMachine):
             return super()._describe(item)
         if self.state is not CallState.CALLING:
             raise AgentError(Reason.POLICY, "the peer is not accepted yet", side="local")
+        if self._early.to_tag is not None:
+            return super()._describe(replace(item, sdp=self._early.stated(item.sdp)))
         if item.remote:
             raise AgentError(Reason.OFFER_MISSING, "the peer offers where it must answer")
         return self._attempt.keying.make_offer(self._stated(item.sdp))
@@ -165,12 +174,47 @@ class CallerMachine(CallMachine):
             return sdp
         return Preconditions(ours=True, offers=True).describe(sdp)
 
-    def _remote_offer(self, sdp: str) -> None:
+    def _remote_offer(self, item: i.RemoteOffer) -> None:
         if self.state is CallState.TALKING:
-            super()._remote_offer(sdp)
+            super()._remote_offer(item)
+        elif self.state is CallState.ASKING:
+            self._refuse_offer(AgentError(Reason.UNEXPECTED_MESSAGE, _TOO_EARLY))
+        else:
+            self._offered_early(item)
+
+    def _offered_early(self, item: i.RemoteOffer) -> None:
+        """An offer of a branch before its 200: one that must be refused leaves the branch as it is."""
+        attempt, tag = self._attempt, item.to_tag
+        if self._early.to_tag is not None:
+            self._out.put(_OFFER_OPEN)
             return
-        ending = self._refused(AgentError(Reason.UNEXPECTED_MESSAGE, _TOO_EARLY))
-        self._out.put(o.Refuse(status=ending.status, headers=ending.headers(self._settings.identity)))
+        if attempt.ending is not None or attempt.branches.state(tag) is None:
+            self._out.put(_NO_SUCH_BRANCH)
+            return
+        try:
+            self._early.take(attempt, item)
+        except Exception as error:  # noqa: BLE001 - it becomes the refusal
+            self._refuse_offer(error, tag)
+            return
+        if attempt.keying.gives_keys and (attempt.agreement is None or attempt.to_tag != tag):
+            # The stack makes its streams for this branch now, and leaves them the keys that they have.
+            self._unbind()
+        self._out.put(o.Permit())
+
+    def _answered_early(self, message: i.Message) -> None:
+        """Our answer to the offer of a branch has gone out, or the stack had none."""
+        attempt = self._attempt
+        if message.status // 100 == 2:
+            agreement = self._renegotiation.sent(attempt.keying, message)
+            tag = self._early.answered()
+            if agreement is not None and tag is not None:
+                attempt.branches.answers(tag, agreement)
+                self._hear(tag, agreement)
+        elif message.status >= 300 and message.status != _OFFER_OPEN.status:
+            self._early.drop(attempt.keying)
+            if attempt.keying.gives_keys:
+                # The stack may have stopped half way.
+                self._unbind()
 
     def _transfer_asked(self, target: str) -> None:
         if self.state is not CallState.TALKING:
@@ -181,6 +225,10 @@ class CallerMachine(CallMachine):
     def _sent(self, message: i.Message) -> None:
         if self.state is CallState.TALKING:
             super()._sent(message)
+        elif (
+            self.state is CallState.CALLING and message.method == "UPDATE" and self._early.to_tag is not None
+        ):
+            self._answered_early(message)
         elif self.state is CallState.CALLING and message.method == "INVITE" and not message.status:
             self._call_id = message.call_id
             self._show(signalling=message.transport)
@@ -298,6 +346,8 @@ class CallerMachine(CallMachine):
             branches.answers(tag, agreement)
             if agreement.peer is not None:
                 self._out.tell(e.ForkCandidate, to_tag=tag, peer=agreement.peer)
+        if message.reliable:
+            branches.settles(tag)
         self._hear(tag, agreement)
         return agreement
 
@@ -365,6 +415,9 @@ class CallerMachine(CallMachine):
 
     def _commit(self, tag: str, agreement: Agreement) -> Outcome:
         attempt = self._attempt
+        if self._early.to_tag != tag:
+            self._early.drop(attempt.keying)
+        self._early.answered()
         attempt.keying.choose(tag)
         for loser in attempt.branches.commit(tag):
             if attempt.keying.vouches:
@@ -449,6 +502,7 @@ class CallerMachine(CallMachine):
     def _start_over(self, lane: Lane) -> None:
         """Begin a new attempt; the keys of the last one are erased."""
         self._let_go()
+        self._early.answered()
         self._out.stop(o.Timer.LATE)
         ticket = lane is Lane.SECURED
         self._attempt = Attempt() if ticket else Attempt(keying=self._keyings.without_ticket(lane))

@@ -36,7 +36,7 @@ class Message:
     ``sdp``: the description, None when there is none. ``warning``, ``reason``: the texts of those header
     fields; ``cause``: that of Reason, 0 for none. ``phrase``: status and reason phrase of a response.
     ``contacts``: of a redirection; ``malformed``: why they cannot be read, ``""`` when they can.
-    ``call_id``: of the Call-ID header field.
+    ``call_id``: of the Call-ID header field. ``reliable``: a provisional response that gets a PRACK.
     """
 
     method: str
@@ -51,6 +51,7 @@ class Message:
     contacts: tuple[Contact, ...] = ()
     malformed: str = ""
     call_id: str = ""
+    reliable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,14 +171,22 @@ class LocalDescription(Input):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteOffer(Input):
-    """The peer offers within the call (re-INVITE, UPDATE). Answered at once with ``Permit`` or ``Refuse``."""
+    """The peer offers within the call (re-INVITE, UPDATE). Answered at once with ``Permit`` or ``Refuse``.
+
+    ``to_tag``: of the branch that offers, which the From of its request has; needed where we called and no
+    branch has answered with 2xx.
+    """
 
     sdp: str
+    to_tag: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamCreated(Input):
-    """A stream exists. Before ``Confirmed`` it has no keys, whatever it had before."""
+    """A stream exists. Before ``Confirmed`` it has no keys, whatever it had before.
+
+    A stream made again between the answer to an offer of the peer (``Describe``) and its 200 keeps its keys.
+    """
 
     index: int
 

@@ -134,7 +134,7 @@ class CallMachine:
             case i.LocalDescription():
                 self._out.put(o.Describe(sdp=self._describe(item)))
             case i.RemoteOffer():
-                self._remote_offer(item.sdp)
+                self._remote_offer(item)
             case i.StreamCreated():
                 self._stream_created(item.index)
             case i.StreamKeyed():
@@ -196,17 +196,19 @@ class CallMachine:
     def _describe(self, item: i.LocalDescription) -> str:
         return self._renegotiation.describe(self._attempt.keying, item.sdp)
 
-    def _remote_offer(self, sdp: str) -> None:
+    def _remote_offer(self, item: i.RemoteOffer) -> None:
         """An offer within the call: one that must be refused leaves the call as it is."""
         try:
-            self._settings.check_description(sdp)
-            self._renegotiation.receive_offer(self._attempt.keying, sdp)
+            self._settings.check_description(item.sdp)
+            self._renegotiation.receive_offer(self._attempt.keying, item.sdp)
         except Exception as error:  # noqa: BLE001 - it becomes the refusal
-            ending = self._refused(error)
-            headers = ending.headers(self._settings.identity)
-            self._out.put(o.Refuse(status=status_of(error), headers=headers))
+            self._refuse_offer(error)
         else:
             self._out.put(o.Permit())
+
+    def _refuse_offer(self, error: BaseException, to_tag: str = "") -> None:
+        ending = self._refused(error, to_tag)
+        self._out.put(o.Refuse(status=status_of(error), headers=ending.headers(self._settings.identity)))
 
     def _sent(self, message: i.Message) -> None:
         if message.method not in ("INVITE", "UPDATE") or self.state is CallState.ENDING:
@@ -295,7 +297,8 @@ class CallMachine:
     def _stream_created(self, index: int) -> None:
         attempt = self._attempt
         early = not attempt.confirmed and attempt.keying.gives_keys
-        self._streams.created(index, without_keys=early)
+        # Made again for an offer of the branch that it is of, it keeps its keys.
+        self._streams.created(index, without_keys=early and not self._renegotiation.answer_made)
         if attempt.agreement is not None and self.state in (CallState.ANSWERING, CallState.TALKING):
             self._bind(attempt.agreement, attempt.to_tag)
 

@@ -90,6 +90,7 @@ class Offerer:
         self._settings = Settings(suites=self._suites, allow_other_media=allow_other_media)
         self._offer: _SentOffer | None = None
         self._candidates: dict[str, _Candidate] = {}
+        self._sessions: dict[str, Session] = {}
         self._seen: dict[bytes, str] = {}
 
     def make_offer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> str:
@@ -219,23 +220,38 @@ class Offerer:
     def discard(self, to_tag: str) -> None:
         """Forget a branch that ended; unknown tags are ignored."""
         self._candidates.pop(to_tag, None)
+        if (session := self._sessions.pop(to_tag, None)) is not None:
+            session.close()
+
+    def session(self, to_tag: str) -> Session:
+        """Return the session of a branch that is not chosen yet: it may offer (UPDATE, RFC 3311).
+
+        Each branch has one of its own, which `choose` returns for the branch chosen. Once it is asked for,
+        further answers of the branch are none (RFC 3261 section 13.2.1): do not give them to
+        `receive_answer`. Raises `LocalError` for a branch without keys.
+        """
+        if (known := self._sessions.get(to_tag)) is not None:
+            return known
+        candidate = self._candidates.get(to_tag)
+        if candidate is None:
+            raise LocalError(f"no answer of the branch {to_tag} was accepted")
+        session = self._sessions[to_tag] = Session(
+            self._env,
+            exchanges=(candidate.exchange,),
+            theirs=candidate.theirs,
+            keys=candidate.keys,
+            settings=self._settings,
+            told=self._made().text,
+        )
+        return session
 
     def choose(self, to_tag: str) -> Session:
         """Bind the call to a branch and erase every other; return its session for later offers.
 
         Raises `LocalError` for a branch without keys. No answer is taken afterwards.
         """
-        chosen = self._candidates.get(to_tag)
-        if chosen is None:
-            raise LocalError(f"no answer of the branch {to_tag} was accepted")
-        session = Session(
-            self._env,
-            exchanges=(chosen.exchange,),
-            theirs=chosen.theirs,
-            keys=chosen.keys,
-            settings=self._settings,
-            told=self._made().text,
-        )
+        session = self.session(to_tag)
+        del self._sessions[to_tag]
         self.close()
         return session
 
@@ -244,3 +260,6 @@ class Offerer:
         self._offer = None
         self._candidates.clear()
         self._seen.clear()
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()

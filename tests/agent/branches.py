@@ -47,6 +47,18 @@ class Device:
         self.sdp, self.keyed = self._answerer.session.make_answer(description(self.ports))
         return self.sdp
 
+    def offers(self, *, rekey: bool = False) -> str:
+        """Return an offer of this device's own, at `ports`."""
+        return self._answerer.session.make_offer(description(self.ports), rekey=rekey)
+
+    def hears_answer(self, sdp: str) -> None:
+        """Take the answer to `offers`; what it agrees on is in force from now on."""
+        self.keyed = self._answerer.session.receive_answer(sdp)
+
+    def is_refused(self) -> None:
+        """The offer was refused: what was agreed before stays."""
+        self._answerer.session.abandon()
+
     @property
     def key(self) -> bytes:
         """Master key and salt that the caller sends to this device with."""

@@ -220,6 +220,23 @@ class ScriptedPeer(asyncio.DatagramProtocol):
         ]
         self.send("\r\n".join(lines) + "\r\n\r\n" + sdp, address)
 
+    def update(self, invite: SipMessage, *, to_tag: str, sdp: str, cseq: int = 1) -> None:
+        """Send an UPDATE with an offer, as branch *to_tag* of an INVITE that came here, before its 200."""
+        target = invite.uri("contact") or ""
+        lines = [
+            f"UPDATE {target} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self.address};branch=z9hG4bKupdate{to_tag}{cseq};rport",
+            "Max-Forwards: 70",
+            f"From: {invite.first('to')};tag={to_tag}",
+            f"To: {invite.first('from')}",
+            f"Call-ID: {invite.first('call-id')}",
+            f"CSeq: {cseq} UPDATE",
+            f"Contact: <sip:{to_tag}@{self.address}>",
+            "Content-Type: application/sdp",
+            f"Content-Length: {len(sdp.encode())}",
+        ]
+        self._send("\r\n".join(lines) + "\r\n\r\n" + sdp, self._sources[id(invite)])
+
     def cancel(self, address: str, *, caller: str, called: str = "sip:bob@example.com") -> None:
         """Send the CANCEL of an INVITE made by ``invite``."""
         lines = [

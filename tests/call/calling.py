@@ -17,7 +17,10 @@ from tests.call.worlds import ALICE, KMS_FAILED, PATIENCE, STACK_FAILED, Moves, 
 
 
 class CallerWorld(World):
-    """A caller and its branches, named by their To-tags. *answers*: the descriptions they may send."""
+    """A caller and its branches, named by their To-tags. *answers*: the descriptions they may send.
+
+    *updates*: what they may offer before their 200, once they have answered in a reliable 183.
+    """
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class CallerWorld(World):
         contacts: tuple[str, ...] = (),
         redirects: int = 2,
         clear: bool = False,
+        updates: tuple[str, ...] = (),
     ) -> None:
         settings = CallSettings(
             identity=ALICE,
@@ -43,12 +47,13 @@ class CallerWorld(World):
         super().__init__(machine, settings)
         self.tags, self.answers_sent = tags, answers
         self.failures, self.contacts = failures, contacts
+        self.updates = updates
         self.consents = settings.policy.retarget is not Retarget.ACCEPT
 
     def parts(self) -> object:
         hidden = (
             "outputs", "settings", "events", "done", "tags", "answers_sent", "failures", "contacts",
-            "consents",
+            "consents", "updates",
         )  # fmt: skip
         return [item for name, item in vars(self).items() if name not in hidden]
 
@@ -73,7 +78,7 @@ class CallerWorld(World):
 
     def branch_moves(self) -> Moves:
         if not self.consents and not self.answered:
-            yield "an offer comes early", early_offer
+            yield "an offer comes early", functools.partial(early_offer, tag=self.tags[0])
         for tag in self.unlike_tags():
             yield f"{tag}: 180", functools.partial(respond, tag=tag, status=180, sdp=None)
             for status in (183, 200):
@@ -84,6 +89,8 @@ class CallerWorld(World):
                         functools.partial(respond, tag=tag, status=status, sdp=sdp),
                     )
             yield f"{tag}: 200", functools.partial(respond, tag=tag, status=200, sdp=None)
+            for offer in () if self.answered else self.updates:
+                yield f"{tag}: UPDATE {offer}", functools.partial(update, tag=tag, offer=offer)
             if tag in self.open_2xx:
                 yield f"{tag}: BYE", functools.partial(bye, tag=tag)
         if not self.confirmed:
@@ -141,6 +148,7 @@ def known(world: CallerWorld, tag: str) -> str:
         branches._states.get(tag, ""),
         type(branches._refused.get(tag)).__name__,
         branches._last is not None and branches._last is branches._refused.get(tag),
+        tag in branches._settled,
         tag in branches._agreed and branches._agreed[tag].streams[:1] and branches._agreed[tag].suite,
         tag in world.open_2xx,
         tag == world.dialog,
@@ -210,7 +218,9 @@ def respond(world: CallerWorld, tag: str, status: int, sdp: str | None) -> None:
         world.confirmed = True
         world.dialog = tag
         world.give(i.Confirmed())
-    world.give(i.Received(message=i.Message(method="INVITE", status=status, to_tag=tag, sdp=sdp)))
+    reliable = bool(world.updates) and status == 183
+    message = i.Message(method="INVITE", status=status, to_tag=tag, sdp=sdp, reliable=reliable)
+    world.give(i.Received(message=message))
     if status == 200 and before is CallState.CALLING and ending is None:
         good = refused is None and (agreement is not None or (sdp or "").startswith(("good", "other")))
         good = good or world.lane is Lane.CLEAR
@@ -225,6 +235,45 @@ def respond(world: CallerWorld, tag: str, status: int, sdp: str | None) -> None:
         assert world.keys is not None or again, "a branch that answered is not heard"
     if status < 200 and before is CallState.CALLING and ending is None:
         assert world.told(e.CallRinging), "ringing is not told"
+
+
+def update(world: CallerWorld, tag: str, offer: str) -> None:
+    """A branch offers before its 200: it changes itself and no other, and is not heard before consent."""
+    machine, keying = world.machine, world.keying
+    branches, state = machine._attempt.branches, machine.state
+    held: dict[str, str] = getattr(keying, "held", {})
+    before, heard, media = dict(held), world.keys, world.stream_of
+    agreed = dict(branches._agreed)
+    waits = state is CallState.CALLING and machine.ending is None
+    good = waits and branches.settled(tag) and branches.refusal(tag) is None and offer != "bad"
+    world.give(i.RemoteOffer(sdp=offer, to_tag=tag))
+    permitted = any(isinstance(output, o.Permit) for output in world.outputs)
+    assert permitted == good, f"an offer that is {'good' if good else 'bad'} before the 200"
+    if not permitted:
+        assert (held, branches._agreed, world.keys) == (before, agreed, heard), (
+            "a refused offer has an effect"
+        )
+        assert machine.state is state, "an offer that was refused ends the call"
+        return
+    world.give(i.LocalDescription(sdp="stack", remote=offer))
+    (text,) = [output.sdp for output in world.outputs if isinstance(output, o.Describe)]
+    # The stack makes its stream again, and leaves it the keys that it has.
+    assert media == tag or world.keys is None, "the stream of another branch keeps its keys"
+    world.stream_of = tag
+    world.give(i.StreamCreated(index=0))
+    world.give(i.Sent(message=i.Message(method="UPDATE", status=200, to_tag="x", sdp=text)))
+    after = branches.agreement(tag)
+    assert after is not None
+    assert after.streams[0].send_key == held[tag], "the branch is not bound to what it agreed on last"
+    assert (held[tag] != before[tag]) == (offer == "rekey")
+    for other in before.keys() - {tag}:
+        assert held[other] == before[other], "another branch has other keys"
+        assert branches.agreement(other) is agreed[other], "another branch agreed on something else"
+    accepted = (CAROL if tag == "b" else BOB) in world.accepted
+    ran = (
+        heard != held[tag] and (media != tag or heard is None) and held[tag] in world.given and not world.keys
+    )
+    assert (world.keys == held[tag]) == (accepted and not ran), "who offered is not heard, or too early"
 
 
 def fail(world: CallerWorld, status: int) -> None:

@@ -46,6 +46,7 @@ class FakeTicket:
     """A ticket's keying whose descriptions are words: ``offer``, ``good a`` of branch a, ``bad``, ``none``.
 
     ``held``: the names of all keys that it holds; the first letter is the branch, ``0`` within the call.
+    ``early``: the branch whose offer waits for our answer before one is chosen.
     """
 
     name: KeyingName | None = "mikey-ticket"
@@ -66,6 +67,7 @@ class FakeTicket:
         self.made = ""
         self.offering = ""
         self.asked = ""
+        self.early = ""
         self.generation = 0
         self.questions = 0 if calls else tickets
 
@@ -114,14 +116,14 @@ class FakeTicket:
         self.chosen = to_tag
         self.held = {to_tag: self.held[to_tag]}
         self.may_rekey = True
-        self.offering = ""
+        self.offering = self.early = ""
 
-    def receive_offer(self, sdp: str | None) -> Agreement:
+    def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
         if self.chosen is not None and self.offering:
             raise Glare("an offer of this side is under way")
         if self.calls and self.chosen is None:
-            raise AgentError(Reason.UNEXPECTED_MESSAGE, "the peer offers before its answer has the call")
-        self.asked = ""
+            assert to_tag in self.held, "an offer of a branch without keys is taken"
+        self.asked = self.early = ""
         if sdp is None:
             raise AnswerMissing("no description")
         if sdp == "none":
@@ -129,6 +131,8 @@ class FakeTicket:
         if sdp == "bad":
             raise AuthenticationFailure("V: the MAC does not verify")
         self.asked = sdp
+        if self.chosen is None:
+            self.early = to_tag
         return Agreement(called=BOB, kms="kms", ticket="ticket")
 
     def question(self) -> KmsQuestion | None:
@@ -147,12 +151,21 @@ class FakeTicket:
         assert self.asked, "an answer without an offer"
         rekey, self.asked = self.asked == "rekey", ""
         self.made = "answer"
+        if self.chosen is None and self.calls:
+            return "answer", self._of_branch(rekey)
         if self.chosen is None:
             self.chosen, self.may_rekey = "", True
         return "answer", self._within(rekey)
 
+    def _of_branch(self, rekeyed: bool) -> Agreement:
+        """Return what branch ``early`` agreed on by its offer; of two keys in turn, as within the call."""
+        tag, self.early = self.early, ""
+        if rekeyed:
+            self.held[tag] = f"again {tag}" if self.held[tag].startswith("good") else f"good {tag}"
+        return agreed(self.held[tag], CAROL if tag == "b" else BOB, self.rekey_s)
+
     def abandon(self) -> None:
-        self.offering = self.asked = ""
+        self.offering = self.asked = self.early = ""
 
     def close(self) -> None:
         self.closed = True

@@ -38,6 +38,7 @@ class Mutation:
 
 CONSENT = ("caller, two parties, consent",)
 CALLER = (*CONSENT, "caller, a stack with one dialog", "caller, redirected")
+EARLY = ("caller, an UPDATE before the 200, consent", "caller, an UPDATE before the 200")
 REDIRECTED = ("caller, redirected to another, consent", "caller, redirected")
 CALLEE = ("callee", "callee, replacing")
 BOTH = ("within a call, both sides",)
@@ -115,6 +116,7 @@ LOST: tuple[tuple[CallState, type[i.Input], tuple[str, ...]], ...] = (
     (S.NEW, i.Start, CALLER),
     (S.NEW, i.LocalDescription, CALLEE),
     (S.CALLING, i.Attached, CALLER),
+    (S.CALLING, i.RemoteOffer, EARLY),
     (S.CALLING, i.LocalDescription, CALLER),
     (S.CALLING, i.Sent, CALLER),
     (S.CALLING, i.StreamCreated, CALLER),
@@ -192,8 +194,41 @@ def _heard(self: Any, tag: str, agreement: Any) -> None:
     self._bind(agreement, tag)
 
 
-def _permitted(self: Any, sdp: str) -> None:
+def _permitted(self: Any, item: i.RemoteOffer) -> None:
     self._out.put(o.Permit())
+
+
+def _settled_always(self: Any, to_tag: str) -> bool:
+    return self.state(to_tag) is not None
+
+
+_receive_offer = FakeTicket.receive_offer
+_offered_early = caller.CallerMachine._offered_early
+
+
+def _kept_as_before(self: Any, message: i.Message) -> None:
+    """Forget to bind the branch to what its offer agreed on."""
+    self._renegotiation.sent(self._attempt.keying, message)
+    self._early.answered()
+
+
+def _heard_at_once(self: Any, message: i.Message) -> None:
+    agreement, tag = self._renegotiation.sent(self._attempt.keying, message), self._early.answered()
+    self._attempt.branches.answers(tag, agreement)
+    self._bind(agreement, tag)
+
+
+def _of_whoever_runs(self: Any, sdp: str, to_tag: str = "") -> Any:
+    """Take an offer as that of another branch that answered, if there is one."""
+    other = next((tag for tag in self.held if tag != to_tag), to_tag)
+    return _receive_offer(self, sdp, other)
+
+
+def _permitted_with_keys(self: Any, item: i.RemoteOffer) -> None:
+    """Leave the keys of another branch to the stream that is made for this one's offer."""
+    unbind, self._unbind = self._unbind, _nothing
+    _offered_early(self, item)
+    self._unbind = unbind
 
 
 _callee_sent = callee.CalleeMachine._sent
@@ -237,6 +272,23 @@ CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
     ("a refused branch keeps its keys", CALLER, _method(machine.CallMachine, "_unbind", _nothing)),
     ("the losers keep their keys", CALLER, _method(FakeTicket, "choose", _losers_kept)),
     ("an early offer is taken", CALLER[1:], _method(caller.CallerMachine, "_remote_offer", _permitted)),
+    (
+        "an early offer is not of the branch's own",
+        EARLY[1:],
+        _method(FakeTicket, "receive_offer", _of_whoever_runs),
+    ),
+    (
+        "an early offer changes nothing",
+        EARLY[1:],
+        _method(caller.CallerMachine, "_answered_early", _kept_as_before),
+    ),
+    ("who offers early is heard", EARLY, _method(caller.CallerMachine, "_answered_early", _heard_at_once)),
+    (
+        "an early offer runs on another's keys",
+        EARLY[1:],
+        _method(caller.CallerMachine, "_offered_early", _permitted_with_keys),
+    ),
+    ("any branch may offer", EARLY[1:], _method(branches.Branches, "settled", _settled_always)),
     ("no timer ends the set-up", CALLER, _method(caller.CallerMachine, "_attached", _no_set_up_timer)),
     ("the end erases no key", CALLER, _method(machine.CallMachine, "_let_go", _nothing)),
     ("the keys stay in the stack", CALLER, _method(streams.Streams, "unkey", streams.Streams.forget)),

@@ -37,6 +37,12 @@ SCENARIOS: dict[str, Callable[[], World | Pair]] = {
     "caller, two parties, consent": lambda: CallerWorld(
         tags="ab", answers=("good", "bad"), policy=CallPolicy(retarget=Retarget.ASK)
     ),
+    "caller, an UPDATE before the 200": lambda: CallerWorld(
+        tags="ac", answers=("good",), many_dialogs=False, updates=("offer", "rekey", "bad")
+    ),
+    "caller, an UPDATE before the 200, consent": lambda: CallerWorld(
+        tags="b", answers=("good",), policy=CallPolicy(retarget=Retarget.ASK), updates=("offer", "rekey")
+    ),
     "caller, redirected to another, consent": lambda: CallerWorld(
         tags="a",
         answers=("good",),

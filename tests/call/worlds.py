@@ -387,10 +387,12 @@ def start(world: World) -> None:
     world.give(i.Start())
 
 
-def early_offer(world: World) -> None:
-    """The peer offers (UPDATE) before its answer has the call."""
+def early_offer(world: World, tag: str = "") -> None:
+    """The peer offers (UPDATE) where no answer of its branch in a reliable response is known."""
     state = world.machine.state
-    world.give(i.RemoteOffer(sdp="offer"))
+    if world.machine._attempt.branches.settled(tag):
+        tag = "nobody"
+    world.give(i.RemoteOffer(sdp="offer", to_tag=tag))
     assert any(isinstance(output, o.Refuse) for output in world.outputs), "an early offer is taken"
     assert world.machine.state is state, "an offer that was refused ends the call"
 

@@ -95,14 +95,14 @@ def test_a_description_that_cannot_be_used_is_the_end_of_its_branch_only() -> No
     ]
 
 
-def test_an_offer_before_the_answer_that_has_the_call_is_refused_with_a_reason() -> None:
+def test_an_offer_of_a_branch_without_a_reliable_answer_has_to_wait() -> None:
     for sdp in ("good a", "none"):
         caller = Caller()
         caller.hears(183, "a", "good a")
-        caller.give(i.RemoteOffer(sdp=sdp))
+        caller.give(i.RemoteOffer(sdp=sdp, to_tag="a"))
         (refused,) = [output for output in caller.wanted if isinstance(output, o.Refuse)]
-        assert refused.status == 488
-        assert "unexpected-message: the peer offers again" in dict(refused.headers)["Warning"]
+        assert refused.status == 491
+        assert "glare: our offer has no answer of this branch yet" in dict(refused.headers)["Warning"]
         caller.hears(200, "a")
         assert caller.answered_by() == ["a"]
 

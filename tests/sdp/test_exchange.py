@@ -184,6 +184,33 @@ def test_forked_branches_have_keys_of_their_own(parties: Parties) -> None:
         offerer.receive_answer("four", branches["one"][1])
 
 
+def test_a_branch_that_offers_before_it_is_chosen_changes_its_own_keys_only(parties: Parties) -> None:
+    flags = TicketFlags.of("DEFGHILMNO")
+    offerer = parties.offerer(grant(parties.world, parties.kms, flags=flags))
+    offer = offerer.make_offer(AUDIO)
+    devices = {tag: parties.respond(offer) for tag in ("a", "b")}
+    first = {tag: offerer.receive_answer(tag, answer) for tag, (_, answer, _) in devices.items()}
+    callee = devices["a"][0].session
+    ours = offerer.session("a")
+    assert ours.receive_offer(callee.make_offer(AUDIO, rekey=True))
+    answer, changed = ours.make_answer(AUDIO)
+    ours.check_sent(answer)
+    assert_mirrored(changed, callee.receive_answer(answer))
+    assert changed.media[0].send.master_key != first["a"].media[0].send.master_key
+    # A bad one leaves the branch as it was.
+    theirs = offerer.session("b")
+    with pytest.raises(PeerError):
+        theirs.receive_offer(AUDIO)
+    assert (theirs.keys, offerer.candidates) == (first["b"], ("a", "b"))
+    chosen = offerer.choose("a")
+    assert chosen is ours
+    assert chosen.keys == changed
+    # The keys of the other are erased, and a branch that never answered has none.
+    assert not theirs.keys.media
+    with pytest.raises(LocalError):
+        offerer.session("b")
+
+
 def test_a_bad_branch_takes_nothing_from_a_good_one(parties: Parties) -> None:
     offerer = parties.offerer()
     offer = offerer.make_offer(AUDIO)

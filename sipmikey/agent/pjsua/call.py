@@ -105,6 +105,7 @@ class PjsuaCall:
         self._media = shared.media.call() if shared.media is not None and self._secured else None
         self._pj: CallbackCall | None = CallbackCall(self, account, *(() if number is None else (number,)))
         self._streams: dict[int, int] = {}
+        self._keyed: set[int] = set()
         self._past: dict[int, StreamCount] = {}
         self._confirmed = False
         self._over = False
@@ -173,10 +174,12 @@ class PjsuaCall:
             self._media.key(index, keys, confirmed=self._confirmed)
         else:
             self._shared.srtp.start(self._streams[index], keys)
+        self._keyed.add(index)
         return before
 
     def unkey(self) -> None:
         """Take the keys of all streams away."""
+        self._keyed.clear()
         if self._media is not None:
             self._media.unkey()
             return
@@ -331,8 +334,9 @@ class PjsuaCall:
         self._audible.discard(index)
         if self._media is not None:
             self._connect(index)
-        elif not self._confirmed and self._secured:
+        elif self._secured and not self._keeps_keys(index):
             # The SRTP transport outlives the stream: it may still hold the keys of another branch.
+            self._keyed.discard(index)
             self._shared.srtp.stop(stream)
             self._end_probation(index)
         elif not self._speaking and self.lane is Lane.SDES:
@@ -341,6 +345,14 @@ class PjsuaCall:
         with self.guarded() as observer:
             if observer is not None:
                 observer.stream_created(index)
+
+    @property
+    def _answers_offer(self) -> bool:
+        return self._pj is not None and self._pj.answers_offer
+
+    def _keeps_keys(self, index: int) -> bool:
+        """True where a stream that is made again is the same party's: within the call, or for its offer."""
+        return self._confirmed or (index in self._keyed and self._answers_offer)
 
     def _end_probation(self, index: int) -> None:
         """Have pjmedia not start SRTP again, with the same keys, when a packet is replayed.
@@ -363,7 +375,7 @@ class PjsuaCall:
     def _connect(self, index: int) -> None:
         """Tell the media in Python what pjsua2 agreed on with the peer."""
         assert self._media is not None
-        if not self._confirmed:
+        if not (self._confirmed or self._answers_offer):
             self._media.unkey()
         info = self._live.getStreamInfo(index)
         sends = bool(info.dir & pj.PJMEDIA_DIR_ENCODING)
@@ -404,7 +416,8 @@ class PjsuaCall:
             del self._streams[index]
             return
         self._past[index] = _sum(self._past.get(index), self._count(index))
-        if not self._confirmed and not self._over and self._secured:
+        if not self._over and self._secured and not self._keeps_keys(index):
+            self._keyed.discard(index)
             self._shared.srtp.stop(stream)
         self._shared.trouble.forget((id(self), index))
         del self._streams[index]

@@ -54,7 +54,10 @@ class CallOwner(Protocol):
 
 
 class CallbackCall(pj.Call):  # type: ignore[misc]
-    """Takes pjsua2's callbacks to the *owner* of the call. *number*: pjsua's, of an incoming call."""
+    """Takes pjsua2's callbacks to the *owner* of the call. *number*: pjsua's, of an incoming call.
+
+    ``answers_offer``: an offer of the peer was permitted, and its answer has not gone out.
+    """
 
     def __init__(self, owner: CallOwner, account: PjsuaAccount, *number: int) -> None:
         super().__init__(account, *number)
@@ -62,6 +65,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         self._offer = ""
         self._version = VersionCounter()
         self._offered_in_200_to = ""
+        self.answers_offer = False
 
     def release(self) -> None:
         self._owner = None
@@ -89,6 +93,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
             state = prm.e.body.tsxState
+            self.answers_offer = False
             if observer is None:
                 return
             if state.type == pj.PJSIP_EVENT_RX_MSG:
@@ -133,6 +138,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             if observer is not None:
                 verdict = observer.remote_offer(self._offer)
                 prm.statusCode = verdict.status
+                self.answers_offer = verdict.status == pj.PJSIP_SC_OK
                 if verdict.status != pj.PJSIP_SC_OK and self._owner is not None:
                     self._owner.explain(verdict)
 

@@ -35,7 +35,7 @@ class ClearKeying:
     def choose(self, to_tag: str) -> None:
         """There are no keys."""
 
-    def receive_offer(self, sdp: str | None) -> Agreement:
+    def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
         return Agreement()
 
     def question(self) -> KmsQuestion | None:

@@ -148,8 +148,11 @@ class Keying(Protocol):
     def choose(self, to_tag: str) -> None:
         """Bind the call to a branch; the keys of the others are erased."""
 
-    def receive_offer(self, sdp: str | None) -> Agreement:
-        """Take an offer of the peer; what is returned names the parties and has no streams yet."""
+    def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
+        """Take an offer of the peer; what is returned names the parties and has no streams yet.
+
+        Before ``choose`` it is that of branch *to_tag*, whose answer was taken; so is the answer to it.
+        """
 
     def question(self) -> KmsQuestion | None:
         """Return what a KMS must be asked before the offer can be answered; None when nothing."""
@@ -200,7 +203,7 @@ class NoKeying:
     def choose(self, to_tag: str) -> None:
         raise self._none()
 
-    def receive_offer(self, sdp: str | None) -> Agreement:
+    def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
         raise self._none()
 
     def question(self) -> KmsQuestion | None:

@@ -60,7 +60,10 @@ class SdesKeying:
             raise AnswerMissing("the stream runs on the keys of another branch", field="SDP")
         self._chosen = True
 
-    def receive_offer(self, sdp: str | None) -> Agreement:
+    def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
+        if to_tag and not self._chosen and to_tag != self._answered_by:
+            detail = "the stream runs on the keys of another branch, which answered last"
+            raise AgentError(Reason.UNEXPECTED_MESSAGE, detail)
         self._exchange.receive_offer(sdp or "")
         return Agreement()
 

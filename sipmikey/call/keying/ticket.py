@@ -51,6 +51,8 @@ class TicketKeying:
         self._side = side
         self._session: Session | None = None
         self._made_in_session = False
+        # Of a branch that offered before one was chosen: until our answer has gone out.
+        self._early: Session | None = None
 
     @classmethod
     def calling(
@@ -115,6 +117,9 @@ class TicketKeying:
     def check_sent(self, sdp: str, transport: str) -> None:
         if self._session is not None and self._made_in_session:
             self._session.check_sent(sdp)
+        elif self._early is not None:
+            early, self._early = self._early, None
+            early.check_sent(sdp)
         else:
             self._side.check_sent(sdp)
 
@@ -128,11 +133,16 @@ class TicketKeying:
 
     def choose(self, to_tag: str) -> None:
         self._session = self._side.choose(to_tag)
+        self._early = None
 
-    def receive_offer(self, sdp: str | None) -> Agreement:
-        if self._session is None:
+    def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
+        session = self._session
+        if session is None and isinstance(self._side, _Calling):
+            session = self._side.session(to_tag)
+        if session is None:
             return self._side.receive_offer(sdp)
-        self._session.receive_offer(sdp)
+        session.receive_offer(sdp)
+        self._early = None if session is self._session else session
         return Agreement()
 
     def question(self) -> KmsQuestion | None:
@@ -145,15 +155,20 @@ class TicketKeying:
         if self._session is not None:
             self._made_in_session = True
             text, keys = self._session.make_answer(sdp)
+        elif self._early is not None:
+            text, keys = self._early.make_answer(sdp)
         else:
             text, keys, self._session = self._side.make_answer(sdp)
         return text, _agreement(keys)
 
     def abandon(self) -> None:
-        if self._session is not None:
-            self._session.abandon()
+        early, self._early = self._early, None
+        for session in (self._session, early):
+            if session is not None:
+                session.abandon()
 
     def close(self) -> None:
+        self._early = None
         self._side.close()
         if self._session is not None:
             self._session.close()
@@ -183,6 +198,10 @@ class _Calling:
 
     def choose(self, to_tag: str) -> Session:
         return self._offerer.choose(to_tag)
+
+    def session(self, to_tag: str) -> Session:
+        """Return the session of a branch that offers before it is chosen."""
+        return self._offerer.session(to_tag)
 
     def receive_offer(self, sdp: str | None) -> Agreement:
         raise AgentError(Reason.UNEXPECTED_MESSAGE, "the peer offers before its answer has the call")

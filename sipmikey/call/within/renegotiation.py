@@ -59,6 +59,11 @@ class Renegotiation:
         """True while an offer of the peer waits for the description that answers it."""
         return self._answering
 
+    @property
+    def answer_made(self) -> bool:
+        """True while the answer to an offer of the peer is made, and has not gone out."""
+        return self._made is not None
+
     # What this side wants
 
     def propose(self, kind: Kind, token: int | None, *, update: bool = False) -> None:
@@ -138,10 +143,18 @@ class Renegotiation:
         rekey = asked and self._change is not None and self._change.kind is Kind.REKEY
         return keying.make_offer(sdp, rekey=rekey)
 
-    def receive_offer(self, keying: Keying, sdp: str) -> None:
-        """Take an offer of the peer; raises a ``PeerError`` to refuse it."""
-        keying.receive_offer(sdp)
+    def receive_offer(self, keying: Keying, sdp: str, to_tag: str = "") -> None:
+        """Take an offer of the peer; raises a ``PeerError`` to refuse it.
+
+        *to_tag*: of the branch that offers, where none has the call yet.
+        """
+        keying.receive_offer(sdp, to_tag)
         self._answering = True
+
+    def drop_offer(self, keying: Keying) -> None:
+        """The offer of the peer gets no answer: what was agreed before stays."""
+        keying.abandon()
+        self._answering, self._made = False, None
 
     def sent(self, keying: Keying, message: Message) -> Agreement | None:
         """Check a message that went out; return what is in force from now on, None for nothing new."""
