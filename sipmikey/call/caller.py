@@ -212,9 +212,6 @@ class CallerMachine(CallMachine):
                 self._hear(tag, agreement)
         elif message.status >= 300 and message.status != _OFFER_OPEN.status:
             self._early.drop(attempt.keying)
-            if attempt.keying.gives_keys:
-                # The stack may have stopped half way.
-                self._unbind()
 
     def _transfer_asked(self, target: str) -> None:
         if self.state is not CallState.TALKING:

@@ -227,7 +227,7 @@ class Offerer:
         """Return the session of a branch that is not chosen yet: it may offer (UPDATE, RFC 3311).
 
         Each branch has one of its own, which `choose` returns for the branch chosen. Once it is asked for,
-        further answers of the branch are none (RFC 3261 section 13.2.1): do not give them to
+        later answers of the branch are none (RFC 3261 section 13.2.1): do not give them to
         `receive_answer`. Raises `LocalError` for a branch without keys.
         """
         if (known := self._sessions.get(to_tag)) is not None:

@@ -12,6 +12,7 @@ from sipmikey.call.keying.sdes_exchange import SdesExchange, crypto_suites, why_
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import Tell
 from sipmikey.call.policy import Alternative, CallPolicy
+from sipmikey.call.reasons import AgentError
 from sipmikey.call.settings import Patience
 from sipmikey.call.streams import Streams
 from sipmikey.mikey.errors import LocalError, PeerError
@@ -114,6 +115,19 @@ def test_keys_are_told_once_and_others_as_new_ones() -> None:
         streams.key(keying.receive_answer(sdp(crypto(answer)), "a"), "a", rekeyed=True)
         told += [output.event.type for output in out.drain() if isinstance(output, Tell)]
     assert told == ["media.keyed", "media.rekeyed"]
+
+
+def test_before_the_200_only_the_branch_whose_keys_run_may_offer() -> None:
+    keying = SdesKeying((SUITE,), lambda transport: True)
+    keying.make_offer(sdp(crypto(OURS)))
+    for tag in ("a", "b"):
+        keying.receive_answer(sdp(crypto(THEIRS)), tag)
+    offer = sdp(crypto(base64.b64encode(bytes(30)).decode()))
+    with pytest.raises(AgentError):
+        keying.receive_offer(offer, "a")
+    keying.receive_offer(offer, "b")
+    keying.choose("b")
+    keying.receive_offer(offer)
 
 
 def test_what_was_sent_must_be_keyed_as_what_was_made() -> None:

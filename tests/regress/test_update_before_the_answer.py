@@ -12,7 +12,7 @@ BOB = "sip:bob@example.com"
 WORDS = ["--listen", "127.0.0.1:0", "--null-audio", "--security", "off", "--json"]
 
 
-def update(peer: SipPeer, to: tuple[str, int], cseq: int = 77, **fields: str) -> SipMessage:
+def update(peer: SipPeer, to: tuple[str, int], cseq: str = "77", **fields: str) -> SipMessage:
     """Send an UPDATE with an offer in the dialog of *fields*; return the answer."""
     headers = {
         "Via": f"SIP/2.0/UDP {peer.hostport};branch=z9hG4bKupdate{cseq}", "Max-Forwards": "70",
@@ -21,7 +21,9 @@ def update(peer: SipPeer, to: tuple[str, int], cseq: int = 77, **fields: str) ->
     body = plain_sdp(40000)
     start = f"UPDATE sip:x@{to[0]}:{to[1]} SIP/2.0"
     peer.send(SipMessage(start_line=start, headers=tuple(headers.items()), content=body.encode()), to)
-    return peer.wait_for(lambda message: message.status >= 200 and message["CSeq"] == f"{cseq} UPDATE", "answer")
+    return peer.wait_for(
+        lambda message: message.status >= 200 and message["CSeq"] == f"{cseq} UPDATE", "answer"
+    )
 
 
 def test_a_callee_that_has_not_answered_has_the_caller_try_later(command: Start) -> None:
@@ -53,7 +55,7 @@ def test_a_caller_that_has_no_answer_yet_has_the_peer_wait(command: Start) -> No
         # An answer that is not reliable may still change with the 200.
         peer.respond(invite, 183, "Session Progress", tag="x", body=plain_sdp(40000))
         alice.until("call.ringing")
-        assert update(peer, to, 78, **ends).status == 491
+        assert update(peer, to, "78", **ends).status == 491
         peer.respond(invite, 486, "Busy Here", tag="x")
         assert alice.finish() == 1
         assert alice.last("call.end")["reason"] == "busy"
