@@ -265,9 +265,8 @@ class CalleeMachine(CallMachine):
     def _reject(self, status: int) -> Outcome:
         """Refuse with *status* because the user does not want the call."""
         reason = Reason.BUSY if status in (486, 600) else Reason.DECLINED
-        self._attempt.ending = Ending(
-            reason=reason, side="local", status=status, detail="refused by the user"
-        )
+        why = "refused as busy" if reason is Reason.BUSY else "refused by the user"
+        self._attempt.ending = Ending(reason=reason, side="local", status=status, detail=why)
         self._out.put(o.EndInvite(status=status))
         return Outcome.ENDS
 

@@ -29,6 +29,7 @@ from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.request import TicketGrant
 
+_REQUEST_TERMINATED = 487
 _LATE_S = 32.0
 """64*T1: so long another branch may still answer with 2xx (RFC 3261 section 13.2.2.4)."""
 
@@ -476,6 +477,10 @@ class CallerMachine(CallMachine):
 
     def _disconnected(self, status: int, reason: str) -> Outcome:
         attempt = self._attempt
+        if attempt.ending is None and attempt.last is None and status == _REQUEST_TERMINATED:
+            # No response said so: the stack ended the INVITE because this side leaves.
+            detail = "given up before an answer"
+            attempt.ending = Ending(reason=Reason.CANCELLED, side="local", status=status, detail=detail)
         if self._established_ns is not None or self.state is CallState.ASKING:
             return super()._disconnected(status, reason)
         decision = next_attempt(

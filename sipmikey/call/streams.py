@@ -215,6 +215,9 @@ class Streams:
         self._look()
 
     def _compare(self, index: int, proof: _Proof, now: StreamCount) -> None:
+        if now.received < (proof.received or 0):
+            # The packets of another SSRC are counted from 0.
+            proof.received = 0
         if now.received > (proof.received or 0):
             if not proof.proven:
                 proof.proven = True
@@ -278,6 +281,8 @@ class Streams:
         """Tell how many packets were lost at a change of keys, as soon as that can be known."""
         lost = 0 if now is None else now.lost - switch.before.lost
         received = 0 if now is None else now.received - switch.before.received
+        if now is not None and received < 0:
+            lost, received = now.lost, now.received
         switch.looks -= 1
         if received >= SETTLED or switch.looks <= 0:
             del self._switches[index]

@@ -52,6 +52,29 @@ def test_a_proven_stream_that_falls_silent_is_proven_no_longer(trouble: str, kin
     assert protection(streams) == "proven"
 
 
+def test_counts_that_begin_again_under_another_ssrc_are_not_silence() -> None:
+    out = Outbox("1")
+    streams = Streams(out, Patience(silence=3.0))
+    streams.created(0, without_keys=False)
+    stream = StreamKeys(index=0, suite="AES", send_key="1", receive_key="2")
+    streams.key(Agreement(streams=(stream,)), "", rekeyed=False)
+    streams.established()
+    streams.counted(count(1000))
+    told(out)
+    streams.key(
+        Agreement(streams=(StreamKeys(index=0, suite="AES", send_key="3", receive_key="4"),)),
+        "",
+        rekeyed=True,
+    )
+    streams.keyed(0, count(1000)[0])
+    for looked in range(1, 40):
+        streams.counted(count(10 * looked))
+    events = [document(event) for event in told(out)]
+    assert [event["type"] for event in events] == ["media.rekeyed", "media.switched"]
+    assert int(events[1]["received"]) >= 0
+    assert protection(streams) == "proven"
+
+
 def test_a_peer_that_is_gone_is_known_to_be_after_the_time_that_policy_names() -> None:
     out = Outbox("1")
     streams = Streams(out, Patience(silence=2.0, gone=4.0))

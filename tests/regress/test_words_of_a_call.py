@@ -60,3 +60,24 @@ def test_nobody_at_the_address_is_told_from_nobody_who_answers() -> None:
         ]  # fmt: skip
         assert (end.reason, end.side) == ("no-answer", "network")
         assert said in end.detail
+
+
+def test_a_caller_that_leaves_before_an_answer_gave_up_itself() -> None:
+    machine, told = calling()
+    told += machine.take(i.Disconnected(status=487, reason="Request Terminated"))
+    assert "cancelled by local" in lines(told)
+    assert "remote" not in lines(told)
+
+
+def test_who_is_busy_did_not_ask_its_user() -> None:
+    keying = FakeKeyings().without_ticket(Lane.CLEAR)
+    machine = CalleeMachine("1", SETTINGS, ENV, Invitation(caller=ALICE, called=BOB, sdp="offer"), keying)
+    told = [*machine.take(i.Start()), *machine.take(i.Reject(status=486))]
+    told += machine.take(i.Disconnected(status=486, reason="Busy Here"))
+    assert "refused as busy" in lines(told)
+    assert "by the user" not in lines(told)
+
+
+def test_an_event_that_says_nothing_is_not_an_empty_line() -> None:
+    event = {"type": "stats", "call": "1", "streams": []}
+    assert narrate(event, Paint(io.StringIO())) is None

@@ -31,7 +31,7 @@ def narrate(event: Document, paint: Paint, *, called: bool = False) -> str | Non
     if event["type"] in ("call.answered", "call.state"):
         return _state(event, paint, called=called)
     tell = _TELLERS.get(event["type"])
-    return None if tell is None else tell(event, paint)
+    return None if tell is None else tell(event, paint) or None
 
 
 def state_line(peer: str, state: str, security: Document, paint: Paint, *, called: bool = False) -> str:
