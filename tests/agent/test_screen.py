@@ -100,6 +100,15 @@ def test_what_the_grammar_does_not_allow_is_refused(fields: dict[str, str], fiel
     assert fault.answerable is answerable
 
 
+@pytest.mark.parametrize("method", ["bye", "Cancel", "iNVITE", "options"])
+def test_a_method_in_another_case_is_another_method(method: str) -> None:
+    """pjsip would take it for the one it resembles, and end the call."""
+    fault = judge(message(f"{method} sip:bob@192.0.2.1 SIP/2.0", To="<sip:bob@example.com>;tag=2"))
+    assert fault is not None
+    assert (fault.field, fault.answerable) == ("start-line", False)
+    assert judge(message("nOSUCH sip:bob@192.0.2.1 SIP/2.0")) is None
+
+
 def test_another_scheme_may_stand_where_nothing_is_sent_to_it() -> None:
     contact = "<mailto:alice@example.com>, <tel:+12015550123>"
     assert judge(message("SIP/2.0 302 Moved", Contact=contact)) is None

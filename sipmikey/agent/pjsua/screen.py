@@ -67,6 +67,8 @@ _CHECKED = frozenset(
 )
 _NEEDED = (b"via", b"from", b"to", b"call-id", b"cseq")
 _DIALOG_METHODS = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"REFER"))
+_METHODS = frozenset((*_DIALOG_METHODS, b"ACK", b"BYE", b"CANCEL", b"INFO", b"MESSAGE", b"OPTIONS", b"PRACK"))
+"""Those that pjsip takes in any case, though case matters (RFC 3261 section 7.1)."""
 _REPEATED_IN_ANSWERS = (*_NEEDED, b"record-route")
 _SHOWN = 60
 
@@ -99,6 +101,8 @@ def judge(message: bytes) -> Fault | None:
         status = int(start[3] or 0)
         if method:
             _check_uri(b"start-line", start[2])
+        if method != method.upper() and method.upper() in _METHODS:
+            raise _Unfit(b"start-line", f"{_shown(method)} is in lower case, and methods are not")
         cseq = _cseq_method(fields[b"cseq"][0])
         if method and cseq != method:
             raise _Unfit(b"cseq", f"the method is {_shown(cseq)}, and that of the request {_shown(method)}")
