@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.recordings import Recordings
 from sipmikey.agent.stack import SrtpKeys, StackError, StreamCount
 from sipmikey.media.endpoint import Address, MediaLoop, MediaPort, udp_pair
+from sipmikey.media.errors import SrtpError
 from sipmikey.media.g711 import G711, PCMA, PCMU
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.stream import RtpStream
@@ -62,16 +63,17 @@ class _Line:
     ssrc: int
     ports: tuple[int, int]
     chosen: bool = False
-    refused: int = 0
+    refused: Mapping[SrtpError, int] = field(default_factory=dict)
 
     def trouble(self) -> str:
         """Return what was wrong with packets that were refused since this was asked last."""
         report = self.stream.statistics()
-        refused, before = sum(report.refused.values()), self.refused
-        self.refused = refused
-        if refused == before:
+        before, self.refused = self.refused, report.refused
+        kinds = {str(kind) for kind, count in report.refused.items() if count > before.get(kind, 0)}
+        if not kinds:
             return ""
-        return "; ".join(report.diagnoses) or "packets arrive that do not verify"
+        told = (text for text in report.diagnoses if text.partition(":")[0] in kinds)
+        return "; ".join(told) or "packets arrive that do not verify"
 
     @property
     def stream(self) -> RtpStream:
