@@ -11,7 +11,7 @@ from tests.media.keys import SSRC, make_key
 from tests.media.test_stream import MS, START, make_stream, packets
 
 
-def test_only_what_is_refused_since_the_last_look_is_told() -> None:
+def test_only_what_was_refused_since_a_packet_verified_is_told() -> None:
     sender, _ = make_stream()
     sender.send_with(make_key())
     receiver, _ = make_stream(source=False)
@@ -22,6 +22,10 @@ def test_only_what_is_refused_since_the_last_look_is_told() -> None:
         receiver.receive(packet, START + at * MS)
     receiver.receive(bytes(200), START)
     assert line.trouble().startswith("other-ssrc")
+    assert line.trouble() == ""
+    receiver.receive(good[0], START)
+    assert line.trouble().startswith("other-ssrc"), "nothing verified since: the first diagnosis stays"
+    receiver.receive(packets(sender, 1)[0], START + 4 * MS)
     assert line.trouble() == ""
     for packet in good:
         receiver.receive(packet, START)

@@ -63,15 +63,23 @@ class _Line:
     ssrc: int
     ports: tuple[int, int]
     chosen: bool = False
+    heard: int = 0
     refused: Mapping[SrtpError, int] = field(default_factory=dict)
+    refused_before: Mapping[SrtpError, int] = field(default_factory=dict)
 
     def trouble(self) -> str:
-        """Return what was wrong with packets that were refused since this was asked last."""
+        """Return what was wrong with packets since one verified; "" where none came since it was asked last.
+
+        The first packet of a kind may be all that can be diagnosed: clear RTP soon looks too old.
+        """
         report = self.stream.statistics()
-        before, self.refused = self.refused, report.refused
-        kinds = {str(kind) for kind, count in report.refused.items() if count > before.get(kind, 0)}
-        if not kinds:
+        last, self.refused = self.refused, report.refused
+        if self.stream.received != self.heard:
+            self.heard, self.refused_before = self.stream.received, last
+        if report.refused == last:
             return ""
+        before = self.refused_before
+        kinds = {str(kind) for kind, count in report.refused.items() if count > before.get(kind, 0)}
         told = (text for text in report.diagnoses if text.partition(":")[0] in kinds)
         return "; ".join(told) or "packets arrive that do not verify"
 
