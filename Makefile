@@ -61,7 +61,7 @@ CORE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp sip call defer
 	$(addprefix tests/cli/test_,config.py decode.py decode_keys.py ladder.py narrate.py readme.py)
 
 test-core: $(STAMP)
-	$(BIN)/pytest -n $(WORKERS) -m 'not interop and not long' $(CORE_TESTS)
+	$(BIN)/pytest -n $(WORKERS) -m 'not interop and not long and not processes' $(CORE_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ from sipmikey.testing.plugin import forking_proxy as forking_proxy
 from tests.phone.agents import JsonAgent
 from tests.phone.documents import ALICE, BOB, CAROL
 
+pytestmark = pytest.mark.processes
+
 Start = Callable[..., JsonAgent]
 
 

@@ -26,6 +26,7 @@ def alive(tag: str) -> list[str]:
     return found
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_pytest_leaves_no_process_behind(number: signal.Signals) -> None:
     tag = f"{os.getpid()}-{int(number)}"

@@ -124,6 +124,7 @@ def test_a_closed_terminal_ends_the_call_like_sigterm(command: Start) -> None:
         assert caller.finish() == 130
 
 
+@pytest.mark.processes
 def test_an_error_in_the_task_that_prints_ends_the_command(tmp_path: Path) -> None:
     spoilt = tmp_path / "sitecustomize.py"
     spoilt.write_text(

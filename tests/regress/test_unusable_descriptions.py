@@ -49,6 +49,7 @@ def test_a_codec_in_common_is_needed(media: str, fits: bool) -> None:
             check_codecs(sdp, ("PCMA", "PCMU"))
 
 
+@pytest.mark.processes
 def test_answers_that_cannot_be_used_are_never_an_answered_call() -> None:
     async def one(caller: Any, peer: ScriptedPeer, status: int, sdp: str) -> dict[str, Any]:
         caller.do("call", uri=BOB, via=f"sip:bob@{peer.address}", wait=False)
@@ -94,6 +95,7 @@ def warnings_of(message: SipMessage) -> list[str]:
     return [warning.partition(":")[0] for warning in message.all("warning")]
 
 
+@pytest.mark.processes
 def test_a_refused_offer_says_why_before_and_within_a_call() -> None:
     async def scenario() -> list[SipMessage]:
         async with called(None, security="off", answer=True) as callee:
