@@ -72,7 +72,8 @@ def test_speech_arrives_and_only_the_keys_open_it(
             key = agent.sending_key()
             stream = srtp.stream_under(packets, key.key, key.salt)
             _check_stream(stream, key, played, tmp_path)
-            assert len(stream) == counts[agent.name]["sent"]
+            # The capture may miss what is sent while the call ends.
+            assert 0 <= counts[agent.name]["sent"] - len(stream) <= 2
         _check_rtcp(capture, packets, [agent.sending_key() for agent in (alice, bob)])
         assert referee.sip_faults(capture) == []
         assert [row[4] for row in referee.key_management(capture)] == ["mikey", "mikey"]

@@ -17,7 +17,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.kms import TestKms
 from tests.agent.processes import Process, running_agent
-from tests.media.test_interop_pjmedia import CLEARLY_HEARD, NOT_HEARD, write_melody
+from tests.media.test_interop_pjmedia import write_melody
 
 pytestmark = pytest.mark.interop
 
@@ -58,9 +58,9 @@ class Talk:
     def both_heard_each_other(self) -> None:
         for played, recorded in (("alice", "bob"), ("bob", "alice")):
             heard = self.folder / f"heard_by_{recorded}.wav"
-            # pjmedia resamples, and its jitter buffer may drop a frame while it adapts.
-            assert compare_files(self.folder / f"{played}.wav", heard).score > CLEARLY_HEARD
-            assert compare_files(self.folder / f"{recorded}.wav", heard).score < NOT_HEARD
+            # Of each melody a second or two is heard, and the jitter buffer may drop a frame of one.
+            assert compare_files(self.folder / f"{played}.wav", heard).matched
+            assert not compare_files(self.folder / f"{recorded}.wav", heard).matched
 
 
 @asynccontextmanager
