@@ -7,6 +7,7 @@ largest folders, the longest chain of imports, the longest functions and the lar
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -74,9 +75,21 @@ Every room may import `sipmikey.native`, which lies below them all and chooses b
 """
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield (line, dotted name) of every absolute import in *tree*."""
-    for node in ast.walk(tree):
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return the module at *path*, read once."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@functools.cache
+def import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Return every import statement of the module at *path*."""
+    return tuple(node for node in ast.walk(parsed(path)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, dotted name) of every absolute import of the module at *path*."""
+    for node in import_statements(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -130,7 +143,7 @@ def check(root: Path) -> list[str]:
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root).as_posix()
         package = relative.split("/")[0] if "/" in relative else ""
-        for line, name in imports(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        for line, name in imports(path):
             if (what := offence(relative, package, name)) is not None:
                 found.append(f"{path}:{line}: {what}")
             if (top := name.split(".")[0]) in importers:
@@ -158,7 +171,7 @@ def import_graph(root: Path) -> Graph:
     graph = {}
     for module, path in known.items():
         named: set[str] = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        for node in import_statements(path):
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     whole = f"{node.module}.{alias.name}"
@@ -193,7 +206,7 @@ def check_rooms(root: Path) -> list[str]:
     for path in modules(root).values():
         if path.name == "__init__.py" or path.relative_to(root).as_posix() in STAR_IMPORTED:
             continue
-        body = ast.parse(path.read_text(encoding="utf-8"), str(path)).body
+        body = parsed(path).body
         statements = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
         imported = {alias.asname or alias.name for node in statements for alias in node.names}
         for node in body:
@@ -218,7 +231,7 @@ def figures(root: Path, graph: Graph) -> Iterator[str]:
     functions: list[tuple[int, str]] = []
     classes: list[tuple[int, str]] = []
     for path in modules(root).values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 where = f"{path.relative_to(root)}: {node.name}"
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -38,6 +38,7 @@ def opened(kemac: KEMAC) -> tuple[KeyData, ...]:
     return open_keys(kemac, PROTECTION, csb_id=0x01020304, timestamp=T, limits=DEFAULT_LIMITS, what="message")
 
 
+@pytest.mark.interop
 @pytest.mark.parametrize("encr_alg", [EncrAlg.AES_CM_128, EncrAlg.AES_CM_256])
 def test_aes_cm_is_what_openssl_computes(encr_alg: EncrAlg) -> None:
     sent = keys(16, 32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from sipmikey.keys.suite import SUITE_128
 from sipmikey.sdp import Offerer
 from sipmikey.sip import SipMessage
@@ -64,6 +66,7 @@ async def talk(kms: StrangeKms) -> dict[str, Any]:
         return await callee.event(type="call.end")
 
 
+@pytest.mark.processes
 def test_the_answer_in_the_ack_is_judged_and_changes_go_on() -> None:
     with StrangeKms() as kms:
         end = asyncio.run(talk(kms))
