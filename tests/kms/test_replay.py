@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey import system
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.replay import DatabaseReplayCache
@@ -133,3 +134,15 @@ async def test_after_postgresql_crashed_only_what_is_stamped_later_is_accepted(
         assert not await add(cache, 1, now=5)
         assert not await add(cache, 2, stamped=4, now=5)
         assert await add(cache, 3, stamped=5, now=6)
+
+
+@pytest.mark.interop
+@awaited
+async def test_the_first_message_to_a_new_redis_may_take_a_while(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with workers((f"sqlite:{tmp_path}/kms", redis_server.url), 1) as stores:
+        cache = stores[0].replay
+        now = system.now_ns() // 1_000_000_000 + 1
+        await cache.ping()
+        assert await add(cache, 1, stamped=now, now=now + 2)

@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from sipmikey import system
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.batch import Batch
 from sipmikey.mikey.errors import LocalError
@@ -76,9 +77,14 @@ class RedisReplayCache:
         return results
 
     async def ping(self) -> None:
-        """Check that the server answers and takes writes."""
+        """Check that the server answers and takes writes.
+
+        A server without a floor gets one, before the first message rather than with it: what is stamped in
+        the second before the floor is refused.
+        """
         try:
             await self._redis.set(self._prefix + b"ping", b"", ex=1)
+            await self._redis.set(self._floor, system.now_ns() // 1_000_000_000, nx=True)
         except (RedisError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
 
