@@ -25,10 +25,9 @@ from sipmikey.testing.program import LARGEST_REQUEST, MOST_DESCRIPTORS, Request
 LOADED = (
     "sipmikey.cli.kms.command",
     "sipmikey.cli.mailbox.command",
-    "sipmikey.kms.server.service",
     "sipmikey.testing.agent_process",
 )
-"""What nearly every program of the kit imports. A module that does not load is left to who needs it."""
+"""What nearly every program of the kit imports. One that lacks an extra is left to who needs it."""
 
 _CLONE_NEWNET = 0x40000000
 
@@ -36,8 +35,11 @@ _CLONE_NEWNET = 0x40000000
 def main(arguments: Sequence[str]) -> Callable[[], int | None]:
     """Serve the socket of descriptor ``arguments[0]``; return, in each copy, what it has to do."""
     for module in LOADED:
-        with suppress(ImportError):
+        try:
             import_module(module)
+        except ImportError as error:
+            if (error.name or "").startswith("sipmikey."):
+                raise
     return _serve(socket.socket(fileno=int(arguments[0])))
 
 
