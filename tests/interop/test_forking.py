@@ -17,24 +17,12 @@ from tests.interop.lab.agents import Agent, Failed, settings
 from tests.interop.lab.capture import Capture, RtpPacket
 from tests.interop.lab.fields import fields
 from tests.interop.lab.kamailio import Kamailio
-from tests.interop.lab.kms import IDENTITY, Kms, uri
+from tests.interop.lab.kms import IDENTITY, RESPONDERS_OPEN, Kms, uri
 from tests.interop.lab.namespace import Namespace
 from tests.interop.lab.peer import Device, SipPeer
 from tests.interop.lab.sip import SipMessage, changed_mikey
 
 PACKETS = 40
-
-RESPONDERS_OPEN = """
-[limits.default]
-ticket_key = "responder"
-flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
-
-[[rule]]
-name = "all"
-from = ["*"]
-to = ["*"]
-decision = "allow"
-"""
 
 
 @pytest.fixture

@@ -21,22 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sipmikey.testing.process import Process
 from sipmikey.testing.program import COMMAND, Program
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
-from tests.interop.lab.kms import IDENTITY, Kms, uri
+from tests.interop.lab.kms import IDENTITY, RESPONDERS_OPEN, Kms, uri
 from tests.keys.certificates import certificate, key_usage, rsa_key
 
 FINISH_S = 40.0
-
-RESPONDERS_OPEN = """
-[limits.default]
-ticket_key = "responder"
-flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
-
-[[rule]]
-name = "all"
-from = ["*"]
-to = ["*"]
-decision = "allow"
-"""
 
 KMS_RESOLVES = """
 [limits.default]

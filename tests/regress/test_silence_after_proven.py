@@ -23,6 +23,21 @@ def protection(streams: Streams) -> str:
     return str(streams.protection)
 
 
+def running_streams(patience: Patience, number: int = 1) -> tuple[Outbox, Streams]:
+    """Return streams of an established call that have keys, and where they tell what happens."""
+    out = Outbox("1")
+    streams = Streams(out, patience)
+    keys = tuple(
+        StreamKeys(index=index, suite="AES", send_key=f"{index}1", receive_key=f"{index}2")
+        for index in range(number)
+    )
+    for index in range(number):
+        streams.created(index, without_keys=False)
+    streams.key(Agreement(streams=keys), "", rekeyed=False)
+    streams.established()
+    return out, streams
+
+
 def told(out: Outbox) -> list[Event]:
     return [output.event for output in out.drain() if isinstance(output, Tell)]
 
@@ -32,12 +47,7 @@ def told(out: Outbox) -> list[Event]:
     [("", "media.stalled"), ("packets arrive that do not verify", "media.failed")],
 )
 def test_a_proven_stream_that_falls_silent_is_proven_no_longer(trouble: str, kind: str) -> None:
-    out = Outbox("1")
-    streams = Streams(out, Patience(silence=3.0))
-    streams.created(0, without_keys=False)
-    stream = StreamKeys(index=0, suite="AES", send_key="1", receive_key="2")
-    streams.key(Agreement(streams=(stream,)), "", rekeyed=False)
-    streams.established()
+    out, streams = running_streams(Patience(silence=3.0))
     streams.counted(count(5))
     assert protection(streams) == "proven"
     told(out)
@@ -53,12 +63,7 @@ def test_a_proven_stream_that_falls_silent_is_proven_no_longer(trouble: str, kin
 
 
 def test_counts_that_begin_again_under_another_ssrc_are_not_silence() -> None:
-    out = Outbox("1")
-    streams = Streams(out, Patience(silence=3.0))
-    streams.created(0, without_keys=False)
-    stream = StreamKeys(index=0, suite="AES", send_key="1", receive_key="2")
-    streams.key(Agreement(streams=(stream,)), "", rekeyed=False)
-    streams.established()
+    out, streams = running_streams(Patience(silence=3.0))
     streams.counted(count(1000))
     told(out)
     streams.key(
@@ -93,20 +98,6 @@ def test_a_peer_that_is_gone_is_known_to_be_after_the_time_that_policy_names() -
     assert seen == [False, False, False, True, True, True]
 
 
-def two_streams(patience: Patience) -> tuple[Outbox, Streams]:
-    out = Outbox("1")
-    streams = Streams(out, patience)
-    keys = tuple(
-        StreamKeys(index=index, suite="AES", send_key=f"{index}1", receive_key=f"{index}2")
-        for index in (0, 1)
-    )
-    for index in (0, 1):
-        streams.created(index, without_keys=False)
-    streams.key(Agreement(streams=keys), "", rekeyed=False)
-    streams.established()
-    return out, streams
-
-
 def counts(*received: int) -> tuple[StreamCount, ...]:
     return tuple(
         StreamCount(index=index, codec="PCMA", sent=9, received=number, lost=0)
@@ -115,7 +106,7 @@ def counts(*received: int) -> tuple[StreamCount, ...]:
 
 
 def test_a_stream_that_was_never_proven_hides_no_other_that_falls_silent() -> None:
-    out, streams = two_streams(Patience(silence=2.0))
+    out, streams = running_streams(Patience(silence=2.0), 2)
     streams.counted(counts(5, 0))
     streams.unproven()
     told(out)
@@ -125,7 +116,7 @@ def test_a_stream_that_was_never_proven_hides_no_other_that_falls_silent() -> No
 
 
 def test_a_peer_that_never_sent_anything_is_gone_in_the_end_too() -> None:
-    _, streams = two_streams(Patience(gone=4.0))
+    _, streams = running_streams(Patience(gone=4.0), 2)
     streams.unproven()
     seen = []
     for _ in range(LOOKS):
@@ -135,12 +126,7 @@ def test_a_peer_that_never_sent_anything_is_gone_in_the_end_too() -> None:
 
 
 def test_what_is_found_after_the_silence_was_told_is_told_as_well() -> None:
-    out = Outbox("1")
-    streams = Streams(out, Patience(silence=2.0))
-    streams.created(0, without_keys=False)
-    stream = StreamKeys(index=0, suite="AES", send_key="1", receive_key="2")
-    streams.key(Agreement(streams=(stream,)), "", rekeyed=False)
-    streams.established()
+    out, streams = running_streams(Patience(silence=2.0))
     streams.counted(count(5))
     told(out)
     for trouble in ("", "", "", "clear RTP", "clear RTP", ""):

@@ -9,6 +9,18 @@ from tests.interop.lab.kamailio import DOMAIN
 from tests.interop.lab.sip import bracketed
 
 IDENTITY = f"sip:kms@{DOMAIN}"
+RESPONDERS_OPEN = """
+[limits.default]
+ticket_key = "responder"
+flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
+
+[[rule]]
+name = "all"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+"""
+"""A policy whose tickets are sealed for the callee, who opens them without the KMS."""
 
 
 def uri(user: str) -> str:
