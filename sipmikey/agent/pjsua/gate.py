@@ -29,6 +29,7 @@ _BEFORE_TRANSACTIONS = 10
 _PASS, _TAKEN = 0, 1
 _BAD_REQUEST = 400
 _SERVICE_UNAVAILABLE = 503
+_COME_BACK_S = 1
 _TRANSPORT_OFFSET = 8
 _SOURCE_SEARCHED = 128
 _SOURCE_LENGTH = 46
@@ -62,6 +63,12 @@ class Module(ctypes.Structure):
     )  # fmt: skip
 
 
+class Fields(ctypes.Structure):
+    """The head of a list of pjsip_hdr."""
+
+    _fields_ = (("prev", ctypes.c_void_p), ("next", ctypes.c_void_p))
+
+
 class Gate:
     """The module. *library*: path of pjsua2's extension module, whose endpoint exists by now.
 
@@ -93,6 +100,7 @@ class Gate:
             c = ctypes.CDLL(library)
             endpoint, register = c.pjsua_get_pjsip_endpt, c.pjsip_endpt_register_module
             self._respond = c.pjsip_endpt_respond_stateless
+            self._come_back = _retry_after(c, _COME_BACK_S)
         except (OSError, AttributeError) as error:
             raise StackError(
                 f"this build of pjsua2 does not export pjsip's module functions ({error}); "
@@ -163,7 +171,8 @@ class Gate:
             return _PASS
         self._count(f"too many new calls, at last from {source}")
         if verdict is Verdict.LATER:
-            self._respond(self._endpoint, rdata, _SERVICE_UNAVAILABLE, None, None, None)
+            fields = ctypes.byref(self._come_back)
+            self._respond(self._endpoint, rdata, _SERVICE_UNAVAILABLE, None, fields, None)
         return _TAKEN
 
     def _pass_on(self, rdata: int, text: bytes, new: bool) -> int:
@@ -226,6 +235,20 @@ class Gate:
         text: int | None = ctypes.c_void_p.from_address(rdata + offset).value
         length = ctypes.c_int.from_address(rdata + offset + 8).value
         return b"" if not text or length <= 0 else ctypes.string_at(text, length)
+
+
+def _retry_after(c: ctypes.CDLL, seconds: int) -> Fields:
+    """Return a list of one header field, which pjsip copies into each response: Retry-After."""
+    pool, field = c.pjsua_pool_create, c.pjsip_retry_after_hdr_create
+    pool.restype, pool.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)
+    field.restype, field.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)
+    made = field(pool(b"sipmikey-gate", 512, 512), seconds)
+    if not made:
+        raise StackError("pjsip did not make a Retry-After header field")
+    head = Fields(prev=made, next=made)
+    ends = Fields.from_address(made)
+    ends.prev = ends.next = ctypes.addressof(head)
+    return head
 
 
 def _probe(address: tuple[str, int]) -> bytes:
