@@ -46,6 +46,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("sipmikey.cli.decode.command", "explain MIKEY messages from base64, hex, SDP or a capture"),
     "vectors": ("sipmikey.cli.vectors", "check test vectors, or serve a KMS and a user agent that misbehave"),
     "conformance": ("sipmikey.cli.conformance", "test a KMS or a user agent against RFC 6043"),
+    "report": (
+        "sipmikey.cli.report.command",
+        "write what a report of a defect needs, without names and secrets",
+    ),
     "config": ("sipmikey.cli.config.command", "show the merged configuration, secrets masked"),
 }
 """Command -> (module with `add_parser` and `run`, one line for `--help`). Modules load when asked for."""

@@ -6,10 +6,11 @@ variables over the file and options over both; `show` prints the result, `refere
 
 from sipmikey.settings.merge import Merged, Name, merge, read_section
 from sipmikey.settings.schema import Section, Setting, Value, setting, settings
-from sipmikey.settings.show import as_document, as_toml, reference_table
+from sipmikey.settings.show import MASK, as_document, as_toml, reference_table
 from sipmikey.settings.toml import ConfigurationError, nearest, parse_toml, read_text, read_toml
 
 __all__ = [
+    "MASK",
     "ConfigurationError",
     "Merged",
     "Name",
