@@ -20,7 +20,7 @@ settings.logConfig.consoleLevel = 0
 settings.uaConfig.threadCnt = 0
 settings.uaConfig.mainThreadOnly = True
 endpoint.libInit(settings)
-from sipmikey.agent.pjsua.device_sound import PjmediaEcho
+from sipmikey.agent.pjsua.sound.devices import PjmediaEcho
 from sipmikey.sound.samples import from_octets, to_octets
 rate, block, seconds = 16000, 320, 10
 random = np.random.default_rng(3)

@@ -15,12 +15,12 @@ from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
+from sipmikey.agent.pjsua.native.refusals import Refusals
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import Trouble
-from sipmikey.agent.pjsua.refusals import Refusals
-from sipmikey.agent.pjsua.sound import Sound
+from sipmikey.agent.pjsua.sound.sound import Sound
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.pjsua.recordings import Recordings
+from sipmikey.agent.pjsua.sound.recordings import Recordings
 from sipmikey.agent.stack import SrtpKeys, StackError, StreamCount
 from sipmikey.media.endpoint import Address, MediaLoop, MediaPort, udp_pair
 from sipmikey.media.errors import SrtpError

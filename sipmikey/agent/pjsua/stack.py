@@ -19,7 +19,6 @@ from sipmikey.agent.pjsua.arrivals import Arrivals, Connections
 from sipmikey.agent.pjsua.call import PjsuaCall, Shared
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
-from sipmikey.agent.pjsua.gate import Gate
 from sipmikey.agent.pjsua.library import (
     ANY_ADDRESS,
     LIBRARY,
@@ -31,14 +30,15 @@ from sipmikey.agent.pjsua.library import (
     typed,
 )
 from sipmikey.agent.pjsua.native.capability import announce
+from sipmikey.agent.pjsua.native.gate import Gate
+from sipmikey.agent.pjsua.native.passage import Passage
+from sipmikey.agent.pjsua.native.refusals import Refusals
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import PacketLog, Trouble
-from sipmikey.agent.pjsua.passage import Passage
-from sipmikey.agent.pjsua.refusals import Refusals
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
-from sipmikey.agent.pjsua.sound import Sound
+from sipmikey.agent.pjsua.sound.sound import Sound
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,

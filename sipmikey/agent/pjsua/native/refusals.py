@@ -11,10 +11,10 @@ import ctypes
 import logging
 import secrets
 
-from sipmikey.agent.pjsua.gate import Module, OnMessage, Text
+from sipmikey.agent.pjsua.native.gate import Module, OnMessage, Text
 from sipmikey.agent.stack import Headers, StackError
 
-_log = logging.getLogger("sipmikey.agent.pjsua.refusals")
+_log = logging.getLogger("sipmikey.agent.pjsua.native.refusals")
 
 _BEFORE_PRINTING = 9
 """Modules with a higher number see a message that goes out earlier; pjsip prints it at 8."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.library import logged, pj, refused, typed
-from sipmikey.agent.pjsua.recordings import Recordings
+from sipmikey.agent.pjsua.sound.recordings import Recordings
 from sipmikey.agent.stack import StackError, StackObserver
 from sipmikey.guard import create_private
 from sipmikey.media.wav import read_wav, write_plain
@@ -18,7 +18,7 @@ from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.device_sound import DeviceSound
+    from sipmikey.agent.pjsua.sound.devices import DeviceSound
 
 
 NO_SOUND_DEVICE = "no-sound-device"
@@ -70,7 +70,7 @@ class Sound:
             pj.Endpoint.instance().audDevManager().setNullDev()
             return
         try:
-            from sipmikey.agent.pjsua.device_sound import DeviceSound
+            from sipmikey.agent.pjsua.sound.devices import DeviceSound
             from sipmikey.sound.devices import Devices
             from sipmikey.sound.errors import NoSoundDevice
         except ImportError as error:

@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable
 
 from sipmikey.agent.pjsua.arrivals import Arrivals, Connections, Verdict
-from sipmikey.agent.pjsua.passage import Passage
+from sipmikey.agent.pjsua.native.passage import Passage
 from sipmikey.agent.pjsua.screen import judge, new_call
 from sipmikey.agent.stack import StackError
 
-_log = logging.getLogger("sipmikey.agent.pjsua.gate")
+_log = logging.getLogger("sipmikey.agent.pjsua.native.gate")
 
 _BEFORE_TRANSACTIONS = 10
 """Between PJSIP_MOD_PRIORITY_TRANSPORT_LAYER (8) and PJSIP_MOD_PRIORITY_TSX_LAYER (16)."""

@@ -1,0 +1,1 @@
+"""The sound of calls on pjmedia: files, devices, recordings."""
