@@ -1,4 +1,4 @@
-"""Sound devices for pjmedia's conference bridge.
+"""The sound devices of an agent, and pjmedia's conference bridge as one of those who use them.
 
 The published wheels of pjsua2 have no sound device of their own. pjmedia hands out the master port of its
 conference bridge instead; a clock of ours takes from it what is to be heard and gives it what the microphone
@@ -15,6 +15,8 @@ from sipmikey.agent.stack import StackError
 from sipmikey.sound.bridge import SoundBridge
 from sipmikey.sound.clock import Clock
 from sipmikey.sound.commands import Command, PlayTone, StopTones
+from sipmikey.sound.room import Room
+from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
 from sipmikey.sound.settings import News, SoundSettings
 
 RATE = 16000
@@ -42,28 +44,22 @@ class _Frame(ctypes.Structure):
 
 
 class DeviceSound:
-    """Microphone and speaker as port 0 of the conference bridge, while anybody uses them.
+    """Microphone and speaker, while anybody uses them. ``room``: where whose sound goes to whom.
 
     In the engine's thread, after the library was started. *tell* is given the news, in any thread.
     """
 
     def __init__(self, settings: SoundSettings, tell: Callable[[News], None]) -> None:
-        library = ctypes.CDLL(LIBRARY)
-        self._get = library.pjmedia_port_get_frame
-        self._put = library.pjmedia_port_put_frame
-        for function in (self._get, self._put):
-            function.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Frame))
-            function.restype = ctypes.c_int
         self._echo = PjmediaEcho(settings.echo_tail_ms) if settings.echo_tail_ms else None
         self._bridge = SoundBridge(settings, rate=RATE, tell=tell, echo=self._echo)
-        endpoint = pj.Endpoint.instance()
-        self._port = int(endpoint.audDevManager().setNoDev())
-        self._buffer = ctypes.create_string_buffer(_OCTETS)
-        self._at = ctypes.cast(self._buffer, ctypes.c_void_p)
-        self._time = 0
+        self.room = Room(self._bridge)
+        self.room.enter(ConferenceBridge())
         self._users: set[int] = set()
+        endpoint = pj.Endpoint.instance()
         self._clock = Clock(
-            _PERIOD_MS / 1e3, self._tick, lambda: endpoint.libRegisterThread("sipmikey-sound")
+            _PERIOD_MS / 1e3,
+            lambda: self.room.tick(_SAMPLES),
+            lambda: endpoint.libRegisterThread("sipmikey-sound"),
         )
 
     def use(self, user: int) -> None:
@@ -96,18 +92,36 @@ class DeviceSound:
         if self._echo is not None:
             self._echo.close()
 
-    def _tick(self) -> None:
-        self._move(self._get)
-        taken = self._bridge.exchange(self._buffer.raw)
-        ctypes.memmove(self._buffer, taken, _OCTETS)
+
+class ConferenceBridge:
+    """Port 0 of pjmedia's conference bridge, as the party of a room that speaks for all calls in pjmedia."""
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(LIBRARY)
+        self._get = library.pjmedia_port_get_frame
+        self._put = library.pjmedia_port_put_frame
+        for function in (self._get, self._put):
+            function.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Frame))
+            function.restype = ctypes.c_int
+        self._port = int(pj.Endpoint.instance().audDevManager().setNoDev())
+        self._buffer = ctypes.create_string_buffer(_OCTETS)
+        self._at = ctypes.cast(self._buffer, ctypes.c_void_p)
+        self._time = 0
+
+    def speak(self, count: int) -> Samples:
+        """Return what the calls say. *count*: 20 ms, here and below."""
+        return from_octets(self._buffer.raw) if self._move(self._get) else silence(count)
+
+    def listen(self, samples: Samples) -> None:
+        """Give the calls what they hear."""
+        ctypes.memmove(self._buffer, to_octets(samples), _OCTETS)
         self._move(self._put)
         self._time += _SAMPLES
 
-    def _move(self, function: Callable[..., int]) -> None:
+    def _move(self, function: Callable[..., int]) -> bool:
+        """Move a frame; return whether there was sound in it."""
         frame = _Frame(_AUDIO, self._at, _OCTETS, self._time, 0)
-        status = function(self._port, ctypes.byref(frame))
-        if status == 0 and frame.type != _AUDIO:
-            ctypes.memset(self._buffer, 0, _OCTETS)
+        return bool(function(self._port, ctypes.byref(frame)) == 0 and frame.type == _AUDIO)
 
 
 class PjmediaEcho:

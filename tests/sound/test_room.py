@@ -1,0 +1,67 @@
+"""Who hears whom in a room."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sipmikey.sound.room import Room
+from sipmikey.sound.samples import Samples, from_octets, to_octets
+
+COUNT = 320
+
+
+class Somebody:
+    """Says one loudness all the time, and remembers what was heard."""
+
+    def __init__(self, loudness: float) -> None:
+        self.loudness = loudness
+        self.heard = 0.0
+
+    def speak(self, count: int) -> Samples:
+        return np.full(count, self.loudness, dtype=np.float32)
+
+    def listen(self, samples: Samples) -> None:
+        assert len(samples) == COUNT
+        self.heard = float(samples[0])
+
+    def exchange(self, heard: bytes) -> bytes:
+        self.listen(from_octets(heard))
+        return to_octets(self.speak(COUNT))
+
+
+def test_the_user_hears_all_and_parties_hear_the_user_and_whom_they_are_joined_with() -> None:
+    user, alice, bob, carol = (Somebody(loudness) for loudness in (0.125, 0.25, 0.5, 0.0625))
+    room = Room(user)
+    for party in (alice, bob, carol):
+        room.enter(party)
+    room.join(alice, bob)
+    room.tick(COUNT)
+    assert [one.heard for one in (user, alice, bob, carol)] == [0.8125, 0.625, 0.375, 0.125]
+    room.part(bob, alice)
+    room.leave(carol)
+    room.tick(COUNT)
+    assert [one.heard for one in (user, alice, bob)] == [0.75, 0.125, 0.125]
+
+
+def test_without_devices_the_user_is_silent_and_who_left_is_not_joined_any_more() -> None:
+    alice, bob = Somebody(0.25), Somebody(0.5)
+    room = Room()
+    room.enter(alice)
+    room.enter(bob)
+    room.join(alice, bob)
+    room.tick(COUNT)
+    assert (alice.heard, bob.heard) == (0.5, 0.25)
+    room.leave(bob)
+    room.enter(bob)
+    room.tick(COUNT)
+    assert (alice.heard, bob.heard) == (0.0, 0.0)
+
+
+def test_together_they_are_not_louder_than_loudest() -> None:
+    user = Somebody(0.0)
+    room = Room(user)
+    for _ in range(3):
+        room.enter(Somebody(0.5))
+    room.tick(COUNT)
+    assert user.heard == pytest.approx(1.0, abs=1e-4)
