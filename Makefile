@@ -53,7 +53,8 @@ native-check:
 # What needs neither root nor another program, and is done in under two minutes.
 CORE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp sip call deferred vectors regress phone settings)) \
 	$(addprefix tests/kms/test_,policy.py service.py subscribers.py secrets_at_rest.py public_key.py) \
-	$(addprefix tests/cli/test_,config.py decode.py decode_keys.py ladder.py narrate.py readme.py)
+	$(addprefix tests/cli/decode/test_,decode.py decode_keys.py) \
+	$(addprefix tests/cli/test_,config.py ladder.py narrate.py readme.py)
 
 test-core: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m 'not interop and not long and not processes' $(CORE_TESTS)

@@ -53,6 +53,9 @@ FORBIDDEN_IN_CORE = frozenset(
 
 MODULES_PER_FOLDER = 20
 
+BESIDE = ("tests", "benchmarks", "examples", "tools")
+"""Folders beside the package whose sub-folders are counted too."""
+
 DELETE_ALL = "delete __all__: only a module that passes on imported names has one; private names start with _"
 
 STAR_IMPORTED = frozenset({"testing/plugin.py"})
@@ -191,6 +194,17 @@ def check_circles(graph: Graph) -> list[str]:
     return []
 
 
+def check_folders(root: Path, names: tuple[str, ...]) -> list[str]:
+    """Return one line per folder below those *names* that holds too many Python files."""
+    paths = (path for name in names for path in (root / name).rglob("*.py"))
+    sizes = Counter(path.parent for path in paths)
+    return [
+        f"{folder}: {count} files, at most {MODULES_PER_FOLDER}"
+        for folder, count in sorted(sizes.items())
+        if count > MODULES_PER_FOLDER
+    ]
+
+
 def folder_sizes(root: Path) -> Counter[str]:
     """Return how many modules each folder holds."""
     return Counter(path.parent.relative_to(root).as_posix() for path in modules(root).values())
@@ -251,7 +265,7 @@ def main(arguments: list[str]) -> int:
     root = Path(__file__).parent.parent / "sipmikey"
     graph = import_graph(root)
     circles = check_circles(graph)
-    offences = check(root) + circles + check_rooms(root)
+    offences = check(root) + circles + check_rooms(root) + check_folders(root.parent, BESIDE)
     print("\n".join(offences) if offences else "rooms: imports run downwards, no circle, no folder too large")
     if "--figures" in arguments and not circles:
         print("\n".join(figures(root, graph)))

@@ -29,8 +29,8 @@ from benchmarks.hostile.flood import flood
 from sipmikey.ports import free_port
 from sipmikey.sip import SipMessage
 from sipmikey.testing import TestKms
-from tests.agent.scripted import ScriptedPeer
-from tests.agent.test_gate import ANSWERED, SILENT, alive, request
+from tests.agent.calls.scripted import ScriptedPeer
+from tests.agent.pjsua.test_gate import ANSWERED, SILENT, alive, request
 
 WAIT_S = 30.0
 WITHIN = [

@@ -17,8 +17,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.processes import running
-from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.test_isolation import stack_of
 
 SDP = (

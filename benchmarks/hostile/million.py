@@ -21,9 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.hostile.flood import SDP
+from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
+from tests.agent.pjsua.test_gate import ANSWERED, SILENT, request
 from tests.agent.processes import Process, running, stacks_of
-from tests.agent.scripted import RtpPorts, ScriptedPeer, description
-from tests.agent.test_gate import ANSWERED, SILENT, request
 from tests.fuzz.seeds import seeds
 from tests.fuzz.torture import ODD, WRONG
 

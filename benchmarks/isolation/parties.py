@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.testing.kms import TestKms
+from tests.agent.calls.scripted import ScriptedPeer
+from tests.agent.calls.test_caller import CALLED, CALLER, Pair, settings_of
 from tests.agent.processes import Process, running_agent, stacks_of
-from tests.agent.scripted import ScriptedPeer
-from tests.agent.test_caller import CALLED, CALLER, Pair, settings_of
 from tests.agent.tone import write_tone
 
 _TICKS = os.sysconf("SC_CLK_TCK")

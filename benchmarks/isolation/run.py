@@ -23,9 +23,9 @@ import time
 from typing import Any
 
 from benchmarks.isolation.parties import Registrar, cpu_s, memory_mb, parties
+from tests.agent.calls.scripted import ScriptedPeer
+from tests.agent.calls.test_caller import Pair
 from tests.agent.processes import Process, children_of, stacks_of
-from tests.agent.scripted import ScriptedPeer
-from tests.agent.test_caller import Pair
 
 ROUND = 5
 SETTLE_S = 1.5

@@ -177,7 +177,7 @@ def stacks_of(process: Process) -> list[int]:
 async def running(script: str, settings: Fields) -> AsyncIterator[Process]:
     """Start *script* of this folder with *settings*; kill it in the end unless it has exited."""
     with _errors() as errors:
-        entry = f"tests.agent.{script.removesuffix('.py')}:run"
+        entry = f"tests.agent.{script.removesuffix('.py').replace('/', '.')}:run"
         program = Program(entry, json.dumps(settings), stderr=errors, environment={"PYTHONPATH": str(ROOT)})
     process = Process(program)
     try:

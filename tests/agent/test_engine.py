@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pylibsrtp import Policy, Session
 
+from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.processes import Process, running
 from tests.agent.raw_peer import keys
-from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from sipmikey.agent.pjsua.handover import as_it_came, call_of, passed_on, reached_over, taken_back
 from sipmikey.sip import SipMessage
+from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.processes import Process, running, stacks_of
-from tests.agent.scripted import RtpPorts, ScriptedPeer, description
 from tests.interop.lab.certificates import Authority
 
 SECRET = "0123456789abcdef"

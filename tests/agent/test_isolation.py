@@ -18,9 +18,9 @@ from sipmikey.agent.pjsua.sound.recordings import Recordings
 from sipmikey.agent.stack import StreamCount
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.testing.kms import TestKms
+from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
+from tests.agent.calls.test_caller import pair, settings_of
 from tests.agent.processes import Process, children_of, running, running_agent, stacks_of
-from tests.agent.scripted import RtpPorts, ScriptedPeer, description
-from tests.agent.test_caller import pair, settings_of
 
 
 def stack_of(process: Process) -> int:

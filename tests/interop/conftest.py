@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.interop.lab import agents, programs
-from tests.interop.lab.capture import Capture, recording
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms
 from tests.interop.lab.namespace import Namespace, NotPermitted
+from tests.interop.lab.packets.capture import Capture, recording
 from tests.interop.lab.rtpengine import Rtpengine
 from tests.interop.lab.speech import write_speech
 from tests.key_stream import KeyStream

@@ -13,12 +13,12 @@ import pytest
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.media.endpoint import MediaLoop
 from sipmikey.ticket import FULL_MODE, RequestedKey, TicketGrant, TicketPolicy
-from tests.interop.lab import referee, srtp
 from tests.interop.lab.agents import Agent, Failed, settings
-from tests.interop.lab.capture import PROBE_PORT, Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import IDENTITY, Kms, uri
 from tests.interop.lab.namespace import Namespace
+from tests.interop.lab.packets import referee, srtp
+from tests.interop.lab.packets.capture import PROBE_PORT, Capture
 from tests.interop.lab.peer import Device, SipPeer, offer_of, plain_sdp, request_ticket, udp_socket
 from tests.interop.lab.rtpengine import Rtpengine
 from tests.interop.lab.speech import compare

@@ -11,12 +11,12 @@ import pytest
 
 from sipmikey.agent.pjsua.library import has_ipv6
 from sipmikey.testing.process import PeerFailed
-from tests.interop.lab import referee, srtp
 from tests.interop.lab.agents import Agent, Failed, settings
-from tests.interop.lab.capture import PROBE_PORT, Capture
 from tests.interop.lab.kamailio import DOMAIN, Kamailio
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
+from tests.interop.lab.packets import referee, srtp
+from tests.interop.lab.packets.capture import PROBE_PORT, Capture
 from tests.interop.lab.rtpengine import Rtpengine
 from tests.interop.lab.speech import compare
 

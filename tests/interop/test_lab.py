@@ -13,10 +13,11 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from sipmikey.testing.process import PeerFailed, Process
-from tests.interop.lab import sipp, srtp
-from tests.interop.lab.capture import Capture
+from tests.interop.lab import sipp
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.namespace import Namespace, PacketLoss, read_interface_packets
+from tests.interop.lab.packets import srtp
+from tests.interop.lab.packets.capture import Capture
 from tests.interop.lab.relay import Network, UdpRelay, sip_hook
 from tests.interop.lab.sip import SipMessage
 from tests.interop.lab.speech import compare, read_wav

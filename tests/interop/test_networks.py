@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.lab import referee, srtp
 from tests.interop.lab.agents import Agent, Failed, settings, wait_until
-from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.packets import referee, srtp
+from tests.interop.lab.packets.capture import Capture
 from tests.interop.lab.relay import Direction, UdpRelay
 from tests.interop.lab.rtpengine import Rtpengine
 

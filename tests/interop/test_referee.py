@@ -10,8 +10,9 @@ import pytest
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.mikey import SP, Message, T
 from sipmikey.mikey.verification import V
-from tests.interop.lab import programs, referee
-from tests.interop.test_tampered_messages import SDP_IDS, Call
+from tests.interop.lab import programs
+from tests.interop.lab.packets import referee
+from tests.interop.refusals.test_tampered_messages import SDP_IDS, Call
 from tests.ticket.parties import ALICE, BOB
 
 SUITES = pytest.mark.parametrize("suite", [SUITE_256, SUITE_128], ids=lambda suite: suite.name)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.interop.lab import referee
 from tests.interop.lab.agents import Agent, Failed, settings, wait_until
-from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import DOMAIN, Kamailio
 from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.packets import referee
+from tests.interop.lab.packets.capture import Capture
 
 
 def over(proxy: Kamailio, transport: str) -> dict[str, Any]:

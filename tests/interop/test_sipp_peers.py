@@ -9,9 +9,9 @@ import pytest
 
 from tests.interop.lab import sipp
 from tests.interop.lab.agents import Agent, Failed, settings
-from tests.interop.lab.capture import Capture
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.packets.capture import Capture
 
 SIPP_PORT = 5090
 GARBAGE = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.interop.lab.agents import Agent, settings
-from tests.interop.lab.capture import Capture
 from tests.interop.lab.kms import Kms, uri
+from tests.interop.lab.packets.capture import Capture
 from tests.wireshark.agreement import check_dissector
 
 

@@ -17,7 +17,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.kms import TestKms
 from tests.agent.processes import Process, running_agent
-from tests.media.test_interop_pjmedia import write_melody
+from tests.media.peers.test_interop_pjmedia import write_melody
 
 pytestmark = pytest.mark.interop
 

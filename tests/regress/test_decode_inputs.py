@@ -21,8 +21,8 @@ from sipmikey.cli.main import main
 from sipmikey.decode.hexdump import read_octets
 from sipmikey.decode.packets import Reassembly, network_layer
 from sipmikey.decode.sources import find
-from tests.cli.decoding import B64, MEDIA_LEVEL, SESSION_LEVEL, TRANSFER_INIT, as_json, sip
-from tests.cli.test_decode_capture import capture, packet
+from tests.cli.decode.decoding import B64, MEDIA_LEVEL, SESSION_LEVEL, TRANSFER_INIT, as_json, sip
+from tests.cli.decode.test_decode_capture import capture, packet
 
 MESSAGE = TRANSFER_INIT
 

@@ -9,7 +9,7 @@ import pytest
 from sipmikey.cli.exit_codes import ExitCode, for_end
 from tests.cli.commands import Start
 from tests.interop.lab.peer import SipPeer
-from tests.regress.strange_kms import StrangeKms
+from tests.regress.kms.strange_kms import StrangeKms
 from tests.sdp.parties import ALICE, BOB
 
 IN_CLEAR = ["--security", "off", "--null-audio", "--listen", "127.0.0.1:0", "--identity", ALICE, "--json"]

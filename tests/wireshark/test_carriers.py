@@ -12,7 +12,7 @@ import dpkt
 import pytest
 
 from sipmikey.cli.main import main
-from tests.cli.decoding import B64, FULL, MEDIA_LEVEL, MESSAGES, SESSION_LEVEL, TRANSFER_INIT, sip
+from tests.cli.decode.decoding import B64, FULL, MEDIA_LEVEL, MESSAGES, SESSION_LEVEL, TRANSFER_INIT, sip
 from tests.wireshark import sequences
 from tests.wireshark.reading import SCRIPT, dissected, tshark, write_capture
 
