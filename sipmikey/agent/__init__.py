@@ -22,6 +22,7 @@ from sipmikey.call.reasons import Family, Reason
 if TYPE_CHECKING:
     from sipmikey.agent.agent import Agent
     from sipmikey.agent.call import Call, CallFailed, IncomingCall
+    from sipmikey.agent.conference import Conference
     from sipmikey.agent.registration import RegistrationError
     from sipmikey.agent.tickets.file import TicketFile
     from sipmikey.agent.tickets.kms import KmsClient
@@ -37,6 +38,7 @@ __all__ = [
     "Call",
     "CallFailed",
     "CallPolicy",
+    "Conference",
     "Decide",
     "DigestCredentials",
     "Event",
@@ -64,6 +66,7 @@ _HOMES = {
     "Agent": "sipmikey.agent.agent",
     "Call": "sipmikey.agent.call",
     "CallFailed": "sipmikey.agent.call",
+    "Conference": "sipmikey.agent.conference",
     "IncomingCall": "sipmikey.agent.call",
     "RegistrationError": "sipmikey.agent.registration",
     "KmsClient": "sipmikey.agent.tickets.kms",

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.call_driver import CallDriver
+from sipmikey.agent.conference import Conference, Conferences
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.endings import closed_upon, not_called
 from sipmikey.agent.engine import Engine
@@ -118,6 +119,7 @@ class Agent:
             decide=decide, decision_s=config.timeouts.decision, locator=self._locator,
         )  # fmt: skip
         self._outcomes = Outcomes()
+        self._conferences = Conferences(self._engine, config.policy, self._publish)
         self._started = StartedKeys()
         self._usable = UsableHere(config)
         self._settings = call_settings(config, self._usable)
@@ -278,6 +280,13 @@ class Agent:
             machine, self._engine, self._requests, self, started=self._started, streams=streams, waits=waits
         )
 
+    async def conference(self, *calls: Call) -> Conference:
+        """Let the peers of *calls*, which are answered, hear each other; more may be added.
+
+        Raises as ``Conference.add`` does; none of the calls is mixed then.
+        """
+        return await self._conferences.open(*calls)
+
     async def prefer_codecs(self, *names: str) -> None:
         """Offer and accept these codecs (``PCMU``, ``G722``, ...), best first, in what is negotiated next.
 
@@ -384,6 +393,7 @@ class Agent:
                     del self._sip_call_ids[sip_call_id]
                 self._requests.call_ended(event.call)
         self._listeners.publish(event)
+        self._conferences.follow(event)
 
     def _drop_refused(self, end: CallEnded) -> None:
         """Keep a ticket no longer that the peer, or the KMS when the peer asked it, did not take."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.outcomes import Outcomes
+from sipmikey.agent.stack import StackCall
 from sipmikey.agent.transfer import until_transferred
 from sipmikey.call.callee import Invitation
 from sipmikey.call.events import (
@@ -80,6 +81,21 @@ class Call:
         """
         made = self._successor
         return None if made is None or (made._ended.done() and not made._established.done()) else made
+
+    @property
+    def answered(self) -> bool:
+        """True once the call is established, also when it is over since."""
+        return self._established.done()
+
+    @property
+    def over(self) -> bool:
+        """True when the call is over."""
+        return self._ended.done()
+
+    @property
+    def live(self) -> StackCall:
+        """The stack's call, for the engine's thread. Raises ``StackError`` when there is none."""
+        return self._driver.live
 
     async def established(self) -> None:
         """Return when the call is answered and its media keyed; raises ``CallFailed``."""

@@ -28,6 +28,7 @@ __all__ = [
     "OfferVerdict",
     "Phase",
     "Placement",
+    "Seat",
     "SrtpKeys",
     "StackCall",
     "StackError",
@@ -84,6 +85,15 @@ class Placement:
     headers: Headers = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where a call sits. ``room``: the calls of one room hear each other; ``""`` for none. ``present``:
+    whether the user of this agent is heard in the call and hears it."""
+
+    room: str = ""
+    present: bool = True
+
+
 class StackCall(Protocol):
     """One INVITE session of the stack."""
 
@@ -102,6 +112,12 @@ class StackCall(Protocol):
     def counts(self) -> tuple[StreamCount, ...]: ...
 
     def connect_audio(self) -> None: ...
+
+    def seat(self, seat: Seat) -> None:
+        """Have the call hear, and be heard by, those of its room only, as soon as it has keys."""
+
+    def mixes_with(self, other: StackCall) -> bool:
+        """True where both calls can be in one room."""
 
     def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None: ...
 

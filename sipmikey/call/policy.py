@@ -78,7 +78,8 @@ class CallPolicy:
     ``groups``: canonical URIs of groups: ``retarget`` does not apply to a member that answers, for whom the
     KMS vouches. ``transfer``: let calls be transferred: call whom the peer of a call asks us to call (REFER),
     and let another call take the place of one (Replaces). Each such call has a ticket of its own and obeys
-    this policy.
+    this policy. ``unprotected_in_conference``: mix a call in clear, or keyed by SDES, with calls whose
+    security is ``required``: what is said there leaves unprotected then.
     """
 
     security: SecurityMode = SecurityMode.REQUIRED
@@ -89,6 +90,7 @@ class CallPolicy:
     groups: frozenset[str] = frozenset()
     forked: Forked = Forked.BIND
     transfer: bool = False
+    unprotected_in_conference: bool = False
 
     def security_for(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> SecurityMode:
         """Return what calls with *uri* (canonical) demand, or *least* where that is stricter.

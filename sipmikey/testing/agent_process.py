@@ -30,6 +30,7 @@ from sipmikey.agent import (
     Call,
     CallFailed,
     CallPolicy,
+    Conference,
     DigestCredentials,
     Fallback,
     IncomingCall,
@@ -132,6 +133,7 @@ def _policy(section: Fields) -> CallPolicy:
         retarget=Retarget(section.get("retarget", "accept")),
         groups=frozenset(section.get("groups", ())),
         transfer=section.get("transfer", False),
+        unprotected_in_conference=section.get("unprotected_in_conference", False),
     )
 
 
@@ -195,6 +197,7 @@ class Worker:
         self._calls: dict[str, Call] = {}
         self._ringing: dict[str, IncomingCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._conference: Conference | None = None
 
     async def accept(self) -> None:
         """Take calls that passed the checks, and say so."""
@@ -286,6 +289,12 @@ class Worker:
             case "transfer":
                 target = given["target"]
                 return await self._calls[call].transfer(self._calls.get(target, target))
+            case "conference":
+                self._conference = await agent.conference(*(self._calls[one] for one in given["calls"]))
+                return self._conference.number
+            case "add" | "remove" | "step_out" | "step_in":
+                assert self._conference is not None, "no conference was made"
+                return await getattr(self._conference, verb)(*((self._calls[call],) if call else ()))
             case "sound":
                 return getattr(agent.sound, given["what"])(*given.get("given", ()))
             case "dtmf":

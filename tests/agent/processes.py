@@ -22,7 +22,15 @@ LONGEST_LINE = 1 << 20
 TOP = {"isolated", "calls", "log_level", "log_file", "judge_after_s"}
 KEYS = {"psk", "psk_id", "suites", "keep_resolved"}
 SECTIONS = {
-    "policy": {"security", "fallback", "alternative", "contacts", "retarget", "transfer"},
+    "policy": {
+        "security",
+        "fallback",
+        "alternative",
+        "contacts",
+        "retarget",
+        "transfer",
+        "unprotected_in_conference",
+    },
     "sip": {"transports", "prefer", "registrar", "proxy", "redirects", "preconditions"},
     "audio": {"play", "record", "streams", "rtp_port", "engine"},
 }

@@ -14,6 +14,7 @@ from sipmikey.agent.stack import (
     CallObserver,
     Headers,
     Phase,
+    Seat,
     SrtpKeys,
     StackCall,
     StackError,
@@ -67,6 +68,12 @@ class RemoteCall:
             # The stack process keeps to it, also for streams to come.
             self._do(m.ConnectAudio(call=self.number))
             self._audio = True
+
+    def seat(self, seat: Seat) -> None:
+        self._do(m.TakeSeat(call=self.number, seat=seat))
+
+    def mixes_with(self, other: StackCall) -> bool:
+        return isinstance(other, RemoteCall) and other._ask == self._ask
 
     def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
         self._do(m.Reinvite(call=self.number, hold=hold, unhold=unhold))

@@ -18,6 +18,7 @@ from sipmikey.agent.stack import (
     OfferVerdict,
     Phase,
     Placement,
+    Seat,
     SrtpKeys,
     StreamCount,
 )
@@ -174,6 +175,12 @@ class Counts(Question):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectAudio(Question):
     call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeSeat(Question):
+    call: int
+    seat: Seat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,7 +409,8 @@ class Logged(Notice):
 
 TO_STACK: tuple[type[Notice | Question], ...] = (
     Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, UseServers, SendMessage, Register, Relay,
-    Leave, Stop, Answer, Hangup, Key, Unkey, Counts, ConnectAudio, Reinvite, Update, SendDtmf, Transfer,
+    Leave, Stop, Answer, Hangup, Key, Unkey, Counts, ConnectAudio, TakeSeat, Reinvite, Update, SendDtmf,
+    Transfer,
 )  # fmt: skip
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (

@@ -156,6 +156,8 @@ class StackProcess:
                 return call.counts()
             case m.ConnectAudio():
                 call.connect_audio()
+            case m.TakeSeat(seat=seat):
+                call.seat(seat)
             case m.Reinvite(hold=hold, unhold=unhold):
                 call.reinvite(hold=hold, unhold=unhold)
             case m.Update():

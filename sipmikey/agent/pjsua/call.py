@@ -20,13 +20,14 @@ from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import Trouble
-from sipmikey.agent.pjsua.sound.sound import Sound
+from sipmikey.agent.pjsua.sound.sound import Line, Sound
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
     Lane,
     OfferVerdict,
     Phase,
+    Seat,
     SrtpKeys,
     StackCall,
     StackError,
@@ -110,6 +111,7 @@ class PjsuaCall:
         self._confirmed = False
         self._over = False
         self._audible: set[int] = set()
+        self._active: set[int] = set()
         self._speaking = False
         self._introduce: Callable[[], None] | None = None
         self._paths: tuple[MediaPath, ...] = ()
@@ -210,8 +212,22 @@ class PjsuaCall:
             for index, stream in self._streams.items():
                 if self._live.getStreamInfo(index).dir & pj.PJMEDIA_DIR_ENCODING:
                     self._shared.srtp.speak(stream)
-        for index in self._audible & self._streams.keys():
-            self._shared.sound.connect(id(self), self._live.getAudioMedia(index))
+        lines = tuple(
+            Line(self._live.getAudioMedia(index), mixes=index in self._active)
+            for index in sorted(self._audible & self._streams.keys())
+        )
+        self._shared.sound.connect(id(self), lines)
+
+    def seat(self, seat: Seat) -> None:
+        """Have the call hear, and be heard by, those of its room only."""
+        if self._media is not None:
+            self._media.seat(seat)
+        else:
+            self._shared.sound.seat(id(self), seat)
+
+    def mixes_with(self, other: StackCall) -> bool:
+        """True: all calls of a process are on one bridge."""
+        return isinstance(other, PjsuaCall)
 
     def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
         parameters = pj.CallOpParam(True)
@@ -429,6 +445,7 @@ class PjsuaCall:
             for one in media
             if one.type == pj.PJMEDIA_TYPE_AUDIO and one.status in (_ACTIVE, _REMOTE_HOLD)
         }
+        self._active = {int(one.index) for one in media if one.status == _ACTIVE} & self._audible
         if self._speaking:
             self.connect_audio()
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.sound.recordings import Recordings
-from sipmikey.agent.stack import SrtpKeys, StackError, StreamCount
+from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
 from sipmikey.media.endpoint import Address, MediaLoop, MediaPort, udp_pair
 from sipmikey.media.errors import SrtpError
 from sipmikey.media.g711 import G711, PCMA, PCMU
@@ -229,6 +229,11 @@ class CallMedia:
         if line.stream.sink is None and (recorder := self._media.recorder(line.stream.codec)) is not None:
             line.stream.sink = recorder
             self._recorders.append(recorder)
+
+    def seat(self, seat: Seat) -> None:
+        """Have the call hear, and be heard by, those of its room only. Raises ``StackError``."""
+        if seat != Seat():
+            raise StackError("media in Python does not mix calls: use the engine native")
 
     def counts(self) -> tuple[StreamCount, ...]:
         """Packets of every m-line so far."""

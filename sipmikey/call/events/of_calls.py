@@ -269,6 +269,32 @@ class ReplacementRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallConference(Event):
+    """The call ``joined`` a conference of this agent, or left it: it hears and is heard by the others."""
+
+    type: ClassVar[str] = "call.conference"
+    conference: str
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceChanged(Event):
+    """A conference of this agent is another than before; without ``legs`` it is over.
+
+    ``legs``: numbers of its calls. ``present``: whether the user of this agent speaks and hears in it.
+    ``weakest``: the leg that is protected least, and ``security`` its facts, which are those of the
+    conference; None without legs.
+    """
+
+    type: ClassVar[str] = "conference.changed"
+    conference: str
+    legs: tuple[str, ...]
+    present: bool
+    weakest: str
+    security: Security | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackFailed(Event):
     """The process of the SIP stack died, and ``calls`` calls with it; each of them ends with ``call.end``.
 

@@ -129,6 +129,7 @@ def _policy(configuration: Configuration) -> CallPolicy:
         fallback=Fallback(security.fallback),
         alternative=Alternative(security.alternative),
         transfer=security.transfer,
+        unprotected_in_conference=security.unprotected_in_conference,
         contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},
         retarget=Retarget(security.retarget),
         groups=frozenset(map(canonical, security.groups)),

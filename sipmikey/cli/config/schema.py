@@ -247,6 +247,10 @@ class Security:
         read.word(*FORKED), words=FORKED,
     )  # fmt: skip
     transfer: bool = setting(False, "let calls be transferred, to whom the other side says", read.boolean)
+    unprotected_in_conference: bool = setting(
+        False, "mix calls in clear, or keyed by SDES, with calls that policy demands protection for",
+        read.boolean,
+    )  # fmt: skip
     suites: tuple[str, ...] = setting(
         SUITES, "suites of RFC 6043 section 12.1, best first", read.words(*SUITES), words=SUITES,
         option="--suites", metavar="SUITE,...",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.library import logged, pj, refused, typed
 from sipmikey.agent.pjsua.sound.recordings import Recordings
-from sipmikey.agent.stack import StackError, StackObserver
+from sipmikey.agent.stack import Seat, StackError, StackObserver
 from sipmikey.guard import create_private
 from sipmikey.media.wav import read_wav, write_plain
 from sipmikey.sound.commands import Command
@@ -35,6 +37,20 @@ class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
             self._played()
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The audio of one stream of a call. ``mixes``: both sides speak and hear; neither holds the other."""
+
+    audio: Any
+    mixes: bool
+
+
+def _part(source: Any, sink: Any) -> None:
+    """Let *sink* not hear *source*, whether it did or not."""
+    with contextlib.suppress(pj.Error):
+        source.stopTransmit(sink)
+
+
 class Sound:
     """The audio source and sink of all calls: WAV files, or the sound device.
 
@@ -48,6 +64,9 @@ class Sound:
         self._devices: DeviceSound | None = None
         self._news: deque[News] = deque()
         self._users: set[int] = set()
+        self._lines: dict[int, tuple[Line, ...]] = {}
+        self._seats: dict[int, Seat] = {}
+        self._mixed: set[frozenset[int]] = set()
         self._player: Any = None
         self._recorder: Any = None
         record = config.audio.record
@@ -91,23 +110,69 @@ class Sound:
         while self._news:
             yield self._news.popleft()
 
-    def connect(self, user: int, call: Any) -> None:
-        """Let *call*, the audio of the call with number *user*, be heard and hear."""
+    def connect(self, user: int, lines: tuple[Line, ...]) -> None:
+        """Let *lines*, all that the call with number *user* has now, be heard and hear, as it is seated."""
         self._users.add(user)
+        self._lines[user] = lines
         with typed("audio"):
-            manager = pj.Endpoint.instance().audDevManager()
-            if self._source is not None:
-                self._play(self._source, call)
+            self._arrange(user)
+
+    def seat(self, user: int, seat: Seat) -> None:
+        """Have the call with number *user* hear, and be heard by, those of its room only."""
+        self._seats[user] = seat
+        with typed("audio"):
+            self._arrange(user)
+
+    def _arrange(self, user: int) -> None:
+        lines, seat = self._lines.get(user, ()), self._seats.get(user, Seat())
+        for line in lines:
+            if seat.present:
+                self._let_in(user, line.audio)
             else:
-                # The null device gives silence, which is sent: a peer needs packets to prove its keys.
-                manager.getCaptureDevMedia().startTransmit(call)
-            if self._audio.echo:
-                call.startTransmit(call)
-            if self._recordings is not None:
-                self._record(self._recordings, call)
-            if self._devices is not None:
-                self._devices.use(user)
-                call.startTransmit(manager.getPlaybackDevMedia())
+                self._shut_out(line.audio)
+        for other, others in self._lines.items():
+            room = self._seats.get(other, Seat()).room
+            pair = frozenset((user, other))
+            if other != user and (room == seat.room != "" or pair in self._mixed):
+                self._mix(pair, lines, others, together=room == seat.room != "")
+
+    def _mix(
+        self, pair: frozenset[int], lines: tuple[Line, ...], others: tuple[Line, ...], *, together: bool
+    ) -> None:
+        """Connect the lines of two calls in both directions, or part them. pjmedia adds up what one hears."""
+        (self._mixed.add if together else self._mixed.discard)(pair)
+        for line in lines:
+            for other in others:
+                for source, sink in ((line, other), (other, line)):
+                    if together and source.mixes and sink.mixes:
+                        source.audio.startTransmit(sink.audio)
+                    else:
+                        _part(source.audio, sink.audio)
+
+    def _let_in(self, user: int, call: Any) -> None:
+        """Let the user of this agent speak in *call* and hear it."""
+        manager = pj.Endpoint.instance().audDevManager()
+        if self._source is not None:
+            self._play(self._source, call)
+        else:
+            # The null device gives silence, which is sent: a peer needs packets to prove its keys.
+            manager.getCaptureDevMedia().startTransmit(call)
+        if self._audio.echo:
+            call.startTransmit(call)
+        if self._recordings is not None:
+            self._record(self._recordings, call)
+        if self._devices is not None:
+            self._devices.use(user)
+            call.startTransmit(manager.getPlaybackDevMedia())
+
+    def _shut_out(self, call: Any) -> None:
+        """Undo `_let_in`. pjmedia sends silence where nobody speaks."""
+        manager = pj.Endpoint.instance().audDevManager()
+        _part(manager.getCaptureDevMedia() if self._player is None else self._player, call)
+        if self._recorder is not None:
+            _part(call, self._recorder)
+        if self._devices is not None:
+            _part(call, manager.getPlaybackDevMedia())
 
     def _play(self, path: Path, call: Any) -> None:
         if self._player is None:
@@ -127,6 +192,9 @@ class Sound:
     def release(self, user: int) -> None:
         """The call with number *user* is over; after the last one the recording is complete."""
         self._users.discard(user)
+        self._lines.pop(user, None)
+        self._seats.pop(user, None)
+        self._mixed = {pair for pair in self._mixed if user not in pair}
         if self._devices is not None:
             self._devices.release(user)
         if not self._users:

@@ -1,0 +1,47 @@
+"""How well a conference of calls is protected, and which calls may be in it together.
+
+Each call of it is keyed by itself, to the agent that mixes, and what is said in one goes out in the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sipmikey.call.events import MediaProtection, Security
+from sipmikey.call.policy import CallPolicy, SecurityMode
+
+_BY_TICKET = {MediaProtection.HELD: 2, MediaProtection.KEYED: 3, MediaProtection.PROVEN: 4}
+
+
+def strength(security: Security) -> int:
+    """Return how well a leg is protected: 0 in clear, 1 keyed by SDES, 2 no keys yet, 3 keyed, 4 proven."""
+    if security.media is MediaProtection.OFF:
+        return 0
+    return 1 if security.keying == "sdes" else _BY_TICKET[security.media]
+
+
+def weakest(legs: Mapping[str, Security]) -> str:
+    """Return the number of the leg that is protected least, the first of several; ``""`` without legs."""
+    return min(legs, key=lambda number: strength(legs[number]), default="")
+
+
+def objection(policy: CallPolicy, legs: Mapping[str, Security]) -> str:
+    """Return why these legs may not be mixed under *policy*; ``""`` where they may.
+
+    What a peer says whose calls must be protected would leave unprotected in another leg.
+    """
+    if policy.unprotected_in_conference:
+        return ""
+    exposed = [number for number, one in legs.items() if strength(one) < _BY_TICKET[MediaProtection.HELD]]
+    strict = [
+        number
+        for number, one in legs.items()
+        if policy.security_for(one.peer or one.called or "") is SecurityMode.REQUIRED
+    ]
+    if not exposed or not strict:
+        return ""
+    how = "in clear" if strength(legs[exposed[0]]) == 0 else "keyed by SDES"
+    return (
+        f"call {exposed[0]} is {how}, and policy demands protection for call {strict[0]}, which "
+        "would be heard in it: set security.unprotected_in_conference to allow that"
+    )

@@ -1,0 +1,124 @@
+"""Conferences: each pair hears each other, nobody hears himself, and the weakest leg is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipmikey.testing.kms import TestKms
+from tests.agent.hearing import until_heard, write_voice
+from tests.agent.processes import Process, running_agent
+from tests.agent.test_caller import settings_of
+
+pytestmark = pytest.mark.processes
+
+
+def _uri(name: str) -> str:
+    return f"sip:{name}@example.com"
+
+
+class Party:
+    """*focus* is in a call with each other one; ``calls`` maps their names to its numbers of the calls."""
+
+    def __init__(self, agents: dict[str, Process], folder: Path) -> None:
+        self.agents = agents
+        self.focus = agents["alice"]
+        self.calls: dict[str, str] = {}
+        self._folder = folder
+
+    async def hear(self, **expected: set[str]) -> None:
+        """Wait until each hears these, and nobody else."""
+        await asyncio.gather(
+            *(until_heard(self._folder / f"{name}-heard.wav", names) for name, names in expected.items())
+        )
+
+    async def do(self, verb: str, **given: Any) -> dict[str, Any]:
+        """Have the focus do something; return the ``conference.changed`` that it causes."""
+        self.focus.do(verb, **given)
+        return await self.focus.until(type="conference.changed")
+
+
+@contextlib.asynccontextmanager
+async def party(
+    kms: TestKms, folder: Path, *guests: str, focus: dict[str, Any] | None = None, **more: dict[str, Any]
+) -> AsyncIterator[Party]:
+    """Have alice in calls with *guests*; each plays a tone of its own and records what it hears."""
+    async with contextlib.AsyncExitStack() as stack:
+        agents: dict[str, Process] = {}
+        contacts: dict[str, str] = {}
+        for name in ("alice", *guests):
+            given = (focus or {}) if name == "alice" else {"answer": True, **more.get(name, {})}
+            settings = settings_of(
+                kms, _uri(name), write_voice(folder, name),
+                **{"record": str(folder / f"{name}-heard.wav"), "repeat": True, **given},
+            )  # fmt: skip
+            agents[name] = await stack.enter_async_context(running_agent(settings))
+            contacts[name] = (await agents[name].until(type="ready"))["contact"]
+        made = Party(agents, folder)
+        for name in guests:
+            made.focus.do("call", uri=_uri(name), via=contacts[name])
+            made.calls[name] = (await made.focus.until(type="call.answered"))["call"]
+            clear = more.get(name, {}).get("security") == "off"
+            if not clear:
+                await made.focus.until(type="call.state", call=made.calls[name], state="proven")
+        yield made
+        for agent in agents.values():
+            assert await agent.close() == 0
+
+
+def test_each_pair_is_heard_and_nobody_hears_himself(kms: TestKms, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with party(kms, tmp_path, "bob", "carol") as three:
+            await three.hear(bob={"alice"}, carol={"alice"}, alice={"bob", "carol"})
+            bob, carol = three.calls["bob"], three.calls["carol"]
+            both = await three.do("conference", calls=[bob, carol])
+            assert (both["legs"], both["present"]) == ([bob, carol], True)
+            assert both["security"]["media"] == "proven"
+            await three.hear(bob={"alice", "carol"}, carol={"alice", "bob"}, alice={"bob", "carol"})
+            three.focus.do("rekey", call=carol)
+            await three.focus.until(type="media.rekeyed", call=carol)
+            out = await three.do("step_out")
+            assert out["present"] is False
+            await three.hear(bob={"carol"}, carol={"bob"})
+            await three.do("step_in")
+            three.focus.do("hold", call=bob)
+            await three.focus.until(type="call.state", call=bob, state="holding")
+            await three.hear(carol={"alice"}, alice={"carol"})
+            three.focus.do("resume", call=bob)
+            await three.hear(bob={"alice", "carol"}, carol={"alice", "bob"})
+            left = await three.do("remove", call=carol)
+            assert left["legs"] == [bob]
+            await three.hear(bob={"alice"}, carol={"alice"})
+            await three.do("add", call=carol)
+            await three.hear(bob={"alice", "carol"})
+            three.focus.do("hangup", call=bob)
+            await three.focus.until(type="conference.changed", legs=[carol])
+            await three.hear(carol={"alice"}, alice={"carol"})
+
+    asyncio.run(scenario())
+
+
+def test_a_leg_in_clear_is_let_in_only_where_policy_says_so(kms: TestKms, tmp_path: Path) -> None:
+    async def scenario(focus: dict[str, Any], carol: dict[str, Any]) -> dict[str, Any]:
+        async with party(kms, tmp_path, "bob", "carol", focus=focus, carol=carol) as three:
+            calls = list(three.calls.values())
+            if focus["unprotected_in_conference"]:
+                changed = await three.do("conference", calls=calls)
+                await three.hear(bob={"alice", "carol"}, carol={"alice", "bob"})
+                assert (changed["weakest"], changed["security"]["media"]) == (three.calls["carol"], "off")
+                return changed
+            three.focus.do("conference", calls=calls)
+            refused = await three.focus.until(type="failed")
+            await three.hear(bob={"alice"}, carol={"alice"})
+            return refused
+
+    focus = {"contacts": {_uri("carol"): "off"}, "unprotected_in_conference": False}
+    refused = asyncio.run(scenario(focus, {"security": "off"}))
+    assert refused["reason"] == "policy"
+    assert "in clear" in refused["detail"]
+    asyncio.run(scenario(focus | {"unprotected_in_conference": True}, {"security": "off"}))
