@@ -153,9 +153,10 @@ class TestAgent:
         self.settings.play = str(wav)
         return self
 
-    def call(self, callee: TestAgent | str, *, timeout_s: float = WAIT_S) -> str:
+    def call(self, callee: TestAgent | str, *, via: str | None = None, timeout_s: float = WAIT_S) -> str:
         """Call an agent or a URI and return the number of the call, once its INVITE is on the way.
 
+        *via*: a SIP URI to which the INVITE goes, where the callee's identity does not lead there.
         When there is no INVITE, as the KMS gave no ticket, the next verb raises (`expect_failure` takes it).
         """
         uri = callee if isinstance(callee, str) else callee.start().identity
@@ -164,7 +165,7 @@ class TestAgent:
         self._last_call_at = time.monotonic()
         try:
             self._call, self._refused = "", None
-            self._call = str(self.do("call", uri=uri, timeout_s=timeout_s))
+            self._call = str(self.do("call", uri=uri, via=via, timeout_s=timeout_s))
         except CallRefused as refused:
             self._refused = refused
         return self._call

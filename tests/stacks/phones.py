@@ -1,0 +1,110 @@
+"""The phones of `examples/stacks` as processes, and a proxy that forks to them."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sipmikey.ports import free_port
+from sipmikey.testing.kms import TestKms
+from sipmikey.testing.program import Program
+
+ROOT = Path(__file__).parents[2]
+VOICES = ROOT / "sipmikey" / "cli" / "assets"
+STACKS = ("sipua", "sippy")
+LONGEST_S = 60.0
+
+
+class Phone:
+    """A phone of `examples/stacks`; ``lines`` is what it printed so far. It is ready when this returns."""
+
+    def __init__(self, stack: str, kms: TestKms, folder: Path, name: str, *words: object) -> None:
+        user = kms.user(f"sip:{name}@example.com")
+        key = folder / f"{name}.psk"
+        key.write_text(user.psk)
+        self.port = free_port("127.0.0.1")
+        self.lines: list[str] = []
+        self._program = Program(
+            f"{stack}_phone:main",
+            "--identity", user.identity, "--kms", kms.url, "--psk-id", user.psk_id, "--psk-file", key,
+            "--play", VOICES / "alice.wav", "--port", self.port, *words,
+            text=True, environment={"PYTHONPATH": str(ROOT / "examples" / "stacks")},
+        )  # fmt: skip
+        self.wait_for("ready")
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return f"sip:bob@127.0.0.1:{self.port}"
+
+    def wait_for(self, wanted: str) -> str:
+        """Wait for a line with *wanted* in it and return it."""
+        for line in self.lines:
+            if wanted in line:
+                return line
+        assert self._program.stdout is not None
+        watch = threading.Timer(LONGEST_S, self._program.kill)
+        watch.start()
+        try:
+            for line in self._program.stdout:
+                self.lines.append(line.rstrip())
+                if wanted in line:
+                    return self.lines[-1]
+        finally:
+            watch.cancel()
+        assert self._program.stderr is not None
+        raise AssertionError(f"no {wanted!r}: {self.lines}\n{self._program.stderr.read()}")
+
+    def finish(self) -> int:
+        """Wait for the end and return the exit status."""
+        output, errors = self._program.communicate(timeout=LONGEST_S)
+        self.lines += output.splitlines()
+        assert "Traceback" not in errors, errors
+        return self._program.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._program.kill()
+        self._program.wait()
+        self._program.close()
+
+
+@contextmanager
+def forking(*ports: int) -> Iterator[int]:
+    """Serve a proxy that sends an INVITE to all *ports* and passes every response on; give its port.
+
+    It adds no Record-Route: what follows the INVITE goes between the phones. It cancels nothing.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as proxy:
+        proxy.bind(("127.0.0.1", 0))
+        own = proxy.getsockname()[1]
+        over = threading.Event()
+        thread = threading.Thread(target=_fork, args=(proxy, own, ports, over), daemon=True)
+        thread.start()
+        yield own
+        over.set()
+        proxy.sendto(b"over", ("127.0.0.1", own))
+        thread.join()
+
+
+def _fork(proxy: socket.socket, own: int, ports: tuple[int, ...], over: threading.Event) -> None:
+    caller: tuple[str, int] | None = None
+    while not over.is_set():
+        select.select([proxy], [], [])
+        message, source = proxy.recvfrom(65_535)
+        if message.startswith(b"INVITE"):
+            caller = source
+            for port in ports:
+                via = f"\r\nVia: SIP/2.0/UDP 127.0.0.1:{own};branch=z9hG4bKfork{port}\r\nVia:".encode()
+                proxy.sendto(message.replace(b"\r\nVia:", via, 1), ("127.0.0.1", port))
+        elif message.startswith(b"SIP/2.0") and caller is not None:
+            proxy.sendto(re.sub(rb"(?i)\r\nVia:[^\r]*z9hG4bKfork[^\r]*", b"", message, count=1), caller)
