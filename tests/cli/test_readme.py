@@ -30,7 +30,7 @@ def test_the_settings_are_those_of_the_code() -> None:
 
 
 def test_the_settings_of_the_kms_are_those_of_the_code() -> None:
-    page = (ROOT / "docs" / "kms-configuration.md").read_text()
+    page = (ROOT / "docs" / "kms" / "configuration.md").read_text()
     assert kms_reference() in page, "paste the output of `sipmikey kms config reference`"
 
 

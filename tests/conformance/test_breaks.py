@@ -15,7 +15,7 @@ from sipmikey.mikey.errors import LocalError
 from tests.conformance.parties import agent_results, found, kms_results
 
 ALL = (*KMS_REQUIREMENTS.items, *RESOLVE_REQUIREMENTS.items, *AGENT_REQUIREMENTS.items)
-PAGE = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "rfc" / "conformance.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("suite", [SUITE_256, SUITE_128], ids=lambda suite: suite.name)

@@ -1,4 +1,4 @@
-"""The sizes in docs/message-size.md are those of the messages."""
+"""The sizes in docs/rfc/message-size.md are those of the messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from tests.sdp.parties import BOB, Parties, grant
 
-PAGE = Path(__file__).parents[2] / "docs" / "message-size.md"
+PAGE = Path(__file__).parents[2] / "docs" / "rfc" / "message-size.md"
 OTHER = "sip:eve@example.com"
 SUITES = {SUITE_256: ("AES_256_CM_HMAC_SHA1_80",), SUITE_128: ("AES_CM_128_HMAC_SHA1_80",)}
 

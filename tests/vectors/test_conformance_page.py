@@ -1,4 +1,4 @@
-"""Everything that docs/conformance.md names as evidence exists."""
+"""Everything that docs/rfc/conformance.md names as evidence exists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "rfc" / "conformance.md").read_text(encoding="utf-8")
 EVIDENCE = re.compile(r"`(test|vector|reject):([^`]+)`")
 
 

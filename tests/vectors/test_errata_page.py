@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "errata.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "rfc" / "errata.md").read_text(encoding="utf-8")
 RFC = ROOT.parent / "shared" / "rfc" / "rfc6043.txt"
 ERRATA = re.split(r"^### ", PAGE.partition("## Questions")[0], flags=re.MULTILINE)[1:]
 TITLES = [text.partition("\n")[0] for text in ERRATA]

@@ -82,7 +82,7 @@ def test_the_files_are_in_the_public_domain() -> None:
     licence = (DIRECTORY / "LICENSE").read_text(encoding="utf-8")
     assert "CC0 1.0 Universal" in licence
     assert "Statement of Purpose" in licence
-    for page in (ROOT / "docs" / "vectors.md", DIRECTORY / "README.md"):
+    for page in (ROOT / "docs" / "tests" / "vectors.md", DIRECTORY / "README.md"):
         assert "CC0 1.0" in page.read_text(encoding="utf-8")
 
 

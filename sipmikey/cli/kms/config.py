@@ -51,5 +51,5 @@ def _reference(args: argparse.Namespace) -> int:
 
 
 def reference() -> str:
-    """Return every setting as a row of a Markdown table. docs/kms-configuration.md holds it."""
+    """Return every setting as a row of a Markdown table. docs/kms/configuration.md holds it."""
     return reference_table({**SECTIONS, 'peers."IDENTITY"': PeerSection}, options=False)

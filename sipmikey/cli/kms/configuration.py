@@ -1,7 +1,7 @@
 """What a KMS's `kms.toml` holds: one frozen dataclass a section, each field with its description and check.
 
 The same table makes the keys of the file, the error texts, `sipmikey kms config` and
-docs/kms-configuration.md.
+docs/kms/configuration.md.
 """
 
 # ruff: noqa: RUF009 (what `setting` returns is a dataclass field)

@@ -1,6 +1,6 @@
 """The policy as a TOML document: reading it, with errors that name the key and the words allowed.
 
-docs/kms-policy.md describes the format.
+docs/kms/policy.md describes the format.
 """
 
 from __future__ import annotations

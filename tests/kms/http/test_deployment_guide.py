@@ -1,4 +1,4 @@
-"""Every command of docs/kms-deployment.md, chapter by chapter, in a scratch directory; and its examples."""
+"""Every command of docs/kms/deployment.md, chapter by chapter, in a scratch directory; and its examples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.kms.http.serving import ALICE, BOB, Site, Subscriber, serving
 from tests.kms.servers import PostgresCluster
 
 ROOT = Path(__file__).parents[3]
-GUIDE = ROOT / "docs" / "kms-deployment.md"
+GUIDE = ROOT / "docs" / "kms" / "deployment.md"
 EXAMPLES = ROOT / "examples" / "deployment"
 LIMIT_S = 55.0
 

@@ -1,4 +1,4 @@
-"""What docs/kms-http.md says about statuses and reasons is what the service does."""
+"""What docs/kms/http.md says about statuses and reasons is what the service does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kms.http.serving import (
     serving,
 )
 
-GUIDE = Path(__file__).parents[3] / "docs" / "kms-http.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "kms" / "http.md"
 
 
 def documented() -> dict[str, set[str]]:
