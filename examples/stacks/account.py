@@ -48,7 +48,19 @@ class Account:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return the options that the phones of this folder have in common."""
+    """Return the options of the phones of this folder."""
+    made = account_parser(description)
+    made.add_argument("--play", required=True, type=Path, help="WAV file to say")
+    made.add_argument("--record", type=Path, help="WAV file to write what is heard to")
+    made.add_argument(
+        "--seconds", type=float, default=3.0, help="how long the caller talks before it hangs up"
+    )
+    made.add_argument("callee", nargs="?", help="SIP identity to call; without one a call is awaited")
+    return made
+
+
+def account_parser(description: str) -> argparse.ArgumentParser:
+    """Return the options that every program of this folder has."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--identity", default="sip:alice@example.com", help="our SIP identity")
     made.add_argument("--kms", required=True, metavar="URL", help="URL of the KMS")
@@ -57,13 +69,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--psk-file", required=True, type=Path, help="file with our key, as the KMS wrote it")
     made.add_argument("--host", default="127.0.0.1", help="address to listen on")
     made.add_argument("--port", type=int, default=0, help="port to listen on; 0: any")
-    made.add_argument("--play", required=True, type=Path, help="WAV file to say")
-    made.add_argument("--record", type=Path, help="WAV file to write what is heard to")
-    made.add_argument(
-        "--seconds", type=float, default=3.0, help="how long the caller talks before it hangs up"
-    )
     made.add_argument("--via", metavar="SIP-URI", help="where the INVITE goes, if not to the callee's host")
-    made.add_argument("callee", nargs="?", help="SIP identity to call; without one a call is awaited")
     return made
 
 

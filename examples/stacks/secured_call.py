@@ -284,7 +284,7 @@ class CalleeCall(SecuredCall):
         super().__init__(account, machine, voice)
         self.offer = offer
         self.descriptions[""] = offer
-        self._accepted = self._confirmed = False
+        self.accepted = self._confirmed = False
 
     def ring(self) -> None:
         """The call is judged and its ticket resolved: tell the user. This one says yes at once."""
@@ -315,17 +315,17 @@ class CalleeCall(SecuredCall):
                 self.ring()
             case outputs.Answer():
                 sdp = output.sdp or ""
-                self._accepted = output.status == 200
+                self.accepted = output.status == 200
                 self.send_answer(output.status, sdp, output.headers)
                 if sdp:
                     self.tell(inputs.StreamCreated(index=0))
                     message = inputs.Message(method="INVITE", status=output.status, sdp=sdp)
                     self.tell(inputs.Sent(message=message))
-                if self._accepted:
+                if self.accepted:
                     self.later(NO_ACK_S, self._not_acknowledged)
                 if output.status >= 300:
                     self.tell(inputs.Disconnected(status=output.status))
-            case outputs.EndInvite() if not self._accepted:
+            case outputs.EndInvite() if not self.accepted:
                 self.send_answer(output.status or 480, "", output.headers)
                 self.tell(inputs.Disconnected(status=output.status or 480))
             case _:

@@ -4,9 +4,7 @@
         sip:bob@example.com --via sip:127.0.0.1:5070
     python examples/stacks/sipua_phone.py --identity sip:bob@example.com ...    # waits for one call
 
-sipua holds one dialog for a Call-ID and hides provisional responses and the answers after the first. So that
-a forked call works, `Phone` reads the responses to an INVITE itself, beside sipua's transactions, and makes
-the requests of each branch. Exit status: 0 when the media of the call was proven, 1 otherwise.
+Exit status: 0 when the media of the call was proven, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -15,305 +13,50 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any
 
 import sipmessage
 from account import Account, account, parser
-from secured_call import CalleeCall, CallerCall, Cancellable, SecuredCall, summary
-from sipua import Application, TransportAddress, create_ack, create_response
-from sipua.utils import create_contact, create_via, random_string
+from secured_call import SecuredCall, summary
+from sipua import TransportAddress
+from sipua_calls import Called, Calling, Stack
 from voice import Voice
 
-from sipmikey.call import events, inputs
-from sipmikey.call.outputs import Headers
+from sipmikey.call import inputs
 from sipmikey.media.endpoint import MediaLoop
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
-from sipmikey.mikey.errors import PeerError
-
-SDP = sipmessage.MediaType(mime_type="application/sdp")
-ANSWERED = ("BYE", "CANCEL", "OPTIONS")
-T1_S, T2_S = 0.5, 4.0
 
 
-@dataclass
-class Leg:
-    """A dialog with one device: where its requests go."""
-
-    local: sipmessage.Address
-    remote: sipmessage.Address
-    target: sipmessage.URI
-    route: list[sipmessage.Address]
-
-
-class OnSipua:
-    """The requests of one call, and asyncio for its timers and its KMS; mixed into the calls below."""
-
-    phone: Phone
-    call_id: str
-    legs: dict[str, Leg]
-    over: Any
-    reinvited: Callable[[int, str, str], None]
-
-    def later(self, seconds: float, then: Callable[[], None]) -> Cancellable:
-        return asyncio.get_running_loop().call_later(seconds, then)
-
-    def in_background(self, work: Callable[[], bytes], then: Callable[[bytes | Exception], None]) -> None:
-        async def ask() -> None:
-            try:
-                said: bytes | Exception = await asyncio.to_thread(work)
-            except PeerError as error:
-                said = error
-            then(said)
-
-        self.phone.begin(ask())
-
-    def request(self, method: str, leg: Leg) -> sipmessage.Request:
-        """Return a new request to one device."""
-        self.phone.number += 1
-        request = sipmessage.Request(method, leg.target)
-        request.via = [create_via()]
-        request.max_forwards = 70
-        request.from_address, request.to_address = leg.local, leg.remote
-        request.call_id = self.call_id
-        request.cseq = sipmessage.CSeq(sequence=self.phone.number, method=method)
-        request.contact = [create_contact()]
-        request.route = leg.route
-        return request
-
-    def send_bye(self, to_tag: str, headers: Headers) -> None:
-        leg = self.legs.get(to_tag) or next(iter(self.legs.values()))
-        bye = self.request("BYE", leg)
-        for name, value in headers:
-            bye.headers.add(name, value)
-        self.phone.begin(self.phone.transaction_layer.send_request(bye))
-
-    def send_reinvite(self, sdp: str) -> None:
-        async def exchange() -> None:
-            invite = self.request("INVITE", next(iter(self.legs.values())))
-            invite.content_type, invite.body = SDP, sdp.encode()
-            final = await self.phone.transaction_layer.send_request(invite)
-            self.reinvited(final.code, tag_of(final.to_address), final.body.decode(errors="replace"))
-
-        self.phone.begin(exchange())
-
-    def on_event(self, event: events.Event) -> None:
-        super().on_event(event)  # type: ignore[misc]
-        if isinstance(event, events.CallEnded):
-            self.phone.begin(asyncio.sleep(0))  # the phone ends when nothing is under way any more
-
-
-class Calling(OnSipua, CallerCall):
-    """A call from here."""
-
-    def __init__(self, phone: Phone, callee: str, via: str, voice: Voice) -> None:
-        self.phone, self.call_id, self.legs = phone, random_string(22), {}
-        self._via = sipmessage.URI.parse(via or callee)
-        self._finals: dict[str, sipmessage.Response] = {}
-        super().__init__(phone.account, callee, phone.account.get_ticket(callee), voice)
-
-    def send_invite(self, uri: str, sdp: str, headers: Headers) -> None:
-        us = sipmessage.Address.parse(f"<{self.account.identity}>;tag={random_string(10)}")
-        first = Leg(us, sipmessage.Address.parse(f"<{uri}>"), self._via, [])
-        self._invite = self.request("INVITE", first)
-        for name, value in headers:
-            self._invite.headers.add(name, value)
-        self._invite.content_type, self._invite.body = SDP, sdp.encode()
-        self.phone.begin(self._run())
-
-    @property
-    def cseq(self) -> sipmessage.CSeq:
-        """The number of our INVITE."""
-        return self._invite.cseq
-
-    async def _run(self) -> None:
-        """Send the INVITE; its responses come to `response`, what sipua makes of silence comes here."""
-        final = await self.phone.transaction_layer.send_request(self._invite)
-        if final.code >= 300 and not self._finals:
-            await self.response(final)
-
-    async def response(self, response: sipmessage.Response) -> None:
-        """Take a response of any device, as it came from the network."""
-        tag, status = tag_of(response.to_address), response.code
-        if 200 <= status < 300:
-            if tag in self._finals:  # repeated, since our ACK was lost
-                await self.phone.transport_layer.send_message(self._ack(response))
-                return
-            route = list(reversed(response.record_route))
-            target = response.contact[0].uri
-            self.legs[tag] = Leg(self._invite.from_address, response.to_address, target, route)
-        elif status >= 300 and self._finals:
-            return
-        if status >= 200:
-            self._finals[tag] = response
-        told = ((name, response.headers.get(name)) for name in ("warning", "reason"))
-        headers = {name: text for name, text in told if text is not None}
-        self.respond(status, tag, response.body.decode(errors="replace"), headers)
-
-    def _ack(self, response: sipmessage.Response) -> sipmessage.Request:
-        ack: sipmessage.Request = create_ack(request=self._invite, response=response)
-        ack.via, ack.max_forwards = [create_via()], 70
-        return ack
-
-    def send_ack(self, to_tag: str) -> None:
-        self.phone.begin(self.phone.transport_layer.send_message(self._ack(self._finals[to_tag])))
-
-    def send_cancel(self) -> None:
-        cancel = sipmessage.Request("CANCEL", self._invite.uri)
-        cancel.via, cancel.max_forwards = [self._invite.via[0]], 70
-        cancel.from_address, cancel.to_address = self._invite.from_address, self._invite.to_address
-        cancel.call_id = self.call_id
-        cancel.cseq = replace(self._invite.cseq, method="CANCEL")
-        self.phone.begin(self.phone.transaction_layer.send_request(cancel))
-
-    async def take(self, request: sipmessage.Request) -> None:
-        """Take a request of a device: of one that does not have the call, too."""
-        await self.phone.take_within(self, request)
-
-
-class Called(OnSipua, CalleeCall):
-    """A call to here."""
-
-    def __init__(self, phone: Phone, request: sipmessage.Request, voice: Voice) -> None:
-        self.phone, self.call_id = phone, request.call_id or ""
-        self._invite = request
-        us = replace(
-            request.to_address, parameters=request.to_address.parameters.replace(tag=random_string(10))
-        )
-        self.legs = {"": Leg(us, request.from_address, request.contact[0].uri, request.record_route)}
-        self._acknowledged = False
-        caller = str(replace(request.from_address.uri, parameters=sipmessage.Parameters(), port=None))
-        super().__init__(phone.account, caller, request.body.decode(errors="replace"), voice)
-
-    def send_answer(self, status: int, sdp: str, headers: Headers) -> None:
-        response = create_response(request=self._invite, code=status)
-        response.to_address, response.contact = self.legs[""].local, [create_contact()]
-        for name, value in headers:
-            response.headers.add(name, value)
-        if sdp:
-            response.content_type, response.body = SDP, sdp.encode()
-        self.phone.begin(self._answer(response))
-
-    async def _answer(self, response: sipmessage.Response) -> None:
-        """Send a response; a 2xx again and again until it is acknowledged (RFC 3261 section 13.3.1.4)."""
-        await self.phone.transaction_layer.send_response(response)
-        wait_s = T1_S
-        while 200 <= response.code < 300 and not self._acknowledged and self.over is None:
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, T2_S)
-            if not self._acknowledged:
-                await self.phone.transport_layer.send_message(response)
-
-    async def take(self, request: sipmessage.Request) -> None:
-        """Take a request of the caller."""
-        if request.method == "ACK":
-            if not self._acknowledged:
-                self._acknowledged = True
-                self.acknowledged()
-        elif request.method == "CANCEL":
-            await self.phone.reply(request, 200)
-            if not self._accepted:
-                self.send_answer(487, "", ())
-                self.cancelled()
-        else:
-            await self.phone.take_within(self, request)
-
-
-class Phone(Application):
-    """One call at a time on sipua."""
+class Phone(Stack):
+    """One call on sipua; ``ended`` gets it when it is over."""
 
     def __init__(self, account: Account, voice: Callable[[], Voice]) -> None:
-        super().__init__()
-        self.account = account
-        self.number = 0
+        super().__init__(account)
         self.ended: asyncio.Future[SecuredCall] = asyncio.get_running_loop().create_future()
         self._voice = voice
-        self._calls: dict[str, Calling | Called] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        # sipua's transactions keep what a forked call needs from the program: see everything first.
-        self._take_response = self.transaction_layer._receive_response
-        self._take_request = self.transaction_layer._receive_request
-        self.transport_layer.response_handler = self._response
-        self.transport_layer.request_handler = self._request
 
-    def begin(self, work: Any) -> None:
-        """Run a coroutine; what fails in it ends the phone."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not self.ended.done():
+    def went(self, error: BaseException | None, *, idle: bool) -> None:
+        if error is not None and not self.ended.done():
             self.ended.set_exception(error)
-        for call in self._calls.values():
-            if call.over is not None and not self._tasks and not self.ended.done():
+        for call in self.calls.values():
+            if call.over is not None and idle and not self.ended.done():
                 self.ended.set_result(call)
 
-    def call(self, callee: str, via: str, talk_s: float) -> Calling:
+    async def call(self, callee: str, via: str, talk_s: float) -> None:
         """Call somebody, talk and hang up."""
-        made = Calling(self, callee, via, self._voice())
+        grant = await asyncio.to_thread(self.account.get_ticket, callee)
+        made = Calling(self, callee, grant, via, self._voice())
         made.talk_s = talk_s
-        self._calls[made.call_id] = made
+        self.calls[made.call_id] = made
         made.tell(inputs.Start())
-        return made
 
-    async def reply(self, request: sipmessage.Request, status: int) -> None:
-        """Answer a request that needs no thought."""
-        await self.transaction_layer.send_response(create_response(request=request, code=status))
-
-    async def take_within(self, call: Calling | Called, request: sipmessage.Request) -> None:
-        """Take a request within a call: BYE, or a re-INVITE."""
-        if request.method == "BYE":
-            await self.reply(request, 200)
-            ours = not isinstance(call, Calling) or tag_of(request.from_address) in call.legs
-            if ours and call.over is None:
-                call.receive_bye()
-        elif request.method == "INVITE":
-            status, sdp, headers = call.receive_offer(request.body.decode(errors="replace"))
-            response = create_response(request=request, code=status)
-            response.contact = [create_contact()]
-            for name, value in headers:
-                response.headers.add(name, value)
-            if sdp:
-                response.content_type, response.body = SDP, sdp.encode()
-            await self.transaction_layer.send_response(response)
-            if sdp:
-                call.answer_was_sent(tag_of(request.from_address), sdp)
-        elif request.method != "ACK":
-            await self.reply(request, 200 if request.method in ANSWERED else 501)
-
-    async def _response(self, response: sipmessage.Response) -> None:
-        call = self._calls.get(response.call_id or "")
-        await self._take_response(response)
-        if isinstance(call, Calling) and response.cseq == call.cseq and response.code > 100:
-            await call.response(response)
-
-    async def _request(self, request: sipmessage.Request) -> None:
-        call = self._calls.get(request.call_id or "")
-        if request.method == "ACK" and call is not None:
-            await call.take(request)
-        await self._take_request(request)
-
-    async def handle_request(self, request: sipmessage.Request) -> None:
-        """Take a request that began a transaction."""
-        call = self._calls.get(request.call_id or "")
-        if call is not None:
-            await call.take(request)
-        elif request.method == "INVITE" and not self._calls:
-            called = self._calls[request.call_id or ""] = Called(self, request, self._voice())
-            called.begin()
-        elif request.method == "INVITE":
+    async def invited(self, request: sipmessage.Request) -> None:
+        if self.calls:
             await self.reply(request, 486)
-        elif request.method != "ACK":
-            await self.reply(request, 200 if request.method == "OPTIONS" else 481)
-
-
-def tag_of(address: sipmessage.Address) -> str:
-    """Return the tag of a From or To, ``""`` where there is none."""
-    tag: str | None = address.parameters.get("tag")
-    return tag or ""
+            return
+        called = self.calls[request.call_id or ""] = Called(self, request, self._voice())
+        called.begin()
 
 
 async def talk(options: Any) -> int:
@@ -328,7 +71,7 @@ async def talk(options: Any) -> int:
         await phone.listen(TransportAddress("udp", options.host, options.port))
         print("ready", *(channel.via_port for channel in phone.transport_layer._channels), flush=True)
         if options.callee:
-            phone.call(options.callee, options.via or "", options.seconds)
+            await phone.call(options.callee, options.via or "", options.seconds)
         status = summary(await phone.ended)
         await phone.close()
     if recorder is not None:

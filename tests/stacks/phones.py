@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import select
 import socket
 import threading
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from sipmikey.ports import free_port
+from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
 from sipmikey.testing.program import Program
 
@@ -23,7 +25,7 @@ LONGEST_S = 60.0
 
 
 class Phone:
-    """A phone of `examples/stacks`; ``lines`` is what it printed so far. It is ready when this returns."""
+    """A phone of `examples/stacks`, or its bridge, which is ready. ``lines``: what it printed so far."""
 
     def __init__(self, stack: str, kms: TestKms, folder: Path, name: str, *words: object) -> None:
         user = kms.user(f"sip:{name}@example.com")
@@ -31,10 +33,11 @@ class Phone:
         key.write_text(user.psk)
         self.port = free_port("127.0.0.1")
         self.lines: list[str] = []
+        speaks = () if stack == "bridge" else ("--play", VOICES / "alice.wav")
         self._program = Program(
-            f"{stack}_phone:main",
+            f"{stack}:main" if stack == "bridge" else f"{stack}_phone:main",
             "--identity", user.identity, "--kms", kms.url, "--psk-id", user.psk_id, "--psk-file", key,
-            "--play", VOICES / "alice.wav", "--port", self.port, *words,
+            "--port", self.port, *speaks, *words,
             text=True, environment={"PYTHONPATH": str(ROOT / "examples" / "stacks")},
         )  # fmt: skip
         self.wait_for("ready")
@@ -108,3 +111,30 @@ def _fork(proxy: socket.socket, own: int, ports: tuple[int, ...], over: threadin
                 proxy.sendto(message.replace(b"\r\nVia:", via, 1), ("127.0.0.1", port))
         elif message.startswith(b"SIP/2.0") and caller is not None:
             proxy.sendto(re.sub(rb"(?i)\r\nVia:[^\r]*z9hG4bKfork[^\r]*", b"", message, count=1), caller)
+
+
+def ask(port: int, offer: str) -> SipMessage:
+    """Send an INVITE with *offer* to a port and return the final response."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+        caller.bind(("127.0.0.1", 0))
+        caller.settimeout(LONGEST_S)
+        here = f"127.0.0.1:{caller.getsockname()[1]}"
+        invite = SipMessage(
+            start_line=f"INVITE sip:bob@127.0.0.1:{port} SIP/2.0",
+            headers=(
+                ("Via", f"SIP/2.0/UDP {here};branch=z9hG4bK{secrets.token_hex(8)}"),
+                ("Max-Forwards", "70"),
+                ("From", "<sip:carol@example.com>;tag=c"),
+                ("To", "<sip:bob@example.com>"),
+                ("Call-ID", secrets.token_hex(8)),
+                ("CSeq", "1 INVITE"),
+                ("Contact", f"<sip:carol@{here}>"),
+                ("Content-Type", "application/sdp"),
+            ),
+            content=offer.encode(),
+        )
+        caller.sendto(invite.encode(), ("127.0.0.1", port))
+        while True:
+            response = SipMessage.parse(caller.recv(65_535))
+            if response.status >= 200:
+                return response

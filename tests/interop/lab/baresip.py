@@ -12,8 +12,13 @@ MODULE_PATHS = ("/usr/lib/baresip/modules", "/usr/lib/*/baresip/modules")
 MODULES = ("g711", "aubridge", "aufile", "srtp")
 
 
-def baresip(directory: Path, *, user: str, port: int, speech: Path, encryption: str = "srtp-mand") -> Process:
-    """A baresip at 127.0.0.1:*port* that answers every call with *encryption* (`srtp`, `srtp-mand`)."""
+def baresip(
+    directory: Path, *, user: str, port: int, speech: Path, encryption: str = "srtp-mand", dial: str = ""
+) -> Process:
+    """A baresip at 127.0.0.1:*port* that answers every call with *encryption* (`srtp`, `srtp-mand`).
+
+    *dial*: a command that it carries out first, such as ``/dial sip:bob@example.com``.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     modules = next(path for pattern in MODULE_PATHS for path in glob.glob(pattern))
     account = f"<sip:{user}@127.0.0.1:{port};transport=udp>;regint=0;mediaenc={encryption}"
@@ -34,7 +39,8 @@ def baresip(directory: Path, *, user: str, port: int, speech: Path, encryption: 
         "module_app menu.so",
     ]
     (directory / "config").write_text("\n".join(lines) + "\n")
-    process = Process([programs.need("baresip"), "-f", directory], name="baresip")
+    command = ["-e", dial] if dial else []
+    process = Process([programs.need("baresip"), "-f", directory, *command], name="baresip")
     try:
         process.wait_for("baresip is ready")
     except BaseException:
