@@ -26,7 +26,7 @@ from sipmikey.ticket.credentials import (
     TicketProtectionKey,
 )
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.kms_exchange import KmsInit
+from sipmikey.ticket.kms_exchange.kms import KmsInit
 from sipmikey.ticket.policy import RequestedKey, TicketPolicy
 from sipmikey.ticket.request import RequestAtKms, TicketGrant, TicketRequest, make_ticket
 from sipmikey.ticket.resolve import ResolveAtKms, ResolvedTicket, TicketResolve, resolve_locally

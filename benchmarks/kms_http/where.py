@@ -33,7 +33,7 @@ from sipmikey.kms.audit import AuditEvent, Decision, Exchange
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.worker import Worker, WorkerSettings, bind, run_worker
 from sipmikey.kms.service import KeyManagementService, KmsSettings, Lookups, Outcome
-from sipmikey.ticket.kms_exchange import KmsInit
+from sipmikey.ticket.kms_exchange.kms import KmsInit
 
 CONNECTIONS = 16
 

@@ -1,4 +1,4 @@
-//! Exchanges with the KMS: `sipmikey.ticket.protection` and `sipmikey.ticket.kms_exchange`.
+//! Exchanges with the KMS: `sipmikey.ticket.protection` and `sipmikey.ticket.kms_exchange.kms`.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -177,7 +177,7 @@ pub fn is_closed(message: &Message<'_>, suite: Suite) -> bool {
         if index.saturating_add(1) == message.payloads.len() && auth_alg == suite.mac_alg)
 }
 
-/// `sipmikey.ticket.kms_exchange.read_init`.
+/// `sipmikey.ticket.kms_exchange.kms.read_init`.
 #[pyfunction]
 pub fn read_init<'py>(py: Python<'py>, env: &Object<'py>, data: &Object<'py>) -> PyResult<Object<'py>> {
     let decoder = Decoder::new(py)?;
@@ -233,7 +233,7 @@ fn init<'py>(
     Ok(Some(PyTuple::new(py, parts)?.into_any()))
 }
 
-/// `sipmikey.ticket.kms_exchange.build_response`.
+/// `sipmikey.ticket.kms_exchange.kms.build_response`.
 #[pyfunction]
 pub fn build_response<'py>(
     py: Python<'py>,

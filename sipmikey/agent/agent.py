@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TypeVar
 
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
-from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.conference import Conference, Conferences
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.driver.call_driver import CallDriver
+from sipmikey.agent.driver.started_keys import StartedKeys
 from sipmikey.agent.endings import closed_upon, not_called
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.group.sessions import GroupSessions
@@ -28,7 +29,6 @@ from sipmikey.agent.registration import Registration
 from sipmikey.agent.settings import UsableHere, call_settings, keyings
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver, Lane
-from sipmikey.agent.started_keys import StartedKeys
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE, TicketsAhead
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.grants import Grants

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sipmikey.agent.call_driver import CallDriver
+from sipmikey.agent.driver.call_driver import CallDriver
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.stack import StackCall

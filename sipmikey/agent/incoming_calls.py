@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from sipmikey.agent.call_driver import CallDriver
 from sipmikey.agent.config import MAX_CALLS, AgentConfig
+from sipmikey.agent.driver.call_driver import CallDriver
+from sipmikey.agent.driver.waiting import WaitingMessages
 from sipmikey.agent.group.wire import MEDIA_TYPE as GROUP_TYPE
 from sipmikey.agent.sound_control import sound_event
 from sipmikey.agent.stack import CallObserver, Lane, Placement, StackCall
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE
-from sipmikey.agent.waiting import WaitingMessages
 from sipmikey.call.callee import Invitation
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import (

@@ -44,7 +44,7 @@ from sipmikey.agent import (
     Transport,
     document,
 )
-from sipmikey.agent.call_driver import CallDriver
+from sipmikey.agent.driver.call_driver import CallDriver
 from sipmikey.agent.stack import SrtpKeys, StackCall, StreamCount
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError

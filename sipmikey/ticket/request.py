@@ -19,7 +19,7 @@ from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical, same_identity, uri_identity
 from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
-from sipmikey.ticket.kms_exchange import (
+from sipmikey.ticket.kms_exchange.kms import (
     TICKET_REQUEST,
     AuthenticatedInit,
     KmsClientExchange,

@@ -22,7 +22,7 @@ from sipmikey.ticket.base_ticket import TicketContents, open_ticket
 from sipmikey.ticket.bundle import CryptoSessionBundle
 from sipmikey.ticket.credentials import KmsKeyPair, PreSharedKey, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.kms_exchange import (
+from sipmikey.ticket.kms_exchange.kms import (
     TICKET_REQUEST,
     TICKET_RESOLVE,
     AuthenticatedInit,

@@ -20,7 +20,7 @@ from sipmikey.mikey.security_policy import SP, SrtpPolicy
 from sipmikey.ticket.bundle import CryptoSessionBundle
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import identity_text, same_identity
-from sipmikey.ticket.kms_exchange import AuthenticatedInit
+from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.request import RequestAtKms, TicketGrant, check_acceptable, policy_changes
 from sipmikey.ticket.transfer import TransferResponder

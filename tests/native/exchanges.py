@@ -20,7 +20,7 @@ from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.ticket.base_ticket import open_ticket
 from sipmikey.ticket.credentials import PreSharedKey, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.kms_exchange import KmsInit
+from sipmikey.ticket.kms_exchange.kms import KmsInit
 from sipmikey.ticket.policy import RequestedKey, TicketPolicy
 from sipmikey.ticket.request import TicketGrant, TicketRequest, make_ticket
 from sipmikey.ticket.resolve import Modifier, TicketResolve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.agent.call_driver import message_of
+from sipmikey.agent.driver.call_driver import message_of
 from sipmikey.agent.stack import Lane
 from sipmikey.call.reasons import Reason, reason_of_status
 from sipmikey.sip import SipMessage

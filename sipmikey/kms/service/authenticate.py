@@ -26,7 +26,7 @@ from sipmikey.mikey.errors import (
 )
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical
-from sipmikey.ticket.kms_exchange import AuthenticatedInit, KmsInit
+from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit, KmsInit
 
 NEVER_S = 1 << 40
 """Expiry of what carries a COUNTER: it tells no time after which it could be forgotten."""

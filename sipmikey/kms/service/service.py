@@ -30,7 +30,7 @@ from sipmikey.mikey.header import Header
 from sipmikey.mikey.registry import DataType, ErrorNo
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import build_error
-from sipmikey.ticket.kms_exchange import TICKET_REQUEST, KmsInit
+from sipmikey.ticket.kms_exchange.kms import TICKET_REQUEST, KmsInit
 from sipmikey.ticket.resolve import ResolveAtKms
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sipmikey.kms.audit import AuditEvent, Decision, Exchange
 from sipmikey.mikey.errors import SipmikeyError
-from sipmikey.ticket.kms_exchange import AuthenticatedInit
+from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit
 
 
 class RateLimited(SipmikeyError):

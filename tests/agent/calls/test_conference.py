@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sipmikey.testing.kms import TestKms
+from tests.agent.calls.test_caller import settings_of
 from tests.agent.hearing import until_heard, write_voice
 from tests.agent.processes import Process, running_agent
-from tests.agent.calls.test_caller import settings_of
 
 pytestmark = pytest.mark.processes
 

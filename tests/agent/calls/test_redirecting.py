@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.call_driver import message_of
+from sipmikey.agent.driver.call_driver import message_of
 from sipmikey.call.inputs import Message
 from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.agent.started_keys import StartedKeys
+from sipmikey.agent.driver.started_keys import StartedKeys
 from sipmikey.call.keying.keying import SrtpKeys
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.secret import Secret

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.agent.waiting import WaitingMessages
+from sipmikey.agent.driver.waiting import WaitingMessages
 from sipmikey.sip import SipMessage
 from sipmikey.sip.message_summary import MEDIA_TYPE, MessageSummary
 

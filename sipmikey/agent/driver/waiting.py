@@ -10,7 +10,7 @@ from sipmikey.rate_limit import RateLimiter
 from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sip.message_summary import MEDIA_TYPE, MessageSummary, parse_summary
 
-_log = logging.getLogger("sipmikey.agent.waiting")
+_log = logging.getLogger("sipmikey.agent.driver.waiting")
 
 _BURST = 10
 _PER_SECOND = 1.0

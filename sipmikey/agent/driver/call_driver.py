@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal, Protocol
 
+from sipmikey.agent.driver.started_keys import StartedKeys
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict, Phase, StackCall, StackError
-from sipmikey.agent.started_keys import StartedKeys
 from sipmikey.agent.tickets.requests import Requests
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o

@@ -1,0 +1,1 @@
+"""What carries the outputs of the call machine out on the SIP stack."""
