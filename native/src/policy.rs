@@ -129,8 +129,8 @@ impl Rooms {
                 &find("ticket.request", "TicketGrant")?,
                 ["ticket", "policy", "mpk_i", "mpk_r", "keys"],
             )?,
-            request: find("ticket.kms_exchange.kms", "TICKET_REQUEST")?.unbind(),
-            resolve: find("ticket.kms_exchange.kms", "TICKET_RESOLVE")?.unbind(),
+            request: find("ticket.kms_exchange.kind", "TICKET_REQUEST")?.unbind(),
+            resolve: find("ticket.kms_exchange.kind", "TICKET_RESOLVE")?.unbind(),
         })
     }
 

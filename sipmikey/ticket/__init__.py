@@ -18,7 +18,8 @@ from sipmikey.ticket.credentials import (
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import ErrorMessage, build_error
 from sipmikey.ticket.identity import canonical, matches, same_identity
-from sipmikey.ticket.kms_exchange.kms import TICKET_REQUEST, TICKET_RESOLVE, AuthenticatedInit, KmsInit
+from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST, TICKET_RESOLVE
+from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit, KmsInit
 from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
 from sipmikey.ticket.replay import ReplayCache, ReplayKey
 from sipmikey.ticket.request import RequestAtKms, TicketGrant, TicketRequest, make_ticket

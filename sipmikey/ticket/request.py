@@ -19,13 +19,9 @@ from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical, same_identity, uri_identity
 from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
-from sipmikey.ticket.kms_exchange.kms import (
-    TICKET_REQUEST,
-    AuthenticatedInit,
-    KmsClientExchange,
-    KmsInit,
-    build_response,
-)
+from sipmikey.ticket.kms_exchange.client import KmsClientExchange
+from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST
+from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit, KmsInit, build_response
 from sipmikey.ticket.policy import TicketPolicy
 
 

@@ -28,7 +28,9 @@ from sipmikey.ticket.credentials import ClientCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import identity_text, uri_identity
 from sipmikey.ticket.key_rules import check_transported_keys, split_mpks
-from sipmikey.ticket.kms_exchange.kms import TICKET_RESOLVE, AuthenticatedInit, KmsClientExchange
+from sipmikey.ticket.kms_exchange.client import KmsClientExchange
+from sipmikey.ticket.kms_exchange.kind import TICKET_RESOLVE
+from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.protection import empty_v
 from sipmikey.ticket.request import mpk_data

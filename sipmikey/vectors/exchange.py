@@ -22,14 +22,9 @@ from sipmikey.ticket.base_ticket import TicketContents, open_ticket
 from sipmikey.ticket.bundle import CryptoSessionBundle
 from sipmikey.ticket.credentials import KmsKeyPair, PreSharedKey, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.kms_exchange.kms import (
-    TICKET_REQUEST,
-    TICKET_RESOLVE,
-    AuthenticatedInit,
-    ExchangeKind,
-    KmsClientExchange,
-    KmsInit,
-)
+from sipmikey.ticket.kms_exchange.client import KmsClientExchange
+from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST, TICKET_RESOLVE, ExchangeKind
+from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit, KmsInit
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.request import TicketGrant, TicketRequest, grant_of
 from sipmikey.ticket.resolve import (

@@ -23,7 +23,7 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.ticket import KmsInit, RequestAtKms, ResolveAtKms
 from sipmikey.ticket.base_ticket import tpk_id
 from sipmikey.ticket.credentials import TicketProtectionKey
-from sipmikey.ticket.kms_exchange.kms import TICKET_REQUEST
+from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST
 from sipmikey.ticket.mode import Mode
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.shared_keys import SharedTicketKey

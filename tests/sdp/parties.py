@@ -25,7 +25,7 @@ from sipmikey.ticket import (
     TicketProtectionKey,
     TicketRequest,
 )
-from sipmikey.ticket.kms_exchange.kms import TICKET_REQUEST
+from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST
 from tests.sdp.descriptions import AUDIO
 
 ALICE, BOB, CAROL, MALLORY = (f"sip:{name}@example.com" for name in ("alice", "bob", "carol", "mallory"))

@@ -24,7 +24,7 @@ from sipmikey.ticket import (
     TransferInitiator,
     TransferResponder,
 )
-from sipmikey.ticket.kms_exchange.kms import TICKET_REQUEST
+from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST
 
 ALICE, BOB, CAROL = "sip:alice@example.com", "sip:bob@example.com", "sip:carol@example.com"
 KMS = "sip:kms@example.com"

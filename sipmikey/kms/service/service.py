@@ -30,7 +30,8 @@ from sipmikey.mikey.header import Header
 from sipmikey.mikey.registry import DataType, ErrorNo
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.error_message import build_error
-from sipmikey.ticket.kms_exchange.kms import TICKET_REQUEST, KmsInit
+from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST
+from sipmikey.ticket.kms_exchange.kms import KmsInit
 from sipmikey.ticket.resolve import ResolveAtKms
 
 T = TypeVar("T")

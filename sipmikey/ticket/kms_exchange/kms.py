@@ -1,246 +1,53 @@
-"""What Ticket Request and Ticket Resolve share: both are an exchange of a client with the KMS."""
+"""The KMS's half of an exchange: an INIT message read, authenticated and answered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from sipmikey.keys.certificate import (
-    certificate_hash,
     choose_by_hash,
     load_certificate,
-    rsa_public_key,
     verify_chain,
 )
 from sipmikey.keys.derivation import initial_message_keys, response_message_keys
-from sipmikey.keys.envelope import open_envelope, seal_envelope
+from sipmikey.keys.envelope import open_envelope
 from sipmikey.keys.prf import Prf
 from sipmikey.keys.revocation import Revocation
-from sipmikey.keys.signature import ACCEPTED_HASHES, SIGNATURE_HASH, sign, signature_length, verify_signature
+from sipmikey.keys.signature import ACCEPTED_HASHES, verify_signature
 from sipmikey.keys.suite import MINIMUM_KEY_LENGTH, Suite, suite_of
-from sipmikey.keys.transport import open_keys, seal_keys
+from sipmikey.keys.transport import seal_keys
 from sipmikey.mikey.certificate import CERT, CHASH, PKE, SIGN
 from sipmikey.mikey.errors import (
     InvalidCertificate,
     LocalError,
     MalformedMessage,
-    UnexpectedMessage,
     UnsupportedDataType,
 )
 from sipmikey.mikey.header import Header
 from sipmikey.mikey.identity import IDR
-from sipmikey.mikey.kemac import KEMAC, KeyData
+from sipmikey.mikey.kemac import KeyData
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import Payload
 from sipmikey.mikey.rand import RANDR
 from sipmikey.mikey.registry import (
-    CertType,
     CsIdMapType,
-    DataType,
     ErrorNo,
     IdRole,
-    RandRole,
     SignatureType,
 )
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.timestamp import T, Timestamp
 from sipmikey.native import native
-from sipmikey.ticket.credentials import CertificateCredential, ClientCredential, KmsKeyPair, PreSharedKey
+from sipmikey.ticket.credentials import KmsKeyPair, PreSharedKey
 from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.error_message import ErrorMessage, build_error
-from sipmikey.ticket.identity import canonical, identity_text, psk_identity, uri_identity
+from sipmikey.ticket.error_message import build_error
+from sipmikey.ticket.identity import canonical, identity_text
+from sipmikey.ticket.kms_exchange.kind import KINDS, ExchangeKind, check_empty_map
 from sipmikey.ticket.protection import last_v, seal, verify
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeKind:
-    """The numbers in which the two exchanges differ (RFC 6043 sections 4.2.1 and 4.2.3)."""
-
-    name: str
-    psk_init: DataType
-    pk_init: DataType
-    response: DataType
-    id_role: IdRole
-    rand_role: RandRole
-
-    def rands(self, rand: bytes) -> dict[str, bytes]:
-        """Return the client's RAND as the argument of the key derivation it is."""
-        return {"rand_i" if self.rand_role is RandRole.INITIATOR else "rand_r": rand}
-
-
-TICKET_REQUEST = ExchangeKind(
-    name="REQUEST",
-    psk_init=DataType.REQUEST_INIT_PSK,
-    pk_init=DataType.REQUEST_INIT_PK,
-    response=DataType.REQUEST_RESP,
-    id_role=IdRole.INITIATOR,
-    rand_role=RandRole.INITIATOR,
-)
-
-TICKET_RESOLVE = ExchangeKind(
-    name="RESOLVE",
-    psk_init=DataType.RESOLVE_INIT_PSK,
-    pk_init=DataType.RESOLVE_INIT_PK,
-    response=DataType.RESOLVE_RESP,
-    id_role=IdRole.RESPONDER,
-    rand_role=RandRole.RESPONDER,
-)
-
-_KINDS = {
-    kind: exchange
-    for exchange in (TICKET_REQUEST, TICKET_RESOLVE)
-    for kind in (exchange.psk_init, exchange.pk_init)
-}
-
-
-@dataclass(frozen=True, slots=True)
-class KmsResponse:
-    """A verified response of the KMS and the keys of its KEMAC."""
-
-    message: Message
-    keys: tuple[KeyData, ...]
-
-
-class KmsClientExchange:
-    """The client's half: the INIT message sent, and the response to it.
-
-    ``message`` is the INIT. Made by `start`, or by `resume` from an INIT sent before.
-    """
-
-    def __init__(self, env: Environment, kind: ExchangeKind, message: bytes, inkey: Secret) -> None:
-        self._env = env
-        self._kind = kind
-        self.message = message
-        parsed = Message.parse(message, env.limits)
-        self._header = parsed.header
-        self._suite = suite_of(parsed.header.prf)
-        self._rand = parsed.one(RANDR, kind.rand_role).rand
-        self._prf = Prf(self._suite.prf, inkey)
-
-    @classmethod
-    def start(
-        cls,
-        env: Environment,
-        kind: ExchangeKind,
-        *,
-        suite: Suite,
-        credential: ClientCredential,
-        body: Payload,
-        identity: str,
-        kms: str,
-    ) -> Self:
-        """Build the INIT message: *body* is TP in a Ticket Request, TICKET in a Ticket Resolve.
-
-        *identity* and *kms* are URIs and are always sent (IDRi or IDRr, and IDRkms).
-        """
-        if isinstance(credential, PreSharedKey):
-            return cls(
-                env, kind, _psk_init(env, kind, suite, credential, body, identity, kms), credential.key
-            )
-        envelope_key = Secret(env.random(suite.key_length))
-        message = _pk_init(env, kind, suite, credential, envelope_key, body, identity, kms)
-        return cls(env, kind, message, envelope_key)
-
-    def receive(self, data: bytes) -> KmsResponse:
-        """Verify the KMS's response and decrypt its keys.
-
-        Raises `PeerReportedError` for an Error message, and otherwise a `PeerError` that says what is
-        wrong with the response.
-        """
-        env, suite, kind = self._env, self._suite, self._kind
-        message = Message.parse(data, env.limits)
-        header = message.header
-        if header.data_type is DataType.ERROR:
-            protection = initial_message_keys(self._prf, self._header.csb_id, **kind.rands(self._rand))
-            raise ErrorMessage.read(env, message, self._header, suite, protection).exception()
-        if header.data_type is not kind.response:
-            raise UnexpectedMessage(f"{header.data_type.name} is no {kind.name}_RESP", field="data type")
-        if (header.prf, header.csb_id) != (self._header.prf, self._header.csb_id):
-            raise UnexpectedMessage("PRF func or CSB ID is not that of the INIT", field="HDR")
-        _check_empty_map(header)
-        timestamp = message.one(T).timestamp
-        env.check_timestamp(timestamp, header.data_type.name)
-        protection = response_message_keys(self._prf, header.csb_id, **kind.rands(self._rand))
-        verify(message, suite, protection, self.message)
-        kemac = message.one(KEMAC)
-        suite.check_encryption(kemac.encr_alg, "KEMAC Encr alg")
-        keys = open_keys(
-            kemac,
-            protection,
-            csb_id=header.csb_id,
-            timestamp=timestamp,
-            limits=env.limits,
-            what=header.data_type.name,
-        )
-        return KmsResponse(message, keys)
-
-
-def _init_head(
-    env: Environment, kind: ExchangeKind, data_type: DataType, suite: Suite, inkey_length: int
-) -> tuple[Header, list[Payload], bytes]:
-    header = Header(
-        data_type=data_type, v=True, prf=suite.prf, csb_id=env.csb_id(), map_type=CsIdMapType.EMPTY
-    )
-    rand = env.random(max(suite.rand_length, inkey_length))
-    return header, [T(timestamp=env.timestamp()), RANDR(role=kind.rand_role, rand=rand)], rand
-
-
-def _psk_init(
-    env: Environment,
-    kind: ExchangeKind,
-    suite: Suite,
-    credential: PreSharedKey,
-    body: Payload,
-    identity: str,
-    kms: str,
-) -> bytes:
-    header, payloads, rand = _init_head(env, kind, kind.psk_init, suite, len(credential.key))
-    own, peer = uri_identity(kind.id_role, identity), uri_identity(IdRole.KMS, kms)
-    payloads += [own, peer, body]
-    if credential.key_id is not None:
-        payloads.append(psk_identity(credential.key_id))
-    protection = initial_message_keys(credential.prf(suite.prf), header.csb_id, **kind.rands(rand))
-    return seal(header, payloads, suite, protection, own.data + peer.data)
-
-
-def _pk_init(
-    env: Environment,
-    kind: ExchangeKind,
-    suite: Suite,
-    credential: CertificateCredential,
-    envelope_key: Secret,
-    body: Payload,
-    identity: str,
-    kms: str,
-) -> bytes:
-    header, payloads, _ = _init_head(env, kind, kind.pk_init, suite, len(envelope_key))
-    own, peer = uri_identity(kind.id_role, identity), uri_identity(IdRole.KMS, kms)
-    payloads.append(own)
-    payloads += [
-        CERT(cert_type=CertType.X509V3, data=certificate.public_bytes(Encoding.DER))
-        for certificate in (credential.certificates if credential.sends_certificates else ())
-    ]
-    payloads += [peer, body]
-    kms_certificate = credential.kms_certificates[0]
-    hash_func = SIGNATURE_HASH[suite.prf]
-    if len(credential.kms_certificates) > 1:
-        digest = certificate_hash(kms_certificate, hash_func)
-        payloads.append(CHASH(hash_func=hash_func, hash=digest))
-    payloads.append(PKE(data=seal_envelope(rsa_public_key(kms_certificate), envelope_key)))
-    length = signature_length(credential.private_key)
-    payloads.append(SIGN(signature_type=credential.signature_type, signature=bytes(length)))
-    unsigned = Message.build(header, payloads).raw[:-length]
-    covered = unsigned + own.data + peer.data
-    return unsigned + sign(
-        credential.private_key, covered, hash_func=hash_func, signature_type=credential.signature_type
-    )
-
 
 InitParts = tuple[
     Message,
@@ -262,11 +69,11 @@ def read_init(env: Environment, data: bytes) -> InitParts:
     """Parse an INIT message and check all that can be checked without a key, as `KmsInit` says."""
     message = Message.parse(data, env.limits)
     header = message.header
-    kind = _KINDS.get(header.data_type)
+    kind = KINDS.get(header.data_type)
     if kind is None:
         raise UnsupportedDataType(f"{header.data_type.name} is not for a KMS", field="data type", offset=1)
     suite = suite_of(header.prf)
-    _check_empty_map(header)
+    check_empty_map(header)
     timestamp = message.one(T).timestamp
     env.check_timestamp(timestamp, header.data_type.name)
     rand = message.one(RANDR, kind.rand_role).rand
@@ -467,16 +274,6 @@ class AuthenticatedInit:
         header = init.message.header
         protection = initial_message_keys(self.prf, header.csb_id, **init.kind.rands(init.rand))
         return build_error(self._env, header, errors, suite=init.suite, protection=protection)
-
-
-def _check_empty_map(header: Header) -> None:
-    if header.map_type is not CsIdMapType.EMPTY or header.cs_count:
-        raise MalformedMessage(
-            "crypto sessions are not handled here: #CS must be 0 with the Empty map",
-            field="CS ID map",
-            offset=8,
-            section="RFC 6043 section 4.2.1.1",
-        )
 
 
 def _known_signature(payload: SIGN) -> SignatureType:
