@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sipmikey.agent.registration import RegistrationError
     from sipmikey.agent.tickets.file import TicketFile
     from sipmikey.agent.tickets.kms import KmsClient
-    from sipmikey.call.consent import Decide, Question
     from sipmikey.call.events import Event, MediaProtection, Security, document
+    from sipmikey.call.inviting.consent import Decide, Question
 
 __all__ = [
     "MAX_CALLS",
@@ -71,8 +71,8 @@ _HOMES = {
     "RegistrationError": "sipmikey.agent.registration",
     "KmsClient": "sipmikey.agent.tickets.kms",
     "TicketFile": "sipmikey.agent.tickets.file",
-    "Decide": "sipmikey.call.consent",
-    "Question": "sipmikey.call.consent",
+    "Decide": "sipmikey.call.inviting.consent",
+    "Question": "sipmikey.call.inviting.consent",
     "Event": "sipmikey.call.events",
     "MediaProtection": "sipmikey.call.events",
     "Security": "sipmikey.call.events",

@@ -41,7 +41,6 @@ from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.agent.transfer import NOT_YET
 from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.caller import CallerMachine
-from sipmikey.call.consent import Decide
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import (
     CallAnswered,
@@ -52,6 +51,7 @@ from sipmikey.call.events import (
     TransferRequested,
 )
 from sipmikey.call.inputs import Start
+from sipmikey.call.inviting.consent import Decide
 from sipmikey.call.keying.keying import Keying
 from sipmikey.call.policy import Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Family, Reason

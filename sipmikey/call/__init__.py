@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from sipmikey.call import events, inputs, outputs
     from sipmikey.call.callee import CalleeMachine, Invitation
     from sipmikey.call.caller import CallerMachine, Keyings
-    from sipmikey.call.consent import Question
     from sipmikey.call.ending import Ending
+    from sipmikey.call.inviting.consent import Question
     from sipmikey.call.keying.keying import Keying, Lane, SrtpKeys
     from sipmikey.call.keying.standard import StandardKeyings
     from sipmikey.call.machine import CallMachine
@@ -57,7 +57,7 @@ _HOMES = {
     "Invitation": "sipmikey.call.callee",
     "CallerMachine": "sipmikey.call.caller",
     "Keyings": "sipmikey.call.caller",
-    "Question": "sipmikey.call.consent",
+    "Question": "sipmikey.call.inviting.consent",
     "Ending": "sipmikey.call.ending",
     "Keying": "sipmikey.call.keying.keying",
     "Lane": "sipmikey.call.keying.keying",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sipmikey.call.branches import Branches
 from sipmikey.call.ending import Ending
 from sipmikey.call.inputs import Message
+from sipmikey.call.inviting.branches import Branches
+from sipmikey.call.inviting.redirection import Course, onward
 from sipmikey.call.keying.keying import Agreement, Keying, Lane, NoKeying
 from sipmikey.call.policy import CallPolicy, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason, Side, reason_of_status
-from sipmikey.call.redirection import Course, onward
 
 _LACKS_KEYING = frozenset({406, 415, 488, 606})
 """Statuses with which a peer refuses an offer whose key management it does not know."""

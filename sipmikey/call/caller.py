@@ -9,18 +9,18 @@ from sipmikey.call import events as e
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt, Decision, next_attempt
-from sipmikey.call.consent import Consent, Question
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import MediaProtection, Security
+from sipmikey.call.inviting.consent import Consent, Question
+from sipmikey.call.inviting.early_offer import EarlyOffer
+from sipmikey.call.inviting.redirection import first_course
 from sipmikey.call.keying.keying import Agreement, Keying, Lane
 from sipmikey.call.machine import CallMachine
 from sipmikey.call.policy import Forked
 from sipmikey.call.reasons import AgentError, Reason
-from sipmikey.call.redirection import first_course
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
 from sipmikey.call.streams import Streams
-from sipmikey.call.within.early_offer import EarlyOffer
 from sipmikey.call.within.rekeying import Rekeying
 from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import AnswerMissing, KeyMgmtMissing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sipmikey.call.consent import Question
 from sipmikey.call.events import Event, KmsExchange
+from sipmikey.call.inviting.consent import Question
 from sipmikey.call.keying.keying import Lane, SrtpKeys
 
 Headers = tuple[tuple[str, str], ...]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from sipmikey.call.consent import Consent
 from sipmikey.call.events import Keying as KeyingName
 from sipmikey.call.events import MediaProtection
+from sipmikey.call.inviting.consent import Consent
 from sipmikey.call.keying.clear import ClearKeying
 from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion, Lane, NoKeying, SrtpKeys, StreamKeys
 from sipmikey.call.reasons import AgentError, Reason

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sipmikey.call import branches, callee, caller, machine, state, streams
+from sipmikey.call import callee, caller, machine, state, streams
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
+from sipmikey.call.inviting import branches
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.state import TABLE, CallState, Outcome
 from sipmikey.call.within.renegotiation import Renegotiation

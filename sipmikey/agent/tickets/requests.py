@@ -11,8 +11,8 @@ from sipmikey.agent.engine import Engine
 from sipmikey.agent.location import Locator
 from sipmikey.agent.tickets.kms import KmsDesk, NoKmsAnswer
 from sipmikey.agent.tickets.store import first_granted
-from sipmikey.call.consent import Decide, Question
 from sipmikey.call.inputs import Decided, Input, KmsAnswered, KmsFailed, TicketGranted, TicketRefused
+from sipmikey.call.inviting.consent import Decide, Question
 from sipmikey.call.outputs import AskKms, AskTicket, AskUser
 from sipmikey.call.reasons import AgentError
 from sipmikey.mikey.errors import PeerError, SipmikeyError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sipmikey.call.consent import Consent
+from sipmikey.call.inviting.consent import Consent
 from sipmikey.call.keying.clear import ClearKeying
 from sipmikey.call.keying.keying import Keying, Lane, NoKeying
 from sipmikey.call.keying.sdes import SdesKeying

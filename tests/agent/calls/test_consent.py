@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipmikey.agent import Agent, AgentConfig, CallPolicy, Retarget
-from sipmikey.call.consent import Consent
+from sipmikey.call.inviting.consent import Consent
 from sipmikey.mikey.errors import LocalError
 
 BOB, CAROL, TEAM = "sip:bob@example.com", "sip:carol@example.com", "sip:team@example.com"

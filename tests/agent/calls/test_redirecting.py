@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sipmikey.agent.driver.call_driver import message_of
 from sipmikey.call.inputs import Message
+from sipmikey.call.inviting.redirection import Course, first_course, onward
 from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
-from sipmikey.call.redirection import Course, first_course, onward
 from sipmikey.sip import SipMessage
 
 BOB, CAROL, DAVE = (f"sip:{user}@example.com" for user in ("bob", "carol", "dave"))

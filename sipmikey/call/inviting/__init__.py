@@ -1,0 +1,1 @@
+"""What happens to an INVITE of the caller: branches, their offers, consent, redirection."""
