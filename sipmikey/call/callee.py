@@ -10,7 +10,7 @@ from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import Security
-from sipmikey.call.keying.keying import Keying, KmsQuestion, NoKeying
+from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion, NoKeying
 from sipmikey.call.machine import CallMachine
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
@@ -73,7 +73,7 @@ class CalleeMachine(CallMachine):
         self._conditions = (
             Preconditions(ours=True, offers=False) if settings.preconditions and not replacing else None
         )
-        self._answered_early = False
+        self._answered_early = self._accepted = False
 
     def _handle(self, item: i.Input) -> Outcome:
         match item:
@@ -115,7 +115,9 @@ class CalleeMachine(CallMachine):
         keying, sdp = self._attempt.keying, self.invitation.sdp
         self._tell_mikey(e.MikeyReceived, sdp, to_tag="")
         if self._conditions is not None and sdp is not None:
-            self._conditions.hear(sdp)
+            self._conditions.hear_offer(sdp)
+            if self._own_sdp is not None:
+                self._conditions.reject(self._own_sdp)
         facts = keying.receive_offer(sdp)
         self._show(called=facts.called, kms=facts.kms, ticket=facts.ticket)
         self._out.tell(
@@ -170,7 +172,7 @@ class CalleeMachine(CallMachine):
             return
         if self._conditions is not None and self.state is not CallState.TALKING:
             try:
-                self._conditions.hear(item.sdp)
+                self._conditions.hear_offer(item.sdp)
             except PeerError as error:
                 self._refuse_offer(error)
                 return
@@ -182,6 +184,11 @@ class CalleeMachine(CallMachine):
             detail = f"the caller did not bring what it requires: {self._conditions.missing}"
             return self._end(Ending.of(AgentError(Reason.PRECONDITION_FAILURE, detail)))
         return super()._rang(timer)
+
+    def _explained(self, ending: Ending) -> str | None:
+        if ending.reason is not Reason.PRECONDITION_FAILURE or self._conditions is None:
+            return None
+        return self._conditions.refusal()
 
     def _stated(self, sdp: str) -> str:
         """Return our description with what is there of the resources."""
@@ -237,7 +244,8 @@ class CalleeMachine(CallMachine):
     # The answer
 
     def _describe(self, item: i.LocalDescription) -> str:
-        item = replace(item, sdp=self._stated(item.sdp)) if self._renegotiation.answering else item
+        if self._renegotiation.answering and self.state is not CallState.TALKING:
+            item = replace(item, sdp=self._stated(item.sdp))
         keying = self._attempt.keying
         answered = self.state is CallState.ANSWERING and keying.gives_keys
         if self.state is CallState.TALKING or answered or self._renegotiation.answering:
@@ -249,8 +257,22 @@ class CalleeMachine(CallMachine):
         text, self._attempt.agreement = keying.make_answer(self._stated(item.sdp))
         return text
 
+    def _bind(self, agreement: Agreement, to_tag: str) -> None:
+        """Run the streams on what was agreed on, but not before the user has taken the call.
+
+        Nothing is sent or played while the call waits for preconditions, the microphone's sound least of all
+        (RFC 3312 section 6).
+        """
+        if self._answered_early and self.state is CallState.RINGING and not self._accepted:
+            self._attempt.agreement, self._attempt.to_tag = agreement, to_tag
+            return
+        super()._bind(agreement, to_tag)
+
     def _accept(self) -> Outcome:
         self._started_ns = self._out.now_ns
+        self._accepted = True
+        if self._answered_early and self._attempt.agreement is not None:
+            self._bind(self._attempt.agreement, self._attempt.to_tag)
         sdp = None if self._own_sdp is None else self._complete(self._own_sdp)
         self._out.put(o.Answer(status=200, sdp=sdp))
         return Outcome.ANSWERS

@@ -21,6 +21,7 @@ from sipmikey.call.within.rekeying import Rekeying
 from sipmikey.call.within.renegotiation import Renegotiation
 from sipmikey.call.within.transfer import Transfer
 from sipmikey.mikey.errors import LocalError
+from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
 
 _NO_SUCH_CALL = 481
@@ -60,6 +61,7 @@ class CallMachine:
         self._hold = "talking"
         self._transfer = Transfer(self._out)
         self._counts: tuple[i.StreamCount, ...] = ()
+        self._conditions_within: Preconditions | None = None
 
     @property
     def over(self) -> bool:
@@ -194,17 +196,32 @@ class CallMachine:
         return Outcome.STAYS
 
     def _describe(self, item: i.LocalDescription) -> str:
-        return self._renegotiation.describe(self._attempt.keying, item.sdp)
+        sdp = item.sdp
+        if self._renegotiation.answering and self._conditions_within is not None:
+            sdp = self._conditions_within.describe(sdp)
+        return self._renegotiation.describe(self._attempt.keying, sdp)
 
     def _remote_offer(self, item: i.RemoteOffer) -> None:
         """An offer within the call: one that must be refused leaves the call as it is."""
         try:
             self._settings.check_description(item.sdp)
+            self._hear_within(item.sdp)
             self._renegotiation.receive_offer(self._attempt.keying, item.sdp)
         except Exception as error:  # noqa: BLE001 - it becomes the refusal
             self._refuse_offer(error)
         else:
             self._out.put(o.Permit())
+
+    def _hear_within(self, sdp: str) -> None:
+        """Take the preconditions of an offer within the call, where nothing is waited for any more.
+
+        Raises ``AgentError`` where one is not met: the call goes on as it is (RFC 3312 sections 6 and 8).
+        """
+        if not self._settings.preconditions or self.state is not CallState.TALKING:
+            return
+        heard = self._conditions_within = Preconditions.of_offer(sdp)
+        if heard is not None and not heard.met:
+            raise AgentError(Reason.PRECONDITION_FAILURE, f"not there within a call: {heard.missing}")
 
     def _refuse_offer(self, error: BaseException, to_tag: str = "") -> None:
         ending = self._refused(error, to_tag)
@@ -426,9 +443,14 @@ class CallMachine:
         if self.state is not CallState.ENDING:
             headers = ending.headers(self._settings.identity)
             to_tag = attempt.branches.committed or ""
-            self._out.put(o.EndInvite(status=ending.status, to_tag=to_tag, headers=headers))
+            sdp = self._explained(ending)
+            self._out.put(o.EndInvite(status=ending.status, to_tag=to_tag, headers=headers, sdp=sdp))
             return Outcome.ENDS
         return Outcome.STAYS
+
+    def _explained(self, ending: Ending) -> str | None:
+        """Return a description that tells the peer why, None where the reason is not in one."""
+        return None
 
     def _hang_up(self) -> Outcome:
         """End the call because the user wants it."""

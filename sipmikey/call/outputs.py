@@ -90,12 +90,14 @@ class Answer(Output):
 class EndInvite(Output):
     """CANCEL, BYE, or refuse with ``status``: whichever the state of the INVITE calls for.
 
-    ``to_tag``: of the branch that has the call, which gets the BYE; ``""`` where none has.
+    ``to_tag``: of the branch that has the call, which gets the BYE; ``""`` where none has. ``sdp``: a
+    description that says why, neither an offer nor an answer (RFC 3312 section 8).
     """
 
     status: int = 0
     to_tag: str = ""
     headers: Headers = ()
+    sdp: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.keying.clear import ClearKeying
-from sipmikey.call.keying.keying import Keying
+from sipmikey.call.keying.keying import Agreement, Keying
 from sipmikey.call.reasons import Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState
@@ -19,6 +19,16 @@ SDP = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n
 WANTED = "a=des:qos mandatory local sendrecv\r\n"
 UNMET = f"{SDP}a=curr:qos local none\r\n{WANTED}"
 MET = f"{SDP}a=curr:qos local sendrecv\r\n{WANTED}"
+
+
+class Plain(FakeTicket):
+    """Leaves descriptions as they are."""
+
+    def make_answer(self, sdp: str) -> tuple[str, Agreement]:
+        return sdp, super().make_answer(sdp)[1]
+
+    def check_sent(self, sdp: str, transport: str) -> None:
+        pass
 
 
 def judged(
@@ -51,12 +61,42 @@ def test_it_rings_where_nothing_is_waited_for(sdp: str, on: bool) -> None:
 
 
 def test_it_answers_early_and_does_not_ring() -> None:
-    machine, outputs = judged(UNMET)
+    _, outputs = judged(UNMET)
     assert not rings(outputs)
     assert statuses(outputs) == [183]
-    assert machine.security.media != "off"
-    # The user cannot take what does not ring.
     assert o.StartTimer(timer=o.Timer.SETUP, after_s=PATIENCE.setup) in outputs
+
+
+def test_nothing_is_sent_or_played_before_the_user_takes_the_call() -> None:
+    """The keys are agreed on in the 183: a caller that never gets ready must not listen meanwhile."""
+    machine, outputs = judged(UNMET)
+    outputs += machine.take(i.StreamCreated(index=0))
+    outputs += machine.take(i.Sent(message=i.Message(method="INVITE", status=183, to_tag="x", sdp="answer")))
+    outputs += machine.take(i.RemoteOffer(sdp=f"{MET}a=curr:qos remote sendrecv\r\n"))
+    outputs += machine.take(i.LocalDescription(sdp=SDP, remote=MET))
+    outputs += machine.take(i.Sent(message=i.Message(method="UPDATE", status=200, to_tag="x", sdp="answer")))
+    assert rings(outputs)
+    assert not any(isinstance(output, o.Key | o.OpenAudio) for output in outputs)
+    taken = machine.take(i.Accept())
+    assert statuses(list(taken)) == [200]
+    assert [type(output) for output in taken if isinstance(output, o.Key | o.OpenAudio)] == [
+        o.Key,
+        o.OpenAudio,
+    ]
+
+
+def test_an_offer_within_the_call_waits_for_nothing() -> None:
+    """RFC 3312 section 6: the old parameters stay in use; section 8: 580."""
+    machine, _ = judged(SDP, keying=Plain(calls=False))
+    for item in (i.StreamCreated(index=0), i.Accept(), i.Confirmed()):
+        machine.take(item)
+    assert machine.state is CallState.TALKING
+    refused = machine.take(i.RemoteOffer(sdp=UNMET))
+    assert [output.status for output in refused if isinstance(output, o.Refuse)] == [580]
+    machine.take(i.RemoteOffer(sdp=MET))
+    outputs = machine.take(i.LocalDescription(sdp=SDP, remote=MET))
+    (described,) = (output.sdp for output in outputs if isinstance(output, o.Describe))
+    assert "a=curr:qos remote sendrecv" in described
 
 
 def test_a_caller_that_never_gets_ready_is_refused() -> None:
@@ -66,6 +106,9 @@ def test_a_caller_that_never_gets_ready_is_refused() -> None:
     assert machine.ending is not None
     assert machine.ending.reason is Reason.PRECONDITION_FAILURE
     assert "remote recv, remote send" in machine.ending.detail
+    (ends,) = (output for output in outputs if isinstance(output, o.EndInvite))
+    assert ends.sdp is not None
+    assert "m=audio 0 RTP/SAVP 8\r\na=des:qos failure remote sendrecv" in ends.sdp
 
 
 def test_an_offer_before_the_183_is_refused() -> None:

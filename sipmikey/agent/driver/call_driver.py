@@ -182,7 +182,7 @@ class CallDriver:
                 self._key(output.index, output.keys)
             case o.EndInvite():
                 if self.call is not None:
-                    self.call.hangup(output.status, headers=output.headers)
+                    self.call.hangup(output.status, headers=output.headers, sdp=output.sdp)
             case o.Unkey() if self.call is not None:
                 self.call.unkey()
             case o.OpenAudio() if self.call is not None:

@@ -44,9 +44,9 @@ class RemoteCall:
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         self._do(m.Answer(call=self.number, status=status, sdp=sdp, headers=headers))
 
-    def hangup(self, status: int = 0, *, headers: Headers = ()) -> None:
+    def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None:
         if not self.over:
-            self._do(m.Hangup(call=self.number, status=status, headers=headers))
+            self._do(m.Hangup(call=self.number, status=status, headers=headers, sdp=sdp))
 
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         sent = keys if self._python_media else replace(keys, directions=None)

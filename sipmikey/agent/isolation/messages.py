@@ -149,6 +149,7 @@ class Hangup(Question):
     call: int
     status: int
     headers: Headers
+    sdp: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

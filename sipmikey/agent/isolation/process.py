@@ -146,8 +146,8 @@ class StackProcess:
         match message:
             case m.Answer(status=status, sdp=sdp, headers=headers):
                 call.answer(status, sdp=sdp, headers=headers)
-            case m.Hangup(status=status, headers=headers):
-                call.hangup(status, headers=headers)
+            case m.Hangup(status=status, headers=headers, sdp=sdp):
+                call.hangup(status, headers=headers, sdp=sdp)
             case m.Key(index=index, keys=keys):
                 return call.key(index, keys)
             case m.Unkey():

@@ -154,13 +154,18 @@ class PjsuaCall:
         with typed(f"answer {status}"):
             self._live.answer(parameters)
 
-    def hangup(self, status: int = 0, *, headers: Headers = ()) -> None:
-        """CANCEL, BYE, or refuse with *status*, whichever the state of the call calls for."""
+    def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None:
+        """CANCEL, BYE, or refuse with *status*, whichever the state of the call calls for.
+
+        *sdp* goes along, and says why.
+        """
         if self._over:
             return
         parameters = pj.CallOpParam()
         parameters.statusCode = status
         fill(parameters.txOption.headers, headers)
+        if sdp is not None:
+            parameters.txOption.contentType, parameters.txOption.msgBody = "application/sdp", sdp
         with typed("hang-up"):
             self._live.hangup(parameters)
 

@@ -31,7 +31,7 @@ class EarlyOffer:
             raise refusal
         if not attempt.branches.settled(item.to_tag):
             raise Glare(_UNANSWERED, section="RFC 3311 section 5.2")
-        conditions = _heard(item.sdp) if self._settings.preconditions else None
+        conditions = Preconditions.of_offer(item.sdp) if self._settings.preconditions else None
         self._settings.check_description(item.sdp)
         self._renegotiation.receive_offer(attempt.keying, item.sdp, item.to_tag)
         self.to_tag, self._conditions = item.to_tag, conditions
@@ -50,11 +50,3 @@ class EarlyOffer:
         if self.to_tag is not None:
             self.to_tag = None
             self._renegotiation.drop_offer(keying)
-
-
-def _heard(sdp: str) -> Preconditions | None:
-    """Return the preconditions of the call after the offer *sdp*, None where the peer has left them out."""
-    theirs, ours = (Preconditions(ours=True, offers=offers) for offers in (False, True))
-    theirs.hear(sdp)
-    ours.hear(sdp)
-    return ours if theirs.stated else None

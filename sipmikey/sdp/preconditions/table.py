@@ -1,8 +1,8 @@
 """What of a stream's resources is there and what is wanted, as offers and answers change it. No I/O.
 
-RFC 3312 section 5: each side keeps a table, updates it with each description of the other, and describes it
-in its own. What is *local* to one is *remote* to the other, and what one sends the other receives. The
-session goes on when all that is mandatory is there.
+RFC 3312 section 5, updated by RFC 4032 section 4: each side keeps a table, updates it with each description
+of the other, and describes it in its own. What is *local* to one is *remote* to the other, and what one sends
+the other receives. The session goes on when all that is mandatory is there.
 """
 
 from __future__ import annotations
@@ -13,158 +13,213 @@ from types import MappingProxyType
 
 from sipmikey.sdp.preconditions.lines import QOS, Direction, Precondition, Status, Strength
 
-Row = tuple[Status, Direction]
-"""A direction (SEND or RECV) of one status type."""
+Row = tuple[str, Status, Direction]
+"""A direction (SEND or RECV) of one status type of one precondition type."""
 
 _SEGMENTED = (Status.LOCAL, Status.REMOTE)
 _BOTH = (Direction.SEND, Direction.RECV)
-_SWAPPED = {
+_SWAPPED_STATUS = {
     Status.LOCAL: Status.REMOTE,
     Status.REMOTE: Status.LOCAL,
     Status.E2E: Status.E2E,
+}
+_SWAPPED_WAY = {
     Direction.SEND: Direction.RECV,
     Direction.RECV: Direction.SEND,
+    Direction.SENDRECV: Direction.SENDRECV,
+    Direction.NONE: Direction.NONE,
 }
+_NOTHING: Mapping[Row, Strength] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """The preconditions of one stream, as this side sees them.
 
-    ``there``: what is reserved; ``wanted``: how much each is wanted. ``ours``: whether our own resources are
-    there. ``asked``: of what the other side wants to be told (conf). ``told``: what we told it. ``unknown``:
-    mandatory preconditions of a kind that we do not know.
+    ``there``: what is reserved; ``wanted``: how much each is wanted, ``wish``: by us, whatever the other side
+    wants. ``ours``: whether our own resources are there. ``asked``: of what the other side wants to be told
+    (conf). ``told``: what we told it. ``unknown``: mandatory preconditions of a type that we do not know and
+    would have to do something about. ``closed``: the stream has port 0, and no preconditions (RFC 3312
+    section 8.1).
     """
 
     there: frozenset[Row] = frozenset()
-    wanted: Mapping[Row, Strength] = field(default_factory=lambda: MappingProxyType({}))
+    wanted: Mapping[Row, Strength] = field(default_factory=lambda: _NOTHING)
+    wish: Mapping[Row, Strength] = field(default_factory=lambda: _NOTHING)
     ours: bool = False
     asked: frozenset[Row] = frozenset()
     told: frozenset[Row] = frozenset()
     unknown: tuple[Precondition, ...] = ()
+    closed: bool = False
 
     @classmethod
     def offering(cls, *, ours: bool) -> Table:
-        """Return the table with which to offer: our own access network is mandatory, theirs is up to them."""
-        wanted = {(Status.LOCAL, way): Strength.MANDATORY for way in _BOTH}
-        wanted |= {(Status.REMOTE, way): Strength.NONE for way in _BOTH}
-        return cls(wanted=MappingProxyType(wanted))._with_ours(ours)
+        """Return the table with which to offer: of our own access network; theirs is up to them.
+
+        What is there already need not be mandatory, and an offer without anything mandatory can go out with
+        ``Supported: precondition`` (RFC 3312 section 11).
+        """
+        strength = Strength.OPTIONAL if ours else Strength.MANDATORY
+        wish = {(QOS, Status.LOCAL, way): strength for way in _BOTH}
+        wish |= {(QOS, Status.REMOTE, way): Strength.NONE for way in _BOTH}
+        made = MappingProxyType(wish)
+        return cls(wanted=made, wish=made)._with_ours(ours)
 
     @property
     def stated(self) -> bool:
         """Whether there are preconditions at all."""
-        return bool(self.wanted or self.unknown)
+        return bool(self.wanted or self.unknown) and not self.closed
 
     @property
     def met(self) -> bool:
         """Whether all that is mandatory is there."""
-        return not self.missing and not self.unknown
+        return not self.missing and (self.closed or not self.unknown)
+
+    @property
+    def mandatory(self) -> frozenset[Row]:
+        """What is mandatory."""
+        if self.closed:
+            return frozenset()
+        return frozenset(row for row, strength in self.wanted.items() if strength is Strength.MANDATORY)
 
     @property
     def missing(self) -> frozenset[Row]:
         """What is mandatory and not there."""
-        return (
-            frozenset(row for row, strength in self.wanted.items() if strength is Strength.MANDATORY)
-            - self.there
-        )
+        return self.mandatory - self.there
 
     @property
     def must_tell(self) -> bool:
-        """Whether the other side waits for an offer (UPDATE) that tells what is there by now."""
-        return bool(self.asked & self.there - self.told)
+        """Whether the other side waits for an offer (UPDATE) that tells what is there by now.
 
-    def reserved(self) -> Table:
-        """Return the table once our own resources are there."""
-        return self._with_ours(True)
+        It does when all that it asked about is there, and when that is so no longer (RFC 3312 section 7).
+        """
+        return not self.closed and (self.asked <= self.there) != (self.asked <= self.told)
+
+    def reserved(self, there: bool) -> Table:
+        """Return the table once our own resources are *there*, or not any more."""
+        return self._with_ours(there)
+
+    def of_port(self, port: int) -> Table:
+        """Return the table of the stream once a description gives it *port*."""
+        return replace(self, closed=not port)
 
     def _with_ours(self, ours: bool) -> Table:
         """Put in what we have: our access network, and of the whole way the direction in which we send."""
-        own = {row for row in self.wanted if row[0] is Status.LOCAL or row == (Status.E2E, Direction.SEND)}
+        own = {row for row in self.wanted if _is_own(row)}
         there = self.there | own if ours else self.there - own
         return replace(self, ours=ours, there=frozenset(there))
 
-    def heard(self, lines: Iterable[Precondition]) -> Table:
-        """Return the table after a description of the other side, be it an offer or an answer."""
+    def heard_offer(self, lines: Iterable[Precondition]) -> Table:
+        """Return the table after an offer of the other side: it may want less than before.
+
+        Preconditions of an unknown type that the other side meets alone are waited for, others refused
+        (RFC 3312 section 9).
+        """
         stated = tuple(lines)
-        qos = [line for line in stated if line.kind == QOS]
-        wanted = dict(self.wanted)
-        there = {row for row in self.there if row[0] is Status.LOCAL}
+        if not stated:
+            return self
+        foreign = [line for line in stated if line.kind != QOS and line.strength is Strength.MANDATORY]
+        kinds = frozenset({QOS, *(line.kind for line in foreign if line.status is Status.LOCAL)})
+        table = self._heard(stated, dict(self.wish), kinds)
+        return replace(
+            table, unknown=tuple(_turned(line) for line in foreign if line.status is not Status.LOCAL)
+        )
+
+    def heard_answer(self, lines: Iterable[Precondition]) -> Table:
+        """Return the table after an answer: it may want more than our offer did, never less."""
+        stated = tuple(lines)
+        if not stated:
+            return self
+        return self._heard(stated, dict(self.wanted), frozenset({QOS}))
+
+    def _heard(
+        self, stated: tuple[Precondition, ...], wanted: dict[Row, Strength], kinds: frozenset[str]
+    ) -> Table:
+        there = {row for row in self.there if row[1] is Status.LOCAL}
         asked: set[Row] = set()
-        for line in qos:
-            rows = {_seen_from_here(line.status, way) for way in line.direction.parts}
+        for line in (_turned(line) for line in stated if line.kind in kinds):
+            rows = {(line.kind, line.status, way) for way in line.direction.parts}
             if line.name == "curr":
                 # Of our own access network we know better.
-                there |= {row for row in rows if row[0] is not Status.LOCAL}
+                there |= {row for row in rows if row[1] is not Status.LOCAL}
             elif line.name == "des":
                 for row in rows:
-                    # What is wanted may become more, never less (RFC 3312 section 5.2).
                     wanted[row] = max(wanted.get(row, Strength.NONE), line.strength or Strength.NONE)
             else:
                 asked |= rows
-        unknown = tuple(line for line in stated if line.kind != QOS and line.strength is Strength.MANDATORY)
         table = replace(
             self,
             there=frozenset(there),
-            wanted=MappingProxyType(wanted),
-            asked=frozenset(asked) if qos else self.asked,
-            unknown=unknown,
+            wanted=MappingProxyType(_whole(wanted)),
+            asked=frozenset(asked),
         )
         return table._with_ours(self.ours)
 
     def says(self) -> tuple[tuple[Precondition, ...], Table]:
         """Return the lines of our next description, and the table once they are told."""
-        statuses = [
-            status for status in (Status.E2E, *_SEGMENTED) if any(row[0] is status for row in self.wanted)
-        ]
+        if self.closed:
+            return (), self
+        groups = list(dict.fromkeys((kind, status) for kind, status, _ in self.wanted))
+        groups.sort(key=lambda group: (group[0], list(Status).index(group[1])))
         lines: list[Precondition] = []
-        for status in statuses:
-            lines.append(Precondition(name="curr", status=status, direction=_direction(self.there, status)))
-        for status in statuses:
-            lines += self._wanted_lines(status)
-        for status in statuses:
-            awaited = {row for row in self.missing if row[0] is status and self._theirs(row)}
+        for group in groups:
+            lines.append(_line("curr", group, _direction(self.there, group)))
+        for group in groups:
+            lines += self._wanted_lines(group)
+        for group in groups:
+            awaited = {row for row in self.missing if row[:2] == group and not _is_own(row)}
             if awaited:
-                lines.append(Precondition(name="conf", status=status, direction=_direction(awaited, status)))
-        return tuple(lines), replace(self, told=self.told | self.there)
+                lines.append(_line("conf", group, _direction(awaited, group)))
+        return tuple(lines), replace(self, told=self.there)
 
     def refusing(self) -> tuple[Precondition, ...]:
-        """Return the lines of a refusal (580): what cannot be met, as RFC 3312 section 5.1.3 has it."""
+        """Return the lines of a refusal (580): what cannot be met (RFC 3312 sections 8 and 9)."""
         unknown = tuple(replace(line, strength=Strength.UNKNOWN) for line in self.unknown)
+        groups = sorted({(kind, status) for kind, status, _ in self.missing})
         failed = tuple(
-            Precondition(
-                name="des",
-                strength=Strength.FAILURE,
-                status=status,
-                direction=_direction(self.missing, status),
-            )
-            for status in Status
-            if any(row[0] is status for row in self.missing)
+            _line("des", group, _direction(self.missing, group), Strength.FAILURE) for group in groups
         )
-        return unknown + failed
+        return () if self.closed else unknown + failed
 
-    def _wanted_lines(self, status: Status) -> list[Precondition]:
+    def _wanted_lines(self, group: tuple[str, Status]) -> list[Precondition]:
         by_strength: dict[Strength, set[Row]] = {}
         for row, strength in self.wanted.items():
-            if row[0] is status:
+            if row[:2] == group:
                 by_strength.setdefault(strength, set()).add(row)
         return [
-            Precondition(name="des", strength=strength, status=status, direction=_direction(rows, status))
+            _line("des", group, _direction(rows, group), strength)
             for strength, rows in sorted(by_strength.items(), reverse=True)
         ]
 
-    @staticmethod
-    def _theirs(row: Row) -> bool:
-        return row[0] is Status.REMOTE or row == (Status.E2E, Direction.RECV)
+
+def _is_own(row: Row) -> bool:
+    """Return whether a row is about what we reserve. Of types that we do not know we reserve nothing."""
+    kind, status, way = row
+    return kind == QOS and (status is Status.LOCAL or (status is Status.E2E and way is Direction.SEND))
 
 
-def _seen_from_here(status: Status, way: Direction) -> Row:
-    """Return a row of the other side's as ours."""
-    swapped_status, swapped_way = _SWAPPED[status], _SWAPPED[way]
-    assert isinstance(swapped_status, Status)
-    assert isinstance(swapped_way, Direction)
-    return swapped_status, swapped_way
+def _whole(wanted: dict[Row, Strength]) -> dict[Row, Strength]:
+    """Add the rows that a status type has to have (RFC 3312 section 5.1.1): nothing is wanted of them."""
+    made = dict(wanted)
+    for kind, status, _ in wanted:
+        for other in (status,) if status is Status.E2E else _SEGMENTED:
+            for way in _BOTH:
+                made.setdefault((kind, other, way), Strength.NONE)
+    return made
 
 
-def _direction(rows: Iterable[Row], status: Status) -> Direction:
-    ways = {way for row_status, way in rows if row_status is status}
+def _turned(line: Precondition) -> Precondition:
+    """Return a line of the other side's as ours."""
+    return replace(line, status=_SWAPPED_STATUS[line.status], direction=_SWAPPED_WAY[line.direction])
+
+
+def _line(
+    name: str, group: tuple[str, Status], direction: Direction, strength: Strength | None = None
+) -> Precondition:
+    kind, status = group
+    return Precondition(name=name, kind=kind, strength=strength, status=status, direction=direction)
+
+
+def _direction(rows: Iterable[Row], group: tuple[str, Status]) -> Direction:
+    ways = {way for *row_group, way in rows if tuple(row_group) == group}
     return Direction.of(send=Direction.SEND in ways, recv=Direction.RECV in ways)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_call_rings_once_the_caller_has_its_resources(kms: TestKms) -> None:
             ]  # fmt: skip
             keys = offerer.receive_answer(progress.to_tag, progress.sdp)
             session = offerer.choose(progress.to_tag)
-            conditions.hear(progress.sdp)
+            conditions.hear_answer(progress.sdp)
             conditions.reserved()
             assert conditions.must_tell
             assert (await answer_to(callee, "PRACK")).status == 200
@@ -121,7 +122,11 @@ def test_our_offer_states_what_is_there(kms: TestKms) -> None:
 
     invite = asyncio.run(scenario())
     assert stated(invite) == ["curr:qos local sendrecv", "curr:qos remote none"]
-    assert "precondition" in (invite.first("supported") or "")
+    # RFC 3312 section 11: nothing is mandatory, so it need not be required.
+    assert "a=des:qos mandatory" not in invite.sdp
+    assert {"precondition", "100rel"} <= set((invite.first("supported") or "").split(", "))
+    assert invite.first("require") is None
+    assert "UPDATE" in (invite.first("allow") or "")
 
 
 @pytest.mark.parametrize(
@@ -139,3 +144,6 @@ def test_what_cannot_be_met_is_refused_with_580(line: str, words: str, kms: Test
     final, end = asyncio.run(scenario())
     assert (final.status, end["reason"]) == (580, "precondition-failure")
     assert words in end["detail"]
+    # Neither an offer nor an answer: which precondition is at fault (RFC 3312 section 8).
+    assert final.sdp.endswith("a=des:sec unknown e2e sendrecv\r\n")
+    assert re.search(r"^m=audio 0 RTP/S?AVP ", final.sdp, re.MULTILINE)
