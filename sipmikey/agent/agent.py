@@ -30,6 +30,7 @@ from sipmikey.agent.settings import UsableHere, call_settings, keyings
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import CallObserver, Lane
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE, TicketsAhead
+from sipmikey.agent.tickets.correspondent import Correspondent
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.grants import Grants
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
@@ -150,15 +151,20 @@ class Agent:
     def _open_messages(self) -> None:
         """Have what is sent and received outside of calls."""
         config, keys = self.config, self.config.keys
-        self._ahead = None if keys is None else TicketsAhead(
-            self._env, keys, self.identity, kms=self._kms, resolved=self._resolved,
-            allowed=lambda caller: config.policy.security_for(caller) is not SecurityMode.OFF,
-            send=self._send_mikey, answer_s=config.timeouts.kms * 2,
-        )  # fmt: skip
-        self._groups = None if keys is None else GroupSessions(
-            self._env, keys, self.identity, kms=self._kms, send=self._send_about_group,
+        self._ahead: TicketsAhead | None = None
+        self._groups: GroupSessions | None = None
+        if keys is None:
+            return
+        us = Correspondent(
+            env=self._env, keys=keys, identity=self.identity, kms=self._kms, send=self._send_mikey,
             answer_s=config.timeouts.kms * 2,
         )  # fmt: skip
+        self._ahead = TicketsAhead(
+            us,
+            resolved=self._resolved,
+            allowed=lambda caller: config.policy.security_for(caller) is not SecurityMode.OFF,
+        )
+        self._groups = GroupSessions(replace(us, send=self._send_about_group))
 
     def _watch(self) -> None:
         """Have what goes on whether there are calls or not."""

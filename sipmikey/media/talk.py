@@ -29,7 +29,8 @@ MOST_FRAMES = 1 << 16
 joins later need not be told it."""
 
 MOST_SOURCES = 1024
-"""SSRCs remembered under one key. Only packets that verify add one."""
+"""SSRCs that are heard under one key: what is remembered of each keeps its packets from being replayed. Only
+packets that verify add one."""
 
 _APP = 204
 _NAME = b"TALK"
@@ -62,12 +63,15 @@ class _Epoch:
         self._heard: dict[int, SrtpReceiver] = {}
 
     def receiver(self, ssrc: int) -> SrtpReceiver:
+        if (known := self._heard.get(ssrc)) is not None:
+            return known
+        if len(self._heard) >= MOST_SOURCES:
+            raise PacketRefused(SrtpError.OTHER_SSRC, f"{MOST_SOURCES} sources were heard under this key")
         key = self.keys.chair if ssrc == self.keys.chair.ssrc else self.keys.members
-        return self._heard.get(ssrc) or SrtpReceiver(replace(key, ssrc=ssrc))
+        return SrtpReceiver(replace(key, ssrc=ssrc))
 
     def heard(self, ssrc: int, receiver: SrtpReceiver) -> None:
-        if len(self._heard) < MOST_SOURCES:
-            self._heard.setdefault(ssrc, receiver)
+        self._heard.setdefault(ssrc, receiver)
 
 
 class Talk:

@@ -13,19 +13,19 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.group.notice import Notice, Send, Tell
-from sipmikey.agent.group.wire import GroupMessage
-from sipmikey.agent.tickets.kms import KmsDesk
-from sipmikey.call.reasons import AgentError, Reason, kms_fault, reason_of
+from sipmikey.agent.group.floor import Floor
+from sipmikey.agent.group.notice import Notice, Tell
+from sipmikey.agent.group.ticket import session_ticket
+from sipmikey.agent.group.wire import GroupMessage, fingerprint
+from sipmikey.agent.tickets.correspondent import Correspondent
+from sipmikey.call.reasons import AgentError, Reason, reason_of
 from sipmikey.keys.suite import Suite, suite_named
-from sipmikey.media.group import Group, session_ticket_policy
+from sipmikey.media.group import Group
 from sipmikey.media.talk import Talk, TalkKeys
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.mikey.security_policy import SrtpPolicy
 from sipmikey.rate_limit import RateLimiter
-from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.request import TicketGrant, TicketRequest
+from sipmikey.ticket.request import TicketGrant
 
 _log = logging.getLogger("sipmikey.agent.group.chair")
 
@@ -45,54 +45,44 @@ _LATER = frozenset(
 
 @dataclass(slots=True)
 class _Seat:
-    """What the chair knows of a member. ``contact``: where it is reached; ``answer``: its TRANSFER_RESP."""
+    """What the chair knows of a member. ``contact``: where it is reached; ``answers``: what came of a key."""
 
     contact: str
     ssrc: int
-    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answers: asyncio.Queue[GroupMessage] = field(default_factory=asyncio.Queue)
 
 
 class Chair:
     """In the event loop only. *media*: the multicast address, told to the members.
 
-    *announces*: only the chair talks. *answer_s*: how long a member may take to resolve its ticket. *talk*
-    protects and opens packets once somebody has joined.
+    *announces*: only the chair talks. *floor_s*: how long a member may talk at a time, None for as long as it
+    likes. ``talk`` protects and opens packets once somebody has joined.
     """
 
     def __init__(
         self,
-        env: Environment,
-        keys: KeyManagement,
-        identity: str,
+        us: Correspondent,
         group: str,
         *,
         media: str,
         announces: bool,
-        kms: KmsDesk,
-        send: Send,
+        floor_s: float | None,
         tell: Tell,
-        answer_s: float,
     ) -> None:
-        self._env = env
-        self._keys = keys
-        self._identity = identity
+        self._us = us
         self.group = group
         self._media = media
-        self._announces = announces
-        self._kms = kms
-        self._send = send
         self._tell = tell
-        self._answer_s = answer_s
         self.talk = Talk(chairs=True)
         self.overdue = False
-        self._suite = suite_named(keys.suites[0])
+        self._floor = Floor(us.identity, kept=announces, most_s=floor_s, changed=self._tell_floor)
+        self._suite = suite_named(us.keys.suites[0])
         self._ssrcs: set[int] = set()
         self._ssrc = self._new_ssrc()
         self._seats: dict[str, _Seat] = {}
         self._joining: dict[str, _Seat] = {}
         self._key: Group | None = None
         self._number = 0
-        self._holder = identity if announces else ""
         self._one_at_a_time = asyncio.Lock()
         self._rate = RateLimiter(per_second=_A_SECOND, burst=_AT_ONCE, now=time.monotonic, entries=1000)
         self._rate_of_all = RateLimiter(per_second=_ALL_A_SECOND, burst=_ALL_AT_ONCE, now=time.monotonic)
@@ -105,17 +95,17 @@ class Chair:
     @property
     def holder(self) -> str:
         """Who may talk; empty for nobody."""
-        return self._holder
+        return self._floor.holder
 
     @property
     def may_talk(self) -> bool:
         """Whether the chair itself may talk."""
-        return self._holder == self._identity and self.talk.ready
+        return self.holder == self._us.identity and self.talk.ready
 
     @property
     def another_talks(self) -> bool:
         """Whether a member has the floor."""
-        return self._holder not in ("", self._identity)
+        return self.holder not in ("", self._us.identity)
 
     # Members
 
@@ -124,25 +114,46 @@ class Chair:
 
         A member that joins again has another SSRC from then on.
         """
-        while True:
-            async with self._one_at_a_time:
-                if member not in self._seats and len(self._seats) >= MOST_MEMBERS:
-                    detail = f"a group has {MOST_MEMBERS} members at most"
-                    raise AgentError(Reason.POLICY, detail, side="local")
-                if self._key is None:
-                    self._key = self._new_key()
-                key = self._key
-            # Nobody else waits for one that may never answer.
-            seat = _Seat(contact or member, self._new_ssrc())
-            await self._give(key, member, seat, await self._ticket())
-            async with self._one_at_a_time:
-                if key is self._key:
-                    self._seat(key, member, seat)
-                    return
+        if member in self._joining:
+            raise AgentError(Reason.POLICY, f"{member} is being given the key", side="local")
+        seat = self._joining[member] = _Seat(contact or member, self._new_ssrc())
+        try:
+            while not await self._let_in(member, seat):
+                """There was another key meanwhile."""
+        finally:
+            self._joined(member, seat)
+
+    async def _let_in(self, member: str, seat: _Seat) -> bool:
+        """Give *member* the present key; return False where there is another one by now."""
+        async with self._one_at_a_time:
+            self._check_room(member)
+            if self._key is None:
+                self._key = self._new_key()
+            key = self._key
+        # Nobody else waits for one that may never answer.
+        ticket = await self._ticket()
+        if key is not self._key:
+            return False
+        await self._give(key, member, seat, ticket)
+        async with self._one_at_a_time:
+            if key is not self._key:
+                return False
+            self._check_room(member)
+            self._seat(key, member, seat)
+        return True
+
+    def _check_room(self, member: str) -> None:
+        if member not in self._seats and len(self._seats) >= MOST_MEMBERS:
+            raise AgentError(Reason.POLICY, f"a group has {MOST_MEMBERS} members at most", side="local")
+
+    def _joined(self, member: str, seat: _Seat) -> None:
+        """Expect no answer of *seat* any more."""
+        if self._joining.get(member) is seat:
+            del self._joining[member]
 
     def _seat(self, key: Group, member: str, seat: _Seat) -> None:
-        if self._seats.pop(member, None) is not None and self._holder == member:
-            self._give_floor("")
+        if self._seats.pop(member, None) is not None:
+            self._floor.free(member)
         self._seats[member] = seat
         self._take_into_use(key)
         self._say(self._words("use"), member)
@@ -163,6 +174,7 @@ class Chair:
 
     def close(self) -> None:
         """Tell the members that it is over."""
+        self._floor.forget()
         for member in self._seats:
             self._say("end", member)
         self._seats.clear()
@@ -171,8 +183,7 @@ class Chair:
         if self._seats.pop(member, None) is None:
             return
         self._tell(Notice(what="left", member=member, reason=reason, detail=detail))
-        if self._holder == member:
-            self._give_floor("")
+        self._floor.free(member)
         await self._rekey()
 
     async def _rekey(self) -> None:
@@ -202,8 +213,9 @@ class Chair:
             self._key = None
             return
         self._take_into_use(key)
-        freed = self._holder not in (*self._seats, self._identity, "")
-        self._holder = "" if freed else self._holder
+        freed = self.holder not in (*self._seats, self._us.identity, "")
+        if freed:
+            self._floor.forget()
         for member in self._seats:
             self._say(self._words("use"), member)
         if freed:
@@ -213,9 +225,13 @@ class Chair:
     def _new_key(self) -> Group:
         self._number += 1
         return Group(
-            self._env, initiator=self._identity, suite=self._suite, srtp=_srtp(self._suite), ssrc=self._ssrc,
+            self._us.env,
+            initiator=self._us.identity,
+            suite=self._suite,
+            srtp=_srtp(self._suite),
+            ssrc=self._ssrc,
             number=self._number,
-        )  # fmt: skip
+        )
 
     def _take_into_use(self, key: Group) -> None:
         if self._number != self.talk.number:
@@ -224,46 +240,42 @@ class Chair:
             self.talk.use(keys.chair.mki, self._ssrc)
 
     async def _give(self, key: Group, member: str, seat: _Seat, grant: TicketGrant | BaseException) -> None:
-        """Have *member* resolve the ticket and answer. Raises *grant* where there is none."""
+        """Have *member* resolve the ticket and answer. Raises *grant* where there is none.
+
+        What does not verify is somebody else's: the member may still answer.
+        """
         if isinstance(grant, BaseException):
             raise grant
-        seat.answer = asyncio.get_running_loop().create_future()
+        seat.answers = asyncio.Queue()
         self._joining[member] = seat
         octets = key.invite(grant, member, called=self.group, ssrc=seat.ssrc)
+        proof = self.talk.say(f"next {fingerprint(octets)}") if self.talk.ready else b""
+        detail = f"{member} did not take the key within {self._us.answer_s:g} s"
+        failure: SipmikeyError = AgentError(Reason.NO_ANSWER, detail, side="remote")
+        message = GroupMessage(group=self.group, verb="key", octets=octets, proof=proof, media=self._media)
         try:
-            self._post(
-                seat.contact, GroupMessage(group=self.group, verb="key", octets=octets, media=self._media)
-            )
-            answer = await asyncio.wait_for(seat.answer, self._answer_s)
-            key.joined(member, answer)
+            self._post(seat.contact, message)
+            async with asyncio.timeout(self._us.answer_s):
+                while True:
+                    answer = await seat.answers.get()
+                    if answer.verb == "refused":
+                        raise _refusal(member, answer)
+                    try:
+                        key.joined(member, answer.octets)
+                        return
+                    except PeerError as error:
+                        failure = error
         except TimeoutError:
-            detail = f"{member} did not take the key within {self._answer_s:g} s"
-            raise AgentError(Reason.NO_ANSWER, detail, side="remote") from None
+            raise failure from None
         finally:
-            if self._joining.get(member) is seat:
-                del self._joining[member]
+            self._joined(member, seat)
 
     async def _ticket(self) -> TicketGrant:
-        credential = self._keys.credential
-        if credential is None:
-            raise AgentError(Reason.NO_KMS, "a group takes a KMS", side="local")
-        policy = session_ticket_policy(
-            self._suite, initiator=self._identity, group=self.group, kms=self._keys.kms
-        )
-        request = TicketRequest.start(
-            self._env, policy=policy, credential=credential, identity=self._identity, kms=self._keys.kms
-        )
-        response, _ = await self._kms.ask("", "ticket-request", request.message)
-        try:
-            grant = request.receive(response)
-            request.check_acceptable(grant)
-        except PeerError as error:
-            raise kms_fault(error) from None
-        return grant
+        return await session_ticket(self._us, self._suite, self.group)
 
     def _new_ssrc(self) -> int:
         """Draw an SSRC that nobody had in this session: another's packets would have the same keystream."""
-        while (ssrc := int.from_bytes(self._env.random(4), "big")) in self._ssrcs or not ssrc:
+        while (ssrc := int.from_bytes(self._us.env.random(4), "big")) in self._ssrcs or not ssrc:
             pass
         self._ssrcs.add(ssrc)
         return ssrc
@@ -272,33 +284,33 @@ class Chair:
 
     def ask_floor(self) -> bool:
         """Have the chair itself talk, if nobody else does; return whether it may."""
-        if not self._holder:
-            self._give_floor(self._identity)
-        return self._holder == self._identity
+        return self._floor.ask(self._us.identity)
 
     def free_floor(self) -> None:
         """The chair itself has said what it had to say."""
-        if self._holder == self._identity and not self._announces:
-            self._give_floor("")
+        self._floor.free(self._us.identity)
 
-    def _give_floor(self, holder: str) -> None:
-        self._holder = holder
+    def take_floor_away(self) -> None:
+        """Let the member that talks talk no longer: what it goes on sending is not heard."""
+        self._floor.take_away()
+
+    def _tell_floor(self, reason: str) -> None:
         for member in self._seats:
-            self._say(self._words("floor"), member)
-        self._tell(Notice(what="floor", member=holder))
+            self._say(f"{self._words('floor')} {reason}".rstrip(), member)
+        self._tell(Notice(what="floor", member=self.holder, reason=reason))
 
     def _words(self, word: str) -> str:
-        return f"{word} {self._ssrc_of(self._holder):08x}"
+        return f"{word} {self._ssrc_of(self.holder):08x}"
 
     def _ssrc_of(self, holder: str) -> int:
-        if holder == self._identity:
+        if holder == self._us.identity:
             return self._ssrc
         seat = self._seats.get(holder)
         return 0 if seat is None else seat.ssrc
 
     def heard(self, ssrc: int) -> str:
         """Return who sends with *ssrc* (of a packet that was opened), empty where it may not talk now."""
-        return self._holder if ssrc == self._ssrc_of(self._holder) else ""
+        return self.holder if ssrc == self._ssrc_of(self.holder) else ""
 
     # Messages
 
@@ -315,14 +327,22 @@ class Chair:
                 await self._join(sender, message.contact)
         elif message.verb in ("taken", "refused"):
             seat = self._joining.get(sender)
-            if seat is not None and not seat.answer.done():
-                if message.verb == "taken":
-                    seat.answer.set_result(message.octets)
-                else:
-                    seat.answer.set_exception(_refusal(sender, message))
+            if seat is not None and (message.verb == "taken" or self._may_refuse(sender, message)):
+                seat.answers.put_nowait(message)
         elif message.verb == "said":
             ssrc, _, word = self.talk.understand(message.octets)
             await self._understand(self._member_with(ssrc), word)
+
+    def _may_refuse(self, sender: str, message: GroupMessage) -> bool:
+        """Return whether *sender* itself refuses a key: a member shows that it has the present one.
+
+        Somebody else could put it out of the session otherwise. Who has no key yet cannot show anything.
+        Raises ``PacketRefused``.
+        """
+        if sender not in self._seats:
+            return True
+        ssrc, _, word = self.talk.understand(message.proof)
+        return word == "refuse" and self._member_with(ssrc) == sender
 
     async def _join(self, sender: str, contact: str) -> None:
         try:
@@ -342,12 +362,12 @@ class Chair:
 
     async def _understand(self, member: str, word: str) -> None:
         if word == "ask":
-            if not self._holder:
-                self._give_floor(member)
-            else:
+            if self.holder:
                 self._say(self._words("floor"), member)
-        elif word == "free" and self._holder == member:
-            self._give_floor("")
+            else:
+                self._floor.ask(member)
+        elif word == "free":
+            self._floor.free(member)
         elif word == "leave":
             await self.remove(member)
 
@@ -357,7 +377,7 @@ class Chair:
         self._post(seat.contact, GroupMessage(group=self.group, verb="said", octets=packet))
 
     def _post(self, contact: str, message: GroupMessage) -> None:
-        self._send(contact, message.encode())
+        self._us.send(contact, message.encode())
 
 
 def _srtp(suite: Suite) -> SrtpPolicy:

@@ -56,7 +56,9 @@ class GroupMedia:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._receiver = opened.enter_context(multicast_receiver(self._address, self._interface))
-            self._sender = opened.enter_context(multicast_sender(self._interface))
+            self._sender = opened.enter_context(
+                multicast_sender(self._interface, ipv6=":" in self._address[0])
+            )
             self._sockets = opened.pop_all()
         self._receiver.setblocking(False)
         asyncio.get_running_loop().add_reader(self._receiver, self._read)

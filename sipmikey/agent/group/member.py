@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import suppress
 
-from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.group.notice import Notice, Send, Tell
-from sipmikey.agent.group.wire import GroupMessage, media_address
-from sipmikey.agent.tickets.kms import KmsDesk
+from sipmikey.agent.group.floor import TAKEN_AWAY, TIME_IS_UP
+from sipmikey.agent.group.notice import Notice, Tell
+from sipmikey.agent.group.wire import GroupMessage, fingerprint, media_address
+from sipmikey.agent.tickets.correspondent import Correspondent
 from sipmikey.agent.tickets.opened import open_ticket
 from sipmikey.call.reasons import AgentError, Reason, kms_fault, reason_of
 from sipmikey.media.group import Membership
 from sipmikey.media.talk import Talk, TalkKeys
-from sipmikey.mikey.errors import InvalidIdentity, InvalidTicket, PeerError, SipmikeyError
-from sipmikey.ticket.environment import Environment
+from sipmikey.mikey.errors import (
+    AuthenticationFailure,
+    InvalidIdentity,
+    InvalidTicket,
+    PeerError,
+    SipmikeyError,
+)
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.transfer import TransferResponder
@@ -25,41 +31,34 @@ _log = logging.getLogger("sipmikey.agent.group.member")
 _AGAIN_S = 2.0
 """When to ask to join again."""
 
+_SSRC = re.compile(r"[0-9a-f]{8}")
+
 
 class Member:
     """In the event loop only. *chair*: canonical identity; *via*: where it is reached, by default there.
 
-    *contact*: where this side is reached without a proxy. *answer_s*: how long the chair may take. ``media``:
-    the multicast address, once there is a key.
+    *contact*: where this side is reached without a proxy. ``media``: the multicast address, once there is a
+    key.
     """
 
     def __init__(
         self,
-        env: Environment,
-        keys: KeyManagement,
-        identity: str,
+        us: Correspondent,
         group: str,
         *,
         chair: str,
         via: str = "",
         contact: str = "",
-        kms: KmsDesk,
-        send: Send,
         tell: Tell,
-        answer_s: float,
     ) -> None:
-        self._env = env
-        self._keys = keys
-        self._identity = identity
+        self._us = us
         self.group = group
         self._chair = chair
         self._via = via or chair
         self._contact = contact
-        self._kms = kms
-        self._send = send
         self._tell = tell
-        self._answer_s = answer_s
-        self._replay = ReplayCache(clock_skew_s=env.clock_skew_s)
+        self._answer_s = 2 * us.answer_s  # the chair asks the KMS as well
+        self._replay = ReplayCache(clock_skew_s=us.env.clock_skew_s)
         self.talk = Talk(chairs=False)
         self.media: tuple[str, int] | None = None
         self.over = False
@@ -133,19 +132,35 @@ class Member:
             _log.info("group %s: %s of %s: %s", self.group, message.verb, sender, error)
 
     async def _take_key(self, message: GroupMessage) -> None:
+        self._check_sender(message)
         try:
             membership = await self._opened(message)
             self.talk.learn(TalkKeys(chair=membership.key(), members=membership.own_key()))
             self.media = media_address(message.media)
         except (PeerError, AgentError) as error:
             reason = reason_of(error)
-            self._post(GroupMessage(group=self.group, verb="refused", reason=reason, detail=str(error)))
+            proof = self.talk.say("refuse") if self.talk.ready else b""
+            self._post(
+                GroupMessage(group=self.group, verb="refused", reason=reason, detail=str(error), proof=proof)
+            )
             self._refused(reason, str(error), getattr(error, "side", "remote"))
             return
         self._post(GroupMessage(group=self.group, verb="taken", octets=membership.answer))
 
+    def _check_sender(self, message: GroupMessage) -> None:
+        """Have nobody but those who have the present key give us the next one, or ask the KMS in vain.
+
+        Whether the KMS resolves a ticket decides whether we are in the session. Raises a ``PeerError``.
+        """
+        if not self.talk.ready:
+            return
+        ssrc, _, words = self.talk.understand(message.proof)
+        if ssrc != self.talk.chair or words != f"next {fingerprint(message.octets)}":
+            raise AuthenticationFailure("the chair did not send this key", field="proof")
+
     async def _opened(self, message: GroupMessage) -> Membership:
-        transfer = TransferResponder(self._env, message.octets, identity=self._identity)
+        us = self._us
+        transfer = TransferResponder(us.env, message.octets, identity=us.identity)
         if not same_identity(transfer.initiator, self._chair):
             raise InvalidIdentity(f"{transfer.initiator} is not the chair", field="IDRi")
         if not any(same_identity(name, self.group) for name in transfer.policy.responders):
@@ -153,11 +168,11 @@ class Member:
         if not (transfer.policy.flags.resolve_mandatory and transfer.policy.flags.kms_generated):
             raise InvalidTicket("the KMS does not say who is in the group", field="TICKET flags")
         try:
-            resolved = await open_ticket(self._env, self._keys, self._kms, transfer, self._identity)
+            resolved = await open_ticket(us.env, us.keys, us.kms, transfer, us.identity)
         except PeerError as error:
             raise kms_fault(error) from None
         transfer.verify(resolved, self._replay)
-        return Membership(self._env, transfer)
+        return Membership(us.env, transfer)
 
     def _refused(self, reason: str, detail: str, side: str) -> None:
         """We do not get the key, or not the next one."""
@@ -187,13 +202,12 @@ class Member:
 
     def _floor(self, value: str) -> None:
         before = self._holder
-        try:
-            self._holder = int(value, 16)
-        except ValueError:
-            self._holder = 0
+        ssrc, _, reason = value.partition(" ")
+        self._holder = int(ssrc, 16) if _SSRC.fullmatch(ssrc) else 0
         if self._holder != before:
-            who = "us" if self.may_talk else "chair" if self._holder == self.talk.chair else value
-            self._tell(Notice(what="floor", member=who if self._holder else ""))
+            who = "us" if self.may_talk else "chair" if self._holder == self.talk.chair else ssrc
+            known = reason if reason in (TIME_IS_UP, TAKEN_AWAY) else ""
+            self._tell(Notice(what="floor", member=who if self._holder else "", reason=known))
 
     def _used(self) -> None:
         self._tell(Notice(what="rekeyed", number=self.talk.number))
@@ -204,4 +218,4 @@ class Member:
         self._post(GroupMessage(group=self.group, verb="said", octets=self.talk.say(word)))
 
     def _post(self, message: GroupMessage) -> None:
-        self._send(self._via, message.encode())
+        self._us.send(self._via, message.encode())

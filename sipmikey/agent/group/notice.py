@@ -14,7 +14,8 @@ class Notice:
     """*what* happened to *member* (canonical URI).
 
     ``floor``: *member* may talk now, nobody if empty. ``rekeyed``: the group key *number* is in use.
-    ``reason`` and ``detail``: why, of ``left``, ``refused``, ``postponed`` (a new key) and ``ended``.
+    ``reason`` and ``detail``: why, of ``left``, ``refused``, ``postponed`` (a new key), ``ended``, and of
+    ``floor`` where it was taken away (``floor-timeout``, ``floor-taken``).
     """
 
     what: What
@@ -25,6 +26,3 @@ class Notice:
 
 
 Tell = Callable[[Notice], None]
-
-Send = Callable[[str, str], None]
-"""Sends a body of ``wire.MEDIA_TYPE`` to a SIP URI."""

@@ -37,6 +37,7 @@ class PushToTalk:
     def __init__(self, party: Party) -> None:
         self._party = party
         self.pressed = False
+        self._had = False
 
     @property
     def may_talk(self) -> bool:
@@ -53,12 +54,13 @@ class PushToTalk:
 
     def release(self) -> None:
         """Give the floor back, or do not want it any more."""
-        self.pressed = False
+        self.pressed = self._had = False
         self._party.free_floor()
 
     def follow(self) -> None:
         """Somebody was given the floor."""
-        if self.pressed and self._party.another_talks:
+        had, self._had = self._had, self.pressed and self._party.may_talk
+        if self.pressed and (self._party.another_talks or (had and not self._had)):
             self.pressed = False
         elif not self.pressed and self._party.may_talk:
             self._party.free_floor()

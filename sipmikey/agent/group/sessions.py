@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.group.notice import Send, Tell
+from sipmikey.agent.group.notice import Tell
 from sipmikey.agent.group.wire import GroupMessage, media_address
-from sipmikey.agent.tickets.kms import KmsDesk
+from sipmikey.agent.tickets.correspondent import Correspondent
 from sipmikey.mikey.errors import LocalError, SipmikeyError
-from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical
 
 if TYPE_CHECKING:
@@ -21,38 +19,24 @@ _log = logging.getLogger("sipmikey.agent.group")
 
 
 class GroupSessions:
-    """In the event loop only. *answer_s*: how long the other side may take."""
+    """In the event loop only. What *us* sends is a body of ``wire.MEDIA_TYPE``."""
 
-    def __init__(
-        self,
-        env: Environment,
-        keys: KeyManagement,
-        identity: str,
-        *,
-        kms: KmsDesk,
-        send: Send,
-        answer_s: float,
-    ) -> None:
-        self._env = env
-        self._keys = keys
-        self._identity = identity
-        self._kms = kms
-        self._send = send
-        self._answer_s = answer_s
+    def __init__(self, us: Correspondent) -> None:
+        self._us = us
         self._sessions: dict[str, Chair | Member] = {}
 
-    def chair(self, group: str, *, media: str, announces: bool, tell: Tell) -> Chair:
+    def chair(
+        self, group: str, *, media: str, announces: bool, tell: Tell, floor_s: float | None = None
+    ) -> Chair:
         """Open the session of *group* here. *media*: multicast address, ``HOST:PORT``.
 
-        *announces*: only the chair talks. Raises ``LocalError`` where there is one of that group already.
+        *announces*: only the chair talks. *floor_s*: how long a member may talk at a time. Raises
+        ``LocalError`` where there is a session of that group already.
         """
         from sipmikey.agent.group.chair import Chair  # needs the SRTP library, which not every agent has
 
         media_address(media)
-        made = Chair(
-            self._env, self._keys, self._identity, self._new(group), media=media, announces=announces,
-            kms=self._kms, send=self._send, tell=tell, answer_s=self._answer_s,
-        )  # fmt: skip
+        made = Chair(self._us, self._new(group), media=media, announces=announces, floor_s=floor_s, tell=tell)
         self._sessions[made.group] = made
         return made
 
@@ -63,10 +47,7 @@ class GroupSessions:
         """
         from sipmikey.agent.group.member import Member
 
-        made = Member(
-            self._env, self._keys, self._identity, self._new(group), chair=canonical(chair), via=via,
-            contact=contact, kms=self._kms, send=self._send, tell=tell, answer_s=2 * self._answer_s,
-        )  # fmt: skip
+        made = Member(self._us, self._new(group), chair=canonical(chair), via=via, contact=contact, tell=tell)
         self._sessions[made.group] = made
         return made
 

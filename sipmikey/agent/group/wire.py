@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import binascii
+import hashlib
 import json
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from sipmikey.mikey.errors import MalformedMessage
 
@@ -26,13 +27,15 @@ class GroupMessage:
 
     ``verb``: ``join`` asks the chair for the key; ``key`` carries TRANSFER_INIT and ``taken`` TRANSFER_RESP
     in ``octets``; ``said`` carries an SRTCP packet (`sipmikey.media.talk`). ``refused`` says why not, in
-    ``reason`` and ``detail``: nothing proves it. ``media``: the multicast address, ``HOST:PORT``.
-    ``contact``: where the sender can be reached without a proxy.
+    ``reason`` and ``detail``. ``proof``: an SRTCP packet under the present key, of a ``key`` (see
+    `fingerprint`) or ``refused`` within a session; before there is a key, nothing proves them. ``media``: the
+    multicast address, ``HOST:PORT``. ``contact``: where the sender can be reached without a proxy.
     """
 
     group: str
     verb: str
     octets: bytes = b""
+    proof: bytes = b""
     media: str = ""
     contact: str = ""
     reason: str = ""
@@ -44,6 +47,7 @@ class GroupMessage:
             "group": self.group,
             "verb": self.verb,
             "octets": b64encode(self.octets).decode(),
+            "proof": b64encode(self.proof).decode(),
             "media": self.media,
             "contact": self.contact,
             "reason": self.reason,
@@ -72,23 +76,36 @@ class GroupMessage:
             raise MalformedMessage("a message has a group and a verb that there is", field="verb")
         if texts["contact"] and not _CONTACT.fullmatch(texts["contact"]):
             raise MalformedMessage("not a SIP URI", field="contact")
-        return cls(octets=_octets(fields.get("octets", "")), **texts)
+        return cls(octets=_octets(fields, "octets"), proof=_octets(fields, "proof"), **texts)
 
 
-def _octets(text: object) -> bytes:
+def fingerprint(octets: bytes) -> str:
+    """Return what the chair says about a TRANSFER_INIT under the present key: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(octets).hexdigest()
+
+
+def _octets(fields: dict[str, object], name: str) -> bytes:
+    text = fields.get(name, "")
     try:
-        return b64decode(str(text), validate=True)
+        if isinstance(text, str):
+            return b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise MalformedMessage("not base64", field="octets") from None
+        """Refused below."""
+    raise MalformedMessage("not base64", field=name)
 
 
 def media_address(text: str) -> tuple[str, int]:
-    """Return the IPv4 multicast address and port in ``HOST:PORT``; raise `MalformedMessage`."""
+    """Return the multicast address and port in ``HOST:PORT``; raise `MalformedMessage`.
+
+    An IPv6 address stands in brackets.
+    """
     host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
     try:
-        address = IPv4Address(host)
+        address = IPv6Address(host) if bracketed else IPv4Address(host)
     except ValueError:
-        raise MalformedMessage(f"{text!r} has no IPv4 address", field="media") from None
+        raise MalformedMessage(f"{text!r} has no IP address", field="media") from None
     if not address.is_multicast:
         raise MalformedMessage(f"{host} is not a multicast address", field="media")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):

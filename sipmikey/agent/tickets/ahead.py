@@ -15,8 +15,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.tickets.kms import KmsDesk
+from sipmikey.agent.tickets.correspondent import Correspondent
 from sipmikey.agent.tickets.opened import open_ticket
 from sipmikey.agent.tickets.resolved import ResolvedTickets
 from sipmikey.call.reasons import AgentError, Reason
@@ -26,7 +25,6 @@ from sipmikey.mikey.registry import DataType
 from sipmikey.rate_limit import RateLimiter
 from sipmikey.sdp.errors import IdentityMismatch
 from sipmikey.ticket.base_ticket import ticket_id
-from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.request import TicketGrant
@@ -39,9 +37,6 @@ MEDIA_TYPE = "application/mikey"
 _A_SECOND, _AT_ONCE = 1.0, 20
 """Tickets of one sender that are looked at."""
 
-Send = Callable[[str, str], None]
-"""Sends a MIKEY message, in base64, to a SIP identity."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Pushed:
@@ -50,33 +45,19 @@ class _Pushed:
 
 
 class TicketsAhead:
-    """Sends tickets to those we call and takes those of callers, for *identity*. In the event loop only.
+    """Sends tickets to those we call and takes those of callers. In the event loop only.
 
-    *resolved*: where tickets of callers are kept; None where they are not taken. *allowed*: whether policy
-    takes protected calls of a caller. *answer_s*: how long a callee may take.
+    What *us* sends is a MIKEY message in base64. *resolved*: where tickets of callers are kept; None where
+    they are not taken. *allowed*: whether policy takes protected calls of a caller.
     """
 
     def __init__(
-        self,
-        env: Environment,
-        keys: KeyManagement,
-        identity: str,
-        *,
-        kms: KmsDesk,
-        resolved: ResolvedTickets | None,
-        allowed: Callable[[str], bool],
-        send: Send,
-        answer_s: float,
+        self, us: Correspondent, *, resolved: ResolvedTickets | None, allowed: Callable[[str], bool]
     ) -> None:
-        self._env = env
-        self._keys = keys
-        self._identity = identity
-        self._kms = kms
+        self._us = us
         self._resolved = resolved
         self._allowed = allowed
-        self._send = send
-        self._answer_s = answer_s
-        self._replay = ReplayCache(clock_skew_s=env.clock_skew_s)
+        self._replay = ReplayCache(clock_skew_s=us.env.clock_skew_s)
         self._rate = RateLimiter(per_second=_A_SECOND, burst=_AT_ONCE, now=time.monotonic, entries=1000)
         self._pushed: dict[int, _Pushed] = {}
 
@@ -91,16 +72,21 @@ class TicketsAhead:
                 "J is 0: sending the ticket ahead would use it up", field="TICKET flags"
             )
         transfer = TransferInitiator.start(
-            self._env, grant, crypto_sessions=(), policies=(), initiator=self._identity, responder=called
+            self._us.env,
+            grant,
+            crypto_sessions=(),
+            policies=(),
+            initiator=self._us.identity,
+            responder=called,
         )
         pushed = _Pushed(transfer, asyncio.get_running_loop().create_future())
         self._pushed[transfer.csb_id] = pushed
         try:
-            self._send(called, b64encode(transfer.message).decode())
-            return await asyncio.wait_for(pushed.taken, self._answer_s)
+            self._us.send(called, b64encode(transfer.message).decode())
+            return await asyncio.wait_for(pushed.taken, self._us.answer_s)
         except TimeoutError:
             raise AgentError(
-                Reason.NO_ANSWER, f"nobody resolved the ticket within {self._answer_s:g} s", side="remote"
+                Reason.NO_ANSWER, f"nobody resolved the ticket within {self._us.answer_s:g} s", side="remote"
             ) from None
         finally:
             del self._pushed[transfer.csb_id]
@@ -109,7 +95,7 @@ class TicketsAhead:
         """Take a MIKEY message of *sender* (canonical URI). One that cannot be used is logged, no more."""
         try:
             octets = b64decode(b"".join(body.split()), validate=True)
-            header = Message.parse(octets, self._env.limits).header
+            header = Message.parse(octets, self._us.env.limits).header
             if header.data_type is DataType.TRANSFER_INIT:
                 await self._resolve(sender, octets)
             elif (pushed := self._pushed.get(header.csb_id)) is not None:
@@ -120,10 +106,10 @@ class TicketsAhead:
             _log.info("a ticket ahead of calls from %s: %s", sender, error)
 
     async def _resolve(self, sender: str, message: bytes) -> None:
-        kept = self._resolved
+        kept, us = self._resolved, self._us
         if kept is None or not self._allowed(sender) or self._rate.retry_after(sender) is not None:
             return
-        responder = TransferResponder(self._env, message, identity=self._identity)
+        responder = TransferResponder(us.env, message, identity=us.identity)
         flags = responder.policy.flags
         if not same_identity(responder.initiator, sender):
             raise IdentityMismatch(f"{responder.initiator} in a message of {sender}", field="IDRi")
@@ -133,11 +119,11 @@ class TicketsAhead:
             raise InvalidTicketPolicy("J or F is 0: there is nothing to do ahead of the call", field="TICKET")
         name = ticket_id(responder.ticket)
         before = kept.get(name)
-        resolved = before or await open_ticket(self._env, self._keys, self._kms, responder, self._identity)
+        resolved = before or await open_ticket(us.env, us.keys, us.kms, responder, us.identity)
         responder.verify(resolved, self._replay)
         if before is not None:
             kept.used(name, responder.timestamp)
         else:
             kept.keep(name, resolved, responder.timestamp)
         answer, _ = responder.respond(crypto_sessions=())
-        self._send(sender, b64encode(answer).decode())
+        us.send(sender, b64encode(answer).decode())

@@ -40,9 +40,11 @@ async def chair(args: argparse.Namespace, session: AgentSession, *, devices: boo
             key.follow()
 
     playing = session.agent.config.audio.play is not None
-    made = session.agent.groups.chair(args.group, media=args.media, announces=args.announce, tell=told)
+    made = session.agent.groups.chair(
+        args.group, media=args.media, announces=args.announce, floor_s=args.floor_limit, tell=told
+    )
     switch = PushToTalk(made)
-    key = FloorKey(session, switch)
+    key = FloorKey(session, switch, made.take_floor_away)
     if playing:
         made.ask_floor()
     tell(

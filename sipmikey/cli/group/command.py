@@ -38,7 +38,8 @@ JOIN = """\
 
 KEYS = """\
 What others say comes out of the speaker. At a terminal the space bar takes the floor, and the others hear the
-microphone; the space bar again gives the floor back. A file of --play takes the microphone's place, and the
+microphone; the space bar again gives the floor back. With t, who opened the session takes the floor away
+from the member that talks. A file of --play takes the microphone's place, and the
 floor is asked for by itself; --record writes what is heard as well. --null-audio does without devices.
 """
 
@@ -64,7 +65,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     call.add_argument("group", help="the group's URI, as the KMS knows it")
     call.add_argument("member", nargs="*", help="whom to invite; others may ask to join")
-    call.add_argument("--media", required=True, metavar="HOST:PORT", help="multicast address of the media")
+    call.add_argument(
+        "--media",
+        required=True,
+        metavar="HOST:PORT",
+        help="multicast address of the media: 239.255.60.43:5004, [ff15::60:43]:5004",
+    )
     call.add_argument("--announce", action="store_true", help="nobody talks but us")
     call.add_argument(
         "--rekey",
@@ -74,6 +80,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how often there is a new key, with a new look at who is in the group [900]",
     )
     call.add_argument(
+        "--floor-limit",
+        type=positive_seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="how long a member may talk at a time [120]",
+    )
+    call.add_argument(
         "--wait-for", type=int, default=1, metavar="N", help="members to wait for before --play begins [1]"
     )
     join = add_verb(verbs, "join", help="join the session of a group", examples=f"{JOIN}\n{KEYS}")
@@ -81,7 +94,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     join.add_argument("--chair", required=True, metavar="URI", help="who opened the session")
     join.add_argument("--via", metavar="SIP-URI", help="where the chair is, without a proxy")
     for verb, body in ((call, chair), (join, take_part)):
-        verb.add_argument("--interface", default="0.0.0.0", help="IPv4 address of the interface of the media")
+        verb.add_argument(
+            "--interface",
+            default="",
+            metavar="INTERFACE",
+            help="interface of the media: its IPv4 address or, with an IPv6 multicast address, its name",
+        )
         verb.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="leave after so long")
         verb.set_defaults(group_run=body)
         add_session_options(verb)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from sipmikey.agent.group.push_to_talk import PushToTalk
 from sipmikey.cli.calls.keyboard import ENDS, keys_typed
 from sipmikey.cli.calls.session import AgentSession
 
-TALK = " "
-_WANTED = "[space] talk  [q] leave"
-_PRESSED = "[space] give the floor back  [q] leave"
+TALK, TAKE = " ", "t"
+_WANTED = "[space] talk  {}[q] leave"
+_PRESSED = "[space] give the floor back  {}[q] leave"
+_CHAIRS = "[t] take the floor away  "
 _TAKEN = "somebody else talks: wait until nobody does"
 
 
 class FloorKey:
-    """Works *switch* with the space bar."""
+    """Works *switch* with the space bar. *take_away*: what the chair does with another key."""
 
-    def __init__(self, session: AgentSession, switch: PushToTalk) -> None:
+    def __init__(
+        self, session: AgentSession, switch: PushToTalk, take_away: Callable[[], object] | None = None
+    ) -> None:
         self._session = session
         self._switch = switch
+        self._take_away = take_away
         self._shown = ""
 
     @asynccontextmanager
@@ -39,6 +43,8 @@ class FloorKey:
         """Do what *key* stands for."""
         if key in ENDS:
             self._session.stopping.set()
+        elif key == TAKE and self._take_away is not None:
+            self._take_away()
         elif key != TALK:
             return
         elif self._switch.pressed:
@@ -55,7 +61,7 @@ class FloorKey:
 
     def show(self) -> None:
         """Show what the key does now, where that is not what it did before."""
-        words = _PRESSED if self._switch.pressed else _WANTED
+        words = (_PRESSED if self._switch.pressed else _WANTED).format(_CHAIRS if self._take_away else "")
         if words != self._shown:
             self._shown = words
             self._say(words)

@@ -69,13 +69,14 @@ async def take_part(args: argparse.Namespace, session: AgentSession, *, devices:
 
 
 async def _talk(member: Member, media: GroupMedia, changed: asyncio.Event) -> None:
-    """Ask for the floor until we have it, say what there is to say, and free it."""
-    while not member.may_talk and not member.over:
+    """Ask for the floor until all is said that there is to say, also after it was lost; then free it."""
+    played = asyncio.ensure_future(media.played.wait())
+    while not played.done() and not member.over:
         changed.clear()
-        member.ask_floor()
-        try:
-            await asyncio.wait_for(changed.wait(), _AGAIN_S)
-        except TimeoutError:
-            continue
-    await media.played.wait()
+        if not member.may_talk:
+            member.ask_floor()
+        news = asyncio.ensure_future(changed.wait())
+        await asyncio.wait((played, news), timeout=_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        news.cancel()
+    played.cancel()
     member.free_floor()

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from sipmikey.agent.group.floor import TAKEN_AWAY, TIME_IS_UP
 from sipmikey.agent.group.media import GroupMedia
 from sipmikey.agent.group.notice import Notice
 from sipmikey.agent.sound_control import sound_event
@@ -25,6 +26,9 @@ from sipmikey.sound.settings import DeviceNews, News
 
 if TYPE_CHECKING:
     from sipmikey.agent.group.sound import GroupSound
+
+
+_LOST = {TIME_IS_UP: ": its time was up", TAKEN_AWAY: ": the chair took the floor away"}
 
 
 def has_devices(media: Media) -> bool:
@@ -138,7 +142,9 @@ def _words(notice: Notice) -> str:
         case "rekeyed":
             return f"group key {notice.number} is in use"
         case "floor":
-            return f"{notice.member} talks" if notice.member else "nobody talks"
+            return (
+                f"{notice.member} talks" if notice.member else f"nobody talks{_LOST.get(notice.reason, '')}"
+            )
         case "postponed":
             return f"no new group key yet: {why}"
         case "ended":

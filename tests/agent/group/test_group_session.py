@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from sipmikey.agent.group.member import Member
 from sipmikey.agent.group.notice import Notice
 from sipmikey.agent.group.sessions import GroupSessions
 from sipmikey.agent.group.wire import GroupMessage, media_address
+from sipmikey.agent.tickets.correspondent import Correspondent
 from sipmikey.agent.tickets.kms import KmsDesk
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.kms.audit import Exchange
@@ -53,19 +55,20 @@ class World:
         self._under_way: set[asyncio.Task[None]] = set()
         self.chair = self.chairs()
 
-    def chairs(self, *, announces: bool = False) -> Chair:
+    def chairs(self, *, announces: bool = False, floor_s: float | None = None) -> Chair:
         self.sessions["alice"].forget(GROUP)
         return self.sessions["alice"].chair(
-            GROUP, media=MEDIA, announces=announces, tell=self.notices["alice"].append
+            GROUP, media=MEDIA, announces=announces, floor_s=floor_s, tell=self.notices["alice"].append
         )
 
     def _sessions(self, name: str) -> GroupSessions:
         keys = KeyManagement(kms=KMS, psk=psk_of(name), psk_id=name.encode())
         desk = KmsDesk(_Asker(self, name), home=KMS, timeout_s=PATIENCE_S, publish=lambda event: None)
-        return GroupSessions(
-            self.domain.env, keys, uri(name), kms=desk, send=lambda to, body: self.carry(name, to, body),
-            answer_s=self.answer_s,
+        us = Correspondent(
+            env=self.domain.env, keys=keys, identity=uri(name), kms=desk,
+            send=lambda to, body: self.carry(name, to, body), answer_s=self.answer_s,
         )  # fmt: skip
+        return GroupSessions(us)
 
     def carry(self, sender: str, to: str, body: str) -> None:
         message = GroupMessage.decode(body.encode())
@@ -361,6 +364,105 @@ def test_an_answer_of_another_member_is_refused(play: Play) -> None:
             await invited
         assert world.chair.members == ()
 
+    play(scene, answer_s=1.0)
+
+
+def test_forged_answers_put_nobody_out(play: Play) -> None:
+    """Anybody may send SIP in bob's name: what does not verify leaves the chair waiting for bob."""
+
+    async def scene(world: World) -> None:
+        bob = await world.joins("bob")
+
+        def forge(sender: str, message: GroupMessage) -> bool:
+            if (sender, message.verb) == ("alice", "key"):
+                taken = GroupMessage(group=GROUP, verb="taken", octets=bytes(40))
+                refused = GroupMessage(group=GROUP, verb="refused", reason="not-authorized")
+                stolen = GroupMessage(group=GROUP, verb="refused", proof=bytes(60))
+                for forged in (taken, refused, stolen):
+                    world.carry("bob", uri("alice"), forged.encode())
+            return False
+
+        world.lost = forge
+        await world.chair.rekey()
+        await world.settled()
+        assert world.chair.members == (uri("bob"),)
+        assert bob.talk.number == world.chair.talk.number == 2
+
+    play(scene)
+
+
+def test_a_forged_key_neither_ends_a_session_nor_asks_the_kms(play: Play) -> None:
+    """What comes in the chair's name within a session is under its present key, or not the chair's."""
+
+    async def scene(world: World) -> None:
+        bob = await world.joins("bob")
+        key = next(message for _, _, message in world.sent if message.verb == "key")
+        asked, sent = len(world.asked), len(world.sent)
+        world.down = True
+        for proof in (b"", bytes(60), bob.talk.say("next 00")):
+            forged = replace(key, octets=key.octets[:-1] + b"x", proof=proof)
+            await bob.take(uri("alice"), forged)
+        assert (len(world.asked), len(world.sent)) == (asked, sent)
+        assert not bob.over
+        assert world.said("bob", "ended") == []
+
+    play(scene)
+
+
+def test_a_forged_wish_to_join_does_not_take_a_members_answer(play: Play) -> None:
+    """Somebody asks to join in bob's name just before a new key: bob keeps his place."""
+
+    async def scene(world: World) -> None:
+        bob = await world.joins("bob")
+        join = GroupMessage(group=GROUP, verb="join", contact=f"{uri('carol')};forged").encode()
+        world.lost = lambda sender, message: sender == "carol" or message.verb == "refused"
+        world.carry("bob", uri("alice"), join)
+        await world.chair.rekey()
+        await world.settled()
+        assert world.chair.members == (uri("bob"),)
+        assert bob.talk.number == world.chair.talk.number == 2
+
+    play(scene, answer_s=1.0)
+
+
+def test_the_floor_goes_back_when_its_time_is_up(play: Play) -> None:
+    """As of a member whose program died while it talked."""
+
+    async def scene(world: World) -> None:
+        world.chair = world.chairs(floor_s=0.05)
+        bob, carol = await world.joins("bob"), await world.joins("carol")
+        bob.ask_floor()
+        await world.settled()
+        while world.chair.holder:
+            await asyncio.sleep(0.01)
+        await world.settled()
+        assert (bob.may_talk, world.said("bob", "floor")[-1].reason) == (False, "floor-timeout")
+        assert not carol.may_be_heard(bob.talk.ssrc)
+        # The chair is not timed.
+        assert world.chair.ask_floor()
+        carol.ask_floor()
+        await world.settled()
+        assert world.chair.may_talk
+
+    play(scene)
+
+
+def test_the_chair_takes_the_floor_away(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob, carol = await world.joins("bob"), await world.joins("carol")
+        bob.ask_floor()
+        await world.settled()
+        world.chair.take_floor_away()
+        await world.settled()
+        assert (bob.may_talk, world.said("bob", "floor")[-1].reason) == (False, "floor-taken")
+        # He talks on, and nobody hears him.
+        packet = world.chair.talk.open(bob.talk.protect(FRAME, 160))
+        assert world.chair.heard(packet.ssrc) == ""
+        assert not carol.may_be_heard(packet.ssrc)
+        assert world.chair.ask_floor()
+        world.chair.take_floor_away()
+        assert world.chair.may_talk
+
     play(scene)
 
 
@@ -374,6 +476,8 @@ def test_an_answer_of_another_member_is_refused(play: Play) -> None:
         (b'{"group": "sip:g@h", "verb": "join", "contact": "sip:a@b>;x"}', "contact"),
         (b'{"group": "sip:g@h", "verb": "join", "contact": "sip:a\\r\\nX: y"}', "contact"),
         (b'{"group": "sip:g@h", "verb": "key", "octets": "?"}', "octets"),
+        (b'{"group": "sip:g@h", "verb": "key", "octets": 1234}', "octets"),
+        (b'{"group": "sip:g@h", "verb": "key", "proof": ["AAAA"]}', "proof"),
         (b" " * 20000, "body"),
     ],
 )
@@ -383,9 +487,40 @@ def test_a_malformed_message_names_its_field(body: bytes, field: str) -> None:
     assert refused.value.field == field
 
 
-@pytest.mark.parametrize("text", ["192.0.2.1:5004", "239.1.2.3", "239.1.2.3:0", "x:1", "239.1.2.3:99999"])
+def test_a_packet_is_not_heard_twice_however_many_sources_there_are(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member makes up sources until no more are remembered: who comes then is refused, not unguarded."""
+    monkeypatch.setattr("sipmikey.media.talk.MOST_SOURCES", 1)
+
+    async def scene(world: World) -> None:
+        bob, carol = await world.joins("bob"), await world.joins("carol")
+        first = bob.talk.protect(FRAME, 160)
+        assert world.chair.talk.open(first).payload == FRAME
+        for packet in (first, carol.talk.protect(FRAME, 160)):
+            with pytest.raises(PacketRefused):
+                world.chair.talk.open(packet)
+        assert world.chair.talk.open(bob.talk.protect(FRAME, 320)).payload == FRAME
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "192.0.2.1:5004",
+        "[ff15::1]",
+        "[fe80::1]:5004",
+        "ff15::1:5004",
+        "239.1.2.3",
+        "239.1.2.3:0",
+        "x:1",
+        "239.1.2.3:99999",
+    ],
+)
 def test_media_goes_to_a_multicast_address_only(text: str) -> None:
     with pytest.raises(MalformedMessage):
         media_address(text)
     with suppress(MalformedMessage):
         media_address("239.1.2.3:5004")
+    assert media_address("[ff15::60:43]:5004") == ("ff15::60:43", 5004)

@@ -80,6 +80,20 @@ def test_who_lost_the_floor_presses_again() -> None:
     assert not switch.may_talk
 
 
+def test_who_had_the_floor_taken_away_presses_again() -> None:
+    """Nobody talks: the microphone must not be heard by itself when the floor is free again."""
+    party = FakeParty()
+    switch = PushToTalk(party)
+    switch.press()
+    switch.follow()
+    assert switch.pressed
+    party.may_talk = True
+    switch.follow()
+    party.may_talk = False
+    switch.follow()
+    assert not switch.pressed
+
+
 class FakeDevices:
     """A microphone that hears a tone of its own, and a speaker that is listened to."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.tickets.ahead import TicketsAhead
+from sipmikey.agent.tickets.correspondent import Correspondent
 from sipmikey.agent.tickets.kms import KmsDesk
 from sipmikey.agent.tickets.resolved import ResolvedTickets
 from sipmikey.call.reasons import AgentError, Reason
@@ -59,10 +60,11 @@ class World:
     def side(self, identity: str, resolved: ResolvedTickets | None) -> TicketsAhead:
         desk = KmsDesk(self, home=KMS, timeout_s=1.0, publish=lambda event: None)
         keys = KeyManagement(kms=KMS, psk=psk(identity).key, psk_id=identity.encode(), ticket_keys=(SHARED,))
-        return TicketsAhead(
-            environment(self.clock, identity), keys, identity, kms=desk, resolved=resolved,
-            allowed=lambda caller: self.allowed, send=self.carry, answer_s=0.2,
+        us = Correspondent(
+            env=environment(self.clock, identity), keys=keys, identity=identity, kms=desk, send=self.carry,
+            answer_s=0.2,
         )  # fmt: skip
+        return TicketsAhead(us, resolved=resolved, allowed=lambda caller: self.allowed)
 
     async def request(self, message: bytes, *, kms: str | None = None) -> bytes:
         self.asked += 1
@@ -178,7 +180,7 @@ def test_an_altered_answer_proves_nothing() -> None:
         octets[-1] ^= to == ALICE
         carry(to, b64encode(octets).decode())
 
-    world.bob._send = alter
+    world.bob._us = replace(world.bob._us, send=alter)
     with pytest.raises(AgentError):
         world.push(world.grant())
     assert [to for to, _ in world.sent] == [BOB, ALICE]
