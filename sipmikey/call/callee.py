@@ -153,7 +153,7 @@ class CalleeMachine(CallMachine):
 
     @property
     def _waits(self) -> bool:
-        """True while the user is not to be alerted (RFC 3312 section 7)."""
+        """True while the user is not to be alerted (RFC 3312 section 6)."""
         return self._conditions is not None and not self._conditions.met
 
     def _answer_early(self) -> None:
