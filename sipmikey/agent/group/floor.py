@@ -39,7 +39,7 @@ class Floor:
             self._give("")
 
     def take_away(self, reason: str = TAKEN_AWAY) -> None:
-        """Take it from whoever has it but its owner."""
+        """Take it from the member that has it, never from its owner."""
         if self.holder not in ("", self._owner):
             self._give("", reason)
 
