@@ -155,7 +155,7 @@ def test_an_offer_that_says_nothing_leaves_what_there_was() -> None:
 
 
 def test_a_stream_of_port_0_has_no_preconditions() -> None:
-    """RFC 3312 section 8.1: neither side takes them into account, be the stream rejected by one or by the other."""
+    """RFC 3312 section 8.1: neither side takes them into account, and either may reject the stream."""
     lines = "a=curr:qos local none\r\na=des:qos mandatory local sendrecv\r\na=des:x mandatory e2e send\r\n"
     second = "m=audio 20002 RTP/AVP 0\r\n" + lines
     callee = answering(SDP + second)
