@@ -56,6 +56,17 @@ def talking(**facts: Any) -> list[Fields]:
     ]
 
 
+def conference(*, present: bool, **facts: Any) -> list[Fields]:
+    """Return a conference with bob, and with carol in a call with *facts*. *present*: the user is in it."""
+    carol = security(**{"peer": CAROL, "called": CAROL, **facts})
+    return [
+        *talking(),
+        event("call.out", 3, uri=CAROL) | {"call": "2"},
+        event("call.answered", 4, setup_ms=900.0, security=carol) | {"call": "2"},
+        event("conference.changed", 5, conference="1", legs=["1", "2"], present=present) | {"call": ""},
+    ]
+
+
 RINGS = security(media="held", suite=None, keying=None, called=ALICE, signalling="tcp")
 NOBODY = {"peer": None, "kms": None, "ticket": None}
 
@@ -81,6 +92,11 @@ STATES: dict[str, list[Fields]] = {
             security=security(media="held", keying=None, **NOBODY),
         ),
     ],
+    "conference": conference(present=True),
+    "conference-in-clear": conference(
+        present=True, media="off", keying=None, suite=None, signalling="udp", **NOBODY
+    ),
+    "conference-left": conference(present=False),
     "question": [
         event("call.out", 0, uri=BOB),
         event("policy.question", 1, peer=CAROL, called=BOB, kms=KMS, wait_s=30.0),
@@ -90,7 +106,7 @@ STATES: dict[str, list[Fields]] = {
 
 def documents(name: str) -> Iterator[Fields]:
     """Yield what leads to state *name*."""
-    yield {"type": "agent.ready", "identity": ALICE, "contact": "", "features": []}
+    yield {"type": "agent.ready", "identity": ALICE, "contact": "", "features": ["conference"]}
     yield {"type": "reg.ok", "identity": ALICE, "registrar": "sip:example.com", "expires_s": 300}
     for identity, person in ((BOB, "Bob Berg"), (CAROL, "Carol Ek")):
         yield {"type": "contact.saved", "identity": identity, "name": person, "media": "PROVEN", "kms": KMS}

@@ -26,6 +26,11 @@ BUTTONS = MappingProxyType(
         Action.TRANSFER: (Text("T&ransfer"), "F9"),
         Action.TRANSFER_TO: (Text("&Join both and leave"), "Ctrl+J"),
         Action.REKEY: (Text("New &keys"), "F10"),
+        Action.CONFERENCE: (Text("Con&ference"), "Ctrl+G"),
+        Action.SPLIT: (Text("Take o&ut"), "Ctrl+T"),
+        Action.STEP_OUT: (Text("&Step out"), "Ctrl+O"),
+        Action.STEP_IN: (Text("Step &in"), "Ctrl+I"),
+        Action.END_CONFERENCE: (Text("&End conference"), "Ctrl+L"),
     }
 )
 """Action -> text of its button, with the letter for the keyboard, and its key."""

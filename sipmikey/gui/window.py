@@ -37,12 +37,13 @@ from sipmikey.gui.process import AgentProcess
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, ShownCall, Stage, Text
 from sipmikey.phone.advice import advice_for, ended_text
+from sipmikey.phone.conference import conference_note, shown_facts
 from sipmikey.phone.controller import Controller, Line, NotPossible
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action
-from sipmikey.phone.shown import account_line, call_title, deleting, history_line
+from sipmikey.phone.shown import account_line, call_line, call_title, deleting, history_line
 from sipmikey.phone.state import Message, Question
 from sipmikey.phone.text import Translate
 
@@ -168,6 +169,9 @@ class PhoneWindow(QMainWindow):
         self.title.setStyleSheet("font-size: 17px; font-weight: bold;")
         self.title.setWordWrap(True)
         self.facts = FactsPanel(tr)
+        self.note = _named(QLabel(), tr("Conference"))
+        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self.note.setWordWrap(True)
         self.after = _named(QLabel(), tr("How the call ended"))
         self.after.setTextFormat(Qt.TextFormat.PlainText)
         self.after.setWordWrap(True)
@@ -180,7 +184,15 @@ class PhoneWindow(QMainWindow):
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(200)
         self.log.setMaximumHeight(110)
-        for widget in (self.accounts, self.calls, self.title, self.facts, self.after, self.buttons):
+        for widget in (
+            self.accounts,
+            self.calls,
+            self.title,
+            self.facts,
+            self.note,
+            self.after,
+            self.buttons,
+        ):
             layout.addWidget(widget)
         layout.addWidget(self.details, 1)
         layout.addStretch(0)
@@ -217,7 +229,7 @@ class PhoneWindow(QMainWindow):
         """Show the phone as it is."""
         phone, tr = self.phone, self.say
         self.accounts.setText("\n".join(account_line(one, tr) for one in phone.accounts.values()))
-        fill(self.calls, [("|".join(one.key), call_title(one, phone, tr)) for one in phone.live])
+        fill(self.calls, [("|".join(one.key), call_line(one, phone, tr)) for one in phone.live])
         self.calls.setVisible(len(phone.live) > 1)
         fill(self.contacts, [(one.identity, one.label) for one in phone.contacts])
         fill(
@@ -240,12 +252,16 @@ class PhoneWindow(QMainWindow):
         self.buttons.show_call(self.phone, call)
         self.pad.setEnabled(call is not None and call.stage is Stage.TALKING)
         self.after.setVisible(call is not None and not call.live)
+        self.note.hide()
         if call is None:
             self.title.setText(self.say("No call."))
             self.details.setPlainText("")
             return
         self.title.setText(call_title(call, self.phone, self.say))
-        self.facts.show_facts(call.facts, call.warning)
+        self.facts.show_facts(shown_facts(self.phone, call), call.warning)
+        note = conference_note(self.phone, call)
+        self.note.setVisible(note is not None)
+        self.note.setText("" if note is None else note.render(self.say))
         if not call.live:
             advice = advice_for(call.reason, call.side)
             texts = (ended_text(call.reason, call.side, call.detail), advice)

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.calls import CallKey, ShownCall
+from sipmikey.phone.conference import outside
+from sipmikey.phone.documents import texts
 from sipmikey.phone.fold import fold, replay
 from sipmikey.phone.keys import current, other
 from sipmikey.phone.people import Contact, to_dial
@@ -85,7 +87,11 @@ class Controller:
         """Take one document."""
         before, self.phone = self.phone, fold(self.phone, document)
         if document.get("type") == "agent.ready":
-            self._command(str(document.get("account", "")), "devices" if document.get("features") else "", {})
+            self._command(
+                str(document.get("account", "")),
+                "devices" if "devices" in texts(document, "features") else "",
+                {},
+            )
         if document.get("type") == "command.failed":
             self._failed(document)
         if self.phone is not before:
@@ -150,7 +156,7 @@ class Controller:
             return
         values: dict[str, Any] = {"call": call.number, **fields}
         if action in (Action.SWAP, Action.TRANSFER_TO, Action.CONFERENCE):
-            second = other(self.phone, call)
+            second = outside(self.phone, call) if action is Action.CONFERENCE else other(self.phone, call)
             assert second is not None, "it would not be possible"
             values = {"call": second.number} if action is Action.SWAP else {**values, "other": second.number}
         if action is Action.TRANSFER:

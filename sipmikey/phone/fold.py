@@ -12,7 +12,7 @@ from sipmikey.phone.calls import CallKey, Direction, ShownCall, Stage, ended, fo
 from sipmikey.phone.documents import Document, flag, inner, number, text, texts
 from sipmikey.phone.history import entry_from, entry_of
 from sipmikey.phone.people import Contact, contact_of, find, seen, warning_for
-from sipmikey.phone.state import Account, Device, Message, Notice, Phone, Question
+from sipmikey.phone.state import Account, Conference, Device, Message, Notice, Phone, Question
 from sipmikey.phone.text import Text
 
 MAX_ENDED = 20
@@ -54,6 +54,7 @@ def fold(phone: Phone, document: Document) -> Phone:
     kind, account, at = text(document, "type"), text(document, "account"), at_of(document)
     phone = _account(phone, kind, account, document, at)
     phone = _belongings(phone, kind, document)
+    phone = _conference(phone, kind, account, document)
     number_of_call = text(document, "call")
     if number_of_call and kind:
         phone = _call(phone, kind, (account, number_of_call), document, at)
@@ -214,6 +215,20 @@ def _over(phone: Phone, call: ShownCall) -> Phone:
         return phone
     after = seen(contact, kms=entry.kms, media=entry.media, signalling=entry.signalling, at=call.ended)
     return _with_contact(phone, after)
+
+
+def _conference(phone: Phone, kind: str, account: str, document: Document) -> Phone:
+    """Follow the conference of *account*; it is over with the engine."""
+    if kind == "conference.changed":
+        legs = texts(document, "legs")
+    elif kind in ("engine.down", "stack.failed"):
+        legs = ()
+    else:
+        return phone
+    others = {name: one for name, one in phone.conferences.items() if name != account}
+    if legs:
+        others[account] = Conference(account=account, legs=legs, present=flag(document, "present"))
+    return replace(phone, conferences=MappingProxyType(others))
 
 
 # Contacts, history, messages

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from sipmikey.phone.calls import Hold, ShownCall, Stage
+from sipmikey.phone.conference import conference_of, outside
 from sipmikey.phone.possible import Action, call_actions
 from sipmikey.phone.state import Phone
 from sipmikey.phone.text import Text
@@ -34,6 +35,10 @@ KEYS = MappingProxyType(
         Action.TRANSFER: Key("t", Text("transfer"), Text("Transfer to whom?")),
         Action.TRANSFER_TO: Key("j", Text("join both and leave")),
         Action.CONFERENCE: Key("g", Text("conference")),
+        Action.SPLIT: Key("x", Text("take out")),
+        Action.STEP_OUT: Key("o", Text("step out")),
+        Action.STEP_IN: Key("o", Text("step in")),
+        Action.END_CONFERENCE: Key("e", Text("end conference")),
         Action.REKEY: Key("k", Text("new keys")),
         Action.DIAL: Key("c", Text("call"), Text("Call whom?")),
     }
@@ -47,14 +52,17 @@ def current(phone: Phone) -> ShownCall | None:
     """Return the call that keys are for: one that rings, else one that is talked to, else any."""
 
     def rank(call: ShownCall) -> tuple[bool, bool, bool]:
-        held = call.hold in (Hold.OURS, Hold.BOTH)
+        conference = conference_of(phone, call)
+        held = call.hold in (Hold.OURS, Hold.BOTH) or (conference is not None and not conference.present)
         return call.stage is Stage.INCOMING, call.stage is Stage.TALKING and not held, not held
 
     return max(phone.live, key=rank, default=None)
 
 
 def other(phone: Phone, call: ShownCall) -> ShownCall | None:
-    """Return another call of the same account that is answered."""
+    """Return another call of the same account that is answered, one outside of its conference first."""
+    if (found := outside(phone, call)) is not None:
+        return found
     for one in phone.live:
         if one.key != call.key and one.account == call.account and one.stage is Stage.TALKING:
             return one

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sipmikey.phone.advice import advice_for, ended_text
 from sipmikey.phone.calls import Direction, Hold, ShownCall, Stage
+from sipmikey.phone.conference import conference_facts, legs_of
 from sipmikey.phone.facts import Fact, Mood
 from sipmikey.phone.state import Account, Phone
 from sipmikey.phone.text import Text
@@ -35,9 +36,32 @@ def lines(before: Phone, after: Phone) -> Iterator[Line]:
             yield Line(notice.text, Mood.BAD if notice.bad else Mood.OPEN, notice.call)
     for key, call in after.calls.items():
         yield from _call_lines(before.calls.get(key), call, after)
+    yield from _conference_lines(before, after)
     for question in after.questions:
         if question not in before.questions:
             yield Line(question.text, Mood.BAD, question.call, asks=True)
+
+
+def _conference_lines(before: Phone, after: Phone) -> Iterator[Line]:
+    for account, now in after.conferences.items():
+        was = before.conferences.get(account)
+        legs = legs_of(after, now)
+        if now == was or not legs:
+            continue
+        media = conference_facts(after, now)[1]
+        values: dict[str, str | Text] = {
+            "names": ", ".join(after.label(leg.name) for leg in legs), "media": media.word,
+            "said": media.sentence,
+        }  # fmt: skip
+        if was is None or was.legs != now.legs:
+            yield Line(Text("Conference of {names}: {media}. {said}", values), media.mood)
+        if not now.present and (was is None or was.present):
+            yield Line(Text("You are out of the conference; the others go on."))
+        elif now.present and was is not None and not was.present:
+            yield Line(Text("You are in the conference again."))
+    for account, was in before.conferences.items():
+        if account not in after.conferences and legs_of(before, was):
+            yield Line(Text("The conference is over."))
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sipmikey.phone.calls import Hold, ShownCall, Stage
+from sipmikey.phone.conference import conference_of, outside
 from sipmikey.phone.state import Account, Phone
 from sipmikey.phone.text import Text
 
@@ -31,6 +32,10 @@ class Action(StrEnum):
     TRANSFER = "transfer"
     TRANSFER_TO = "transfer-to"
     CONFERENCE = "conference"
+    SPLIT = "split"
+    STEP_OUT = "step-out"
+    STEP_IN = "step-in"
+    END_CONFERENCE = "end-conference"
     REKEY = "rekey"
     DO_NOT_DISTURB = "do-not-disturb"
 
@@ -56,6 +61,10 @@ _ALREADY_HELD = Text("The other side is on hold already.")
 _NOT_HELD = Text("The other side is not on hold.")
 _NO_KEYS = Text("The keys of this call do not come from a ticket.")
 _NO_OTHER = Text("There is no other call that is answered.")
+_NO_OUTSIDE = Text("There is no other call that could join.")
+_NO_CONFERENCE = Text("The call is not in a conference.")
+_AWAY = Text("You are out of the conference already.")
+_PRESENT = Text("You are in the conference.")
 _MUTED = Text("The microphone is off already.")
 _NOT_MUTED = Text("The microphone is on.")
 _NO_FEATURE = Text("The engine that makes the calls cannot do this.")
@@ -79,6 +88,7 @@ def call_actions(phone: Phone, call: ShownCall) -> dict[Action, Possible]:
         for one in phone.live
     )
     other = talking or (None if others else _NO_OTHER)
+    swap = talking or (None if outside(phone, call) is not None else _NO_OTHER)
     reasons: dict[Action, Text | None] = {
         Action.ANSWER: rings,
         Action.DECLINE: rings,
@@ -86,19 +96,33 @@ def call_actions(phone: Phone, call: ShownCall) -> dict[Action, Possible]:
         Action.HANGUP: None if call.live else _OVER,
         Action.HOLD: talking or (_ALREADY_HELD if held else None),
         Action.RESUME: talking or (None if held else _NOT_HELD),
-        Action.SWAP: other,
+        Action.SWAP: swap,
         Action.MUTE: talking or (_MUTED if muted else _lacks(account, "mute")),
         Action.UNMUTE: talking or (_lacks(account, "mute") if muted else _NOT_MUTED),
         Action.VOLUME: talking or _lacks(account, "volume"),
         Action.DIGITS: talking,
         Action.TRANSFER: talking,
         Action.TRANSFER_TO: other,
-        Action.CONFERENCE: other or _lacks(account, "conference"),
+        **_conference_actions(phone, call, talking),
         Action.REKEY: talking or (None if ticket else _NO_KEYS),
     }
     if account is None or not account.engine:
         reasons = {action: reason or _NO_ENGINE for action, reason in reasons.items()}
     return {action: Possible(action, reason) for action, reason in reasons.items()}
+
+
+def _conference_actions(phone: Phone, call: ShownCall, talking: Text | None) -> dict[Action, Text | None]:
+    account, conference = phone.accounts.get(call.account), conference_of(phone, call)
+    lonely = None if outside(phone, call) is not None else _NO_OUTSIDE
+    absent = _NO_CONFERENCE if conference is None else None
+    away = conference is not None and not conference.present
+    return {
+        Action.CONFERENCE: talking or lonely or _lacks(account, "conference"),
+        Action.SPLIT: absent,
+        Action.STEP_OUT: absent or (_AWAY if away else None),
+        Action.STEP_IN: absent or (None if away else _PRESENT),
+        Action.END_CONFERENCE: absent,
+    }
 
 
 def phone_actions(phone: Phone, account: str) -> dict[Action, Possible]:

@@ -128,13 +128,25 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "hangup": Verb("end a call, in whatever state it is", {"call": _CALL}),
         "hold": Verb("put the other side on hold", {"call": _CALL}),
         "resume": Verb("take the other side off hold", {"call": _CALL}),
-        "swap": Verb("put all other calls on hold, and take this one off hold", {"call": _CALL}),
+        "swap": Verb(
+            "put all other calls on hold, and take this one, or its conference, off hold", {"call": _CALL}
+        ),
         "digits": Verb("send DTMF digits (RFC 4733)", {"call": _CALL, "digits": Field(_digits, "digits")}),
         "transfer": Verb("have the other side call somebody (REFER)", {"call": _CALL, "uri": _URI}),
         "transfer-to": Verb(
             "connect the other sides of two calls and leave both",
             {"call": _CALL, "other": Field(_number, "number of the other call")},
         ),
+        "conference": Verb(
+            "let the other sides of two calls hear each other and us; a call may join those of a conference",
+            {"call": _CALL, "other": Field(_number, "number of the other call")},
+        ),
+        "split": Verb("take a call out of the conference, on hold", {"call": _CALL}),
+        "step-out": Verb(
+            "let the others of a conference go on without us: we neither hear nor are heard", {"call": _CALL}
+        ),
+        "step-in": Verb("talk in the conference again; other calls are put on hold", {"call": _CALL}),
+        "end-conference": Verb("end all calls of the conference that a call is in", {"call": _CALL}),
         "rekey": Verb("replace the keys of a call", {"call": _CALL}),
         "decide": Verb(
             "answer `policy.question`",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sipmikey.phone.calls import Direction, Hold, ShownCall, Stage
+from sipmikey.phone.conference import conference_of, conference_title
 from sipmikey.phone.facts import Mood
 from sipmikey.phone.history import OUTCOMES, HistoryEntry, mood_of
 from sipmikey.phone.plain import duration
@@ -47,7 +48,19 @@ def account_line(account: Account, tr: Translate) -> str:
 
 
 def call_title(call: ShownCall, phone: Phone, tr: Translate) -> str:
-    """Return who the other side is, and how far the call is."""
+    """Return who the other side is, and how far the call is; who is in the conference, where it is in one."""
+    if (conference := conference_of(phone, call)) is not None:
+        return conference_title(phone, conference, tr)
+    return call_line(call, phone, tr)
+
+
+def call_line(call: ShownCall, phone: Phone, tr: Translate) -> str:
+    """Return one call of several in one line: those of the conference are marked."""
+    mark = "⚭ " if conference_of(phone, call) is not None else ""
+    return f"{mark}{_one(call, phone, tr)}"
+
+
+def _one(call: ShownCall, phone: Phone, tr: Translate) -> str:
     stage = HOLDS.get(call.hold, STAGES[call.stage]) if call.stage is Stage.TALKING else STAGES[call.stage]
     return f"{caller(call, phone, tr)}: {stage.render(tr)}"
 

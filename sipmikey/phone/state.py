@@ -111,8 +111,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conference:
+    """Calls of an account that hear each other. ``legs``: their numbers. ``present``: the user is in it."""
+
+    account: str
+    legs: tuple[str, ...]
+    present: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phone:
-    """All of it, immutable; ``fold`` makes the next one. ``missed``: calls missed since the list was read."""
+    """All of it, immutable; ``fold`` makes the next one. ``missed``: calls missed since the list was read.
+
+    ``conferences``: the one of each account that has one.
+    """
 
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
     calls: Mapping[CallKey, ShownCall] = field(default_factory=lambda: MappingProxyType({}))
@@ -122,6 +134,7 @@ class Phone:
     questions: tuple[Question, ...] = ()
     notices: tuple[Notice, ...] = ()
     messages: tuple[Message, ...] = ()
+    conferences: Mapping[str, Conference] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def live(self) -> tuple[ShownCall, ...]:

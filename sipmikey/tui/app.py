@@ -25,7 +25,7 @@ from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.people import completions
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may
-from sipmikey.phone.shown import account_line, call_title, deleting, history_line, message_line
+from sipmikey.phone.shown import account_line, call_line, deleting, history_line, message_line
 from sipmikey.phone.state import Message
 from sipmikey.phone.text import Translate
 from sipmikey.tui.dialogs import Ask, AskText
@@ -52,6 +52,10 @@ class PhoneApp(App[None]):
         Binding("f9", "transfer", "Transfer"),
         Binding("f10", "rekey", "New keys"),
         Binding("f3", "details", "Details"),
+        Binding("ctrl+g", "conference", "Conference"),
+        Binding("ctrl+t", "split", "Take out"),
+        Binding("ctrl+o", "step", "Step out, in"),
+        Binding("ctrl+l", "end_conference", "End conference"),
         Binding("ctrl+b", "busy", "Busy", show=False),
         Binding("ctrl+j", "join", "Join", show=False),
         Binding("ctrl+n", "do_not_disturb", "Do not disturb"),
@@ -332,6 +336,24 @@ class PhoneApp(App[None]):
         """Connect the other sides of both calls and leave."""
         self._act(Action.TRANSFER_TO)
 
+    def action_conference(self) -> None:
+        """Let the other sides of two calls hear each other."""
+        self._act(Action.CONFERENCE)
+
+    def action_split(self) -> None:
+        """Take the call out of the conference."""
+        self._act(Action.SPLIT)
+
+    def action_step(self) -> None:
+        """Let the others of the conference go on without the user, or with him again."""
+        call = self.controller.current
+        away = call is not None and may(self.phone, call, Action.STEP_IN)
+        self._act(Action.STEP_IN if away else Action.STEP_OUT)
+
+    def action_end_conference(self) -> None:
+        """End all calls of the conference."""
+        self._act(Action.END_CONFERENCE)
+
     def action_rekey(self) -> None:
         """Replace the keys."""
         self._act(Action.REKEY)
@@ -375,6 +397,10 @@ _ACTIONS = {
     "mute": (Action.MUTE, Action.UNMUTE),
     "swap": (Action.SWAP,),
     "join": (Action.TRANSFER_TO,),
+    "conference": (Action.CONFERENCE,),
+    "split": (Action.SPLIT,),
+    "step": (Action.STEP_OUT, Action.STEP_IN),
+    "end_conference": (Action.END_CONFERENCE,),
     "transfer": (Action.TRANSFER,),
     "rekey": (Action.REKEY,),
 }
@@ -404,6 +430,10 @@ KEY_WORDS = {
     "hold": Text("Hold"),
     "mute": Text("Mute"),
     "swap": Text("Other call"),
+    "conference": Text("Conference"),
+    "split": Text("Take out"),
+    "step": Text("Step out, in"),
+    "end_conference": Text("End conference"),
     "transfer": Text("Transfer"),
     "rekey": Text("New keys"),
     "details": Text("Details"),
@@ -419,7 +449,7 @@ def _translated(binding: Binding, tr: Translate) -> Binding:
 
 
 def _titles(phone: Phone, tr: Translate) -> Iterable[tuple[str, str]]:
-    return (("|".join(call.key), call_title(call, phone, tr)) for call in phone.live)
+    return (("|".join(call.key), call_line(call, phone, tr)) for call in phone.live)
 
 
 def _fill(shown: OptionList, entries: Iterable[tuple[str, str]]) -> None:

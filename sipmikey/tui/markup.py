@@ -6,6 +6,7 @@ from rich.markup import escape
 
 from sipmikey.phone import Fact, Mood, Phone, ShownCall, Stage
 from sipmikey.phone.advice import advice_for, ended_text
+from sipmikey.phone.conference import conference_note, shown_facts
 from sipmikey.phone.palette import COLOURS
 from sipmikey.phone.shown import call_title
 from sipmikey.phone.text import Translate
@@ -24,7 +25,9 @@ def call_markup(call: ShownCall, phone: Phone, tr: Translate) -> str:
     if call.warning is not None:
         text, ground = COLOURS[Mood.BAD]
         lines.append(f"[bold {text} on {ground}] ▲ {escape(call.warning.render(tr))} [/]")
-    lines += [fact_markup(fact, tr) for fact in call.facts]
+    lines += [fact_markup(fact, tr) for fact in shown_facts(phone, call)]
+    if (note := conference_note(phone, call)) is not None:
+        lines.append(f"[bold]{escape(note.render(tr))}[/]")
     if call.stage is Stage.ENDED:
         lines.append(escape(ended_text(call.reason, call.side, call.detail).render(tr)))
         if (advice := advice_for(call.reason, call.side)) is not None:

@@ -26,7 +26,20 @@ from sipmikey.phone.palette import COLOURS, contrast
 from sipmikey.phone.possible import Action
 from sipmikey.testing import TestKms
 from tests.phone.agents import JsonAgent, settings
-from tests.phone.documents import ALICE, BOB, CAROL, KMS, ended, event, incoming, outgoing, security
+from tests.phone.documents import (
+    ALICE,
+    BOB,
+    CAROL,
+    CLEAR,
+    KMS,
+    ended,
+    event,
+    incoming,
+    mixed,
+    outgoing,
+    security,
+    two_calls,
+)
 
 WAIT_MS = 60_000
 TR = translation(["en"])
@@ -239,3 +252,26 @@ def test_missed_calls_are_counted_and_told(still: PhoneWindow) -> None:
     assert any("Missed" in told for told in still.notifier.told)
     still.tabs.setCurrentIndex(1)
     assert still.tabs.tabText(1) == "Calls"
+
+
+def test_a_conference_shows_its_weakest_call_and_what_may_be_done(still: PhoneWindow, qtbot: QtBot) -> None:
+    feed(still, *two_calls(**CLEAR))
+    buttons = still.buttons.buttons
+    assert words(still)[1] == "●  Sound: PROVEN"
+    qtbot.mouseClick(buttons[Action.CONFERENCE], Qt.MouseButton.LeftButton)
+    assert '"do": "conference", "call": "1", "other": "2"' in still.sent[-1]  # type: ignore[attr-defined]
+    feed(still, mixed())
+    assert words(still)[1] == "▲  Sound: IN CLEAR"
+    assert still.facts.labels[1].sentence.text().startswith("sip:carol@example.com, of 2 in the conference")
+    assert still.title.text() == f"Conference of 2: {BOB}, {CAROL}"
+    assert still.note.isVisible()
+    qtbot.mouseClick(buttons[Action.STEP_OUT], Qt.MouseButton.LeftButton)
+    feed(still, mixed(present=False))
+    assert "You are out of it" in still.note.text()
+    assert not buttons[Action.STEP_OUT].isEnabled()
+    qtbot.mouseClick(buttons[Action.STEP_IN], Qt.MouseButton.LeftButton)
+    sent = [json.loads(line)["do"] for line in still.sent]  # type: ignore[attr-defined]
+    assert sent[-2:] == ["step-out", "step-in"]
+    feed(still, mixed(legs=()))
+    assert words(still)[1] == "●  Sound: PROVEN"
+    assert not still.note.isVisible()

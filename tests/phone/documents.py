@@ -61,10 +61,30 @@ def ended(call: str = "1", at: float = 1060.0, reason: str = "hangup", **facts: 
     )  # fmt: skip
 
 
+CONFERRING = READY | {"features": ["conference"]}
+CLEAR = security(media="off", peer=None, kms=None, keying=None, suite=None, signalling="udp")
+
+
+def two_calls(**facts: Any) -> list[dict[str, Any]]:
+    """Calls with bob and carol that are answered, that with carol with *facts*."""
+    carol = {"peer": CAROL, "called": CAROL}
+    return [
+        CONFERRING,
+        *outgoing("1"),
+        event("call.out", "2", uri=CAROL),
+        *outgoing("2", **(carol | facts))[1:],
+    ]
+
+
+def mixed(*, present: bool = True, legs: tuple[str, ...] = ("1", "2")) -> dict[str, Any]:
+    return event("conference.changed", "", conference="1", legs=list(legs), present=present)
+
+
 TYPES = (
     "account.opened", "agent.ready", "agent.do-not-disturb", "agent.devices", "reg.ok", "reg.fail",
     "engine.down", "call.out", "call.in", "call.rings", "call.ringing", "call.answering", "call.declining",
     "call.answered", "call.state", "agent.sound", "call.conference", "call.redirected", "call.end",
+    "conference.changed",
     "media.keyed", "media.proven", "media.failed", "media.expired", "media.stalled", "media.resumed",
     "media.rekeyed", "media.path", "policy.question", "policy.decided", "policy.fallback",
     "policy.alternative", "policy.refused", "contact.saved", "contact.removed", "history.entry",
@@ -98,7 +118,7 @@ facts = st.fixed_dictionaries(
 
 _FIELDS = (
     "at", "ts", "identity", "contact", "registrar", "expires_s", "detail", "reason", "side", "status", "uri",
-    "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "peer",
+    "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "legs", "present", "peer",
     "kms", "wait_s", "direction",
     "outcome", "devices", "features", "name", "numbers", "seen", "media", "signalling", "who", "proven",
     "duration_s", "identifier", "account", "new", "old", "messages", "message", "from",

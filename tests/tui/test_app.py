@@ -24,7 +24,7 @@ from sipmikey.testing import TestKms
 from sipmikey.tui.app import PhoneApp
 from sipmikey.tui.dialogs import Ask
 from tests.phone.agents import JsonAgent, settings
-from tests.phone.documents import ALICE, BOB, CAROL, security
+from tests.phone.documents import ALICE, BOB, CAROL, CLEAR, mixed, security, two_calls
 
 WAIT_S = 60
 SIZE = (120, 42)
@@ -250,5 +250,31 @@ def test_a_link_asks_before_it_calls() -> None:
             await pilot.press("escape")
             await pilot.pause()
             assert not app.phone.calls
+
+    asyncio.run(scenario())
+
+
+def test_a_conference_shows_its_weakest_call_and_its_keys() -> None:
+    async def scenario() -> None:
+        app, sent = phone_app([]), list[str]()
+        app.processes.clear()
+        app.controller._send = lambda account, line: sent.append(json.loads(line)["do"])
+        async with app.run_test(size=SIZE) as pilot:
+            for document in two_calls(**CLEAR):
+                app.controller.take(document)
+            await pilot.pause()
+            assert "● Sound: PROVEN" in screen(pilot)
+            await pilot.press("ctrl+g")
+            app.controller.take(mixed())
+            await pilot.pause()
+            assert f"Conference of 2: {BOB}, {CAROL}" in screen(pilot)
+            assert "▲ Sound: IN CLEAR" in screen(pilot)
+            assert "● Sound" not in screen(pilot)
+            await pilot.press("ctrl+o")
+            app.controller.take(mixed(present=False))
+            await pilot.pause()
+            assert "You are out of it" in screen(pilot)
+            await pilot.press("ctrl+o", "ctrl+t", "ctrl+l")
+        assert sent[-5:] == ["conference", "step-out", "step-in", "split", "end-conference"]
 
     asyncio.run(scenario())

@@ -13,6 +13,7 @@ from sipmikey.cli.calls.keyboard import ENDS, keys_typed
 from sipmikey.cli.calls.session import AgentSession
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.phone import Phone
+from sipmikey.phone.conference import outside
 from sipmikey.phone.edge.desk import Desk
 from sipmikey.phone.keys import DIGITS, KEYS, action_of, current, legend, other
 from sipmikey.phone.people import to_dial
@@ -111,7 +112,7 @@ class Console:
             return
         fields = {"call": call.number}
         if action in (Action.SWAP, Action.TRANSFER_TO, Action.CONFERENCE):
-            second = other(self.phone, call)
+            second = outside(self.phone, call) if action is Action.CONFERENCE else other(self.phone, call)
             if second is None:
                 return
             if action is Action.SWAP:

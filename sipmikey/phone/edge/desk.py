@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from sipmikey.agent import Agent, Call, CallFailed, IncomingCall, Question
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.phone.edge.box import Box, MessageFailed
+from sipmikey.phone.edge.conferring import Conferring
 from sipmikey.phone.protocol import PROTOCOL, VERBS, BadCommand, Command, read_command
 
 Fields: TypeAlias = dict[str, Any]
@@ -42,6 +43,9 @@ class Desk:
         self._ringing: dict[str, IncomingCall] = {}
         self._talking: set[str] = set()
         self._held: set[str] = set()
+        self._conference = Conferring(
+            lambda: self.agent, hold=self._hold, resume=self._resume, held=self._held
+        )
         self._questions: dict[str, asyncio.Future[bool]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sound: Fields = {"muted": False, "input_db": 0.0, "output_db": 0.0}
@@ -66,7 +70,9 @@ class Desk:
     @property
     def features(self) -> tuple[str, ...]:
         """What this agent can do that another may not: without sound devices there is nothing to mute."""
-        return ("mute", "volume", "devices") if self.agent.config.audio.device != "null" else ()
+        audio = self.agent.config.audio
+        devices = ("mute", "volume", "devices") if audio.device != "null" else ()
+        return (*devices, "conference") if audio.engine == "native" else devices
 
     def hello(self) -> None:
         """Say which commands there are."""
@@ -131,6 +137,11 @@ class Desk:
             "digits": lambda given: self._call(given["call"]).send_dtmf(given["digits"]),
             "transfer": lambda given: self._call(given["call"]).transfer(given["uri"]),
             "transfer-to": lambda given: self._call(given["call"]).transfer(self._call(given["other"])),
+            "conference": self._confer,
+            "split": lambda given: self._conference.split(self._call(given["call"])),
+            "step-out": lambda given: self._step(given["call"], present=False),
+            "step-in": lambda given: self._step(given["call"], present=True),
+            "end-conference": lambda given: self._conference.end(given["call"]),
             "rekey": lambda given: self._call(given["call"]).rekey(),
             "decide": self._decide,
             "mute": self._mute,
@@ -155,7 +166,7 @@ class Desk:
     # Commands
 
     async def _dial(self, given: Mapping[str, Any]) -> Fields:
-        await self._hold_others("")
+        await self._hold_others()
         call = await self.agent.call(given["uri"], via=given.get("via"))
         self.keep(call)
         return {"call": call.number}
@@ -197,15 +208,39 @@ class Desk:
     async def _swap(self, given: Mapping[str, Any]) -> None:
         self._call(given["call"])
         await self._hold_others(given["call"])
+        if given["call"] in self._conference.legs:
+            await self._conference.step_in()
         if given["call"] in self._held:
             await self._resume(given["call"])
 
-    async def _hold_others(self, number: str) -> None:
-        """Put every call on hold that is talked to, but *number*: nobody listens to another's call.
+    async def _confer(self, given: Mapping[str, Any]) -> None:
+        calls = [self._call(given["call"]), self._call(given["other"])]
+        if any(call.number not in self._talking for call in calls):
+            raise LocalError("both calls have to be answered")
+        if self._conference.legs and not {call.number for call in calls} & set(self._conference.legs):
+            raise LocalError("there is a conference already: name one of its calls")
+        await self._hold_others(*(call.number for call in calls))
+        await self._conference.join(*calls)
 
-        Raises ``CallFailed`` when one cannot be put on hold.
+    async def _step(self, number: str, *, present: bool) -> None:
+        if number not in self._conference.legs:
+            raise LocalError(f"call {number} is not in a conference")
+        if present:
+            await self._hold_others(number)
+            await self._conference.step_in()
+        else:
+            await self._conference.step_out()
+
+    async def _hold_others(self, *numbers: str) -> None:
+        """Put every call on hold that is talked to, but *numbers*: nobody listens to another's call.
+
+        Where none of *numbers* is in the conference, the user steps out of that, and the others go on. Raises
+        ``CallFailed`` when one cannot be put on hold.
         """
-        for other in sorted(self._talking - self._held - {number}):
+        legs = set(self._conference.legs)
+        if not legs & set(numbers):
+            await self._conference.step_out()
+        for other in sorted(self._talking - self._held - legs - set(numbers)):
             try:
                 await self._hold(other)
             except CallFailed:
@@ -253,7 +288,7 @@ class Desk:
     async def _device(self, given: Mapping[str, Any]) -> None:
         self.agent.sound.select(given["role"], given["name"])
         self._chosen[given["role"]] = given["name"]
-        if self.features:
+        if "devices" in self.features:
             await self._devices({})
 
     async def _stats(self, given: Mapping[str, Any]) -> Fields:
@@ -351,6 +386,7 @@ class Desk:
         self._calls.pop(call.number, None)
         self._talking.discard(call.number)
         self._held.discard(call.number)
+        await self._conference.settle()
         if (successor := call.successor) is not None:
             self.keep(successor)
 
