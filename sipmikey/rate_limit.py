@@ -43,6 +43,12 @@ class RateLimiter:
             del self._due[next(iter(self._due))]
         return None
 
+    def wait(self, key: str) -> float | None:
+        """Return what `retry_after` would, and count nothing."""
+        now = self._now()
+        wait = max(self._due.get(key, now), now) - self._tolerance - now
+        return wait if wait > 1e-9 else None
+
     def __len__(self) -> int:
         return len(self._due)
 

@@ -34,7 +34,7 @@ EDGE_MODULES = frozenset({"capture", "key_file", "ports", "system"})
 
 CORE = (
     "mikey", "sip", "keys", "ticket", "sdp", "call", "deferred",
-    "kms/service", "kms/policy/adjust", "kms/policy/limits", "kms/policy/rules",
+    "kms/enrolment", "kms/service", "kms/policy/adjust", "kms/policy/limits", "kms/policy/rules",
     "kms/subscribers", "kms/tpk", "kms/audit", "phone",
 )  # fmt: skip
 """Packages and modules that do no I/O, read no clock and draw no randomness of their own."""

@@ -12,6 +12,7 @@ class Exchange(StrEnum):
 
     REQUEST = "request"
     RESOLVE = "resolve"
+    ENROLMENT = "enrolment"
     UNKNOWN = "unknown"
 
 
@@ -30,10 +31,11 @@ class AuditEvent:
     ``time_ns``: Unix time of the decision. ``subscriber``: name of the authenticated subscriber, "" if none
     authenticated. ``identity``: the identity claimed. ``peers``: the others concerned (responders asked for,
     or the initiator of the ticket being resolved). ``ticket``: ticket identifier in hex, "" if none.
-    ``credential``: identifier of the credential used (hex of IDRpsk, or certificate fingerprint).
-    ``rule``: name of the policy rule that decided, "" if it did not come to that. ``reason``: a word of the
-    closed set of `PeerError.reason`, or "granted", "forwarded", "unavailable". ``kms``: the other KMS, if
-    one was involved. ``source``: address the message came from.
+    ``credential``: identifier of the credential used (hex of IDRpsk, or certificate fingerprint); of
+    enrolment the one that was made, else the invitation's number or the device's identifier.
+    ``rule``: name of the policy rule that decided, "" if it did not come to that; of enrolment, the act.
+    ``reason``: a word of the closed set of `PeerError.reason`, or "granted", "forwarded", "unavailable".
+    ``kms``: the other KMS, if one was involved. ``source``: address the message came from.
     """
 
     time_ns: int

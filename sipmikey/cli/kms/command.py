@@ -16,8 +16,8 @@ from sipmikey.cli.kms import (
     probe,
     serve,
     tpk,
-    user,
 )
+from sipmikey.cli.kms.users import device, user
 
 EXAMPLES = """\
 a KMS in four commands:
@@ -42,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         init,
         serve,
         user,
+        device,
         group,
         policy,
         probe,

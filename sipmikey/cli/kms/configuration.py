@@ -165,6 +165,40 @@ class LimitsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentSection:
+    """Invitations and devices."""
+
+    enabled: bool = setting(True, "serve devices that were invited", read.boolean)
+    url: str = setting(
+        "",
+        "base URL at which devices reach this KMS, `https://...`; by default the first address it serves",
+        read.optional_text,
+    )
+    profile: Path = setting(
+        Path("profile.toml"), "settings that devices get, named as in an agent's configuration", read.path
+    )
+    invitation_minutes: float = setting(
+        15.0, "life of an invitation, minutes", read.number(0.1, 527_040, "minutes")
+    )
+    key_days: float = setting(
+        90.0,
+        "life of a device's key, days; it is renewed in the last third",
+        read.number(0.001, 3650, "days"),
+    )
+    overlap_days: float = setting(
+        7.0, "days that the old key goes on after a renewal", read.number(0, 365, "days")
+    )
+    failures_burst: int = setting(
+        10, "wrong codes that one address may try at once, then one a minute", read.count(1)
+    )
+    ca_certificate: Path | None = setting(
+        None, "CA that signs devices' certificates, PEM; it must be among `public_key.trust_anchors` too",
+        read.optional_path,
+    )  # fmt: skip
+    ca_private_key: Path | None = setting(None, "its RSA private key, PEM", read.optional_path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTlsSection:
     """TLS towards other KMSs. All three are needed once there is a peer."""
 
@@ -194,6 +228,7 @@ class KmsConfiguration:
     http: HttpSection = HttpSection()
     tls: TlsSection = TlsSection()
     limits: LimitsSection = LimitsSection()
+    enrolment: EnrolmentSection = EnrolmentSection()
     peer_tls: PeerTlsSection = PeerTlsSection()
     peers: Mapping[str, PeerSection] = field(default_factory=dict)
 
@@ -206,6 +241,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "http": HttpSection,
     "tls": TlsSection,
     "limits": LimitsSection,
+    "enrolment": EnrolmentSection,
     "peer_tls": PeerTlsSection,
 }
 

@@ -20,11 +20,20 @@ from sipmikey.cli.kms.common import (
     output,
 )
 from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS, KmsConfiguration, load
+from sipmikey.cli.kms.enrolment import enrolment_settings, profile_of, serves_enrolment
 from sipmikey.cli.kms.policy import current_policy
-from sipmikey.cli.kms.wiring import by_address, lookups, peer_client, server_tls, settings, worker_settings
+from sipmikey.cli.kms.wiring import (
+    by_address,
+    enrolment_pages,
+    lookups,
+    peer_client,
+    server_tls,
+    settings,
+    worker_settings,
+)
 from sipmikey.cli.output import Output
 from sipmikey.kms.server.forward import Forwarder
-from sipmikey.kms.server.log import set_up
+from sipmikey.kms.server.log import log, set_up
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.supervisor import READY_LINE, supervise
 from sipmikey.kms.server.tls import ServerTls
@@ -149,8 +158,9 @@ def _work(
     async def body(_: argparse.Namespace) -> int:
         store = await open_configured(configuration)
         try:
+            env = environment(clock_skew_s=configuration.kms.clock_skew_s)
             service = KeyManagementService(
-                environment(clock_skew_s=configuration.kms.clock_skew_s),
+                env,
                 settings(configuration),
                 await current_policy(configuration, store),
                 lookups(configuration, store),
@@ -160,6 +170,14 @@ def _work(
             async def reload_policy() -> None:
                 service.policy = await current_policy(configuration, store)
 
+            enrolment = enrolment_settings(configuration)
+
+            async def reload_profile() -> None:
+                enrolment.profile = profile_of(configuration)
+
+            enrols = serves_enrolment(configuration)
+            if not enrols and configuration.enrolment.enabled:
+                log.warning("enrolment-off", extra={"fields": {"detail": "it needs TLS beyond loopback"}})
             serving = Worker(
                 store,
                 Forwarder(service, peer_client(configuration), metrics),
@@ -169,7 +187,9 @@ def _work(
                 settings=worker_settings(configuration),
                 metrics=metrics,
                 by_address=by_address(configuration),
+                enrolment=enrolment_pages(configuration, enrolment, env, store, metrics) if enrols else None,
                 reload_policy=reload_policy,
+                reload_profile=reload_profile,
                 policy_in_store=configuration.policy.source == "store",
                 on_start=on_start,
             )

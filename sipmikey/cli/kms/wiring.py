@@ -10,8 +10,11 @@ from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSec
 from sipmikey.cli.kms.public_key import key_pairs, revocation, trust_anchors
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
+from sipmikey.kms.enrolment.desk import EnrolmentDesk, EnrolmentSettings
 from sipmikey.kms.server.app import HttpSettings, current_peer_names
+from sipmikey.kms.server.enrolment import AddressFailures, EnrolmentPages
 from sipmikey.kms.server.forward import GuardedCredentials
+from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.protocol import ConnectionLimits
 from sipmikey.kms.server.tls import ClientCertificates, ServerTls, ServerTlsFiles
 from sipmikey.kms.server.worker import WorkerSettings
@@ -19,6 +22,7 @@ from sipmikey.kms.service import CredentialSource, KmsSettings, Lookups, PeerKms
 from sipmikey.kms.stores.store import Store
 from sipmikey.rate_limit import RateLimiter
 from sipmikey.settings import ConfigurationError
+from sipmikey.ticket.environment import Environment
 
 _ASKED = tuple(name for name in vars(CredentialSource) if not name.startswith("_"))
 """The methods of a source of credentials."""
@@ -36,6 +40,26 @@ def lookups(configuration: KmsConfiguration, store: Store) -> Lookups:
         if missing:
             raise ConfigurationError(f"kms.credential_source: {name} lacks {', '.join(missing)}")
     return dataclasses.replace(found, credentials=GuardedCredentials(credentials, current_peer_names.get))
+
+
+def enrolment_pages(
+    configuration: KmsConfiguration,
+    enrolment: EnrolmentSettings,
+    env: Environment,
+    store: Store,
+    metrics: Metrics,
+) -> EnrolmentPages:
+    """Return what serves invitations and devices."""
+    failures = limiter(1 / 60, configuration.enrolment.failures_burst)
+    desk = EnrolmentDesk(
+        env,
+        enrolment,
+        store.devices,
+        audit=store.audit,
+        replay=store.replay,
+        failures=None if failures is None else AddressFailures(failures),
+    )
+    return EnrolmentPages(desk, metrics=metrics, handle_s=configuration.http.answer_s)
 
 
 def by_address(configuration: KmsConfiguration) -> RateLimiter | None:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 from sipmikey.kms.audit import Exchange
 from sipmikey.kms.server.body import MEDIA_TYPE, decode_body, encode_body
+from sipmikey.kms.server.enrolment import EnrolmentPages
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.protocol import Header, RequestHead, Response
@@ -69,7 +70,8 @@ class KmsApplication:
     """Satisfies `Application` over the service.
 
     ``handler`` answers messages; ``pending`` tells how many requests the server is answering; ``ready`` tells
-    whether the stores answer; ``by_address`` limits requests of one address (None: no limit).
+    whether the stores answer; ``by_address`` limits requests of one address (None: no limit). ``enrolment``
+    answers what has to do with it (None: nothing does).
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class KmsApplication:
         pending: Callable[[], int],
         ready: Callable[[], bool],
         by_address: RateLimiter | None = None,
+        enrolment: EnrolmentPages | None = None,
     ) -> None:
         self.body_bytes = settings.body_bytes
         self._handler = handler
@@ -89,6 +92,7 @@ class KmsApplication:
         self._pending = pending
         self._ready = ready
         self._by_address = by_address
+        self._enrolment = enrolment
         self._path = settings.path.encode()
         # The two queries that nearly every request has need no parsing.
         self._queries = {
@@ -97,11 +101,13 @@ class KmsApplication:
 
     def refuse(self, head: RequestHead) -> Response | None:
         """Return the refusal of a key management request that its head suffices for, else None."""
-        if head.path != self._path:
+        enrols = self._enrolment is not None and head.path == self._enrolment.path
+        if head.path != self._path and not enrols:
             return None
         try:
             self._admit(head.source)
-            self._check(head)
+            if not enrols:
+                self._check(head)
         except _Refusal as refusal:
             return self._refused(refusal, Exchange.UNKNOWN, head.source)
         return None
@@ -115,6 +121,8 @@ class KmsApplication:
         """Answer one request."""
         if head.path == self._path:
             return await self._key_management(head, body)
+        if self._enrolment is not None and head.path == self._enrolment.path:
+            return await self._enrolment.answer(head, body)
         if head.path == b"/health/live":
             return _plain(200, b"alive\n")
         if head.path == b"/health/ready":

@@ -17,6 +17,7 @@ import uvloop
 
 from sipmikey.kms.server.admin import AdminApplication
 from sipmikey.kms.server.app import HttpSettings, KmsApplication
+from sipmikey.kms.server.enrolment import EnrolmentPages
 from sipmikey.kms.server.forward import Forwarder
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
@@ -88,9 +89,11 @@ def bind(address: str, *, tls: bool, plain_anywhere: bool = False, backlog: int 
 class Worker:
     """Serves until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads certificate and policy.
 
-    ``store`` is open; ``forwarder`` is the service over it. ``public`` and ``admin`` are listening sockets
-    (`bind`). ``reload_policy`` puts the present policy into force, raising LocalError if it is not valid;
-    with ``policy_in_store`` it is called all the time. ``on_start`` is called when connections are accepted.
+    ``store`` is open; ``forwarder`` is the service over it; ``enrolment`` serves devices, if anything does.
+    ``public`` and ``admin`` are listening sockets (`bind`). ``reload_policy`` puts the present policy into
+    force, raising LocalError if it is not valid; with ``policy_in_store`` it is called all the time.
+    ``reload_profile`` does so with the profile of devices. ``on_start`` is called when connections are
+    accepted.
     """
 
     def __init__(
@@ -104,7 +107,9 @@ class Worker:
         settings: WorkerSettings,
         metrics: Metrics,
         by_address: RateLimiter | None = None,
+        enrolment: EnrolmentPages | None = None,
         reload_policy: Callable[[], Awaitable[None]],
+        reload_profile: Callable[[], Awaitable[None]] | None = None,
         policy_in_store: bool = False,
         on_start: Callable[[], None],
     ) -> None:
@@ -117,6 +122,7 @@ class Worker:
         self._store = store
         self._forwarder = forwarder
         self._reload_policy = reload_policy
+        self._reload_profile = reload_profile
         self._policy_in_store = policy_in_store
         self._reloads: set[asyncio.Task[None]] = set()
         self._ready = True
@@ -130,6 +136,7 @@ class Worker:
             pending=lambda: self._connections.pending,
             ready=lambda: self._ready and not self._stopping.is_set(),
             by_address=by_address,
+            enrolment=enrolment,
         )
 
     async def serve(self) -> None:
@@ -196,7 +203,10 @@ class Worker:
         task.add_done_callback(self._reloads.discard)
 
     async def _reload(self) -> None:
-        for what, action in (("certificate", self._reload_tls), ("policy", self._reload_policy)):
+        actions = [("certificate", self._reload_tls), ("policy", self._reload_policy)]
+        if self._reload_profile is not None:
+            actions.append(("profile", self._reload_profile))
+        for what, action in actions:
             try:
                 await action()
             except (LocalError, StoreUnavailable) as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
+from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.batch import Batch
 from sipmikey.kms.stores.database import Database, Row
 
@@ -21,6 +23,10 @@ _PROBE = (
     f"INSERT INTO audit ({_COLUMNS}, several)"
     " VALUES (0, 'unknown', 'refused', 'probe', '', '', '', '', '', '', '', '', '', 0)"
 )
+_USED = """INSERT INTO credential_use (credential, used_s) VALUES (?1, ?2)
+    ON CONFLICT (credential) DO UPDATE SET used_s = excluded.used_s
+    WHERE excluded.used_s > credential_use.used_s"""
+_NS = 1_000_000_000
 _CONCERNS = """id IN (
     SELECT id FROM audit WHERE subscriber = {name} UNION SELECT id FROM audit WHERE identity = {name}
     UNION SELECT id FROM audit WHERE peers = {name}
@@ -37,10 +43,14 @@ class AuditStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._batch = Batch(self._insert)
+        self._uses: dict[str, int] = {}
 
     async def append(self, event: AuditEvent) -> None:
         """Keep *event*. It survives the death of this process when this returns."""
         await self._batch.put(_row(event))
+        if event.decision is not Decision.REFUSED and event.credential:
+            used_s = event.time_ns // _NS
+            self._uses[event.credential] = max(used_s, self._uses.get(event.credential, 0))
 
     async def _insert(self, rows: Sequence[Sequence[object]]) -> Sequence[None]:
         if len(rows) == 1:
@@ -79,6 +89,24 @@ class AuditStore:
         )
         return [_event(row) for row in rows]
 
+    async def keep_uses(self) -> None:
+        """Write down when each credential was used last, of those used since the last time."""
+        uses, self._uses = self._uses, {}
+        if uses:
+            try:
+                await self._database.many(_USED, sorted(uses.items()))
+            except StoreUnavailable:
+                self._uses = {**uses, **self._uses}
+                raise
+
+    async def uses(self) -> dict[str, int]:
+        """Return when each credential (as in `AuditEvent.credential`) was used last, Unix seconds.
+
+        Those of the last minute may be missing.
+        """
+        rows = await self._database.fetch("SELECT credential, used_s FROM credential_use")
+        return {row[0]: row[1] for row in rows}
+
     async def ping(self) -> None:
         """Check that the log may be written, and its disk too; an entry would stay, so none is added."""
         await self._database.execute("INSERT INTO audit SELECT * FROM audit WHERE 1 = 0")
@@ -87,6 +115,8 @@ class AuditStore:
     async def close(self) -> None:
         """Close the database, once what was waiting has been written."""
         await self._batch.finish()
+        with suppress(StoreUnavailable):
+            await self.keep_uses()
         await self._database.close()
 
 

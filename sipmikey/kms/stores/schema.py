@@ -55,8 +55,25 @@ DIRECTORY: tuple[tuple[str, ...], ...] = (
             id {SERIAL}, created_s {INT} NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL)""",
         "CREATE TABLE master_key_check (one {INT} PRIMARY KEY, sealed {BYTES} NOT NULL)",
     ),
+    (
+        """CREATE TABLE invitation (
+            number TEXT PRIMARY KEY, subscriber_id {INT} NOT NULL
+            REFERENCES subscriber (id) ON DELETE CASCADE, identity TEXT NOT NULL, sealed {BYTES},
+            secrets {BYTES}, created_s {INT} NOT NULL, expires_s {INT} NOT NULL,
+            tries {INT} NOT NULL DEFAULT 0, used_s {INT}, revoked {INT} NOT NULL DEFAULT 0,
+            request {BYTES}, answer {BYTES})""",
+        "CREATE INDEX invitation_subscriber ON invitation (subscriber_id)",
+        """CREATE TABLE device (
+            id TEXT PRIMARY KEY, subscriber_id {INT} NOT NULL
+            REFERENCES subscriber (id) ON DELETE CASCADE, identity TEXT NOT NULL, name TEXT NOT NULL,
+            sealed {BYTES} NOT NULL, generation {INT} NOT NULL, enrolled_s {INT} NOT NULL,
+            seen_s {INT} NOT NULL, valid_until_s {INT} NOT NULL, revoked_s {INT})""",
+        "CREATE INDEX device_subscriber ON device (subscriber_id)",
+        "ALTER TABLE psk ADD COLUMN device TEXT",
+        "ALTER TABLE certificate ADD COLUMN device TEXT",
+    ),
 )
-"""Subscribers, credentials, groups, TPKs and the policy table."""
+"""Subscribers, credentials, groups, TPKs and the policy table; then invitations and devices."""
 
 REPLAY: tuple[tuple[str, ...], ...] = (
     (
@@ -101,8 +118,9 @@ AUDIT: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX audit_several ON audit (id) WHERE several = 1",
         "APPEND ONLY",
     ),
+    ("CREATE TABLE credential_use (credential TEXT PRIMARY KEY, used_s {INT} NOT NULL) {COMPACT}",),
 )
-"""Decisions. Triggers refuse change and deletion."""
+"""Decisions. Triggers refuse change and deletion. Beside them, when each credential was used last."""
 
 
 async def migrate(database: Database, part: str, migrations: tuple[tuple[str, ...], ...]) -> int:

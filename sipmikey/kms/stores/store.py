@@ -9,6 +9,7 @@ from typing import Protocol
 from sipmikey.kms.service.lookups import Admission, Lookups
 from sipmikey.kms.stores.audit import AuditStore
 from sipmikey.kms.stores.database import Database
+from sipmikey.kms.stores.devices import DeviceStore
 from sipmikey.kms.stores.policies import PolicyStore
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.tpks import TpkStore
@@ -38,7 +39,8 @@ class Store:
     """An open store. Used by one event loop (or thread); a process of its own opens its own.
 
     ``subscribers`` and ``ticket_keys`` serve the administrator and the service; ``replay``, ``audit`` and
-    ``policies`` are what they say. Get one from `sipmikey.kms.stores.open.open_store`.
+    ``policies`` are what they say; ``devices`` keeps invitations too. Get one from
+    `sipmikey.kms.stores.open.open_store`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Store:
         self.subscribers = SubscriberStore(directory, vault, now_s)
         self.ticket_keys = TpkStore(directory, vault, random, rotate_every_s=rotate_tpk_every_s)
         self.policies = PolicyStore(directory)
+        self.devices = DeviceStore(directory, vault, self.subscribers)
         self.audit = AuditStore(audit)
         self.replay = replay
         self._now_s = now_s
@@ -85,7 +88,8 @@ class Store:
         await self.replay.ping()
 
     async def maintain(self) -> None:
-        """Forget what has expired (replay entries, TPKs past their last ticket). Call it once a minute.
+        """Forget what has expired (replay entries, TPKs past their last ticket, invitations), and keep when
+        credentials were used. Call it once a minute.
 
         After the clock was stepped nothing is forgotten for `SETTLING_S` seconds: what a wrong clock forgets
         is missed when it is set right.
@@ -95,10 +99,12 @@ class Store:
         if abs((now_s - monotonic_s) - self._clock_offset_s) > STEP_S:
             self._settled_at_s = monotonic_s + SETTLING_S
         self._clock_offset_s = now_s - monotonic_s
+        await self.audit.keep_uses()
         if monotonic_s < self._settled_at_s:
             return
         await self.replay.forget_expired(now_s=now_s)
         await self.ticket_keys.forget_expired(now_s=now_s)
+        await self.devices.forget_expired(now_s=now_s)
 
     async def close(self) -> None:
         """Close connections. The store cannot be used afterwards."""

@@ -57,7 +57,7 @@ class SubscriberStore(CredentialLookups):
 
     async def get(self, name: str, *, with_keys: bool = False) -> SubscriberRecord:
         """Return the subscriber called *name*, or who owns that identity; `LocalError` if there is none."""
-        return await self._record(await self._row(name), with_keys=with_keys)
+        return await self._record(await self.row(name), with_keys=with_keys)
 
     async def records(
         self, *, with_keys: bool = False, after: str = "", limit: int | None = None
@@ -83,7 +83,7 @@ class SubscriberStore(CredentialLookups):
 
     async def remove(self, name: str) -> None:
         """Remove a subscriber with identities, credentials and TPKs; `LocalError` if there is none."""
-        row = await self._row(name)
+        row = await self.row(name)
         async with self._database.transaction() as transaction:
             identities = row[2].split()
             await transaction.many(
@@ -93,12 +93,12 @@ class SubscriberStore(CredentialLookups):
 
     async def set_enabled(self, name: str, enabled: bool) -> None:
         """Let a subscriber be served or refuse everything it asks."""
-        row = await self._row(name)
+        row = await self.row(name)
         await self._database.execute("UPDATE subscriber SET enabled = ?1 WHERE id = ?2", int(enabled), row[0])
 
     async def set_identities(self, name: str, identities: Sequence[str]) -> None:
         """Replace the identities of a subscriber; the first is the primary one."""
-        row = await self._row(name)
+        row = await self.row(name)
         wanted = tuple(map(normal_identity, identities))
         SubscriberRecord(name=row[1], identities=wanted)
         async with self._database.transaction() as transaction:
@@ -112,12 +112,12 @@ class SubscriberStore(CredentialLookups):
 
     async def add_psk(self, name: str, psk: PskRecord) -> None:
         """Give a subscriber one more pre-shared key."""
-        row = await self._row(name)
-        await self._insert_psks(self._database, [(row[0], psk)])
+        row = await self.row(name)
+        await self.insert_psks(self._database, [(row[0], psk)])
 
     async def rotate_psk(self, name: str, psk: PskRecord, *, overlap_s: int) -> None:
         """Give a subscriber a new key; its others stay valid *overlap_s* seconds longer at most."""
-        row = await self._row(name)
+        row = await self.row(name)
         end = self._now_s() + overlap_s
         async with self._database.transaction() as transaction:
             await transaction.execute(
@@ -126,7 +126,7 @@ class SubscriberStore(CredentialLookups):
                 end,
                 row[0],
             )
-            await self._insert_psks(transaction, [(row[0], psk)])
+            await self.insert_psks(transaction, [(row[0], psk)])
 
     async def revoke_psk(self, key_id: bytes) -> None:
         """Destroy a pre-shared key; `LocalError` if there is none of that identifier."""
@@ -135,7 +135,7 @@ class SubscriberStore(CredentialLookups):
 
     async def add_certificate(self, name: str, der: bytes) -> None:
         """Bind a certificate (DER) to a subscriber."""
-        row = await self._row(name)
+        row = await self.row(name)
         await _insert_certificates(self._database, [(row[0], der)], self._now_s())
 
     async def remove_certificate(self, fingerprint: bytes) -> None:
@@ -178,7 +178,8 @@ class SubscriberStore(CredentialLookups):
 
     # Inside.
 
-    async def _row(self, name: str) -> Row:
+    async def row(self, name: str) -> Row:
+        """Return id and principal of the subscriber called *name*, or who owns that identity."""
         rows = await self._database.fetch(
             f"SELECT s.id, {PRINCIPAL} FROM subscriber s WHERE s.name = ?1", name
         )
@@ -249,7 +250,7 @@ class SubscriberStore(CredentialLookups):
                 "subscriber",
             )
             await _insert_identities(transaction, [(uri, ids[r.name]) for r in batch for uri in r.identities])
-            await self._insert_psks(
+            await self.insert_psks(
                 transaction,
                 [(ids[r.name], psk) for r in batch for psk in r.psks],
                 {ids[r.name]: r.name for r in batch},
@@ -260,9 +261,10 @@ class SubscriberStore(CredentialLookups):
             members = [(r.identities[0], group) for r in batch for group in r.groups]
             await _insert_members(transaction, members, {group for _, group in members}, now)
 
-    async def _insert_psks(
+    async def insert_psks(
         self, database: Database, psks: Sequence[tuple[int, PskRecord]], names: dict[int, str] | None = None
     ) -> None:
+        """Seal and insert keys of subscribers (by id). Raises `LocalError` where an identifier is taken."""
         now = self._now_s()
         rows = []
         for subscriber_id, psk in psks:

@@ -1,0 +1,1 @@
+"""Subscribers: added by hand or from a file, invited, and their devices."""

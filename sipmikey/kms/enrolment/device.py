@@ -1,0 +1,76 @@
+"""The device's side: a question, and what comes of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipmikey.kms.enrolment.codes import Code
+from sipmikey.kms.enrolment.documents import (
+    DEVICE_LABEL,
+    PSK_LABEL,
+    Act,
+    Ask,
+    BadEnrolment,
+    Envelope,
+    Given,
+    decode_answer,
+    prologue_of,
+)
+from sipmikey.kms.enrolment.noise import HandshakeFailed, Initiator, Random
+from sipmikey.mikey.errors import AuthenticationFailure
+from sipmikey.mikey.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What came of a question. ``psk`` (32 bytes): the new pre-shared key, if ``given.psk_id`` names one.
+
+    ``device_key`` (32 bytes): after redeeming, what the device proves itself with from then on.
+    """
+
+    given: Given
+    psk: Secret
+    device_key: Secret
+
+
+class Question:
+    """One question to the KMS. ``body`` is to be posted, as often as it takes until an answer comes."""
+
+    def __init__(
+        self, key: Secret, ask: Ask, *, invitation: str = "", device: str = "", random: Random
+    ) -> None:
+        prologue = prologue_of(invitation=invitation, device=device)
+        self._side = Initiator(key, prologue=prologue, random=random)
+        self._ask = ask
+        message = self._side.write(ask.encode())
+        self.body = Envelope(message=message, invitation=invitation, device=device).encode()
+
+    def receive(self, body: bytes) -> Received:
+        """Read the answer.
+
+        Raises `AuthenticationFailure` for one that is not from a KMS that knows the code or the device's key,
+        and `BadEnrolment`.
+        """
+        try:
+            given = Given.decode(self._side.read(decode_answer(body)))
+        except HandshakeFailed:
+            what = "code" if self._ask.act is Act.REDEEM else "key of this device"
+            raise AuthenticationFailure(
+                f"the answer is not from a KMS that knows the {what}: somebody else answered in its place"
+            ) from None
+        if self._ask.act is Act.REDEEM and not (given.device and given.identity and given.kms_identity):
+            raise BadEnrolment("device, identity and kms_identity are needed in the answer")
+        return Received(
+            given=given, psk=self._side.derived(PSK_LABEL), device_key=self._side.derived(DEVICE_LABEL)
+        )
+
+
+def redeem(code: Code, *, name: str, random: Random, csr: bytes = b"") -> Question:
+    """Ask to enrol this device, called *name*, with *code*; with a *csr* (DER) for a certificate."""
+    ask = Ask(act=Act.REDEEM, name=name, csr=csr)
+    return Question(code.key(), ask, invitation=code.number, random=random)
+
+
+def ask(device: str, key: Secret, what: Ask, *, random: Random) -> Question:
+    """Ask as the enrolled *device* that *key* belongs to."""
+    return Question(key, what, device=device, random=random)
