@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,4 +164,17 @@ def test_chash_of_no_key_of_the_kms_is_refused(tmp_path: Path, kms: Domain) -> N
     strangers = (certificate("stranger", "ca"), PAIR.certificate)
     used = replace(holder(uri("alice")), kms_certificates=strangers)
     assert kms.handle(request(kms, used).message).reason == "invalid-certificate"
+    kms.close()
+
+
+def test_a_certificate_of_a_device_counts_while_the_device_is_enrolled(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, registered_issuers=(CA.subject,))
+    kms = Domain.make(tmp_path, EVERYBODY, settings=settings, clock=Clock(int(NOW.timestamp()) * NS))
+    used = holder(uri("alice"))
+    der = used.certificates[0].public_bytes(Encoding.DER)
+    assert kms.handle(request(kms, used).message).reason == "unknown-key"
+    run(kms.store.subscribers.add_certificate("alice", der))
+    assert kms.handle(request(kms, used).message).granted
+    run(kms.store.subscribers.remove_certificate(hashlib.sha256(der).digest()))
+    assert kms.handle(request(kms, used).message).reason == "unknown-key"
     kms.close()

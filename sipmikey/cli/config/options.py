@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def load_from(args: argparse.Namespace) -> Loaded:
     """Return the configuration that *args*, the environment and the file make; warn on stderr.
 
-    Raises ConfigurationError.
+    Once a day the KMS that this device is enrolled at is asked for changes first. Raises ConfigurationError.
     """
     options = {
         (section, key): value
@@ -52,6 +52,13 @@ def load_from(args: argparse.Namespace) -> Loaded:
         if (value := getattr(args, f"{section}.{key}", None)) is not None
     }
     loaded = load(path=args.config, options=options)
+    if loaded.configuration.enrolment.device:
+        from sipmikey.cli.enrol.refresh import refresh_at_start
+
+        if told := list(refresh_at_start(loaded)):
+            for line in told:
+                warn(line)
+            loaded = load(path=args.config, options=options)
     for warning in loaded.warnings:
         warn(warning)
     return loaded

@@ -360,6 +360,17 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment:
+    """This device at its organisation's KMS. `sipmikey setup CODE` writes it."""
+
+    device: str = setting("", "identifier of this device at the KMS", read.text)
+    key: Secret | None = setting(
+        None, "key that proves this device when it asks for its profile or a new key", read.secret,
+        secret=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long to wait, in seconds."""
 
@@ -401,6 +412,7 @@ class Configuration:
     media: Media = Media()
     nat: Nat = Nat()
     mailbox: Mailbox = Mailbox()
+    enrolment: Enrolment = Enrolment()
     timeouts: Timeouts = Timeouts()
 
 
@@ -414,5 +426,6 @@ SECTIONS: Mapping[str, Section] = {
     "media": Media,
     "nat": Nat,
     "mailbox": Mailbox,
+    "enrolment": Enrolment,
     "timeouts": Timeouts,
 }

@@ -186,7 +186,7 @@ class EnrolmentSection:
         read.number(0.001, 3650, "days"),
     )
     overlap_days: float = setting(
-        7.0, "days that the old key goes on after a renewal", read.number(0, 365, "days")
+        30.0, "days that the old key goes on after a renewal", read.number(0, 365, "days")
     )
     failures_burst: int = setting(
         10, "wrong codes that one address may try at once, then one a minute", read.count(1)

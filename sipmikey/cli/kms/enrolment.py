@@ -87,6 +87,12 @@ def serves_enrolment(configuration: KmsConfiguration) -> bool:
     return all(_is_loopback(address) for address in configuration.http.listen)
 
 
+def registered_issuers(configuration: KmsConfiguration) -> tuple[x509.Name, ...]:
+    """Return the names of the CAs whose certificates count only while their device is enrolled."""
+    authority = _authority(configuration)
+    return () if authority is None else (authority.certificate.subject,)
+
+
 def _is_loopback(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]")
     return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback

@@ -7,6 +7,7 @@ import time
 
 from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSection
+from sipmikey.cli.kms.enrolment import registered_issuers
 from sipmikey.cli.kms.public_key import key_pairs, revocation, trust_anchors
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
@@ -115,6 +116,7 @@ def settings(configuration: KmsConfiguration) -> KmsSettings:
         key_pairs=key_pairs(section, configuration.directory),
         trust_anchors=anchors,
         revocation=revocation(section, configuration.directory, anchors),
+        registered_issuers=registered_issuers(configuration),
     )
 
 

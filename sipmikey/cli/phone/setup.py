@@ -1,4 +1,4 @@
-"""`sipmikey setup`: five questions, each answer checked at once, and a call that tries it all."""
+"""`sipmikey setup`: an invitation or five questions, each answer checked, and a call that tries it all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from typing import TypeVar
 from sipmikey.agent import Agent, CallFailed
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import default_path, load
+from sipmikey.cli.enrol.command import enrol_command, leave_command, refresh_command
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import HttpKmsClient
+from sipmikey.kms.enrolment.codes import parse_invitation
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.phone.edge.place import place_of
@@ -27,6 +29,9 @@ from sipmikey.ticket.identity import canonical
 
 EXAMPLES = """\
 examples:
+  sipmikey setup 7KQ2-M3XA-0VZD-J8TN --kms https://kms.example.com
+  sipmikey setup 'https://kms.example.com/enrolment#7KQ2-M3XA-0VZD-J8TN'
+  sipmikey setup --refresh
   sipmikey setup
   sipmikey setup --config work.toml
   sipmikey setup --no-call < answers.txt       one answer a line
@@ -46,12 +51,35 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `setup` and its options."""
     parser = subparsers.add_parser(
         "setup",
-        help="five questions, and the phone is ready",
-        description="Ask five questions, check each answer, write the configuration, and make a test call.",
+        help="an invitation or five questions, and the phone is ready",
+        description="Redeem an invitation, or ask five questions and check each answer; write the"
+        " configuration and make a test call.",
         epilog=f"{EXAMPLES}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "invitation", nargs="?", metavar="INVITATION", help="code or address that an administrator gave"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="file to write, instead of the usual one")
+    parser.add_argument("--kms", metavar="URL", help="the KMS that a code is for [asked]")
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="certificates to verify the KMS by, instead of the system's"
+    )
+    parser.add_argument("--name", help="what this device is called at the KMS [the host's name]")
+    parser.add_argument(
+        "--certificate", action="store_true", help="ask for a certificate instead of a pre-shared key"
+    )
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="ask the KMS for a changed profile, and a new key if it is time",
+    )
+    parser.add_argument(
+        "--accept", action="store_true", help="with --refresh: take a profile that protects less, too"
+    )
+    parser.add_argument(
+        "--leave", action="store_true", help="give this device's enrolment back; its keys are destroyed"
+    )
     parser.add_argument("--echo", metavar="SIP-URI", help="whom to call at the end [sip:echo@your domain]")
     parser.add_argument("--no-call", action="store_true", help="no test call")
     parser.add_argument("--force", action="store_true", help="replace a configuration that is there")
@@ -71,19 +99,33 @@ class Answers:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, check, write and try; return the exit code."""
+    """Redeem or ask, check, write and try; return the exit code."""
     path: Path = args.config or default_path(os.environ)
+    vault = Vault(data_folder(), system_keyring())
+    if args.refresh or args.leave:
+        return (refresh_command if args.refresh else leave_command)(args, path, vault)
+    invitation = parse_invitation(args.invitation) if args.invitation else None
     if path.exists() and not args.force:
         raise LocalError(
             f"{path} is there already: give --force to replace it, or --config for another account"
         )
-    vault = Vault(data_folder(), system_keyring())
+    if invitation is not None:
+        url = args.kms or invitation.kms_url or _answer("Address of the KMS (https://...): ", _url(""))
+        enrol_command(args, invitation, url, path, vault)
+        print(place_of(vault))
+        asyncio.run(_check_enrolled(path))
+        return _finish(args, path, load(path=path).configuration.identity.uri)
     print("Five questions, and the phone is ready. Ctrl-C leaves without a change.\n")
     answers = _ask()
     _keep(answers, path, vault)
     print(f"\nWritten: {path}\n{place_of(vault)}")
+    return _finish(args, path, answers.identity)
+
+
+def _finish(args: argparse.Namespace, path: Path, identity: str) -> int:
+    """Make the test call, and say what comes next."""
     if not args.no_call:
-        echo = args.echo or f"sip:echo@{answers.identity.rpartition('@')[2]}"
+        echo = args.echo or f"sip:echo@{identity.rpartition('@')[2]}"
         asyncio.run(_try_call(path, echo))
     usual = "" if args.config is None else f" --config {path}"
     print(f"\nNext: sipmikey phone{usual}    (or sipmikey phone --tui{usual})")
@@ -150,6 +192,8 @@ def _identity(typed: str) -> str:
 def _url(usual: str) -> Callable[[str], str]:
     def read(typed: str) -> str:
         url = typed or usual
+        if not url:
+            raise LocalError("the KMS's address comes with the code: https://kms.example.com, for example")
         if "://" not in url:
             url = f"https://{url}"
         if not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?", url):
@@ -225,6 +269,23 @@ async def _check_kms(answers: Answers) -> None:
             raise CommandFailed(
                 f"{error.detail or error.reason}; nothing was written", code=ExitCode.KMS, reason=error.reason
             ) from None
+
+
+async def _check_enrolled(path: Path) -> None:
+    """Ask the KMS for a ticket with the new key. Raises ``CommandFailed``; the configuration stays."""
+    configuration = load(path=path, options={("media", "device"): "null"}).configuration
+    client = kms_client(configuration)
+    assert client is not None, "an enrolled device has a KMS"
+    async with client, Agent(agent_config(configuration), kms=client) as agent:
+        try:
+            await agent.prefetch(configuration.identity.uri)
+        except CallFailed as error:
+            raise CommandFailed(
+                f"this device is enrolled and {path} is written, but a ticket was refused: "
+                f"{error.detail or error.reason}",
+                code=ExitCode.KMS, reason=error.reason,
+            ) from None  # fmt: skip
+    print("The KMS gives tickets for this device's key.")
 
 
 async def _check_server(answers: Answers) -> None:

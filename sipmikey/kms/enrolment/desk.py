@@ -96,7 +96,7 @@ class EnrolmentSettings:
 
     kms_identity: str
     key_days: float = 90.0
-    overlap_days: float = 7.0
+    overlap_days: float = 30.0
     profile: Profile = field(default_factory=Profile)
     authority: DeviceAuthority | None = None
 

@@ -24,7 +24,7 @@ what stands behind the #, and give it to
 
     sipmikey setup 'ADDRESS'
 
-Nobody but you should see it: whoever uses it first has your phone.
+Nobody but you should see it: who uses it first has your phone.
 """
 
 

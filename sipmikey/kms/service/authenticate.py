@@ -178,7 +178,8 @@ async def _by_certificate(
         except PeerError as error:
             failure = error
             continue
-        return await _owner(lookups, claimed, fingerprint, authenticated)
+        registered_only = certificate.issuer in settings.registered_issuers
+        return await _owner(lookups, claimed, fingerprint, authenticated, registered_only=registered_only)
     raise failure
 
 
@@ -189,10 +190,17 @@ async def _kept_certificates(lookups: Lookups, claimed: str | None) -> tuple[x50
 
 
 async def _owner(
-    lookups: Lookups, claimed: str | None, fingerprint: bytes, authenticated: AuthenticatedInit
+    lookups: Lookups,
+    claimed: str | None,
+    fingerprint: bytes,
+    authenticated: AuthenticatedInit,
+    *,
+    registered_only: bool,
 ) -> Sender:
     identity = claimed or canonical_identity(authenticated.identity, "IDR")
     principal = await lookups.credentials.principal_by_certificate(fingerprint)
+    if principal is None and registered_only:
+        raise UnknownKey("the certificate is not of a device that is enrolled here", field="CERT")
     if principal is None:
         principal = await lookups.credentials.principal_of(identity)
     if principal is None or principal.is_kms:

@@ -40,7 +40,9 @@ class KmsSettings:
     ``peers``: the KMSs it trusts, by canonical identity; a resolve for a ticket of any other is refused.
     ``key_pairs`` and ``trust_anchors`` serve the public-key variants, which are refused without them.
     ``revocation``: gives the revocation lists of the moment, by which certificates are judged; None: by none.
-    ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the replay cache.
+    ``registered_issuers``: CAs of whose certificates only those bound to a subscriber count, so that one that
+    was revoked counts no more. ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the
+    replay cache.
     """
 
     identity: str
@@ -49,6 +51,7 @@ class KmsSettings:
     key_pairs: tuple[KmsKeyPair, ...] = ()
     trust_anchors: tuple[x509.Certificate, ...] = ()
     revocation: Callable[[], Revocation] | None = None
+    registered_issuers: tuple[x509.Name, ...] = ()
     accept_counter: bool = False
 
     def __post_init__(self) -> None:
