@@ -97,13 +97,14 @@ def folder_of(device: str) -> Path:
 
 
 def applied(
-    document: tomlkit.TOMLDocument, old: Profile, new: Profile, folder: Path
+    document: tomlkit.TOMLDocument, old: Profile, new: Profile, folder: Path, *, named: Path | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Change *document* from the *old* profile to the *new*; write its files into *folder*.
 
-    Returns the settings that were changed, and those that the user had changed and that stay.
+    *named*: the folder as the document names it, where that is shorter. Returns the settings that were
+    changed, and those that the user had changed and that stay.
     """
-    before, after = _flat(old, folder), _flat(new, folder)
+    before, after = (_flat(profile, folder if named is None else named) for profile in (old, new))
     changed: list[str] = []
     stay: list[str] = []
     for name, text in new.files.items():

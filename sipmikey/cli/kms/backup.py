@@ -27,10 +27,11 @@ from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError
 
 POLICY: Final = "policy"
+PROFILE: Final = "profile"
 DATABASE: Final = "store.sqlite"
 AUDIT: Final = "store.sqlite-audit"
 DUMP: Final = "store.pgdump"
-MEMBERS: Final = (CONFIG_NAME, POLICY, DATABASE, AUDIT, DUMP)
+MEMBERS: Final = (CONFIG_NAME, POLICY, PROFILE, DATABASE, AUDIT, DUMP)
 
 BACKUP = """\
   sipmikey kms backup kms-backup.tar
@@ -83,6 +84,9 @@ async def _backup(args: argparse.Namespace) -> int:
         shutil.copy(configuration.directory / CONFIG_NAME, Path(scratch) / CONFIG_NAME)
         shutil.copy(configuration.policy.file, Path(scratch) / POLICY)
         members += [Path(scratch) / CONFIG_NAME, Path(scratch) / POLICY]
+        if configuration.enrolment.profile.exists():
+            shutil.copy(configuration.enrolment.profile, Path(scratch) / PROFILE)
+            members.append(Path(scratch) / PROFILE)
         facts = {"version": __version__, "time_s": int(time.time())}
         named = [(path.name, path) for path in members]
         text = await asyncio.to_thread(backup_seal.manifest, facts, named, master_key(configuration))
@@ -180,10 +184,13 @@ def _put_back(scratch: Path, directory: Path, given_key: Path | None) -> KmsConf
     configuration = replace(load(scratch), directory=directory)
     kind, _, name = configuration.store.master_key.partition(":")
     files: list[tuple[Path, Path]] = [(scratch / CONFIG_NAME, directory / CONFIG_NAME)]
-    policy = configuration.policy.file
-    # A path of the configuration is made relative to where that was read from.
-    policy = policy.relative_to(scratch) if policy.is_relative_to(scratch) else policy
-    files.append((scratch / POLICY, _inside(directory, policy, "policy.file")))
+    named = [(POLICY, configuration.policy.file, "policy.file")]
+    if (scratch / PROFILE).exists():
+        named.append((PROFILE, configuration.enrolment.profile, "enrolment.profile"))
+    for member, path, setting in named:
+        # A path of the configuration is made relative to where that was read from.
+        inner = path.relative_to(scratch) if path.is_relative_to(scratch) else path
+        files.append((scratch / member, _inside(directory, inner, setting)))
     if given_key is not None and kind == "file":
         files.append((given_key, _inside(directory, Path(name), "store.master_key")))
     url = store_url(configuration)

@@ -1,0 +1,306 @@
+"""`sipmikey kms user import | export`: many users at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sipmikey.cli.exit_codes import ExitCode
+from sipmikey.cli.kms.common import Actions, action, create_private, open_configured, opened, output
+from sipmikey.cli.kms.configuration import KmsConfiguration, load
+from sipmikey.cli.kms.enrolment import profile_of, public_url
+from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.kms.users.bundle import Bundle, write_bundle
+from sipmikey.cli.kms.users.device import last_uses
+from sipmikey.cli.kms.users.invite import SIP_PASSWORD, Invited, invite
+from sipmikey.cli.kms.users.people import Person, Problem, is_json, read_people, write_csv
+from sipmikey.kms.stores.store import Store
+from sipmikey.kms.subscribers import PskRecord, SubscriberRecord
+from sipmikey.mikey.secret import Secret
+from sipmikey.settings import ConfigurationError, read_text
+
+DAY_S = 86_400
+CHUNK = 500
+"""Users that share a transaction of invitations, and a step of the progress."""
+
+INVITATION_COLUMNS = ("identity", "subscriber", "code", "uri", "number", "expires_s")
+EXPORT_COLUMNS = ("identity", "name", "groups", "enabled", "keys", "devices", "last_used_s")
+
+IMPORT = """\
+  sipmikey kms user import people.csv --dry-run
+  sipmikey kms user import people.csv --invitations invitations.csv --minutes 10080
+  sipmikey kms user import people.json --bundles bundles/
+
+people.csv:
+  identity,name,groups,sip_password
+  sip:alice@example.com tel:+46701234567,alice,sip:support@example.com,
+  sip:bob@example.com,,,secret
+
+or people.json:
+  [{"identity": "sip:alice@example.com", "groups": ["sip:support@example.com"]}]
+
+Nothing is added while a line has a mistake, unless --skip leaves such lines out.
+"""
+
+EXPORT = """\
+  sipmikey kms user export users.csv
+  sipmikey kms user export - --json
+"""
+
+
+def add_verbs(verbs: Actions[argparse.ArgumentParser]) -> None:
+    """Add `import` and `export`."""
+    taking = action(
+        verbs, "import", help="add users from CSV or JSON, with an invitation or a key each",
+        examples=IMPORT, body=_import,
+    )  # fmt: skip
+    taking.add_argument("file", type=Path, help=".csv (with a line of column names) or .json")
+    how = taking.add_mutually_exclusive_group()
+    how.add_argument(
+        "--invitations",
+        type=Path,
+        metavar="FILE",
+        help="invite each, and write codes and addresses there (CSV)",
+    )
+    how.add_argument(
+        "--bundles",
+        type=Path,
+        metavar="DIR",
+        help="make a key for each, and write a configuration each there",
+    )
+    taking.add_argument(
+        "--minutes", type=float, metavar="N", help="life of the codes (enrolment.invitation_minutes)"
+    )
+    taking.add_argument("--url", help="the KMS's base URL for devices (default: enrolment.url)")
+    taking.add_argument(
+        "--dry-run", action="store_true", help="check the file and the store, and change nothing"
+    )
+    taking.add_argument("--skip", action="store_true", help="leave lines with a mistake out")
+    taking.add_argument(
+        "--existing",
+        action="store_true",
+        help="leave users alone who are there already; they are not an error",
+    )
+    giving = action(
+        verbs, "export", help="write users as CSV or JSON, without keys", examples=EXPORT, body=_export
+    )
+    giving.add_argument("file", help="new .csv or .json (mode 0600), or - for standard output")
+
+
+async def _import(args: argparse.Namespace) -> int:
+    if not args.dry_run and args.invitations is None and args.bundles is None:
+        raise ConfigurationError(
+            "say how users get their keys: --invitations FILE or --bundles DIR (or --dry-run)"
+        )
+    found = read_people(read_text(args.file), as_json=is_json(args.file))
+    configuration = load(args.dir)
+    store = await open_configured(configuration)
+    try:
+        people, existing, problems = await _compared(store, found.people, keep=args.existing)
+        problems = sorted([*found.problems, *problems], key=lambda problem: problem.line)
+        for problem in problems:
+            _complain(args, problem)
+        done: Sequence[object] = ()
+        stopped = bool(problems) and not args.skip
+        if not stopped and not args.dry_run:
+            done = await _add(args, configuration, store, people)
+    finally:
+        await store.close()
+    out = output(args)
+    out.document(
+        {
+            "type": "kms.user.import", "file": args.file, "dry_run": args.dry_run, "added": len(done),
+            "good": len(people), "existing": existing, "problems": len(problems),
+        }
+    )  # fmt: skip
+    there = f", {existing} there already" if existing else ""
+    wrong = f", {len(problems)} mistakes" if problems else ""
+    if args.dry_run or stopped:
+        out.text(f"{len(people)} users could be added{there}{wrong}; nothing was changed")
+    else:
+        out.text(f"{len(done)} users added{there}{wrong}")
+    return ExitCode.USAGE if problems else ExitCode.OK
+
+
+def _complain(args: argparse.Namespace, problem: Problem) -> None:
+    out = output(args)
+    out.document(
+        {
+            "type": "kms.user.problem", "file": args.file, "line": problem.line, "column": problem.column,
+            "detail": problem.detail,
+        }
+    )  # fmt: skip
+    if not args.json:
+        print(problem.written(str(args.file)), file=sys.stderr)
+
+
+async def _compared(
+    store: Store, people: Sequence[Person], *, keep: bool
+) -> tuple[list[Person], int, list[Problem]]:
+    """Return those who can be added, how many are there already, and what is in their way."""
+    names: set[str] = set()
+    identities: dict[str, str] = {}
+    key_ids: set[str] = set()
+    async for record in store.subscribers.records():
+        names.add(record.name)
+        identities.update(dict.fromkeys(record.identities, record.name))
+        key_ids.update(psk.key_id.decode(errors="replace") for psk in record.psks)
+    good: list[Person] = []
+    problems: list[Problem] = []
+    existing = 0
+    for person in people:
+        owners = {identities[uri] for uri in person.record.identities if uri in identities}
+        if owners and keep:
+            existing += 1
+            continue
+        for column, clash in (
+            ("identity", next((uri for uri in person.record.identities if uri in identities), None)),
+            ("name", person.record.name if person.record.name in names else None),
+            ("psk_id", person.psk_id if person.psk_id in key_ids else None),
+        ):
+            if clash is not None:
+                problems.append(
+                    Problem(line=person.line, column=column, detail=f"{clash} is at this KMS already")
+                )
+                break
+        else:
+            good.append(person)
+    return good, existing, problems
+
+
+async def _add(
+    args: argparse.Namespace, configuration: KmsConfiguration, store: Store, people: Sequence[Person]
+) -> Sequence[object]:
+    if not people:
+        return ()
+    if args.bundles is not None:
+        return await _with_bundles(args, configuration, store, people)
+    return await _with_invitations(args, configuration, store, people)
+
+
+async def _with_invitations(
+    args: argparse.Namespace, configuration: KmsConfiguration, store: Store, people: Sequence[Person]
+) -> Sequence[Invited]:
+    minutes = configuration.enrolment.invitation_minutes if args.minutes is None else args.minutes
+    if minutes <= 0:
+        raise ConfigurationError("--minutes is more than 0")
+    url = args.url or public_url(configuration)
+    passwords = {
+        person.identity: {SIP_PASSWORD: person.sip_password}
+        for person in people
+        if person.sip_password is not None
+    }
+    done: list[Invited] = []
+    with create_private(args.invitations) as file:
+        await store.subscribers.load([person.record for person in people])
+        for chunk in _chunks(people):
+            wanted = [(person.record.name, person.identity) for person in chunk]
+            done += await invite(store, wanted, minutes=minutes, url=url, secrets=passwords)
+            for invited in done[-len(chunk) :]:
+                record = invited.record
+                await acted(
+                    store, "invite", subscriber=record.subscriber, identity=record.identity,
+                    credential=record.number, detail=args.file.name,
+                )  # fmt: skip
+            _tell(len(done), len(people))
+        file.write(write_csv([invited.document() for invited in done], INVITATION_COLUMNS))
+    return done
+
+
+async def _with_bundles(
+    args: argparse.Namespace, configuration: KmsConfiguration, store: Store, people: Sequence[Person]
+) -> Sequence[Bundle]:
+    profile = profile_of(configuration)
+    url = args.url or public_url(configuration)
+    if url is None:
+        raise ConfigurationError(
+            "nothing tells the KMS's own URL: set enrolment.url in kms.toml, or give --url"
+        )
+    bundles = [
+        Bundle(
+            identity=person.identity, kms_url=url, psk=_psk(person), profile=profile,
+            sip_password=person.sip_password,
+        )
+        for person in people
+    ]  # fmt: skip
+    records = [
+        SubscriberRecord(
+            name=person.record.name, identities=person.record.identities, groups=person.record.groups,
+            psks=(bundle.psk,),
+        )
+        for person, bundle in zip(people, bundles, strict=True)
+    ]  # fmt: skip
+    try:
+        args.bundles.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(f"{args.bundles}: {error.strerror}; name a new directory") from None
+    for number, bundle in enumerate(bundles, 1):
+        write_bundle(args.bundles, bundle)
+        _tell(number, len(bundles))
+    await store.subscribers.load(records)
+    for record, bundle in zip(records, bundles, strict=True):
+        await acted(
+            store, "add", subscriber=record.name, identity=bundle.identity,
+            credential=bundle.psk.key_id.hex(), detail=args.file.name,
+        )  # fmt: skip
+    return bundles
+
+
+def _psk(person: Person) -> PskRecord:
+    user = person.identity.partition(":")[2].partition("@")[0].partition(";")[0]
+    name = person.psk_id or f"{user[:200]}-{secrets.token_hex(4)}"
+    end = None if person.valid_days is None else round(time.time() + person.valid_days * DAY_S)
+    return PskRecord(key_id=name.encode(), key=Secret(os.urandom(32)), valid_until_s=end)
+
+
+def _chunks(people: Sequence[Person]) -> Iterator[Sequence[Person]]:
+    for start in range(0, len(people), CHUNK):
+        yield people[start : start + CHUNK]
+
+
+def _tell(count: int, whole: int) -> None:
+    """Show the progress on a terminal."""
+    if sys.stderr.isatty():
+        end = "\n" if count == whole else ""
+        print(f"\r{count} of {whole} users", end=end, file=sys.stderr, flush=True)
+
+
+async def _export(args: argparse.Namespace) -> int:
+    as_json = args.json if args.file == "-" else is_json(Path(args.file))
+    rows = []
+    async with opened(args) as store:
+        devices: dict[str, int] = {}
+        uses = await store.audit.uses()
+        by_device = last_uses(uses)
+        used: dict[str, int] = {}
+        for device in await store.devices.devices():
+            if device.revoked_s is None:
+                devices[device.subscriber] = devices.get(device.subscriber, 0) + 1
+            last = by_device.get(device.device, 0)
+            used[device.subscriber] = max(last, used.get(device.subscriber, 0))
+        async for record in store.subscribers.records():
+            keys = [uses.get(psk.key_id.hex(), 0) for psk in record.psks]
+            last = max([used.get(record.name, 0), *keys])
+            rows.append(
+                {
+                    "identity": list(record.identities), "name": record.name, "groups": list(record.groups),
+                    "enabled": record.enabled, "keys": len(record.psks) + len(record.certificates),
+                    "devices": devices.get(record.name, 0), "last_used_s": last or None,
+                }
+            )  # fmt: skip
+    text = json.dumps(rows, indent=1) + "\n" if as_json else write_csv(rows, EXPORT_COLUMNS)
+    if args.file == "-":
+        print(text, end="")
+        return ExitCode.OK
+    with create_private(Path(args.file)) as file:
+        file.write(text)
+    out = output(args)
+    out.document({"type": "kms.user.export", "file": args.file, "users": len(rows)})
+    out.text(f"{len(rows)} users written to {args.file}")
+    return ExitCode.OK
