@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms.common import Actions, action, create_private, open_configured, opened, output
+from sipmikey.cli.kms.common import create_private, open_configured, opened, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
 from sipmikey.cli.kms.enrolment import profile_of, public_url
 from sipmikey.cli.kms.users.acts import acted
@@ -32,68 +32,9 @@ CHUNK = 500
 INVITATION_COLUMNS = ("identity", "subscriber", "code", "uri", "number", "expires_s")
 EXPORT_COLUMNS = ("identity", "name", "groups", "enabled", "keys", "devices", "last_used_s")
 
-IMPORT = """\
-  sipmikey kms user import people.csv --dry-run
-  sipmikey kms user import people.csv --invitations invitations.csv --minutes 10080
-  sipmikey kms user import people.json --bundles bundles/
 
-people.csv:
-  identity,name,groups,sip_password
-  sip:alice@example.com tel:+46701234567,alice,sip:support@example.com,
-  sip:bob@example.com,,,secret
-
-or people.json:
-  [{"identity": "sip:alice@example.com", "groups": ["sip:support@example.com"]}]
-
-Nothing is added while a line has a mistake, unless --skip leaves such lines out.
-"""
-
-EXPORT = """\
-  sipmikey kms user export users.csv
-  sipmikey kms user export - --json
-"""
-
-
-def add_verbs(verbs: Actions[argparse.ArgumentParser]) -> None:
-    """Add `import` and `export`."""
-    taking = action(
-        verbs, "import", help="add users from CSV or JSON, with an invitation or a key each",
-        examples=IMPORT, body=_import,
-    )  # fmt: skip
-    taking.add_argument("file", type=Path, help=".csv (with a line of column names) or .json")
-    how = taking.add_mutually_exclusive_group()
-    how.add_argument(
-        "--invitations",
-        type=Path,
-        metavar="FILE",
-        help="invite each, and write codes and addresses there (CSV)",
-    )
-    how.add_argument(
-        "--bundles",
-        type=Path,
-        metavar="DIR",
-        help="make a key for each, and write a configuration each there",
-    )
-    taking.add_argument(
-        "--minutes", type=float, metavar="N", help="life of the codes (enrolment.invitation_minutes)"
-    )
-    taking.add_argument("--url", help="the KMS's base URL for devices (default: enrolment.url)")
-    taking.add_argument(
-        "--dry-run", action="store_true", help="check the file and the store, and change nothing"
-    )
-    taking.add_argument("--skip", action="store_true", help="leave lines with a mistake out")
-    taking.add_argument(
-        "--existing",
-        action="store_true",
-        help="leave users alone who are there already; they are not an error",
-    )
-    giving = action(
-        verbs, "export", help="write users as CSV or JSON, without keys", examples=EXPORT, body=_export
-    )
-    giving.add_argument("file", help="new .csv or .json (mode 0600), or - for standard output")
-
-
-async def _import(args: argparse.Namespace) -> int:
+async def import_command(args: argparse.Namespace) -> int:
+    """Add the users of a file."""
     if not args.dry_run and args.invitations is None and args.bundles is None:
         raise ConfigurationError(
             "say how users get their keys: --invitations FILE or --bundles DIR (or --dry-run)"
@@ -271,7 +212,8 @@ def _tell(count: int, whole: int) -> None:
         print(f"\r{count} of {whole} users", end=end, file=sys.stderr, flush=True)
 
 
-async def _export(args: argparse.Namespace) -> int:
+async def export_command(args: argparse.Namespace) -> int:
+    """Write the users to a file."""
     as_json = args.json if args.file == "-" else is_json(Path(args.file))
     rows = []
     async with opened(args) as store:

@@ -10,11 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
-from sipmikey.cli.kms.common import Actions, action, open_configured, opened, output
+from sipmikey.cli.kms.common import open_configured, opened, output
 from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.kms.enrolment import public_url
 from sipmikey.cli.kms.users.acts import acted
@@ -29,12 +28,6 @@ from sipmikey.mikey.secret import Secret
 SIP_PASSWORD = "credentials.password"  # noqa: S105 - the name of a setting
 DRAWS = 8
 """How often new codes are drawn when a number is in use already."""
-
-EXAMPLES = """\
-  sipmikey kms user invite sip:alice@example.com
-  sipmikey kms user invite sip:alice@example.com --minutes 60 --sip-password-file alice.sip
-  sipmikey kms user invite sip:alice@example.com --json --no-qr
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,42 +48,6 @@ class Invited:
             "uri": self.uri,
             "expires_s": self.record.expires_s,
         }
-
-
-def add_verbs(verbs: Actions[argparse.ArgumentParser]) -> None:
-    """Add `invite`, `invitations` and `uninvite`."""
-    invite = action(
-        verbs,
-        "invite",
-        help="invite a user's device by a code, a QR and an address; the user is added if missing",
-        examples=EXAMPLES,
-        body=_invite,
-    )
-    invite.add_argument("identity", help="what the device will be, e.g. sip:alice@example.com")
-    invite.add_argument(
-        "--minutes", type=float, metavar="N", help="life of the code (enrolment.invitation_minutes)"
-    )
-    invite.add_argument("--url", help="the KMS's base URL for devices (default: enrolment.url)")
-    invite.add_argument(
-        "--sip-password-file",
-        type=Path,
-        metavar="FILE",
-        help="the user's password at the SIP registrar, sent along",
-    )
-    invite.add_argument(
-        "--group", action="append", default=[], metavar="URI", help="group to put a new user in"
-    )
-    invite.add_argument("--no-qr", action="store_true", help="print no QR")
-    listing = action(
-        verbs, "invitations", help="list invitations; codes are not kept and not shown",
-        examples="  sipmikey kms user invitations\n", body=_list,
-    )  # fmt: skip
-    listing.add_argument("--all", action="store_true", help="those that are over too")
-    back = action(
-        verbs, "uninvite", help="take an invitation back",
-        examples="  sipmikey kms user uninvite 7KQ2\n", body=_uninvite,
-    )  # fmt: skip
-    back.add_argument("number", help="the first group of its code")
 
 
 async def invite(
@@ -139,7 +96,8 @@ def _codes(count: int) -> list[Code]:
     return list(found.values())
 
 
-async def _invite(args: argparse.Namespace) -> int:
+async def invite_command(args: argparse.Namespace) -> int:
+    """Invite one device of a user."""
     identity = normal_identity(args.identity)
     configuration = load(args.dir)
     minutes = configuration.enrolment.invitation_minutes if args.minutes is None else args.minutes
@@ -201,7 +159,8 @@ def _qr(uri: str) -> str:
     return "\n".join(lines)
 
 
-async def _list(args: argparse.Namespace) -> int:
+async def list_command(args: argparse.Namespace) -> int:
+    """List invitations."""
     out = output(args)
     now_s = int(time.time())
     async with opened(args) as store:
@@ -234,7 +193,8 @@ def _state(record: InvitationRecord, now_s: int) -> str:
     return "open"
 
 
-async def _uninvite(args: argparse.Namespace) -> int:
+async def uninvite_command(args: argparse.Namespace) -> int:
+    """Take an invitation back."""
     number = parse_number(args.number)
     async with opened(args) as store:
         found = {record.number: record for record in await store.devices.invitations()}

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
-from sipmikey.cli.kms.users import bulk, invite
+from sipmikey.cli.kms.users import verbs as more_verbs
 from sipmikey.cli.output import Output
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
@@ -50,8 +50,7 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
         help="it is another KMS, which speaks for these identities, e.g. 'sip:*@example.org'",
     )
     _psk_options(add)
-    invite.add_verbs(verbs)
-    bulk.add_verbs(verbs)
+    more_verbs.add_verbs(verbs)
     rotate = action(
         verbs,
         "rotate",
