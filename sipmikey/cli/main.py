@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mailbox": ("sipmikey.cli.mailbox.command", "set up and run a server that keeps messages it cannot open"),
     "decode": ("sipmikey.cli.decode.command", "explain MIKEY messages from base64, hex, SDP or a capture"),
     "vectors": ("sipmikey.cli.vectors", "check test vectors, or serve a KMS and a user agent that misbehave"),
+    "load": ("sipmikey.cli.load.command", "make many calls, and tell how long they took and how many failed"),
     "conformance": ("sipmikey.cli.conformance", "test a KMS or a user agent against RFC 6043"),
     "report": (
         "sipmikey.cli.report.command",

@@ -60,6 +60,8 @@ class AgentProcess:
         self.child = Program("sipmikey.testing.agent_process:run")
         self._news = threading.Condition()
         self._replies: dict[int, Fields] = {}
+        self._verbs: dict[int, str] = {}
+        self.last_call_at = 0.0
         self._numbers = itertools.count(1)
         self._lines: list[str] = []
         self._over = False
@@ -84,13 +86,16 @@ class AgentProcess:
     def start(self, verb: str, **given: Any) -> int:
         """Give a command; `finish` takes its outcome."""
         number = next(self._numbers)
+        self._verbs[number] = verb
         self._write({"id": number, "do": verb, **given})
         return number
 
     def finish(self, number: int, *, timeout_s: float = WAIT_S) -> Any:
         """Return the result of a command given before; raises `CallRefused`."""
         reply = self.wait(
-            f"reply to command {number}", lambda: self._replies.pop(number, None), timeout_s=timeout_s
+            f"end of {self._verbs.get(number, 'a command')!r}",
+            lambda: self._replies.pop(number, None),
+            timeout_s=timeout_s,
         )
         if "error" in reply:
             raise CallRefused(self.name, reply["error"])
@@ -129,6 +134,12 @@ class AgentProcess:
         raise TestFailure(
             f"{self.name}: no {what} within {timeout_s:g} s; the latest events are: {latest or 'none'}"
         )
+
+    def tell(self, seen: list[Fields]) -> None:
+        """Put the events that come from now on into *seen*."""
+        with self._news:
+            self.seen = seen
+            self._replies.clear()
 
     def stop(self) -> None:
         """End the process: politely, and after twenty seconds by force. What crashed stays a failure."""

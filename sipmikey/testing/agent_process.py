@@ -57,6 +57,7 @@ from sipmikey.ticket.mode import Mode
 from sipmikey.ticket.shared_keys import SharedTicketKey
 
 LONGEST_LINE = 1 << 20
+_UNAVAILABLE = 480
 
 Fields = dict[str, Any]
 
@@ -256,6 +257,19 @@ class Worker:
         else:
             say({"id": number, "result": result})
 
+    async def _clear(self) -> None:
+        """End every call, and forget them."""
+        for number, ringing in tuple(self._ringing.items()):
+            if number not in self._calls and not ringing.over:
+                with contextlib.suppress(CallFailed):
+                    await ringing.reject(_UNAVAILABLE)
+        for call in tuple(self._calls.values()):
+            if not call.over:
+                with contextlib.suppress(CallFailed):
+                    await call.hangup()
+        self._ringing.clear()
+        self._calls.clear()
+
     def _know_successors(self) -> None:
         """Know the calls that transfers made of those known."""
         for known in tuple(self._calls.values()):
@@ -295,6 +309,8 @@ class Worker:
             case "add" | "remove" | "step_out" | "step_in":
                 assert self._conference is not None, "no conference was made"
                 return await getattr(self._conference, verb)(*((self._calls[call],) if call else ()))
+            case "clear":
+                return await self._clear()
             case "sound":
                 return getattr(agent.sound, given["what"])(*given.get("given", ()))
             case "dtmf":

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.testing.agents import TestAgent
+from sipmikey.testing.agents import AgentPool, TestAgent
 from sipmikey.testing.determinism import FakeClock, seeded_environment
 from sipmikey.testing.kamailio import Kamailio
-from sipmikey.testing.kms import TestKms
+from sipmikey.testing.kms import IDENTITY, TestKms
+from sipmikey.testing.own import DOMAIN, Own, OwnKms, PhoneUnderTest, read_users
 from sipmikey.testing.stage import Stage
 from sipmikey.testing.switchboard import Switchboard
 from sipmikey.ticket.environment import Environment
 
 __all__ = [
+    "agent_pool",
     "alice",
     "bob",
     "call_stage",
@@ -30,6 +32,8 @@ __all__ = [
     "forking_proxy",
     "kms",
     "kms_server",
+    "own",
+    "phone_under_test",
     "pytest_addoption",
     "pytest_runtest_makereport",
     "switchboard",
@@ -49,6 +53,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where captures, ladders, events, logs and recordings of failed tests are kept",
     )
     group.addoption("--no-call-capture", action="store_true", help="do not capture packets during tests")
+    shared = "let agents that neither play nor record serve test after test: a test takes well under a second"
+    group.addoption("--shared-agents", action="store_true", help=shared)
+    parser.addini("shared_agents", shared, type="bool", default=False)
+    group.addoption(
+        "--call-domain", metavar="DOMAIN", default=DOMAIN, help=f"domain of the agents [{DOMAIN}]"
+    )
+    group.addoption(
+        "--call-bind", metavar="ADDRESS", default="127.0.0.1", help="address of the agents [127.0.0.1]"
+    )
+    group.addoption("--call-proxy", metavar="URI", help="a SIP proxy of your own: agents register with it")
+    group.addoption("--call-kms", metavar="URL", help="a KMS of your own; needs --call-users")
+    group.addoption("--call-kms-identity", metavar="URI", default=IDENTITY, help=f"its identity [{IDENTITY}]")
+    group.addoption(
+        "--call-users", metavar="FILE", type=Path,
+        help="TOML: a table for each identity with psk_id, psk_file, and for the proxy username, password",
+    )  # fmt: skip
+    group.addoption("--call-phone", metavar="URI", help="the SIP identity of a phone of your own to test")
+    group.addoption("--call-phone-via", metavar="URI", help="where the phone is, if no proxy knows")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,8 +96,62 @@ def kept_in(config: pytest.Config, test: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kms_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
-    """A key management service, one for the run (or for each process of a parallel one)."""
+def own(request: pytest.FixtureRequest) -> Own:
+    """What is not the kit's: domain, address and proxy, as the options say."""
+    option = request.config.getoption
+    users: Path | None = option("--call-users", default=None)
+    return Own(
+        domain=option("--call-domain", default=DOMAIN),
+        bind=option("--call-bind", default="127.0.0.1"),
+        proxy=option("--call-proxy", default=None),
+        digest={} if users is None else read_users(users)[1],
+        direct=bool(option("--call-phone-via", default=None)),
+    )
+
+
+@pytest.fixture(scope="session")
+def phone_under_test(request: pytest.FixtureRequest) -> PhoneUnderTest:
+    """The phone that `--call-phone` names; a test that wants it is skipped without."""
+    uri = request.config.getoption("--call-phone", default=None)
+    if not uri:
+        pytest.skip("no phone to test: --call-phone URI")
+    return PhoneUnderTest(uri=uri, via=request.config.getoption("--call-phone-via", default=None))
+
+
+@pytest.fixture(scope="session")
+def agent_pool(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AgentPool | None]:
+    """Agents that serve test after test, where `--shared-agents` or the setting `shared_agents` says so."""
+    config = request.config
+    if not (config.getoption("--shared-agents", default=False) or _shared_by_file(config)):
+        yield None
+        return
+    pool = AgentPool(tmp_path_factory.mktemp("agents"))
+    pool.start()
+    yield pool
+    pool.stop()
+
+
+def _shared_by_file(config: pytest.Config) -> bool:
+    try:
+        return bool(config.getini("shared_agents"))
+    except ValueError:  # the fixtures are imported, and the plugin is not switched on
+        return False
+
+
+@pytest.fixture(scope="session")
+def kms_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestKms | OwnKms]:
+    """A key management service, one for the run (or for each process of a parallel one), or your own."""
+    option = request.config.getoption
+    if url := option("--call-kms", default=None):
+        users: Path | None = option("--call-users", default=None)
+        if users is None:
+            raise pytest.UsageError("--call-kms needs --call-users FILE: who the agents are at your KMS")
+        yield OwnKms(url, read_users(users)[0], identity=option("--call-kms-identity", default=IDENTITY))
+        return
     server = TestKms(tmp_path_factory.mktemp("kms"))
     server.start()
     yield server
@@ -83,7 +159,7 @@ def kms_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
 
 
 @pytest.fixture
-def kms(kms_server: TestKms) -> Iterator[TestKms]:
+def kms(kms_server: TestKms | OwnKms) -> Iterator[TestKms | OwnKms]:
     """The key management service, neither slow nor shut at the start of each test."""
     kms_server.delay(0)
     kms_server.shut(False)
@@ -93,13 +169,19 @@ def kms(kms_server: TestKms) -> Iterator[TestKms]:
 
 
 @pytest.fixture
-def call_stage(request: pytest.FixtureRequest, kms: TestKms, tmp_path: Path) -> Iterator[Stage]:
+def call_stage(
+    request: pytest.FixtureRequest,
+    kms: TestKms | OwnKms,
+    agent_pool: AgentPool | None,
+    own: Own,
+    tmp_path: Path,
+) -> Iterator[Stage]:
     """What the calls of a test run on. At its end agents are stopped, and what failed is kept.
 
     An agent whose process died fails the test with the reason.
     """
     capture = not request.config.getoption("--no-call-capture", default=False)
-    stage = Stage(tmp_path, kms, capture=capture)
+    stage = Stage(tmp_path, kms, capture=capture, pool=agent_pool, own=own)
     stage.start()
     try:
         yield stage

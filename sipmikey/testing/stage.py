@@ -10,26 +10,44 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.capture import CaptureError, LoopbackCapture
-from sipmikey.testing.agents import AgentSettings, TestAgent
+from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent
+from sipmikey.testing.agents.situation import situation
 from sipmikey.testing.kms import TestKms
+from sipmikey.testing.own import Own, OwnKms
 from sipmikey.testing.switchboard import Passed, Switchboard
 
 MIKEY_LINE = re.compile(rb"(?m)^(a=key-mgmt:mikey )(\S{16})\S*")
 
 
 class Stage:
-    """The agents of one test. ``folder`` is the test's own directory."""
+    """The agents of one test. ``folder`` is the test's own directory.
 
-    def __init__(self, folder: Path, kms: TestKms, *, capture: bool) -> None:
+    *pool*: agents and a switchboard that outlive the test. *own*: what is not the kit's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kms: TestKms | OwnKms,
+        *,
+        capture: bool,
+        pool: AgentPool | None = None,
+        own: Own | None = None,
+    ) -> None:
         self.folder = folder
         self.kms = kms
-        self.switchboard = Switchboard()
+        self.own = own or Own()
+        self._pool = pool
+        self.switchboard = Switchboard() if pool is None else pool.switchboard
         self.agents: list[TestAgent] = []
         self.capture = LoopbackCapture(()) if capture else None
 
     def start(self) -> None:
         """Open the switchboard and begin to capture, where that is allowed."""
-        self.switchboard.start()
+        if self._pool is None:
+            self.switchboard.start()
+        else:
+            self.switchboard.reset()
         if self.capture is not None:
             try:
                 self.capture.start()
@@ -44,32 +62,46 @@ class Stage:
             self.capture.watch(*ports)
 
     def agent(self, name: str, **settings: Any) -> TestAgent:
-        """Return a new agent of `sip:NAME@example.com`, with settings of `AgentSettings`.
+        """Return a new agent of `sip:NAME@example.com`, or the domain of one's own, with these settings.
+
+        *settings* are fields of `AgentSettings`. Raises `TypeError` for one that does not exist, `ValueError`
+        for a word that it may not be.
 
         A second agent of the same name is another device of the same user: calls fork to both.
         """
-        identity = f"sip:{name}@example.com"
+        identity = f"sip:{name}@{self.own.domain}"
         user = self.kms.user(identity)
         number = sum(agent.identity == identity for agent in self.agents)
         folder = self.folder / (name if not number else f"{name}-{number + 1}")
         folder.mkdir()
         chosen = AgentSettings(
             identity=identity, kms=self.kms.identity, kms_url=self.kms.url, psk=user.psk, psk_id=user.psk_id,
-            proxy=self.switchboard.uri,
+            bind=self.own.bind, registrar=self.own.proxy,
+            proxy=self.own.proxy or (None if self.own.direct else self.switchboard.uri),
+            digest=self.own.digest.get(identity),
         )  # fmt: skip
-        for field, value in settings.items():
-            if not hasattr(chosen, field):
-                raise TypeError(f"an agent has no setting {field!r}")
-            setattr(chosen, field, value)
-        agent = TestAgent(chosen, folder, self.switchboard, self.watch)
+        chosen.change(**settings)
+        agent = TestAgent(
+            chosen,
+            folder,
+            self.switchboard if self.own.proxy is None else None,
+            self.watch,
+            pool=self._pool,
+            others=self.situation,
+        )
         self.agents.append(agent)
         return agent
+
+    def situation(self) -> str:
+        """Return where the calls of the agents stand, in one line."""
+        return situation((agent.folder.name, agent.events) for agent in self.agents)
 
     def stop(self) -> list[str]:
         """Stop everything; return how agents crashed that did."""
         for agent in self.agents:
             agent.stop()
-        self.switchboard.stop()
+        if self._pool is None:
+            self.switchboard.stop()
         if self.capture is not None:
             self.capture.stop()
         return [report for agent in self.agents if (report := agent.crash_report()) is not None]

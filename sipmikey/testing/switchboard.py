@@ -139,6 +139,13 @@ class Switchboard:
         """Forget all faults."""
         self._rules.clear()
 
+    def reset(self) -> None:
+        """Be as new: no agents, no faults, nothing passed."""
+        self.let_all_answer = False
+        self.passed = []
+        self._agents.clear()
+        self.behave()
+
     def _through(self, message: SipMessage, kind: Kind, target: tuple[str, int]) -> SipMessage:
         for rule in self._rules:
             if rule.kind == kind and rule.method == message.method and rule.left != 0:

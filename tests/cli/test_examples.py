@@ -8,9 +8,11 @@ from base64 import b64encode
 from pathlib import Path
 
 from sipmikey.testing import Stage
+from sipmikey.testing.plugin import agent_pool as agent_pool
 from sipmikey.testing.plugin import call_stage as call_stage
 from sipmikey.testing.plugin import kms as kms
 from sipmikey.testing.plugin import kms_server as kms_server
+from sipmikey.testing.plugin import own as own
 from sipmikey.testing.plugin import voices as voices
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,3 +1,13 @@
 """The fixtures of the kit."""
 
-from sipmikey.testing.plugin import *  # noqa: F403 - its __all__ is fixtures and hooks
+from sipmikey.testing.plugin import (
+    agent_pool,
+    call_stage,
+    forking_proxy,
+    kms,
+    kms_server,
+    own,
+    voices,
+)
+
+__all__ = ["agent_pool", "call_stage", "forking_proxy", "kms", "kms_server", "own", "voices"]

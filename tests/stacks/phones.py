@@ -16,6 +16,7 @@ from typing import Self
 from sipmikey.ports import free_port
 from sipmikey.sip import SipMessage
 from sipmikey.testing.kms import TestKms
+from sipmikey.testing.own import OwnKms
 from sipmikey.testing.program import Program
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ LONGEST_S = 60.0
 class Phone:
     """A phone of `examples/stacks`, or its bridge, which is ready. ``lines``: what it printed so far."""
 
-    def __init__(self, stack: str, kms: TestKms, folder: Path, name: str, *words: object) -> None:
+    def __init__(self, stack: str, kms: TestKms | OwnKms, folder: Path, name: str, *words: object) -> None:
         user = kms.user(f"sip:{name}@example.com")
         key = folder / f"{name}.psk"
         key.write_text(user.psk)

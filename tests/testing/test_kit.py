@@ -9,8 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.testing import AgentCrashed, CallRefused, Stage, TestAgent, TestFailure
+from sipmikey.mikey.errors import LocalError
+from sipmikey.testing import (
+    AgentCrashed,
+    AgentProcess,
+    AgentSettings,
+    CallRefused,
+    KmsDirectory,
+    Stage,
+    TestAgent,
+    TestFailure,
+)
 from sipmikey.testing.kamailio import Kamailio
+from sipmikey.testing.own import read_users
+from sipmikey.testing.program import run as run_program
 
 SUITE = """
 import os
@@ -98,8 +110,15 @@ def test_a_test_that_passed_leaves_nothing(run: tuple[Path, str]) -> None:
 
 
 def test_settings_that_do_not_exist_are_named(call_stage: Stage) -> None:
-    with pytest.raises(TypeError, match="suits"):
+    with pytest.raises(TypeError, match=r"suits.*did you mean suites\?"):
         call_stage.agent("alice", suits=("128",))
+    with pytest.raises(ValueError, match=r"security.*require.*did you mean required\?"):
+        call_stage.agent("bob", security="require")
+
+
+def test_an_event_that_does_not_exist_is_named_at_once(alice: TestAgent) -> None:
+    with pytest.raises(TestFailure, match=r"did you mean call\.answered\?"):
+        alice.wait_for("call.anwered")
 
 
 def test_what_to_play_is_chosen_before_the_agent_is_used(alice: TestAgent, voices: dict[str, Path]) -> None:
@@ -113,8 +132,11 @@ def test_a_verb_says_what_happened_instead(alice: TestAgent, bob: TestAgent) -> 
     bob.expect_ringing(caller=alice)
     with pytest.raises(
         TestFailure, match=r"no call\.answered within 0\.1 s; the latest events are: .*call\.ringing"
-    ):
+    ) as failed:
         alice.wait_for("call.answered", timeout_s=0.1)
+    assert "alice hears that it rings at the other side; bob rings, and nothing has answered" in str(
+        failed.value
+    )
     bob.reject(486)
     with pytest.raises(CallRefused) as caught:
         alice.expect_established()
@@ -143,14 +165,143 @@ def test_what_can_be_done_within_a_call(alice: TestAgent, bob: TestAgent) -> Non
     bob.expect_secure(identity=alice)
     first = bob.wait_for("media.keyed")
     alice.dtmf("7")
-    bob.wait_for("dtmf.received", digit="7")
+    bob.expect_dtmf("7")
     alice.rekey()
-    again = bob.wait_for("media.rekeyed")
+    again = bob.expect_rekeyed()
     assert {again["send_key"], again["receive_key"]}.isdisjoint({first["send_key"], first["receive_key"]})
     alice.hold()
+    bob.expect_held()
     alice.resume()
     alice.hangup()
     bob.expect_end()
+
+
+def test_a_call_is_transferred(call_stage: Stage, alice: TestAgent, carol: TestAgent) -> None:
+    bob = call_stage.agent("bob", transfer=True)
+    carol.start()
+    alice.call(bob)
+    bob.expect_ringing()
+    bob.answer()
+    alice.expect_secure(identity=bob)
+    command = alice.transfer(carol)
+    carol.expect_ringing(caller=bob)
+    carol.answer()
+    alice.expect_transferred(command)
+    bob.follow_transfer()
+    bob.expect_secure(identity=carol)
+    bob.hangup()
+    carol.expect_end()
+
+
+SHARED = """
+import time
+
+def test_first(alice, bob):
+    alice.call(bob)
+    bob.expect_ringing(caller=alice)
+    bob.answer()
+    alice.expect_secure(identity=bob)
+
+def test_second_begins_without_calls_and_faults(alice, bob, switchboard):
+    assert not alice.start().events and not bob.start().events and not switchboard.passed
+    alice.call(bob)
+    bob.expect_ringing()
+    bob.reject(486)
+    alice.expect_failure(reason="busy")
+
+def test_third_records(call_stage, alice, voices):
+    bob = call_stage.agent("bob").record()
+    alice.play(voices["alice"])
+    alice.call(bob)
+    bob.expect_ringing()
+    bob.answer()
+    alice.expect_secure(identity=bob)
+    alice.hangup()
+    assert bob.heard(voices["alice"]) is not None
+
+def test_fourth_is_told_who_does_not_record(alice, bob, voices):
+    alice.call(bob)
+    bob.expect_ringing()
+    bob.answer()
+    alice.expect_secure(identity=bob)
+    alice.hangup()
+    bob.expect_audio(voices["alice"])
+"""
+
+
+def test_shared_agents_serve_test_after_test(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["sipmikey.testing.plugin"]\n')
+    (tmp_path / "test_theirs.py").write_text(SHARED)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nshared_agents = true\n")
+    done = run_program(
+        "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "t", tmp_path, entry="pytest:main"
+    )
+    assert "1 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    assert "bob is shared and does not record: record() before it is used" in done.stdout
+    started = list((tmp_path / "t").glob("agents0/*.log"))
+    assert len(started) == 2, "alice and bob were started once, and used by three tests"
+
+
+OWN = """
+def test_their_phone(alice, phone_under_test, kms):
+    assert alice.identity == "sip:alice@example.net"
+    assert kms.identity == "sip:kms@example.net"
+    alice.call(phone_under_test)
+    alice.expect_secure(identity=phone_under_test)
+    alice.hangup()
+
+def test_their_kms_cannot_be_slow(kms):
+    kms.delay(1)
+
+def test_mallory_is_not_in_the_list(call_stage):
+    call_stage.agent("mallory")
+"""
+
+
+def test_a_phone_a_proxy_and_a_kms_of_ones_own(tmp_path: Path) -> None:
+    """The others are of the kit too: another KMS, Kamailio where there is one, and an agent that answers."""
+    with KmsDirectory(tmp_path / "kms", identity="sip:kms@example.net") as theirs:
+        alice, bob = (theirs.add(f"sip:{name}@example.net") for name in ("alice", "bob"))
+        (tmp_path / "alice.psk").write_text(alice.psk)
+        (tmp_path / "users.toml").write_text(
+            '["sip:alice@example.net"]\npsk_id = "alice"\npsk_file = "alice.psk"\n'
+        )
+        phone = AgentSettings(
+            identity=bob.identity, kms=theirs.identity, kms_url=theirs.url, psk=bob.psk, psk_id=bob.psk_id
+        )
+        process = AgentProcess("bob", phone.document() | {"incoming": "answer"})
+        try:
+            (tmp_path / "conftest.py").write_text('pytest_plugins = ["sipmikey.testing.plugin"]\n')
+            (tmp_path / "test_own.py").write_text(OWN)
+            done = run_program(
+                "-q", "-p", "no:cacheprovider", "--call-kms", theirs.url,
+                "--call-kms-identity", theirs.identity, "--call-users", tmp_path / "users.toml",
+                "--call-domain", "example.net", "--call-phone", bob.identity,
+                "--call-phone-via", process.contact, "--call-artifacts", tmp_path / "kept",
+                "-c", "/dev/null", "--rootdir", tmp_path, tmp_path,
+                entry="pytest:main",
+            )  # fmt: skip
+        finally:
+            process.stop()
+    assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "the KMS is your own" in done.stdout
+    assert "sip:mallory@example.net is not in the list of users" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('["sip:a@example.net"]\npsk_id = "a"\n', "needs psk_id and psk_file"),
+        ('["sip:a@example.net"]\npsk_id = "a"\npsk_file = "a"\npsk = "b"\n', "psk; allowed: password"),
+        ('["sip:a@example.net"]\npsk_id = 7\npsk_file = "a"\n', "psk_id: a text"),
+        ('["sip:a@example.net"]\npsk_id = "a"\npsk_file = "a"\n', "No such file"),
+        ("[", "users.toml"),
+    ],
+)
+def test_a_list_of_users_that_is_wrong_is_named(tmp_path: Path, text: str, wrong: str) -> None:
+    (tmp_path / "users.toml").write_text(text)
+    with pytest.raises(LocalError, match=wrong):
+        read_users(tmp_path / "users.toml")
 
 
 def test_a_wrong_recording_is_no_audio(alice: TestAgent, bob: TestAgent, voices: dict[str, Path]) -> None:

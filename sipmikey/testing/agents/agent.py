@@ -1,71 +1,44 @@
-"""Agents under test: each lives in a process of its own and is driven with the verbs of a call tester."""
+"""An agent under test: it lives in a process and is driven with the verbs of a call tester."""
 
 from __future__ import annotations
 
 import time
 import wave
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from sipmikey.call import events
+from sipmikey.call.events import Event
 from sipmikey.call.reasons import Reason
 from sipmikey.media.similarity import Likeness, compare_files
 from sipmikey.settings import nearest
 from sipmikey.testing.agent_driver import (
     WAIT_S,
+    AgentCrashed,
     AgentProcess,
     CallRefused,
     Fields,
     TestFailure,
 )
+from sipmikey.testing.agents.pool import AgentPool
+from sipmikey.testing.agents.settings import AgentSettings
+from sipmikey.testing.agents.verbs import CallVerbs
+from sipmikey.testing.own import PhoneUnderTest
 from sipmikey.testing.switchboard import Switchboard
 
+EVENTS = tuple(
+    kind.type
+    for kind in map(vars(events).get, events.__all__)
+    if isinstance(kind, type) and issubclass(kind, Event)
+)
 PROFILES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
 PACE_S = 0.1
 """Between two calls of a process: pjsua2 aborts when they follow one another within about 10 ms."""
 
 
-@dataclass(kw_only=True)
-class AgentSettings:
-    """What an agent is started with. ``clock_offset_s``: how wrong its clock is."""
-
-    identity: str
-    kms: str = "sip:kms@example.com"
-    kms_url: str = ""
-    psk: str = ""
-    psk_id: str = ""
-    suites: tuple[str, ...] = ("256", "128")
-    security: str = "required"
-    proxy: str | None = None
-    registrar: str | None = None
-    play: str = ""
-    record: str = ""
-    log: str = ""
-    log_level: int = 4
-    kms_timeout_s: float = 5.0
-    setup_timeout_s: float = 20.0
-    clock_offset_s: float = 0.0
-
-    def document(self) -> Fields:
-        """Return the settings as `sipmikey.testing.agent_process` takes them."""
-        keys = {"kms": self.kms, "psk": self.psk, "psk_id": self.psk_id, "suites": self.suites}
-        return {
-            "identity": self.identity,
-            "kms_url": self.kms_url,
-            "keys": keys if self.kms_url else None,
-            "policy": {"security": self.security},
-            "sip": {"bind": "127.0.0.1", "proxy": self.proxy, "registrar": self.registrar},
-            "register": self.registrar is not None,
-            "audio": {"play": self.play or None, "record": self.record},
-            "timeouts": {"kms": self.kms_timeout_s, "setup": self.setup_timeout_s},
-            "log_file": self.log,
-            "log_level": self.log_level,
-            "clock_offset_s": self.clock_offset_s,
-        }
-
-
-class TestAgent:
+class TestAgent(CallVerbs):
     """An agent. It is started by the first verb that needs it; until then its settings can be changed.
 
     Verbs without ``call`` are about the latest call. All of them raise TestFailure when what they are
@@ -78,8 +51,11 @@ class TestAgent:
         self,
         settings: AgentSettings,
         folder: Path,
-        switchboard: Switchboard,
+        switchboard: Switchboard | None,
         watch: Callable[[str], None] = lambda contact: None,
+        *,
+        pool: AgentPool | None = None,
+        others: Callable[[], str] = lambda: "",
     ) -> None:
         self.settings = settings
         self.name = settings.identity.partition(":")[2].partition("@")[0]
@@ -88,12 +64,14 @@ class TestAgent:
         self.contact = ""
         self._switchboard = switchboard
         self._watch = watch
+        self._pool = pool
+        self._pooled = False
+        self._others = others
         self._process: AgentProcess | None = None
         self._call = ""
         self._refused: CallRefused | None = None
-        self._last_call_at = 0.0
-        settings.record = settings.record or str(folder / f"{self.name}-heard.wav")
-        settings.log = settings.log or str(folder / f"{self.name}.log")
+        if pool is None:
+            settings.log = settings.log or str(folder / f"{self.name}.log")
 
     @property
     def identity(self) -> str:
@@ -104,11 +82,19 @@ class TestAgent:
         """Start the process and connect the agent to the switchboard; a second call does nothing."""
         if self._process is not None:
             return self
-        self._process = AgentProcess(self.name, self.settings.document(), self.events)
+        chosen = self.settings
+        self._pooled = self._pool is not None and not (chosen.play or chosen.record)
+        if self._pooled and self._pool is not None:
+            self._process = self._pool.take(self.name, chosen.document(), self.events)
+        else:
+            chosen.record = chosen.record or str(self.folder / f"{self.name}-heard.wav")
+            chosen.log = chosen.log or str(self.folder / f"{self.name}.log")
+            self._process = AgentProcess(self.name, chosen.document(), self.events)
         self.contact = self._process.contact
         self._watch(self.contact)
-        host, port = self.contact.partition("@")[2].partition(";")[0].rsplit(":", 1)
-        self._switchboard.connect(self.identity, host, int(port))
+        if self._switchboard is not None:
+            host, port = self.contact.partition("@")[2].partition(";")[0].rsplit(":", 1)
+            self._switchboard.connect(self.identity, host, int(port))
         return self
 
     @property
@@ -119,8 +105,12 @@ class TestAgent:
         return self._process
 
     def stop(self) -> None:
-        """End the process: politely, and after twenty seconds by force. What crashed stays a failure."""
-        if self._process is not None:
+        """End the process, or leave it to the next test where agents are shared. A crash stays a failure."""
+        if self._process is None:
+            return
+        if self._pooled and self._pool is not None:
+            self._pool.give_back(self.settings.document(), self._process)
+        else:
             self._process.stop()
 
     def crash_report(self) -> str | None:
@@ -131,16 +121,31 @@ class TestAgent:
         """Carry out a command of the agent's process and return its result; raises CallRefused."""
         if self._refused is not None and verb != "call":
             raise self._refused
-        return self.process.do(verb, timeout_s=timeout_s, **given)
+        process = self.process
+        with self._explained():
+            return process.do(verb, timeout_s=timeout_s, **given)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of a wait in vain where each agent of the test stands."""
+        try:
+            yield
+        except (CallRefused, AgentCrashed):
+            raise
+        except TestFailure as failure:
+            raise TestFailure("\n".join(filter(None, (str(failure), self._others())))) from None
 
     def wait_for(
         self, kind: str, *, timeout_s: float = WAIT_S, call: str | None = None, **values: Any
     ) -> Fields:
         """Wait for an event of type *kind* (of one call, with these values) and return it."""
-
+        if not kind.startswith("kit.") and kind not in EVENTS:
+            raise TestFailure(f"there is no event {kind!r}; {nearest(kind, EVENTS)}")
         if call is not None:
             values["call"] = call
-        return self.process.event(kind, timeout_s=timeout_s, **values)
+        process = self.process
+        with self._explained():
+            return process.event(kind, timeout_s=timeout_s, **values)
 
     def all(self, kind: str) -> list[Fields]:
         """Return the events of type *kind* so far."""
@@ -153,16 +158,31 @@ class TestAgent:
         self.settings.play = str(wav)
         return self
 
-    def call(self, callee: TestAgent | str, *, via: str | None = None, timeout_s: float = WAIT_S) -> str:
+    def record(self) -> Self:
+        """Write what this agent hears, for `heard` and `expect_audio`. Before its first call.
+
+        Every agent does so unless agents are shared; one that records or plays has a process of its own.
+        """
+        if self._process is not None:
+            raise TestFailure(f"{self.name}: say that it records before the agent is used")
+        self.settings.record = str(self.folder / f"{self.name}-heard.wav")
+        return self
+
+    def call(
+        self, callee: TestAgent | PhoneUnderTest | str, *, via: str | None = None, timeout_s: float = WAIT_S
+    ) -> str:
         """Call an agent or a URI and return the number of the call, once its INVITE is on the way.
 
         *via*: a SIP URI to which the INVITE goes, where the callee's identity does not lead there.
         When there is no INVITE, as the KMS gave no ticket, the next verb raises (`expect_failure` takes it).
         """
-        uri = callee if isinstance(callee, str) else callee.start().identity
-        self.start()
-        time.sleep(max(0.0, self._last_call_at + PACE_S - time.monotonic()))
-        self._last_call_at = time.monotonic()
+        if isinstance(callee, PhoneUnderTest):
+            uri, via = callee.uri, via or callee.via
+        else:
+            uri = callee if isinstance(callee, str) else callee.start().identity
+        process = self.process
+        time.sleep(max(0.0, process.last_call_at + PACE_S - time.monotonic()))
+        process.last_call_at = time.monotonic()
         try:
             self._call, self._refused = "", None
             self._call = str(self.do("call", uri=uri, via=via, timeout_s=timeout_s))
@@ -177,7 +197,9 @@ class TestAgent:
         def found() -> Fields | None:
             return next((event for event in self.all("kit.ringing") if event["call"] not in known), None)
 
-        event = self.process.wait("incoming call", found, timeout_s=timeout_s)
+        process = self.process
+        with self._explained():
+            event = process.wait("incoming call", found, timeout_s=timeout_s)
         if caller is not None and _user(event["caller"]) != _user(caller.identity):
             raise TestFailure(f"{self.name}: {event['caller']} is calling, not {caller.identity}")
         self._call, self._refused = str(event["call"]), None
@@ -202,7 +224,11 @@ class TestAgent:
         self.do("established", call=self._call, timeout_s=timeout_s)
 
     def expect_secure(
-        self, *, identity: TestAgent | str | None = None, suite: str | None = None, timeout_s: float = WAIT_S
+        self,
+        *,
+        identity: TestAgent | PhoneUnderTest | str | None = None,
+        suite: str | None = None,
+        timeout_s: float = WAIT_S,
     ) -> Fields:
         """Wait until a packet of the other side has verified, and check whom the KMS vouches for.
 
@@ -215,7 +241,7 @@ class TestAgent:
             raise TestFailure(f"{self.name}: media is {facts['media']}, not proven")
         if facts["peer"] is None:
             raise TestFailure(f"{self.name}: no KMS vouches for the other side")
-        wanted = identity if isinstance(identity, str | None) else identity.identity
+        wanted = _identity(identity)
         if wanted is not None and facts["peer"] != wanted:
             raise TestFailure(f"{self.name}: the KMS vouches for {facts['peer']}, not for {wanted}")
         if suite is not None and facts["suite"] != PROFILES[suite]:
@@ -241,22 +267,6 @@ class TestAgent:
                 raise TestFailure(f"expected {expected}, but {refused}") from None
             return refused
         raise TestFailure(f"{self.name}: the call was established; expected {reason}")
-
-    def hold(self) -> None:
-        """Put the call on hold."""
-        self.do("hold", call=self._call)
-
-    def resume(self) -> None:
-        """Take the call from hold."""
-        self.do("resume", call=self._call)
-
-    def rekey(self) -> None:
-        """Replace the SRTP keys of the call."""
-        self.do("rekey", call=self._call)
-
-    def dtmf(self, digits: str) -> None:
-        """Send digits as telephone events."""
-        self.do("dtmf", call=self._call, digits=digits)
 
     def hangup(self, *, timeout_s: float = WAIT_S) -> None:
         """End the call and wait until it is over."""
@@ -287,6 +297,8 @@ class TestAgent:
 
     def heard(self, wav: Path | str, *, timeout_s: float = WAIT_S) -> Likeness:
         """Wait for the end of the call and compare what was heard with *wav*."""
+        if not self.settings.record:
+            raise TestFailure(f"{self.name} is shared and does not record: record() before it is used")
         self.wait_for("call.end", call=self._call, timeout_s=timeout_s)
         return compare_files(Path(wav), self._recording())
 
@@ -310,6 +322,12 @@ def _complete(path: Path) -> bool:
             return file.getnframes() > 0
     except (OSError, EOFError, wave.Error):
         return False
+
+
+def _identity(party: TestAgent | PhoneUnderTest | str | None) -> str | None:
+    if isinstance(party, PhoneUnderTest):
+        return party.uri
+    return party.identity if isinstance(party, TestAgent) else party
 
 
 def _user(uri: str) -> str:

@@ -1,0 +1,1 @@
+"""`sipmikey load`: many calls to one callee, and how they went."""
