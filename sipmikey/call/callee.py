@@ -11,6 +11,7 @@ from sipmikey.call.attempt import Attempt
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import Security
 from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion, NoKeying
+from sipmikey.call.keying.mikey_description import tell_mikey
 from sipmikey.call.machine import CallMachine
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
@@ -113,13 +114,13 @@ class CalleeMachine(CallMachine):
     def _judge(self) -> Outcome:
         """Check the offer as far as that goes without the KMS."""
         keying, sdp = self._attempt.keying, self.invitation.sdp
-        self._tell_mikey(e.MikeyReceived, sdp, to_tag="")
+        tell_mikey(self._out, e.MikeyReceived, sdp, to_tag="")
         if self._conditions is not None and sdp is not None:
             self._conditions.hear_offer(sdp)
             if self._own_sdp is not None:
                 self._conditions.reject(self._own_sdp)
         facts = keying.receive_offer(sdp)
-        self._show(called=facts.called, kms=facts.kms, ticket=facts.ticket)
+        self._protection.show(called=facts.called, kms=facts.kms, ticket=facts.ticket)
         self._out.tell(
             e.CallIn,
             caller=self.invitation.caller,
@@ -142,7 +143,7 @@ class CalleeMachine(CallMachine):
             return Outcome.RESOLVES
         if self._attempt.keying.vouches:
             waits = self._replacing or self._waits
-            self._show(state=None if waits else "ringing", peer=self.invitation.caller)
+            self._protection.show(state=None if waits else "ringing", peer=self.invitation.caller)
         if self._waits:
             self._answer_early()
         elif not self._replacing:
@@ -311,7 +312,7 @@ class CalleeMachine(CallMachine):
         elif message.method == "INVITE" and self._answers_in(message):
             self._attempt.to_tag = message.to_tag
             self._attempt.keying.check_sent(message.sdp or "", message.transport)
-            self._tell_mikey(e.MikeySent, message.sdp)
+            tell_mikey(self._out, e.MikeySent, message.sdp)
 
     def _answers_in(self, message: i.Message) -> bool:
         if message.status == 183:
@@ -322,7 +323,7 @@ class CalleeMachine(CallMachine):
         """Alert the user as soon as the caller has brought what it requires."""
         if self._answered_early and not self._waits and o.Timer.SETUP in self._out.timers:
             self._out.stop(o.Timer.SETUP)
-            self._show(state="ringing")
+            self._protection.show(state="ringing")
             self._out.put(o.Rings())
 
     def _received(self, message: i.Message) -> Outcome:

@@ -10,20 +10,20 @@ from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt, Decision, next_attempt
 from sipmikey.call.ending import Ending
-from sipmikey.call.events import MediaProtection, Security
+from sipmikey.call.events import Security
+from sipmikey.call.inviting.answers import BranchAnswers, early_agreement
 from sipmikey.call.inviting.consent import Consent, Question
 from sipmikey.call.inviting.early_offer import EarlyOffer
-from sipmikey.call.inviting.redirection import first_course
+from sipmikey.call.inviting.redirection import Course, first_course
 from sipmikey.call.keying.keying import Agreement, Keying, Lane
+from sipmikey.call.keying.mikey_description import tell_mikey
 from sipmikey.call.machine import CallMachine
 from sipmikey.call.policy import Forked
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
-from sipmikey.call.streams import Streams
-from sipmikey.call.within.rekeying import Rekeying
+from sipmikey.call.unexpected import end_surplus
 from sipmikey.mikey.errors import PeerError
-from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
 from sipmikey.sdp.errors import ForkedWithoutKeys
 from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
@@ -34,11 +34,6 @@ _LATE_S = 32.0
 """64*T1: so long another branch may still answer with 2xx (RFC 3261 section 13.2.2.4)."""
 
 _TOO_EARLY = "the peer offers again before the user has accepted it"
-
-_OFFER_OPEN = o.Refuse(status=500, headers=(("Retry-After", "1"),))
-"""For an offer while one before it has no answer (RFC 3311 section 5.2)."""
-
-_NO_SUCH_BRANCH = o.Refuse(status=481)
 
 _SURPLUS_S = 2.0
 """So long a stack with one dialog only is left the time to end the 2xx of other branches."""
@@ -99,7 +94,8 @@ class CallerMachine(CallMachine):
         self._headers = (*settings.headers, *headers)
         self._course = first_course(uri, via, called=called, policy=settings.policy)
         self._pending: tuple[str, Agreement] | None = None
-        self._early = EarlyOffer(settings, self._renegotiation)
+        self._answers = BranchAnswers(self._out, settings, self._protection, self._consent, called)
+        self._early = EarlyOffer(self._out, settings, self._renegotiation, self._answers)
         self._invited: o.Invite | None = None
 
     def _handle(self, item: i.Input) -> Outcome:
@@ -181,38 +177,7 @@ class CallerMachine(CallMachine):
         elif self.state is CallState.ASKING:
             self._refuse_offer(AgentError(Reason.UNEXPECTED_MESSAGE, _TOO_EARLY))
         else:
-            self._offered_early(item)
-
-    def _offered_early(self, item: i.RemoteOffer) -> None:
-        """An offer of a branch before its 200: one that must be refused leaves the branch as it is."""
-        attempt, tag = self._attempt, item.to_tag
-        if self._early.to_tag is not None:
-            self._out.put(_OFFER_OPEN)
-            return
-        if attempt.ending is not None or attempt.branches.state(tag) is None:
-            self._out.put(_NO_SUCH_BRANCH)
-            return
-        try:
-            self._early.take(attempt, item)
-        except Exception as error:  # noqa: BLE001 - it becomes the refusal
-            self._refuse_offer(error, tag)
-            return
-        if attempt.keying.gives_keys and (attempt.agreement is None or attempt.to_tag != tag):
-            # The stack makes its streams for this branch now, and leaves them the keys that they have.
-            self._unbind()
-        self._out.put(o.Permit())
-
-    def _answered_early(self, message: i.Message) -> None:
-        """Our answer to the offer of a branch has gone out, or the stack had none."""
-        attempt = self._attempt
-        if message.status // 100 == 2:
-            agreement = self._renegotiation.sent(attempt.keying, message)
-            tag = self._early.answered()
-            if agreement is not None and tag is not None:
-                attempt.branches.answers(tag, agreement)
-                self._hear(tag, agreement)
-        elif message.status >= 300 and message.status != _OFFER_OPEN.status:
-            self._early.drop(attempt.keying)
+            self._early.receive(self._attempt, item, refuse=self._refuse_offer)
 
     def _transfer_asked(self, target: str) -> None:
         if self.state is not CallState.TALKING:
@@ -226,18 +191,18 @@ class CallerMachine(CallMachine):
         elif (
             self.state is CallState.CALLING and message.method == "UPDATE" and self._early.to_tag is not None
         ):
-            self._answered_early(message)
+            self._early.sent(self._attempt, message)
         elif self.state is CallState.CALLING and message.method == "INVITE" and not message.status:
             self._call_id = message.call_id
-            self._show(signalling=message.transport)
+            self._protection.show(signalling=message.transport)
             self._attempt.keying.check_sent(message.sdp or "", message.transport)
-            self._tell_mikey(e.MikeySent, message.sdp)
+            tell_mikey(self._out, e.MikeySent, message.sdp)
 
     def _received(self, message: i.Message) -> Outcome:
         if self.state is CallState.TALKING:
             answer = message.method == "INVITE" and message.status // 100 == 2
             if answer and message.to_tag != self._attempt.branches.committed:
-                self._surplus(message.to_tag)
+                end_surplus(message.to_tag, self._out)
                 return self._end_forked() if self._must_not_fork else Outcome.STAYS
             return super()._received(message)
         ends = message.method == "BYE" and self.state is CallState.ASKING
@@ -251,7 +216,7 @@ class CallerMachine(CallMachine):
             self._explain(message)
             return self._answered_too_late(message)
         # The stack may have gone back from TCP to UDP: the Via of the response tells how it was sent.
-        self._show(signalling=message.transport)
+        self._protection.show(signalling=message.transport)
         return self._response(message)
 
     def _explain(self, message: i.Message) -> None:
@@ -263,7 +228,7 @@ class CallerMachine(CallMachine):
             if message.sdp is not None:
                 self._settings.check_description(message.sdp)
             elif message.status >= 200:
-                self._early_agreement(message.to_tag)
+                early_agreement(attempt, message.to_tag)
         except PeerError as error:
             attempt.ending = Ending.of(error)
 
@@ -275,7 +240,7 @@ class CallerMachine(CallMachine):
         if message.to_tag == attempt.branches.committed:
             self._out.put(o.Acknowledge(to_tag=message.to_tag))
         else:
-            self._surplus(message.to_tag)
+            end_surplus(message.to_tag, self._out)
         if attempt.given_up_by_stack and attempt.ending is not None:
             return self._end(attempt.ending)
         return Outcome.STAYS
@@ -287,9 +252,9 @@ class CallerMachine(CallMachine):
         if self._must_not_fork and self._attempt.branches.others(tag):
             return self._end_forked()
         try:
-            agreement = self._agreed(message)
+            agreement = self._answers.agreed(self._attempt, message)
         except Exception as error:  # noqa: BLE001 - it is the end of this branch
-            self._branch_failed(message, error)
+            self._answers.fail(self._attempt, message, error)
             return self._answer_refused(tag, error) if final else self._rings(message)
         if not final:
             return self._rings(message)
@@ -313,82 +278,6 @@ class CallerMachine(CallMachine):
             early_media=message.sdp is not None,
         )
         return Outcome.STAYS
-
-    def _early_agreement(self, tag: str) -> Agreement:
-        """Return what a branch agreed on before its 200, which has no description."""
-        attempt = self._attempt
-        agreement = attempt.branches.agreement(tag)
-        if agreement is None and attempt.keying.unkeyed is not MediaProtection.OFF:
-            raise AnswerMissing("the 200 has no description and no 18x had one", field="SDP")
-        return agreement or Agreement()
-
-    def _agreed(self, message: i.Message) -> Agreement | None:
-        """Return what the branch of *message* agreed on, None while it only rings.
-
-        Its first description is its answer (RFC 3261 section 13.2.1): later ones are ignored.
-        """
-        attempt, tag = self._attempt, message.to_tag
-        branches = attempt.branches
-        if message.sdp is None and message.status < 200:
-            branches.rings(tag)
-            return None
-        if (refusal := branches.refusal(tag)) is not None:
-            raise refusal
-        if message.sdp is None:
-            return self._early_agreement(tag)
-        agreement = branches.agreement(tag)
-        if agreement is None:
-            self._tell_mikey(e.MikeyReceived, message.sdp, to_tag=tag)
-            self._settings.check_description(message.sdp)
-            agreement = attempt.keying.receive_answer(message.sdp, tag)
-            branches.answers(tag, agreement)
-            if agreement.peer is not None:
-                self._out.tell(e.ForkCandidate, to_tag=tag, peer=agreement.peer)
-        if message.reliable:
-            branches.settles(tag)
-        self._hear(tag, agreement)
-        return agreement
-
-    def _hear(self, tag: str, agreement: Agreement) -> None:
-        """The stream was made for branch *tag*: key it, unless its party is not accepted yet."""
-        attempt = self._attempt
-        attempt.to_tag = tag
-        if not attempt.keying.gives_keys:
-            return
-        if self._lacks_consent(agreement):
-            self._unbind()
-            self._show(peer=None, kms=None, suite=None, ticket=None, keying=None)
-        else:
-            self._bind(agreement, tag)
-
-    def _lacks_consent(self, agreement: Agreement) -> bool:
-        if agreement.peer is None:
-            return False
-        return self._consent.lacks(agreement.peer, answers_for=self._course.target.called)
-
-    def _branch_failed(self, message: i.Message, error: BaseException) -> None:
-        """The branch never gets the call, and nothing is heard of it."""
-        attempt, tag = self._attempt, message.to_tag
-        known = attempt.branches.refusal(tag) is not None
-        if message.status >= 200 and isinstance(error, KeyMgmtMissing):
-            attempt.answered_unkeyed = True
-        if message.sdp is not None:
-            # The stream was made for this branch: without keys it stays silent.
-            attempt.to_tag = tag
-        attempt.keying.discard(tag)
-        attempt.branches.fails(tag, error)
-        self._unbind()
-        if known:
-            return
-        ending = self._refused(error, tag)
-        if attempt.keying.vouches:
-            self._out.tell(
-                e.ForkAbandoned,
-                to_tag=tag,
-                reason=ending.reason,
-                side=ending.side,
-                detail=ending.detail,
-            )
 
     def _answer_refused(self, tag: str, error: BaseException) -> Outcome:
         """End a 2xx that must not be talked on: another branch may still have a better one."""
@@ -416,27 +305,19 @@ class CallerMachine(CallMachine):
         if self._early.to_tag != tag:
             self._early.drop(attempt.keying)
         self._early.answered()
-        attempt.keying.choose(tag)
-        for loser in attempt.branches.commit(tag):
-            if attempt.keying.vouches:
-                self._out.tell(
-                    e.ForkAbandoned, to_tag=loser, reason=Reason.ANSWERED_ELSEWHERE, side="remote",
-                    detail=f"branch {tag} has the call",
-                )  # fmt: skip
-        if agreement.peer is not None:
-            self._out.tell(e.ForkCommitted, to_tag=tag, peer=agreement.peer)
+        self._answers.commit(attempt, tag, agreement)
         self._out.stop(o.Timer.LATE)
         heard, attempt.to_tag = attempt.to_tag, tag
-        if self._lacks_consent(agreement):
+        if self._answers.lacks_consent(agreement):
             self._pending = tag, agreement
-            self._unbind()
+            self._protection.unbind(attempt)
             assert agreement.peer is not None
             self._ask(agreement.peer, agreement.kms)
             return Outcome.ASKS
         if heard != tag and not self._settings.many_dialogs and attempt.keying.gives_keys:
             # The stack's stream is that of the branch whose description came last: it gets no keys before
             # this branch's description was said again.
-            self._unbind()
+            self._protection.unbind(attempt)
             if self._streams.ran_on(agreement):
                 self._renew()
             else:
@@ -498,7 +379,7 @@ class CallerMachine(CallMachine):
         if decision.lane is None:
             return super()._disconnected(status, reason)
         self._start_over(decision.lane)
-        self._course = decision.course
+        self._set_course(decision.course)
         return self._redirected(decision) if decision.moved else self._rekeyed_otherwise(decision)
 
     def _start_over(self, lane: Lane) -> None:
@@ -508,18 +389,11 @@ class CallerMachine(CallMachine):
         self._out.stop(o.Timer.LATE)
         ticket = lane is Lane.SECURED
         self._attempt = Attempt() if ticket else Attempt(keying=self._keyings.without_ticket(lane))
-        self._streams = Streams(self._out, self._settings.patience)
-        self._rekeying = Rekeying(self._out, calls=True)
-        known = self.security.peer is not None
-        self._show(
-            state="held" if known else None,
-            media=self._attempt.keying.unkeyed,
-            peer=None,
-            kms=None,
-            suite=None,
-            ticket=None,
-            keying=None,
-        )
+        self._protection.start_over(self._attempt.keying)
+
+    def _set_course(self, course: Course) -> None:
+        self._course = course
+        self._answers.called = course.target.called
 
     def _rekeyed_otherwise(self, decision: Decision) -> Outcome:
         facts = {"reason": decision.reason, "side": decision.side, "detail": decision.detail}
@@ -553,5 +427,5 @@ class CallerMachine(CallMachine):
         except Exception as error:  # noqa: BLE001 - it becomes the call's ending
             return self._end(Ending.of(error))
         self._attempt = Attempt(keying=keying)
-        self._course = replace(self._course, target=replace(self._course.target, called=called))
+        self._set_course(replace(self._course, target=replace(self._course.target, called=called)))
         return self._invite()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sipmikey.call.events import MikeyRefused
 from sipmikey.call.inputs import Message
+from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import Headers
 from sipmikey.call.reasons import (
     Family,
@@ -101,3 +103,11 @@ class Ending:
 
 
 TRANSFERRED = Ending(reason=Reason.TRANSFERRED, side="local", status=200, detail="transferred")
+
+
+def tell_refused(out: Outbox, error: BaseException, to_tag: str = "") -> Ending:
+    """Tell that a MIKEY message or description was refused, by branch *to_tag*; return what *error* means."""
+    ending = Ending.of(error)
+    if ending.reason.family in (Family.KEYING, Family.NO_KEYING):
+        out.tell(MikeyRefused, reason=ending.reason, side=ending.side, detail=ending.detail, to_tag=to_tag)
+    return ending

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sipmikey.call import events as e
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt
-from sipmikey.call.ending import TRANSFERRED, Ending
+from sipmikey.call.ending import TRANSFERRED, Ending, tell_refused
 from sipmikey.call.events import MediaProtection, Security
 from sipmikey.call.keying.keying import Agreement
-from sipmikey.call.keying.mikey_description import describe_mikey
 from sipmikey.call.outbox import Outbox
-from sipmikey.call.reasons import AgentError, Family, Reason, status_of
+from sipmikey.call.protection import Protection
+from sipmikey.call.reasons import AgentError, Reason, status_of
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import TABLE, CallState, Outcome
-from sipmikey.call.streams import Streams
-from sipmikey.call.within.rekeying import Rekeying
+from sipmikey.call.streams import Streams, stream_stats
+from sipmikey.call.unexpected import answer_unexpected
 from sipmikey.call.within.renegotiation import Renegotiation
 from sipmikey.call.within.transfer import Transfer
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
 
-_NO_SUCH_CALL = 481
 _NS = 1e9
 _MS = 1e6
 
@@ -37,7 +34,7 @@ class CallMachine:
         for output in machine.take(Received(message=message)):
             carry_out(output)
 
-    ``number``: names the call in its events. ``state``, ``security``: as they are now.
+    ``number``: names the call in its events. ``state``: where it is now.
     """
 
     calls = False
@@ -47,21 +44,27 @@ class CallMachine:
     ) -> None:
         self.number = number
         self.state = CallState.NEW
-        self.security = security
         self._settings = settings
         self._env = env
         self._out = Outbox(number)
         self._attempt = attempt
-        self._streams = Streams(self._out, settings.patience)
+        self._protection = Protection(self._out, settings.patience, security, calls=self.calls)
         self._renegotiation = Renegotiation(self._out, env.random, owner=self.calls)
-        self._rekeying = Rekeying(self._out, calls=self.calls)
         self._call_id = ""
         self._started_ns = 0
         self._established_ns: int | None = None
-        self._hold = "talking"
         self._transfer = Transfer(self._out)
         self._counts: tuple[i.StreamCount, ...] = ()
         self._conditions_within: Preconditions | None = None
+
+    @property
+    def security(self) -> Security:
+        """How the call is protected now."""
+        return self._protection.security
+
+    @property
+    def _streams(self) -> Streams:
+        return self._protection.streams
 
     @property
     def over(self) -> bool:
@@ -85,7 +88,7 @@ class CallMachine:
             self._out.timers.discard(item.timer)
         row = TABLE[self.state].get(type(item))
         if row is None:
-            self._unexpected(item)
+            answer_unexpected(item, self._out)
             return self._out.drain()
         try:
             outcome = self._handle(item)
@@ -103,27 +106,6 @@ class CallMachine:
                 self._let_go()
             if state is CallState.OVER:
                 self._finish()
-
-    def _unexpected(self, item: i.Input) -> None:
-        """Answer an input that the state does not have: with a refusal, an error, or not at all."""
-        match item:
-            case i.LocalDescription():
-                error = AgentError(Reason.UNEXPECTED_MESSAGE, "the call is not there any more", side="local")
-                self._out.put(o.Withhold(error=error))
-            case i.RemoteOffer() | i.TransferAsked() | i.ReplacementAsked():
-                self._out.put(o.Refuse(status=_NO_SUCH_CALL))
-            case i.Propose():
-                error = AgentError(Reason.UNEXPECTED_MESSAGE, "the call is not established", side="local")
-                self._out.put(o.ChangeDone(token=item.token, error=error))
-            case i.Refer():
-                self._out.put(o.ReferDone(token=item.token, status=_NO_SUCH_CALL))
-            case i.Received() if item.message.method == "INVITE" and item.message.status // 100 == 2:
-                self._surplus(item.message.to_tag)
-
-    def _surplus(self, to_tag: str) -> None:
-        """Acknowledge and end a 2xx of a branch that has not got the call."""
-        self._out.put(o.Acknowledge(to_tag=to_tag))
-        self._out.put(o.EndBranch(to_tag=to_tag))
 
     def _handle(self, item: i.Input) -> Outcome:
         match item:
@@ -261,68 +243,20 @@ class CallMachine:
             return self._unchanged()
         return Outcome.STAYS
 
-    def _tell_mikey(self, kind: type[e.Event], sdp: str | None, **facts: str) -> None:
-        """Tell of the MIKEY message in *sdp*, if there is one."""
-        if sdp is not None and (found := describe_mikey(sdp)) is not None:
-            name, size = found
-            self._out.tell(kind, message=name, size=size, **facts)
-
     # Keys
 
     def _bind(self, agreement: Agreement, to_tag: str) -> None:
-        """Run the streams on the keys of branch *to_tag*; streams that do not exist yet get them later."""
-        attempt = self._attempt
-        attempt.agreement, attempt.to_tag = agreement, to_tag
-        self._show(
-            peer=agreement.peer,
-            kms=agreement.kms or self.security.kms,
-            suite=agreement.suite,
-            ticket=agreement.ticket or self.security.ticket,
-            keying=attempt.keying.name,
-        )
-        established = self._established_ns is not None
-        self._streams.key(agreement, to_tag, rekeyed=established)
-        if self._streams.running or self._streams.spent:
-            self._show_protection()
-        if self._streams.running:
-            self._rekeying.keyed(agreement)
-            if attempt.keying.gives_keys:
-                self._out.put(o.OpenAudio())
-        if established and agreement.streams and agreement.hold != self._hold:
-            self._hold = agreement.hold
-            self._out.tell(e.CallState, state=self._hold, security=self.security)
-
-    def _unbind(self) -> None:
-        """Take all keys off the streams: nothing is sent or played."""
-        self._attempt.agreement = None
-        self._streams.unkey()
-        self._show_protection()
-
-    def _show_protection(self) -> None:
-        running = self._streams.running
-        media = self._streams.protection if running else self._attempt.keying.unkeyed
-        self._show(state=media.value, media=media)
-
-    def _show(self, *, state: str | None = None, **facts: object) -> None:
-        changed = replace(self.security, **facts)  # type: ignore[arg-type]
-        if changed == self.security:
-            return
-        self.security = changed
-        if state is not None:
-            self._out.tell(e.CallState, state=state, security=changed)
+        """Run the streams on what branch *to_tag* agreed on."""
+        self._protection.bind(self._attempt, agreement, to_tag)
 
     def _stream_created(self, index: int) -> None:
         attempt = self._attempt
-        early = not attempt.confirmed and attempt.keying.gives_keys
-        # Made again for an offer of the branch that it is of, it keeps its keys.
-        self._streams.created(index, without_keys=early and not self._renegotiation.answer_made)
+        self._protection.created(attempt, index, answered=self._renegotiation.answer_made)
         if attempt.agreement is not None and self.state in (CallState.ANSWERING, CallState.TALKING):
             self._bind(attempt.agreement, attempt.to_tag)
 
     def _counted(self, counts: tuple[i.StreamCount, ...]) -> Outcome:
-        self._streams.counted(counts)
-        if self._streams.running:
-            self._show_protection()
+        self._protection.counted(self._attempt, counts)
         if self._streams.gone and self.state is CallState.TALKING:
             wait_s = self._settings.patience.gone
             detail = f"nothing of the peer verified for {wait_s:g} s"
@@ -341,7 +275,7 @@ class CallMachine:
         now_ns = self._out.now_ns
         self._established_ns = now_ns
         self._out.stop(o.Timer.SETUP, o.Timer.LATE)
-        self._streams.established()
+        self._protection.established()
         if self.security.media is not MediaProtection.HELD:
             self._out.put(o.OpenAudio())
         self._out.tell(
@@ -371,7 +305,7 @@ class CallMachine:
         try:
             self._renegotiation.propose(i.Kind.REKEY, None)
         except AgentError:
-            self._rekeying.again()
+            self._protection.rekeying.again()
 
     def _renew(self) -> None:
         """Ask for new keys, because the stack had those agreed on before; the media is held until then."""
@@ -385,7 +319,7 @@ class CallMachine:
         if self._attempt.keying.gives_keys and not self._streams.running:
             detail = "the peer did not take the new keys or the description that the media waits for"
             return self._end(Ending(reason=Reason.KEY_EXPIRED, side="remote", status=200, detail=detail))
-        self._rekeying.again()
+        self._protection.rekeying.again()
         return Outcome.STAYS
 
     def _rang(self, timer: o.Timer) -> Outcome:
@@ -409,23 +343,14 @@ class CallMachine:
         """The keys were not replaced in time: they are not used any more, and the call ends."""
         detail = "the ticket's rekeying interval (TRr) is over, and there are no new keys"
         self._streams.expire(detail)
-        self._unbind()
+        self._protection.unbind(self._attempt)
         return self._end(Ending(reason=Reason.KEY_EXPIRED, side="local", status=200, detail=detail))
 
     # The end
 
     def _refused(self, error: BaseException, to_tag: str = "") -> Ending:
         """Tell that a MIKEY message or description of the peer was refused."""
-        ending = Ending.of(error)
-        if ending.reason.family in (Family.KEYING, Family.NO_KEYING):
-            self._out.tell(
-                e.MikeyRefused,
-                reason=ending.reason,
-                side=ending.side,
-                detail=ending.detail,
-                to_tag=to_tag,
-            )
-        return ending
+        return tell_refused(self._out, error, to_tag)
 
     def _fail(self, error: BaseException) -> Outcome:
         """End the call because of *error*; the peer is told why."""
@@ -509,8 +434,7 @@ class CallMachine:
         attempt.keying.close()
         attempt.branches.close()
         attempt.agreement = None
-        self._streams.forget()
-        self._rekeying.stop()
+        self._protection.forget()
         self._renegotiation.forget()
 
     def _finish(self) -> None:
@@ -532,17 +456,3 @@ class CallMachine:
             duration_s=0.0 if since_ns is None else (self._out.now_ns - since_ns) / _NS,
             security=self.security,
         )
-
-
-def stream_stats(counts: tuple[i.StreamCount, ...]) -> tuple[e.StreamStats, ...]:
-    """Return packet counts as events show them."""
-    return tuple(
-        e.StreamStats(
-            index=count.index,
-            codec=count.codec,
-            sent=count.sent,
-            decrypted=count.received,
-            lost=count.lost,
-        )
-        for count in counts
-    )

@@ -14,6 +14,7 @@ from sipmikey.call.events import (
     MediaResumed,
     MediaStalled,
     MediaSwitched,
+    StreamStats,
 )
 from sipmikey.call.inputs import StreamCount
 from sipmikey.call.keying.keying import Agreement, StreamKeys
@@ -305,3 +306,17 @@ class Streams:
 def _names(stream: StreamKeys) -> frozenset[str]:
     """Return what names the keys of *stream*, each with its direction."""
     return frozenset((f"send {stream.send_key}", f"receive {stream.receive_key}"))
+
+
+def stream_stats(counts: tuple[StreamCount, ...]) -> tuple[StreamStats, ...]:
+    """Return packet counts as events show them."""
+    return tuple(
+        StreamStats(
+            index=count.index,
+            codec=count.codec,
+            sent=count.sent,
+            decrypted=count.received,
+            lost=count.lost,
+        )
+        for count in counts
+    )

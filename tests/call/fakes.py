@@ -112,6 +112,7 @@ class FakeTicket:
         self.held.pop(to_tag, None)
 
     def choose(self, to_tag: str) -> None:
+        assert self.chosen is None, "chosen twice"
         assert to_tag in self.held, "chosen without keys"
         self.chosen = to_tag
         self.held = {to_tag: self.held[to_tag]}

@@ -10,7 +10,10 @@ from sipmikey.call import callee, caller, machine, state, streams
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.inviting import branches
+from sipmikey.call.inviting.answers import BranchAnswers
+from sipmikey.call.inviting.early_offer import EarlyOffer
 from sipmikey.call.outbox import Outbox
+from sipmikey.call.protection import Protection
 from sipmikey.call.state import TABLE, CallState, Outcome
 from sipmikey.call.within.renegotiation import Renegotiation
 from tests.call.fakes import FakeTicket
@@ -191,8 +194,8 @@ def _no_names(stream: Any) -> frozenset[str]:
     return frozenset()
 
 
-def _heard(self: Any, tag: str, agreement: Any) -> None:
-    self._bind(agreement, tag)
+def _heard(self: Any, attempt: Any, tag: str, agreement: Any) -> None:
+    self._protection.bind(attempt, agreement, tag)
 
 
 def _permitted(self: Any, item: i.RemoteOffer) -> None:
@@ -204,32 +207,24 @@ def _settled_always(self: Any, to_tag: str) -> bool:
 
 
 _receive_offer = FakeTicket.receive_offer
-_offered_early = caller.CallerMachine._offered_early
 
 
-def _kept_as_before(self: Any, message: i.Message) -> None:
+def _kept_as_before(self: Any, attempt: Any, message: i.Message) -> None:
     """Forget to bind the branch to what its offer agreed on."""
-    self._renegotiation.sent(self._attempt.keying, message)
-    self._early.answered()
+    self._renegotiation.sent(attempt.keying, message)
+    self.answered()
 
 
-def _heard_at_once(self: Any, message: i.Message) -> None:
-    agreement, tag = self._renegotiation.sent(self._attempt.keying, message), self._early.answered()
-    self._attempt.branches.answers(tag, agreement)
-    self._bind(agreement, tag)
+def _heard_at_once(self: Any, attempt: Any, message: i.Message) -> None:
+    agreement, tag = self._renegotiation.sent(attempt.keying, message), self.answered()
+    attempt.branches.answers(tag, agreement)
+    self._answers._protection.bind(attempt, agreement, tag)
 
 
 def _of_whoever_runs(self: Any, sdp: str, to_tag: str = "") -> Any:
     """Take an offer as that of another branch that answered, if there is one."""
     other = next((tag for tag in self.held if tag != to_tag), to_tag)
     return _receive_offer(self, sdp, other)
-
-
-def _permitted_with_keys(self: Any, item: i.RemoteOffer) -> None:
-    """Leave the keys of another branch to the stream that is made for this one's offer."""
-    unbind, self._unbind = self._unbind, _nothing
-    _offered_early(self, item)
-    self._unbind = unbind
 
 
 _callee_sent = callee.CalleeMachine._sent
@@ -268,9 +263,9 @@ CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
         _method(Outbox, "put", _without_output(o.EndInvite)),
     ),
     ("a BYE goes to the wrong branch", CALLER, _method(branches.Branches, "committed", None)),
-    ("no party needs consent", CONSENT, _method(caller.CallerMachine, "_lacks_consent", _no)),
-    ("a party is heard before consent", CONSENT, _method(caller.CallerMachine, "_hear", _heard)),
-    ("a refused branch keeps its keys", CALLER, _method(machine.CallMachine, "_unbind", _nothing)),
+    ("no party needs consent", CONSENT, _method(BranchAnswers, "lacks_consent", _no)),
+    ("a party is heard before consent", CONSENT, _method(BranchAnswers, "hear", _heard)),
+    ("a refused branch keeps its keys", CALLER, _method(Protection, "unbind", _nothing)),
     ("the losers keep their keys", CALLER, _method(FakeTicket, "choose", _losers_kept)),
     ("an early offer is taken", CALLER[1:], _method(caller.CallerMachine, "_remote_offer", _permitted)),
     (
@@ -281,13 +276,13 @@ CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
     (
         "an early offer changes nothing",
         EARLY[1:],
-        _method(caller.CallerMachine, "_answered_early", _kept_as_before),
+        _method(EarlyOffer, "sent", _kept_as_before),
     ),
-    ("who offers early is heard", EARLY, _method(caller.CallerMachine, "_answered_early", _heard_at_once)),
+    ("who offers early is heard", EARLY, _method(EarlyOffer, "sent", _heard_at_once)),
     (
         "an early offer runs on another's keys",
         EARLY[1:],
-        _method(caller.CallerMachine, "_offered_early", _permitted_with_keys),
+        _method(BranchAnswers, "await_answer_to", _nothing),
     ),
     ("any branch may offer", EARLY[1:], _method(branches.Branches, "settled", _settled_always)),
     ("no timer ends the set-up", CALLER, _method(caller.CallerMachine, "_attached", _no_set_up_timer)),

@@ -17,8 +17,8 @@ from sipmikey.call.callee import CalleeMachine
 from sipmikey.call.caller import CallerMachine
 from sipmikey.call.events import Event, StreamStats
 from sipmikey.call.keying.keying import SrtpKeys
-from sipmikey.call.machine import stream_stats
 from sipmikey.call.reasons import AgentError, Reason, telling
+from sipmikey.call.streams import stream_stats
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.sip import SipMalformed, SipMessage
 

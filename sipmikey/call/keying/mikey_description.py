@@ -6,6 +6,8 @@ import base64
 import binascii
 import re
 
+from sipmikey.call.events import Event
+from sipmikey.call.outbox import Outbox
 from sipmikey.mikey.registry import DataType
 
 _KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORECASE)
@@ -26,3 +28,10 @@ def describe_mikey(sdp: str) -> tuple[str, int] | None:
         return DataType(octets[1]).name, len(octets)
     except ValueError:
         return f"data type {octets[1]}", len(octets)
+
+
+def tell_mikey(out: Outbox, kind: type[Event], sdp: str | None, **facts: str) -> None:
+    """Tell of the MIKEY message in *sdp*, if there is one, by an event of *kind*."""
+    if sdp is not None and (found := describe_mikey(sdp)) is not None:
+        name, size = found
+        out.tell(kind, message=name, size=size, **facts)
