@@ -17,8 +17,8 @@ from pathlib import Path
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mikey"}),
     frozenset({"keys", "sealed", "settings", "sip"}),
-    frozenset({"ticket"}),
-    frozenset({"sdp", "media", "nat", "sound"}),
+    frozenset({"ticket", "sound"}),
+    frozenset({"sdp", "media", "nat"}),
     frozenset({"call", "deferred"}),
     frozenset({"agent", "kms"}),
     frozenset({"mailbox"}),
@@ -66,6 +66,8 @@ Graph = Mapping[str, frozenset[str]]
 SOLE_IMPORTERS = {
     "pjsua2": "agent/",
     "pylibsrtp": "media/",
+    "G722": "media/",
+    "opuslib_next": "media/",
     "sipmikey_native": "native.py",
     "miniaudio": "sound/",
     "samplerate": "sound/",

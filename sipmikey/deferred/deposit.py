@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sipmikey.deferred.errors import DisorderedDeposit, MalformedDeposit
-from sipmikey.media.g711 import FRAME_MS
+from sipmikey.media.codecs.codec import FRAME_MS
 from sipmikey.media.rtcp import RtcpType
 from sipmikey.mikey.errors import LimitExceeded, LocalError
 

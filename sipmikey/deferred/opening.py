@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from sipmikey.deferred.deposit import Deposit
 from sipmikey.deferred.errors import DisorderedDeposit, ForgedPacket, IncompleteDeposit, MalformedDeposit
 from sipmikey.deferred.leaving import CS_ID
+from sipmikey.media.codecs.codec import FRAME_MS
 from sipmikey.media.errors import PacketRefused
-from sipmikey.media.g711 import FRAME_MS, G711, PCMA, PCMU
+from sipmikey.media.g711 import G711, PCMA, PCMU
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.rtcp import Bye, SenderReport, parse_compound
 from sipmikey.media.rtp import MalformedPacket, RtpPacket

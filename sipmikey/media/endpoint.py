@@ -20,8 +20,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
+from sipmikey.media.codecs.codec import FRAME_MS
 from sipmikey.media.errors import PacketNotSent
-from sipmikey.media.g711 import FRAME_MS
 from sipmikey.media.lanes.fast import FastLanes, fast_lanes
 from sipmikey.media.stream import RtpStream
 

@@ -8,8 +8,9 @@ mixer that a WAV of another format needs.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sipmikey.media.codecs.codec import FRAME_MS, Decoder, Encoder
 from sipmikey.mikey.errors import LocalError
 
 with warnings.catch_warnings():
@@ -18,9 +19,6 @@ with warnings.catch_warnings():
 
 RATE = 8000
 """Samples per second of G.711."""
-
-FRAME_MS = 20
-"""Default packet time (RFC 3551 section 4.2)."""
 
 _WIDTH = 2
 _PCM_MAX_WIDTH = 4
@@ -33,29 +31,53 @@ class G711:
     name: str
     payload_type: int
     silence: int
+    clock_rate: int = RATE
+    rate: int = RATE
 
     @property
     def frame_length(self) -> int:
         """Octets, and samples, of a 20 ms frame."""
         return RATE * FRAME_MS // 1000
 
+    @property
+    def _mu_law(self) -> bool:
+        return self.name == "PCMU"
+
     def encode(self, pcm: bytes) -> bytes:
         """Return one octet for each 16-bit native-endian sample."""
-        return audioop.lin2ulaw(pcm, _WIDTH) if self.payload_type == 0 else audioop.lin2alaw(pcm, _WIDTH)
+        return audioop.lin2ulaw(pcm, _WIDTH) if self._mu_law else audioop.lin2alaw(pcm, _WIDTH)
 
     def decode(self, octets: bytes) -> bytes:
         """Return 16-bit native-endian samples."""
-        return (
-            audioop.ulaw2lin(octets, _WIDTH) if self.payload_type == 0 else audioop.alaw2lin(octets, _WIDTH)
-        )
+        return audioop.ulaw2lin(octets, _WIDTH) if self._mu_law else audioop.alaw2lin(octets, _WIDTH)
+
+    def recover(self, following: bytes | None, samples: int) -> bytes | None:
+        """Return None: the law has no concealment of its own."""
+        return None
+
+    def encoder(self) -> Encoder:
+        """Return itself: the laws have no state."""
+        return self
+
+    def decoder(self) -> Decoder:
+        """Return itself."""
+        return self
+
+    def ticks(self, payload: bytes) -> int:
+        """Return how long a payload lasts."""
+        return len(payload)
+
+    def of_type(self, payload_type: int) -> G711:
+        """Return the codec with another payload type."""
+        return replace(self, payload_type=payload_type)
 
 
 PCMU = G711(name="PCMU", payload_type=0, silence=0xFF)
 PCMA = G711(name="PCMA", payload_type=8, silence=0xD5)
 
 
-def to_mono_8k(pcm: bytes, *, width: int, channels: int, rate: int) -> bytes:
-    """Return 16-bit mono samples at 8000 Hz from linear samples of *width* bytes, 1 or 2 channels."""
+def to_mono(pcm: bytes, *, width: int, channels: int, rate: int, wanted: int = RATE) -> bytes:
+    """Return 16-bit mono samples at *wanted* Hz from linear samples of *width* bytes, 1 or 2 channels."""
     if not 1 <= width <= _PCM_MAX_WIDTH or channels not in (1, 2) or rate <= 0:
         raise LocalError(f"cannot convert {channels} channels of {width}-byte samples at {rate} Hz")
     if width == 1:
@@ -64,6 +86,6 @@ def to_mono_8k(pcm: bytes, *, width: int, channels: int, rate: int) -> bytes:
         pcm = audioop.lin2lin(pcm, width, _WIDTH)
     if channels == 2:
         pcm = audioop.tomono(pcm, _WIDTH, 0.5, 0.5)
-    if rate != RATE:
-        pcm, _ = audioop.ratecv(pcm, _WIDTH, 1, rate, RATE, None)
+    if rate != wanted:
+        pcm, _ = audioop.ratecv(pcm, _WIDTH, 1, rate, wanted, None)
     return pcm

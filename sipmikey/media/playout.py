@@ -10,17 +10,38 @@ _LONGEST_GAP = 8000 * 10
 
 
 class Playout:
-    """Orders frames by timestamp, waits for late ones, fills gaps with silence.
+    """Orders frames by timestamp, waits for late ones, and tells of gaps.
 
-    ``write`` gets octets of consecutive samples, one octet a sample (G.711); ``silence`` is the octet of
-    silence; ``depth`` is how many frames wait at most. A gap longer than ten seconds is cut to that.
+    ``write`` gets one payload after the other, ``missing`` how long a gap between two is, by the clock of the
+    timestamps; a gap longer than *longest_gap* is cut to that. ``ticks``: how long a payload lasts; by itself
+    one octet lasts a tick, as in G.711. ``depth`` is how many frames wait at most.
     """
 
-    __slots__ = ("_depth", "_highest", "_next", "_silence", "_waiting", "_write", "late")
+    __slots__ = (
+        "_depth",
+        "_highest",
+        "_longest_gap",
+        "_missing",
+        "_next",
+        "_ticks",
+        "_waiting",
+        "_write",
+        "late",
+    )
 
-    def __init__(self, write: Callable[[bytes], object], *, silence: int, depth: int = 5) -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        *,
+        missing: Callable[[int], object],
+        ticks: Callable[[bytes], int] = len,
+        longest_gap: int = _LONGEST_GAP,
+        depth: int = 5,
+    ) -> None:
         self._write = write
-        self._silence = bytes((silence,))
+        self._missing = missing
+        self._ticks = ticks
+        self._longest_gap = longest_gap
         self._depth = depth
         self._waiting: dict[int, bytes] = {}
         self._next: int | None = None
@@ -58,6 +79,6 @@ class Playout:
         first = min(self._waiting)
         payload = self._waiting.pop(first)
         if self._next is not None and first > self._next:
-            self._write(self._silence * min(first - self._next, _LONGEST_GAP))
+            self._missing(min(first - self._next, self._longest_gap))
         self._write(payload)
-        self._next = first + len(payload)
+        self._next = first + self._ticks(payload)

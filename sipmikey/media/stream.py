@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sipmikey.media.codecs.codec import Codec, frame_ticks
 from sipmikey.media.context import SrtpContext
 from sipmikey.media.early import EarlyMedia
 from sipmikey.media.errors import PacketRefused, SrtpError
-from sipmikey.media.g711 import G711, RATE
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.rtcp import (
     Bye,
@@ -28,6 +28,7 @@ from sipmikey.media.rtcp import (
 from sipmikey.media.rtp import MalformedPacket, Packetiser, RtpPacket, is_rtcp
 from sipmikey.media.srtp import SrtpReceiver, SrtpSender
 from sipmikey.media.statistics import ReceptionCount, ReceptionCounter, ReceptionStatistics, round_trip_ns
+from sipmikey.media.voice.telephone_event import Digits, HeardDigits
 from sipmikey.media.wav import FrameSource
 from sipmikey.mikey.errors import LocalError
 
@@ -80,26 +81,28 @@ class StreamReport:
 
 
 class RtpStream:
-    """Sends and receives one G.711 stream under SRTP.
+    """Sends and receives one stream of speech under SRTP.
 
     Fails closed: without a sending key nothing is sent, without a receiving key nothing is decoded. Packets
     that come before the key are held (`EarlyMedia`) and opened with candidates' keys only.
 
-    ``on_refused`` is called with the first refusal of each kind.
+    ``on_refused`` is called with the first refusal of each kind, ``on_digit`` with each DTMF key heard.
+    ``event_type_sent``, ``event_type_heard``: payload types of telephone events (RFC 4733), None for none.
     """
 
     def __init__(
         self,
         *,
-        codec: G711,
+        codec: Codec,
         cname: str,
         source: Source | None = None,
         sink: Sink | None = None,
         on_refused: Callable[[PacketRefused], object] | None = None,
+        on_digit: Callable[[str], object] | None = None,
         rtcp_interval_s: float = RTCP_INTERVAL_S,
         rng: random.Random | None = None,
     ) -> None:
-        self.codec = codec
+        self._codec = codec
         self.source = source
         self.sink = sink
         self.early = EarlyMedia()
@@ -109,12 +112,19 @@ class RtpStream:
         self._branches: dict[str, SrtpReceiver] = {}
         self._cname = cname
         self._on_refused = on_refused
+        self.on_digit = on_digit
+        self.event_type_sent: int | None = None
+        self.event_type_heard: int | None = None
+        self._digits: Digits | None = None
+        self._heard = HeardDigits()
+        self._sent_before = (0, 0)
+        self._event_timestamp = 0
         self._rng = rng or random.SystemRandom()
         self._sender: SrtpSender | None = None
         self._receiver: SrtpReceiver | None = None
         self._packetiser: Packetiser | None = None
         self._candidates: dict[str, StreamKey] = {}
-        self._counter = ReceptionCounter(RATE)
+        self._counter = ReceptionCounter(self._codec.clock_rate)
         self._malformed = 0
         self._reported: set[SrtpError] = set()
         self._rtcp_interval_ns = int(rtcp_interval_s * _NS)
@@ -128,15 +138,42 @@ class RtpStream:
         self._paused = False
         if self._sender is None or key.ssrc != self._sender.key.ssrc:
             self._sender = SrtpSender(key)
+            self._sent_before = (0, 0)
             self._packetiser = Packetiser(
                 ssrc=key.ssrc,
                 payload_type=self.codec.payload_type,
-                samples=self.codec.frame_length,
+                samples=frame_ticks(self.codec),
                 sequence=self._rng.getrandbits(15) if key.seq is None else key.seq,
                 timestamp=self._rng.getrandbits(32),
             )
         elif key != self._sender.key:
             self._sender.rekey(key)
+
+    @property
+    def codec(self) -> Codec:
+        """What the payload is; it may change while the stream runs, with ``source`` and ``sink``."""
+        return self._codec
+
+    @codec.setter
+    def codec(self, codec: Codec) -> None:
+        before, self._codec = self._codec, codec
+        if codec.clock_rate != before.clock_rate and not self._counter.received:
+            self._counter = ReceptionCounter(codec.clock_rate)
+        if self._packetiser is not None and codec != before:
+            self._number_on(codec.payload_type, frame_ticks(codec), self._packetiser.timestamp)
+
+    def _number_on(self, payload_type: int, samples: int, timestamp: int) -> Packetiser:
+        """Go on with packets of another kind, where those of the present kind have got to."""
+        assert self._packetiser is not None
+        self._sent_before = (self.sent, self._octets)
+        self._packetiser = Packetiser(
+            ssrc=self._packetiser.ssrc,
+            payload_type=payload_type,
+            samples=samples,
+            sequence=self._packetiser.sequence,
+            timestamp=timestamp,
+        )
+        return self._packetiser
 
     def new_ssrc(self) -> int:
         """Return a random SSRC, for the description that announces this stream."""
@@ -164,7 +201,7 @@ class RtpStream:
         known = self._branches.get(name)
         if known is None or known.key != key:
             known = self._branches[name] = SrtpReceiver(key, candidates=self._candidates)
-            self._counter = ReceptionCounter(RATE)
+            self._counter = ReceptionCounter(self._codec.clock_rate)
         self._receiver, self.listening_to = known, name
         for held in self.early.take(name, key):
             self.receive(held.packet, held.arrival_ns)
@@ -185,19 +222,54 @@ class RtpStream:
             self.choose(_ONLY)
             return
         if key.ssrc != self._receiver.key.ssrc:
-            self._counter = ReceptionCounter(RATE)
+            self._counter = ReceptionCounter(self._codec.clock_rate)
         self._receiver.rekey(key)
 
     def next_packet(self) -> bytes | None:
         """Return the SRTP packet for this frame's turn, None without a key or a frame."""
-        sender, packetiser = self._sender, self._packetiser
-        if sender is None or packetiser is None or self.source is None or self._paused:
+        if self._sender is None or self.source is None or self._paused:
             return None
-        frame = self.source.next_frame()
+        return self.packet_of(self.source.next_frame())
+
+    def packet_of(self, frame: bytes | None) -> bytes | None:
+        """Return the SRTP packet with *frame*, whose turn it is, or with an event instead.
+
+        None without a key or a frame. ``source`` is not asked.
+        """
+        sender, packetiser = self._sender, self._packetiser
+        if sender is None or packetiser is None or self._paused:
+            return None
+        if self._digits is not None:
+            return self._next_of_digits(self._digits, sender, packetiser)
         if frame is None:
             packetiser.skip()
             return None
         return sender.protect(packetiser.next_packet(frame))
+
+    def send_digits(self, digits: str) -> None:
+        """Send telephone events (RFC 4733) in place of the next frames. Raises ``LocalError``."""
+        if self.event_type_sent is None:
+            raise LocalError("the peer does not take telephone events (RFC 4733)")
+        if self._digits is None:
+            self._digits = Digits(frame_ticks(self._codec))
+        self._digits.add(digits)
+
+    def _next_of_digits(self, digits: Digits, sender: SrtpSender, packetiser: Packetiser) -> bytes | None:
+        """Return the next packet of an event, or None in the pause after one."""
+        step = digits.next()
+        ticks = frame_ticks(self._codec)
+        if step.begins:
+            self._event_timestamp = packetiser.timestamp
+            packetiser = self._number_on(self.event_type_sent or 0, 0, packetiser.timestamp)
+        packet = None if step.payload is None else sender.protect(packetiser.next_packet(step.payload))
+        if step.ends:
+            after = (self._event_timestamp + step.lasted) & 0xFFFF_FFFF
+            packetiser = self._number_on(self._codec.payload_type, ticks, after)
+        elif step.payload is None:
+            packetiser.skip()
+        if digits.over:
+            self._digits = None
+        return packet
 
     def receive(self, packet: bytes, arrival_ns: int) -> None:
         """Take a packet from the RTP or RTCP port; *arrival_ns* is Unix time. Never raises."""
@@ -226,8 +298,13 @@ class RtpStream:
             return
         _, _, sequence, timestamp = _START.unpack_from(plain)
         self._counter.count(sequence, timestamp, len(payload), arrival_ns)
-        if self.sink is not None and payload_type == self.codec.payload_type:
-            self.sink.put(timestamp, payload)
+        if payload_type == self._codec.payload_type:
+            if self.sink is not None:
+                self.sink.put(timestamp, payload)
+        elif payload_type == self.event_type_heard:
+            digit = self._heard.take(timestamp, payload)
+            if digit and self.on_digit is not None:
+                self.on_digit(digit)
 
     def _receive_rtcp(self, plain: bytes, arrival_ns: int) -> None:
         own = None if self._sender is None else self._sender.key.ssrc
@@ -257,7 +334,7 @@ class RtpStream:
 
     def bye(self, now_ns: int) -> bytes | None:
         """Return the protected RTCP packet that ends our stream, None if nothing was ever sent."""
-        if self._sender is None or self._packetiser is None or not self._packetiser.packets:
+        if self._sender is None or self._packetiser is None or not self.sent:
             return None
         return self._compound(now_ns, Bye(ssrcs=(self._packetiser.ssrc,)))
 
@@ -273,13 +350,13 @@ class RtpStream:
         if self._receiver is not None and self._counter.received:
             blocks = (self._counter.report_block(self._receiver.key.ssrc, now_ns),)
         first: RtcpPacket
-        if packetiser.packets:
+        if self.sent:
             first = SenderReport(
                 ssrc=packetiser.ssrc,
                 ntp=ntp_timestamp(now_ns),
                 rtp_timestamp=packetiser.timestamp,
-                packets=packetiser.packets & 0xFFFF_FFFF,
-                octets=packetiser.octets & 0xFFFF_FFFF,
+                packets=self.sent & 0xFFFF_FFFF,
+                octets=self._octets & 0xFFFF_FFFF,
                 blocks=blocks,
             )
         else:
@@ -294,13 +371,16 @@ class RtpStream:
         sender, packetiser, source = self._sender, self._packetiser, self.source
         if sender is None or packetiser is None or self._paused or not isinstance(source, FrameSource):
             return None
+        if self._digits is not None:
+            return None
         return None if sender.steady is None else (sender.steady, packetiser, source)
 
     @property
     def steady_receiver(self) -> tuple[SrtpContext, ReceptionCount] | None:
         """What the next packets are opened and counted with, where that needs no judgement; else None."""
         receiver = self._receiver
-        if receiver is None or receiver.steady is None:
+        # Who listens for digits has to look at each packet.
+        if receiver is None or receiver.steady is None or self.event_type_heard is not None:
             return None
         return receiver.steady, self._counter.counts
 
@@ -332,7 +412,11 @@ class RtpStream:
     @property
     def sent(self) -> int:
         """Packets protected for sending."""
-        return 0 if self._packetiser is None else self._packetiser.packets
+        return self._sent_before[0] + (0 if self._packetiser is None else self._packetiser.packets)
+
+    @property
+    def _octets(self) -> int:
+        return self._sent_before[1] + (0 if self._packetiser is None else self._packetiser.octets)
 
     def statistics(self) -> StreamReport:
         """Return the counts so far."""

@@ -1,4 +1,4 @@
-"""WAV files: reading linear PCM and floating point of any header, sources and sinks of G.711 frames."""
+"""WAV files: reading linear PCM and floating point of any header, sources and sinks of encoded frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from itertools import cycle
 from pathlib import Path
 
 from sipmikey.guard import create_private
-from sipmikey.media.g711 import G711, RATE, to_mono_8k
+from sipmikey.media.codecs.codec import Codec, frame_samples
+from sipmikey.media.g711 import to_mono
 from sipmikey.media.playout import Playout
 from sipmikey.mikey.errors import LocalError
 from sipmikey.native import native
@@ -22,6 +23,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _MOST_OCTETS = 512 << 20
 _FULL = 32767
+_LONGEST_GAP_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,25 +136,23 @@ def to_16_bits(audio: WavAudio) -> bytes:
     return bytes(high)
 
 
-def read_frames(path: Path | str, codec: G711) -> tuple[bytes, ...]:
+def read_frames(path: Path | str, codec: Codec) -> tuple[bytes, ...]:
     """Return a WAV file as encoded 20 ms frames, the last one padded with silence.
 
     What `read_wav` reads is converted; raises what that raises.
     """
     audio = read_wav(path)
-    return encode_frames(
-        to_mono_8k(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate), codec
+    pcm = to_mono(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate, wanted=codec.rate)
+    return encode_frames(pcm, codec)
+
+
+def encode_frames(pcm: bytes, codec: Codec) -> tuple[bytes, ...]:
+    """Return 16-bit mono samples at the codec's rate as encoded 20 ms frames, the last one padded."""
+    size = 2 * frame_samples(codec)
+    encoder = codec.encoder()
+    return tuple(
+        encoder.encode(pcm[start : start + size].ljust(size, b"\0")) for start in range(0, len(pcm), size)
     )
-
-
-def encode_frames(pcm: bytes, codec: G711) -> tuple[bytes, ...]:
-    """Return 16-bit mono samples at 8000 Hz as encoded 20 ms frames, the last one padded with silence."""
-    encoded = codec.encode(pcm)
-    size = codec.frame_length
-    frames = [encoded[start : start + size] for start in range(0, len(encoded), size)]
-    if frames:
-        frames[-1] = frames[-1].ljust(size, bytes((codec.silence,)))
-    return tuple(frames)
 
 
 @native
@@ -173,18 +173,21 @@ class FrameSource:
 
 
 class WavRecorder:
-    """Writes received G.711 into a WAV file of 16-bit mono at 8000 Hz, in timestamp order."""
+    """Writes what was received into a WAV file of 16-bit mono at the codec's rate, in timestamp order."""
 
-    __slots__ = ("_codec", "_file", "_playout")
+    __slots__ = ("_codec", "_decoder", "_file", "_playout")
 
-    def __init__(self, path: Path | str, codec: G711) -> None:
+    def __init__(self, path: Path | str, codec: Codec) -> None:
         self._codec = codec
+        self._decoder = codec.decoder()
         create_private(Path(path))
         self._file = wave.open(str(path), "wb")  # noqa: SIM115
         self._file.setnchannels(1)
         self._file.setsampwidth(2)
-        self._file.setframerate(RATE)
-        self._playout = Playout(self._write, silence=codec.silence)
+        self._file.setframerate(codec.rate)
+        self._playout = Playout(
+            self._write, missing=self._fill, ticks=codec.ticks, longest_gap=_LONGEST_GAP_S * codec.clock_rate
+        )
 
     def put(self, timestamp: int, payload: bytes) -> None:
         """Take one received frame."""
@@ -195,5 +198,8 @@ class WavRecorder:
         self._playout.flush()
         self._file.close()
 
-    def _write(self, octets: bytes) -> None:
-        self._file.writeframesraw(self._codec.decode(octets))
+    def _write(self, payload: bytes) -> None:
+        self._file.writeframesraw(self._decoder.decode(payload))
+
+    def _fill(self, ticks: int) -> None:
+        self._file.writeframesraw(bytes(2 * (ticks * self._codec.rate // self._codec.clock_rate)))

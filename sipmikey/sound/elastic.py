@@ -14,8 +14,8 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import samplerate
 
+from sipmikey.sound.resampling import Resampler
 from sipmikey.sound.samples import Samples, silence
 
 _SETTLING_S = 8.0
@@ -60,7 +60,7 @@ class Elastic:
         self._most = most_ms / 1e3 * rate
         self._target = self._least
         self._lock = threading.Lock()
-        self._resampler = samplerate.Resampler("sinc_fastest", channels=1)
+        self._resampler = Resampler()
         self._waiting = silence(0)
         self._ready = silence(0)
         self._flowing = False
@@ -126,7 +126,7 @@ class Elastic:
             needed = math.ceil((count - len(self._ready)) / self._ratio) + 1
             chunk, self._waiting = self._waiting[:needed], self._waiting[needed:]
             made = self._resampler.process(chunk, self._ratio)
-            self._ready = np.concatenate((self._ready, made.astype(np.float32, copy=False)))
+            self._ready = np.concatenate((self._ready, made))
 
     def _gap(self, count: int) -> Samples:
         """Give what there is, faded out, and wait until more than before is there."""

@@ -86,7 +86,7 @@ def test_round_trip_from_the_last_sender_report() -> None:
 @given(st.permutations(range(6)), st.integers(0, 0xFFFFFFFF))
 def test_frames_within_the_depth_come_out_in_order(order: list[int], start: int) -> None:
     written = bytearray()
-    playout = Playout(written.extend, silence=0xFF, depth=6)
+    playout = Playout(written.extend, missing=lambda ticks: written.extend(b"\xff" * ticks), depth=6)
     for number in order:
         playout.put((start + 4 * number) & 0xFFFFFFFF, bytes((number,)) * 4)
     playout.flush()
@@ -98,7 +98,7 @@ def test_frames_within_the_depth_come_out_in_order(order: list[int], start: int)
 
 def test_a_gap_becomes_silence_and_a_late_frame_is_dropped() -> None:
     written = bytearray()
-    playout = Playout(written.extend, silence=0xFF, depth=2)
+    playout = Playout(written.extend, missing=lambda ticks: written.extend(b"\xff" * ticks), depth=2)
     for timestamp, frame in ((0, b"aa"), (4, b"cc"), (6, b"dd"), (8, b"ee"), (2, b"bb")):
         playout.put(timestamp, frame)
     playout.flush()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sipmikey.media.errors import PacketRefused, SrtpError
-from sipmikey.media.g711 import PCMA, PCMU, to_mono_8k
+from sipmikey.media.g711 import PCMA, PCMU, to_mono
 from sipmikey.media.rtp import RtpPacket
 from sipmikey.media.srtp import SrtpReceiver, SrtpSender
 from sipmikey.media.stream import RtpStream
@@ -207,7 +207,7 @@ def test_other_wav_formats_are_converted(tmp_path: Path) -> None:
     assert len(frames) == 50
     assert set(b"".join(frames)) == {PCMU.silence}
     with pytest.raises(LocalError, match="8-byte"):
-        to_mono_8k(b"", width=8, channels=1, rate=8000)
+        to_mono(b"", width=8, channels=1, rate=8000)
     path.write_bytes(b"RIFFnothing")
     with pytest.raises(LocalError, match="not a WAV"):
         read_frames(path, PCMU)

@@ -35,7 +35,7 @@ class _Turn:
         self._ssrc = packet.ssrc
         self._newest = packet.timestamp
         self.elastic = Elastic(RATE, least_ms=delay_ms, most_ms=MOST_DELAY_MS)
-        self._playout = Playout(self._write, silence=PCMA.silence, depth=_REORDERED)
+        self._playout = Playout(self._write, missing=self._fill, depth=_REORDERED)
 
     def put(self, packet: RtpPacket) -> None:
         if self._ahead(packet) > 0:
@@ -53,6 +53,9 @@ class _Turn:
 
     def _write(self, octets: bytes) -> None:
         self.elastic.write(from_octets(PCMA.decode(octets)))
+
+    def _fill(self, ticks: int) -> None:
+        self.elastic.write(silence(ticks))
 
 
 class Hearing:

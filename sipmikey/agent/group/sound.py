@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from sipmikey.agent.group.hearing import Hearing
-from sipmikey.media.g711 import FRAME_MS, PCMA
+from sipmikey.media.codecs.codec import FRAME_MS
+from sipmikey.media.g711 import PCMA
 from sipmikey.media.rtp import RtpPacket
 from sipmikey.media.talk import SAMPLES
 from sipmikey.sound.clock import Clock

@@ -9,7 +9,8 @@ from pathlib import Path
 from sipmikey.cli.config.schema import Media
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.deferred.opening import OpenedMessage
-from sipmikey.media.g711 import FRAME_MS, PCMA, RATE, to_mono_8k
+from sipmikey.media.codecs.codec import FRAME_MS
+from sipmikey.media.g711 import PCMA, RATE, to_mono
 from sipmikey.media.wav import WavRecorder, encode_frames, read_frames
 from sipmikey.mikey.errors import LocalError
 from sipmikey.settings import ConfigurationError
@@ -59,7 +60,7 @@ def speech_of_microphone(media: Media, *, longest_s: float) -> tuple[bytes, ...]
             "the microphone gave silence, so no message was left: another one is meant (--input NAME)",
             code=ExitCode.MEDIA, reason="silent-microphone",
         )  # fmt: skip
-    pcm = to_mono_8k(to_octets(made.samples), width=2, channels=1, rate=RECORDED_RATE)
+    pcm = to_mono(to_octets(made.samples), width=2, channels=1, rate=RECORDED_RATE)
     return encode_frames(pcm, PCMA)
 
 

@@ -1,0 +1,1 @@
+"""The speech codecs of the media in Python."""

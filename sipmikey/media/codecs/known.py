@@ -1,0 +1,58 @@
+"""The codecs of the media in Python by their names, and which of them can be had here."""
+
+from __future__ import annotations
+
+from sipmikey.media.codecs.codec import Codec
+from sipmikey.media.g711 import PCMA, PCMU
+from sipmikey.mikey.errors import LocalError
+
+NAMES = ("G722", "OPUS", "PCMA", "PCMU")
+"""In upper case, best first."""
+
+_INSTALL = "pip install 'sipmikey[codecs]'"
+
+
+def codec_named(name: str) -> Codec:
+    """Return the codec with the encoding name *name*, in any case.
+
+    Raises ``LocalError`` that says how to get it, or which there are.
+    """
+    match name.upper():
+        case "PCMA":
+            return PCMA
+        case "PCMU":
+            return PCMU
+        case "G722":
+            return _g722()
+        case "OPUS":
+            return _opus()
+    raise LocalError(f"media in Python has no codec {name}; it has {', '.join(NAMES)}")
+
+
+def _g722() -> Codec:
+    try:
+        from sipmikey.media.codecs.g722 import G722
+    except ImportError as error:
+        raise LocalError(f"codec G722 needs the package {error.name}: {_INSTALL}") from None
+    return G722()
+
+
+def _opus() -> Codec:
+    try:
+        from sipmikey.media.codecs.opus import Opus
+    except ImportError as error:
+        raise LocalError(f"codec opus needs the package {error.name}: {_INSTALL}") from None
+    return Opus()
+
+
+def codecs_here() -> tuple[str, ...]:
+    """Return those of ``NAMES`` that can be had, best first."""
+    return tuple(name for name in NAMES if _can_be_had(name))
+
+
+def _can_be_had(name: str) -> bool:
+    try:
+        codec_named(name)
+    except LocalError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""A stream's own voice and ear: packets to samples, samples to packets."""
