@@ -9,6 +9,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from sipmikey.call.policy import Alternative, CallPolicy
+from sipmikey.media.codecs.known import codec_named, codecs_here
+from sipmikey.media.voice.settings import JitterSettings
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
@@ -22,9 +24,6 @@ from sipmikey.ticket.shared_keys import SharedTicketKey, key_shared_with
 MAX_CALLS = 4
 """Calls one process can hold: the limit compiled into the pjsua2 wheel."""
 
-
-PYTHON_CODECS = ("PCMA", "PCMU")
-"""Codecs of the engine in Python."""
 
 MOST_CALLS = 100
 """More than an agent was tried with."""
@@ -140,11 +139,11 @@ class Audio:
     """Sound. ``device``: ``null`` (no sound hardware) or ``default`` (the devices that ``sound`` names).
     ``play``: WAV file sent instead of the microphone, from the moment the media may flow; ``repeat``: over
     and over. ``record``: WAV file what is heard is written to. ``streams``: audio m-lines offered.
-    ``codecs``: names in order of preference (``PCMU``, ``PCMA``, ``G722``, ...), empty for pjmedia's own
-    order. ``rtp_port``: first RTP port, 0 for any. ``engine``: ``native`` runs media in pjmedia; ``python``
-    in `sipmikey.media` (G.711, suite ``128``, no sound hardware, no DTMF), for embedding and tests.
-    ``tones``: ring, ring-back and call-waiting tones on the sound devices. ``echo``: send back what is heard
-    (``native`` only)."""
+    ``codecs``: names in order of preference (``G722``, ``opus``, ``PCMA``, ``PCMU``, ...), empty for the
+    engine's own order. ``rtp_port``: first RTP port, 0 for any. ``engine``: ``native`` runs media in pjmedia,
+    ``python`` in `sipmikey.media` (suite ``128``), which has Opus. ``tones``: ring, ring-back and
+    call-waiting tones on the sound devices. ``echo``: send back what is heard (``native`` only). ``jitter``:
+    how long packets may wait before they are heard."""
 
     device: str = "null"
     play: Path | None = None
@@ -157,13 +156,12 @@ class Audio:
     sound: SoundSettings = field(default_factory=SoundSettings)
     tones: bool = True
     echo: bool = False
+    jitter: JitterSettings = field(default_factory=JitterSettings)
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """Those of ``codecs`` that the engine has."""
-        if self.engine == "native":
-            return self.codecs
-        return tuple(name for name in self.codecs if name.upper() in PYTHON_CODECS)
+        """``codecs``, or where there are none, those of the engine; () where only the stack knows these."""
+        return self.codecs if self.codecs or self.engine == "native" else codecs_here()
 
     def __post_init__(self) -> None:
         if self.device not in ("null", "default"):
@@ -303,10 +301,11 @@ class AgentConfig:
             raise LocalError(
                 "audio.engine python has no ICE and no rtcp-mux: leave the settings of nat empty"
             )
-        if self.audio.device != "null":
-            raise LocalError("audio.engine python uses no sound hardware: set audio.device to null")
-        if not self.audio.offered:
-            raise LocalError("audio.engine python has the codecs PCMA and PCMU: set audio.codecs to these")
+        for name in self.audio.codecs:
+            try:
+                codec_named(name)
+            except LocalError as error:
+                raise LocalError(f"media.codecs: {error}") from None
         if self.keys is not None and self.keys.suites != ("128",):
             raise LocalError("audio.engine python has no AES-256-CM: set the key management suites to 128")
         if self.sip.bind in ("0.0.0.0", "::", "") and not self.sip.public_address:

@@ -278,12 +278,19 @@ class MediaLoop:
             if not _settle(condition, awaited):
                 self._conditions.append((condition, awaited))
 
+    def say(self, port: MediaPort, frame: bytes) -> None:
+        """Send a frame whose turn it is now, of a stream without a source. From any thread."""
+        self._calls.append((lambda: self._transmit(port, lambda: port.stream.packet_of(frame)), Future()))
+
     def _send_frame(self, port: MediaPort) -> bool:
         """Send the frame whose turn it is; return False where that ended the stream."""
+        return self._transmit(port, port.stream.next_packet)
+
+    def _transmit(self, port: MediaPort, make: Callable[[], bytes | None]) -> bool:
         if port.remote is None:
             return True
         try:
-            packet = port.stream.next_packet()
+            packet = make()
             if packet is not None:
                 port.rtp.sendto(packet, port.remote)
         except (OSError, PacketNotSent) as error:

@@ -88,6 +88,7 @@ class RtpStream:
 
     ``on_refused`` is called with the first refusal of each kind, ``on_digit`` with each DTMF key heard.
     ``event_type_sent``, ``event_type_heard``: payload types of telephone events (RFC 4733), None for none.
+    ``type_heard``: the payload type of the peer's packets, where that is not ours.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class RtpStream:
         self._cname = cname
         self._on_refused = on_refused
         self.on_digit = on_digit
+        self.type_heard = codec.payload_type
         self.event_type_sent: int | None = None
         self.event_type_heard: int | None = None
         self._digits: Digits | None = None
@@ -157,6 +159,7 @@ class RtpStream:
     @codec.setter
     def codec(self, codec: Codec) -> None:
         before, self._codec = self._codec, codec
+        self.type_heard = codec.payload_type
         if codec.clock_rate != before.clock_rate and not self._counter.received:
             self._counter = ReceptionCounter(codec.clock_rate)
         if self._packetiser is not None and codec != before:
@@ -298,7 +301,7 @@ class RtpStream:
             return
         _, _, sequence, timestamp = _START.unpack_from(plain)
         self._counter.count(sequence, timestamp, len(payload), arrival_ns)
-        if payload_type == self._codec.payload_type:
+        if payload_type == self.type_heard:
             if self.sink is not None:
                 self.sink.put(timestamp, payload)
         elif payload_type == self.event_type_heard:

@@ -175,19 +175,28 @@ class FrameSource:
 class WavRecorder:
     """Writes what was received into a WAV file of 16-bit mono at the codec's rate, in timestamp order."""
 
-    __slots__ = ("_codec", "_decoder", "_file", "_playout")
+    __slots__ = ("_codec", "_decoder", "_file", "_playout", "_rate")
 
     def __init__(self, path: Path | str, codec: Codec) -> None:
-        self._codec = codec
-        self._decoder = codec.decoder()
+        self._rate = codec.rate
         create_private(Path(path))
         self._file = wave.open(str(path), "wb")  # noqa: SIM115
         self._file.setnchannels(1)
         self._file.setsampwidth(2)
         self._file.setframerate(codec.rate)
+        self._begin(codec)
+
+    def _begin(self, codec: Codec) -> None:
+        self._codec = codec
+        self._decoder = codec.decoder()
         self._playout = Playout(
             self._write, missing=self._fill, ticks=codec.ticks, longest_gap=_LONGEST_GAP_S * codec.clock_rate
         )
+
+    def change(self, codec: Codec) -> None:
+        """Take frames of another codec from now on."""
+        self._playout.flush()
+        self._begin(codec)
 
     def put(self, timestamp: int, payload: bytes) -> None:
         """Take one received frame."""
@@ -199,7 +208,8 @@ class WavRecorder:
         self._file.close()
 
     def _write(self, payload: bytes) -> None:
-        self._file.writeframesraw(self._decoder.decode(payload))
+        pcm = self._decoder.decode(payload)
+        self._file.writeframesraw(to_mono(pcm, width=2, channels=1, rate=self._codec.rate, wanted=self._rate))
 
     def _fill(self, ticks: int) -> None:
-        self._file.writeframesraw(bytes(2 * (ticks * self._codec.rate // self._codec.clock_rate)))
+        self._file.writeframesraw(bytes(2 * (ticks * self._rate // self._codec.clock_rate)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Protocol
 
 from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
@@ -28,55 +29,52 @@ class Exchange(Protocol):
         ...
 
 
-class Room:
-    """The user at the *devices* and each party hear each other; parties hear one another once joined.
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    table: str
+    with_user: bool
 
-    Without *devices* the user is silent. Parties come, go and are joined in any thread.
+
+class Room:
+    """The user at the *devices* and the parties. Parties at one table hear each other.
+
+    Without *devices* the user is silent. Parties come, go and change their seats in any thread.
     """
 
     def __init__(self, devices: Exchange | None = None) -> None:
         self._devices = devices
         self._lock = threading.Lock()
-        self._parties: tuple[Party, ...] = ()
-        self._joined: frozenset[frozenset[int]] = frozenset()
+        self._seats: dict[Party, _Seat] = {}
 
     @property
     def parties(self) -> tuple[Party, ...]:
         """Those that are in the room."""
-        return self._parties
+        return tuple(self._seats)
 
-    def enter(self, party: Party) -> None:
-        """Let *party* be heard and hear, from the next tick on."""
+    def enter(self, party: Party, *, table: str = "", with_user: bool = True) -> None:
+        """Let *party* take a seat, or another one, from the next tick on.
+
+        *table*: it hears those at the same table, and they hear it; "" for none. *with_user*: it hears the
+        user, and the user hears it.
+        """
         with self._lock:
-            if party not in self._parties:
-                self._parties = (*self._parties, party)
+            self._seats = {**self._seats, party: _Seat(table, with_user)}
 
     def leave(self, party: Party) -> None:
-        """Forget *party*, and with whom it was joined."""
+        """Forget *party*."""
         with self._lock:
-            self._parties = tuple(one for one in self._parties if one is not party)
-            self._joined = frozenset(pair for pair in self._joined if id(party) not in pair)
-
-    def join(self, one: Party, other: Party) -> None:
-        """Let two parties hear each other."""
-        with self._lock:
-            self._joined |= {frozenset((id(one), id(other)))}
-
-    def part(self, one: Party, other: Party) -> None:
-        """Let two parties no longer hear each other."""
-        with self._lock:
-            self._joined -= {frozenset((id(one), id(other)))}
+            self._seats = {one: seat for one, seat in self._seats.items() if one is not party}
 
     def tick(self, count: int) -> None:
         """Move *count* samples from everybody to all who hear them."""
-        parties, joined = self._parties, self._joined
-        said = [party.speak(count) for party in parties]
-        microphone = self._user(said, count)
-        for party in parties:
-            heard = microphone
-            for other, theirs in zip(parties, said, strict=True):
-                if other is not party and frozenset((id(party), id(other))) in joined:
-                    heard = heard + theirs
+        seats = self._seats
+        said = {party: party.speak(count) for party in seats}
+        microphone = self._user([said[party] for party, seat in seats.items() if seat.with_user], count)
+        for party, seat in seats.items():
+            heard = microphone if seat.with_user else silence(count)
+            for other, place in seats.items():
+                if other is not party and place.table == seat.table != "":
+                    heard = heard + said[other]
             party.listen(heard)
 
     def _user(self, said: list[Samples], count: int) -> Samples:

@@ -32,7 +32,7 @@ SECTIONS = {
         "unprotected_in_conference",
     },
     "sip": {"transports", "prefer", "registrar", "proxy", "redirects", "preconditions"},
-    "audio": {"play", "record", "streams", "rtp_port", "engine"},
+    "audio": {"play", "record", "streams", "rtp_port", "engine", "codecs"},
 }
 
 Fields = dict[str, Any]

@@ -30,32 +30,36 @@ class Somebody:
         return to_octets(self.speak(COUNT))
 
 
-def test_the_user_hears_all_and_parties_hear_the_user_and_whom_they_are_joined_with() -> None:
+def test_the_user_hears_all_and_parties_hear_the_user_and_who_is_at_their_table() -> None:
     user, alice, bob, carol = (Somebody(loudness) for loudness in (0.125, 0.25, 0.5, 0.0625))
     room = Room(user)
-    for party in (alice, bob, carol):
-        room.enter(party)
-    room.join(alice, bob)
+    room.enter(carol)
+    for party in (alice, bob):
+        room.enter(party, table="1")
     room.tick(COUNT)
     assert [one.heard for one in (user, alice, bob, carol)] == [0.8125, 0.625, 0.375, 0.125]
-    room.part(bob, alice)
+    room.enter(bob)
     room.leave(carol)
     room.tick(COUNT)
     assert [one.heard for one in (user, alice, bob)] == [0.75, 0.125, 0.125]
 
 
-def test_without_devices_the_user_is_silent_and_who_left_is_not_joined_any_more() -> None:
+def test_parties_go_on_without_the_user() -> None:
+    user, alice, bob = (Somebody(loudness) for loudness in (0.125, 0.25, 0.5))
+    room = Room(user)
+    room.enter(alice, table="1", with_user=False)
+    room.enter(bob, table="1")
+    room.tick(COUNT)
+    assert [one.heard for one in (user, alice, bob)] == [0.5, 0.5, 0.375]
+
+
+def test_without_devices_the_user_is_silent() -> None:
     alice, bob = Somebody(0.25), Somebody(0.5)
     room = Room()
-    room.enter(alice)
-    room.enter(bob)
-    room.join(alice, bob)
+    room.enter(alice, table="1")
+    room.enter(bob, table="1")
     room.tick(COUNT)
     assert (alice.heard, bob.heard) == (0.5, 0.25)
-    room.leave(bob)
-    room.enter(bob)
-    room.tick(COUNT)
-    assert (alice.heard, bob.heard) == (0.0, 0.0)
 
 
 def test_together_they_are_not_louder_than_loudest() -> None:

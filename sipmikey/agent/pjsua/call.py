@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.account import PjsuaAccount
+from sipmikey.agent.pjsua.agreed import Agreed
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
@@ -103,7 +104,7 @@ class PjsuaCall:
         self._observer = observer
         self._account = account
         self._secured = account.lane is Lane.SECURED
-        self._media = shared.media.call() if shared.media is not None and self._secured else None
+        self._media = shared.media.call(self._digit) if shared.media is not None and self._secured else None
         self._pj: CallbackCall | None = CallbackCall(self, account, *(() if number is None else (number,)))
         self._streams: dict[int, int] = {}
         self._keyed: set[int] = set()
@@ -231,8 +232,8 @@ class PjsuaCall:
             self._shared.sound.seat(id(self), seat)
 
     def mixes_with(self, other: StackCall) -> bool:
-        """True: all calls of a process are on one bridge."""
-        return isinstance(other, PjsuaCall)
+        """True where one engine runs the media of both: all calls of a process are on its bridge."""
+        return isinstance(other, PjsuaCall) and (self._media is None) == (other._media is None)
 
     def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
         parameters = pj.CallOpParam(True)
@@ -254,6 +255,9 @@ class PjsuaCall:
             self._live.update(parameters)
 
     def dtmf(self, digits: str) -> None:
+        if self._media is not None:
+            self._media.dtmf(digits)
+            return
         parameters = pj.CallSendDtmfParam()
         parameters.method = pj.PJSUA_DTMF_METHOD_RFC2833
         parameters.digits = digits
@@ -402,10 +406,21 @@ class PjsuaCall:
         sends = bool(info.dir & pj.PJMEDIA_DIR_ENCODING)
         self._media.connect(
             index,
-            str(info.codecName),
-            _address(info.remoteRtpAddress) if sends else None,
-            _address(info.remoteRtcpAddress) if sends else None,
+            Agreed(
+                codec=str(info.codecName),
+                types=(int(info.txPt), int(info.rxPt)),
+                event_types=(_event_type(info.audTxEventPt), _event_type(info.audRxEventPt)),
+                remote=_address(info.remoteRtpAddress) if sends else None,
+                remote_rtcp=_address(info.remoteRtcpAddress) if sends else None,
+                both_ways=sends and bool(info.dir & pj.PJMEDIA_DIR_DECODING),
+            ),
         )
+
+    def _digit(self, digit: str) -> None:
+        """The peer pressed a key, as the media in Python heard."""
+        with self.guarded() as observer:
+            if observer is not None:
+                observer.dtmf(digit)
 
     @property
     def awaits_ack(self) -> bool:
@@ -427,7 +442,9 @@ class PjsuaCall:
 
     def described(self, sdp: str) -> str:
         """Return the description the stack made with the addresses of whatever runs the media."""
-        return sdp if self._media is None else self._media.describe(sdp)
+        if self._media is not None:
+            return self._media.describe(sdp)
+        return sdp if self._shared.media is None else self._shared.media.plain(sdp)
 
     def on_stream_gone(self, index: int, stream: int) -> None:
         if self._streams.get(index) != stream:
@@ -498,6 +515,11 @@ class PjsuaCall:
         if not self._secured or not self._confirmed or self._over:
             return ""
         return self._shared.trouble.about((id(self), index), received, time.monotonic())
+
+
+def _event_type(number: Any) -> int | None:
+    """Return a payload type of telephone events; pjsua2 has -1, or 0, for none."""
+    return int(number) if int(number) > 0 else None
 
 
 def _address(text: str) -> tuple[str, int] | None:

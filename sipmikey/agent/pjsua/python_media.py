@@ -10,39 +10,63 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.pjsua.agreed import Agreed
+from sipmikey.agent.pjsua.python_line import PythonLine
 from sipmikey.agent.pjsua.sound.recordings import Recordings
+from sipmikey.agent.pjsua.sound.sound import Sound
 from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
-from sipmikey.media.endpoint import Address, MediaLoop, MediaPort, udp_pair
-from sipmikey.media.errors import SrtpError
-from sipmikey.media.g711 import G711, PCMA, PCMU
-from sipmikey.media.keying import StreamKey
-from sipmikey.media.stream import RtpStream
+from sipmikey.media.codecs.codec import Codec, frame_samples
+from sipmikey.media.codecs.known import OPUS_PARAMETERS
+from sipmikey.media.endpoint import MediaLoop, MediaPort, udp_pair
+from sipmikey.media.g711 import PCMA
+from sipmikey.media.stream import RtpStream, Source
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
+
+if TYPE_CHECKING:
+    from sipmikey.agent.pjsua.sound.quiet import QuietSound
+    from sipmikey.media.voice.party import StreamParty
+    from sipmikey.sound.room import Room
 
 T = TypeVar("T")
 
 _log = logging.getLogger("sipmikey.agent.media")
 
-_CODECS = {codec.name: codec for codec in (PCMA, PCMU)}
+_ROOM_RATE = 16000
+
 _MEDIA_LINE = re.compile(r"^m=audio (\d+) ")
+_OPUS = re.compile(r"^a=rtpmap:(\d+) opus/48000/2\r?$", re.MULTILINE | re.IGNORECASE)
 _REPLACED = ("a=rtcp:", "a=rtcp-mux", "a=ssrc:", "c=")
+
+
+class RoomKeeper(Protocol):
+    """Who has a room, and runs it while calls use it."""
+
+    @property
+    def room(self) -> Room: ...
+
+    def use(self, user: int) -> None:
+        """Let the call with number *user* have it."""
+
+    def release(self, user: int) -> None:
+        """The call with number *user* is over."""
 
 
 class _Speech:
     """The file configured, then silence; tells once that the file has been played."""
 
     def __init__(
-        self, frames: tuple[bytes, ...], codec: G711, repeat: bool, played: Callable[[], None]
+        self, frames: tuple[bytes, ...], codec: Codec, repeat: bool, played: Callable[[], None]
     ) -> None:
         self._frames = FrameSource(frames, loop=repeat and bool(frames))
-        self._silence = bytes((codec.silence,)) * codec.frame_length
+        self._encoder = codec.encoder()
+        self._silence = bytes(2 * frame_samples(codec))
         self._played: Callable[[], None] | None = played if frames else None
 
     def next_frame(self) -> bytes:
@@ -52,47 +76,16 @@ class _Speech:
         if self._played is not None:
             self._played()
             self._played = None
-        return self._silence
-
-
-@dataclass(slots=True, kw_only=True)
-class _Line:
-    """One m-line: its stream, the sockets, and the branch its receiving key belongs to."""
-
-    port: MediaPort
-    ssrc: int
-    ports: tuple[int, int]
-    chosen: bool = False
-    heard: int = 0
-    refused: Mapping[SrtpError, int] = field(default_factory=dict)
-    refused_before: Mapping[SrtpError, int] = field(default_factory=dict)
-
-    def trouble(self) -> str:
-        """Return what was wrong with packets since one verified; "" where none came since it was asked last.
-
-        The first packet of a kind may be all that can be diagnosed: clear RTP soon looks too old.
-        """
-        report = self.stream.statistics()
-        last, self.refused = self.refused, report.refused
-        if self.stream.received != self.heard:
-            self.heard, self.refused_before = self.stream.received, last
-        if report.refused == last:
-            return ""
-        before = self.refused_before
-        kinds = {str(kind) for kind, count in report.refused.items() if count > before.get(kind, 0)}
-        told = (text for text in report.diagnoses if text.partition(":")[0] in kinds)
-        return "; ".join(told) or "packets arrive that do not verify"
-
-    @property
-    def stream(self) -> RtpStream:
-        return self.port.stream
+        return self._encoder.encode(self._silence)
 
 
 class PythonMedia:
     """The media of all calls of an agent, in one thread. *again*: see `Recordings`."""
 
-    def __init__(self, config: AgentConfig, *, again: bool = False) -> None:
+    def __init__(self, config: AgentConfig, sound: Sound, *, again: bool = False) -> None:
         self._audio = config.audio
+        self._sound = sound
+        self._quiet: QuietSound | None = None
         self.bind = config.sip.bind
         self.first_port = config.audio.rtp_port
         self.address = config.sip.public_address or config.sip.bind
@@ -102,26 +95,67 @@ class PythonMedia:
         record = config.audio.record
         self._recordings = None if record is None else Recordings(record, again=again)
         self._played = 0
+        self.digits: deque[tuple[CallMedia, str]] = deque()
         self.loop.start()
 
-    def call(self) -> CallMedia:
-        """Return the media of a new call."""
-        return CallMedia(self)
+    def call(self, on_digit: Callable[[str], None]) -> CallMedia:
+        """Return the media of a new call. *on_digit* is told DTMF keys, in the engine's thread."""
+        return CallMedia(self, on_digit)
+
+    def plain(self, sdp: str) -> str:
+        """Return a description of a call that pjmedia runs, without the codec it has in name only."""
+        for number in _OPUS.findall(sdp):
+            sdp = re.sub(rf"^(m=audio .*?) {number}\b", r"\1", sdp, flags=re.MULTILINE)
+            sdp = re.sub(rf"^a=(rtpmap|fmtp):{number} .*\r\n", "", sdp, flags=re.MULTILINE)
+        return sdp
 
     def close(self) -> None:
         """End every stream with an RTCP BYE, and the thread."""
         self.loop.close()
+        if self._quiet is not None:
+            self._quiet.close()
 
-    def speech(self, codec: G711) -> _Speech:
-        """Return a source that plays the file configured from its beginning."""
+    @property
+    def has_devices(self) -> bool:
+        """Whether there are sound devices."""
+        return self._sound.devices is not None
+
+    @property
+    def room_keeper(self) -> RoomKeeper:
+        """Who has the room where the user and the calls meet. Raises ``StackError``."""
+        if self._sound.devices is not None:
+            return self._sound.devices
+        if self._quiet is None:
+            try:
+                from sipmikey.agent.pjsua.sound.quiet import QuietSound
+            except ImportError as error:
+                raise StackError(f"sound needs {error.name}: pip install 'sipmikey[sound]'") from None
+            self._quiet = QuietSound(self._audio.play, repeat=self._audio.repeat, played=self._was_played)
+        return self._quiet
+
+    @property
+    def plays(self) -> bool:
+        """Whether a file is played."""
+        return self._audio.play is not None
+
+    def speech(self, codec: Codec) -> Source:
+        """Return a source that plays the file configured from its beginning, then silence."""
         path = self._audio.play
         if path is not None and codec.name not in self._frames:
             self._frames[codec.name] = read_frames(path, codec)
         return _Speech(self._frames.get(codec.name, ()), codec, self._audio.repeat, self._was_played)
 
-    def recorder(self, codec: G711) -> WavRecorder | None:
+    def recorder(self, codec: Codec) -> WavRecorder | None:
         """Return a recorder; files after the first get a number in their names."""
         return None if self._recordings is None else WavRecorder(self._recordings.next(), codec)
+
+    def party(self, port: MediaPort) -> StreamParty:
+        """Return what speaks and hears for a stream in a room."""
+        from sipmikey.media.voice.party import StreamParty
+
+        return StreamParty(
+            port.stream.codec, rate=_ROOM_RATE, settings=self._audio.jitter, say=partial(self.loop.say, port)
+        )
 
     def _was_played(self) -> None:
         self._played += 1
@@ -131,6 +165,12 @@ class PythonMedia:
         played, self._played = self._played, 0
         return played > 0
 
+    def tell_digits(self) -> None:
+        """Tell the calls of the DTMF keys heard since this was asked last."""
+        while self.digits:
+            call, digit = self.digits.popleft()
+            call.on_digit(digit)
+
     def post(self, work: Callable[[], object]) -> None:
         """Have *work* done in the media thread."""
         self.loop.call(work).add_done_callback(_report)
@@ -139,11 +179,14 @@ class PythonMedia:
 class CallMedia:
     """The streams of one call, by m-line index."""
 
-    def __init__(self, media: PythonMedia) -> None:
+    def __init__(self, media: PythonMedia, on_digit: Callable[[str], None]) -> None:
         self._media = media
-        self._lines: dict[int, _Line] = {}
+        self.on_digit = on_digit
+        self._lines: dict[int, PythonLine] = {}
+        self._takes_digits: set[int] = set()
         self._speaking = False
-        self._recorders: list[WavRecorder] = []
+        self._seat = Seat()
+        self._keeper: RoomKeeper | None = None
 
     def describe(self, sdp: str) -> str:
         """Return pjsua2's description with our addresses and SSRCs, opening sockets for new m-lines."""
@@ -160,34 +203,31 @@ class CallMedia:
             first, *rest = section.rstrip("\r\n").split("\r\n")
             lines = [_MEDIA_LINE.sub(f"m=audio {rtp} ", first), f"c={address}"]
             lines += [one for one in rest if not one.startswith(_REPLACED)]
+            lines += [f"a=fmtp:{number} {OPUS_PARAMETERS}" for number in _OPUS.findall(section)]
             lines += [f"a=rtcp:{rtcp} {address}", f"a=ssrc:{line.ssrc} cname:{self._media.cname}", ""]
             described.append("\r\n".join(lines))
         return "".join(described)
 
-    def _line(self, index: int) -> _Line:
+    def _line(self, index: int) -> PythonLine:
         if index not in self._lines:
             rtp, rtcp = udp_pair(self._media.bind, self._media.first_port)
-            stream = RtpStream(codec=PCMA, cname=self._media.cname)
-            self._lines[index] = _Line(
-                ports=(_port_of(rtp), _port_of(rtcp)),
-                port=self._media.loop.open(stream, rtp, rtcp),
+            stream = RtpStream(
+                codec=PCMA,
+                cname=self._media.cname,
+                on_digit=lambda digit: self._media.digits.append((self, digit)),
+            )
+            self._lines[index] = PythonLine(
+                self._media.loop.open(stream, rtp, rtcp),
                 ssrc=stream.new_ssrc(),
+                ports=(_port_of(rtp), _port_of(rtcp)),
             )
         return self._lines[index]
 
-    def connect(self, index: int, codec: str, remote: Address | None, remote_rtcp: Address | None) -> None:
-        """pjsua2 has agreed on a stream: send to *remote*, nothing if that is None."""
+    def connect(self, index: int, agreed: Agreed) -> None:
+        """pjsua2 has agreed on a stream."""
         line = self._line(index)
-        if codec not in _CODECS:
-            raise StackError(f"media in Python has no codec {codec}: allow PCMA or PCMU only")
-
-        def connect() -> None:
-            line.stream.codec = _CODECS[codec]
-            line.port.remote = line.port.remote_rtcp = None
-            if remote is not None:
-                line.port.send_to(remote, remote_rtcp)
-
-        self._media.post(connect)
+        (self._takes_digits.discard if agreed.event_types[0] is None else self._takes_digits.add)(index)
+        self._media.post(partial(line.connect, agreed))
         if self._speaking:
             self.speak()
 
@@ -205,7 +245,7 @@ class CallMedia:
         if send.profile.python_name is None:
             raise StackError(f"media in Python cannot do {send.profile.name}")
         line = self._line(index)
-        self._media.post(lambda: _key(line, send, receive, confirmed=confirmed))
+        self._media.post(lambda: line.key(send, receive, confirmed=confirmed))
 
     def unkey(self) -> None:
         """Send nothing and play nothing until there are keys again."""
@@ -215,25 +255,32 @@ class CallMedia:
     def choose(self) -> None:
         """The call is answered: the branch listened to is the one, the others are forgotten."""
         for line in self._lines.values():
-            self._media.post(partial(_choose, line))
+            self._media.post(line.choose)
 
     def speak(self) -> None:
-        """Play and record what is configured, from now on."""
+        """Let the user, or the file configured, be heard, and hear, from now on."""
         self._speaking = True
+        if self._keeper is None and (self._media.has_devices or self._seat != Seat()):
+            self._keeper = self._media.room_keeper
+            self._keeper.use(id(self))
+        room = None if self._keeper is None else self._keeper.room
+        # In a room without devices the file is the user; with devices, who is in a conference hears the user.
+        from_file = room is None or (self._media.has_devices and self._media.plays and self._seat == Seat())
         for line in self._lines.values():
-            self._media.post(partial(self._speak, line))
-
-    def _speak(self, line: _Line) -> None:
-        if line.stream.source is None:
-            line.stream.source = self._media.speech(line.stream.codec)
-        if line.stream.sink is None and (recorder := self._media.recorder(line.stream.codec)) is not None:
-            line.stream.sink = recorder
-            self._recorders.append(recorder)
+            self._media.post(partial(line.equip, self._media, room, self._seat, from_file=from_file))
 
     def seat(self, seat: Seat) -> None:
         """Have the call hear, and be heard by, those of its room only. Raises ``StackError``."""
-        if seat != Seat():
-            raise StackError("media in Python does not mix calls: use the engine native")
+        self._seat = seat
+        if self._speaking:
+            self.speak()
+
+    def dtmf(self, digits: str) -> None:
+        """Send telephone events on the first stream that takes them. Raises ``StackError``."""
+        if not self._takes_digits:
+            raise StackError("the peer does not take telephone events (RFC 4733)")
+        line = self._lines[min(self._takes_digits)]
+        self._media.post(lambda: line.stream.send_digits(digits))
 
     def counts(self) -> tuple[StreamCount, ...]:
         """Packets of every m-line so far."""
@@ -253,28 +300,10 @@ class CallMedia:
         """End the streams and the recordings."""
         for line in self._lines.values():
             self._media.loop.shut(line.port).add_done_callback(_report)
-        recorders, self._recorders = self._recorders, []
-        for recorder in recorders:
-            self._media.post(recorder.close)
-
-
-def _key(line: _Line, send: StreamKey, receive: StreamKey, *, confirmed: bool) -> None:
-    stream = line.stream
-    stream.send_with(send)
-    if line.chosen:
-        stream.receive_with(receive)
-        return
-    branch = receive.key.fingerprint()
-    stream.add_candidate(branch, receive)
-    stream.listen_to(branch)
-    if confirmed:
-        _choose(line)
-
-
-def _choose(line: _Line) -> None:
-    if not line.chosen and line.stream.listening_to is not None:
-        line.stream.choose(line.stream.listening_to)
-        line.chosen = True
+            self._media.post(line.end)
+        if self._keeper is not None:
+            self._keeper.release(id(self))
+            self._keeper = None
 
 
 def _port_of(sock: socket.socket) -> int:

@@ -30,6 +30,7 @@ from sipmikey.agent.pjsua.library import (
     typed,
 )
 from sipmikey.agent.pjsua.native.capability import announce
+from sipmikey.agent.pjsua.native.codec_name import CodecName
 from sipmikey.agent.pjsua.native.gate import Gate
 from sipmikey.agent.pjsua.native.passage import Passage
 from sipmikey.agent.pjsua.native.refusals import Refusals
@@ -62,6 +63,9 @@ _CONNECTIONS = 40
 """pjsip has 64 handles for all its SIP sockets."""
 
 _SILENT_S = 10.0
+
+_OPUS_TYPE = 114
+"""Payload type that we offer Opus with; pjmedia's own codecs have none above 113."""
 
 _ABRUPT = 3
 """Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""
@@ -117,7 +121,9 @@ class PjsuaStack:
         self._connections_looked_at = 0.0
         self.calls: CallTable[PjsuaCall] = CallTable()
         self.sound = Sound(config, observer, again=again)
-        self.media = _python_media(config, again=again) if config.audio.engine == "python" else None
+        self.media = (
+            _python_media(config, self.sound, again=again) if config.audio.engine == "python" else None
+        )
         self.addresses: dict[Transport, str] = {}
         self._transports: dict[Transport, int] = {}
         self.registered = False
@@ -170,6 +176,8 @@ class PjsuaStack:
         self.sound.open()
         if Transport.UDP in self.addresses:
             self._waker = _open_waker(reachable(self.addresses[Transport.UDP]))
+        if self.media is not None and "OPUS" in map(str.upper, self.config.audio.offered):
+            self._opus = CodecName(LIBRARY, "opus", clock_rate=48000, channels=2, payload_type=_OPUS_TYPE)
         self.order_codecs(self.config.audio.offered)
         self._create_accounts()
 
@@ -366,8 +374,10 @@ class PjsuaStack:
             self._connections_looked_at = now
             for transport in self.connections.due(now):
                 self.shutdown_transport(transport)
-        if self.media is not None and self.media.take_played():
-            self.observer.played()
+        if self.media is not None:
+            self.media.tell_digits()
+            if self.media.take_played():
+                self.observer.played()
         for news in self.sound.take_news():
             self.observer.sound_news(news)
 
@@ -494,10 +504,10 @@ class PjsuaStack:
             self._endpoint.libDestroy(_ABRUPT)
 
 
-def _python_media(config: AgentConfig, *, again: bool) -> PythonMedia:
+def _python_media(config: AgentConfig, sound: Sound, *, again: bool) -> PythonMedia:
     from sipmikey.agent.pjsua.python_media import PythonMedia
 
-    return PythonMedia(config, again=again)
+    return PythonMedia(config, sound, again=again)
 
 
 class _Endpoint(pj.Endpoint):  # type: ignore[misc]

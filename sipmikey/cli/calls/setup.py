@@ -29,6 +29,8 @@ from sipmikey.cli.calls.credentials import (
 from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.config.schema import Configuration, Media
 from sipmikey.kms.client import ClientTls, HttpKmsClient
+from sipmikey.media.codecs.known import codecs_here
+from sipmikey.media.voice.settings import JitterSettings
 from sipmikey.media.wav import read_wav
 from sipmikey.mikey.errors import LocalError
 from sipmikey.nat.servers import NatSettings
@@ -40,6 +42,8 @@ from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.mode import Mode
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+
+_NATIVE_CODECS = ("G722", "PCMA", "PCMU")
 
 TICKETS = "tickets.db"
 """Name of the file of kept tickets, and of its key in the keyring."""
@@ -221,12 +225,13 @@ def _audio(configuration: Configuration) -> Audio:
         record=media.record,
         repeat=media.repeat,
         streams=media.streams,
-        codecs=media.codecs,
+        codecs=media.codecs or (_NATIVE_CODECS if media.engine == "native" else codecs_here()),
         rtp_port=media.rtp_port,
         engine=media.engine,
         sound=_sound(media),
         tones=media.tones,
         echo=media.echo,
+        jitter=JitterSettings(least_ms=media.jitter_least, most_ms=media.jitter_most),
     )
 
 

@@ -265,7 +265,7 @@ class Media:
     device: str = setting("default", "sound device", read.word(*DEVICES), words=DEVICES)
     engine: str = setting(
         "native",
-        "what runs the media: pjmedia, or Python (G.711, suite 128)",
+        "what runs the media: pjmedia, or Python (suite 128)",
         read.word(*ENGINES),
         words=ENGINES,
     )
@@ -277,9 +277,15 @@ class Media:
     )
     streams: int = setting(1, "audio streams to offer", read.count(1, 4))
     codecs: tuple[str, ...] = setting(
-        ("G722", "PCMA", "PCMU"), "codecs, best first; the Python engine has the last two", read.texts
+        (),
+        "codecs, best first (by default G722, opus in the Python engine where it is installed, PCMA, PCMU)",
+        read.texts,
     )
     rtp_port: int = setting(0, "first RTP port; 0: any", read.count(0, 65534))
+    jitter_least: int = setting(
+        30, "shortest time that what arrives waits before it is heard, milliseconds", read.count(10, 1000)
+    )
+    jitter_most: int = setting(200, "longest such time, milliseconds", read.count(10, 1000))
     input: str = setting(
         "",
         "microphone: a device's name or a part of it (by default what `sipmikey devices` remembers, or the"

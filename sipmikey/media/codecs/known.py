@@ -9,6 +9,9 @@ from sipmikey.mikey.errors import LocalError
 NAMES = ("G722", "OPUS", "PCMA", "PCMU")
 """In upper case, best first."""
 
+OPUS_PARAMETERS = "useinbandfec=1;maxplaybackrate=16000;sprop-maxcapturerate=16000"
+"""What a description says of Opus in a=fmtp (RFC 7587 section 6.1)."""
+
 _INSTALL = "pip install 'sipmikey[codecs]'"
 
 

@@ -25,9 +25,6 @@ _EXPECTED_LOSS = 10
 _LONGEST = _RATE * 120 // 1000
 _MOST_TICKS = _CLOCK_RATE * 120 // 1000
 
-FORMAT_PARAMETERS = "useinbandfec=1;maxplaybackrate=16000;sprop-maxcapturerate=16000"
-"""What a description says about it in a=fmtp (RFC 7587 section 6.1)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opus:

@@ -62,7 +62,7 @@ class FastLanes(Generic[P]):
             except ValueError:  # a host name: Python looks it up
                 sender = None
         if receiver is not None:
-            payload_type, kept = stream.codec.payload_type, stream.sink is not None
+            payload_type, kept = stream.type_heard, stream.sink is not None
             self._lanes.receive_on(number, *receiver, payload_type, kept)
         if sender is not None or receiver is not None:
             self._armed[port] = Armed(port, sender, receiver)

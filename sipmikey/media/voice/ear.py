@@ -17,6 +17,8 @@ _FASTEST = 0.01
 """Largest change of speed, a sixth of a semitone: nobody hears it."""
 
 _SETTLING_S = 3.0
+_HELD_BACK = 500
+"""Parts of a second."""
 
 
 class Ear:
@@ -32,7 +34,9 @@ class Ear:
         self._jitter = JitterBuffer(codec, settings)
         self._concealment = Concealment(codec.rate)
         self._resampler = Resampler()
-        self._ready = silence(0)
+        self._rate = rate
+        # What the resampler holds back; without it, each read would need two frames.
+        self._ready = silence(rate // _HELD_BACK)
         self._lock = threading.Lock()
 
     def put(self, timestamp: int, payload: bytes) -> None:
@@ -46,6 +50,8 @@ class Ear:
             with self._lock:
                 taken = self._jitter.take()
                 excess = self._jitter.excess_s
+            if taken.kind is not Kind.SILENT:
+                excess += len(self._ready) / self._rate
             change = max(-_FASTEST, min(_FASTEST, excess / _SETTLING_S))
             made = self._resampler.process(self._samples(taken), self._ratio * (1.0 - change))
             self._ready = np.concatenate((self._ready, made))

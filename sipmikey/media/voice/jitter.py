@@ -155,9 +155,12 @@ class JitterBuffer:
         self._waited += self._frame
         if self._end - first < self._target and self._waited <= self._target:
             return False
-        self._next = first
+        # What waited for a key is not heard late: the peer was not heard at all before.
+        fresh = (at for at in sorted(self._waiting) if self._end - at <= self._target + self._frame)
+        self._next = next(fresh, max(self._waiting))
+        self._waiting = {at: payload for at, payload in self._waiting.items() if at >= self._next}
         self._waited = self._dry_for = 0
-        self._smooth = float(self._end - first)
+        self._smooth = float(self._end - self._next)
         return True
 
     def _catch_up(self) -> None:

@@ -14,13 +14,15 @@ from sipmikey.sound.samples import Samples
 class StreamParty:
     """Speaks what the stream receives (``ear`` is to be its sink), and has *say* send what it hears.
 
-    *say* is given payloads of 20 ms, in the thread of the room. Implements `sipmikey.sound.room.Party`.
+    *say* is given payloads of 20 ms, in the thread of the room; nothing while ``muted``. Implements
+    `sipmikey.sound.room.Party`.
     """
 
     def __init__(
         self, codec: Codec, *, rate: int, settings: JitterSettings, say: Callable[[bytes], object]
     ) -> None:
         self.ear = Ear(codec, rate=rate, settings=settings)
+        self.muted = False
         self._mouth = Mouth(codec, rate=rate, say=say)
 
     def speak(self, count: int) -> Samples:
@@ -29,4 +31,5 @@ class StreamParty:
 
     def listen(self, samples: Samples) -> None:
         """Send samples to the peer."""
-        self._mouth.take(samples)
+        if not self.muted:
+            self._mouth.take(samples)

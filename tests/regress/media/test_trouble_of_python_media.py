@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import cast
 
-from sipmikey.agent.pjsua.python_media import _Line
+from sipmikey.agent.pjsua.python_line import PythonLine
 from sipmikey.media.endpoint import MediaPort
 from tests.media.keys import SSRC, make_key
 from tests.media.test_stream import MS, START, make_stream, packets
@@ -16,7 +16,7 @@ def test_only_what_was_refused_since_a_packet_verified_is_told() -> None:
     sender.send_with(make_key())
     receiver, _ = make_stream(source=False)
     receiver.receive_with(make_key())
-    line = _Line(port=cast(MediaPort, SimpleNamespace(stream=receiver)), ssrc=SSRC, ports=(0, 0))
+    line = PythonLine(cast(MediaPort, SimpleNamespace(stream=receiver)), ssrc=SSRC, ports=(0, 0))
     good = packets(sender, 3)
     for at, packet in enumerate(good):
         receiver.receive(packet, START + at * MS)

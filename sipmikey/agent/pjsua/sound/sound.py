@@ -55,13 +55,14 @@ class Sound:
     """The audio source and sink of all calls: WAV files, or the sound device.
 
     A file is played from its beginning, and a recording begun, when a call comes while no other is there;
-    recordings after the first get a number in their names. *again*: see `Recordings`.
+    recordings after the first get a number in their names. ``devices``: None where there are none.
+    *again*: see `Recordings`.
     """
 
     def __init__(self, config: AgentConfig, observer: StackObserver, *, again: bool = False) -> None:
         self._audio = config.audio
         self._observer = observer
-        self._devices: DeviceSound | None = None
+        self.devices: DeviceSound | None = None
         self._news: deque[News] = deque()
         self._users: set[int] = set()
         self._lines: dict[int, tuple[Line, ...]] = {}
@@ -98,12 +99,12 @@ class Sound:
             Devices()
         except NoSoundDevice as error:
             raise StackError(f"{NO_SOUND_DEVICE}: {error}") from None
-        self._devices = DeviceSound(self._audio.sound, self._news.append)
+        self.devices = DeviceSound(self._audio.sound, self._news.append)
 
     def obey(self, command: Command) -> None:
         """Do what *command* says to the devices; without devices there is nothing to do."""
-        if self._devices is not None:
-            self._devices.obey(command)
+        if self.devices is not None:
+            self.devices.obey(command)
 
     def take_news(self) -> Iterator[News]:
         """Yield what the devices told, from whatever thread, since this was asked last."""
@@ -161,8 +162,8 @@ class Sound:
             call.startTransmit(call)
         if self._recordings is not None:
             self._record(self._recordings, call)
-        if self._devices is not None:
-            self._devices.use(user)
+        if self.devices is not None:
+            self.devices.use(user)
             call.startTransmit(manager.getPlaybackDevMedia())
 
     def _shut_out(self, call: Any) -> None:
@@ -171,7 +172,7 @@ class Sound:
         _part(manager.getCaptureDevMedia() if self._player is None else self._player, call)
         if self._recorder is not None:
             _part(call, self._recorder)
-        if self._devices is not None:
+        if self.devices is not None:
             _part(call, manager.getPlaybackDevMedia())
 
     def _play(self, path: Path, call: Any) -> None:
@@ -195,17 +196,17 @@ class Sound:
         self._lines.pop(user, None)
         self._seats.pop(user, None)
         self._mixed = {pair for pair in self._mixed if user not in pair}
-        if self._devices is not None:
-            self._devices.release(user)
+        if self.devices is not None:
+            self.devices.release(user)
         if not self._users:
             self._finish()
 
     def close(self) -> None:
         """End everything, before the library is destroyed."""
         self._finish()
-        if self._devices is not None:
-            self._devices.close()
-            self._devices = None
+        if self.devices is not None:
+            self.devices.close()
+            self.devices = None
 
     def _finish(self) -> None:
         """Delete player and recorder; pjmedia writes the length of a recording only then."""

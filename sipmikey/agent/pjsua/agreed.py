@@ -1,0 +1,22 @@
+"""What pjsua2 tells whatever runs the media of a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """What pjsua2 and the peer agreed on for an m-line.
+
+    ``codec``: its name. ``types``: payload types of what we send and of what we hear; ``event_types``: those
+    of telephone events, None where there are none. ``remote``: where to send, None for nowhere.
+    ``both_ways``: neither side holds the other.
+    """
+
+    codec: str
+    types: tuple[int, int]
+    event_types: tuple[int | None, int | None]
+    remote: tuple[str, int] | None
+    remote_rtcp: tuple[str, int] | None
+    both_ways: bool

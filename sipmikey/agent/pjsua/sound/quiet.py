@@ -1,0 +1,65 @@
+"""A room without sound devices, where calls of the Python engine are mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sipmikey.media.g711 import to_mono
+from sipmikey.media.wav import read_wav
+from sipmikey.sound.clock import Clock
+from sipmikey.sound.room import Room
+
+RATE = 16000
+_PERIOD_MS = 20
+_SAMPLES = RATE * _PERIOD_MS // 1000
+
+
+class QuietSound:
+    """The user is the file *play*, or silent. ``room``: where whose sound goes to whom."""
+
+    def __init__(self, play: Path | None, *, repeat: bool, played: Callable[[], None]) -> None:
+        self.room = Room(None if play is None else _FileUser(play, repeat=repeat, played=played))
+        self._users: set[int] = set()
+        self._clock = Clock(_PERIOD_MS / 1e3, lambda: self.room.tick(_SAMPLES))
+
+    def use(self, user: int) -> None:
+        """Let the call with number *user* into the room."""
+        self._users.add(user)
+        self._clock.start()
+
+    def release(self, user: int) -> None:
+        """The call with number *user* is over, or is not mixed any more."""
+        self._users.discard(user)
+        if not self._users:
+            self._clock.stop()
+
+    def close(self) -> None:
+        """Stop all of it."""
+        self._users.clear()
+        self._clock.stop()
+
+
+class _FileUser:
+    """Says what is in a WAV file, and hears nothing."""
+
+    def __init__(self, path: Path, *, repeat: bool, played: Callable[[], None]) -> None:
+        audio = read_wav(path)
+        self._pcm = to_mono(
+            audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate, wanted=RATE
+        )
+        self._repeat = repeat
+        self._played: Callable[[], None] | None = played
+        self._at = 0
+
+    def exchange(self, heard: bytes) -> bytes:
+        """Return as much of the file as was heard, then silence."""
+        taken = self._pcm[self._at : self._at + len(heard)]
+        self._at += len(heard)
+        if self._at >= len(self._pcm):
+            if self._repeat:
+                self._at = 0
+            elif self._played is not None:
+                self._played()
+                self._played = None
+        return taken.ljust(len(heard), b"\0")
