@@ -283,9 +283,9 @@ class Media:
     )
     rtp_port: int = setting(0, "first RTP port; 0: any", read.count(0, 65534))
     jitter_least: int = setting(
-        30, "shortest time that what arrives waits before it is heard, milliseconds", read.count(10, 1000)
+        50, "shortest time that what arrives waits before it is heard, milliseconds", read.count(40, 1000)
     )
-    jitter_most: int = setting(200, "longest such time, milliseconds", read.count(10, 1000))
+    jitter_most: int = setting(200, "longest such time, milliseconds", read.count(40, 1000))
     input: str = setting(
         "",
         "microphone: a device's name or a part of it (by default what `sipmikey devices` remembers, or the"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -24,10 +26,19 @@ _HELD_BACK = 500
 class Ear:
     """Takes payloads in one thread (`Sink`), and gives *rate* samples per second in another.
 
-    The clock of the peer, and ours, need not agree: what waits is heard a little faster or slower.
+    The clock of the peer, and ours, need not agree: what waits is heard a little faster or slower. *clock*
+    gives seconds.
     """
 
-    def __init__(self, codec: Codec, *, rate: int, settings: JitterSettings) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        rate: int,
+        settings: JitterSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._codec = codec
         self._ratio = rate / codec.rate
         self._decoder = codec.decoder()
@@ -42,13 +53,13 @@ class Ear:
     def put(self, timestamp: int, payload: bytes) -> None:
         """Take an authenticated payload."""
         with self._lock:
-            self._jitter.put(timestamp, payload)
+            self._jitter.put(timestamp, payload, self._clock())
 
     def read(self, count: int) -> Samples:
         """Return the next *count* samples."""
         while len(self._ready) < count:
             with self._lock:
-                taken = self._jitter.take()
+                taken = self._jitter.take(self._clock())
                 excess = self._jitter.excess_s
             if taken.kind is not Kind.SILENT:
                 excess += len(self._ready) / self._rate

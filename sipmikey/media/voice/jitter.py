@@ -1,8 +1,8 @@
-"""Puts packets into order, and finds out how long they have to wait. No I/O, and no clock.
+"""Puts packets into order, and finds out how long they have to wait. No I/O; the times are passed in.
 
-Time is what is taken out. How long packets wait grows with each that comes too late, and shrinks where the
-buffer never came near its bottom for a while. The wait itself is changed by who takes the frames: a little
-faster or slower, as `JitterBuffer.excess_s` says.
+How long packets wait grows with each that comes too late, and shrinks where the buffer never came near its
+bottom for a while. The wait itself is changed by who takes the frames: a little faster or slower, as
+`JitterBuffer.excess_s` says.
 """
 
 from __future__ import annotations
@@ -77,18 +77,19 @@ class JitterBuffer:
         self._waiting: dict[int, bytes] = {}
         self._highest: int | None = None
         self._end = 0
+        self._ended_at = 0.0
         self._next: int | None = None
         self._waited = 0
         self._dry_for = 0
         self._owed = 0
         self._smooth = 0.0
-        self._lowest: int | None = None
+        self._lowest: float | None = None
         self._passed = 0
-        self._lows: deque[int] = deque(maxlen=_WINDOWS)
+        self._lows: deque[float] = deque(maxlen=_WINDOWS)
         self._lost = self._late = self._dry = 0
 
-    def put(self, timestamp: int, payload: bytes) -> None:
-        """Take an authenticated payload."""
+    def put(self, timestamp: int, payload: bytes, now: float) -> None:
+        """Take an authenticated payload, which came at *now* (seconds)."""
         ticks = self._codec.ticks(payload)
         if ticks <= 0:
             return
@@ -97,7 +98,8 @@ class JitterBuffer:
             self._was_late(self._next - extended)
             return
         self._waiting[extended] = payload
-        self._end = max(self._end, extended + ticks)
+        if extended + ticks > self._end:
+            self._end, self._ended_at = extended + ticks, now
 
     def _extend(self, timestamp: int) -> int:
         if self._highest is not None:
@@ -130,13 +132,13 @@ class JitterBuffer:
         self._passed = 0
         self._lows.clear()
 
-    def take(self) -> Taken:
-        """Return what is to be heard next."""
-        if self._next is None and not self._begin():
+    def take(self, now: float) -> Taken:
+        """Return what is to be heard next, from *now* on."""
+        if self._next is None and not self._begin(now):
             return Taken(kind=Kind.SILENT, ticks=self._frame)
         assert self._next is not None
         self._catch_up()
-        self._watch(self._end - self._next)
+        self._watch(self._ahead(now))
         if self._owed and self._end - self._next < self._most:
             self._owed = 0
             return Taken(kind=Kind.LATE, ticks=self._frame)
@@ -146,21 +148,29 @@ class JitterBuffer:
             return self._missing(self._next, min(self._waiting))
         return self._run_dry()
 
-    def _begin(self) -> bool:
+    def _ahead(self, now: float) -> float:
+        """Return how far what the peer has said is ahead of what was heard.
+
+        Packets come by the frame: since the last one, the peer has said more.
+        """
+        since = (now - self._ended_at) * self._rate
+        return self._end - (self._next or 0) + min(max(0.0, since), self._frame)
+
+    def _begin(self, now: float) -> bool:
         """Begin where enough is there, or what is there has waited long enough."""
         if not self._waiting:
             self._waited = 0
             return False
         first = min(self._waiting)
         self._waited += self._frame
-        if self._end - first < self._target and self._waited <= self._target:
+        if self._end - first < self._target - self._frame and self._waited <= self._target:
             return False
         # What waited for a key is not heard late: the peer was not heard at all before.
         fresh = (at for at in sorted(self._waiting) if self._end - at <= self._target + self._frame)
         self._next = next(fresh, max(self._waiting))
         self._waiting = {at: payload for at, payload in self._waiting.items() if at >= self._next}
         self._waited = self._dry_for = 0
-        self._smooth = float(self._end - self._next)
+        self._smooth = self._ahead(now)
         return True
 
     def _catch_up(self) -> None:
@@ -205,7 +215,7 @@ class JitterBuffer:
             return Taken(kind=Kind.SILENT, ticks=self._frame)
         return Taken(kind=Kind.LATE, ticks=self._frame)
 
-    def _watch(self, filling: int) -> None:
+    def _watch(self, filling: float) -> None:
         """Learn how full the buffer is; wait less where it was never nearly empty."""
         self._smooth += (filling - self._smooth) * min(1.0, self._frame / (_SMOOTHING_S * self._rate))
         self._lowest = filling if self._lowest is None else min(self._lowest, filling)

@@ -122,3 +122,18 @@ def test_a_leg_in_clear_is_let_in_only_where_policy_says_so(kms: TestKms, tmp_pa
     assert refused["reason"] == "policy"
     assert "in clear" in refused["detail"]
     asyncio.run(scenario(focus | {"unprotected_in_conference": True}, {"security": "off"}))
+
+
+def test_calls_whose_media_runs_in_python_are_mixed_too(kms: TestKms, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        focus = {"engine": "python", "codecs": ["G722", "PCMA"], "suites": ["128"]}
+        bob, carol = {"codecs": ["G722"]}, {"codecs": ["PCMA"]}
+        async with party(kms, tmp_path, "bob", "carol", focus=focus, bob=bob, carol=carol) as three:
+            await three.hear(bob={"alice"}, carol={"alice"})
+            await three.do("conference", calls=list(three.calls.values()))
+            await three.hear(bob={"alice", "carol"}, carol={"alice", "bob"})
+            await three.do("step_out")
+            await three.hear(bob={"carol"}, carol={"bob"})
+            await three.do("remove", call=three.calls["bob"])
+
+    asyncio.run(scenario())
