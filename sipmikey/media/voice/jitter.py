@@ -174,7 +174,7 @@ class JitterBuffer:
         return True
 
     def _catch_up(self) -> None:
-        """Throw away what waits longer than the most: whoever talks would be answered too late."""
+        """Throw away what waits longer than the most: the peer would be answered too late."""
         assert self._next is not None
         if self._end - self._next > 2 * self._most:
             self._next = self._end - int(self._target)
