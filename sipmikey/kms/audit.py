@@ -13,6 +13,7 @@ class Exchange(StrEnum):
     REQUEST = "request"
     RESOLVE = "resolve"
     ENROLMENT = "enrolment"
+    ADMINISTRATION = "administration"
     UNKNOWN = "unknown"
 
 
@@ -33,7 +34,8 @@ class AuditEvent:
     or the initiator of the ticket being resolved). ``ticket``: ticket identifier in hex, "" if none.
     ``credential``: identifier of the credential used (hex of IDRpsk, or certificate fingerprint); of
     enrolment the one that was made, else the invitation's number or the device's identifier.
-    ``rule``: name of the policy rule that decided, "" if it did not come to that; of enrolment, the act.
+    ``rule``: name of the policy rule that decided, "" if it did not come to that; of enrolment and
+    administration, the act.
     ``reason``: a word of the closed set of `PeerError.reason`, or "granted", "forwarded", "unavailable".
     ``kms``: the other KMS, if one was involved. ``source``: address the message came from.
     """

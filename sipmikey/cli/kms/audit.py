@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output
 from sipmikey.cli.output import timestamp
-from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision
+from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
+from sipmikey.printable import printable
 from sipmikey.settings import ConfigurationError
 
 EXAMPLES = """\
@@ -68,12 +69,29 @@ def _line(event: AuditEvent) -> str:
         parts.append(f"ticket {event.ticket}")
     if event.kms:
         parts.append(f"KMS {event.kms}")
-    parts.append(f"by rule {event.rule}" if event.rule else event.reason)
+    if event.credential and event.credential != event.ticket:
+        parts.append(f"key {_credential(event.credential)}")
+    acts = event.exchange in (Exchange.ENROLMENT, Exchange.ADMINISTRATION)
+    word = "act" if acts else "by rule"
+    parts.append(f"{word} {event.rule}" if event.rule else event.reason)
     if event.rule and event.decision is not Decision.GRANTED:
         parts.append(f"({event.reason})")
+    if event.detail and (acts or event.decision is Decision.REFUSED):
+        parts.append(printable(event.detail))
     if event.source:
         parts.append(f"from {event.source}")
     return "  ".join(parts)
+
+
+def _credential(text: str) -> str:
+    """Return the name of a key as it was given, of a certificate the beginning of its digest."""
+    if re.fullmatch(r"[0-9a-f]{64}", text):
+        return f"certificate {text[:16]}"
+    try:
+        name = bytes.fromhex(text).decode()
+    except ValueError:
+        name = text
+    return name if name.isprintable() and name else text
 
 
 def _time_ns(text: str | None, option: str) -> int | None:

@@ -15,6 +15,7 @@ from sipmikey.cli.kms import (
     policy,
     probe,
     serve,
+    status,
     tpk,
 )
 from sipmikey.cli.kms.users import device, user
@@ -41,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for module in (
         init,
         serve,
+        status,
         user,
         device,
         group,

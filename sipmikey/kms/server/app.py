@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from sipmikey.kms.audit import Exchange
+from sipmikey.kms.audit import AuditEvent, Exchange
 from sipmikey.kms.server.body import MEDIA_TYPE, decode_body, encode_body
 from sipmikey.kms.server.enrolment import EnrolmentPages
 from sipmikey.kms.server.log import log
@@ -23,10 +24,14 @@ from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.protocol import Header, RequestHead, Response
 from sipmikey.kms.service import Outcome
 from sipmikey.mikey.errors import MalformedMessage
+from sipmikey.printable import printable
 from sipmikey.rate_limit import RateLimiter, address_key
 
 current_peer_names: ContextVar[frozenset[str]] = ContextVar("current_peer_names", default=frozenset())
 """Names in the verified client certificate of the request being handled."""
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Handler(Protocol):
@@ -140,17 +145,23 @@ class KmsApplication:
             return self._refused(refusal, exchange, head.source, started)
         except MalformedMessage as error:
             return self._refused(_Refusal(400, error.reason, str(error)), exchange, head.source, started)
-        self._told(exchange, outcome.status, outcome.reason, head.source, started)
+        self._told(exchange, outcome.status, outcome.reason, head.source, started, _asked_for(outcome.event))
         return _outcome(outcome, as_base64=as_base64)
 
     def _told(
-        self, exchange: Exchange, status: int, reason: str, source: str, started: float | None = None
+        self,
+        exchange: Exchange,
+        status: int,
+        reason: str,
+        source: str,
+        started: float | None = None,
+        asked_for: Mapping[str, str] = _NOTHING,
     ) -> None:
-        """Count an answer, and log a refusal."""
+        """Count an answer, and log a refusal with what was asked for."""
         seconds = 0.0 if started is None else time.perf_counter() - started
         self._metrics.answered(exchange, status, reason, seconds)
         if status != 200:
-            fields = {"exchange": exchange, "status": status, "reason": reason, "source": source}
+            fields = {"exchange": exchange, "status": status, "reason": reason, "source": source, **asked_for}
             log.info("refused", extra={"fields": fields})
 
     def _refused(
@@ -221,6 +232,24 @@ class KmsApplication:
         except Exception:  # noqa: BLE001 - the last resort of a request: a bug of ours must not end the worker
             log.exception("internal", extra={"fields": {"exchange": exchange, "source": head.source}})
             raise _Refusal(500, "internal", "internal error") from None
+
+
+def _asked_for(event: AuditEvent) -> dict[str, str]:
+    """Return who asked with which key, of which KMS and for whom: what helps to find a wrong setting."""
+    try:
+        psk_id = bytes.fromhex(event.credential).decode() if len(event.credential) != 64 else ""
+    except ValueError:
+        psk_id = ""
+    fields = {
+        "psk_id": psk_id if psk_id.isprintable() else "",
+        "credential": "" if psk_id and psk_id.isprintable() else event.credential,
+        "subscriber": event.subscriber,
+        "identity": event.identity,
+        "peers": " ".join(event.peers),
+        "kms": event.kms,
+        "detail": event.detail,
+    }
+    return {name: printable(text) for name, text in fields.items() if text}
 
 
 def _wait(seconds: float) -> tuple[Header, ...]:

@@ -68,6 +68,12 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=self._registry,
         )
+        self.ticket_key_created = Gauge(
+            "sipmikey_kms_ticket_key_created_seconds",
+            "Unix time at which the key that seals tickets was made, 0 before there is one.",
+            multiprocess_mode="livemax",
+            registry=self._registry,
+        )
         # Looking a labelled child up costs more than counting, and the labels are few.
         self._request_children: dict[tuple[str, int], Counter] = {}
         self._seconds_children: dict[str, Histogram] = {}

@@ -61,6 +61,7 @@ class _Supervisor:
         keepers = [asyncio.ensure_future(self._keep(slot)) for slot in self._slots]
         started = asyncio.ensure_future(self._started(on_start))
         await self._stopping.wait()
+        log.info("stopping", extra={"fields": {"workers": len(self._slots)}})
         started.cancel()
         self._signal(signal.SIGTERM)
         _, late = await asyncio.wait(keepers, timeout=self._kill_after_s)
@@ -68,6 +69,7 @@ class _Supervisor:
             log.error("workers-killed", extra={"fields": {"count": len(late)}})
             self._signal(signal.SIGKILL)
         await asyncio.gather(*keepers)
+        log.info("stopped")
         return self._failure
 
     async def _started(self, on_start: Callable[[], None]) -> None:

@@ -23,6 +23,7 @@ from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.protocol import Application, ConnectionLimits, Connections, HttpConnection
 from sipmikey.kms.server.proxy import TrustedProxies
+from sipmikey.kms.server.ticket_key import TicketKeyWatch
 from sipmikey.kms.server.tls import ServerTls
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.store import Store
@@ -126,6 +127,7 @@ class Worker:
         self._policy_in_store = policy_in_store
         self._reloads: set[asyncio.Task[None]] = set()
         self._ready = True
+        self._ticket_key = TicketKeyWatch(store.ticket_keys, metrics)
         self._stopping = asyncio.Event()
         self._connections = Connections()
         self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
@@ -148,11 +150,14 @@ class Worker:
                 servers.append(await self._listen(AdminApplication(self.metrics), self.admin, None))
             _settle_memory()
             self.started()
+            log.info("started", extra={"fields": {"listen": [_address(at) for at in self.public]}})
             await self._stopping.wait()
+            log.info("stopping", extra={"fields": {"connections": len(self._connections.open)}})
             for server in servers:
                 server.close()
             await self._finish()
         await self._forwarder.close()
+        log.info("stopped")
 
     def stop(self) -> None:
         """Accept no more connections, finish the requests in flight, and return from `serve`."""
@@ -246,6 +251,10 @@ class Worker:
         if self.tls is not None:
             self.metrics.certificate_expiry.set(self.tls.expires_at())
         while True:
+            try:
+                await self._ticket_key.look(now_s=int(time.time()))
+            except (StoreUnavailable, LocalError) as error:
+                log.error("maintenance-failed", extra={"fields": {"detail": str(error)}})
             await asyncio.sleep(MAINTENANCE_S)
             try:
                 await self._store.maintain()
@@ -254,6 +263,10 @@ class Worker:
                     log.info("reloaded", extra={"fields": {"what": "certificate"}})
             except (StoreUnavailable, LocalError) as error:
                 log.error("maintenance-failed", extra={"fields": {"detail": str(error)}})
+
+
+def _address(listener: socket.socket) -> str:
+    return "{}:{}".format(*listener.getsockname()[:2])
 
 
 @contextlib.asynccontextmanager

@@ -87,6 +87,7 @@ async def authenticate(
     claimed = None if init.identity is None else canonical_identity(init.identity, field)
     trail.identity = claimed or ""
     if init.kms is not None and not settings.is_ours(canonical_identity(init.kms, "IDRkms")):
+        trail.kms = canonical_identity(init.kms, "IDRkms")
         raise WrongKms(f"this KMS is not {init.kms}", field="IDRkms")
     if not init.timestamp.is_clock and not settings.accept_counter:
         raise InvalidTimestamp("a COUNTER tells no time: send NTP-UTC", field="T")

@@ -48,7 +48,8 @@ class AuditStore:
     async def append(self, event: AuditEvent) -> None:
         """Keep *event*. It survives the death of this process when this returns."""
         await self._batch.put(_row(event))
-        if event.decision is not Decision.REFUSED and event.credential:
+        tickets = event.exchange in (Exchange.REQUEST, Exchange.RESOLVE)
+        if tickets and event.decision is not Decision.REFUSED and event.credential:
             used_s = event.time_ns // _NS
             self._uses[event.credential] = max(used_s, self._uses.get(event.credential, 0))
 
@@ -100,9 +101,9 @@ class AuditStore:
                 raise
 
     async def uses(self) -> dict[str, int]:
-        """Return when each credential (as in `AuditEvent.credential`) was used last, Unix seconds.
+        """Return when each credential (as in `AuditEvent.credential`) last got a ticket or resolved one.
 
-        Those of the last minute may be missing.
+        Unix seconds; those of the last minute may be missing.
         """
         rows = await self._database.fetch("SELECT credential, used_s FROM credential_use")
         return {row[0]: row[1] for row in rows}

@@ -82,10 +82,14 @@ class Store:
 
         Raises `StoreUnavailable`. Nothing is kept.
         """
-        await self.directory.fetch("SELECT 1 FROM tpk")
-        await self.directory.probe(_PROBE)
+        await self.ping_directory()
         await self.audit.ping()
         await self.replay.ping()
+
+    async def ping_directory(self) -> None:
+        """Check that the store of subscribers and keys answers and can be written. Nothing is kept."""
+        await self.directory.fetch("SELECT 1 FROM tpk")
+        await self.directory.probe(_PROBE)
 
     async def maintain(self) -> None:
         """Forget what has expired (replay entries, TPKs past their last ticket, invitations), and keep when

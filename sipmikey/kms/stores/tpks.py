@@ -75,6 +75,14 @@ class TpkStore:
             for row in await self._database.fetch(f"{_SELECT} ORDER BY t.created_s DESC, t.key_id")
         ]
 
+    async def current(self, *, now_s: int) -> TpkRecord | None:
+        """Return the KMS's own key that seals now, None before the first ticket. It is not made here."""
+        rows = await self._database.fetch(
+            f"{_SELECT} WHERE t.owner_id IS NULL AND t.seals_until_s IS NULL ORDER BY t.created_s DESC"
+        )
+        key = self._key(rows[0]) if rows else None
+        return key if key is not None and key.seals(now_s) else None
+
     async def rotate(self, *, now_s: int) -> TpkRecord:
         """Make a new key of the KMS; those before it seal no more and resolve what they sealed."""
         async with self._database.transaction() as transaction:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from sipmikey.kms.audit import Exchange
 from sipmikey.kms.enrolment.authority import DeviceAuthority
 from sipmikey.kms.enrolment.desk import EnrolmentSettings
 from sipmikey.kms.enrolment.documents import Act
@@ -235,10 +236,15 @@ async def test_when_a_credential_was_used_last_is_known(store_url: str) -> None:
     clock = Clock()
     async with site(store_url, clock=clock) as kms:
         enrolled = await kms.enrol()
-        await kms.store.maintain()
-        first = (await kms.store.audit.uses())[enrolled.given.psk_id.encode().hex()]
-        assert abs(first - clock.seconds()) <= 1
         (event, *_) = await kms.audit()
+        assert event.credential == enrolled.given.psk_id.encode().hex()
+        await kms.store.maintain()
+        assert await kms.store.audit.uses() == {}, "to be enrolled is not a use"
+        event = replace(event, exchange=Exchange.REQUEST, time_ns=clock())
+        await kms.store.audit.append(event)
+        await kms.store.maintain()
+        first = (await kms.store.audit.uses())[event.credential]
+        assert abs(first - clock.seconds()) <= 1
         clock.advance(100)
         await kms.store.audit.append(replace(event, time_ns=clock()))
         await kms.store.audit.append(replace(event, time_ns=event.time_ns))

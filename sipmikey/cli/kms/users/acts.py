@@ -1,4 +1,4 @@
-"""What an administrator did about users and devices, for the audit log."""
+"""What an administrator did by a command, for the audit log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from sipmikey.kms.stores.store import Store
 
 
 async def acted(
-    store: Store, act: str, *, subscriber: str, identity: str = "", credential: str = "", detail: str = ""
+    store: Store,
+    act: str,
+    *,
+    subscriber: str = "",
+    identity: str = "",
+    credential: str = "",
+    detail: str = "",
 ) -> None:
     """Put one act into the audit log, with the name of who is logged in."""
     event = AuditEvent(
         time_ns=time.time_ns(),
-        exchange=Exchange.ENROLMENT,
+        exchange=Exchange.ADMINISTRATION,
         decision=Decision.GRANTED,
         reason="granted",
         subscriber=subscriber,

@@ -6,7 +6,7 @@ import argparse
 import base64
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
 from sipmikey.cli.kms.users import verbs as more_verbs
-from sipmikey.cli.output import Output
+from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.output import Output, timestamp
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError
@@ -106,6 +107,9 @@ async def _add(args: argparse.Namespace) -> int:
     with _key_file(args, psk):
         async with opened(args) as store:
             await store.subscribers.add(record)
+            await acted(
+                store, "add", subscriber=record.name, identity=identities[0], credential=_key_name(psk)
+            )
     _show(args, "kms.user.added", record.name, identities, psk)
     return ExitCode.OK
 
@@ -116,6 +120,10 @@ async def _rotate(args: argparse.Namespace) -> int:
         psk = _new_psk(args, record.identities[0])
         with _key_file(args, psk):
             await store.subscribers.rotate_psk(record.name, psk, overlap_s=round(args.overlap_days * DAY_S))
+            await acted(
+                store, "rotate", subscriber=record.name, identity=record.identities[0],
+                credential=_key_name(psk),
+            )  # fmt: skip
     _show(args, "kms.user.rotated", record.name, record.identities, psk)
     return ExitCode.OK
 
@@ -123,12 +131,13 @@ async def _rotate(args: argparse.Namespace) -> int:
 async def _list(args: argparse.Namespace) -> int:
     out = output(args)
     async with opened(args) as store:
+        uses = await store.audit.uses()
         if args.name:
-            _line(out, await store.subscribers.get(args.name))
+            _line(out, await store.subscribers.get(args.name), uses)
             return ExitCode.OK
         count = 0
         async for record in store.subscribers.records():
-            _line(out, record)
+            _line(out, record, uses)
             count += 1
     out.text(f"{count} subscriber{'' if count == 1 else 's'}")
     return ExitCode.OK
@@ -138,6 +147,7 @@ async def _remove(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         record = await store.subscribers.get(args.name)
         await store.subscribers.remove(record.name)
+        await acted(store, "remove", subscriber=record.name, identity=record.identities[0])
     return _done(args, "removed", record)
 
 
@@ -145,6 +155,7 @@ async def _disable(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         record = await store.subscribers.get(args.name)
         await store.subscribers.set_enabled(record.name, False)
+        await acted(store, "disable", subscriber=record.name, identity=record.identities[0])
     return _done(args, "disabled", record)
 
 
@@ -152,7 +163,13 @@ async def _enable(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         record = await store.subscribers.get(args.name)
         await store.subscribers.set_enabled(record.name, True)
+        await acted(store, "enable", subscriber=record.name, identity=record.identities[0])
     return _done(args, "enabled", record)
+
+
+def _key_name(psk: PskRecord | None) -> str:
+    """Return how the audit log names a key."""
+    return "" if psk is None else psk.key_id.hex()
 
 
 def _done(args: argparse.Namespace, what: str, record: SubscriberRecord) -> int:
@@ -209,7 +226,7 @@ def _encoded(key: Secret) -> str:
     return base64.b64encode(key.reveal()).decode()
 
 
-def _line(out: Output, record: SubscriberRecord) -> None:
+def _line(out: Output, record: SubscriberRecord, uses: Mapping[str, int]) -> None:
     out.document(
         {
             "type": "kms.user",
@@ -221,6 +238,7 @@ def _line(out: Output, record: SubscriberRecord) -> None:
                     "psk_id": _text(psk.key_id),
                     "valid_from_s": psk.valid_from_s,
                     "valid_until_s": psk.valid_until_s,
+                    "used_s": uses.get(psk.key_id.hex()),
                 }
                 for psk in record.psks
             ],
@@ -230,7 +248,8 @@ def _line(out: Output, record: SubscriberRecord) -> None:
         }
     )
     parts = [record.name, ", ".join(record.identities)]
-    parts.append(f"keys: {', '.join(_text(psk.key_id) for psk in record.psks) or 'none'}")
+    keys = ", ".join(f"{_text(psk.key_id)} ({_life(psk, uses)})" for psk in record.psks)
+    parts.append(f"keys: {keys or 'none'}")
     if record.certificates:
         parts.append(f"certificates: {len(record.certificates)}")
     if record.groups:
@@ -240,6 +259,13 @@ def _line(out: Output, record: SubscriberRecord) -> None:
     if not record.enabled:
         parts.append("DISABLED")
     out.text("  ".join(parts))
+
+
+def _life(psk: PskRecord, uses: Mapping[str, int]) -> str:
+    """Return when a key ends and when it was used last, in words."""
+    used_s = uses.get(psk.key_id.hex())
+    used = "never used" if used_s is None else f"used {timestamp(used_s)[:16]}Z"
+    return used if psk.valid_until_s is None else f"until {timestamp(psk.valid_until_s)[:10]}, {used}"
 
 
 def _text(key_id: bytes) -> str:
