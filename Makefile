@@ -8,7 +8,7 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \
 	tests/media/test_srtp.py tests/media/test_stream.py tests/media/test_mki.py tests/media/test_endpoint.py
 
-.PHONY: demo test test-core test-native check native native-check docs dist format clean fuzz
+.PHONY: demo test test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
@@ -59,6 +59,9 @@ CORE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp sip call defer
 test-core: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m 'not interop and not long and not processes' $(CORE_TESTS)
 
+COVERAGE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp call deferred vectors regress)) \
+	$(addprefix tests/kms/,test_service.py test_public_key.py test_forwarding.py)
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,6 +77,28 @@ docs: $(STAMP)
 # Sdist and wheel in dist/, tried in new environments of every Python found.
 dist: $(STAMP)
 	$(BIN)/python tools/check_distribution.py $(PYTHONS)
+
+# What a full installation consists of, in an environment of its own. Needs PyPI or a mirror of it.
+build/shipped: pyproject.toml
+	rm -rf $@ && $(PYTHON) -m venv $@
+	$@/bin/pip install --quiet '.[all,gui]'
+
+sbom: $(STAMP) build/shipped
+	$(BIN)/pip install --quiet '.[release]'
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml -o dist/sbom.json build/shipped/bin/python
+	@echo "dist/sbom.json: $$(grep -c '"bom-ref"' dist/sbom.json) components"
+
+# Advisories against what is shipped. What PyPI does not know counts as a failure, but for sipmikey itself.
+audit: $(STAMP) build/shipped
+	$(BIN)/pip install --quiet '.[release]'
+	build/shipped/bin/pip freeze --exclude sipmikey > build/shipped.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r build/shipped.txt
+
+# Branches of the core that no test takes: fails below what is reached today.
+coverage: $(STAMP)
+	SIPMIKEY_PURE=1 $(BIN)/python -m coverage run -m pytest -q -m 'not interop and not processes' $(COVERAGE_TESTS)
+	$(BIN)/python -m coverage report --show-missing --skip-covered
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -16,6 +16,7 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.config import reference as kms_reference
 from sipmikey.cli.mailbox.command import reference as mailbox_reference
 from sipmikey.cli.main import COMMANDS, main
+from tools.list_licences import dependencies
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -57,6 +58,13 @@ def test_every_command_is_told_of() -> None:
     page = (DOCS / "commands.md").read_text()
     for name in COMMANDS:
         assert f"`sipmikey {name}" in page
+
+
+def test_the_licence_of_every_dependency_is_listed() -> None:
+    page = (DOCS / "licences.md").read_text()
+    listed = re.findall(r"(?m)^\| ([\w.-]+) \| ([^|]+) \|", page.partition("|---|")[2])
+    assert sorted(name for name, _ in listed) == sorted({name for name, _ in dependencies()})
+    assert not [name for name, licence in listed if licence in ("not installed here", "see the package")]
 
 
 def test_the_readme_is_short() -> None:
