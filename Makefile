@@ -60,7 +60,8 @@ test-core: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m 'not interop and not long and not processes' $(CORE_TESTS)
 
 COVERAGE_TESTS := $(wildcard $(addprefix tests/,mikey keys ticket sdp call deferred vectors regress)) \
-	$(addprefix tests/kms/,test_service.py test_public_key.py test_forwarding.py)
+	$(addprefix tests/kms/,test_service.py test_public_key.py test_forwarding.py) \
+	tests/agent/sdes/test_sdes_descriptions.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .
