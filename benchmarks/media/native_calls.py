@@ -56,7 +56,7 @@ class Account(pj.Account):
 
 
 calls: list[Call] = []
-srtp = NativeSrtp(pj._pjsua2.__file__)
+srtp = NativeSrtp()
 endpoint = pj.Endpoint()
 endpoint.libCreate()
 config = pj.EpConfig()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import socket
@@ -21,7 +20,6 @@ from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.library import (
     ANY_ADDRESS,
-    LIBRARY,
     has_ipv6,
     logged,
     pj,
@@ -31,6 +29,7 @@ from sipmikey.agent.pjsua.library import (
 )
 from sipmikey.agent.pjsua.native.capability import announce
 from sipmikey.agent.pjsua.native.codec_name import CodecName
+from sipmikey.agent.pjsua.native.functions import c_function
 from sipmikey.agent.pjsua.native.gate import Gate
 from sipmikey.agent.pjsua.native.passage import Passage
 from sipmikey.agent.pjsua.native.refusals import Refusals
@@ -134,7 +133,7 @@ class PjsuaStack:
         self._settings: dict[Lane, Any] = {}
         self._accounts: dict[Lane, PjsuaAccount] = {}
         # pjlib prints its first lines before any configuration of ours applies.
-        ctypes.CDLL(LIBRARY).pj_log_set_level(0)
+        c_function("pj_log_set_level")(0)
         self._endpoint = _Endpoint(self)
         try:
             with typed("start of pjsua2"):
@@ -153,17 +152,17 @@ class PjsuaStack:
         endpoint.libInit(endpoint_config(self.config, again=self._again))
         arrivals = Arrivals(per_second=self.config.sip.calls_per_second, now=time.monotonic)
         if self.config.sip.preconditions:
-            announce(LIBRARY, "precondition")
-        gate = Gate(LIBRARY, arrivals, self.connections)
-        self.refusals = Refusals(LIBRARY)
+            announce("precondition")
+        gate = Gate(arrivals, self.connections)
+        self.refusals = Refusals()
         self._shared = Shared(
             config=self.config,
             observer=self.observer,
             later=self.later,
-            srtp=NativeSrtp(LIBRARY),
-            trouble=Trouble(PacketLog(LIBRARY)),
-            source=PeerSource(LIBRARY),
-            sdp=SdpPrinter(LIBRARY),
+            srtp=NativeSrtp(),
+            trouble=Trouble(PacketLog()),
+            source=PeerSource(),
+            sdp=SdpPrinter(),
             sound=self.sound,
             media=self.media,
             refusals=self.refusals,
@@ -177,7 +176,7 @@ class PjsuaStack:
         if Transport.UDP in self.addresses:
             self._waker = _open_waker(reachable(self.addresses[Transport.UDP]))
         if self.media is not None and "OPUS" in map(str.upper, self.config.audio.offered):
-            self._opus = CodecName(LIBRARY, "opus", clock_rate=48000, channels=2, payload_type=_OPUS_TYPE)
+            self._opus = CodecName("opus", clock_rate=48000, channels=2, payload_type=_OPUS_TYPE)
         self.order_codecs(self.config.audio.offered)
         self._create_accounts()
 
@@ -234,7 +233,7 @@ class PjsuaStack:
             if name is not Transport.UDP
         }
         self._passage = self._gate.passage = Passage(
-            LIBRARY, own=own, reach=reachable(own), ports=ports, secret=secret, place=place,
+            own=own, reach=reachable(own), ports=ports, secret=secret, place=place,
             connections=self.connections,
         )  # fmt: skip
 
@@ -383,9 +382,7 @@ class PjsuaStack:
 
     def shutdown_transport(self, transport: int) -> None:
         """Close a connection, once nothing uses it. *transport*: address of the ``pjsip_transport``."""
-        shutdown = ctypes.CDLL(LIBRARY).pjsip_transport_shutdown
-        shutdown.argtypes = (ctypes.c_void_p,)
-        shutdown(transport)
+        c_function("pjsip_transport_shutdown")(transport)
 
     def connection_changed(self, transport: int, state: int) -> None:
         """pjsip tells that a TCP or TLS connection came or went."""

@@ -71,4 +71,4 @@ def test_a_stream_that_is_made_again_may_have_another_source(out: Outbox, stream
 
 def test_this_pjmedia_tells_the_source() -> None:
     ctypes.CDLL(LIBRARY).pj_init()
-    assert PeerSource(LIBRARY).known
+    assert PeerSource().known

@@ -20,7 +20,7 @@ def write(level: int, text: str) -> None:
 @pytest.fixture
 def log() -> PacketLog:
     ctypes.CDLL(LIBRARY).pj_init()
-    return PacketLog(LIBRARY)
+    return PacketLog()
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,12 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from sipmikey.agent.pjsua.native.functions import Text, c_function
 from sipmikey.agent.stack import StackError
 
 _AUDIO = 1  # PJMEDIA_TYPE_AUDIO
 _NOT_FOUND = 70006  # PJ_ENOTFOUND
 _PCMA = b"PCMA"
-
-
-class _Text(ctypes.Structure):
-    """pj_str_t."""
-
-    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
 
 
 class _Info(ctypes.Structure):
@@ -29,7 +24,7 @@ class _Info(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_int),
         ("pt", ctypes.c_uint),
-        ("encoding_name", _Text),
+        ("encoding_name", Text),
         ("clock_rate", ctypes.c_uint),
         ("channel_cnt", ctypes.c_uint),
     )
@@ -72,23 +67,15 @@ class _Factory(ctypes.Structure):
 class CodecName:
     """The codec *name* (lower case), as a=rtpmap has it: ``opus/48000/2``. Must outlive the library's use.
 
-    *library*: path of pjsua2's extension module, whose endpoint exists by now. Raises ``StackError`` where
+    The endpoint of pjsua2 exists by now. Raises ``StackError`` where
     the build does not export what is needed.
     """
 
-    def __init__(self, library: str, name: str, *, clock_rate: int, channels: int, payload_type: int) -> None:
-        try:
-            c = ctypes.CDLL(library)
-            endpoint, manager = c.pjsua_get_pjmedia_endpt, c.pjmedia_endpt_get_codec_mgr
-            self._register = c.pjmedia_codec_mgr_register_factory
-            self._param, self._alloc = c.pjmedia_codec_mgr_get_default_param, c.pjmedia_codec_mgr_alloc_codec
-        except (OSError, AttributeError) as error:
-            raise StackError(f"this build of pjsua2 cannot be told of {name}: {error}") from None
-        endpoint.restype = manager.restype = _Pointer
-        manager.argtypes = (_Pointer,)
-        self._register.argtypes = (_Pointer, _Pointer)
-        self._param.argtypes = self._alloc.argtypes = (_Pointer, _InfoPointer, _Pointer)
-        self._manager = manager(endpoint())
+    def __init__(self, name: str, *, clock_rate: int, channels: int, payload_type: int) -> None:
+        self._register = c_function("pjmedia_codec_mgr_register_factory")
+        self._param = c_function("pjmedia_codec_mgr_get_default_param")
+        self._alloc = c_function("pjmedia_codec_mgr_alloc_codec")
+        self._manager = c_function("pjmedia_endpt_get_codec_mgr")(c_function("pjsua_get_pjmedia_endpt")())
         self._name = name.encode()
         self._info = _info(self._name, payload_type, clock_rate, channels)
         self._real = _info(_PCMA, 8, 8000, 1)
@@ -121,4 +108,4 @@ class CodecName:
 
 
 def _info(name: bytes, payload_type: int, clock_rate: int, channels: int) -> _Info:
-    return _Info(_AUDIO, payload_type, _Text(name, len(name)), clock_rate, channels)
+    return _Info(_AUDIO, payload_type, Text.of(name), clock_rate, channels)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 from sipmikey.agent.pjsua.arrivals import Arrivals, Connections, Verdict
+from sipmikey.agent.pjsua.native.functions import Module, OnMessage, Text, c_function, endpoint, register
 from sipmikey.agent.pjsua.native.passage import Passage
 from sipmikey.agent.pjsua.screen import judge, new_call
 from sipmikey.agent.stack import StackError
@@ -42,26 +43,6 @@ _POINTER_SEARCHED = 66_000
 _PROBE_S = 2.0
 _LOGGED_EVERY_S = 10.0
 
-OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
-
-
-class Text(ctypes.Structure):
-    """pj_str_t."""
-
-    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
-
-
-class Module(ctypes.Structure):
-    """pjsip_module."""
-
-    _fields_ = (
-        ("prev", ctypes.c_void_p), ("next", ctypes.c_void_p), ("name", Text), ("id", ctypes.c_int),
-        ("priority", ctypes.c_int), ("load", ctypes.c_void_p), ("start", ctypes.c_void_p),
-        ("stop", ctypes.c_void_p), ("unload", ctypes.c_void_p), ("on_rx_request", OnMessage),
-        ("on_rx_response", OnMessage), ("on_tx_request", OnMessage), ("on_tx_response", OnMessage),
-        ("on_tsx_state", ctypes.c_void_p),
-    )  # fmt: skip
-
 
 class Fields(ctypes.Structure):
     """The head of a list of pjsip_hdr."""
@@ -70,7 +51,7 @@ class Fields(ctypes.Structure):
 
 
 class Gate:
-    """The module. *library*: path of pjsua2's extension module, whose endpoint exists by now.
+    """The module. The endpoint of pjsua2 exists by now.
 
     *arrivals* says which new calls are admitted; *connections* is told which are used. ``refused`` counts the
     messages that did not pass. ``on_ack`` is given the text of each ACK, of which pjsua2 tells nothing.
@@ -78,7 +59,7 @@ class Gate:
     everything is dropped.
     """
 
-    def __init__(self, library: str, arrivals: Arrivals, connections: Connections) -> None:
+    def __init__(self, arrivals: Arrivals, connections: Connections) -> None:
         self.refused = 0
         self._arrivals = arrivals
         self._connections = connections
@@ -93,27 +74,13 @@ class Gate:
         self._logged_at = 0.0
         self._callback = OnMessage(self._look)
         self._module = Module(
-            name=Text(b"mod-sipmikey-gate", 17), id=-1, priority=_BEFORE_TRANSACTIONS,
+            name=Text.of(b"mod-sipmikey-gate"), id=-1, priority=_BEFORE_TRANSACTIONS,
             on_rx_request=self._callback, on_rx_response=self._callback,
         )  # fmt: skip
-        try:
-            c = ctypes.CDLL(library)
-            endpoint, register = c.pjsua_get_pjsip_endpt, c.pjsip_endpt_register_module
-            self._respond = c.pjsip_endpt_respond_stateless
-            self._come_back = _retry_after(c, _COME_BACK_S)
-        except (OSError, AttributeError) as error:
-            raise StackError(
-                f"this build of pjsua2 does not export pjsip's module functions ({error}); "
-                "use the wheel pjsua2-python"
-            ) from None
-        endpoint.restype = ctypes.c_void_p
-        register.argtypes = (ctypes.c_void_p, ctypes.POINTER(Module))
-        self._respond.argtypes = (
-            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
-        )  # fmt: skip
-        self._endpoint: int | None = endpoint()
-        if not self._endpoint or register(self._endpoint, ctypes.byref(self._module)) != 0:
-            raise StackError("pjsip did not take the module that screens messages")
+        self._respond = c_function("pjsip_endpt_respond_stateless")
+        self._come_back = _retry_after(_COME_BACK_S)
+        self._endpoint = endpoint()
+        register(self._module)
 
     def open(self, address: tuple[str, int], poll: Callable[[int], None]) -> None:
         """Find where pjsip keeps the text of a message, by sending one to its UDP *address*, and let in.
@@ -237,12 +204,10 @@ class Gate:
         return b"" if not text or length <= 0 else ctypes.string_at(text, length)
 
 
-def _retry_after(c: ctypes.CDLL, seconds: int) -> Fields:
+def _retry_after(seconds: int) -> Fields:
     """Return a list of one header field, which pjsip copies into each response: Retry-After."""
-    pool, field = c.pjsua_pool_create, c.pjsip_retry_after_hdr_create
-    pool.restype, pool.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)
-    field.restype, field.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)
-    made = field(pool(b"sipmikey-gate", 512, 512), seconds)
+    pool = c_function("pjsua_pool_create")(b"sipmikey-gate", 512, 512)
+    made = c_function("pjsip_retry_after_hdr_create")(pool, seconds)
     if not made:
         raise StackError("pjsip did not make a Retry-After header field")
     head = Fields(prev=made, next=made)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sipmikey.agent.pjsua.arrivals import Connections
 from sipmikey.agent.pjsua.handover import call_of, passed_on, reached_over, taken_back
-from sipmikey.agent.stack import StackError
+from sipmikey.agent.pjsua.native.functions import Selector, c_function, endpoint
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -23,12 +23,6 @@ _SELECT_TRANSPORT = 1
 _MINE, _DONE = 0, 1
 
 
-class _Selector(ctypes.Structure):
-    """pjsip_tpselector."""
-
-    _fields_ = (("type", ctypes.c_int), ("no_reuse", ctypes.c_int), ("transport", ctypes.c_void_p))
-
-
 class Passage:
     """*own*: ``host:port`` of our UDP transport; *reach*: the same for this host. *secret*: see `handover`.
 
@@ -38,7 +32,6 @@ class Passage:
 
     def __init__(
         self,
-        library: str,
         *,
         own: str,
         reach: tuple[str, int],
@@ -54,19 +47,8 @@ class Passage:
         self._connections = connections
         self._calls: dict[bytes, tuple[str, int]] = {}
         self._waiting: dict[str, tuple[int, int, bytes]] = {}
-        try:
-            c = ctypes.CDLL(library)
-            self._send_raw = c.pjsip_tpmgr_send_raw
-            manager, endpoint = c.pjsip_endpt_get_tpmgr, c.pjsua_get_pjsip_endpt
-        except (OSError, AttributeError) as error:
-            raise StackError(f"this build of pjsua2 cannot share a SIP port: {error}") from None
-        endpoint.restype = manager.restype = ctypes.c_void_p
-        manager.argtypes = (ctypes.c_void_p,)
-        self._manager = manager(endpoint())
-        self._send_raw.argtypes = (
-            ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Selector), ctypes.c_void_p, ctypes.c_char_p,
-            ctypes.c_size_t, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,
-        )  # fmt: skip
+        self._send_raw = c_function("pjsip_tpmgr_send_raw")
+        self._manager = c_function("pjsip_endpt_get_tpmgr")(endpoint())
         self._sock = socket.socket(socket.AF_INET6 if ":" in reach[0] else socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
         self._sock.bind((reach[0], 0))
@@ -122,7 +104,7 @@ class Passage:
             if (found_port := self._ports.get(kind & ~_IPV6)) is not None:
                 octets = reached_over(octets, *found_port)
             if kind & ~_IPV6 == 1 or transport in self._connections:
-                selector = _Selector(_SELECT_TRANSPORT, 0, transport)
+                selector = Selector(_SELECT_TRANSPORT, 0, transport)
                 self._send_raw(
                     self._manager, kind, ctypes.byref(selector), None, octets, len(octets), address,
                     len(address), None, None,

@@ -11,7 +11,7 @@ import ctypes
 import logging
 import secrets
 
-from sipmikey.agent.pjsua.native.gate import Module, OnMessage, Text
+from sipmikey.agent.pjsua.native.functions import Module, OnMessage, Text, c_function, endpoint, register
 from sipmikey.agent.stack import Headers, StackError
 
 _log = logging.getLogger("sipmikey.agent.pjsua.native.refusals")
@@ -34,47 +34,26 @@ _WARNING, _CALL_ID = b"Warning", b"Call-ID"
 
 
 class Refusals:
-    """The module. *library*: path of pjsua2's extension module, whose endpoint exists by now.
+    """The module. The endpoint of pjsua2 exists by now.
 
     Raises ``StackError`` where the build lacks what is needed or is laid out in another way than expected.
     """
 
-    def __init__(self, library: str) -> None:
+    def __init__(self) -> None:
         self._reasons: dict[str, tuple[int, Headers]] = {}
         self._callback = OnMessage(self._look)
         self._module = Module(
-            name=Text(b"mod-sipmikey-refusals", 21), id=-1, priority=_BEFORE_PRINTING,
+            name=Text.of(b"mod-sipmikey-refusals"), id=-1, priority=_BEFORE_PRINTING,
             on_tx_response=self._callback,
         )  # fmt: skip
-        try:
-            c = ctypes.CDLL(library)
-            self._take_functions(c)
-            endpoint = c.pjsua_get_pjsip_endpt
-            endpoint.restype = ctypes.c_void_p
-            self._message_at = self._find(c, endpoint())
-            registered = c.pjsip_endpt_register_module(
-                ctypes.c_void_p(endpoint()), ctypes.byref(self._module)
-            )
-        except (OSError, AttributeError) as error:
-            raise StackError(f"this build of pjsua2 does not export what is needed: {error}") from None
-        if registered != 0:
-            raise StackError("pjsip did not take the module that completes refusals")
-
-    def _take_functions(self, c: ctypes.CDLL) -> None:
-        self._find_field = c.pjsip_msg_find_hdr_by_name
-        self._find_field.restype = ctypes.c_void_p
-        self._find_field.argtypes = (ctypes.c_void_p, ctypes.POINTER(Text), ctypes.c_void_p)
-        self._make_field = c.pjsip_generic_string_hdr_create
-        self._make_field.restype = ctypes.c_void_p
-        self._make_field.argtypes = (ctypes.c_void_p, ctypes.POINTER(Text), ctypes.POINTER(Text))
-        self._insert_after, self._erase = c.pj_list_insert_after, c.pj_list_erase
-        self._insert_after.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
-        self._erase.argtypes = (ctypes.c_void_p,)
-        self._phrase = c.pjsip_get_status_text
-        self._phrase.restype = ctypes.c_void_p
-        c.pj_gethostname.restype = ctypes.POINTER(Text)
-        name = c.pj_gethostname().contents
+        self._find_field = c_function("pjsip_msg_find_hdr_by_name")
+        self._make_field = c_function("pjsip_generic_string_hdr_create")
+        self._insert_after, self._erase = c_function("pj_list_insert_after"), c_function("pj_list_erase")
+        self._phrase = c_function("pjsip_get_status_text")
+        name = c_function("pj_gethostname")().contents
         self._host = bytes(ctypes.string_at(name.ptr, name.slen))
+        self._message_at = self._find()
+        register(self._module)
 
     def explain(self, call_id: str, status: int, headers: Headers) -> None:
         """Make the next response that refuses something within the call *call_id* one of *status* (0: any).
@@ -86,19 +65,14 @@ class Refusals:
         while len(self._reasons) > _MOST:
             del self._reasons[next(iter(self._reasons))]
 
-    def _find(self, c: ctypes.CDLL, endpoint: int) -> int:
+    def _find(self) -> int:
         """Return the offset of ``msg``: it points to a message with the Call-ID of ours."""
         name = secrets.token_hex(12).encode()
         uri, call_id = _text(b"sip:%s@localhost" % name), _text(name)
         data = ctypes.c_void_p()
-        create = c.pjsip_endpt_create_request
-        create.argtypes = (
-            ctypes.c_void_p, ctypes.c_void_p, *(ctypes.POINTER(Text),) * 5, ctypes.c_int, ctypes.c_void_p,
-            ctypes.POINTER(ctypes.c_void_p),
-        )  # fmt: skip
-        c.pjsip_get_options_method.restype = ctypes.c_void_p
-        status = create(
-            endpoint, c.pjsip_get_options_method(), uri, uri, uri, None, call_id, 1, None, ctypes.byref(data)
+        options = c_function("pjsip_get_options_method")()
+        status = c_function("pjsip_endpt_create_request")(
+            endpoint(), options, uri, uri, uri, None, call_id, 1, None, ctypes.byref(data)
         )
         if status != 0 or not data.value:
             raise StackError("pjsip did not make a message")
@@ -109,7 +83,7 @@ class Refusals:
                 if data.value < at < data.value + _BLOCK and self._is_ours(at, name):
                     return offset
         finally:
-            c.pjsip_tx_data_dec_ref(data)
+            c_function("pjsip_tx_data_dec_ref")(data)
         raise StackError("this build of pjsip is laid out in another way than expected: no message found")
 
     def _is_ours(self, at: int, name: bytes) -> bool:
@@ -168,7 +142,7 @@ class Refusals:
 
 
 def _text(octets: bytes) -> ctypes._Pointer[Text]:
-    return ctypes.pointer(Text(octets, len(octets)))
+    return ctypes.pointer(Text.of(octets))
 
 
 def _word(at: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
+from sipmikey.agent.pjsua.native.functions import c_function
 from sipmikey.call.reasons import AgentError, Reason
 
 _ROOM = 4096
@@ -11,12 +12,10 @@ _ROOM = 4096
 
 
 class SdpPrinter:
-    """pjmedia's own printing of a description. *library*: path of pjsua2's extension module."""
+    """pjmedia's own printing of a description."""
 
-    def __init__(self, library: str) -> None:
-        self._print = ctypes.CDLL(library).pjmedia_sdp_print
-        self._print.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
-        self._print.restype = ctypes.c_int
+    def __init__(self) -> None:
+        self._print = c_function("pjmedia_sdp_print")
 
     def text(self, session: int) -> str:
         """Return the ``pjmedia_sdp_session`` at an address as text. Raises ``AgentError``."""

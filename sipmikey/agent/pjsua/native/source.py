@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Callable
+
+from sipmikey.agent.pjsua.native.functions import RtpSessions, c_function
+from sipmikey.agent.stack import StackError
 
 _SIZE = 1024
 """More than a ``pjmedia_rtp_session`` and a ``pjmedia_rtp_status`` have in any release."""
@@ -16,27 +20,17 @@ _OWN, _PEER = 0x5A01_C3E7, 0x7E3C_10A5
 _PAYLOAD_TYPE = 8
 
 
-class _Sessions(ctypes.Structure):
-    """pjmedia_stream_rtp_sess_info."""
-
-    _fields_ = (("rx_rtp", ctypes.c_void_p), ("tx_rtp", ctypes.c_void_p), ("rtcp", ctypes.c_void_p))
-
-
 class PeerSource:
-    """*library*: path of pjsua2's extension module. Streams are addresses of a ``pjmedia_stream``."""
+    """Streams are addresses of a ``pjmedia_stream``."""
 
-    def __init__(self, library: str) -> None:
-        self._sessions = None
+    def __init__(self) -> None:
+        self._sessions: Callable[..., int] | None = None
         self._offset: int | None = None
         try:
-            c = ctypes.CDLL(library)
-            begin, update = c.pjmedia_rtp_session_init, c.pjmedia_rtp_session_update
-            self._sessions = c.pjmedia_stream_get_rtp_session_info
-        except (OSError, AttributeError):
+            begin, update = c_function("pjmedia_rtp_session_init"), c_function("pjmedia_rtp_session_update")
+            self._sessions = c_function("pjmedia_stream_get_rtp_session_info")
+        except StackError:
             return
-        self._sessions.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Sessions))
-        begin.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32)
-        update.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
         session, status = ctypes.create_string_buffer(_SIZE), ctypes.create_string_buffer(_SIZE)
         begin(session, _PAYLOAD_TYPE, _OWN)
         update(session, struct.pack("!BBHII", 0x80, _PAYLOAD_TYPE, 1, 160, _PEER), status)
@@ -50,7 +44,7 @@ class PeerSource:
 
     def of(self, stream: int) -> int:
         """Return the SSRC of the last packet that verified, 0 where there was none or nobody can tell."""
-        found = _Sessions()
+        found = RtpSessions()
         if self._sessions is None or self._offset is None:
             return 0
         if self._sessions(stream, ctypes.byref(found)) != 0 or not found.rx_rtp:

@@ -9,52 +9,25 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
+from sipmikey.agent.pjsua.native.functions import Crypto, Text, c_function
 from sipmikey.agent.stack import SrtpKeys, StackError
 
 _ENCODING = 1  # PJMEDIA_DIR_ENCODING
 
 
-class _Text(ctypes.Structure):
-    """pj_str_t."""
-
-    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
-
-
-class _Crypto(ctypes.Structure):
-    """pjmedia_srtp_crypto."""
-
-    _fields_ = (("key", _Text), ("name", _Text), ("flags", ctypes.c_uint))
-
-
 class NativeSrtp:
     """The SRTP transport under a pjmedia stream.
 
-    *library*: path of pjsua2's extension module. Streams are given as the address of their
-    ``pjmedia_stream``.
+    Streams are given as the address of their ``pjmedia_stream``. Raises ``StackError`` where this build of
+    pjsua2 does not export what is needed.
     """
 
-    def __init__(self, library: str) -> None:
-        try:
-            c = ctypes.CDLL(library)
-            self._transport = c.pjmedia_stream_get_transport
-            self._start = c.pjmedia_transport_srtp_start
-            self._stop = c.pjmedia_transport_srtp_stop
-            self._pause = c.pjmedia_stream_pause
-            self._resume = c.pjmedia_stream_resume
-        except (OSError, AttributeError) as error:
-            raise StackError(
-                f"this build of pjsua2 does not export pjmedia's SRTP functions ({error}); "
-                "use the wheel pjsua2-python"
-            ) from None
-        self._transport.argtypes = (ctypes.c_void_p,)
-        self._transport.restype = ctypes.c_void_p
-        self._start.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Crypto), ctypes.POINTER(_Crypto))
-        self._start.restype = ctypes.c_int
-        self._stop.argtypes = (ctypes.c_void_p,)
-        self._stop.restype = ctypes.c_int
-        for function in (self._pause, self._resume):
-            function.argtypes = (ctypes.c_void_p, ctypes.c_int)
-            function.restype = ctypes.c_int
+    def __init__(self) -> None:
+        self._transport = c_function("pjmedia_stream_get_transport")
+        self._start = c_function("pjmedia_transport_srtp_start")
+        self._stop = c_function("pjmedia_transport_srtp_stop")
+        self._pause = c_function("pjmedia_stream_pause")
+        self._resume = c_function("pjmedia_stream_resume")
 
     def start(self, stream: int, keys: SrtpKeys) -> None:
         """Start SRTP and SRTCP with *keys*, replacing those in use. Raises ``StackError``.
@@ -64,8 +37,7 @@ class NativeSrtp:
         """
         name = keys.suite.encode()
         send, receive = (
-            _Crypto(_Text(key, len(key)), _Text(name, len(name)), 0)
-            for key in (keys.send.reveal(), keys.receive.reveal())
+            Crypto(Text.of(key), Text.of(name), 0) for key in (keys.send.reveal(), keys.receive.reveal())
         )
         status = self._start(self._of(stream), ctypes.byref(send), ctypes.byref(receive))
         if status != 0:
@@ -89,7 +61,7 @@ class NativeSrtp:
     def _switch(self, function: Callable[[int, int], int], stream: int) -> None:
         status = function(stream, _ENCODING)
         if status != 0:
-            raise StackError("pjmedia could not switch the stream", status)
+            raise StackError("pjmedia could not pause or resume the stream", status)
 
     def _of(self, stream: int) -> int:
         transport: int | None = self._transport(stream)

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from sipmikey.agent.pjsua.native.functions import c_function
+
 _LEVEL_OF_PACKETS = 5
 _FAILED = b"Failed to unprotect SRTP, "
 _QUIET_S = 2.0
@@ -27,19 +29,15 @@ _WORDS = {
 
 
 class PacketLog:
-    """Listens to pjlib's log. *library*: path of pjsua2's extension module.
+    """Listens to pjlib's log.
 
     While it listens, lines of packets are counted and shown to nobody: keys could stand among them.
     """
 
-    def __init__(self, library: str) -> None:
-        c = ctypes.CDLL(library)
+    def __init__(self) -> None:
         self._writer_type = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
-        self._get, self._set = c.pj_log_get_log_func, c.pj_log_set_log_func
-        self._get.restype = ctypes.c_void_p
-        self._set.argtypes = (ctypes.c_void_p,)
-        self._get_level, self._set_level = c.pj_log_get_level, c.pj_log_set_level
-        self._set_level.argtypes = (ctypes.c_int,)
+        self._get, self._set = c_function("pj_log_get_log_func"), c_function("pj_log_set_log_func")
+        self._get_level, self._set_level = c_function("pj_log_get_level"), c_function("pj_log_set_level")
         self._found: Counter[str] = Counter()
         # pjlib keeps the address: the object has to live as long as this one.
         self._own = self._writer_type(self._write)

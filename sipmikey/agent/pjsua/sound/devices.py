@@ -10,7 +10,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
-from sipmikey.agent.pjsua.library import LIBRARY, pj
+from sipmikey.agent.pjsua.library import pj
+from sipmikey.agent.pjsua.native.functions import Frame, c_function
 from sipmikey.agent.stack import StackError
 from sipmikey.sound.bridge import SoundBridge
 from sipmikey.sound.clock import Clock
@@ -29,18 +30,6 @@ _AUDIO = 1  # PJMEDIA_FRAME_TYPE_AUDIO
 _SPEEX = 1  # PJMEDIA_ECHO_SPEEX
 _TONES = -1
 """Stands for the tones among the calls that use the sound."""
-
-
-class _Frame(ctypes.Structure):
-    """pjmedia_frame."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("buf", ctypes.c_void_p),
-        ("size", ctypes.c_size_t),
-        ("timestamp", ctypes.c_uint64),
-        ("bit_info", ctypes.c_uint32),
-    )
 
 
 class DeviceSound:
@@ -97,12 +86,8 @@ class ConferenceBridge:
     """Port 0 of pjmedia's conference bridge, as the party of a room that speaks for all calls in pjmedia."""
 
     def __init__(self) -> None:
-        library = ctypes.CDLL(LIBRARY)
-        self._get = library.pjmedia_port_get_frame
-        self._put = library.pjmedia_port_put_frame
-        for function in (self._get, self._put):
-            function.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Frame))
-            function.restype = ctypes.c_int
+        self._get = c_function("pjmedia_port_get_frame")
+        self._put = c_function("pjmedia_port_put_frame")
         self._port = int(pj.Endpoint.instance().audDevManager().setNoDev())
         self._buffer = ctypes.create_string_buffer(_OCTETS)
         self._at = ctypes.cast(self._buffer, ctypes.c_void_p)
@@ -120,7 +105,7 @@ class ConferenceBridge:
 
     def _move(self, function: Callable[..., int]) -> bool:
         """Move a frame; return whether there was sound in it."""
-        frame = _Frame(_AUDIO, self._at, _OCTETS, self._time, 0)
+        frame = Frame(_AUDIO, self._at, _OCTETS, self._time, 0)
         return bool(function(self._port, ctypes.byref(frame)) == 0 and frame.type == _AUDIO)
 
 
@@ -128,22 +113,12 @@ class PjmediaEcho:
     """The Speex canceller compiled into pjmedia; implements ``EchoCanceller``."""
 
     def __init__(self, tail_ms: int, rate: int = RATE, samples: int = _SAMPLES) -> None:
-        library = ctypes.CDLL(LIBRARY)
-        pool = library.pjsua_pool_create
-        pool.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)
-        pool.restype = ctypes.c_void_p
-        create = library.pjmedia_echo_create2
-        create.argtypes = (ctypes.c_void_p, *(ctypes.c_uint,) * 6, ctypes.POINTER(ctypes.c_void_p))
-        self._cancel = library.pjmedia_echo_cancel
-        self._cancel.argtypes = (
-            ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint, ctypes.c_void_p
-        )  # fmt: skip
-        self._destroy = library.pjmedia_echo_destroy
-        self._destroy.argtypes = (ctypes.c_void_p,)
-        self._release = library.pj_pool_release
-        self._release.argtypes = (ctypes.c_void_p,)
-        self._pool = pool(b"sipmikey-echo", 4000, 4000)
+        self._cancel = c_function("pjmedia_echo_cancel")
+        self._destroy = c_function("pjmedia_echo_destroy")
+        self._release = c_function("pj_pool_release")
+        self._pool = c_function("pjsua_pool_create")(b"sipmikey-echo", 4000, 4000)
         self._state = ctypes.c_void_p()
+        create = c_function("pjmedia_echo_create2")
         status = create(self._pool, rate, 1, samples, tail_ms, 0, _SPEEX, ctypes.byref(self._state))
         if status != 0:
             raise StackError("pjmedia has no echo canceller for these settings", status)
