@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,6 +18,7 @@ from sipmikey.mailbox.routes import Target, target_path
 from sipmikey.mailbox.store import KeptMessage
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.secret import Secret
+from sipmikey.network_errors import NETWORK_ERRORS, trouble_of
 
 MAX_ANSWER_BYTES = 16_777_216
 
@@ -99,18 +99,11 @@ class MailboxClient:
         self, method: str, target: Target, *, body: bytes = b"", accepted: int = 200
     ) -> _Answer:
         octets = self._octets(method, target, body)
-        site = self._url.site
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._exchange(octets)
-        except TimeoutError:
-            raise MailboxFailure(f"no answer of {site} within {self._timeout_s:g} s") from None
-        except ssl.SSLCertVerificationError as error:
-            raise MailboxFailure(
-                f"the certificate of {site} is not trusted: {error.verify_message}"
-            ) from None
-        except OSError as error:
-            raise MailboxFailure(f"cannot reach {site}: {error.strerror or error}") from None
+        except NETWORK_ERRORS as error:
+            raise MailboxFailure(trouble_of(error, self._url.site, self._timeout_s)[1]) from None
         if answer.status != accepted:
             raise _refusal(answer)
         return answer

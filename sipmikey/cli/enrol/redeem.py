@@ -19,8 +19,14 @@ from cryptography.x509.oid import NameOID
 from sipmikey.cli.enrol.kept import Kept, applied, folder_of, keep_secret, put, write_whole
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.kms.client import ClientTls
-from sipmikey.kms.client.enrolment import UntrustedCertificate, post_question
-from sipmikey.kms.client.errors import KmsFailure, KmsRefused, KmsTimeout, KmsUnreachable
+from sipmikey.kms.client.enrolment import post_question
+from sipmikey.kms.client.errors import (
+    KmsFailure,
+    KmsRefused,
+    KmsTimeout,
+    KmsUnreachable,
+    UntrustedCertificate,
+)
 from sipmikey.kms.client.exchange import KmsUrl
 from sipmikey.kms.enrolment.codes import Invitation
 from sipmikey.kms.enrolment.device import Received, redeem

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import ssl
 import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from sipmikey.kms.client.errors import KmsBadAnswer, KmsTimeout, KmsUnreachable
 from sipmikey.kms.client.exchange import (
     MAX_ANSWER_BYTES,
     Answer,
@@ -18,9 +16,10 @@ from sipmikey.kms.client.exchange import (
     request_headers,
     target,
 )
-from sipmikey.kms.client.outcome import answered, unreachable
+from sipmikey.kms.client.outcome import answered, failure_of
 from sipmikey.kms.client.sites import Sites
 from sipmikey.kms.client.tls import ClientTls
+from sipmikey.network_errors import NETWORK_ERRORS
 
 
 class BlockingKmsClient:
@@ -75,17 +74,9 @@ class BlockingKmsClient:
         try:
             with self._turn:
                 answer, repeated = self._exchange(url, where, body, sent_headers)
-        except TimeoutError:
-            raise KmsTimeout(f"no answer from {url.site} within {self._timeout_s} s") from None
-        except ssl.SSLCertVerificationError as error:
-            raise KmsUnreachable(
-                f"the certificate of {url.site} is not trusted: {error.verify_message}"
-            ) from None
-        except OSError as error:
+        except NETWORK_ERRORS as error:
             taken = isinstance(error, http.client.RemoteDisconnected | ConnectionResetError)
-            raise unreachable(url, error, taken=taken) from None
-        except http.client.HTTPException as error:
-            raise KmsBadAnswer(f"{url.site} does not answer as HTTP: {type(error).__name__}") from None
+            raise failure_of(error, url, self._timeout_s, taken=taken) from None
         return answered(answer, repeated=repeated, now_s=time.time())
 
     def _exchange(

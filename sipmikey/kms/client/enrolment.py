@@ -7,18 +7,16 @@ import json
 import ssl
 from typing import Final
 
-from sipmikey.kms.client.errors import KmsBadAnswer, KmsBusy, KmsRefused, KmsTimeout, KmsUnreachable
+from sipmikey.kms.client.errors import KmsBadAnswer, KmsBusy, KmsRefused
 from sipmikey.kms.client.exchange import KmsUrl
+from sipmikey.kms.client.outcome import failure_of
 from sipmikey.kms.client.tls import ClientTls
 from sipmikey.kms.enrolment.codes import PATH
 from sipmikey.kms.enrolment.documents import MEDIA_TYPE
+from sipmikey.network_errors import NETWORK_ERRORS
 from sipmikey.printable import printable
 
 MAX_ANSWER: Final = 262_144
-
-
-class UntrustedCertificate(KmsUnreachable):
-    """The certificate of the server does not lead to a CA that is trusted here, or is for another name."""
 
 
 def post_question(
@@ -35,16 +33,8 @@ def post_question(
         connection.request("POST", f"{url.path}{PATH}", body, {"Content-Type": MEDIA_TYPE})
         response = connection.getresponse()
         answer = response.read(MAX_ANSWER + 1)
-    except TimeoutError:
-        raise KmsTimeout(f"no answer from {url.site} within {timeout_s:g} s") from None
-    except ssl.SSLCertVerificationError as error:
-        raise UntrustedCertificate(
-            f"the certificate of {url.site} is not trusted: {error.verify_message}"
-        ) from None
-    except OSError as error:
-        raise KmsUnreachable(f"no connection to {url.site}: {error}") from None
-    except http.client.HTTPException as error:
-        raise KmsBadAnswer(f"{url.site} does not answer as HTTP: {type(error).__name__}") from None
+    except NETWORK_ERRORS as error:
+        raise failure_of(error, url, timeout_s) from None
     finally:
         connection.close()
     if len(answer) > MAX_ANSWER:

@@ -29,6 +29,10 @@ class KmsUnreachable(KmsFailure):
     reason = "kms-unreachable"
 
 
+class UntrustedCertificate(KmsUnreachable):
+    """The certificate of the server does not lead to a CA that is trusted here, or is for another name."""
+
+
 class KmsTimeout(KmsFailure):
     """The KMS did not answer within the time allowed."""
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final
 
 from sipmikey.kms.client.connection import Connection, ConnectionBroke
-from sipmikey.kms.client.errors import KmsTimeout, KmsUnreachable
 from sipmikey.kms.client.exchange import Answer, KmsUrl, encoded, request_octets
-from sipmikey.kms.client.outcome import answered, unreachable
+from sipmikey.kms.client.outcome import answered, failure_of
 from sipmikey.kms.client.sites import Sites
 from sipmikey.kms.client.tls import ClientTls
+from sipmikey.network_errors import NETWORK_ERRORS
 
 IDLE_CONNECTION_S: Final = 20.0
 """Shorter than any server's keep-alive time in use, so that we close first."""
@@ -90,14 +89,9 @@ class HttpKmsClient:
         try:
             async with asyncio.timeout(self._timeout_s), places:
                 answer, repeated = await self._exchange(url, octets)
-        except TimeoutError:
-            raise KmsTimeout(f"no answer from {url.site} within {self._timeout_s} s") from None
-        except ssl.SSLCertVerificationError as error:
-            raise KmsUnreachable(
-                f"the certificate of {url.site} is not trusted: {error.verify_message}"
-            ) from None
-        except OSError as error:
-            raise unreachable(url, error, taken=isinstance(error, ConnectionBroke)) from None
+        except NETWORK_ERRORS as error:
+            taken = isinstance(error, ConnectionBroke)
+            raise failure_of(error, url, self._timeout_s, taken=taken) from None
         return answered(answer, repeated=repeated, now_s=time.time())
 
     async def _exchange(self, url: KmsUrl, octets: bytes) -> tuple[Answer, bool]:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
-from sipmikey.kms.client.errors import KmsRefused, KmsUnreachable
+from sipmikey.kms.client.errors import (
+    KmsBadAnswer,
+    KmsFailure,
+    KmsRefused,
+    KmsTimeout,
+    KmsUnreachable,
+    UntrustedCertificate,
+)
 from sipmikey.kms.client.exchange import Answer, KmsUrl, message_of
+from sipmikey.network_errors import Trouble, trouble_of
 
 _REPLAYED = "replayed-message"
+
+_FAILURES: Mapping[Trouble, type[KmsFailure]] = {
+    Trouble.TIMEOUT: KmsTimeout,
+    Trouble.CERTIFICATE: UntrustedCertificate,
+    Trouble.NOT_HTTP: KmsBadAnswer,
+}
 
 
 def answered(answer: Answer, *, repeated: bool, now_s: float) -> bytes:
@@ -22,10 +37,12 @@ def answered(answer: Answer, *, repeated: bool, now_s: float) -> bytes:
         raise
 
 
-def unreachable(url: KmsUrl, error: OSError, *, taken: bool) -> KmsUnreachable:
-    """Return the error for a connection that failed. *taken*: the KMS may have the message."""
-    why = error.strerror or str(error) or type(error).__name__
-    found = KmsUnreachable(f"cannot reach {url.site}: {why}{_proxy_words(url)}")
+def failure_of(error: BaseException, url: KmsUrl, timeout_s: float, *, taken: bool = False) -> KmsFailure:
+    """Return the failure that *error* of ``NETWORK_ERRORS`` is. *taken*: the KMS may have the message."""
+    trouble, words = trouble_of(error, url.site, timeout_s)
+    if trouble is not Trouble.CONNECTION:
+        return _FAILURES[trouble](words)
+    found = KmsUnreachable(words + _proxy_words(url))
     found.ask_again = taken
     return found
 
