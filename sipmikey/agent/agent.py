@@ -24,6 +24,7 @@ from sipmikey.agent.incoming_calls import IncomingCalls
 from sipmikey.agent.listeners import Listeners
 from sipmikey.agent.location import Locator
 from sipmikey.agent.nat_watch import NatWatch
+from sipmikey.agent.network.moving import Moving
 from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.settings import UsableHere, call_settings, keyings
@@ -179,6 +180,13 @@ class Agent:
             identity=self.identity, registrar=config.sip.registrar or "", wait_s=config.timeouts.register,
             publish=self._publish,
         )  # fmt: skip
+        self._moving = Moving(
+            config,
+            self._engine,
+            self._registration,
+            calls=lambda: tuple(self._calls.values()),
+            publish=self._publish,
+        )
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
@@ -191,6 +199,8 @@ class Agent:
         if self.config.nat.uses_ice:
             await self._nat.look()
             self._requests.run(self._nat.run())
+        if self._moving.possible:
+            self._requests.run(self._moving.run())
         if self._tickets is not None and self.config.keys is not None and self.config.keys.contacts:
             renewal = TicketRenewal(self._tickets, self.config.keys.contacts, self._grants.renew)
             self._requests.run(renewal.run())

@@ -143,6 +143,14 @@ class Call:
         """
         await self._propose(Kind.REKEY, update=update)
 
+    async def move(self, *, new_transports: bool) -> None:
+        """Tell the peer where we are now, after our address changed. Raises ``CallFailed``.
+
+        *new_transports*: with media transports, ICE and keys of their own; else the keys stay. The agent does
+        this by itself.
+        """
+        await self._propose(Kind.RESTART if new_transports else Kind.MOVE)
+
     async def _propose(self, kind: Kind, *, update: bool = False) -> None:
         token, done = self._outcomes.expect()
         proposal = Propose(kind=kind, token=token, update=update)

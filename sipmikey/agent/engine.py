@@ -77,6 +77,8 @@ class Stack(Protocol):
 
     def set_registration(self, renew: bool) -> None: ...
 
+    def follow_address(self) -> None: ...
+
     def leave(self) -> None: ...
 
     def destroy(self) -> None: ...
@@ -217,6 +219,14 @@ class Engine:
     def sound(self, command: Command) -> None:
         """In the engine's thread: do what *command* says to the sound devices."""
         self._up.sound_command(command)
+
+    def follow_address(self) -> None:
+        """In the engine's thread: our address is another one: listen there, and register.
+
+        Raises ``StackError``.
+        """
+        self._up.follow_address()
+        self._addresses = dict(self._up.addresses)
 
     def register(self) -> None:
         """In the engine's thread: register, or refresh; the observer hears of the outcome."""

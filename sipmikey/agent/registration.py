@@ -30,6 +30,7 @@ class Registration:
         self._wait_s = wait_s
         self._publish = publish
         self._waiting: asyncio.Future[None] | None = None
+        self.registered = False
 
     async def until_answered(self, start: Callable[[], Awaitable[None]]) -> None:
         """Have *start* send the request; return when it is granted. Raises ``RegistrationError``."""
@@ -50,6 +51,7 @@ class Registration:
     def result(self, status: int, reason: str, expires_s: int) -> None:
         """Take the outcome of a request, be it ours or a renewal by the stack."""
         waiting, self._waiting = self._waiting, None
+        self.registered = status // 100 == 2 and expires_s > 0
         if status // 100 == 2:
             self._publish(
                 Registered(

@@ -119,7 +119,10 @@ class StackCall(Protocol):
     def mixes_with(self, other: StackCall) -> bool:
         """True where both calls can be in one room."""
 
-    def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None: ...
+    def reinvite(
+        self, *, hold: bool = False, unhold: bool = False, moved: bool = False, restart: bool = False
+    ) -> None:
+        """Offer again. ``moved``: our address is another one. ``restart``: with new media transports."""
 
     def update(self) -> None: ...
 

@@ -12,13 +12,17 @@ from sipmikey.ticket.request import TicketGrant
 class Kind(StrEnum):
     """What one side asks of the other within a call.
 
-    ``REFRESH`` offers what is there already, with the codecs now preferred; no key changes.
+    ``REFRESH`` offers what is there already, with the codecs now preferred; no key changes. ``MOVE`` tells
+    the peer our new address; no key changes. ``RESTART`` does so with transports and ICE of its own, and with
+    new keys: the stack starts those it has from packet index 0 again.
     """
 
     HOLD = "hold"
     RESUME = "resume"
     REFRESH = "refresh"
     REKEY = "rekey"
+    MOVE = "move"
+    RESTART = "restart"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

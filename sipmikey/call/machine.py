@@ -289,7 +289,9 @@ class CallMachine:
 
     def _propose(self, item: i.Propose) -> None:
         try:
-            if item.kind is i.Kind.REKEY and not self._attempt.keying.may_rekey:
+            keying = self._attempt.keying
+            renews = item.kind is i.Kind.REKEY or (item.kind is i.Kind.RESTART and keying.gives_keys)
+            if renews and not keying.may_rekey:
                 raise AgentError(Reason.POLICY, "the ticket lets only the peer give new keys", side="local")
             self._renegotiation.propose(item.kind, item.token, update=item.update)
         except AgentError as error:

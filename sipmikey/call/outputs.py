@@ -117,10 +117,15 @@ class EndBranch(Output):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reinvite(Output):
-    """Send a re-INVITE: to put the peer on hold, to take it off hold, or with what there is."""
+    """Send a re-INVITE: to put the peer on hold, to take it off hold, or with what there is.
+
+    ``moved``: from another address than before. ``restart``: with new media transports.
+    """
 
     hold: bool = False
     unhold: bool = False
+    moved: bool = False
+    restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,9 @@ def agent(laboratory: Laboratory, kms: OutsideKms) -> Iterator[NewAgent]:
     """`agent("alice", "a", stun=...)` starts and registers alice in the network of that side."""
     with contextlib.ExitStack() as running:
 
-        def start(name: str, side: str, **nat: Any) -> Agent:
+        def start(name: str, side: str, *, bind: str = "", **nat: Any) -> Agent:
             sip = {
-                "bind": HOSTS[side],
+                "bind": bind or HOSTS[side],
                 "proxy": f"sip:{OUTSIDE}:5060;transport=tcp;lr",
                 "registrar": "sip:example.test",
             }

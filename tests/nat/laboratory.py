@@ -107,6 +107,13 @@ class Laboratory:
             """
         _run(*self.inside(f"r{side}", "nft", "-f", "-"), text=rules)
 
+    def move(self, side: str, address: str) -> None:
+        """Have the host of *side* lose its address and get another, as after a change of Wi-Fi."""
+        host = self.name(side)
+        _run("ip", "-n", host, "addr", "flush", "dev", "e0")
+        _run("ip", "-n", host, "addr", "add", f"{address}/24", "dev", "e0")
+        _run("ip", "-n", host, "route", "add", "default", "via", ROUTERS[side][1])
+
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         for part in self._names:
             subprocess.run(["ip", "netns", "del", self.name(part)], check=False, capture_output=True)

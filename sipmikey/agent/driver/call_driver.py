@@ -190,7 +190,9 @@ class CallDriver:
             case o.Answer():
                 self.live.answer(output.status, sdp=output.sdp, headers=output.headers)
             case o.Reinvite():
-                self.live.reinvite(hold=output.hold, unhold=output.unhold)
+                self.live.reinvite(
+                    hold=output.hold, unhold=output.unhold, moved=output.moved, restart=output.restart
+                )
             case o.Update():
                 self.live.update()
             case o.SendRefer():

@@ -75,8 +75,10 @@ class RemoteCall:
     def mixes_with(self, other: StackCall) -> bool:
         return isinstance(other, RemoteCall) and other._ask == self._ask
 
-    def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
-        self._do(m.Reinvite(call=self.number, hold=hold, unhold=unhold))
+    def reinvite(
+        self, *, hold: bool = False, unhold: bool = False, moved: bool = False, restart: bool = False
+    ) -> None:
+        self._do(m.Reinvite(call=self.number, hold=hold, unhold=unhold, moved=moved, restart=restart))
 
     def update(self) -> None:
         self._do(m.Update(call=self.number))

@@ -127,6 +127,13 @@ class Relay(Notice):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FollowAddress(Question):
+    """Our address is another one: listen there, and register. Answered with where it listens."""
+
+    answer: ClassVar[Any] = Mapping[Transport, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leave(Question):
     """Hang everything up and leave the registrar."""
 
@@ -189,6 +196,8 @@ class Reinvite(Question):
     call: int
     hold: bool
     unhold: bool
+    moved: bool
+    restart: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -410,8 +419,8 @@ class Logged(Notice):
 
 TO_STACK: tuple[type[Notice | Question], ...] = (
     Start, Hold, GoOn, ReadyIn, MakeCall, PreferCodecs, ObeySound, UseServers, SendMessage, Register, Relay,
-    Leave, Stop, Answer, Hangup, Key, Unkey, Counts, ConnectAudio, TakeSeat, Reinvite, Update, SendDtmf,
-    Transfer,
+    FollowAddress, Leave, Stop, Answer, Hangup, Key, Unkey, Counts, ConnectAudio, TakeSeat, Reinvite, Update,
+    SendDtmf, Transfer,
 )  # fmt: skip
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (

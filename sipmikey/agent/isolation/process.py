@@ -125,6 +125,9 @@ class StackProcess:
                 stack.send_message(uri, content_type, body, headers)
             case m.Register(renew=renew):
                 stack.set_registration(renew)
+            case m.FollowAddress():
+                stack.follow_address()
+                return stack.addresses
             case m.Leave():
                 stack.leave()
             case m.MakeCall():
@@ -158,8 +161,8 @@ class StackProcess:
                 call.connect_audio()
             case m.TakeSeat(seat=seat):
                 call.seat(seat)
-            case m.Reinvite(hold=hold, unhold=unhold):
-                call.reinvite(hold=hold, unhold=unhold)
+            case m.Reinvite(hold=hold, unhold=unhold, moved=moved, restart=restart):
+                call.reinvite(hold=hold, unhold=unhold, moved=moved, restart=restart)
             case m.Update():
                 call.update()
             case m.SendDtmf(digits=digits):

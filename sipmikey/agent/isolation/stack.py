@@ -183,6 +183,11 @@ class IsolatedStack:
         self._registration_wanted = renew
         self._up.ask(m.Register(renew=renew))
 
+    def follow_address(self) -> None:
+        """Our address is another one: have all processes listen there, and register."""
+        for slot, worker in self._workers():
+            slot.addresses = dict(worker.ask(m.FollowAddress()))
+
     def leave(self) -> None:
         """Hang up everything and leave the registrar."""
         self.leaving = True

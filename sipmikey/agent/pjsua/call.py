@@ -65,6 +65,25 @@ _PHASES = {
 }
 
 
+class Moves:
+    """From which address we went to which: sockets of before go on, and have the old one in descriptions."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, str] = {}
+
+    def went(self, before: str, now: str) -> None:
+        """We were at the IP address *before* and are *now* at another, or the same again."""
+        if before != now:
+            self._now = {old: now for old in (*self._now, before) if old != now}
+
+    def describe(self, sdp: str) -> str:
+        """Return a description of a socket that is open to all addresses, with the one we have now."""
+        for old, now in self._now.items():
+            kind = "IP6" if ":" in old else "IP4"
+            sdp = sdp.replace(f"IN {kind} {old}\r\n", f"IN {kind} {now}\r\n")
+        return sdp
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """What the calls of one stack have in common. ``media``: the endpoint in Python, None for pjmedia.
@@ -81,6 +100,7 @@ class Shared:
     sdp: SdpPrinter
     sound: Sound
     media: PythonMedia | None
+    moves: Moves
     refusals: Refusals
     calls: CallTable[PjsuaCall]
 
@@ -113,6 +133,8 @@ class PjsuaCall:
         self._over = False
         self._audible: set[int] = set()
         self._active: set[int] = set()
+        self._restarting: set[int] = set()
+        self._keys_to_come: dict[int, SrtpKeys] = {}
         self._speaking = False
         self._introduce: Callable[[], None] | None = None
         self._paths: tuple[MediaPath, ...] = ()
@@ -176,7 +198,11 @@ class PjsuaCall:
         A stream that does not exist yet is an error.
         """
         if index not in self._streams:
-            raise StackError(f"no stream at m-line {index}")
+            if index not in self._restarting:
+                raise StackError(f"no stream at m-line {index}")
+            self._keys_to_come[index] = keys
+            return None
+        self._restarting.discard(index)
         before = next((count for count in self.counts() if count.index == index), None)
         if self._media is not None:
             self._media.key(index, keys, confirmed=self._confirmed)
@@ -235,7 +261,10 @@ class PjsuaCall:
         """True where one engine runs the media of both: all calls of a process are on its bridge."""
         return isinstance(other, PjsuaCall) and (self._media is None) == (other._media is None)
 
-    def reinvite(self, *, hold: bool = False, unhold: bool = False) -> None:
+    def reinvite(
+        self, *, hold: bool = False, unhold: bool = False, moved: bool = False, restart: bool = False
+    ) -> None:
+        """Offer again. *restart* makes new media transports, which get keys once the peer has answered."""
         parameters = pj.CallOpParam(True)
         parameters.opt.audioCount = max(1, len(self._streams))
         parameters.opt.videoCount = 0
@@ -245,6 +274,11 @@ class PjsuaCall:
                 return
             if unhold:
                 parameters.opt.flag = pj.PJSUA_CALL_UNHOLD
+            if moved:
+                parameters.opt.flag = pj.PJSUA_CALL_UPDATE_CONTACT | pj.PJSUA_CALL_UPDATE_VIA
+            if restart:
+                parameters.opt.flag |= pj.PJSUA_CALL_REINIT_MEDIA
+                self._restarting = set(self._streams)
             self._live.reinvite(parameters)
 
     def update(self) -> None:
@@ -367,6 +401,8 @@ class PjsuaCall:
         elif not self._speaking and self.lane is Lane.SDES:
             # pjmedia has keys before the answer that brought them was judged.
             self._shared.srtp.hush(stream)
+        if (keys := self._keys_to_come.pop(index, None)) is not None:
+            self.key(index, keys)
         with self.guarded() as observer:
             if observer is not None:
                 observer.stream_created(index)
@@ -442,6 +478,7 @@ class PjsuaCall:
 
     def described(self, sdp: str) -> str:
         """Return the description the stack made with the addresses of whatever runs the media."""
+        sdp = self._shared.moves.describe(sdp)
         if self._media is not None:
             return self._media.describe(sdp)
         return sdp if self._shared.media is None else self._shared.media.plain(sdp)

@@ -86,6 +86,8 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], con
         settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", given.realm, given.username, 0, secret))
     if sip.proxy:
         settings.sipConfig.proxies.append(_route(sip))
+    # The calls are taken along by themselves, each with what its keys demand.
+    settings.ipChangeConfig.reinviteFlags = 0
     settings.natConfig.udpKaIntervalSec = sip.keepalive_s
     # The port of a TLS connection is often not known before its first response tells it.
     settings.natConfig.contactRewriteUse = _REWRITE_ALWAYS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.arrivals import Arrivals, Connections
-from sipmikey.agent.pjsua.call import PjsuaCall, Shared
+from sipmikey.agent.pjsua.call import Moves, PjsuaCall, Shared
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.library import (
@@ -124,6 +124,7 @@ class PjsuaStack:
             _python_media(config, self.sound, again=again) if config.audio.engine == "python" else None
         )
         self.addresses: dict[Transport, str] = {}
+        self.moves = Moves()
         self._transports: dict[Transport, int] = {}
         self.registered = False
         self._registering = False
@@ -165,6 +166,7 @@ class PjsuaStack:
             sdp=SdpPrinter(),
             sound=self.sound,
             media=self.media,
+            moves=self.moves,
             refusals=self.refusals,
             calls=self.calls,
         )
@@ -467,6 +469,19 @@ class PjsuaStack:
         else:
             introduce()
 
+    def follow_address(self) -> None:
+        """Our address is another one: listen on the same ports there, and register if we are registered."""
+        change = pj.IpChangeParam()
+        change.restartListener = True
+        change.shutdownTransport = True
+        before = dict(self.addresses)
+        with typed("a change of address"):
+            self._endpoint.handleIpChange(change)
+            for transport, number in self._transports.items():
+                self.addresses[transport] = str(self._endpoint.transportGetInfo(number).localAddress)
+        for transport, address in self.addresses.items():
+            self.moves.went(_host(before[transport]), _host(address))
+
     def set_registration(self, renew: bool) -> None:
         with typed("registration" if renew else "end of registration"):
             self._registering = True
@@ -525,6 +540,10 @@ class _Endpoint(pj.Endpoint):  # type: ignore[misc]
     def onRejectedIncomingCall(self, prm: Any) -> None:  # noqa: N802
         with logged("a call the stack refused"):
             self._stack.observer.turned_away(prm.remoteInfo, int(prm.statusCode), prm.reason)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
 
 
 def _open_waker(address: tuple[str, int]) -> tuple[socket.socket, tuple[str, int]]:

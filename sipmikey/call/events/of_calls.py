@@ -295,6 +295,28 @@ class ConferenceChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkChanged(Event):
+    """This machine reaches the network from another address (``address``), or slept (``waking``).
+
+    ``before`` and ``now``: the addresses. The agent registers again and takes its calls along.
+    """
+
+    type: ClassVar[str] = "network.changed"
+    cause: str
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMoved(Event):
+    """The peer was told our new address, and agreed (``moved``), or not: ``detail`` says why."""
+
+    type: ClassVar[str] = "call.moved"
+    moved: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackFailed(Event):
     """The process of the SIP stack died, and ``calls`` calls with it; each of them ends with ``call.end``.
 

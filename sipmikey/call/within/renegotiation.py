@@ -95,7 +95,12 @@ class Renegotiation:
         self._out.put(
             Update()
             if change.update
-            else Reinvite(hold=change.kind is Kind.HOLD, unhold=change.kind is Kind.RESUME)
+            else Reinvite(
+                hold=change.kind is Kind.HOLD,
+                unhold=change.kind is Kind.RESUME,
+                moved=change.kind in (Kind.MOVE, Kind.RESTART),
+                restart=change.kind is Kind.RESTART,
+            )
         )
 
     def not_sent(self, keying: Keying, error: BaseException) -> bool:
@@ -140,7 +145,8 @@ class Renegotiation:
         asked, self._asked = self._asked, False
         self._requested = asked
         self._offering, self._offered_in_200 = True, not asked
-        rekey = asked and self._change is not None and self._change.kind is Kind.REKEY
+        kind = self._change.kind if asked and self._change is not None else None
+        rekey = kind is Kind.REKEY or (kind is Kind.RESTART and keying.gives_keys)
         return keying.make_offer(sdp, rekey=rekey)
 
     def receive_offer(self, keying: Keying, sdp: str, to_tag: str = "") -> None:

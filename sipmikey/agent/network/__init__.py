@@ -1,0 +1,1 @@
+"""The agent's own address in the network, and what follows when it changes."""
