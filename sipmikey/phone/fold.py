@@ -24,6 +24,10 @@ MAX_MESSAGES = 1000
 
 _STACK = Text("The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.")
 
+_MOVED = Text("This machine has another address now: {now}. It registers there, and the calls come along.")
+_WOKE = Text("This machine was asleep. It registers again, and the calls come along.")
+_LEFT_BEHIND = Text("{name} does not send to your new address: {detail}")
+
 _BEGINS = ("call.out", "call.in", "call.end", "kms.request", "kms.error")
 """Events that a call may begin with; one that fails before its INVITE has only an end."""
 
@@ -69,7 +73,7 @@ def _account(phone: Phone, kind: str, name: str, document: Document, at: float) 
     if account is None:
         if kind == "notice.given":
             return _notice(phone, Notice(at=at, text=_raw(document), bad=True))
-        if not kind.startswith(("agent.", "reg.", "engine.", "account.", "message.waiting")):
+        if not kind.startswith(("agent.", "reg.", "engine.", "account.", "network.", "message.waiting")):
             return phone
         account = Account(name=name)
     changed = _account_after(account, kind, document)
@@ -83,6 +87,10 @@ def _account(phone: Phone, kind: str, name: str, document: Document, at: float) 
             "The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.", told
         )
         phone = _notice(phone, Notice(at=at, text=notice, bad=True, account=name))
+    elif kind == "network.changed":
+        slept = text(document, "cause") == "waking"
+        now = Text(_MOVED.message, {"now": text(document, "now") or "?"})
+        phone = _notice(phone, Notice(at=at, text=_WOKE if slept else now, account=name))
     elif kind == "notice.given":
         phone = _notice(phone, Notice(at=at, text=_raw(document), bad=True, account=name))
     elif kind == "reg.fail":
@@ -188,6 +196,10 @@ def _call(phone: Phone, kind: str, key: CallKey, document: Document, at: float) 
     phone = _put(phone, call)
     if missing_end and not call.live:
         phone = _over(phone, call)
+    if was_live and kind == "call.moved" and not flag(document, "moved"):
+        told = {"name": phone.label(call.name), "detail": text(document, "detail") or "?"}
+        left = Text(_LEFT_BEHIND.message, told)
+        phone = _notice(phone, Notice(at=at, text=left, bad=True, account=key[0], call=key[1]))
     if was_live and kind in ("policy.fallback", "policy.alternative"):
         phone = _notice(phone, Notice(at=at, text=why(document), bad=True, account=key[0], call=key[1]))
     return phone

@@ -79,10 +79,12 @@ def test_a_call_goes_the_best_way_there_is(
     assert bool(path["relay"]) is (way == "relayed")
 
 
-def test_rtcp_mux_on_both_sides_works_through_symmetric_nats(laboratory: Laboratory, agent: NewAgent) -> None:
+@pytest.mark.parametrize("at_bob", [True, False], ids=["both-sides", "caller-only"])
+def test_rtcp_mux_works_through_symmetric_nats(laboratory: Laboratory, agent: NewAgent, at_bob: bool) -> None:
+    """A callee without it leaves it out of its answer: the caller uses two ports (RFC 5761 section 5.1.1)."""
     for side in "ab":
         laboratory.translate(side, SYMMETRIC)
-    bob = agent("bob", "b", **TURN, rtcp_mux=True)
+    bob = agent("bob", "b", **TURN, rtcp_mux=at_bob)
     assert prove(agent("alice", "a", **TURN, rtcp_mux=True), bob)["way"] == "relayed"
 
 

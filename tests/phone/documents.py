@@ -77,14 +77,20 @@ def two_calls(**facts: Any) -> list[dict[str, Any]]:
 
 
 def mixed(*, present: bool = True, legs: tuple[str, ...] = ("1", "2")) -> dict[str, Any]:
-    return event("conference.changed", "", conference="1", legs=list(legs), present=present)
+    return event(
+        "conference.changed",
+        "",
+        conference="1",
+        legs=list(legs),
+        present=present,
+    )
 
 
 TYPES = (
     "account.opened", "agent.ready", "agent.do-not-disturb", "agent.devices", "reg.ok", "reg.fail",
     "engine.down", "call.out", "call.in", "call.rings", "call.ringing", "call.answering", "call.declining",
     "call.answered", "call.state", "agent.sound", "call.conference", "call.redirected", "call.end",
-    "conference.changed",
+    "conference.changed", "network.changed", "call.moved",
     "media.keyed", "media.proven", "media.failed", "media.expired", "media.stalled", "media.resumed",
     "media.rekeyed", "media.path", "policy.question", "policy.decided", "policy.fallback",
     "policy.alternative", "policy.refused", "contact.saved", "contact.removed", "history.entry",
@@ -118,7 +124,8 @@ facts = st.fixed_dictionaries(
 
 _FIELDS = (
     "at", "ts", "identity", "contact", "registrar", "expires_s", "detail", "reason", "side", "status", "uri",
-    "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "legs", "present", "peer",
+    "caller", "called", "state", "on", "muted", "input_db", "output_db", "joined", "peer",
+    "legs", "present", "moved", "cause", "now",
     "kms", "wait_s", "direction",
     "outcome", "devices", "features", "name", "numbers", "seen", "media", "signalling", "who", "proven",
     "duration_s", "identifier", "account", "new", "old", "messages", "message", "from",

@@ -425,3 +425,13 @@ def test_the_name_of_a_caller_cannot_pass_for_words_of_ours(name: str, shown: st
     assert phone.calls[ONE].says == shown
     title = call_title(phone.calls[ONE], phone, str)
     assert title == (f'{BOB} (calls itself "{shown}"): calls you' if shown else f"{BOB}: calls you")
+
+
+def test_another_address_and_a_peer_that_does_not_follow_are_told() -> None:
+    moved = event("network.changed", "", cause="address", before="192.0.2.7", now="198.51.100.9")
+    phone = replay([READY, *outgoing(), moved, event("call.moved", moved=True, detail="")])
+    assert "198.51.100.9" in str(phone.notices[-1].text)
+    assert not phone.notices[-1].bad
+    phone = replay([event("call.moved", moved=False, detail="no answer")], phone)
+    assert phone.notices[-1].bad
+    assert BOB in str(phone.notices[-1].text)

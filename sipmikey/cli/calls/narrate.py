@@ -218,6 +218,32 @@ def _transfer(event: Document, paint: Paint) -> str:
     return f"the peer asks us to call {event['target']}: {outcome}"
 
 
+def _conference(event: Document, paint: Paint) -> str:
+    return f"{'joins' if event['joined'] else 'leaves'} conference {event['conference']}"
+
+
+def _conference_changed(event: Document, paint: Paint) -> str:
+    if not event["legs"]:
+        return f"conference {event['conference']} is over"
+    facts = event["security"] or {}
+    away = "" if event["present"] else ", without you"
+    weakest = f"weakest is call {event['weakest']}: media {facts.get('media')}"
+    told = f"conference {event['conference']} of calls {', '.join(event['legs'])}{away}; {weakest}"
+    return paint.bad(told) if facts.get("media") == "off" or facts.get("keying") == "sdes" else told
+
+
+def _network(event: Document, paint: Paint) -> str:
+    if event["cause"] == "waking":
+        return f"this machine slept; it is at {event['now']}"
+    return f"this machine is at {event['now']} now, no longer at {event['before'] or 'any address'}"
+
+
+def _moved(event: Document, paint: Paint) -> str:
+    if event["moved"]:
+        return "the peer sends to the new address"
+    return paint.bad(f"the peer does not send to the new address: {event['detail']}")
+
+
 def _replacement(event: Document, paint: Paint) -> str:
     outcome = f"call {event['new_call']}" if event["new_call"] else f"refused with {event['status']}"
     return f"{event['caller'] or 'somebody'} wants this call's place: {outcome}"
@@ -335,6 +361,10 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "media.expired": _media_failed,
     "transfer.requested": _transfer,
     "replacement.requested": _replacement,
+    "call.conference": _conference,
+    "conference.changed": _conference_changed,
+    "network.changed": _network,
+    "call.moved": _moved,
     "dtmf.received": _dtmf,
     "audio.played": _played,
     "nat.servers": _nat_servers,
