@@ -110,7 +110,6 @@ class SoundAgent:
     class config:  # noqa: N801
         class audio:  # noqa: N801
             device = "null"
-            engine = "native"
 
 
 def told_of(box: FakeBox, *lines: dict[str, Any]) -> list[dict[str, Any]]:

@@ -70,9 +70,8 @@ class Desk:
     @property
     def features(self) -> tuple[str, ...]:
         """What this agent can do that another may not: without sound devices there is nothing to mute."""
-        audio = self.agent.config.audio
-        devices = ("mute", "volume", "devices") if audio.device != "null" else ()
-        return (*devices, "conference") if audio.engine == "native" else devices
+        devices = ("mute", "volume", "devices") if self.agent.config.audio.device != "null" else ()
+        return (*devices, "conference")
 
     def hello(self) -> None:
         """Say which commands there are."""
