@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipmikey.cli.kms.init import POLICIES, POLICY
 from sipmikey.keys.suite import SUITE_128, SUITE_256
 from sipmikey.kms.policy.adjust import breaches
 from sipmikey.kms.policy.file import PolicyError, parse_policy, read_policy
 from sipmikey.kms.policy.limits import FLAG_NAMES, FlagWord, Otherwise, TicketLimits
 from sipmikey.kms.policy.rules import NO_RULE, Party, Policy, Refusal, UnacceptablePolicy
+from sipmikey.kms.service import run
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import KeyDataType
 from sipmikey.mikey.ticket import TicketFlag, TicketFlags, flag_violations
@@ -330,3 +332,26 @@ def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"policy\.toml: No such file"):
         read_policy(tmp_path / "policy.toml")
+
+
+def test_subscribers_are_those_whom_the_kms_knows(tmp_path: Path) -> None:
+    kms = Domain.make(tmp_path, POLICY.format(parties=POLICIES["subscribers"]))
+    try:
+        kms.resolve(with_initiator_data(kms.ask()))
+        for nobody in (uri("nobody"), "sip:bob@example.org", "sip:*@example.com"):
+            outcome = kms.handle(kms.request(policy=kms.wanted(nobody)).message)
+            assert outcome.reason == "not-authorized"
+            assert f"no rule allows a ticket for {nobody}" in outcome.event.detail
+        assert not kms.handle(kms.request(policy=kms.wanted(uri("bob"), uri("nobody"))).message).granted
+        ticket = with_initiator_data(kms.ask())
+        run(kms.store.subscribers.set_enabled("alice", False))
+        outcome = kms.handle(kms.resolving(ticket).message)
+        assert not outcome.granted, "a ticket of who is disabled now"
+        run(kms.store.subscribers.set_enabled("alice", True))
+        run(kms.store.subscribers.set_enabled("bob", False))
+        assert not kms.handle(kms.request().message).granted, "disabled, and as if nobody knew it"
+    finally:
+        kms.close()
+    open_to_all = parse_policy(POLICY.format(parties=POLICIES["open"]))
+    assert open_to_all.check_allowed(ALICE, Party(identities=(uri("nobody"),))) == "subscribers"
+    assert not open_to_all.looks_up_targets

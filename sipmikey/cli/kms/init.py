@@ -15,7 +15,23 @@ from sipmikey.cli.kms.common import (
     path_of,
     write_private,
 )
-from sipmikey.cli.kms.configuration import CONFIG_NAME, HttpSection, load
+from sipmikey.cli.kms.configuration import (
+    CONFIG_NAME,
+    HttpSection,
+    KmsConfiguration,
+    default_directory,
+    load,
+)
+from sipmikey.cli.kms.system.unit import (
+    ACCOUNT,
+    DIRECTORY,
+    NAME,
+    SYSUSERS,
+    UNIT,
+    account_text,
+    unit_text,
+)
+from sipmikey.cli.output import Output
 from sipmikey.kms.stores.vault import FileMasterKey
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.settings import ConfigurationError
@@ -24,6 +40,8 @@ EXAMPLES = """\
   sipmikey kms init --identity sip:kms@example.com
   sipmikey kms init --dir /etc/sipmikey-kms --identity sip:kms@example.com \\
       --listen 0.0.0.0:8443 --tls-cert kms.pem --tls-key kms.key
+  sipmikey kms init --system --identity sip:kms@example.com --listen 0.0.0.0:8443 \\
+      --tls-cert kms.pem --tls-key kms.key
   sipmikey kms init --identity sip:kms@example.com --store postgresql://kms@db/kms \\
       --replay redis://cache:6379/0 --workers 2
 """
@@ -35,10 +53,13 @@ POLICY = """\
 
 [[rule]]
 name = "subscribers"
-from = ["*"]
-to = ["*"]
+from = ["{parties}"]
+to = ["{parties}"]
 decision = "allow"
 """
+
+POLICIES = {"open": "*", "subscribers": "subscribers"}
+"""Policy to begin with, and the word for whom it lets call whom."""
 
 
 def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
@@ -74,10 +95,27 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
     parser.add_argument("--tls-cert", metavar="FILE", help="server certificate with its chain, PEM")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    parser.add_argument(
+        "--policy",
+        choices=tuple(POLICIES),
+        help="who may have tickets to begin with: open lets subscribers call anybody (the default),"
+        " subscribers grants nothing for identities that nobody knows (the default with --system)",
+    )
+    parser.add_argument(
+        "--system",
+        action="store_true",
+        help=f"a service of this machine: in {DIRECTORY}, with an account and a hardened systemd unit",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="with --system: put its files below DIR"
+    )
 
 
 async def _init(args: argparse.Namespace) -> int:
-    directory: Path = args.dir
+    system: bool = args.system
+    directory: Path = args.root / DIRECTORY.relative_to("/") if system else args.dir
+    if system:
+        _check_system(args)
     if (directory / CONFIG_NAME).exists():
         raise ConfigurationError(f"there is a KMS in {directory} already; name another directory with --dir")
     if (args.tls_cert is None) != (args.tls_key is None):
@@ -87,7 +125,8 @@ async def _init(args: argparse.Namespace) -> int:
     try:
         configuration = load(directory)
         if not configuration.policy.file.exists():
-            write_private(configuration.policy.file, POLICY)
+            text = POLICY.format(parties=POLICIES[args.policy or ("subscribers" if system else "open")])
+            write_private(configuration.policy.file, text)
         kind, _, name = configuration.store.master_key.partition(":")
         if kind == "file" and not path_of(configuration, name).exists():
             FileMasterKey(path_of(configuration, name)).create()
@@ -109,8 +148,38 @@ async def _init(args: argparse.Namespace) -> int:
     out.text(f"KMS {configuration.kms.identity} made in {directory}")
     if kind == "file":
         out.text(f"keep {path_of(configuration, name)} apart from backups of the store: it opens every key")
+    if system:
+        _write_system(args.root, configuration, out)
+        return ExitCode.OK
     out.text(f"next: sipmikey kms user add --dir {directory} sip:alice@example.com")
     return ExitCode.OK
+
+
+def _check_system(args: argparse.Namespace) -> None:
+    """Raise ConfigurationError where the system has files of a KMS already."""
+    if args.dir != default_directory():
+        raise ConfigurationError(f"--system makes the KMS in {DIRECTORY}: leave --dir out")
+    for file in (UNIT, SYSUSERS):
+        if (args.root / file).exists():
+            raise ConfigurationError(f"{args.root / file} exists already and is left alone")
+
+
+def _write_system(root: Path, configuration: KmsConfiguration, out: Output) -> None:
+    """Write account and unit, and say what puts them to work."""
+    for file, text in (
+        (SYSUSERS, account_text(DIRECTORY)),
+        (UNIT, unit_text(DIRECTORY, configuration.http.listen)),
+    ):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(text, encoding="utf-8")
+    out.document({"type": "kms.init.system", "unit": root / UNIT, "sysusers": root / SYSUSERS})
+    out.text(f"unit {root / UNIT}, account {root / SYSUSERS}; now, as root:")
+    out.text("  systemd-sysusers")
+    out.text(f"  chown -R {ACCOUNT}: {DIRECTORY}")
+    out.text(f"  systemctl daemon-reload && systemctl enable --now {NAME}")
+    out.text(
+        f"then: runuser -u {ACCOUNT} -- sipmikey kms user invite --dir {DIRECTORY} sip:alice@example.com"
+    )
 
 
 def _configuration(args: argparse.Namespace) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sipmikey.keys.suite import SUITES
 from sipmikey.kms.policy.limits import DEFAULT_LIMITS, FLAG_NAMES, FlagWord, Otherwise, TicketLimits
-from sipmikey.kms.policy.rules import GROUP_PREFIX, Policy, Rule
+from sipmikey.kms.policy.rules import GROUP_PREFIX, SUBSCRIBERS, Policy, Rule
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import KeyDataType
@@ -85,14 +85,15 @@ def _parties(table: Mapping[str, Any], key: str, where: str) -> frozenset[str]:
 
 
 def _party(word: str, where: str) -> str:
-    if word == "*":
+    if word in ("*", SUBSCRIBERS):
         return word
     prefix = GROUP_PREFIX if word.startswith(GROUP_PREFIX) else ""
     try:
         return prefix + normal_identity(word.removeprefix(GROUP_PREFIX))
     except LocalError as error:
         raise PolicyError(
-            f"{where}: {error}; allowed are sip:user@host, sip:*@host, tel:+number, group:IDENTITY and *"
+            f"{where}: {error}; allowed are sip:user@host, sip:*@host, tel:+number, group:IDENTITY,"
+            " subscribers and *"
         ) from None
 
 

@@ -19,6 +19,9 @@ from sipmikey.ticket.identity import wildcards_of
 from sipmikey.ticket.policy import RequestedKey, TicketPolicy
 
 GROUP_PREFIX = "group:"
+SUBSCRIBERS = "subscribers"
+"""The word of a rule for everybody whom this KMS knows."""
+
 NO_RULE = "(no rule)"
 """The name of the rule where none applied."""
 
@@ -28,26 +31,32 @@ MAX_RESPONDERS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """Somebody a rule may be about: canonical identities (of one subscriber) and the groups they are in."""
+    """Somebody a rule may be about: canonical identities (of one subscriber) and the groups they are in.
+
+    ``subscriber``: whether this KMS has a subscriber who owns them.
+    """
 
     identities: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    subscriber: bool = False
 
     def names(self) -> frozenset[str]:
         """Return every word of a rule that means this party."""
-        return _names(self.identities, self.groups)
+        return _names(self.identities, self.groups, self.subscriber)
 
 
 @lru_cache(maxsize=8192)
-def _names(identities: tuple[str, ...], groups: tuple[str, ...]) -> frozenset[str]:
+def _names(identities: tuple[str, ...], groups: tuple[str, ...], subscriber: bool) -> frozenset[str]:
     words = {word for identity in identities for word in (identity, *wildcards_of(identity))}
     words.update(f"{GROUP_PREFIX}{group}" for group in (*groups, *identities))
+    if subscriber:
+        words.add(SUBSCRIBERS)
     return frozenset(words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. ``sources`` and ``targets`` hold identities, wildcards, ``*`` and ``group:IDENTITY``."""
+    """One rule. ``sources``, ``targets``: identities, wildcards, ``*``, ``subscribers``, ``group:URI``."""
 
     name: str
     sources: frozenset[str]
@@ -112,14 +121,14 @@ class Policy:
     )
 
     @property
-    def asks_source_groups(self) -> bool:
-        """Whether a rule names a group as source, so that the groups of initiators must be looked up."""
-        return any(_names_group(rule.sources) for rule in self.rules)
+    def looks_up_sources(self) -> bool:
+        """Whether a rule names a group or subscribers as source, so that initiators must be looked up."""
+        return any(_needs_lookup(rule.sources) for rule in self.rules)
 
     @property
-    def asks_target_groups(self) -> bool:
-        """Whether a rule names a group as target, so that the groups of responders must be looked up."""
-        return any(_names_group(rule.targets) for rule in self.rules)
+    def looks_up_targets(self) -> bool:
+        """Whether a rule names a group or subscribers as target, so that responders must be looked up."""
+        return any(_needs_lookup(rule.targets) for rule in self.rules)
 
     def rule_for(self, source: Party, target: Party) -> Rule | None:
         """Return the rule that decides whether *source* may have a ticket for *target*."""
@@ -243,8 +252,8 @@ class Policy:
 
 
 @lru_cache(maxsize=4096)
-def _names_group(words: frozenset[str]) -> bool:
-    return any(word.startswith(GROUP_PREFIX) for word in words)
+def _needs_lookup(words: frozenset[str]) -> bool:
+    return any(word == SUBSCRIBERS or word.startswith(GROUP_PREFIX) for word in words)
 
 
 def _with_k(policy: TicketPolicy) -> TicketPolicy:

@@ -102,7 +102,7 @@ def relay(
     pending.trail.identity = answerer
     pending.trail.rule = pending.policy.decide_resolve(
         pending.initiator,
-        Party(identities=(answerer,), groups=groups),
+        Party(identities=(answerer,), groups=groups, subscriber=not pending.sender.principal.is_kms),
         ticket,
         resolved.keys,
         now_s=env.now_ns() // 1_000_000_000,

@@ -6,14 +6,15 @@ from sipmikey.kms.policy.rules import Party
 from sipmikey.kms.service.lookups import CredentialSource
 
 
-async def party_of(credentials: CredentialSource, identity: str, *, with_groups: bool = True) -> Party:
+async def party_of(credentials: CredentialSource, identity: str, *, look_up: bool = True) -> Party:
     """Return a canonical *identity* as a party.
 
     Its groups are those of the subscriber who owns it, by whichever identity it is a member, or of the
-    identity itself where it is nobody's here. *with_groups* False leaves them out, for policies without any.
+    identity itself where it is nobody's here. *look_up* False leaves that out, for policies that do not ask.
     """
-    if not with_groups:
+    if not look_up:
         return Party(identities=(identity,))
     owner = await credentials.principal_of(identity)
     groups = owner.groups if owner is not None else tuple(await credentials.groups_of(identity))
-    return Party(identities=(identity,), groups=groups)
+    subscriber = owner is not None and owner.enabled and not owner.is_kms
+    return Party(identities=(identity,), groups=groups, subscriber=subscriber)

@@ -38,7 +38,7 @@ async def answer_request(
     trail.peers = desired.responders
     now_s = env.now_ns() // _NS
     targets = await _targets(policy, lookups, desired.responders)
-    asker = Party(identities=(sender.identity,), groups=sender.principal.groups)
+    asker = Party(identities=(sender.identity,), groups=sender.principal.groups, subscriber=True)
     grant = policy.decide_request(asker, targets, desired, now_s=now_s)
     trail.rule = grant.rule
     granted = grant.policy
@@ -72,11 +72,11 @@ def _normal(desired: TicketPolicy, settings: KmsSettings, sender: Sender) -> Tic
 
 
 async def _targets(policy: Policy, lookups: Lookups, responders: tuple[str, ...]) -> list[Party]:
-    """Return the responders asked for as parties, with their groups where a rule asks for groups."""
+    """Return the responders asked for as parties, looked up where a rule asks for it."""
     if len(responders) > MAX_RESPONDERS:
         raise NotAuthorized(f"{len(responders)} responders, {MAX_RESPONDERS} are allowed", field="TP IDRr")
-    with_groups = policy.asks_target_groups
-    return [await party_of(lookups.credentials, uri, with_groups=with_groups) for uri in responders]
+    look_up = policy.looks_up_targets
+    return [await party_of(lookups.credentials, uri, look_up=look_up) for uri in responders]
 
 
 async def _sealing_key(lookups: Lookups, granted: TicketPolicy, for_responder: bool, now_s: int) -> TpkRecord:

@@ -42,8 +42,8 @@ async def answer_resolve(
     answerer = await answering_identity(lookups, sender, resolve.policy)
     trail.identity = answerer
     trail.rule = policy.decide_resolve(
-        await party_of(lookups.credentials, initiator, with_groups=policy.asks_source_groups),
-        await party_of(lookups.credentials, answerer, with_groups=policy.asks_target_groups),
+        await party_of(lookups.credentials, initiator, look_up=policy.looks_up_sources),
+        await party_of(lookups.credentials, answerer, look_up=policy.looks_up_targets),
         resolve.policy,
         contents.keys,
         now_s=env.now_ns() // _NS,

@@ -137,7 +137,7 @@ def test_the_files_the_guide_names_are_there() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_the_unit_is_valid(tmp_path: Path) -> None:
     unit = (EXAMPLES / "sipmikey-kms.service").read_text()
-    unit = unit.replace("/opt/sipmikey/bin/sipmikey", sys.executable).replace("User=sipmikey-kms\n", "")
+    unit = unit.replace("/opt/sipmikey/bin/python", sys.executable).replace("User=sipmikey-kms\n", "")
     file = tmp_path / "sipmikey-kms.service"
     file.write_text(unit)
     done = subprocess.run(

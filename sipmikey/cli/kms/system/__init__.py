@@ -1,0 +1,1 @@
+"""A KMS as a service of the system: its account and its systemd unit."""

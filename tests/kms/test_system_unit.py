@@ -1,0 +1,83 @@
+"""A KMS as a service: the unit is one that systemd takes, and hardened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sipmikey.cli.kms.system.unit import account_text, unit_text
+from sipmikey.cli.main import main
+
+INIT = ("kms", "init", "--system", "--identity", "sip:kms@example.com", "--json")
+
+
+@pytest.fixture
+def analyze(tmp_path: Path) -> list[str]:
+    if (program := shutil.which("systemd-analyze")) is None:
+        pytest.skip("systemd-analyze is not installed")
+    return [program]
+
+
+def test_init_makes_a_kms_an_account_and_a_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*INIT, "--root", str(tmp_path)]) == 0
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [document["type"] for document in documents] == ["kms.init", "kms.init.system"]
+    directory = tmp_path / "etc" / "sipmikey-kms"
+    assert (directory / "kms.toml").exists()
+    assert 'to = ["subscribers"]' in (directory / "policy.toml").read_text()
+    unit = (tmp_path / "etc/systemd/system/sipmikey-kms.service").read_text()
+    assert "kms serve --dir /etc/sipmikey-kms\n" in unit
+    assert (tmp_path / "etc/sysusers.d/sipmikey-kms.conf").read_text() == account_text(
+        Path("/etc/sipmikey-kms")
+    )
+    (directory / "kms.toml").unlink()
+    assert main([*INIT, "--root", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_the_directory_of_a_service_is_not_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*INIT, "--root", str(tmp_path), "--dir", str(tmp_path / "kms")]) == 2
+    assert "leave --dir out" in capsys.readouterr().err
+
+
+def test_systemd_takes_the_unit(analyze: list[str], tmp_path: Path) -> None:
+    unit = tmp_path / "sipmikey-kms.service"
+    unit.write_text(unit_text(Path("/etc/sipmikey-kms"), ["0.0.0.0:8443"]))
+    done = subprocess.run(
+        [*analyze, "verify", "--recursive-errors=no", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "sipmikey-kms" in line]) == (0, [])
+
+
+def test_the_unit_leaves_little_to_an_attacker(analyze: list[str], tmp_path: Path) -> None:
+    unit = tmp_path / "sipmikey-kms.service"
+    unit.write_text(
+        unit_text(Path("/etc/sipmikey-kms"), ["0.0.0.0:8443"], program=Path("/opt/sipmikey/bin/python"))
+    )
+    done = subprocess.run(
+        [*analyze, "security", "--offline=true", "--threshold=25", str(unit)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-600:] + done.stderr
+
+
+def test_a_low_port_takes_one_capability_and_odd_paths_are_quoted() -> None:
+    assert "CapabilityBoundingSet=\n" in unit_text(Path("/etc/a"), ["127.0.0.1:8043"])
+    assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n" in unit_text(Path("/etc/a"), ["[::]:443"])
+    text = unit_text(Path("/srv/50% of it"), ["127.0.0.1:0"], program=Path("/home/u/bin/python"))
+    assert 'ReadWritePaths="/srv/50%% of it"\n' in text
+    assert "ProtectHome=read-only\n" in text
+
+
+def test_the_example_is_the_unit_that_init_writes() -> None:
+    example = Path(__file__).parents[2] / "examples" / "deployment" / "sipmikey-kms.service"
+    program = Path("/opt/sipmikey/bin/python")
+    assert example.read_text() == unit_text(Path("/etc/sipmikey-kms"), ["0.0.0.0:8443"], program=program)
