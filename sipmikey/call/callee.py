@@ -212,10 +212,8 @@ class CalleeMachine(CallMachine):
         return Outcome.STAYS
 
     def _kms_failed(self, error: BaseException) -> Outcome:
-        """Refuse the call for what is not the caller's fault: with 503, or 500 where it may last."""
-        ending = Ending.of(error)
-        status = ending.status if ending.status == _SERVICE_UNAVAILABLE else _INTERNAL_ERROR
-        return self._end(replace(ending, status=status))
+        """Refuse the call for what is not the caller's fault."""
+        return self._end(replace(Ending.of(error), status=_INTERNAL_ERROR))
 
     def _resolved(self, response: bytes, elapsed_ms: float) -> Outcome:
         try:

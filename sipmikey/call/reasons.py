@@ -154,10 +154,12 @@ _FAMILIES = {
 }
 
 
+# Not 503 where the caller is to learn the reason: a proxy passes that on as a 500 of its own, which says
+# nothing (RFC 3261 section 16.7, step 6).
 _STATUS = {
-    Reason.KMS_UNREACHABLE: 503,
-    Reason.KMS_TIMEOUT: 503,
-    Reason.NO_KMS: 503,
+    Reason.KMS_UNREACHABLE: 500,
+    Reason.KMS_TIMEOUT: 500,
+    Reason.NO_KMS: 500,
     Reason.KMS_REFUSED: 403,
     Reason.NOT_AUTHORIZED: 403,
     Reason.IDENTITY_MISMATCH: 403,

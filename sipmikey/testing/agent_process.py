@@ -46,6 +46,7 @@ from sipmikey.agent import (
 )
 from sipmikey.agent.driver.call_driver import CallDriver
 from sipmikey.agent.stack import SrtpKeys, StackCall, StreamCount
+from sipmikey.call.policy import Forked
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
@@ -99,6 +100,8 @@ def _keys(section: Fields | None) -> KeyManagement | None:
         converted |= {"psk": Secret(bytes.fromhex(section["psk"])), "psk_id": section["psk_id"].encode()}
     if "mode" in section:
         converted["mode"] = Mode(section["mode"])
+    if "modes" in section:
+        converted["modes"] = {uri: Mode(word) for uri, word in section["modes"].items()}
     if "ticket_keys" in section:
         converted["ticket_keys"] = tuple(map(_ticket_key, section["ticket_keys"]))
     if "certificate" in section:
@@ -132,6 +135,7 @@ def _policy(section: Fields) -> CallPolicy:
         alternative=Alternative(section.get("alternative", "none")),
         contacts={uri: SecurityMode(word) for uri, word in section.get("contacts", {}).items()},
         retarget=Retarget(section.get("retarget", "accept")),
+        forked=Forked(section.get("forked", Forked.BIND)),
         groups=frozenset(section.get("groups", ())),
         transfer=section.get("transfer", False),
         unprotected_in_conference=section.get("unprotected_in_conference", False),
@@ -284,6 +288,8 @@ class Worker:
                 return await getattr(agent, verb)()
             case "prefetch":
                 return await agent.prefetch(given["uri"])
+            case "send_ahead":
+                return await agent.send_ahead(given["uri"])
             case "prefer_codecs":
                 return await agent.prefer_codecs(*given["names"])
             case "call":

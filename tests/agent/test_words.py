@@ -69,7 +69,7 @@ def test_an_unexpected_error_is_an_internal_one_and_local() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "status"),
-    [(Reason.KMS_TIMEOUT, 503), (Reason.NO_KMS, 503), (Reason.KMS_REFUSED, 403), (Reason.AUTH_FAILURE, 488)],
+    [(Reason.KMS_TIMEOUT, 500), (Reason.NO_KMS, 500), (Reason.KMS_REFUSED, 403), (Reason.AUTH_FAILURE, 488)],
 )
 def test_reasons_have_their_status(reason: Reason, status: int) -> None:
     assert status_of(AgentError(reason, "x")) == status

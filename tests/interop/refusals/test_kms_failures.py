@@ -111,12 +111,12 @@ def test_callee_with_the_wrong_key(capture: Capture, kms: Kms) -> None:
 
 def test_kms_down_at_the_callee(capture: Capture, kms: Kms, closed_port: int) -> None:
     bob = Agent("bob", settings("bob", kms, **_at(closed_port)))
-    _callee_fails(capture, kms, bob, {"kms-unreachable"}, 503)
+    _callee_fails(capture, kms, bob, {"kms-unreachable"}, 500)
 
 
 def test_kms_silent_at_the_callee(capture: Capture, kms: Kms, silent_port: int) -> None:
     bob = Agent("bob", settings("bob", kms, **_at(silent_port)))
-    _callee_fails(capture, kms, bob, {"kms-timeout"}, 503)
+    _callee_fails(capture, kms, bob, {"kms-timeout"}, 500)
 
 
 def test_kms_that_refuses_by_policy(capture: Capture, network: Namespace, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_kms_killed_between_ticket_and_resolve(capture: Capture, network: Namesp
         own.stop()
         with pytest.raises(Failed) as failed:
             alice.do("established", call=alice.do("call", uri=uri("bob")))
-        assert (failed.value.reason, failed.value.status) == ("kms-unreachable", 503)
+        assert (failed.value.reason, failed.value.status) == ("kms-unreachable", 500)
         assert not alice.events("kms.error"), "a call with a cached ticket needs no KMS at the caller"
         own.start(port=int(own.url.rpartition(":")[2]))
         number = alice.call(uri("bob"))

@@ -9,20 +9,17 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sipmikey.testing.process import Process
 from sipmikey.testing.program import COMMAND, Program
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
 from tests.interop.lab.kms import IDENTITY, RESPONDERS_OPEN, Kms, uri
-from tests.keys.certificates import certificate, key_usage, rsa_key
+from tests.interop.modes.certificates import issue, make_root, revoke
 
 FINISH_S = 40.0
 
@@ -266,35 +263,15 @@ def test_a_mode_for_one_contact(people: tuple[Person, Person]) -> None:
     assert (_exchanges(caller), _exchanges(answer)) == ([], [])
 
 
-def issue(folder: Path, name: str, identity: str, issuer: str) -> Path:
-    """Write a certificate of *identity* signed by *issuer*, and its key beside it; return its path."""
-    now = datetime.now(UTC)
-    made = certificate(
-        name, issuer, uris=(identity,), usage=key_usage("digital_signature", "key_encipherment"),
-        not_before=now - timedelta(days=1), not_after=now + timedelta(days=30),
-    )  # fmt: skip
-    path = folder / f"{name}.pem"
-    path.write_bytes(made.public_bytes(Encoding.PEM))
-    key = rsa_key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.with_suffix(".key").write_bytes(key)
-    path.with_suffix(".key").chmod(0o600)
-    return path
-
-
 @pytest.fixture
 def with_certificates(
     kamailio: Kamailio, tmp_path: Path, speech: Path
 ) -> Iterator[tuple[Kms, Person, Person]]:
     """A KMS that takes public-key messages of its CA's users; alice and bob have certificates and no PSK."""
-    now = datetime.now(UTC)
-    root = certificate(
-        "root", "root", ca=True, not_before=now - timedelta(days=1), not_after=now + timedelta(days=30)
-    )
-    (tmp_path / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
+    make_root(tmp_path)
     server = Kms(tmp_path / "kms")
     of_kms, older = (issue(tmp_path, name, IDENTITY, "root") for name in ("kms", "kms-older"))
     (tmp_path / "both.pem").write_bytes(older.read_bytes() + of_kms.read_bytes())
-    revoke(tmp_path)
     with (server.directory / "kms.toml").open("a") as configuration:
         configuration.write(
             f'\n[public_key]\ncertificate = "{of_kms}"\nprivate_key = "{of_kms.with_suffix(".key")}"\n'
@@ -317,22 +294,6 @@ def with_certificates(
     people[1].kms["send_certificate"] = "false"
     with server:
         yield server, people[0], people[1]
-
-
-def revoke(folder: Path, *serial_numbers: int) -> None:
-    """Write the root's revocation list."""
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(x509.load_pem_x509_certificate((folder / "root.pem").read_bytes()).subject)
-        .last_update(now - timedelta(hours=1))
-        .next_update(now + timedelta(hours=1))
-    )
-    for number in serial_numbers:
-        entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
-        builder = builder.add_revoked_certificate(entry.build())
-    made = builder.sign(rsa_key("root"), hashes.SHA256())
-    (folder / "root.crl").write_bytes(made.public_bytes(Encoding.PEM))
 
 
 @pytest.mark.parametrize("psk", ["", "alice", "bob"], ids=["both certificates", "caller PSK", "callee PSK"])
