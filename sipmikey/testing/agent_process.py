@@ -46,6 +46,7 @@ from sipmikey.agent import (
 )
 from sipmikey.agent.driver.call_driver import CallDriver
 from sipmikey.agent.stack import SrtpKeys, StackCall, StreamCount
+from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.call.policy import Forked
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import SipmikeyError
@@ -126,6 +127,14 @@ def _certificate(section: Fields) -> CertificateCredential:
         certificates=tuple(x509.load_pem_x509_certificates(octets["certificate"])),
         kms_certificates=tuple(x509.load_pem_x509_certificates(octets["kms_certificates"])),
     )
+
+
+def _ticket_file(settings: Fields, config: AgentConfig) -> TicketFile | None:
+    """``ticket_file``: where tickets are kept, sealed with a key that is no secret."""
+    if "ticket_file" not in settings or config.keys is None:
+        return None
+    path, key = Path(settings["ticket_file"]), Secret(bytes(range(32)))
+    return TicketFile(path, key, identity=config.identity, keys=config.keys)
 
 
 def _policy(section: Fields) -> CallPolicy:
@@ -388,7 +397,7 @@ async def main() -> None:
     """Run the agent until stdin ends.
 
     Besides those of `agent_config` the settings are ``kms_url``, ``clock_offset_s``, ``incoming`` (see
-    `Worker`), ``register``, ``reveal_keys`` and ``judge_after_s`` (see `judge_late`).
+    `Worker`), ``register``, ``ticket_file``, ``reveal_keys`` and ``judge_after_s`` (see `judge_late`).
     """
     reader = asyncio.StreamReader(limit=LONGEST_LINE)
     loop = asyncio.get_running_loop()
@@ -411,7 +420,7 @@ async def main() -> None:
             )
             await opened.enter_async_context(client)
         desk = Desk()
-        agent = Agent(config, kms=client, decide=desk.decide)
+        agent = Agent(config, kms=client, decide=desk.decide, ticket_file=_ticket_file(settings, config))
 
         async def events() -> None:
             async for event in agent.events():

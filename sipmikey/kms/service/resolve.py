@@ -121,6 +121,22 @@ async def answering_identity(lookups: Lookups, sender: Sender, ticket: TicketPol
     )
 
 
+async def identity_passed_on(lookups: Lookups, sender: Sender, ticket: TicketPolicy, kms: str) -> str:
+    """Return the identity for which another KMS, which made the ticket, is asked to resolve it.
+
+    Who is in the groups of its domain that KMS alone knows: whether the sender is, it judges. Raises
+    `NotAuthorized` as `answering_identity`.
+    """
+    names = ticket.responders[:MAX_RESPONDERS]
+    if names and all(_host(_canonical_or_same(name)) == _host(kms) for name in names):
+        return sender.identity
+    return await answering_identity(lookups, sender, ticket)
+
+
+def _host(identity: str) -> str:
+    return identity.partition("@")[2]
+
+
 def _canonical_or_same(name: str) -> str:
     try:
         return canonical_identity(name, "TICKET IDRr")

@@ -13,7 +13,7 @@ from sipmikey.kms.service.lookups import Lookups, StoreUnavailable
 from sipmikey.kms.service.outcome import Forward, Outcome
 from sipmikey.kms.service.parties import party_of
 from sipmikey.kms.service.request import Answer, answer_request
-from sipmikey.kms.service.resolve import answer_resolve, answering_identity
+from sipmikey.kms.service.resolve import answer_resolve, identity_passed_on
 from sipmikey.kms.service.settings import KmsSettings
 from sipmikey.kms.service.trail import RateLimited, Trail
 from sipmikey.mikey.cursor import Reader
@@ -143,7 +143,7 @@ class KeyManagementService:
         initiator = canonical_identity(resolve.policy.initiator or "", "TICKET IDRi")
         resolve.policy.check_type()
         resolve.policy.check_validity(self._env.now_ns())
-        answerer = await answering_identity(self._lookups, sender, resolve.policy)
+        answerer = await identity_passed_on(self._lookups, sender, resolve.policy, kms)
         asker = await party_of(self._lookups.credentials, initiator)
         trail.rule = self.policy.check_allowed(asker, await party_of(self._lookups.credentials, answerer))
         exchange = forwarding.start(self._env, peer, resolve, answerer)

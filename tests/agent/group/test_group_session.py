@@ -42,10 +42,12 @@ FRAME = bytes(160)
 class World:
     """Alice chairs; alice, bob and carol are in the group, dave is not."""
 
-    def __init__(self, folder: Path, *, answer_s: float) -> None:
-        self.answer_s = answer_s
+    def __init__(
+        self, folder: Path, *, answer_s: float, group: str = GROUP, policy: str = MEMBERS_ONLY
+    ) -> None:
+        self.answer_s, self.group = answer_s, group
         people = [subscriber(name, groups=[GROUP] if name != "dave" else []) for name in NAMES]
-        self.domain = Domain.make(folder, MEMBERS_ONLY, subscribers=people)
+        self.domain = Domain.make(folder, policy, subscribers=people)
         self.notices: dict[str, list[Notice]] = {name: [] for name in NAMES}
         self.asked: list[str] = []
         self.down = False
@@ -56,9 +58,9 @@ class World:
         self.chair = self.chairs()
 
     def chairs(self, *, announces: bool = False, floor_s: float | None = None) -> Chair:
-        self.sessions["alice"].forget(GROUP)
+        self.sessions["alice"].forget(self.group)
         return self.sessions["alice"].chair(
-            GROUP, media=MEDIA, announces=announces, floor_s=floor_s, tell=self.notices["alice"].append
+            self.group, media=MEDIA, announces=announces, floor_s=floor_s, tell=self.notices["alice"].append
         )
 
     def _sessions(self, name: str) -> GroupSessions:
@@ -86,7 +88,7 @@ class World:
             await asyncio.gather(*self._under_way)
 
     async def joins(self, name: str) -> Member:
-        member = self.sessions[name].member(GROUP, chair=uri("alice"), tell=self.notices[name].append)
+        member = self.sessions[name].member(self.group, chair=uri("alice"), tell=self.notices[name].append)
         await member.join()
         await self.settled()
         return member
@@ -116,15 +118,15 @@ class Play(Protocol):
     """Plays a scene in a world of its own. *answer_s*: how long its chair waits for an answer."""
 
     def __call__(
-        self, scene: Callable[[World], Awaitable[None]], *, answer_s: float = PATIENCE_S
+        self, scene: Callable[[World], Awaitable[None]], *, answer_s: float = PATIENCE_S, **more: str
     ) -> None: ...
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
-    def play(scene: Callable[[World], Awaitable[None]], *, answer_s: float = PATIENCE_S) -> None:
+    def play(scene: Callable[[World], Awaitable[None]], *, answer_s: float = PATIENCE_S, **more: str) -> None:
         async def all_of_it() -> None:
-            world = World(tmp_path, answer_s=answer_s)
+            world = World(tmp_path, answer_s=answer_s, **more)
             try:
                 await scene(world)
             finally:
@@ -191,6 +193,34 @@ def test_a_chair_outside_the_group_gets_no_ticket(play: Play) -> None:
         assert not world.chair.talk.ready
 
     play(scene)
+
+
+def test_a_session_for_a_wildcard(play: Play) -> None:
+    """Whom the wildcard fits is in, as the KMS's policy lets them be (RFC 6043 section 9)."""
+    wildcard = "sip:*@example.com"
+    policy = f"""
+[[rule]]
+name = "not dave"
+from = ["*"]
+to = ["{uri("dave")}"]
+decision = "refuse"
+
+[[rule]]
+name = "all others"
+from = ["*"]
+to = ["{wildcard}"]
+decision = "allow"
+"""
+
+    async def scene(world: World) -> None:
+        bob = await world.joins("bob")
+        assert bob.talk.open(world.chair.talk.protect(FRAME, 160)).payload == FRAME
+        with pytest.raises(AgentError):
+            await world.joins("dave")
+        await world.settled()
+        assert world.chair.members == (uri("bob"),)
+
+    play(scene, group=wildcard, policy=policy)
 
 
 def test_who_leaves_cannot_read_on(play: Play) -> None:

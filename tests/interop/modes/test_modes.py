@@ -20,6 +20,7 @@ from sipmikey.testing.program import COMMAND, Program
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
 from tests.interop.lab.kms import IDENTITY, RESPONDERS_OPEN, Kms, uri
 from tests.interop.modes.certificates import issue, make_root, revoke
+from tests.networks import has_ipv6
 
 FINISH_S = 40.0
 
@@ -353,15 +354,14 @@ def test_kerberos_like_where_the_kms_insists_on_resolving(people: tuple[Person, 
     assert _exchanges(answer) == ["ticket-resolve"]
 
 
-def test_a_group_session_and_who_is_put_out_of_it(people: tuple[Person, Person], server: Kms) -> None:
+def group_session(server: Kms, alice: Person, bob: Person, host: str, interface: str) -> None:
     """Bob joins by way of the proxy and hears alice; once he is out of the group he gets no further key."""
-    alice, bob = people
     group = uri("talk")
     server.run("group", "add", group, uri("alice"), uri("bob"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
-        media = f"239.255.60.43:{probe.getsockname()[1]}"
-    here = ("--interface", "127.0.0.1")
+        media = f"{host}:{probe.getsockname()[1]}"
+    here = ("--interface", interface)
     with ExitStack() as stack:
         words = ("group", "call", group, "--media", media, "--rekey", "1")
         chair = stack.enter_context(alice.run(*words, *here))
@@ -378,3 +378,26 @@ def test_a_group_session_and_who_is_put_out_of_it(people: tuple[Person, Person],
     assert (result["exit_code"], result["reason"]) == (4, "kms-refused")
     left = _last(chair, "group.left")
     assert (left["member"], left["reason"]) == (uri("bob"), "kms-refused")
+
+
+def test_a_group_session_and_who_is_put_out_of_it(people: tuple[Person, Person], server: Kms) -> None:
+    group_session(server, *people, "239.255.60.43", "127.0.0.1")
+
+
+def test_a_group_session_with_certificates_and_ipv6_media(
+    with_certificates: tuple[Kms, Person, Person],
+) -> None:
+    if not has_ipv6():
+        pytest.skip("this kernel has no IPv6")
+    # The loopback interface takes no IPv6 multicast.
+    for words in (
+        "link add group0 type veth peer name group1",
+        "link set group0 up",
+        "link set group1 up",
+        "-6 address add fd00:60::43/64 dev group0 nodad",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
+    try:
+        group_session(*with_certificates, "[ff15::60:43]", "group0")
+    finally:
+        subprocess.run(["ip", "link", "delete", "group0"], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,8 +59,25 @@ def pair(
     return alice, bob
 
 
-@pytest.mark.parametrize("key_forking", [True, False], ids=["key forking", "no key forking"])
 @pytest.mark.parametrize("mode", MODES)
+def test_kept_tickets_outlive_the_process(mode: str, grounds: Grounds, tmp_path: Path) -> None:
+    """Both sides start again, and the KMS is down."""
+    caller = grounds.calling(mode, ticket_file=str(tmp_path / "caller.db"))
+    callee = grounds.called(mode, keys={"keep_resolved": True}, ticket_file=str(tmp_path / "callee.db"))
+    with ExitStack() as running:
+        first = talk(*pair(running, caller, callee))
+    grounds.door.shut = True
+    with ExitStack() as running:
+        alice, bob = pair(running, caller, callee)
+        second = talk(alice, bob)
+        assert (asked(alice), asked(bob)) == ([], [])
+    assert first["ticket"] == second["ticket"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "key_forking"),
+    [*((mode, True) for mode in MODES), (FULL, False), (PK, False), (OTWAY_REES, False)],
+)
 def test_a_kept_ticket_is_used_again_while_the_kms_is_down(
     mode: str, key_forking: bool, grounds: Grounds
 ) -> None:
