@@ -130,7 +130,7 @@ def _certificate(section: Fields) -> CertificateCredential:
 
 
 def _ticket_file(settings: Fields, config: AgentConfig) -> TicketFile | None:
-    """``ticket_file``: where tickets are kept, sealed with a key that is no secret."""
+    """``ticket_file``: where tickets are kept, sealed with a key that everybody knows."""
     if "ticket_file" not in settings or config.keys is None:
         return None
     path, key = Path(settings["ticket_file"]), Secret(bytes(range(32)))

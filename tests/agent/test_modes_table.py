@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -271,8 +272,69 @@ def test_a_second_device_without_keys_of_its_own(mode: Mode) -> None:
     assert reason_of(refused.value) is Reason.FORK_NOT_KEYED
 
 
+# The page and the tests
+
+
+def table(title: str) -> list[dict[str, str]]:
+    """Return the rows of the table under a heading of the page, each by the words of its first row."""
+    part = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    rows = [re.split(r" \| ", line.strip("| ")) for line in part.splitlines() if line.startswith("| ")]
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+
+
+def named(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+
+def modes_of(path: str, test: str) -> set[str] | None:
+    """Return the modes that a test runs in, None for one without that parameter."""
+    function = getattr(import_module(path.removesuffix(".py").replace("/", ".")), test)
+    for mark in getattr(function, "pytestmark", ()):
+        names = mark.args[0] if mark.name == "parametrize" else ()
+        names = names.split(",") if isinstance(names, str) else names
+        if "mode" in names:
+            at = list(names).index("mode")
+            return {str(value if len(names) == 1 else value[at]) for value in mark.args[1]}
+    return None
+
+
+COLUMNS = {
+    "`full`": "full", "`full`, certificates": "full-pk", "`kerberos`": "kerberos",
+    "`otway-rees`": "otway-rees", "`preshared`": "preshared",
+}  # fmt: skip
+NO_TEST = re.compile(
+    r"(not in this mode|not: .+|always so|needs none.*|no certificates|as with certificates|as in `full`: .+)"
+)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_each_cell_of_mode_by_feature_is_a_test_in_that_mode(column: str) -> None:
+    rows = table("Mode by feature")
+    assert len(rows) > 10
+    for row in rows:
+        cell = row[column]
+        tests = named(cell)
+        assert tests or NO_TEST.fullmatch(cell), f"{row['feature']}, {column}: {cell!r} names no test"
+        for path, test in tests:
+            modes = modes_of(path, test)
+            assert modes is None or COLUMNS[column] in modes, f"{row['feature']}: {test} not in {column}"
+
+
+def test_each_test_of_the_modes_is_on_the_page() -> None:
+    on_page = set(named(PAGE.read_text(encoding="utf-8")))
+    for path in (ROOT / "tests/interop/modes").glob("test_*.py"):
+        for test in re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert (str(path.relative_to(ROOT)), test) in on_page
+
+
+def test_each_refused_combination_has_a_test() -> None:
+    rows = table("What is refused")
+    assert len(rows) > 20
+    assert [row["combination"] for row in rows if not named(row["test"])] == []
+
+
 def test_the_page_names_tests_that_exist() -> None:
-    named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text(encoding="utf-8")))
-    assert len(named) > 30
-    for path, test in named:
+    on_page = named(PAGE.read_text(encoding="utf-8"))
+    assert len(on_page) > 80
+    for path, test in on_page:
         assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"

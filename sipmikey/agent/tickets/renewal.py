@@ -62,4 +62,4 @@ class TicketRenewal:
             return again_s
         self._refused.pop(called, None)
         self._waited.pop(called, None)
-        return _LOOK_S
+        return max(self._store.renewal_in_s(called), 1.0)

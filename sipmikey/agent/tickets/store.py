@@ -130,6 +130,7 @@ class TicketStore:
         self._identity = identity
         self._kept: Shelf[TicketGrant] = MemoryShelf() if shelf is None else shelf
         self._flights: dict[str, asyncio.Task[TicketGrant]] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
 
     async def get(self, called: str, ask: Ask) -> TicketGrant:
         """Return a ticket for *called*: a kept one, or one asked for now. Raises what `prefetch` raises."""
@@ -161,7 +162,8 @@ class TicketStore:
     def renewal_in_s(self, called: str) -> float:
         """Return the seconds until the ticket kept for *called* is to be renewed, 0 where none is usable.
 
-        That is when a fifth of its validity is left. One without an end is not renewed (infinity).
+        That is when a fifth of its validity is left. It begins when it is first asked about here, where the
+        ticket does not say since when it is valid. One without an end is not renewed (infinity).
         """
         grant = self._kept.get(called)
         if grant is None or not self.usable(called, grant):
@@ -170,7 +172,9 @@ class TicketStore:
         if end is None:
             return math.inf
         now_ns, end_ns = self._env.now_ns(), end.unix_ns()
-        start_ns = now_ns if start is None else start.unix_ns()
+        if self._seen.get(called, (0, 0))[0] != end_ns:
+            self._seen[called] = end_ns, now_ns
+        start_ns = self._seen[called][1] if start is None else start.unix_ns()
         return max(0.0, (end_ns - max(0, end_ns - start_ns) / _LEFT - now_ns) / 1e9)
 
     def at_hand(self, called: str) -> TicketGrant | None:

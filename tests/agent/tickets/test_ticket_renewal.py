@@ -13,8 +13,12 @@ from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.tickets.renewal import TicketRenewal
 from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.timestamp import Timestamp
+from sipmikey.ticket.credentials import TicketProtectionKey
+from sipmikey.ticket.mode import Mode
 from sipmikey.ticket.policy import TicketPolicy
+from sipmikey.ticket.shared_keys import SharedTicketKey
 from tests.ticket.parties import ALICE, BOB, CAROL, KMS, Clock, Kms, environment, psk
 
 
@@ -25,6 +29,8 @@ class World:
     sleeps: int
     refuses: Callable[[str], bool] = lambda called: False
     reuse: bool = True
+    mode: Mode = Mode.FULL
+    lifetime_s: float = 3600.0
     clock: Clock = field(default_factory=Clock)
     slept: list[float] = field(default_factory=list)
     renewed: list[tuple[str, int]] = field(default_factory=list)
@@ -33,7 +39,12 @@ class World:
     def __post_init__(self) -> None:
         self.env = environment(self.clock, "alice")
         self.kms = Kms(environment(self.clock, "kms"))
-        keys = KeyManagement(kms=KMS, psk=psk(ALICE).key, psk_id=ALICE.encode(), reuse=self.reuse)
+        tpk = TicketProtectionKey(key=Secret(bytes(32)), key_id=b"shared")
+        keys = KeyManagement(
+            kms=KMS, psk=psk(ALICE).key, psk_id=ALICE.encode(), reuse=self.reuse, mode=self.mode,
+            ticket_keys=tuple(SharedTicketKey(owner=owner, tpk=tpk) for owner in (KMS, BOB)),
+            ticket_lifetime_s=self.lifetime_s,
+        )  # fmt: skip
         self.store = TicketStore(self.env, keys, ALICE)
         self.start = self.clock.ns
 
@@ -73,9 +84,21 @@ def test_each_contact_has_a_ticket_at_once() -> None:
     assert all(world.store.at_hand(called) is not None for called in (BOB, CAROL))
 
 
-@pytest.mark.parametrize("valid_s", [600, 3600])
-def test_a_ticket_is_renewed_when_a_fifth_is_left(valid_s: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(sleeps=200)
+@pytest.mark.parametrize(
+    ("mode", "valid_s"),
+    [
+        (Mode.FULL, 600),
+        (Mode.FULL, 3600),
+        (Mode.KERBEROS, 600),
+        (Mode.OTWAY_REES, 600),
+        (Mode.PRESHARED, 600),
+    ],
+)
+def test_a_ticket_is_renewed_when_a_fifth_is_left(
+    mode: Mode, valid_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Be it the KMS that makes the ticket or we."""
+    world = World(sleeps=200, mode=mode, lifetime_s=valid_s)
     plain = world.store._request
 
     def with_end(policy: TicketPolicy) -> object:

@@ -6,15 +6,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sipmikey.keys.key_text import parse_key
 from sipmikey.sdp import SessionKeys
-from tests.interop.lab.agents import Agent, Failed, settings
+from tests.interop.lab.agents import Agent, settings
 from tests.interop.lab.kamailio import Kamailio
-from tests.interop.lab.kms import IDENTITY, RESPONDERS_OPEN, Kms, uri
+from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.namespace import Namespace
 from tests.interop.lab.packets import referee, srtp
 from tests.interop.lab.packets.capture import Capture, RtpPacket
@@ -98,73 +96,6 @@ def test_a_call_rings_all_devices_and_one_answers(
     key = alice.sending_key()
     stream = srtp.stream_under(capture.rtp(), key.key, key.salt)
     assert srtp.authentic(stream, key.key, key.salt) == len(stream) >= PACKETS // 2
-
-
-def shared_key(kms: Kms, owner: str) -> dict[str, Any]:
-    """Have *owner* and the KMS share a ticket key; return it as an agent's setting."""
-    shared = kms.run("tpk", "share", uri(owner))
-    key = parse_key(str(shared["tpk"]), "tpk").reveal()
-    return {"owner": IDENTITY, "key": key.hex(), "key_id": str(shared["key_id"])}
-
-
-@pytest.mark.parametrize("mode", ["kerberos", "otway-rees"])
-def test_a_call_rings_all_devices_in_the_other_modes(
-    mode: str, kamailio: Kamailio, tmp_path: Path, speech: Path
-) -> None:
-    """Both open the ticket, or each has the KMS resolve it; the second answers, and only it has keys."""
-    kms = Kms(tmp_path / "kms")
-    for user in ("alice", "bob"):
-        kms.add_user(user)
-    at_bob = mode == "kerberos"
-    keys = {"ticket_keys": [shared_key(kms, "bob" if at_bob else "alice")]}
-    if at_bob:
-        kms.set_policy(RESPONDERS_OPEN)
-    with ExitStack() as running:
-        running.enter_context(kms)
-        of_bob = settings("bob", kms, proxy=kamailio, incoming="ring", keys=keys if at_bob else {})
-        first, second = (running.enter_context(Agent(name, of_bob)) for name in ("bob-1", "bob-2"))
-        more = {"mode": mode, **({} if at_bob else keys)}
-        of_alice = settings("alice", kms, proxy=kamailio, play=speech, keys=more)
-        alice = running.enter_context(Agent("alice", of_alice))
-        for agent in (first, second, alice):
-            agent.do("register")
-        number = alice.do("call", uri=uri("bob"))
-        ringing = {agent: agent.incoming()["call"] for agent in (first, second)}
-        asked = [sum(e["type"] == "kms.response" for e in agent.events()) for agent in (alice, first, second)]
-        assert asked == ([1, 0, 0] if at_bob else [0, 1, 1])
-        second.do("answer", call=ringing[second])
-        alice.do("established", call=number)
-        assert first.event("call.end")["reason"] == "cancelled"
-        assert not first.keys()
-        assert alice.keys()[-1]["send"] == second.keys()[-1]["receive"]
-        security = alice.events("call.answered")[0]["security"]
-        assert (security["peer"], security["kms"]) == (uri("bob"), IDENTITY)
-        alice.do("hangup", call=number)
-
-
-@pytest.mark.parametrize("mode", ["full", "otway-rees"])
-def test_each_device_resolves_for_itself(
-    mode: str, kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, devices: list[Device]
-) -> None:
-    """Two answers to one offer: other modifiers, other keys; the caller's match each."""
-    keys_of_alice: dict[str, Any] = {"mode": mode}
-    if mode == "otway-rees":
-        keys_of_alice["ticket_keys"] = [shared_key(kms, "alice")]
-    with Agent("alice", settings("alice", kms, proxy=kamailio, keys=keys_of_alice)) as alice:
-        number = alice.do("call", uri=uri("bob"))
-        invite = bob_peer.request("INVITE")
-        answers = [device.answer(invite, caller=uri("alice")) for device in devices[:2]]
-        keys = [keyed.media[0].receive.master_key.reveal() for _, keyed in answers]
-        assert keys[0] != keys[1]
-        for device, (sdp, _) in zip(devices, answers, strict=False):
-            bob_peer.respond(invite, 183, "Session Progress", tag=device.tag, body=sdp)
-            alice.event("media.keyed", to_tag=device.tag)
-        revealed = alice.keys()
-        assert [bytes.fromhex(given["send"])[:32] for given in revealed] == keys
-        bob_peer.respond(invite, 486, "Busy Here", tag=devices[0].tag)
-        with pytest.raises(Failed) as failed:
-            alice.do("established", call=number)
-        assert failed.value.reason == "busy"
 
 
 def test_early_media_from_two_branches_and_an_answer_from_a_third(

@@ -22,7 +22,8 @@ def shared_grounds(namespace: Namespace, tmp_path_factory: pytest.TempPathFactor
     with ExitStack() as running:
         # Started inside; other tests may run in between.
         with namespace:
-            proxy = running.enter_context(Kamailio(folder / "kamailio"))
+            # Beside the proxy that other tests have for themselves.
+            proxy = running.enter_context(Kamailio(folder / "kamailio", port=5070, tls_port=5071))
             running.enter_context(kms)
             door = Door(int(kms.url.rpartition(":")[2]))
             door.start()

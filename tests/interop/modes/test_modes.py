@@ -161,14 +161,6 @@ def test_full(people: tuple[Person, Person]) -> None:
     assert _last(caller, "kms.response")["ticket"]["mode"] == "full"
 
 
-def test_full_without_key_forking(people: tuple[Person, Person]) -> None:
-    alice, bob = people
-    alice.kms["key_forking"] = "false"
-    caller, answer = call(alice, bob)
-    check_proven(caller, answer)
-    assert "I" not in _last(caller, "kms.response")["ticket"]["flags"]
-
-
 def test_kerberos_like(people: tuple[Person, Person], server: Kms) -> None:
     """Mode 2: the KMS makes the ticket, and bob opens it with the key he shares with the KMS."""
     alice, bob = people
@@ -209,31 +201,12 @@ def test_full_while_the_kms_is_down(people: tuple[Person, Person], server: Kms, 
     assert (_exchanges(caller), _exchanges(answer)) == ([], [])
 
 
-def test_kerberos_like_while_the_kms_is_down(people: tuple[Person, Person], server: Kms, kept: None) -> None:
-    """Alice fetched a ticket; bob opens it with the key he shares with the KMS."""
-    alice, bob = people
-    server.stop()
-    server.set_policy(RESPONDERS_OPEN)
-    server.start()
-    shared = server.run("tpk", "share", uri("bob"))
-    bob.share(IDENTITY, str(shared["tpk"]), str(shared["key_id"]))
-    alice.kms["mode"] = '"kerberos"'
-    with alice.run("tickets", "fetch", uri("bob")) as fetch:
-        fetch.wait_for('"ticket.fetched"', timeout=FINISH_S)
-    assert _last(fetch, "ticket.fetched")["ticket"]["mode"] == "kerberos"
-    server.stop()
-    caller, answer = call(alice, bob)
-    check_proven(caller, answer)
-    assert (_exchanges(caller), _exchanges(answer)) == ([], [])
-
-
-@pytest.mark.parametrize("key_forking", ["true", "false"], ids=["key forking", "no key forking"])
-def test_otway_rees_like(people: tuple[Person, Person], server: Kms, key_forking: str) -> None:
+def test_otway_rees_like(people: tuple[Person, Person], server: Kms) -> None:
     """Mode 3: alice makes the ticket with the key she shares with the KMS, which bob asks about it."""
     alice, bob = people
     shared = server.run("tpk", "share", uri("alice"))
     alice.share(IDENTITY, str(shared["tpk"]), str(shared["key_id"]))
-    alice.kms |= {"mode": '"otway-rees"', "key_forking": key_forking}
+    alice.kms["mode"] = '"otway-rees"'
     caller, answer = call(alice, bob)
     check_proven(caller, answer)
     assert (_exchanges(caller), _exchanges(answer)) == ([], ["ticket-resolve"])
