@@ -33,7 +33,7 @@ class AuditEvent:
     authenticated. ``identity``: the identity claimed. ``peers``: the others concerned (responders asked for,
     or the initiator of the ticket being resolved). ``ticket``: ticket identifier in hex, "" if none.
     ``credential``: identifier of the credential used (hex of IDRpsk, or certificate fingerprint); of
-    enrolment the one that was made, else the invitation's number or the device's identifier.
+    enrolment the one that was made, else `invitation` and its number, or the device's identifier.
     ``rule``: name of the policy rule that decided, "" if it did not come to that; of enrolment and
     administration, the act.
     ``reason``: a word of the closed set of `PeerError.reason`, or "granted", "forwarded", "unavailable".

@@ -70,7 +70,7 @@ def _line(event: AuditEvent) -> str:
     if event.kms:
         parts.append(f"KMS {event.kms}")
     if event.credential and event.credential != event.ticket:
-        parts.append(f"key {_credential(event.credential)}")
+        parts.append(_credential(event.credential))
     acts = event.exchange in (Exchange.ENROLMENT, Exchange.ADMINISTRATION)
     word = "act" if acts else "by rule"
     parts.append(f"{word} {event.rule}" if event.rule else event.reason)
@@ -84,14 +84,16 @@ def _line(event: AuditEvent) -> str:
 
 
 def _credential(text: str) -> str:
-    """Return the name of a key as it was given, of a certificate the beginning of its digest."""
+    """Return what *text* names: an invitation, a certificate by the beginning of its digest, or a key."""
+    if text.startswith("invitation "):
+        return text
     if re.fullmatch(r"[0-9a-f]{64}", text):
         return f"certificate {text[:16]}"
     try:
         name = bytes.fromhex(text).decode()
     except ValueError:
         name = text
-    return name if name.isprintable() and name else text
+    return f"key {name if name.isprintable() and name else text}"
 
 
 def _time_ns(text: str | None, option: str) -> int | None:

@@ -150,7 +150,8 @@ class EnrolmentDesk:
             return Reply(status=error.http_status, reason=error.reason, detail=str(error))
         event = AuditEvent(
             time_ns=self._env.now_ns(), exchange=Exchange.ENROLMENT, decision=Decision.GRANTED,
-            reason="granted", source=source, credential=envelope.device or envelope.invitation,
+            reason="granted", source=source,
+            credential=envelope.device or f"invitation {envelope.invitation}",
             kms=self.settings.kms_identity, rule=Act.REDEEM if envelope.invitation else "",
         )  # fmt: skip
         try:

@@ -197,6 +197,8 @@ def test_an_invitation_is_taken_back_and_its_list_tells_no_code(served: Served) 
     served.json("user", "uninvite", invited["code"])
     assert served.json("user", "invitations") == []
     assert served.json("user", "invitations", "--all")[0]["state"] == "taken back"
+    assert main(["kms", "audit", "--dir", str(served.site.directory)]) == 0
+    assert f"invitation {invited['number']}  act uninvite" in served.capsys.readouterr().out
     assert main(["kms", "user", "uninvite", invited["number"], "--dir", str(served.site.directory)]) == 2
     with pytest.raises(CommandFailed, match="nothing was written"):
         redeemed(

@@ -147,7 +147,7 @@ async def _with_invitations(
                 record = invited.record
                 await acted(
                     store, "invite", subscriber=record.subscriber, identity=record.identity,
-                    credential=record.number, detail=args.file.name,
+                    credential=f"invitation {record.number}", detail=args.file.name,
                 )  # fmt: skip
             _tell(len(done), len(people))
         file.write(write_csv([invited.document() for invited in done], INVITATION_COLUMNS))

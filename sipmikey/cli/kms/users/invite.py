@@ -117,7 +117,13 @@ async def invite_command(args: argparse.Namespace) -> int:
             )
         name = identity if owner is None else owner.name
         (invited,) = await invite(store, [(name, identity)], minutes=minutes, url=url, secrets=secrets)
-        await acted(store, "invite", subscriber=name, identity=identity, credential=invited.record.number)
+        await acted(
+            store,
+            "invite",
+            subscriber=name,
+            identity=identity,
+            credential=f"invitation {invited.record.number}",
+        )
     finally:
         await store.close()
     _show(output(args), invited, minutes, qr=not args.no_qr)
@@ -204,7 +210,11 @@ async def uninvite_command(args: argparse.Namespace) -> int:
             )
         record = found[number]
         await acted(
-            store, "uninvite", subscriber=record.subscriber, identity=record.identity, credential=number
+            store,
+            "uninvite",
+            subscriber=record.subscriber,
+            identity=record.identity,
+            credential=f"invitation {number}",
         )
     out = output(args)
     out.document({"type": "kms.user.uninvited", "number": number, "identity": record.identity})
