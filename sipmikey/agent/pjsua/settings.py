@@ -113,7 +113,7 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], con
 def _fill_ice(settings: Any) -> None:
     nat = settings.natConfig
     nat.iceEnabled = True
-    # With trickle ICE, media between two symmetric NATs is never heard.
+    # A peer that has no trickle ICE hears nothing of a call made with it.
     nat.iceTrickle = pj.PJ_ICE_SESS_TRICKLE_DISABLED
     # Each makes the INVITE longer.
     nat.iceMaxHostCands = _MOST_HOST_CANDIDATES
