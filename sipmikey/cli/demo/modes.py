@@ -50,13 +50,8 @@ _RESPONDERS_OPEN = """
 [limits.default]
 ticket_key = "responder"
 flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
-
-[[rule]]
-name = "everybody"
-from = ["*"]
-to = ["*"]
-decision = "allow"
 """
+"""More of the policy with which the KMS begins: tickets are sealed for the callee, who opens them."""
 
 
 @dataclass
@@ -99,7 +94,8 @@ def configure_kms(
 ) -> dict[str, list[str]]:
     """Write what *mode* needs of the KMS in *directory*; return by name how its users are added."""
     if mode == "kerberos":
-        (directory / "policy.toml").write_text(_RESPONDERS_OPEN, encoding="utf-8")
+        with (directory / "policy.toml").open("a", encoding="utf-8") as policy:
+            policy.write(_RESPONDERS_OPEN)
     if mode == "full-pk":
         _certify(made, folder, directory=directory, kms=kms, users=users)
         return {name: ["--certificate", str(folder / f"{name}.pem"), "--no-psk"] for name in users}
