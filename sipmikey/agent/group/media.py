@@ -15,13 +15,16 @@ from sipmikey.media.errors import PacketNotSent, PacketRefused
 from sipmikey.media.rtp import MalformedPacket, RtpPacket, is_rtcp
 from sipmikey.media.stream import Sink, Source
 from sipmikey.media.talk import SAMPLES, Talk
+from sipmikey.mikey.errors import LocalError
 
 _FRAME_S = 0.02
 _MOST_AT_ONCE = 100
 
 
 class GroupMedia:
-    """A context manager. *heard*: whether who sends with an SSRC has the floor; *may_talk*: whether we have.
+    """A context manager; entering it raises ``LocalError`` where there is no such interface.
+
+    *heard*: whether who sends with an SSRC has the floor; *may_talk*: whether we have.
 
     *source* is played while we have the floor; ``say`` sends a frame that comes from elsewhere, such as a
     microphone. *sink* gets the frames that are heard, one after the other; *ear* gets their packets.
@@ -54,12 +57,18 @@ class GroupMedia:
         self.sent = self.received = self.refused = 0
 
     def __enter__(self) -> Self:
-        with ExitStack() as opened:
-            self._receiver = opened.enter_context(multicast_receiver(self._address, self._interface))
-            self._sender = opened.enter_context(
-                multicast_sender(self._interface, ipv6=":" in self._address[0])
+        host, port = self._address
+        try:
+            with ExitStack() as opened:
+                self._receiver = opened.enter_context(multicast_receiver(self._address, self._interface))
+                self._sender = opened.enter_context(multicast_sender(self._interface, ipv6=":" in host))
+                self._sockets = opened.pop_all()
+        except OSError as error:
+            kind = "the name" if ":" in host else "an IPv4 address"
+            detail = (
+                f"no media of {host} port {port} on interface {self._interface!r}: {error.strerror or error}"
             )
-            self._sockets = opened.pop_all()
+            raise LocalError(f"{detail}; --interface takes {kind} of one") from None
         self._receiver.setblocking(False)
         asyncio.get_running_loop().add_reader(self._receiver, self._read)
         self._sending = None if self._source is None else asyncio.ensure_future(self._play(self._source))

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sipmikey.agent.group.chair import Chair
 from sipmikey.agent.group.media import GroupMedia
 from sipmikey.agent.group.member import Member
 from sipmikey.agent.group.push_to_talk import PushToTalk
 from sipmikey.agent.group.sound import GroupSound
+from sipmikey.media.talk import Talk
+from sipmikey.mikey.errors import LocalError
 from sipmikey.sound.samples import to_octets
 from tests.agent.group.test_group_session import World
 
@@ -149,6 +152,15 @@ def talks_with(
     stack.enter_context(media)
     stack.enter_context(sound)
     return switch, media
+
+
+@pytest.mark.parametrize("host", ["239.255.60.43", "ff15::60:43"])
+def test_an_interface_that_is_not_there_is_named(host: str) -> None:
+    media = GroupMedia(
+        Talk(chairs=True), (host, 5004), interface="nowhere0", heard=bool, may_talk=lambda: False
+    )
+    with pytest.raises(LocalError, match="interface 'nowhere0'"):
+        media.__enter__()
 
 
 def test_two_talk_in_turn_with_their_devices(tmp_path: Path) -> None:
