@@ -51,6 +51,8 @@ def private_loopback() -> list[str]:
 @pytest.mark.processes
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_tutorial_can_be_followed_to_the_letter(name: str, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a private network needs root: run the tests as root (sudo make test)")
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
