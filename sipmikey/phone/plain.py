@@ -97,10 +97,10 @@ def _call_lines(before: ShownCall | None, now: ShownCall, phone: Phone) -> Itera
     stage = before.stage if before else None
     name = {"name": phone.label(now.name)}
     number = now.number
+    if _calls_by_name(now) and not (before is not None and _calls_by_name(before)):
+        yield Line(Text("Calling {name}.", name), Mood.OPEN, number)
     if now.stage is not stage:
         match now.stage:
-            case Stage.CALLING:
-                yield Line(Text("Calling {name}.", name), Mood.OPEN, number)
             case Stage.RINGING:
                 yield Line(Text("It rings at {name}.", name), Mood.OPEN, number)
             case Stage.INCOMING:
@@ -111,6 +111,11 @@ def _call_lines(before: ShownCall | None, now: ShownCall, phone: Phone) -> Itera
         yield Line(now.warning, Mood.BAD, number)
     if now.stage is Stage.ENDED and stage is not Stage.ENDED:
         yield from _end(now, phone)
+
+
+def _calls_by_name(call: ShownCall) -> bool:
+    """True once it is known whom an outgoing call is for: its ticket may be asked for before that."""
+    return call.stage is Stage.CALLING and bool(call.party)
 
 
 def _rings(call: ShownCall, phone: Phone) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -327,6 +328,14 @@ def test_a_fifth_call_is_refused_with_a_reason() -> None:
     assert not dial.may
     assert "four" in str(dial.why_not)
     assert phone_actions(folded(*outgoing()), "")[Action.DIAL].may
+
+
+def test_a_call_is_told_once_it_is_known_whom_it_is_for() -> None:
+    """Its ticket may be asked for before the INVITE names anybody."""
+    asked = event("kms.request", exchange="ticket-request", kms=KMS, size=275)
+    states = [folded(), folded(asked), folded(asked, outgoing()[0])]
+    told = [str(line.text) for one, next_ in itertools.pairwise(states) for line in lines(one, next_)]
+    assert told == [f"Calling {BOB}."]
 
 
 # Questions
