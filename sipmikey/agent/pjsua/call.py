@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.agreed import Agreed
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
-from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, logged, pj, typed
+from sipmikey.agent.pjsua.library import fill, logged, pj, typed
 from sipmikey.agent.pjsua.native.refusals import Refusals
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import Trouble
+from sipmikey.agent.pjsua.probation import end_probation
 from sipmikey.agent.pjsua.sound.sound import Line, Sound
+from sipmikey.agent.pjsua.stream_counts import StreamCounts
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -49,11 +50,6 @@ _PATH_AGAIN_S = 2.0
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
-_PROBATION = 100
-"""PROBATION_CNT_INIT of pjmedia's SRTP."""
-
-_NOTHING = bytes((0x80, 127)) + bytes(10)
-"""An RTP header of a payload type that nobody agreed on."""
 
 _PHASES = {
     pj.PJSIP_INV_STATE_CALLING: Phase.CALLING,
@@ -128,7 +124,7 @@ class PjsuaCall:
         self._pj: CallbackCall | None = CallbackCall(self, account, *(() if number is None else (number,)))
         self._streams: dict[int, int] = {}
         self._keyed: set[int] = set()
-        self._past: dict[int, StreamCount] = {}
+        self._counts = StreamCounts(lambda: self._live, self._trouble, self._source)
         self._confirmed = False
         self._over = False
         self._audible: set[int] = set()
@@ -229,10 +225,7 @@ class PjsuaCall:
         """Packets of every stream so far, those of streams that were replaced included."""
         if self._media is not None:
             return self._media.counts()
-        now = {index: self._count(index) for index in self._streams}
-        return tuple(
-            _sum(self._past.get(index), now.get(index)) for index in sorted(self._past.keys() | now.keys())
-        )
+        return self._counts.all(self._streams)
 
     def connect_audio(self) -> None:
         """Let sound flow between the streams, now or once they are ready, and the configured audio."""
@@ -397,7 +390,9 @@ class PjsuaCall:
             # The SRTP transport outlives the stream: it may still hold the keys of another branch.
             self._keyed.discard(index)
             self._shared.srtp.stop(stream)
-            self._end_probation(index)
+            with contextlib.suppress(pj.Error):
+                name = str(self._live.getMedTransportInfo(index).localRtpName)
+                end_probation(name, self._shared.config.sip.bind)
         elif not self._speaking and self.lane is Lane.SDES:
             # pjmedia has keys before the answer that brought them was judged.
             self._shared.srtp.hush(stream)
@@ -414,24 +409,6 @@ class PjsuaCall:
     def _keeps_keys(self, index: int) -> bool:
         """True where a stream that is made again is the same party's: within the call, or for its offer."""
         return self._confirmed or (index in self._keyed and self._answers_offer)
-
-    def _end_probation(self, index: int) -> None:
-        """Have pjmedia not start SRTP again, with the same keys, when a packet is replayed.
-
-        It does so during the first hundred datagrams that reach a socket, keys or not. While there are no
-        keys they are dropped: let it drop a hundred of ours.
-        """
-        try:
-            name = str(self._live.getMedTransportInfo(index).localRtpName)
-        except pj.Error:
-            return
-        bind = self._shared.config.sip.bind
-        host = bind if bind not in ANY_ADDRESS else "::1" if ":" in name.rpartition(":")[0] else "127.0.0.1"
-        target = (host, int(name.rpartition(":")[2]))
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-            for _ in range(_PROBATION):
-                sock.sendto(_NOTHING, target)
 
     def _connect(self, index: int) -> None:
         """Tell the media in Python what pjsua2 agreed on with the peer."""
@@ -490,7 +467,7 @@ class PjsuaCall:
             self._media.disconnect(index)
             del self._streams[index]
             return
-        self._past[index] = _sum(self._past.get(index), self._count(index))
+        self._counts.keep(index, stream)
         if not self._over and self._secured and not self._keeps_keys(index):
             self._keyed.discard(index)
             self._shared.srtp.stop(stream)
@@ -529,29 +506,14 @@ class PjsuaCall:
         """Number of pjsua's call slot this call has, or had."""
         return -1 if self._pj is None else int(self._pj.getId())
 
-    def _count(self, index: int) -> StreamCount:
-        try:
-            # The statistics are views into the object they come from: it must stay referenced.
-            whole = self._live.getStreamStat(index)
-            codec = str(self._live.getStreamInfo(index).codecName)
-        except pj.Error:
-            return StreamCount(index=index, codec="", sent=0, received=0, lost=0)
-        rtcp = whole.rtcp
-        return StreamCount(
-            index=index,
-            codec=codec,
-            sent=int(rtcp.txStat.pkt),
-            received=int(rtcp.rxStat.pkt),
-            lost=int(rtcp.rxStat.loss),
-            trouble=self._trouble(index, int(rtcp.rxStat.pkt)),
-            source=self._shared.source.of(self._streams[index]) if self._secured else 0,
-        )
-
     def _trouble(self, index: int, received: int) -> str:
         """Return what pjmedia finds wrong with the packets of a stream, if it is silent."""
         if not self._secured or not self._confirmed or self._over:
             return ""
         return self._shared.trouble.about((id(self), index), received, time.monotonic())
+
+    def _source(self, stream: int) -> int:
+        return self._shared.source.of(stream) if self._secured else 0
 
 
 def _event_type(number: Any) -> int | None:
@@ -563,19 +525,3 @@ def _address(text: str) -> tuple[str, int] | None:
     """Return (host, port) of pjsua2's ``host:port``, None for a port of 0."""
     host, _, port = text.rpartition(":")
     return (host.strip("[]"), int(port)) if port.isdecimal() and int(port) else None
-
-
-def _sum(past: StreamCount | None, now: StreamCount | None) -> StreamCount:
-    if past is None or now is None:
-        one = past or now
-        assert one is not None
-        return one
-    return StreamCount(
-        index=now.index,
-        codec=now.codec or past.codec,
-        sent=past.sent + now.sent,
-        received=past.received + now.received,
-        lost=past.lost + now.lost,
-        trouble=now.trouble,
-        source=now.source,
-    )

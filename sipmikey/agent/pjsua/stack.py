@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -19,7 +18,6 @@ from sipmikey.agent.pjsua.call import Moves, PjsuaCall, Shared
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.library import (
-    ANY_ADDRESS,
     has_ipv6,
     logged,
     pj,
@@ -39,6 +37,7 @@ from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import PacketLog, Trouble
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
 from sipmikey.agent.pjsua.sound.sound import Sound
+from sipmikey.agent.pjsua.transports import Transports
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -50,7 +49,6 @@ from sipmikey.agent.stack import (
 )
 from sipmikey.call.policy import Alternative
 from sipmikey.mikey.errors import LocalError
-from sipmikey.ports import free_port
 from sipmikey.sound.commands import Command
 
 if TYPE_CHECKING:
@@ -68,16 +66,6 @@ _OPUS_TYPE = 114
 
 _ABRUPT = 3
 """Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""
-
-_TRANSPORTS = {
-    Transport.UDP: (pj.PJSIP_TRANSPORT_UDP, pj.PJSIP_TRANSPORT_UDP6),
-    Transport.TCP: (pj.PJSIP_TRANSPORT_TCP, pj.PJSIP_TRANSPORT_TCP6),
-    Transport.TLS: (pj.PJSIP_TRANSPORT_TLS, pj.PJSIP_TRANSPORT_TLS6),
-}
-
-_TLS_VERSIONS = pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3
-"""pjsip by itself takes 1.0 to 1.2. An OpenSSL without 1.3, as the wheel has, ignores the wish for it."""
-
 
 UNUSABLE = frozenset({"L16"})
 """Codecs with which an assertion of pjmedia ends the process as soon as a call has agreed on them."""
@@ -111,11 +99,9 @@ class PjsuaStack:
         self.observer = observer
         self.later = later
         self._suites = suites
-        self._ports = ports
         self._again = again
         self._contact = contact
         self._passage: Passage | None = None
-        self._waker: tuple[socket.socket, tuple[str, int]] | None = None
         self.connections = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
         self._connections_looked_at = 0.0
         self.calls: CallTable[PjsuaCall] = CallTable()
@@ -123,9 +109,7 @@ class PjsuaStack:
         self.media = (
             _python_media(config, self.sound, again=again) if config.audio.engine == "python" else None
         )
-        self.addresses: dict[Transport, str] = {}
         self.moves = Moves()
-        self._transports: dict[Transport, int] = {}
         self.registered = False
         self._registering = False
         self._renew_later = False
@@ -136,6 +120,7 @@ class PjsuaStack:
         # pjlib prints its first lines before any configuration of ours applies.
         c_function("pj_log_set_level")(0)
         self._endpoint = _Endpoint(self)
+        self._transports = Transports(config.sip, self._endpoint, ports)
         try:
             with typed("start of pjsua2"):
                 self._open()
@@ -170,13 +155,11 @@ class PjsuaStack:
             refusals=self.refusals,
             calls=self.calls,
         )
-        for transport in self.config.sip.transports:
-            self.addresses[transport] = self._listen_anywhere(transport)
+        self._transports.open()
         endpoint.libStart()
         self._open_gate(gate)
         self.sound.open()
-        if Transport.UDP in self.addresses:
-            self._waker = _open_waker(reachable(self.addresses[Transport.UDP]))
+        self._transports.open_waker()
         if self.media is not None and "OPUS" in map(str.upper, self.config.audio.offered):
             self._opus = CodecName("opus", clock_rate=48000, channels=2, payload_type=_OPUS_TYPE)
         self.order_codecs(self.config.audio.offered)
@@ -190,7 +173,7 @@ class PjsuaStack:
             settings = account_config(self.config, lane, self._suites, self._contact)
             if lane is Lane.SDES and alternative is Alternative.SDES:
                 # Keys in a description leave over TLS or not at all.
-                settings.sipConfig.transportId = self._transports[Transport.TLS]
+                settings.sipConfig.transportId = self._transports.numbers[Transport.TLS]
             self._settings[lane] = settings
             self._create_account(lane)
 
@@ -216,15 +199,8 @@ class PjsuaStack:
         """Let messages in, once the gate has seen one; over UDP, for the time of that."""
         self._gate = gate
         gate.on_ack = self._acknowledged
-        if Transport.UDP in self.addresses:
-            gate.open(reachable(self.addresses[Transport.UDP]), self._endpoint.libHandleEvents)
-            return
-        settings = pj.TransportConfig()
-        settings.boundAddress = "::1" if self.config.sip.ipv6 else "127.0.0.1"
-        number = self._endpoint.transportCreate(_TRANSPORTS[Transport.UDP][self.config.sip.ipv6], settings)
-        address = str(self._endpoint.transportGetInfo(number).localAddress)
-        gate.open(reachable(address), self._endpoint.libHandleEvents)
-        self._endpoint.transportClose(number)
+        with self._transports.over_udp() as address:
+            gate.open(address, self._endpoint.libHandleEvents)
 
     def share_port(self, secret: str, place: Callable[[str], str]) -> None:
         """Pass calls on that other processes have, or are to have by what *place* says. See `Passage`."""
@@ -243,46 +219,6 @@ class PjsuaStack:
         """Pass on what comes for that call to ``host:port``; "" when it is over."""
         if self._passage is not None:
             self._passage.relay(sip_call_id, address)
-
-    def _listen_anywhere(self, transport: Transport) -> str:
-        """Listen on the port configured, or on any that is free for UDP and TCP alike.
-
-        A large request to our UDP address comes over TCP (RFC 3261 section 18.1.1), to the same port.
-        """
-        if transport in self._ports:
-            return self._listen(transport, self._ports[transport])
-        port = self.config.sip.port
-        if port:
-            return self._listen(transport, port + 1 if transport is Transport.TLS else port)
-        if transport is Transport.TCP and Transport.UDP in self.addresses:
-            with contextlib.suppress(StackError):
-                return self._listen(transport, int(self.addresses[Transport.UDP].rpartition(":")[2]))
-        if transport is Transport.UDP and Transport.TCP in self.config.sip.transports:
-            with contextlib.suppress(StackError):
-                return self._listen(transport, free_port(self.config.sip.bind))
-        return self._listen(transport, 0)
-
-    def _listen(self, transport: Transport, port: int) -> str:
-        sip = self.config.sip
-        settings = pj.TransportConfig()
-        settings.boundAddress = "" if sip.bind in ANY_ADDRESS else sip.bind
-        settings.port = port
-        if sip.public_address:
-            settings.publicAddress = sip.public_address
-        if transport is not Transport.UDP:
-            # An INVITE right behind an ACK would wait 40 ms for the peer to acknowledge that (Nagle).
-            settings.sockOptParams.sockOpts.append(pj.SockOpt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
-        if transport is Transport.TLS:
-            tls = settings.tlsConfig
-            tls.CaListFile = str(sip.tls.ca_file or "")
-            tls.certFile = str(sip.tls.certificate_file or "")
-            tls.privKeyFile = str(sip.tls.private_key_file or "")
-            tls.verifyServer = sip.tls.verify
-            tls.proto = _TLS_VERSIONS
-        with typed(f"SIP over {transport} on {sip.bind}:{settings.port}"):
-            number = self._endpoint.transportCreate(_TRANSPORTS[transport][sip.ipv6], settings)
-            self._transports[transport] = number
-            return str(self._endpoint.transportGetInfo(number).localAddress)
 
     def order_codecs(self, wanted: tuple[str, ...]) -> None:
         """Offer the codecs *wanted*, best first, and no others, from the next offer on.
@@ -344,6 +280,11 @@ class PjsuaStack:
         self.sound.obey(command)
 
     @property
+    def addresses(self) -> Mapping[Transport, str]:
+        """``host:port`` that each transport listens on."""
+        return self._transports.addresses
+
+    @property
     def busy(self) -> bool:
         """True while calls exist or the registrar has not confirmed that we left."""
         return bool(self.calls.living) or self.registered
@@ -351,16 +292,11 @@ class PjsuaStack:
     @property
     def can_be_woken(self) -> bool:
         """False where nothing but time ends a poll."""
-        return self._waker is not None
+        return self._transports.can_be_woken
 
     def wake(self) -> None:
-        """End the poll under way; from any thread.
-
-        A datagram of two empty lines to our own SIP port does it. SIP ignores it: NAT keep-alives look so.
-        """
-        if self._waker is not None:
-            with contextlib.suppress(OSError):
-                self._waker[0].sendto(b"\r\n\r\n", self._waker[1])
+        """End the poll under way; from any thread."""
+        self._transports.wake()
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -477,8 +413,7 @@ class PjsuaStack:
         before = dict(self.addresses)
         with typed("a change of address"):
             self._endpoint.handleIpChange(change)
-            for transport, number in self._transports.items():
-                self.addresses[transport] = str(self._endpoint.transportGetInfo(number).localAddress)
+            self._transports.look_again()
         for transport, address in self.addresses.items():
             self.moves.went(_host(before[transport]), _host(address))
 
@@ -506,8 +441,7 @@ class PjsuaStack:
             with contextlib.suppress(pj.Error):
                 account.shutdown()
         self._accounts.clear()
-        if self._waker is not None:
-            self._waker[0].close()
+        self._transports.close()
         if self._passage is not None:
             self._passage.close()
         # What a reference cycle still holds would be freed after the library, which aborts the process.
@@ -544,9 +478,3 @@ class _Endpoint(pj.Endpoint):  # type: ignore[misc]
 
 def _host(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
-
-
-def _open_waker(address: tuple[str, int]) -> tuple[socket.socket, tuple[str, int]]:
-    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    return sock, address
