@@ -1,4 +1,4 @@
-"""`sipmikey agent`: one process that calls and is called, driven by JSON lines."""
+"""`sipmikey agent`: make and take calls, driven by JSON lines."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `agent` and its options."""
     parser = subparsers.add_parser(
         "agent",
-        help="one process that calls and is called, driven by JSON lines",
-        description="Call and be called: commands as JSON lines on standard input, events on its output.",
+        help="make and take calls, driven by JSON lines",
+        description="Make and take calls: commands as JSON lines on stdin, events on stdout.",
         epilog=f"{EXAMPLES}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -52,13 +52,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--auto", action="store_true", help="take each call without asking, but never two at a time"
     )
     parser.add_argument(
-        "--once", action="store_true", help="leave after the first call, refused ones included"
+        "--once", action="store_true", help="exit after the first call, even if it was refused"
     )
     parser.add_argument(
-        "--duration", type=positive_seconds, metavar="SECONDS", help="hang up so long after answering"
+        "--duration", type=positive_seconds, metavar="SECONDS", help="hang up this long after answering"
     )
     parser.add_argument(
-        "--ring", type=positive_seconds, metavar="SECONDS", help="ring so long before answering (with --auto)"
+        "--ring",
+        type=positive_seconds,
+        metavar="SECONDS",
+        help="ring this long before answering (with --auto)",
     )
     parser.add_argument(
         "--reject", type=_failure_status, metavar="STATUS", help="refuse calls with this SIP status (300-699)"

@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--via", metavar="SIP-URI", help="send the INVITE there, e.g. to the other agent's own address"
     )
     parser.add_argument(
-        "--duration", type=positive_seconds, metavar="SECONDS", help="hang up so long after the answer"
+        "--duration", type=positive_seconds, metavar="SECONDS", help="hang up this long after the answer"
     )
     parser.add_argument(
         "--prefetch", action="store_true", help="get the ticket first, so that the call itself needs no KMS"

@@ -28,8 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=f"{EXAMPLES}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--once", action="store_true", help="leave as soon as the registrar has accepted")
-    parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="leave after so long")
+    parser.add_argument("--once", action="store_true", help="exit as soon as the registrar has accepted")
+    parser.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="exit after this long")
     add_session_options(parser)
     add_options(parser)
 

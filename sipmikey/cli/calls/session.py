@@ -59,14 +59,14 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         "--sip-log",
         type=Path,
         metavar="FILE",
-        help="write pjsip's log with all SIP messages, for its owner only",
+        help="write pjsip's log with all SIP messages; only you can read the file",
     )
-    parser.add_argument("--quiet", action="store_true", help="no lines about calls, only errors")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.add_argument(
         "-v",
         "--verbose",
         action="store_true",
-        help="a line per event, with the protocol, not per step of a call",
+        help="print every event, those of the protocol too",
     )
 
 

@@ -1,4 +1,4 @@
-"""`sipmikey tickets`: the tickets that are kept for calls to come."""
+"""`sipmikey tickets`: the tickets that are kept for later calls."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ LIST = """\
 FETCH = """\
   sipmikey tickets fetch --config alice.toml sip:bob@example.com sip:carol@example.com
   sipmikey tickets fetch --config alice.toml            for everybody in tickets.contacts
-  sipmikey tickets fetch --config alice.toml --fresh    also where a kept ticket is still good
-  sipmikey tickets fetch --config alice.toml --push     and have them resolved by those they are for
+  sipmikey tickets fetch --config alice.toml --fresh    even where a kept ticket is still good
+  sipmikey tickets fetch --config alice.toml --push     and have the people called resolve them
 """
 
 FORGET = """\
@@ -51,8 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `tickets` and what can be done with them."""
     parser = subparsers.add_parser(
         "tickets",
-        help="list, fetch and forget the tickets that are kept for calls to come",
-        description="List, fetch and forget the tickets that are kept for calls to come (tickets.keep).",
+        help="list, fetch and forget the tickets that are kept for later calls",
+        description="List, fetch and forget the tickets that are kept for later calls (tickets.keep).",
         epilog=f"examples:\n{LIST}{FETCH}{FORGET}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _verb(verbs, "list", "list the tickets that are kept; keys are never shown", LIST, _list)
     fetch = _verb(verbs, "fetch", "get tickets now, so that a call needs no KMS", FETCH, _fetch)
     fetch.add_argument("uri", nargs="*", help="whom to get a ticket for (by default tickets.contacts)")
-    fetch.add_argument("--fresh", action="store_true", help="also where a kept ticket is still good")
+    fetch.add_argument("--fresh", action="store_true", help="even where a kept ticket is still good")
     fetch.add_argument(
         "--push",
         action="store_true",

@@ -105,8 +105,8 @@ class Sip:
     )  # fmt: skip
     public_address: str = setting("", "address to give to others, where it is not our own", read.text)
     registrar: str = setting(
-        "", "registrar; without one there is no registration", read.uri("sip", "sips"), option="--registrar",
-        metavar="URI",
+        "", "URI of the registrar; leave it out to call without registering", read.uri("sip", "sips"),
+        option="--registrar", metavar="URI",
     )  # fmt: skip
     registration_expires: float = setting(300.0, "life of a registration, seconds", read.seconds(10, 86400))
     proxy: str = setting("", "outbound proxy", read.uri("sip", "sips"), option="--proxy", metavar="URI")
@@ -202,7 +202,7 @@ class Kms:
 class Tickets:
     """Which tickets are kept. They are sealed, by a key in the keyring of the system."""
 
-    keep: bool = setting(False, "keep tickets for calls to come, also after a restart", read.boolean)
+    keep: bool = setting(False, "keep tickets for later calls, also after a restart", read.boolean)
     file: Path | None = setting(
         None, "file they are kept in (by default tickets.db where the phone's data is)", read.path
     )
@@ -320,7 +320,7 @@ class Nat:
         metavar="HOST[:PORT]",
     )  # fmt: skip
     turn: str = setting(
-        "", "TURN server on UDP, which relays what no other way leads to", read.text, option="--turn",
+        "", "TURN server on UDP, which relays media where no direct path works", read.text, option="--turn",
         metavar="HOST[:PORT]",
     )  # fmt: skip
     turn_username: str = setting("", "user name at the TURN server", read.text)
@@ -341,7 +341,7 @@ class Mailbox:
     """Messages that are left, by us and for us."""
 
     url: str = setting(
-        "", "mailbox of ours, and of those whom `mailbox.domains` does not name",
+        "", "URL of our mailbox, and of every domain that `mailbox.domains` does not name",
         read.uri("https", "http"), option="--mailbox", metavar="URL",
     )  # fmt: skip
     domains: Mapping[str, str] = setting(NOTHING, "mailboxes of other domains: URLs by domain", _by_domain)
@@ -381,11 +381,15 @@ class Timeouts:
     """How long to wait, in seconds."""
 
     kms: float = setting(
-        5.0, "for an answer of the KMS", read.seconds(0.01, 600), option="--kms-timeout", metavar="SECONDS"
+        5.0,
+        "longest wait for an answer from the KMS",
+        read.seconds(0.01, 600),
+        option="--kms-timeout",
+        metavar="SECONDS",
     )
     setup: float = setting(
         60.0,
-        "for the call to be answered",
+        "longest wait for the call to be answered",
         read.seconds(0.1, 3600),
         option="--ring-timeout",
         metavar="SECONDS",

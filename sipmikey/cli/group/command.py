@@ -100,7 +100,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             metavar="INTERFACE",
             help="interface of the media: its IPv4 address or, with an IPv6 multicast address, its name",
         )
-        verb.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="leave after so long")
+        verb.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="exit after this long")
         verb.set_defaults(group_run=body)
         add_session_options(verb)
         add_options(verb)

@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `load` and its options."""
     parser = subparsers.add_parser(
         "load",
-        help="make many calls, and tell how long they took and how many failed",
+        help="make many calls, and report times and failures",
         description="Make many calls to one callee at a rate, and tell how they went.",
         epilog=f"{EXAMPLES}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

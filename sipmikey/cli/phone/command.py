@@ -45,14 +45,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         action="append",
         metavar="FILE",
-        help="configuration of an account; repeatable",
+        help="configuration of an account; may be given several times",
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where contacts and history are kept")
-    parser.add_argument("--language", metavar="CODE", help="en, de; by default that of the environment")
     parser.add_argument(
-        "--import", dest="import_", type=Path, metavar="VCARDS", help="add contacts and leave"
+        "--language", metavar="CODE", help="en, de; by default the language of the environment"
     )
-    parser.add_argument("--export", type=Path, metavar="VCARDS", help="write the contacts, and leave")
+    parser.add_argument(
+        "--import", dest="import_", type=Path, metavar="VCARDS", help="add contacts, and exit"
+    )
+    parser.add_argument("--export", type=Path, metavar="VCARDS", help="write the contacts, and exit")
     parser.add_argument(
         "--agent-option", action="append", default=[], metavar="OPTION", help=argparse.SUPPRESS
     )

@@ -51,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `setup` and its options."""
     parser = subparsers.add_parser(
         "setup",
-        help="an invitation or five questions, and the phone is ready",
+        help="set the phone up from an invitation, or by five questions",
         description="Redeem an invitation, or ask five questions and check each answer; write the"
         " configuration and make a test call.",
         epilog=f"{EXAMPLES}\n{table()}",

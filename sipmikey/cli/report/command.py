@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `report` and its options."""
     parser = subparsers.add_parser(
         "report",
-        help="write what a report of a defect needs, without names and secrets",
+        help="collect what a bug report needs, without names and secrets",
         description="Write versions, settings, findings and events into one file, without names and secrets.",
         epilog=f"{EXAMPLES}\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
