@@ -32,6 +32,8 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"\blets none\b|\blet none\b|\bto none\b", "name the party"),
     (r"\bin the midst of\b", "say 'while' or 'during'"),
     (r"\bwithout a word\b", "say 'without an error' or 'silently'"),
+    (r"\bso long (after|before)\b", "say 'this long', or how many seconds"),
+    (r"\b(calls|tickets|messages) to come\b", "say 'later calls'"),
     (r"\bas good as\b", "say 'treated as' or 'almost'"),
     (r"\b(the|its|this) further\b", "say 'other' or 'later'"),
     (r"\bRFC \d{3,4} \d+(\.\d+)+\b", "cite as 'RFC 6043 section 12.1'"),

@@ -18,6 +18,8 @@ FINDINGS = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "check_words
         "it starts anew",  # words: ok
         "keyed otherwise than before",  # words: ok
         "it is of no use",  # words: ok
+        "hang up so long after the answer",  # words: ok
+        "tickets kept for calls to come",  # words: ok
         "RFC 6043 12.1",  # words: ok
         "RFC 6043, section 12.1",  # words: ok
         "RFC 6043 Section 12.1",  # words: ok

@@ -24,7 +24,7 @@ class Rekeying:
         self._keys: tuple[str, ...] = ()
 
     def keyed(self, agreement: Agreement) -> None:
-        """Restart the timers when the keys in force are others than before."""
+        """Restart the timers when the keys in force have changed."""
         if agreement.rekey_interval_s is not None:
             self._interval_s = agreement.rekey_interval_s
         keys = tuple(stream.send_key for stream in agreement.streams)
