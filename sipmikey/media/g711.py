@@ -33,6 +33,7 @@ class G711:
     silence: int
     clock_rate: int = RATE
     rate: int = RATE
+    recovers: bool = False
 
     @property
     def frame_length(self) -> int:

@@ -25,6 +25,11 @@ _SMOOTHING_S = 0.5
 _FASTEST = 2e-3
 """Largest change of speed, about 3 cents in pitch: nobody hears it."""
 
+_HURRY = 1e-2
+"""The same where far too much waits: a sixth of a semitone, which speech bears."""
+
+_FAR_S = 0.04
+
 _WINDOW_S = 10.0
 _WINDOWS = 6
 """The lowest filling is that of so many windows: bursts of one side drift through those of the other."""
@@ -90,6 +95,9 @@ class Elastic:
                 if filling < self._target + count / 2:
                     return silence(count)
                 self._flowing = True
+                # What waited for the reader to begin would be heard late for minutes.
+                self._waiting = self._waiting[-int(self._target + count) :]
+                filling = float(len(self._waiting) + len(self._ready))
                 self._smooth = filling
             self._steer(filling, count)
             self._convert(count)
@@ -119,7 +127,8 @@ class Elastic:
         bound = 2 * _FASTEST * _SETTLING_S
         self._sum = max(-bound, min(bound, self._sum + error * step / (4 * _SETTLING_S)))
         change = (error + self._sum) / _SETTLING_S
-        self._ratio = 1.0 - max(-_FASTEST, min(_FASTEST, change))
+        fastest = _HURRY if error > _FAR_S else _FASTEST
+        self._ratio = 1.0 - max(-_FASTEST, min(fastest, change))
 
     def _convert(self, count: int) -> None:
         while len(self._ready) < count and len(self._waiting):

@@ -34,7 +34,7 @@ class Decoder(Protocol):
 class Codec(Protocol):
     """``name`` as in a=rtpmap, ``payload_type`` of its packets, ``clock_rate`` of their timestamps (Hz).
 
-    ``rate``: samples per second. ``stateless``: frames can be encoded ahead and played in any order.
+    ``rate``: samples per second. ``recovers``: a payload tells something of the one before it as well.
     """
 
     @property
@@ -48,6 +48,9 @@ class Codec(Protocol):
 
     @property
     def rate(self) -> int: ...
+
+    @property
+    def recovers(self) -> bool: ...
 
     def encoder(self) -> Encoder:
         """Return the encoder of one more stream."""

@@ -24,6 +24,7 @@ class G722:
     payload_type: int = 9
     clock_rate: int = 8000
     rate: int = _RATE
+    recovers: bool = False
 
     def encoder(self) -> Encoder:
         """Return the encoder of one more stream."""

@@ -34,6 +34,7 @@ class Opus:
     payload_type: int = 96
     clock_rate: int = _CLOCK_RATE
     rate: int = _RATE
+    recovers: bool = True
 
     def encoder(self) -> Encoder:
         """Return the encoder of one more stream."""

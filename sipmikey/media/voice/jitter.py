@@ -30,6 +30,9 @@ _GROWTH_S = 0.010
 _MOST_GROWTH_S = 0.040
 _SMOOTHING_S = 0.4
 
+_RECOVERING_S = 0.020
+"""How much longer packets wait, where some are lost and those behind them tell what was in them."""
+
 
 class Kind(Enum):
     """``FRAME``: here it is. ``LOST``: it will not come. ``LATE``: nothing is there yet. ``SILENT``: nobody
@@ -71,7 +74,7 @@ class JitterBuffer:
         self._codec = codec
         self._rate = codec.clock_rate
         self._frame = frame_ticks(codec)
-        self._least = settings.least_ms * self._rate / 1000
+        self._least_ever = self._least = settings.least_ms * self._rate / 1000
         self._most = settings.most_ms * self._rate / 1000
         self._target = self._least
         self._waiting: dict[int, bytes] = {}
@@ -198,14 +201,21 @@ class JitterBuffer:
             # What is missing was made up for while nothing was there.
             covered = min(self._dry_for, gap)
             self._dry_for = 0
-            self._lost += max(1, covered // self._frame)
+            self._was_lost(max(1, covered // self._frame))
             gap -= covered
         if gap == 0 or gap > _TALK_ENDS_S * self._rate:
             return self._give(first)
         ticks = min(self._frame, gap)
         self._next = first - gap + ticks
-        self._lost += 1
+        self._was_lost(1)
         return Taken(kind=Kind.LOST, ticks=ticks, following=self._waiting.get(self._next))
+
+    def _was_lost(self, frames: int) -> None:
+        self._lost += frames
+        if self._codec.recovers:
+            wanted = self._least_ever + _RECOVERING_S * self._rate
+            self._least = min(self._most, wanted)
+            self._target = max(self._target, self._least)
 
     def _run_dry(self) -> Taken:
         self._dry += 1
