@@ -20,7 +20,7 @@ SHIFT = 4
 """Steps that a second may lie beside its place."""
 
 SAME = 0.8
-"""Likeness from which on it is the same speech; other voices of the tests reach 0.65."""
+"""Likeness from which on it is the same speech; other voices reach 0.75 in 1.5 s, 0.65 in 4 s."""
 
 
 def _loudness(samples: NDArray[np.float64]) -> NDArray[np.float64]:
