@@ -14,6 +14,7 @@ from typing import Any
 
 import pylibsrtp
 
+from sipmikey.media.crypto.aes_cm import AesCmSession, SessionError
 from sipmikey.media.errors import PacketNotSent, PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.profile import RTCP_HEADER_LENGTH, RTP_HEADER_LENGTH
@@ -26,7 +27,7 @@ REPLAY_WINDOW = 1024
 MAX_ROLLOVERS = 4096
 """Highest rollover counter reached by stepping: 62 days at 50 packets per second, some 30 ms of work."""
 
-_FAILURES = (pylibsrtp.Error, ValueError)
+_FAILURES = (pylibsrtp.Error, SessionError, ValueError)
 _STEP = (1 << 15) - 1
 _RTCP_RECEIVER_REPORT = 201
 
@@ -80,11 +81,7 @@ def _indices_up_to(last: int) -> list[int]:
 
 
 def check_runnable(key: StreamKey) -> None:
-    """Raise `LocalError` when pylibsrtp lacks the key's profile, or cannot be brought to its ROC."""
-    if key.profile.python_name is None:
-        raise LocalError(
-            f"pylibsrtp cannot do {key.profile.name}: use native media, or offer AES-CM-128 or AES-GCM"
-        )
+    """Raise `LocalError` when a session cannot be brought to the key's ROC."""
     if key.roc > MAX_ROLLOVERS:
         raise LocalError(
             f"rollover counter {key.roc} is beyond {MAX_ROLLOVERS}, the most that Python media "
@@ -117,6 +114,8 @@ class SrtpContext:
 
     def _make_session(self) -> Any:
         profile = self.key.profile
+        if profile.python_name is None:
+            return AesCmSession(self.key.keying().reveal(), self.key.ssrc, profile, window=REPLAY_WINDOW)
         policy = pylibsrtp.Policy(
             key=self.key.keying().reveal(),
             ssrc_type=pylibsrtp.Policy.SSRC_SPECIFIC,

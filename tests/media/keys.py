@@ -10,7 +10,7 @@ from sipmikey.media.profile import PROFILES, profile_by_name
 from sipmikey.media.rtp import RtpPacket
 from sipmikey.mikey.secret import Secret
 
-PYTHON_PROFILES = [profile.name for profile in PROFILES if profile.python_name is not None]
+PYTHON_PROFILES = [profile.name for profile in PROFILES]
 AES_80 = "AES_CM_128_HMAC_SHA1_80"
 AES_32 = "AES_CM_128_HMAC_SHA1_32"
 GCM_128 = "AEAD_AES_128_GCM"

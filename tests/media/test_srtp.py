@@ -46,14 +46,6 @@ def test_every_status_text_of_the_installed_library_has_a_kind() -> None:
     assert set(pylibsrtp.ERRORS) == set(LIBSRTP_ERRORS)
 
 
-@pytest.mark.parametrize("name", ["AES_256_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"])
-def test_a_profile_the_library_lacks_is_refused(name: str) -> None:
-    for key in (make_key(name), make_key(name, roc=1)):
-        for end in (SrtpSender, SrtpReceiver):
-            with pytest.raises(LocalError, match=f"cannot do {name}: use native media"):
-                end(key)
-
-
 def test_ssrc_is_bound_to_the_key() -> None:
     sender, receiver = SrtpSender(make_key()), SrtpReceiver(make_key())
     assert not_sent(sender.protect, rtp(1, ssrc=7)).error is SrtpError.OTHER_SSRC

@@ -17,9 +17,11 @@ from sipmikey.media.keying import StreamKey
 PATIENCE_S = 20.0
 _POLL_S = 0.005
 
-_GST_CIPHERS = {
+GST_CIPHERS = {
     "AES_CM_128_HMAC_SHA1_80": ("aes-128-icm", "hmac-sha1-80", "hmac-sha1-80"),
     "AES_CM_128_HMAC_SHA1_32": ("aes-128-icm", "hmac-sha1-32", "hmac-sha1-80"),
+    "AES_256_CM_HMAC_SHA1_80": ("aes-256-icm", "hmac-sha1-80", "hmac-sha1-80"),
+    "AES_256_CM_HMAC_SHA1_32": ("aes-256-icm", "hmac-sha1-32", "hmac-sha1-80"),
     "AEAD_AES_128_GCM": ("aes-128-gcm", "null", "null"),
     "AEAD_AES_256_GCM": ("aes-256-gcm", "null", "null"),
 }
@@ -78,7 +80,7 @@ def gstreamer(key: StreamKey, packets: Iterable[bytes], directory: Path) -> byte
     # Framed in a file (RFC 4571), so that the pipeline ends by itself.
     stream.write_bytes(b"".join(len(packet).to_bytes(2, "big") + packet for packet in packets))
     output.unlink(missing_ok=True)
-    cipher, auth, rtcp_auth = _GST_CIPHERS[key.profile.name]
+    cipher, auth, rtcp_auth = GST_CIPHERS[key.profile.name]
     caps = (
         "application/x-srtp-stream,media=audio,clock-rate=8000,encoding-name=PCMA,payload=8,"
         f"ssrc=(uint){key.ssrc},srtp-key=(buffer){key.keying().reveal().hex()},roc=(uint)0,"

@@ -11,8 +11,8 @@ from sipmikey.media.g711 import PCMA
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.rtp import is_rtcp
 from sipmikey.media.stream import RtpStream
-from tests.media.keys import AES_32, AES_80, PYTHON_PROFILES, make_key, noise_frames
-from tests.media.peers.referees import PATIENCE_S, ffmpeg, gstreamer
+from tests.media.keys import AES_32, AES_80, make_key, noise_frames
+from tests.media.peers.referees import GST_CIPHERS, PATIENCE_S, ffmpeg, gstreamer
 
 pytestmark = pytest.mark.interop
 
@@ -60,7 +60,7 @@ def test_ffmpeg_decrypts_under_the_right_key_only(profile: str, tmp_path: Path) 
         assert receiver.wait_for(len(EXPECTED)) == EXPECTED
 
 
-@pytest.mark.parametrize("profile", PYTHON_PROFILES)
+@pytest.mark.parametrize("profile", GST_CIPHERS)
 def test_gstreamer_decrypts_under_the_right_key_only(profile: str, tmp_path: Path) -> None:
     key = make_key(profile)
     with udp_socket(HOST) as wire, MediaLoop() as loop:

@@ -1,0 +1,1 @@
+"""SRTP transforms in Python, for what pylibsrtp has no profile for."""
