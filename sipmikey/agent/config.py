@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -27,6 +28,9 @@ MAX_CALLS = 4
 
 MOST_CALLS = 100
 """More than an agent was tried with."""
+
+MOST_CALLS_IN_PYTHON = 1000
+"""The same, for an agent whose SIP stack is in Python: a process holds all of them."""
 
 
 class Transport(StrEnum):
@@ -69,6 +73,7 @@ class Sip:
     none: the system resolves host names, and NAPTR and SRV records are not looked up.
     ``calls_per_second``: new calls that are looked at, in all; half as many of one source; twice as many at
     once after a silence. The rest is answered with 503.
+    ``stack``: ``pjsua2`` or ``python`` (`sipmikey.agent.asyncio_sip`); empty: pjsua2 where it is installed.
     ``preconditions``: take calls that require those of RFC 3312, and state them in ours; without, a call that
     requires them is refused with 420."""
 
@@ -92,6 +97,12 @@ class Sip:
     name_servers: tuple[str, ...] = ()
     calls_per_second: float = 20.0
     preconditions: bool = False
+    stack: str = ""
+
+    @property
+    def in_python(self) -> bool:
+        """True where SIP and media run in Python, without pjsua2."""
+        return self.stack == "python" or (not self.stack and find_spec("pjsua2") is None)
 
     @property
     def ipv6(self) -> bool:
@@ -128,6 +139,8 @@ class Sip:
                 raise LocalError(f"sip.name_servers: {server!r} is not an IP address") from None
         if not self.calls_per_second > 0:
             raise LocalError(f"sip.calls_per_second: more than 0, not {self.calls_per_second}")
+        if self.stack not in ("", "pjsua2", "python"):
+            raise LocalError(f"sip.stack: unknown word {self.stack!r}; allowed: pjsua2, python")
         if not self.transports:
             raise LocalError("sip.transports: at least one of udp, tcp, tls is needed")
         if self.prefer is not None and self.prefer not in self.transports:
@@ -265,7 +278,8 @@ class AgentConfig:
 
     ``isolated``: pjsua2 runs in a process of its own, which has no key but those of its calls, and whose
     death ends its calls only. False runs it in this process, to measure and to debug. ``calls``: how many
-    there may be at a time; a process holds four, and more are started as they are needed (UDP needed).
+    there may be at a time; with pjsua2 a process holds four, and more are started as they are needed (UDP
+    needed).
     """
 
     identity: str
@@ -287,9 +301,12 @@ class AgentConfig:
                 "security.alternative sdes needs SIP over TLS: add tls to sip.transports "
                 "(or say sdes-without-tls, and everybody on the path can read the keys)"
             )
-        if not 1 <= self.calls <= MOST_CALLS:
-            raise LocalError(f"calls: 1 to {MOST_CALLS}, not {self.calls}")
-        if self.calls > MAX_CALLS and (not self.isolated or Transport.UDP not in self.sip.transports):
+        most = MOST_CALLS_IN_PYTHON if self.sip.in_python else MOST_CALLS
+        if not 1 <= self.calls <= most:
+            raise LocalError(f"calls: 1 to {most}, not {self.calls}")
+        if self.sip.in_python:
+            object.__setattr__(self, "audio", replace(self.audio, engine="python"))
+        elif self.calls > MAX_CALLS and (not self.isolated or Transport.UDP not in self.sip.transports):
             raise LocalError(
                 f"more than {MAX_CALLS} calls need processes of their own (isolated) and SIP over UDP"
             )
@@ -306,7 +323,5 @@ class AgentConfig:
                 codec_named(name)
             except LocalError as error:
                 raise LocalError(f"media.codecs: {error}") from None
-        if self.keys is not None and self.keys.suites != ("128",):
-            raise LocalError("audio.engine python has no AES-256-CM: set the key management suites to 128")
-        if self.sip.bind in ("0.0.0.0", "::", "") and not self.sip.public_address:
+        if not self.sip.in_python and self.sip.bind in ("0.0.0.0", "::", "") and not self.sip.public_address:
             raise LocalError("audio.engine python needs an address to announce: set sip.bind")

@@ -304,6 +304,14 @@ class Engine:
 def _open_stack(
     config: AgentConfig, observer: StackObserver, later: Callable[[float, Callable[[], None]], None]
 ) -> Stack:
+    if config.sip.in_python:
+        try:
+            from sipmikey.agent.asyncio_sip.stack import AsyncioStack
+        except ImportError as error:
+            raise StackError(
+                f"media in Python needs pylibsrtp ({error}); pip install 'sipmikey[media]'"
+            ) from None
+        return AsyncioStack(config, observer, later)
     suites = crypto_suites(config.keys.suites if config.keys else ("256", "128"))
     try:
         if config.isolated:

@@ -26,7 +26,7 @@ class UsableHere:
 
 
 def call_settings(config: AgentConfig, usable: UsableHere) -> CallSettings:
-    """Return what all calls have in common. pjsua keeps one dialog for each INVITE."""
+    """Return what all calls have in common. pjsua keeps one dialog for each INVITE, and no more."""
     times = config.timeouts
     return CallSettings(
         identity=config.identity,
@@ -41,7 +41,7 @@ def call_settings(config: AgentConfig, usable: UsableHere) -> CallSettings:
         headers=tuple(config.sip.headers.items()),
         redirects=config.sip.redirects,
         check_description=usable,
-        many_dialogs=False,
+        many_dialogs=config.sip.in_python,
         preconditions=config.sip.preconditions,
     )
 

@@ -347,8 +347,13 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def reveal_keys() -> None:
-    """Print what pjmedia's SRTP is keyed with, beside keying it: for tests that decrypt a capture."""
+def reveal_keys(*, in_python: bool) -> None:
+    """Print what SRTP is keyed with, beside keying it: for tests that decrypt a capture."""
+    if in_python:
+        from sipmikey.agent.asyncio_sip.session import Session
+
+        _reveal_keys_of(Session)
+        return
     from sipmikey.agent.isolation.calls import RemoteCall
     from sipmikey.agent.pjsua.call import PjsuaCall
 
@@ -404,7 +409,7 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     settings = json.loads(await reader.readline())
     if settings.get("reveal_keys"):
-        reveal_keys()
+        reveal_keys(in_python=agent_config(settings).sip.in_python)
     if settings.get("judge_after_s"):
         judge_late(settings["judge_after_s"])
     if settings.get("clock_offset_s"):

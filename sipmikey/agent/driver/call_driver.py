@@ -198,8 +198,10 @@ class CallDriver:
             case o.SendRefer():
                 replacing = self._replacing.live if self._replacing and output.replacing else None
                 self.live.transfer(output.target, replacing)
-            case o.Acknowledge() | o.EndBranch():
-                """pjsip acknowledges each 2xx, and ends those of branches that have not got the call."""
+            case o.EndBranch() if self.call is not None:
+                self.call.end_branch(output.to_tag, headers=output.headers)
+            case o.Acknowledge():
+                """The stacks acknowledge each 2xx."""
 
     def _key(self, index: int, keys: SrtpKeys) -> None:
         live = self.live

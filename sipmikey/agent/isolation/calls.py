@@ -48,6 +48,9 @@ class RemoteCall:
         if not self.over:
             self._do(m.Hangup(call=self.number, status=status, headers=headers, sdp=sdp))
 
+    def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
+        """Nothing: pjsip ends the branches that have not got the call."""
+
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         sent = keys if self._python_media else replace(keys, directions=None)
         before: StreamCount | None = self._do(m.Key(call=self.number, index=index, keys=sent))

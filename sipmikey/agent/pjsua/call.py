@@ -188,6 +188,9 @@ class PjsuaCall:
         with typed("hang-up"):
             self._live.hangup(parameters)
 
+    def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
+        """Nothing: pjsip ends the branches that have not got the call."""
+
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         """Give the stream at *index* its keys; return its packets before that.
 

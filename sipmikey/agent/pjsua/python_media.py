@@ -20,7 +20,6 @@ from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.agreed import Agreed
 from sipmikey.agent.pjsua.python_line import PythonLine
 from sipmikey.agent.pjsua.sound.recordings import Recordings
-from sipmikey.agent.pjsua.sound.sound import Sound
 from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
 from sipmikey.media.codecs.codec import Codec, frame_samples
 from sipmikey.media.codecs.known import OPUS_PARAMETERS
@@ -30,6 +29,7 @@ from sipmikey.media.stream import RtpStream, Source
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 
 if TYPE_CHECKING:
+    from sipmikey.agent.pjsua.sound.devices import DeviceSound
     from sipmikey.agent.pjsua.sound.quiet import QuietSound
     from sipmikey.media.voice.party import StreamParty
     from sipmikey.sound.room import Room
@@ -58,6 +58,13 @@ class RoomKeeper(Protocol):
         """The call with number *user* is over."""
 
 
+class SoundDevices(Protocol):
+    """Who has the sound devices; ``devices`` is None where there are none."""
+
+    @property
+    def devices(self) -> DeviceSound | None: ...
+
+
 class _Speech:
     """The file configured, then silence; tells once that the file has been played."""
 
@@ -82,7 +89,7 @@ class _Speech:
 class PythonMedia:
     """The media of all calls of an agent, in one thread. *again*: see `Recordings`."""
 
-    def __init__(self, config: AgentConfig, sound: Sound, *, again: bool = False) -> None:
+    def __init__(self, config: AgentConfig, sound: SoundDevices, *, again: bool = False) -> None:
         self._audio = config.audio
         self._sound = sound
         self._quiet: QuietSound | None = None
@@ -242,8 +249,6 @@ class CallMedia:
         if keys.directions is None:
             raise StackError("media in Python needs keys with their SSRC and packet index")
         send, receive = keys.directions
-        if send.profile.python_name is None:
-            raise StackError(f"media in Python cannot do {send.profile.name}")
         line = self._line(index)
         self._media.post(lambda: line.key(send, receive, confirmed=confirmed))
 

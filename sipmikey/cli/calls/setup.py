@@ -145,6 +145,7 @@ def _sip(configuration: Configuration) -> Sip:
     sip = configuration.sip
     host, _, port = sip.listen.rpartition(":")
     return Sip(
+        stack=sip.stack,
         bind=host.strip("[]"),
         port=int(port),
         transports=tuple(Transport(word) for word in sip.transports),

@@ -58,6 +58,7 @@ SUITES = ("256", "128")
 SIGNATURES = ("pkcs1", "pss")
 MODES = ("full", "kerberos", "otway-rees", "preshared")
 TRANSPORTS = ("udp", "tcp", "tls")
+STACKS = ("pjsua2", "python")
 ICE = ("auto", "on", "off")
 DEVICES = ("default", "null")
 
@@ -95,6 +96,10 @@ class Sip:
         "0.0.0.0:0", "address and port of all transports; port 0: any", read.endpoint, option="--listen",
         metavar="HOST:PORT",
     )  # fmt: skip
+    stack: str = setting(
+        "", "what speaks SIP: pjsua2, or Python (docs/stacks.md); by default pjsua2 where it is installed",
+        read.word(*STACKS), words=STACKS, option="--stack",
+    )  # fmt: skip
     transports: tuple[str, ...] = setting(
         ("udp", "tcp"), "transports to open", read.words(*TRANSPORTS), words=TRANSPORTS,
         option="--transports", metavar="WORD,...",
@@ -129,7 +134,9 @@ class Sip:
         read.boolean,
     )  # fmt: skip
     redirects: int = setting(5, "redirections (3xx) a call follows at most; 0: none", read.count(0, 32))
-    calls: int = setting(4, "calls at a time; more than 4 need processes beside", read.count(1, 100))
+    calls: int = setting(
+        4, "calls at a time; with pjsua2 more than 4 need processes beside", read.count(1, 1000)
+    )
     calls_per_second: float = setting(
         20.0, "new calls looked at in all, half as many of one source", read.number(0.1, 1000, "a second")
     )

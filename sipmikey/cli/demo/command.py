@@ -16,6 +16,7 @@ from typing import Any
 
 from sipmikey.capture import CaptureError, LoopbackCapture, enter_private_network
 from sipmikey.cli.calls.narrate import narrate
+from sipmikey.cli.config.schema import STACKS
 from sipmikey.cli.demo.actor import ActorFailed
 from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
 from sipmikey.cli.demo.deferred import judge_deferred, perform_deferred
@@ -29,6 +30,8 @@ from sipmikey.phone.ladder.events import steps
 from sipmikey.phone.ladder.picture import render
 from sipmikey.printable import printable
 
+PARTIES = ("caller", "callee")
+
 KEPT_VARIABLES = frozenset({"SIPMIKEY_DEBUG", "SIPMIKEY_PURE"})
 
 EXAMPLES = """\
@@ -36,6 +39,8 @@ examples:
   sipmikey demo
   sipmikey demo --suite 128
   sipmikey demo --mode kerberos
+  sipmikey demo --stack python                   without pjsua2
+  sipmikey demo --stack caller=pjsua2,callee=python
   sipmikey demo --mode group                     three talk, one is not let in, one is put out
   sipmikey demo --mode deferred                  bob does not answer: a message
   sipmikey demo --json | jq .checks
@@ -67,6 +72,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="full",
         help="mode of RFC 6043 section 4.1.1, or full-pk, group or deferred [full]",
     )
+    parser.add_argument(
+        "--stack",
+        type=_stacks,
+        default={},
+        metavar="STACK",
+        help="SIP stack of both: pjsua2 or python; or of each: caller=pjsua2,callee=python",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead")
     parser.add_argument(
         "--pcap", type=Path, metavar="FILE", help="keep SIP, HTTP and SRTP packets as a capture"
@@ -75,6 +87,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep recordings, keys and KMS in this directory"
     )
+
+
+def _stacks(text: str) -> dict[str, str]:
+    """Return the SIP stacks of caller and callee, as far as *text* names them."""
+    if text in STACKS:
+        return dict.fromkeys(PARTIES, text)
+    named = dict(part.partition("=")[::2] for part in text.split(","))
+    if not named.keys() <= set(PARTIES) or not set(named.values()) <= set(STACKS):
+        raise argparse.ArgumentTypeError(f"{text!r}: say python, or pjsua2, or caller=pjsua2,callee=python")
+    return named
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,7 +169,7 @@ async def _run(args: argparse.Namespace, folder: Path, capture: LoopbackCapture 
         elif args.mode == GROUP:
             await perform_group(show, suite=args.suite, tell=tell)
         else:
-            await perform(show, suite=args.suite, mode=args.mode, tell=tell)
+            await perform(show, suite=args.suite, mode=args.mode, tell=tell, stacks=args.stack)
     except ActorFailed as failure:
         error = str(failure)
     began = time.monotonic()

@@ -65,7 +65,9 @@ class Performance:
         return now
 
 
-async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> None:
+async def perform(
+    show: Performance, *, suite: str, mode: str, tell: Tell, stacks: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Run the call; *show* is filled as it goes, so that a failure leaves what was reached.
 
     Raises ActorFailed when a process does not do its part.
@@ -75,15 +77,17 @@ async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> No
         requisites, options = await start_kms(show, stack, mode, tell)
         mark = show.phase("KMS ready" if requisites.needs_kms else "keys shared", mark)
         options += ["--suites", suite]
-        show.bob = await start_agent(
-            show, stack, tell, "bob", ["answer", "--auto", "--once"], options, requisites
-        )
+        words = ["answer", "--auto", "--once"]
+        chosen = options + _stack(stacks, "callee")
+        show.bob = await start_agent(show, stack, tell, "bob", words, chosen, requisites)
         contact = str((await show.bob.until("agent.ready", timeout_s=START_S))["contact"])
         show.watch(contact)
         mark = show.phase("bob ready", mark)
         # No registrar or proxy is needed: alice is told where bob listens.
         words = ["call", BOB, "--via", contact, "--duration", str(TALK_S)]
-        show.alice = await start_agent(show, stack, tell, "alice", words, options, requisites)
+        show.alice = await start_agent(
+            show, stack, tell, "alice", words, options + _stack(stacks, "caller"), requisites
+        )
         await show.alice.until("call.out", timeout_s=START_S)
         mark = show.phase("alice ready", mark)
         await show.alice.until("call.answered", timeout_s=START_S)
@@ -93,6 +97,11 @@ async def perform(show: Performance, *, suite: str, mode: str, tell: Tell) -> No
         for actor in (show.alice, show.bob):
             show.exit_codes[actor.name] = await actor.exit_code(timeout_s=START_S)
         show.phase("agents closed", mark)
+
+
+def _stack(stacks: Mapping[str, str], party: str) -> list[str]:
+    """Return the option that names the SIP stack of *party*, where one is named."""
+    return ["--stack", stacks[party]] if party in stacks else []
 
 
 async def start_kms(

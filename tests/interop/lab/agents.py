@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from sipmikey.testing.agent_driver import AgentProcess, CallRefused, TestFailure
 from sipmikey.testing.process import PeerFailed
+from tests.agent.processes import STACK
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
 from tests.interop.lab.kms import IDENTITY, Kms, uri
 from tests.interop.lab.sip import bracketed
@@ -124,7 +125,7 @@ def settings(
     ``timeouts``, ``audio``, ``keys``) are merged into those made here.
     """
     subscriber = kms.subscribers.get(user) if kms else None
-    sip: dict[str, Any] = {"bind": host}
+    sip: dict[str, Any] = {"bind": host, "stack": STACK}
     made: dict[str, Any] = {"identity": uri(user), "incoming": incoming, "reveal_keys": True}
     if proxy is not None:
         at = {"proxy": proxy.uri, "trusted_proxies": [proxy.address]}

@@ -1,0 +1,1 @@
+"""The second SIP stack: SIP in Python on asyncio, with media by `sipmikey.media`."""

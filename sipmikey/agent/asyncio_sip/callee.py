@@ -1,0 +1,142 @@
+"""A call that comes in: its INVITE, reliable provisional responses, CANCEL (RFC 3261 section 13.3)."""
+
+from __future__ import annotations
+
+import secrets
+
+from sipmikey.agent.asyncio_sip.dialog import Dialog
+from sipmikey.agent.asyncio_sip.session import House, Repeated, Session
+from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
+from sipmikey.agent.asyncio_sip.writing import new_tag, response
+from sipmikey.agent.stack import Headers, Lane, Phase, StackError
+from sipmikey.sip import SipMessage
+
+_TERMINATED = 487
+
+
+class CalleeSession(Session):
+    """The call that the INVITE of *transaction* asks for."""
+
+    def __init__(self, house: House, lane: Lane, transaction: ServerTransaction) -> None:
+        invite = transaction.request
+        super().__init__(house, lane, invite.first("call-id") or "", new_tag(), None)
+        self.invite = invite
+        self._transaction = transaction
+        self._dialog = Dialog.of_invite(invite, self.tag)
+        self._answer = ""
+        self._accepted = False
+        self._rseq = secrets.randbelow(1 << 31) or 1
+        self._unacknowledged: dict[int, Repeated] = {}
+
+    @property
+    def dialog(self) -> Dialog:
+        """The dialog with the caller."""
+        return self._dialog
+
+    def dialog_with(self, tag: str) -> Dialog | None:
+        """Return the dialog, where the tag is the caller's."""
+        return self._dialog if tag == self._dialog.remote_tag else None
+
+    def takes(self, transaction: ServerTransaction) -> bool:
+        """Return whether it is the INVITE of *transaction*."""
+        return transaction is self._transaction
+
+    def describe(self) -> None:
+        """Give the agent our answer as it is before the keys, where there was an offer."""
+        if self.lane is Lane.REFUSED or not self.invite.has_sdp or self.observer is None:
+            return
+        with self.guarded() as observer:
+            assert observer is not None
+            self._answer = observer.local_sdp(self.own_answer(self.invite.sdp), self.invite.sdp)
+
+    def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
+        """Answer with *status*; *sdp* replaces the answer made before."""
+        if self.over or self._accepted:
+            raise StackError("the INVITE has its answer")
+        if status >= 300:
+            self._ending = True
+            self.respond(self._transaction, status, headers=headers)
+            self.finish(status)
+            return
+        answered = bool(self._existing)
+        if sdp is None and status >= 200 and not answered:
+            sdp = self._answer
+        if sdp:
+            self.negotiated(sdp, self.invite.sdp)
+        if status < 200:
+            self._ring(status, sdp, headers)
+            return
+        self._accepted = True
+        for repeated in self._unacknowledged.values():
+            repeated.stop()
+        self.tell_phase(Phase.CONNECTING, status, "OK")
+        self.respond(self._transaction, status, sdp=sdp or None, headers=headers)
+
+    def _ring(self, status: int, sdp: str | None, headers: Headers) -> None:
+        reliably = self._wants("require") or (sdp is not None and self._wants("supported"))
+        if not reliably:
+            self.respond(self._transaction, status, sdp=sdp, headers=headers)
+            return
+        number = self._rseq
+        self._rseq += 1
+        fields = (("Require", "100rel"), ("RSeq", str(number)), *headers)
+        octets = self.respond(self._transaction, status, sdp=sdp, headers=fields).encode()
+        self._unacknowledged[number] = Repeated(
+            self.house.later, lambda: self._transaction.flow.send(octets), self._no_prack
+        )
+
+    def _wants(self, field: str) -> bool:
+        values = self.invite.all(field)
+        return any(word.strip().lower() == "100rel" for value in values for word in value.split(","))
+
+    def _no_prack(self) -> None:
+        """Nobody acknowledged a reliable response (RFC 3262 section 3)."""
+        self.hangup(500)
+
+    def _on_prack(self, transaction: ServerTransaction, dialog: Dialog) -> None:
+        words = (transaction.request.first("rack") or "").split()
+        number = int(words[0]) if words and words[0].isdecimal() else 0
+        invite = (self.invite.first("cseq") or "").split()
+        repeated = self._unacknowledged.pop(number, None) if words[1:] == invite else None
+        if repeated is None:
+            transaction.respond(response(transaction.request, 481))
+            return
+        repeated.stop()
+        if transaction.request.has_sdp:
+            transaction.respond(response(transaction.request, 488))
+            return
+        transaction.respond(response(transaction.request, 200))
+
+    def cancelled(self, cancel: SipMessage) -> None:
+        """The caller took the INVITE back."""
+        if self._accepted or self.over:
+            return
+        self._ending = True
+        self.tell_received(cancel)
+        self.respond(self._transaction, _TERMINATED)
+        self.finish(_TERMINATED, "Request Terminated")
+
+    def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None:
+        """Refuse with *status*, described by *sdp*, or BYE."""
+        if self.over or self._ending:
+            return
+        self._ending = True
+        if not self._accepted:
+            status = status if status >= 300 else 603
+            self.respond(self._transaction, status, sdp=sdp, headers=headers)
+            self.finish(status)
+        else:
+            self.bye(headers, last=True)
+
+    def _on_bye(self, transaction: ServerTransaction, dialog: Dialog) -> None:
+        if not self._accepted:
+            # A caller may end an early dialog (section 15).
+            self.respond(self._transaction, _TERMINATED)
+        super()._on_bye(transaction, dialog)
+
+    def finish(self, status: int, reason: str = "") -> None:
+        """The session is over."""
+        for repeated in self._unacknowledged.values():
+            repeated.stop()
+        self._unacknowledged.clear()
+        super().finish(status, reason)

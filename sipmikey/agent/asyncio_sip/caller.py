@@ -1,0 +1,274 @@
+"""A call that is made: one INVITE, a dialog for each branch that answers, CANCEL (RFC 3261 section 13.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sipmikey.agent.asyncio_sip.dialog import Dialog
+from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, fault_of_way
+from sipmikey.agent.asyncio_sip.session import SDP_TYPE, House, Session, Silent, acknowledge, send_within
+from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
+from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, new_call_id, new_tag, response
+from sipmikey.agent.stack import CallObserver, Headers, Lane, Phase, StackError
+from sipmikey.sip import SipMessage, quote
+
+_TERMINATED = 487
+
+_CANCEL_S = 8.0
+"""How long a call that was taken back waits for its end; a 2xx that comes later is ended as well."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Branch:
+    """One device that answered. ``sdp``: its answer. ``rseq``: of its last reliable response, 0 for none."""
+
+    dialog: Dialog
+    sdp: str = ""
+    rseq: int = 0
+    ack: SipMessage | None = None
+    ended: bool = False
+    headers: Headers = field(default=())
+
+
+class CallerSession(Session):
+    """An INVITE of ours. *uri*: in To. *target*: Request-URI."""
+
+    def __init__(self, house: House, lane: Lane, observer: CallObserver, uri: str, target: str) -> None:
+        super().__init__(house, lane, new_call_id(), new_tag(), observer)
+        self._uri = uri
+        self._target = target
+        self._branches: dict[str, Branch] = {}
+        self._heard = ""
+        self._chosen = ""
+        self._offer = ""
+        self._answered = False
+        self._cancelled = False
+        self._exchange: Exchange | None = None
+        self.progress: Callable[[int, str, bool], None] | None = None
+        """Who asked for the call (REFER) is told how its INVITE goes."""
+
+    @property
+    def dialog(self) -> Dialog | None:
+        """The dialog with the branch that has the call."""
+        branch = self._branches.get(self._chosen)
+        return None if branch is None or branch.ended else branch.dialog
+
+    def dialog_with(self, tag: str) -> Dialog | None:
+        """Return the dialog with the branch of that tag."""
+        branch = self._branches.get(tag)
+        return None if branch is None or branch.ended else branch.dialog
+
+    def invite(self, headers: Headers) -> None:
+        """Send the INVITE. Raises what kept the agent from describing it."""
+        assert self.observer is not None
+        config = self.house.config
+        hop = config.sip.proxy or self._target
+        if fault := fault_of_way(self._target, hop, config.sip):
+            raise StackError(f"INVITE to {self._target}: {fault}")
+        self._offer = self.observer.local_sdp(self.own_offer(held=False), "")
+        name = f"{quote(config.display_name)} " if config.display_name else ""
+        proxy = config.sip.proxy
+        route = (("Route", _loose(proxy)),) if proxy else ()
+        supported = (*SUPPORTED, *(("precondition",) if config.sip.preconditions else ()))
+        draft = Draft(
+            method="INVITE",
+            uri=self._target,
+            hop=hop,
+            sender=f"{name}<{config.identity}>;tag={self.tag}",
+            receiver=f"<{self._uri}>",
+            call_id=self.sip_call_id,
+            number=lambda: next(self.numbers),
+            headers=(
+                *route, ("Allow", ALLOW), ("Supported", ", ".join(supported)), *headers, SDP_TYPE,
+            ),
+            content=self._offer.encode(),
+            contact=True,
+        )  # fmt: skip
+        self._exchange = Exchange(self.house.means, draft, self)
+        self._exchange.begin()
+
+    # Listener of the INVITE
+
+    def on_sent(self, message: SipMessage) -> None:
+        """The INVITE went out."""
+        self.tell_sent(message)
+        self.tell_phase(Phase.CALLING)
+
+    def on_challenged(self, message: SipMessage) -> None:
+        """A proxy wants to know who calls."""
+        self.tell_received(message)
+
+    def on_failed(self, status: int, reason: str) -> None:
+        """There is no response."""
+        self._answered = True
+        self.finish(_TERMINATED if self._cancelled and status == 408 else status, reason)
+
+    def on_response(self, message: SipMessage) -> None:
+        """A response came."""
+        if message.status == 100:
+            return
+        if message.status < 200:
+            self._provisional(message)
+        elif message.status < 300:
+            self._accepted(message)
+        elif not self._answered:
+            self._answered = True
+            self.tell_received(message)
+            self.finish(message.status, message.reason_phrase)
+
+    def _branch_of(self, message: SipMessage) -> Branch | None:
+        tag = message.to_tag
+        if not tag:
+            return None
+        if tag not in self._branches:
+            if len(self._branches) >= 64:
+                return None
+            self._branches[tag] = Branch(dialog=Dialog.of_response(message, self.numbers))
+        return self._branches[tag]
+
+    def _provisional(self, message: SipMessage) -> None:
+        if self._answered or self.over:
+            return
+        branch = self._branch_of(message)
+        reliable = message.first("rseq")
+        if branch is not None and reliable is not None and _requires(message, "100rel"):
+            if not reliable.isdecimal() or not self._in_order(branch, int(reliable)):
+                return
+            branch.dialog.follow(message)
+            self._acknowledge_provisional(branch, message)
+        if self._cancelled:
+            return
+        told = message
+        if branch is not None and message.has_sdp:
+            if not branch.sdp:
+                self._hear(branch, message)
+            elif self._heard != message.to_tag:
+                # Its first description was its answer (section 13.2.1): what is heard stays.
+                told = message.with_header("Content-Type", None).with_content(b"")
+        self._report(message.status, message.reason_phrase, final=False)
+        self.tell_phase(Phase.EARLY, message.status, message.reason_phrase)
+        self.tell_received(told)
+
+    def _in_order(self, branch: Branch, number: int) -> bool:
+        """Note the number of a reliable response; False for one that came before or too early (RFC 3262)."""
+        if branch.rseq and number != branch.rseq + 1:
+            return False
+        branch.rseq = number
+        return True
+
+    def _acknowledge_provisional(self, branch: Branch, message: SipMessage) -> None:
+        rack = ("RAck", f"{branch.rseq} {message.first('cseq')}")
+        Exchange(self.house.means, self.draft("PRACK", branch.dialog, (rack,)), Silent()).begin()
+
+    def _hear(self, branch: Branch, message: SipMessage) -> None:
+        """Make the streams for the description of a branch; they have no keys yet."""
+        branch.sdp = branch.sdp or message.sdp
+        self._heard = message.to_tag
+        if self.lane is Lane.SECURED:
+            self.unkey()
+        with self.guarded():
+            self.negotiated(self._offer, branch.sdp)
+
+    def _accepted(self, message: SipMessage) -> None:
+        branch = self._branch_of(message)
+        if branch is None or self._exchange is None:
+            return
+        if branch.ack is not None:
+            send_within(self, branch.dialog, branch.ack)
+            return
+        branch.dialog.settle(message)
+        branch.ack = acknowledge(self, branch.dialog, self._exchange, message)
+        send_within(self, branch.dialog, branch.ack)
+        first, self._answered = not self._answered, True
+        if self.over or self._ending:
+            self._end(branch, (), last=self._cancelled and not self.over)
+            return
+        if first or not self._chosen:
+            self._chosen = message.to_tag
+        if not self.confirmed or self.dialog is branch.dialog:
+            if (message.has_sdp or branch.sdp) and self._heard != message.to_tag:
+                self._hear(branch, message)
+            self.confirm()
+        self._report(message.status, message.reason_phrase, final=True)
+        self.tell_received(message)
+
+    def _report(self, status: int, reason: str, *, final: bool) -> None:
+        if self.progress is not None:
+            self.progress(status, reason, final)
+            if final:
+                self.progress = None
+
+    def finish(self, status: int, reason: str = "") -> None:
+        """The session is over."""
+        if not self.over:
+            self._report(status or 503, reason, final=True)
+        super().finish(status, reason)
+
+    # Endings
+
+    def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None:
+        """CANCEL, or BYE."""
+        if self.over or self._ending:
+            return
+        self._ending = True
+        if self._answered:
+            accepted = [
+                branch for branch in self._branches.values() if branch.ack is not None and not branch.ended
+            ]
+            for branch in accepted[1:]:
+                self._end(branch, headers)
+            if accepted:
+                self._end(accepted[0], headers, last=True)
+            else:
+                self.finish(200, "Normal call clearing")
+            return
+        self._cancelled = True
+        if self._exchange is None or not self._exchange.cancel(headers):
+            self.finish(_TERMINATED, "Request Terminated")
+            return
+        self.house.later(_CANCEL_S, lambda: self.finish(_TERMINATED, "Request Terminated"))
+
+    def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
+        """Send BYE to a branch that answered and has not got the call."""
+        branch = self._branches.get(to_tag)
+        if branch is not None and branch.ack is not None:
+            self._end(branch, headers)
+            if self._chosen == to_tag:
+                self._chosen = ""
+
+    def _end(self, branch: Branch, headers: Headers, *, last: bool = False) -> None:
+        if not branch.ended:
+            branch.ended = True
+            self.bye(headers, branch.dialog, last=last)
+
+    def _on_bye(self, transaction: ServerTransaction, dialog: Dialog) -> None:
+        if self._chosen and dialog is not self.dialog:
+            transaction.respond(response(transaction.request, 200))
+            self._branches[dialog.remote_tag].ended = True
+            return
+        super()._on_bye(transaction, dialog)
+
+    def _on_invite(self, transaction: ServerTransaction, dialog: Dialog) -> None:
+        if dialog is not self.dialog:
+            transaction.respond(response(transaction.request, 481))
+            return
+        super()._on_invite(transaction, dialog)
+
+    def _on_update(self, transaction: ServerTransaction, dialog: Dialog) -> None:
+        tag = dialog.remote_tag
+        if transaction.request.has_sdp and not self.confirmed and tag != self._heard:
+            self.unkey()
+            self._heard = tag
+        super()._on_update(transaction, dialog)
+
+
+def _requires(message: SipMessage, option: str) -> bool:
+    return any(
+        option == word.strip().lower() for value in message.all("require") for word in value.split(",")
+    )
+
+
+def _loose(proxy: str) -> str:
+    """Return a proxy as a loose route."""
+    return f"<{proxy}>" if ";lr" in proxy else f"<{proxy};lr>"

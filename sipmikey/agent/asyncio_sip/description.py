@@ -1,0 +1,167 @@
+"""The descriptions this stack makes and reads: plain RTP, one codec a stream in an answer (RFC 3264)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sipmikey.agent.pjsua.agreed import Agreed
+from sipmikey.sdp.document import Document
+
+_KNOWN = {
+    "PCMU": (0, "PCMU/8000"), "PCMA": (8, "PCMA/8000"),
+    "G722": (9, "G722/8000"), "OPUS": (96, "opus/48000/2"),
+}  # fmt: skip
+_STATIC = {0: "PCMU", 8: "PCMA", 9: "G722"}
+_EVENT = "TELEPHONE-EVENT"
+_EVENT_TYPE = 101
+_DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
+_RTPMAP = re.compile(r"(\d{1,3}) ([^/\s]+)/(\d+)", re.ASCII)
+_ADDRESS = re.compile(r"c=IN IP[46] ([^\s/]+)")
+_RTCP = re.compile(r"(\d{1,5})(?: IN IP[46] (\S+))?", re.ASCII)
+_RTP = frozenset(("RTP/AVP", "RTP/SAVP", "RTP/AVPF", "RTP/SAVPF"))
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One m-line of a description. ``formats``: payload types of codecs we know, by their names, in order.
+
+    ``events``: payload type of telephone events, None without. ``port`` 0: it is not used. ``rtcp``: None
+    where it is the usual one.
+    """
+
+    media: str
+    protocol: str
+    port: int
+    address: str
+    direction: str
+    formats: tuple[tuple[str, int], ...]
+    events: int | None
+    rtcp: Address | None
+    line: str
+
+    @property
+    def sends(self) -> bool:
+        """Whether the side that describes sends."""
+        return self.direction in ("sendrecv", "sendonly")
+
+    @property
+    def hears(self) -> bool:
+        """Whether the side that describes listens."""
+        return self.direction in ("sendrecv", "recvonly") and self.address not in ("0.0.0.0", "::")
+
+
+def read(sdp: str) -> tuple[Stream, ...]:
+    """Return the streams of a description. Raises ``SdpMalformed``."""
+    document = Document.parse(sdp)
+    common = _address(document, None)
+    session = _direction(document, None) or "sendrecv"
+    return tuple(_stream(document, index, common, session) for index in range(len(document.media)))
+
+
+def _stream(document: Document, index: int, common: str, session: str) -> Stream:
+    line = document.media_line(index)
+    attributes = [(name, value or "") for _, name, value in document.attributes(index)]
+    mapped, events = dict(_STATIC), None
+    rtcp: Address | None = None
+    address = _address(document, index) or common
+    for name, value in attributes:
+        if name == "rtpmap" and (found := _RTPMAP.match(value)):
+            mapped[int(found[1])] = found[2].upper()
+            if found[2].upper() == _EVENT and found[3] == "8000":
+                events = int(found[1])
+        elif name == "rtcp" and (found := _RTCP.fullmatch(value.strip())) and int(found[1]) < 65536:
+            rtcp = (found[2] or address, int(found[1]))
+    numbers = [int(word) for word in line.formats.split() if word.isdecimal() and len(word) < 4]
+    return Stream(
+        media=line.media,
+        protocol=line.protocol,
+        port=line.port,
+        address=address,
+        direction=_direction(document, index) or session,
+        events=events,
+        formats=tuple((mapped[number], number) for number in numbers if mapped.get(number) in _KNOWN),
+        rtcp=rtcp,
+        line=line.text(),
+    )
+
+
+def _address(document: Document, level: int | None) -> str:
+    section = document.section(level)
+    for line in document.lines[section.start : section.stop]:
+        if found := _ADDRESS.match(line.text):
+            return found[1]
+    return ""
+
+
+def _direction(document: Document, level: int | None) -> str | None:
+    return next((name for _, name, _ in document.attributes(level) if name in _DIRECTIONS), None)
+
+
+def offer(host: str, session_id: int, streams: Sequence[bool], codecs: Sequence[str], *, held: bool) -> str:
+    """Return an offer with an m-line for each of *streams*, False for one that is not used."""
+    lines = _head(host, session_id)
+    direction = "sendonly" if held else "sendrecv"
+    for used in streams:
+        lines += _section(codecs, direction, events=_EVENT_TYPE) if used else ["m=audio 0 RTP/AVP 0"]
+    return "\r\n".join([*lines, ""])
+
+
+def answer(theirs: Sequence[Stream], host: str, session_id: int, codecs: Sequence[str], *, held: bool) -> str:
+    """Return the answer to an offer with streams *theirs*: their first codec that is one of *codecs*."""
+    lines = _head(host, session_id)
+    for stream in theirs:
+        codec = next((name for name, _ in stream.formats if name in codecs), None)
+        fits = stream.media == "audio" and stream.port and stream.protocol in _RTP
+        if codec is None or not fits:
+            lines.append(re.sub(r"^m=(\S+) \d+(?:/\d+)?", r"m=\1 0", stream.line))
+            continue
+        sends, hears = stream.hears, stream.sends and not held
+        direction = {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
+            (sends, hears), "inactive"
+        )
+        lines += _section([codec], direction, dict(stream.formats), events=stream.events)
+    return "\r\n".join([*lines, ""])
+
+
+def _head(host: str, session_id: int) -> list[str]:
+    address = f"IN IP{6 if ':' in host else 4} {host}"
+    return ["v=0", f"o=- {session_id} 1 {address}", "s=-", f"c={address}", "t=0 0"]
+
+
+def _section(
+    codecs: Sequence[str], direction: str, numbers: dict[str, int] | None = None, *, events: int | None
+) -> list[str]:
+    given = numbers or {}
+    named = [(given.get(name, _KNOWN[name][0]), _KNOWN[name][1]) for name in codecs]
+    if events is not None:
+        named.append((events, "telephone-event/8000"))
+    lines = [f"m=audio 9 RTP/AVP {' '.join(str(number) for number, _ in named)}"]
+    lines += [f"a=rtpmap:{number} {name}" for number, name in named]
+    if events is not None:
+        lines.append(f"a=fmtp:{events} 0-16")
+    return [*lines, f"a={direction}"]
+
+
+def agreed(ours: str, theirs: str) -> dict[int, Agreed]:
+    """Return what an offer and its answer agree on, by m-lines, whichever of the two is *ours*."""
+    found = {}
+    for index, (mine, other) in enumerate(zip(read(ours), read(theirs), strict=False)):
+        common = [name for name, _ in other.formats if name in dict(mine.formats)]
+        if not mine.port or not other.port or not common:
+            continue
+        goes = mine.sends and other.hears
+        events = (other.events, mine.events) if mine.events is not None else (None, None)
+        codec = common[0]
+        found[index] = Agreed(
+            codec=codec,
+            types=(dict(other.formats)[codec], dict(mine.formats)[codec]),
+            event_types=events if events[0] is not None else (None, None),
+            remote=(other.address, other.port) if goes else None,
+            remote_rtcp=other.rtcp if goes else None,
+            both_ways=goes and other.sends and mine.hears,
+        )
+    return found

@@ -1,0 +1,230 @@
+"""One request of ours: sent where it belongs, and again after a challenge (RFC 3261 sections 8.1 and 22)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from sipmikey.agent.asyncio_sip.digest import Digest
+from sipmikey.agent.asyncio_sip.flows import Flow, Flows, Target, shown
+from sipmikey.agent.asyncio_sip.transactions import ClientTransaction, Transactions
+from sipmikey.agent.asyncio_sip.writing import cancellation, new_branch, request
+from sipmikey.agent.config import Sip, Transport
+from sipmikey.sip import Headers, SipMessage
+
+_LONGEST_DATAGRAM: Final = 1300
+"""Octets of a request that may leave over UDP where nothing is known of the path (section 18.1.1)."""
+
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:;?\[\]]+)(?::(\d{1,5}))?((?:;[^?]*)?)")
+
+
+class Listener(Protocol):
+    """Who sent a request."""
+
+    def on_sent(self, message: SipMessage) -> None:
+        """It went out, for the first time or once more with an answer to a challenge."""
+
+    def on_challenged(self, message: SipMessage) -> None:
+        """A challenge came, and is being answered."""
+
+    def on_response(self, message: SipMessage) -> None:
+        """A response came, all of them but challenges that are answered."""
+
+    def on_failed(self, status: int, reason: str) -> None:
+        """There is no response: 408, or 503 where the request could not be sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A request without what depends on the way it goes. ``hop``: the URI of where it is sent to.
+
+    ``number``: gives its CSeq. ``contact``: whether it has a Contact. ``fits_udp``: send it over UDP whatever
+    its length, since that is the way the call has.
+    """
+
+    method: str
+    uri: str
+    hop: str
+    sender: str
+    receiver: str
+    call_id: str
+    number: Callable[[], int]
+    headers: Headers = ()
+    content: bytes = b""
+    contact: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What requests are sent with. ``user``: of our Contact."""
+
+    sip: Sip
+    flows: Flows
+    transactions: Transactions
+    user: str
+
+    def contact(self, flow: Flow) -> str:
+        """Return our Contact for a peer on the other end of *flow*."""
+        user = f"{self.user}@" if self.user else ""
+        suffix = "" if flow.transport is Transport.UDP else f";transport={flow.transport}"
+        return f"<sip:{user}{shown(flow.local)}{suffix}>"
+
+
+def target_of(uri: str, sip: Sip) -> Target | None:
+    """Return where a request for *uri* goes, without DNS; None for what is not a SIP URI."""
+    scheme, _, rest = uri.partition(":")
+    _, at, tail = rest.rpartition("@")
+    found = _AUTHORITY.match(tail if at else rest)
+    if scheme.lower() not in ("sip", "sips") or found is None:
+        return None
+    parameters = {
+        name.strip().lower(): value.strip().lower()
+        for name, _, value in (part.partition("=") for part in found[3].split(";") if part)
+    }
+    word = parameters.get("transport", "")
+    named = True
+    if scheme.lower() == "sips" or word == "tls":
+        transport = Transport.TLS
+    elif word in ("udp", "tcp"):
+        transport = Transport(word)
+    else:
+        preferred = sip.named_transport
+        named = preferred is not None
+        first = Transport.UDP if Transport.UDP in sip.transports else sip.transports[0]
+        transport = preferred or first
+    port = int(found[2] or (5061 if transport is Transport.TLS else 5060))
+    host = parameters.get("maddr") or found[1].strip("[]")
+    return Target(transport=transport, host=host, port=port, named=named) if port < 65536 else None
+
+
+def fault_of_way(uri: str, hop: str, sip: Sip) -> str:
+    """Return why a request for *uri* cannot be sent to *hop*; ``""`` where it can."""
+    target = target_of(hop, sip)
+    if target is None:
+        return f"{hop} is not a SIP URI"
+    if target.transport not in sip.transports:
+        return f"no {target.transport} in sip.transports"
+    if uri[:5].lower() == "sips:" and target.transport is not Transport.TLS:
+        return f"a sips URI goes over TLS (RFC 3261 section 26.2.2), and {hop} is over {target.transport}"
+    return ""
+
+
+def via_of(flow: Flow) -> str:
+    """Return the Via of a new transaction that goes by *flow*."""
+    return f"SIP/2.0/{flow.transport.upper()} {shown(flow.local)};rport;branch={new_branch()}"
+
+
+class Exchange:
+    """One request until its final response; *listener* is told. Call `begin` once."""
+
+    def __init__(self, means: Means, draft: Draft, listener: Listener) -> None:
+        self._means = means
+        self._draft = draft
+        self._listener = listener
+        self._digest = Digest(means.sip.credentials)
+        self._answers: Headers = ()
+        self._transaction: ClientTransaction | None = None
+        self._given_up = self._cancel_wanted = self._fell_back = False
+        self._cancel_headers: Headers = ()
+        self.message: SipMessage | None = None
+        self.flow: Flow | None = None
+
+    def begin(self) -> None:
+        """Send the request."""
+        draft, sip = self._draft, self._means.sip
+        target = target_of(draft.hop, sip)
+        if target is None or (fault := fault_of_way(draft.uri, draft.hop, sip)):
+            self._listener.on_failed(503, fault if target is not None else f"{draft.hop} is not a SIP URI")
+        else:
+            self._go(target)
+
+    def _go(self, target: Target) -> None:
+        self._means.flows.reach(target, lambda flow, why: self._reached(target, flow, why))
+
+    def _reached(self, target: Target, flow: Flow | None, why: str) -> None:
+        if self._given_up:
+            return
+        if flow is None:
+            if (
+                target.transport is Transport.TCP
+                and not target.named
+                and Transport.UDP in self._means.sip.transports
+            ):
+                # The peer has no TCP, whatever the RFC says of large requests: UDP is better than nothing.
+                self._fell_back = True
+                self._go(replace(target, transport=Transport.UDP))
+                return
+            self._listener.on_failed(503, why)
+            return
+        message = self._written(flow)
+        large = len(message.content) + 800 > _LONGEST_DATAGRAM and len(message.encode()) > _LONGEST_DATAGRAM
+        tcp = Transport.TCP in self._means.sip.transports and not target.named and not self._fell_back
+        if flow.transport is Transport.UDP and large and tcp:
+            self._go(replace(target, transport=Transport.TCP))
+            return
+        self.message, self.flow = message, flow
+        self._transaction = self._means.transactions.send(
+            message, flow, on_response=self._respond, on_failed=self._failed
+        )
+        self._listener.on_sent(message)
+
+    def _written(self, flow: Flow) -> SipMessage:
+        draft = self._draft
+        headers: list[tuple[str, str]] = [("Via", via_of(flow))]
+        headers += [(name, value) for name, value in draft.headers if name == "Route"]
+        headers += [
+            ("From", draft.sender), ("To", draft.receiver), ("Call-ID", draft.call_id),
+            ("CSeq", f"{draft.number()} {draft.method}"),
+        ]  # fmt: skip
+        if draft.contact:
+            headers.append(("Contact", self._means.contact(flow)))
+        headers += [(name, value) for name, value in draft.headers if name != "Route"]
+        return request(draft.method, draft.uri, (*headers, *self._answers), draft.content)
+
+    def _respond(self, message: SipMessage) -> None:
+        if self._given_up:
+            return
+        if message.status in (401, 407):
+            draft = self._draft
+            answers = self._digest.answer(message, draft.method, draft.uri, draft.content)
+            if answers and not self._cancel_wanted:
+                fields = {name for name, _ in answers}
+                self._answers = (*(one for one in self._answers if one[0] not in fields), *answers)
+                self._listener.on_challenged(message)
+                self._transaction = None
+                if not self._given_up:
+                    self.begin()
+                return
+        if message.status < 200 and self._cancel_wanted:
+            self._send_cancel()
+        self._listener.on_response(message)
+
+    def _failed(self, status: int, reason: str) -> None:
+        if not self._given_up:
+            self._listener.on_failed(status, reason)
+
+    def cancel(self, headers: Headers = ()) -> bool:
+        """Take an INVITE back, as soon as it has a provisional response; False where it never left."""
+        if self._transaction is None:
+            self._given_up = True
+            return False
+        self._cancel_wanted, self._cancel_headers = True, headers
+        if self._transaction.provisional:
+            self._send_cancel()
+        return True
+
+    def _send_cancel(self) -> None:
+        self._cancel_wanted = False
+        transaction, message = self._transaction, self.message
+        if transaction is None or message is None or transaction.answered:
+            return
+        self._means.transactions.send(
+            cancellation(message, self._cancel_headers), transaction.flow,
+            on_response=lambda _: None, on_failed=lambda *_: None,
+        )  # fmt: skip
+
+    def drop(self) -> None:
+        """Tell nothing more."""
+        self._given_up = True

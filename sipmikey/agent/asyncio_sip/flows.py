@@ -1,0 +1,423 @@
+"""Where SIP messages come in and go out: UDP, TCP and TLS sockets in asyncio (RFC 3261 section 18)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sipmikey.agent.asyncio_sip.framing import FramingError, StreamFramer
+from sipmikey.agent.config import Sip, Transport
+from sipmikey.agent.pjsua.arrivals import Connections
+from sipmikey.agent.stack import StackError
+from sipmikey.ports import free_port
+
+_log = logging.getLogger("sipmikey.agent.asyncio_sip")
+
+_CONNECT_S = 5.0
+_CONNECTIONS = 400
+_SILENT_S = 10.0
+_LONGEST_QUEUE = 1 << 20
+"""Octets that may wait for a peer who does not read; then its connection ends."""
+
+PING = b"\r\n\r\n"
+_PONG = b"\r\n"
+ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
+
+Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a request goes: *host* is a name or an address. *named*: the URI itself names the transport."""
+
+    transport: Transport
+    host: str
+    port: int
+    named: bool = True
+
+
+class Flow(Protocol):
+    """A way to one peer. ``local``: our address and port, as the peer can use them in Via and Contact."""
+
+    @property
+    def transport(self) -> Transport: ...
+
+    @property
+    def local(self) -> Endpoint: ...
+
+    @property
+    def remote(self) -> Endpoint: ...
+
+    def send(self, octets: bytes) -> None:
+        """Send; what cannot be sent is lost, as a datagram would be."""
+
+
+Receive = Callable[[bytes, Flow], None]
+Reached = Callable[[Flow | None, str], None]
+
+
+def shown(endpoint: Endpoint) -> str:
+    """Return ``host:port``, with brackets around an IPv6 address."""
+    host, port = endpoint
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """The UDP socket."""
+
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+        self.transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not data.strip(b"\r\n\x00"):
+            return
+        self._flows.received(data, _UdpFlow(self._flows, (str(addr[0]), int(addr[1]))))
+
+    def error_received(self, exc: Exception) -> None:
+        _log.info("UDP: %s", exc)
+
+
+@dataclass(frozen=True, slots=True)
+class _UdpFlow:
+    flows: Flows
+    remote: Endpoint
+
+    @property
+    def transport(self) -> Transport:
+        return Transport.UDP
+
+    @property
+    def local(self) -> Endpoint:
+        return self.flows.local_of(Transport.UDP, self.remote)
+
+    def send(self, octets: bytes) -> None:
+        self.flows.send_datagram(octets, self.remote)
+
+
+class _Connection(asyncio.Protocol):
+    """A TCP or TLS connection. *opened*: by us."""
+
+    def __init__(self, flows: Flows, transport: Transport, *, opened: bool) -> None:
+        self._flows = flows
+        self.transport = transport
+        self._opened = opened
+        self._framer = StreamFramer()
+        self._stream: asyncio.Transport | None = None
+        self.remote: Endpoint = ("", 0)
+        self.closed = False
+
+    def connection_made(self, transport: Any) -> None:
+        self._stream = transport
+        peer = transport.get_extra_info("peername")
+        self.remote = (str(peer[0]), int(peer[1]))
+        with contextlib.suppress(OSError, AttributeError):
+            # An INVITE right behind an ACK would wait for the peer to acknowledge that (Nagle).
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._flows.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._framer.messages(data):
+                self._flows.received(message, self)
+        except FramingError as error:
+            _log.info("the connection with %s ends: %s", shown(self.remote), error)
+            self.close()
+        if self._framer.pings and not self._opened:
+            self.send(_PONG)
+        self._framer.pings = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._flows.disconnected(self)
+
+    @property
+    def local(self) -> Endpoint:
+        if self.transport is Transport.TLS and not self._flows.answers_tls and self._stream is not None:
+            # Nobody can call our TLS port without a certificate there: the peer must use this connection.
+            name = self._stream.get_extra_info("sockname")
+            return str(name[0]), int(name[1])
+        return self._flows.local_of(self.transport, self.remote)
+
+    def send(self, octets: bytes) -> None:
+        if self._stream is None or self.closed:
+            return
+        if self._stream.get_write_buffer_size() > _LONGEST_QUEUE:
+            self.close()
+            return
+        self._stream.write(octets)
+
+    def close(self) -> None:
+        self.closed = True
+        if self._stream is not None:
+            self._stream.abort()
+
+
+class Flows:
+    """The sockets of one stack. *receive* is given each message, *lost* each connection that ended.
+
+    *woken* is called after each event.
+
+    Call `open` before anything else. Raises ``StackError`` where an address cannot be had.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sip: Sip,
+        receive: Receive,
+        woken: Callable[[], None],
+        lost: Callable[[Flow], None],
+    ) -> None:
+        self._loop = loop
+        self._sip = sip
+        self._receive = receive
+        self._woken = woken
+        self._lost = lost
+        self._udp = _Datagrams(self)
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[tuple[Transport, Endpoint], _Connection] = {}
+        self._limits = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
+        self._numbers: dict[int, _Connection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._locals: dict[str, str] = {}
+        self._pending: dict[tuple[Transport, str, int], list[Reached]] = {}
+        self.ports: dict[Transport, int] = {}
+
+    # Listening
+
+    async def open(self) -> None:
+        """Listen on all transports."""
+        for transport in self._sip.transports:
+            try:
+                await self._listen(transport, self._wanted_port(transport))
+            except (OSError, ssl.SSLError) as error:
+                raise StackError(
+                    f"SIP over {transport} on {self._sip.bind}: {error.strerror or error}"
+                ) from None
+
+    def _wanted_port(self, transport: Transport) -> int:
+        if self._sip.port:
+            return self._sip.port + 1 if transport is Transport.TLS else self._sip.port
+        both = {Transport.UDP, Transport.TCP} <= set(self._sip.transports)
+        if both and transport is not Transport.TLS:
+            # A large request to our UDP address comes over TCP, to the same port.
+            return next(iter(self.ports.values()), 0) or free_port(self._sip.bind)
+        return 0
+
+    async def _listen(self, transport: Transport, port: int) -> None:
+        host = self._sip.bind or "0.0.0.0"
+        if transport is Transport.UDP:
+            opened, _ = await self._loop.create_datagram_endpoint(lambda: self._udp, local_addr=(host, port))
+            self.ports[transport] = int(opened.get_extra_info("sockname")[1])
+            return
+        context = self._server_context() if transport is Transport.TLS else None
+        if transport is Transport.TLS and context is None:
+            self.ports[transport] = port
+            return
+        server = await self._loop.create_server(
+            lambda: _Connection(self, transport, opened=False), host, port, ssl=context
+        )
+        self._servers.append(server)
+        self.ports[transport] = int(server.sockets[0].getsockname()[1])
+
+    @property
+    def answers_tls(self) -> bool:
+        """Whether others can open TLS connections to us."""
+        return self._sip.tls.certificate_file is not None
+
+    def _server_context(self) -> ssl.SSLContext | None:
+        files = self._sip.tls
+        if files.certificate_file is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(files.certificate_file, files.private_key_file)
+        return context
+
+    def _client_context(self) -> ssl.SSLContext:
+        files = self._sip.tls
+        context = ssl.create_default_context(cafile=files.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if not files.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if files.certificate_file is not None:
+            context.load_cert_chain(files.certificate_file, files.private_key_file)
+        return context
+
+    @property
+    def addresses(self) -> Mapping[Transport, str]:
+        """``host:port`` of each transport."""
+        host = self._sip.bind or "0.0.0.0"
+        return {transport: shown((host, port)) for transport, port in self.ports.items()}
+
+    def local_of(self, transport: Transport, remote: Endpoint) -> Endpoint:
+        """Return our address as *remote* can reach it."""
+        return self.local_host(remote[0]), self.ports[transport]
+
+    def local_host(self, remote: str) -> str:
+        """Return the address of ours from which *remote* is reached, or that of the configuration."""
+        if self._sip.public_address:
+            return self._sip.public_address
+        if self._sip.bind not in ANY_ADDRESS:
+            return self._sip.bind
+        if remote not in self._locals:
+            if len(self._locals) > 1000:
+                self._locals.clear()
+            self._locals[remote] = _route_to(remote)
+        return self._locals[remote]
+
+    def forget_routes(self) -> None:
+        """Look up by which of our addresses peers are reached again."""
+        self._locals.clear()
+
+    # Sending
+
+    def send_datagram(self, octets: bytes, remote: Endpoint) -> None:
+        """Send a datagram; one that the kernel does not take is lost."""
+        if self._udp.transport is not None and not self._udp.transport.is_closing():
+            with contextlib.suppress(OSError):
+                self._udp.transport.sendto(octets, remote)
+
+    def reach(self, target: Target, then: Reached) -> None:
+        """Have *then* called with a flow to *target*; with None, and why, where there is none."""
+        if _is_address(target.host):
+            endpoint = (target.host, target.port)
+            if target.transport is Transport.UDP:
+                then(_UdpFlow(self, endpoint), "")
+                return
+            known = self._connections.get((target.transport, endpoint))
+            if known is not None and not known.closed:
+                then(known, "")
+                return
+        key = (target.transport, target.host, target.port)
+        waiting = self._pending.setdefault(key, [])
+        waiting.append(then)
+        if len(waiting) == 1:
+            self._begin(self._reach(target, key))
+
+    async def _reach(self, target: Target, key: tuple[Transport, str, int]) -> None:
+        flow, why = None, ""
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                flow = await self._open_flow(target)
+        except TimeoutError:
+            why = f"no connection to {target.host} within {_CONNECT_S:g} s"
+        except ssl.SSLError as error:
+            why = f"TLS with {target.host}: {error.reason or error}"
+        except OSError as error:
+            why = error.strerror or str(error)
+        except StackError as error:
+            why = error.detail
+        for then in self._pending.pop(key, []):
+            then(flow, why)
+        self._woken()
+
+    async def _open_flow(self, target: Target) -> Flow:
+        family = socket.AF_INET6 if self._sip.ipv6 else socket.AF_INET
+        found = await self._loop.getaddrinfo(target.host, target.port, family=family, type=socket.SOCK_DGRAM)
+        if not found:
+            raise StackError(f"{target.host} has no address")
+        endpoint = (str(found[0][4][0]), target.port)
+        if target.transport is Transport.UDP:
+            return _UdpFlow(self, endpoint)
+        known = self._connections.get((target.transport, endpoint))
+        if known is not None and not known.closed:
+            return known
+        context = self._client_context() if target.transport is Transport.TLS else None
+        local = None if self._sip.bind in ANY_ADDRESS else (self._sip.bind, 0)
+        _, connection = await self._loop.create_connection(
+            lambda: _Connection(self, target.transport, opened=True), *endpoint,
+            ssl=context, server_hostname=target.host if context else None, local_addr=local,
+        )  # fmt: skip
+        return connection
+
+    def _begin(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What happens
+
+    def received(self, octets: bytes, flow: Flow) -> None:
+        """Pass a message on."""
+        try:
+            self._receive(octets, flow)
+        except Exception:  # noqa: BLE001 - the other messages go on
+            _log.exception("a SIP message could not be handled")
+        self._woken()
+
+    def heard(self, flow: Flow) -> None:
+        """A message that is fit came by *flow*."""
+        if isinstance(flow, _Connection):
+            self._limits.heard(id(flow), self._loop.time())
+
+    def connected(self, connection: _Connection) -> None:
+        """A connection is there."""
+        self._connections[connection.transport, connection.remote] = connection
+        self._numbers[id(connection)] = connection
+        now = self._loop.time()
+        self._limits.opened(id(connection), now)
+        if connection._opened:
+            self._limits.heard(id(connection), now)
+        self.close_idle()
+
+    def disconnected(self, connection: _Connection) -> None:
+        """A connection is gone."""
+        self._limits.closed(id(connection))
+        self._numbers.pop(id(connection), None)
+        key = (connection.transport, connection.remote)
+        if self._connections.get(key) is connection:
+            del self._connections[key]
+        self._lost(connection)
+        self._woken()
+
+    def close_idle(self) -> None:
+        """Close connections on which nothing sensible came, and those that are too many."""
+        for number in self._limits.due(self._loop.time()):
+            if (connection := self._numbers.get(number)) is not None:
+                connection.close()
+
+    async def close(self) -> None:
+        """Close all sockets."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        for server in self._servers:
+            server.close()
+        for connection in tuple(self._connections.values()):
+            if connection._stream is not None:
+                connection._stream.close()
+        if self._udp.transport is not None:
+            self._udp.transport.close()
+        await asyncio.sleep(0)
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _route_to(remote: str) -> str:
+    """Return the local address of datagrams to *remote*."""
+    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((remote, 9))
+            return str(sock.getsockname()[0])
+    except OSError:
+        return "::1" if family is socket.AF_INET6 else "127.0.0.1"

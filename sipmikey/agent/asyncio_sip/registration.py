@@ -1,0 +1,155 @@
+"""Registration: REGISTER, its refresh and its end (RFC 3261 section 10)."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable
+
+from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
+from sipmikey.agent.asyncio_sip.flows import PING, Flow
+from sipmikey.agent.asyncio_sip.transactions import Later, Timer
+from sipmikey.agent.asyncio_sip.writing import ALLOW, new_call_id, new_tag
+from sipmikey.agent.config import AgentConfig
+from sipmikey.sip import SipMalformed, SipMessage, quote
+
+_EARLIER_S = 5
+_INTERVAL_TOO_BRIEF = 423
+
+
+class Registration:
+    """The registration of one identity. *tell* is told each outcome: status, reason, seconds.
+
+    ``registered``: the registrar has us.
+    """
+
+    def __init__(
+        self, config: AgentConfig, means: Means, later: Later, tell: Callable[[int, str, int], None]
+    ) -> None:
+        self._config = config
+        self._means = means
+        self._later = later
+        self._tell = tell
+        self._call_id = new_call_id()
+        self._tag = new_tag()
+        self._numbers = itertools.count(1)
+        self._instance = f"<urn:uuid:{uuid.uuid4()}>"
+        self._expires = config.sip.registration_expires_s
+        self._wanted = False
+        self._exchange: Exchange | None = None
+        self._timer: Timer | None = None
+        self._contact = ""
+        self._flow: Flow | None = None
+        self._keeping: Timer | None = None
+        self.registered = False
+
+    def want(self, wanted: bool) -> None:
+        """Register, or refresh; or remove the registration."""
+        self._wanted = wanted
+        self._send(self._expires if wanted else 0)
+
+    def _send(self, expires: int) -> None:
+        config = self._config
+        registrar = config.sip.registrar or ""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._exchange is not None:
+            self._exchange.drop()
+        name = f"{quote(config.display_name)} " if config.display_name else ""
+        identity = f"{name}<{config.identity}>"
+        proxy = config.sip.proxy
+        loose = f"<{proxy}>" if proxy and ";lr" in proxy else f"<{proxy};lr>"
+        route = (("Route", loose),) if proxy else ()
+        draft = Draft(
+            method="REGISTER",
+            uri=registrar,
+            hop=proxy or registrar,
+            sender=f"{identity};tag={self._tag}",
+            receiver=identity,
+            call_id=self._call_id,
+            number=lambda: next(self._numbers),
+            headers=(
+                *route, ("Expires", str(expires)), ("Allow", ALLOW), ("Supported", "path"),
+                *config.sip.register_headers.items(),
+            ),
+            contact=True,
+        )  # fmt: skip
+        self._exchange = Exchange(self._means, draft, self)
+        self._exchange.begin()
+
+    def on_sent(self, message: SipMessage) -> None:
+        """Remember our Contact."""
+        self._contact = message.uri("contact") or ""
+
+    def on_challenged(self, message: SipMessage) -> None:
+        """Nothing to tell: the password is sent."""
+
+    def on_response(self, message: SipMessage) -> None:
+        """The registrar answered."""
+        if message.status < 200:
+            return
+        brief = message.first("min-expires") or ""
+        if message.status == _INTERVAL_TOO_BRIEF and brief.isdecimal() and int(brief) > self._expires:
+            self._expires = int(brief)
+            self.want(self._wanted)
+            return
+        self._flow = None if self._exchange is None else self._exchange.flow
+        self._exchange = None
+        granted = self._granted(message) if message.status < 300 else 0
+        self._settle(message.status, message.reason_phrase, granted)
+
+    def on_failed(self, status: int, reason: str) -> None:
+        """The registrar did not answer."""
+        self._exchange = None
+        self._settle(status, reason, 0)
+
+    def _settle(self, status: int, reason: str, granted: int) -> None:
+        ok = status // 100 == 2
+        self.registered = ok and granted > 0
+        if self._wanted:
+            retry = self._config.sip.registration_retry_s
+            delay = max(granted - _EARLIER_S, granted // 2, 1) if ok and granted else retry
+            self._timer = self._later(delay, lambda: self._send(self._expires))
+        self._keep_alive()
+        self._tell(status, reason, granted)
+
+    def _keep_alive(self) -> None:
+        """Keep the way to the registrar open (RFC 5626 section 4.4.1): through NAT, it finds us by it."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+        pause = self._config.sip.keepalive_s
+        if self.registered and pause and self._flow is not None:
+            self._flow.send(PING)
+            self._keeping = self._later(pause, self._keep_alive)
+
+    def connection_lost(self, flow: Flow) -> None:
+        """A connection ended: if the registrar had us by it, it does not find us any more."""
+        if flow is self._flow and self.registered:
+            self._flow = None
+            self._settle(503, "the connection with the registrar is lost", 0)
+
+    def _granted(self, message: SipMessage) -> int:
+        """Return for how many seconds our Contact is registered."""
+        if not self._wanted:
+            return 0
+        word = message.first("expires") or ""
+        general = int(word) if word.isdecimal() else self._expires
+        try:
+            contacts = message.contacts()
+        except SipMalformed:
+            return general
+        for contact in contacts:
+            if contact.uri.partition(";")[0] == self._contact.partition(";")[0]:
+                given = contact.parameter("expires") or ""
+                return int(given) if given.isdecimal() else general
+        return 0 if contacts else general
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        for timer in (self._timer, self._keeping):
+            if timer is not None:
+                timer.cancel()
+        if self._exchange is not None:
+            self._exchange.drop()

@@ -1,0 +1,77 @@
+"""Offers and answers of plain RTP: codecs, directions, m-lines that are not used (RFC 3264)."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipmikey.agent.asyncio_sip.description import agreed, answer, offer, read
+
+CODECS = ("PCMA", "PCMU")
+
+
+def described(*lines: str) -> str:
+    head = ("v=0", "o=- 1 1 IN IP4 192.0.2.9", "s=-", "c=IN IP4 192.0.2.9", "t=0 0")
+    return "\r\n".join((*head, *lines, ""))
+
+
+def answered(theirs: str, *, held: bool = False) -> str:
+    return answer(read(theirs), "192.0.2.1", 7, CODECS, held=held)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "held", "ours"),
+    [
+        ("sendrecv", False, "sendrecv"),
+        ("sendonly", False, "recvonly"),
+        ("recvonly", False, "sendonly"),
+        ("inactive", False, "inactive"),
+        ("sendrecv", True, "sendonly"),
+        ("sendonly", True, "inactive"),
+    ],
+)
+def test_the_answer_has_the_direction_that_is_left(theirs: str, held: bool, ours: str) -> None:
+    text = answered(described("m=audio 4000 RTP/SAVP 0", f"a={theirs}"), held=held)
+    assert read(text)[0].direction == ours
+
+
+def test_their_first_codec_that_we_have_is_taken_under_their_number() -> None:
+    theirs = described("m=audio 4000 RTP/AVP 18 96 0", "a=rtpmap:96 PCMA/8000")
+    text = answered(theirs)
+    assert "m=audio 9 RTP/AVP 96\r\n" in text
+    (one,) = agreed(text, theirs).values()
+    assert (one.codec, one.remote) == ("PCMA", ("192.0.2.9", 4000))
+
+
+def test_m_lines_that_do_not_fit_are_answered_with_port_0_in_their_places() -> None:
+    theirs = described(
+        "m=video 4000/2 RTP/AVP 97",
+        "m=audio 5000 RTP/AVP 18",
+        "m=audio 6000 udptl t38",
+        "m=audio 7000 RTP/AVP 8",
+    )
+    assert [stream.port for stream in read(answered(theirs))] == [0, 0, 0, 9]
+    assert list(agreed(answered(theirs), theirs)) == [3]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_an_offer_keeps_the_places_of_m_lines_that_are_not_used(held: bool) -> None:
+    streams = read(offer("2001:db8::1", 7, [True, False, True], CODECS, held=held))
+    assert [bool(stream.port) for stream in streams] == [True, False, True]
+    assert streams[0].direction == ("sendonly" if held else "sendrecv")
+    assert streams[0].address == "2001:db8::1"
+
+
+def test_nothing_is_sent_to_a_peer_that_does_not_listen() -> None:
+    ours = offer("192.0.2.1", 7, [True], CODECS, held=False)
+    for theirs in (
+        described("m=audio 4000 RTP/AVP 8", "a=sendonly"),
+        described("m=audio 4000 RTP/AVP 8", "c=IN IP4 0.0.0.0"),
+    ):
+        assert agreed(ours, theirs)[0].remote is None
+    assert agreed(ours, described("m=audio 0 RTP/AVP 8")) == {}
+
+
+def test_rtcp_goes_where_they_say() -> None:
+    ours = offer("192.0.2.1", 7, [True], CODECS, held=False)
+    theirs = described("m=audio 4000 RTP/AVP 8", "a=rtcp:4444 IN IP4 192.0.2.8")
+    assert agreed(ours, theirs)[0].remote_rtcp == ("192.0.2.8", 4444)
