@@ -255,12 +255,9 @@ class CallerSession(Session):
             return
         super()._on_invite(transaction, dialog)
 
-    def _on_update(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        tag = dialog.remote_tag
-        if transaction.request.has_sdp and not self.confirmed and tag != self._heard:
-            self.unkey()
-            self._heard = tag
-        super()._on_update(transaction, dialog)
+    def offer_taken(self, dialog: Dialog) -> None:
+        """The offer of a branch is answered: its streams are the ones there are."""
+        self._heard = dialog.remote_tag
 
 
 def _requires(message: SipMessage, option: str) -> bool:

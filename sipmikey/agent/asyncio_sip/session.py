@@ -403,7 +403,7 @@ class Session:
     def _on_update(self, transaction: ServerTransaction, dialog: Dialog) -> None:
         dialog.follow(transaction.request)
         if transaction.request.has_sdp:
-            self._answer_offer(transaction)
+            self._answer_offer(transaction, dialog)
             return
         self.respond(transaction, 200)
 
@@ -416,12 +416,15 @@ class Session:
             return
         dialog.follow(message)
         if message.has_sdp:
-            self._answer_offer(transaction)
+            self._answer_offer(transaction, dialog)
         else:
             self._offer_in_200(transaction)
 
-    def _answer_offer(self, transaction: ServerTransaction) -> None:
-        """Judge the offer of the peer, and answer it."""
+    def offer_taken(self, dialog: Dialog) -> None:
+        """The offer of the peer with *dialog* is answered; nothing else changes its streams."""
+
+    def _answer_offer(self, transaction: ServerTransaction, dialog: Dialog) -> None:
+        """Judge the offer of the peer, and answer it. One that is refused leaves the streams as they are."""
         message, observer = transaction.request, self.observer
         if observer is None:
             transaction.respond(response(message, 481))
@@ -433,6 +436,7 @@ class Session:
                 self.respond(transaction, verdict.status, headers=verdict.headers)
                 return
             sdp = observer.local_sdp(self.own_answer(message.sdp), message.sdp)
+            self.offer_taken(dialog)
             self.negotiated(sdp, message.sdp)
         except SipmikeyError as error:
             self.respond(transaction, 488)
