@@ -14,13 +14,17 @@ import httptools
 from sipmikey.kms.client.exchange import KmsUrl
 from sipmikey.kms.client.tls import ClientTls
 from sipmikey.mailbox.app import MEDIA_TYPE, REASON_HEADER
-from sipmikey.mailbox.routes import Target, target_path
+from sipmikey.mailbox.routes import MESSAGE_NAME, Target, target_path
 from sipmikey.mailbox.store import KeptMessage
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.secret import Secret
 from sipmikey.network_errors import NETWORK_ERRORS, trouble_of
 
 MAX_ANSWER_BYTES = 16_777_216
+"""Octets of an answer with its head."""
+
+LAST_S = 253_402_300_799.0
+"""The end of the year 9999, the last time that can be shown."""
 
 
 class MailboxFailure(PeerError):
@@ -143,21 +147,23 @@ class _Parser:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body = bytearray()
+        self._octets = 0
         self.done = False
 
     def feed(self, data: bytes) -> None:
+        self._octets += len(data)
+        if self._octets > MAX_ANSWER_BYTES:
+            raise MailboxFailure("the answer is longer than any deposit")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            raise MailboxFailure("the answer is not HTTP, or longer than any deposit") from None
+            raise MailboxFailure("the answer is not HTTP") from None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
 
     def on_body(self, body: bytes) -> None:
         self._body += body
-        if len(self._body) > MAX_ANSWER_BYTES:
-            raise MailboxFailure("the answer is longer than any deposit")
 
     def on_message_complete(self) -> None:
         self.done = True
@@ -186,15 +192,24 @@ def _parsed(answer: _Answer) -> Mapping[str, object]:
     return found
 
 
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= LAST_S:
+        raise ValueError("not a time")
+    return float(value)
+
+
 def _kept(fields: object) -> KeptMessage:
     """Read what the mailbox tells of a message."""
     try:
         if not isinstance(fields, dict):
             raise ValueError("not an object")
+        if MESSAGE_NAME.fullmatch(str(fields["name"])) is None:
+            raise ValueError("not a name that a mailbox gives")
         return KeptMessage(
-            name=str(fields["name"]), sender=str(fields["sender"]), deposited=float(fields["deposited"]),
-            expires=float(fields["expires"]), valid_until=float(fields["valid_until"]),
-            duration_s=float(fields["duration_s"]), size=int(fields["size"]), heard=fields["heard"] is True,
+            name=str(fields["name"]), sender=str(fields["sender"]), deposited=_seconds(fields["deposited"]),
+            expires=_seconds(fields["expires"]), valid_until=_seconds(fields["valid_until"]),
+            duration_s=_seconds(fields["duration_s"]),
+            size=int(fields["size"]), heard=fields["heard"] is True,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, OverflowError):
         raise MailboxFailure("what the mailbox tells of a message cannot be read") from None

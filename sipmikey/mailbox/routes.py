@@ -10,7 +10,9 @@ from sipmikey.mailbox.refusals import MailboxRefusal
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ticket.identity import canonical
 
-_NAME = re.compile(rb"[0-9a-f]{16}")
+MESSAGE_NAME = re.compile(r"[0-9a-f]{16}")
+"""The name of a message, as the mailbox makes it."""
+
 _BOX = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2}){1,1024}")
 
 
@@ -40,18 +42,18 @@ def read_target(path: str, octets: bytes) -> Target | None:
     if not octets.startswith(before):
         return None
     box, *rest = octets[len(before) :].split(b"/")
-    name = rest[1] if len(rest) > 1 else b""
+    name = rest[1].decode("latin-1") if len(rest) > 1 else ""
     fits = (
         1 <= len(rest) <= 3
         and rest[0] == b"messages"
-        and (len(rest) < 2 or _NAME.fullmatch(name) is not None)
+        and (len(rest) < 2 or MESSAGE_NAME.fullmatch(name) is not None)
         and (len(rest) < 3 or rest[2] == b"heard")
     )
     if not fits:
         raise MailboxRefusal(
             404, "no-such-path", "a path is BOX/messages, BOX/messages/NAME, or that with /heard"
         )
-    return Target(_box(box), name.decode(), len(rest) == 3)
+    return Target(_box(box), name, len(rest) == 3)
 
 
 def _box(segment: bytes) -> str:

@@ -11,7 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sipmikey.kms.server.protocol import ConnectionLimits, Connections, HttpConnection
 from sipmikey.kms.server.proxy import TrustedProxies
@@ -83,6 +83,9 @@ class MailboxServer:
             deposits=_limiter(settings.deposits_per_minute / 60, burst_s=120),
             failures=_limiter(0.2, burst_s=50),
         )
+        self._limits = settings.connections
+        if settings.trusted_proxies:  # all connections come from them
+            self._limits = replace(self._limits, of_one_source=0)
         self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
 
     def stop(self) -> None:
@@ -118,7 +121,7 @@ class MailboxServer:
             return HttpConnection(
                 self._application,
                 self._connections,
-                limits=self._settings.connections,
+                limits=self._limits,
                 metrics=self._rejections,
                 proxies=self._proxies,
                 reason_header=REASON_HEADER.encode(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from sipmikey.kms.client import ClientTls
 from sipmikey.mailbox.app import MEDIA_TYPE
-from sipmikey.mailbox.client import MailboxClient, MailboxFailure, MailboxRefused
+from sipmikey.mailbox.client import MAX_ANSWER_BYTES, MailboxClient, MailboxFailure, MailboxRefused
 from sipmikey.mikey.secret import Secret
 from tests.deferred.parties import BOB, FRAMES, domain, left, ticket
 from tests.kms.domain import Domain
@@ -209,6 +210,15 @@ def test_a_body_that_grows_beyond_the_limit_is_cut_off(served: ServedMailbox) ->
     assert raw(served, head.encode() + 3 * chunk).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"0\r\nTrailer: x", b"1;extension=x"])
+def test_what_frames_a_body_is_limited_too(served: ServedMailbox, piece: bytes) -> None:
+    head = (
+        f"POST {BOX} HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    framed = piece * 50_000 if piece.endswith(b"\n") else piece + b"x" * 300_000
+    assert raw(served, head.encode() + framed).startswith(b"HTTP/1.1 413 ")
+
+
 def test_slow_and_broken_requests_end(served: ServedMailbox) -> None:
     head = f"POST {BOX} HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: 90000\r\n\r\n"
     assert raw(served, head.encode() + b"MTDD").startswith(b"HTTP/1.1 408 ")
@@ -219,7 +229,8 @@ def test_slow_and_broken_requests_end(served: ServedMailbox) -> None:
 
 
 def test_one_source_may_not_leave_and_ask_without_end(tmp_path: Path, kms: Domain) -> None:
-    served = ServedMailbox(tmp_path / "box", "deposits_per_minute = 1\nrequests_per_second = 2\n")
+    limits = "deposits_per_minute = 1\nrequests_per_second = 2\nconnections = 32\n"
+    served = ServedMailbox(tmp_path / "box", limits)
     served.add_box(BOB)
     served.start()
     try:
@@ -227,6 +238,14 @@ def test_one_source_may_not_leave_and_ask_without_end(tmp_path: Path, kms: Domai
         assert found == [(201, ""), (201, ""), (429, "address-rate")]
         assert ask(served, "POST", BOX, left(kms).encode(), DEPOSIT, source="127.0.0.9")[0] == 201
         assert (429, "address-rate") in [ask(served, "GET", BOX)[:2] for _ in range(20)]
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                place = (served.host, served.port)
+                stack.enter_context(socket.create_connection(place, source_address=("127.0.0.8", 0)))
+            assert ask(served, "GET", "/health/live", source="127.0.0.9")[0] == 200
+            one_more = stack.enter_context(socket.create_connection(place, source_address=("127.0.0.8", 0)))
+            one_more.settimeout(20)
+            assert one_more.recv(100).startswith(b"HTTP/1.1 503 ")
     finally:
         assert served.stop() == 0
 
@@ -239,6 +258,49 @@ def test_what_is_no_mailbox_is_told(served: ServedMailbox) -> None:
             await MailboxClient("http://127.0.0.1:1").messages(BOB)
 
     asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", '"../../bob"'),
+        ("name", '"0123456789abcde\\r\\nX: y"'),
+        ("deposited", "NaN"),
+        ("expires", "1e300"),
+        ("valid_until", "-1"),
+        ("duration_s", "Infinity"),
+    ],
+)
+def test_what_a_hostile_mailbox_lists_is_refused(field: str, value: str) -> None:
+    fields = {
+        "name": f'"{NAME}"', "sender": f'"{BOB}"', "deposited": "1", "expires": "2", "valid_until": "0",
+        "duration_s": "1", "size": "1", "heard": "false",
+    }  # fmt: skip
+    message = ", ".join(f'"{key}": {text}' for key, text in (fields | {field: value}).items())
+    body = f'{{"messages": [{{{message}}}]}}'
+    with pytest.raises(MailboxFailure, match="cannot be read"):
+        asyncio.run(asked_of(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()))
+
+
+def test_an_endless_head_of_an_answer_is_cut_off() -> None:
+    with pytest.raises(MailboxFailure, match="longer than any deposit"):
+        asyncio.run(asked_of(b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_ANSWER_BYTES))
+
+
+async def asked_of(answer: bytes) -> object:
+    """Return what a client reads of a list of messages that a mailbox answers with *answer*."""
+
+    async def said(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(said, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        return await MailboxClient(f"http://127.0.0.1:{port}").messages(BOB)
 
 
 def test_a_client_certificate_opens_the_box_of_its_name(tmp_path: Path, kms: Domain) -> None:

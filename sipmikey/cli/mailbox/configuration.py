@@ -65,7 +65,9 @@ class MailboxSection:
     trusted_proxies: tuple[str, ...] = setting(
         (), "addresses of proxies whose X-Forwarded-For is believed", read.texts
     )
-    connections: int = setting(128, "connections at a time", read.count(1, 10_000))
+    connections: int = setting(
+        128, "connections at a time; one source may have a quarter of them", read.count(1, 10_000)
+    )
     request_s: float = setting(30.0, "seconds for a request to arrive", read.seconds(0.1, 3600))
     idle_s: int = setting(30, "seconds that an idle connection is kept", read.count(1))
     shutdown_s: int = setting(10, "seconds for requests under way at shutdown", read.count(0))

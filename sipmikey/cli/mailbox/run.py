@@ -95,7 +95,10 @@ def _settings(configuration: MailboxConfiguration) -> ServerSettings:
             source_messages=section.source_messages,
         ),
         connections=ConnectionLimits(
-            request_s=section.request_s, connections=section.connections, idle_s=section.idle_s
+            request_s=section.request_s,
+            connections=section.connections,
+            of_one_source=max(1, section.connections // 4),
+            idle_s=section.idle_s,
         ),
         trusted_proxies=section.trusted_proxies,
         requests_per_second=section.requests_per_second,

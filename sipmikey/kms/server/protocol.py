@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
@@ -18,6 +18,7 @@ import httptools
 
 from sipmikey.kms.server.proxy import TrustedProxies
 from sipmikey.kms.server.tls import peer_names
+from sipmikey.rate_limit import address_key
 
 Header = tuple[bytes, bytes]
 
@@ -29,13 +30,14 @@ LINGER_S = 2.0
 class ConnectionLimits:
     """``request_s``: seconds for a request to arrive whole, from its connection or first octet.
 
-    ``head_bytes``: request line and headers. ``connections``: open at once in one worker. ``idle_s``: seconds
-    a connection is kept without a request.
+    ``head_bytes``: request line and headers. ``connections``: open at once in one worker, of which one source
+    may have ``of_one_source``, 0 for all. ``idle_s``: seconds a connection is kept without a request.
     """
 
     request_s: float = 10.0
     head_bytes: int = 16_384
     connections: int = 4096
+    of_one_source: int = 0
     idle_s: int = 75
 
 
@@ -90,13 +92,28 @@ class Rejections(Protocol):
 class Connections:
     """The connections of a worker.
 
-    ``pending``: requests that were not refused by their head and have no answer yet, whole or not.
-    ``stopping``: each answer is the last on its connection.
+    ``of_source``: how many each source has. ``pending``: requests that were not refused by their head and
+    have no answer yet, whole or not. ``stopping``: each answer is the last on its connection.
     """
 
     open: set[HttpConnection] = field(default_factory=set)
     pending: int = 0
     stopping: bool = False
+    of_source: Counter[str] = field(default_factory=Counter)
+
+    def add(self, connection: HttpConnection, source: str, limits: ConnectionLimits) -> bool:
+        """Take up *connection*, which comes from *source*; return whether there is room for it."""
+        self.open.add(connection)
+        self.of_source[source] += 1
+        few = not limits.of_one_source or self.of_source[source] <= limits.of_one_source
+        return few and not self.stopping and len(self.open) <= limits.connections
+
+    def remove(self, connection: HttpConnection, source: str) -> None:
+        """Let go of *connection*."""
+        self.open.discard(connection)
+        self.of_source[source] -= 1
+        if self.of_source[source] <= 0:
+            del self.of_source[source]
 
     def stop(self) -> None:
         """Close idle connections now and the others after the answer they wait for."""
@@ -110,7 +127,7 @@ class _Request:
     head: RequestHead
     keep_alive: bool
     refusal: Response | None
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     pending: bool = False
 
 
@@ -144,7 +161,9 @@ class HttpConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._target = b""
         self._headers: list[Header] = []
-        self._head_bytes = 0
+        # Of one request, with what frames its chunks; head, body and trailers come to no more.
+        self._most = limits.head_bytes + 2 * application.body_bytes
+        self._octets = 0
         self._in_head = self._in_message = self._upgraded = self._deaf = False
         self._request: _Request | None = None
         self._waiting: deque[_Request] = deque()
@@ -154,19 +173,18 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._connections.open.add(self)
         peer = transport.get_extra_info("peername")
         self._source = peer[0] if isinstance(peer, tuple) else ""
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self._peer_names = peer_names(tls.getpeercert())
-        if self._connections.stopping or len(self._connections.open) > self._limits.connections:
+        if not self._connections.add(self, address_key(self._source), self._limits):
             self._reject(503, "overload", (b"retry-after", b"1"))
             return
         self._expect(self._limits.request_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.open.discard(self)
+        self._connections.remove(self, address_key(self._source))
         self._expect(None)
         self._drop_waiting()
         if self._request is not None:
@@ -178,7 +196,7 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf or self._transport.is_closing():
             return
-        self._head_bytes += len(data)
+        self._octets += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -189,8 +207,10 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._deaf or self._transport.is_closing():
             return
-        if self._in_head and self._head_bytes > self._limits.head_bytes:
+        if self._in_head and self._octets > self._limits.head_bytes:
             self._reject(431, "head-too-large")
+        elif self._in_message and self._octets > self._most:
+            self._reject(413, "limit-exceeded")
         elif self._timer is None and self._in_message and not self._waiting:
             self._expect(self._limits.request_s)
 
@@ -207,7 +227,8 @@ class HttpConnection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self._in_head:  # a trailer is no part of the head that was judged
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -232,14 +253,14 @@ class HttpConnection(asyncio.Protocol):
             return
         request.body += body
         if len(request.body) > self._application.body_bytes:
-            request.refusal, request.body = self._application.too_large(), b""
+            request.refusal, request.body = self._application.too_large(), bytearray()
             self._forget(request)
             self._refuse_early(request, request.refusal)
 
     def on_message_complete(self) -> None:
         request = self._request
         self._in_message = False
-        self._head_bytes = 0
+        self._octets = 0
         if request is None or self._deaf or self._transport.is_closing():
             return
         self._request = None
@@ -295,7 +316,7 @@ class HttpConnection(asyncio.Protocol):
 
     async def _answered(self, request: _Request) -> None:
         try:
-            response = await self._application.answer(request.head, request.body)
+            response = await self._application.answer(request.head, bytes(request.body))
         finally:
             self._forget(request)
             self._task = None
@@ -375,7 +396,7 @@ class HttpConnection(asyncio.Protocol):
             lines = [_STATUS_LINES[status], told, b"content-length: 0\r\n"]
             lines += [b"%b: %b\r\n" % header for header in headers]
             self._transport.write(b"".join((*lines, b"connection: close\r\n\r\n")))
-            if status == 400:
+            if status in (400, 413):
                 self._linger()
                 return
         self._transport.close()
