@@ -106,6 +106,10 @@ class MailboxStore:
         with self._translated():
             return self._connection.execute(sql, values).fetchall()
 
+    def _forget_log(self) -> None:
+        """Empty the write-ahead log, which holds what was deleted. A reader may keep it until next time."""
+        self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _change(self, sql: str, *values: object) -> int:
         with self._translated():
             return self._connection.execute(sql, values).rowcount
@@ -124,7 +128,9 @@ class MailboxStore:
 
     def remove_box(self, box: str) -> bool:
         """Delete a box and what is in it. Return whether there was one."""
-        return self._change("DELETE FROM boxes WHERE box = ?", box) > 0
+        removed = self._change("DELETE FROM boxes WHERE box = ?", box) > 0
+        self._forget_log()
+        return removed
 
     def boxes(self) -> tuple[str, ...]:
         """Return the owners of all boxes, in order."""
@@ -196,13 +202,18 @@ class MailboxStore:
 
     def delete(self, box: str, name: str) -> bool:
         """Delete a message; its octets are overwritten. Return whether the box had it."""
-        return self._change("DELETE FROM messages WHERE box = ? AND name = ?", box, name) > 0
+        had = self._change("DELETE FROM messages WHERE box = ? AND name = ?", box, name) > 0
+        if had:
+            self._forget_log()
+        return had
 
     def prune(self, now: float) -> tuple[str, ...]:
         """Delete what has expired; return the boxes that lost a message."""
         rows = self._rows("SELECT DISTINCT box FROM messages WHERE expires <= ? ORDER BY box", now)
         self._change("DELETE FROM messages WHERE expires <= ?", now)
         self._change("DELETE FROM left_before WHERE until <= ?", now)
+        if rows:
+            self._forget_log()
         return tuple(row[0] for row in rows)
 
 

@@ -217,6 +217,21 @@ def test_the_store_holds_no_key_no_token_and_no_sound(kept: Kept, kms: Domain) -
     assert kept.store.path.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("how", ["deleted", "expired", "removed"])
+def test_no_file_holds_what_was_deleted(kept: Kept, kms: Domain, tmp_path: Path, how: str) -> None:
+    octets = left(kms).encode()
+    message = kept.mailbox.deposit(BOB, octets, STRANGER)
+    assert any(octets[-200:] in path.read_bytes() for path in tmp_path.iterdir())
+    if how == "deleted":
+        kept.mailbox.delete(BOB, message.name, OWNER)
+    elif how == "expired":
+        kept.now = message.expires
+        kept.mailbox.prune()
+    else:
+        kept.store.remove_box(BOB)
+    assert not any(octets[-200:] in path.read_bytes() for path in tmp_path.iterdir())
+
+
 def test_a_store_that_is_not_there_or_damaged_is_told(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="mailbox init"):
         MailboxStore(tmp_path / "none.sqlite")
