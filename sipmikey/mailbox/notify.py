@@ -107,7 +107,13 @@ class Notifier(asyncio.DatagramProtocol):
         if box not in self._tasks:
             task = asyncio.get_running_loop().create_task(self._tell(box))
             self._tasks[box] = task
-            task.add_done_callback(lambda _: self._tasks.pop(box, None))
+            task.add_done_callback(lambda task: self._told(box, task))
+
+    def _told(self, box: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[box]
+        # The box may have changed between the last look and here.
+        if box in self._due and not task.cancelled():
+            self.changed(box)
 
     async def _tell(self, box: str) -> None:
         told = True

@@ -75,6 +75,27 @@ def test_who_is_not_registered_is_told_again_while_messages_wait() -> None:
     assert uses == []
 
 
+def test_a_change_while_the_telling_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    uses = [BoxUse(1, 0, 9), BoxUse(2, 0, 9)]
+
+    async def use() -> list[SipMessage]:
+        loop = asyncio.get_running_loop()
+        changed = Notifier.changed
+        notifiers: list[Notifier] = []
+        monkeypatch.setattr(
+            Notifier, "changed", lambda self, box: (notifiers.append(self), changed(self, box))[1]
+        )
+
+        def logged(*_: object, **__: object) -> None:
+            if uses:  # runs when the task has ended, before those who wait for its end are called
+                loop.call_soon(changed, notifiers[0], BOB)
+
+        monkeypatch.setattr("sipmikey.mailbox.notify.log.info", logged)
+        return await told([200, 200], lambda _: uses.pop(0), 2)
+
+    assert [parse_summary(one.content).new for one in asyncio.run(use())] == [1, 2]
+
+
 def test_a_proxy_without_address_is_told() -> None:
     async def use() -> None:
         settings = NotifySettings(proxy=("nowhere.invalid", 5060), identity="sip:mailbox@example.com")
