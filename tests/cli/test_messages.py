@@ -8,14 +8,18 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sipmikey.cli.calls.findings import State, mailbox_finding
 from sipmikey.cli.config.load import load
+from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.main import main
+from sipmikey.cli.messages import hearing
 from sipmikey.cli.messages.box import OwnBox
+from sipmikey.cli.messages.opened_file import read_opened
 from sipmikey.mailbox.store import KeptMessage, MailboxStore
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.similarity import compare_files
@@ -292,6 +296,30 @@ def test_a_message_that_the_mailbox_shows_twice_is_told(
         store.execute("UPDATE messages SET name = '00000000000000ff', heard = 0")
     code, told = bob("messages", "play", "--record", heard)
     assert (code, told[-1]["reason"]) == (5, "replayed-message")
+
+
+def test_two_messages_opened_at_once_are_both_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "opened.json"
+    asked = asyncio.Event()
+
+    async def opened(_: object, __: object, octets: bytes) -> tuple[object, object]:
+        if octets == b"first":
+            await asked.wait()
+        asked.set()
+        return None, SimpleNamespace(valid_until=0)
+
+    monkeypatch.setattr(hearing, "opened_path", lambda _: path)
+    monkeypatch.setattr(hearing, "_opened", opened)
+    monkeypatch.setattr(hearing, "parse_deposit", lambda octets: SimpleNamespace(transfer_init=octets))
+
+    async def both() -> None:
+        names = (b"first", b"second")
+        await asyncio.gather(*(hearing.open_kept(Configuration(), BOB, one.decode(), one) for one in names))
+
+    asyncio.run(both())
+    assert {name for name, _ in read_opened(path).known.values()} == {"first", "second"}
 
 
 def test_a_message_whose_ticket_has_expired_is_told_as_such(

@@ -31,11 +31,13 @@ async def open_kept(
 ) -> tuple[OpenedMessage, DepositFacts]:
     """Open the message *name* of our mailbox. Raises ``CommandFailed``, also where it was left twice."""
     path = opened_path(identity)
-    known = read_opened(path)
+    read_opened(path)  # a file that cannot be read is told before the KMS is asked
     message, facts = await _opened(configuration, identity, octets)
     with failures_told():
         transfer_init = parse_deposit(octets).transfer_init
-        known = known.add(transfer_init, name, until=facts.valid_until or FOREVER, now=time.time())
+        # Read now: while the KMS was asked, another message may have been opened.
+        until = facts.valid_until or FOREVER
+        known = read_opened(path).add(transfer_init, name, until=until, now=time.time())
     write_opened(path, known)
     return message, facts
 
