@@ -370,10 +370,12 @@ def test_a_wrong_token_and_a_mailbox_that_is_not_there(
     other = User([*options(BOB), "--mailbox", box.url, "--token-file", str(wrong)], capsys)
     code, told = other("messages", "list")
     assert (code, told[-1]["reason"]) == (9, "not-the-owner")
+    assert "mailbox.token_file" in told[-1]["detail"]
     nowhere = User([*options(ALICE), "--mailbox", "http://127.0.0.1:1"], capsys)
     words = ("call", BOB, "--leave-message", "--without-calling", "--message", SPEECH)
     code, told = nowhere(*words)
     assert (code, told[-1]["reason"]) == (9, "mailbox-failure")
+    assert "mailbox.url" in told[-1]["detail"]
     code, told = alice("call", "sip:nobody@example.com", *words[2:])
     assert (code, told[-1]["reason"]) == (9, "no-such-box")
 

@@ -82,9 +82,12 @@ def test_a_change_while_the_telling_ends_is_told(monkeypatch: pytest.MonkeyPatch
         loop = asyncio.get_running_loop()
         changed = Notifier.changed
         notifiers: list[Notifier] = []
-        monkeypatch.setattr(
-            Notifier, "changed", lambda self, box: (notifiers.append(self), changed(self, box))[1]
-        )
+
+        def noted(notifier: Notifier, box: str) -> None:
+            notifiers.append(notifier)
+            changed(notifier, box)
+
+        monkeypatch.setattr(Notifier, "changed", noted)
 
         def logged(*_: object, **__: object) -> None:
             if uses:  # runs when the task has ended, before those who wait for its end are called

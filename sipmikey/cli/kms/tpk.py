@@ -131,8 +131,8 @@ def _line(out: Output, key: TpkRecord, kind: str, shown: Mapping[str, object] | 
         }
     )
     state = "current" if key.seals_until_s is None else f"sealed until {timestamp(key.seals_until_s)}"
+    resolves = f"resolves until {timestamp(key.resolves_until_s)}"
+    if key.seals_until_s is None and key.resolves_until_s <= key.created_s:
+        resolves = "no ticket under it yet"
     owner = "" if key.owner is None else f"  shared with {key.owner}"
-    out.text(
-        f"{key.key_id.hex()}  {state}, resolves until {timestamp(key.resolves_until_s)}"
-        f"  fingerprint {key.key.fingerprint()}{owner}"
-    )
+    out.text(f"{key.key_id.hex()}  {state}, {resolves}  fingerprint {key.key.fingerprint()}{owner}")

@@ -17,6 +17,16 @@ from sipmikey.mikey.errors import PeerError
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.identity import canonical
 
+_CURES = {
+    "not-the-owner": "is mailbox.token_file (or the certificate) that of the box?"
+    " `sipmikey mailbox box add` makes another token",
+    "not-a-member": "show that you have a box there: set mailbox.token_file",
+    "no-such-box": "is it the right mailbox (mailbox.url, mailbox.domains)?"
+    " `sipmikey mailbox box add` makes a box",
+    "mailbox-failure": "is mailbox.url right, and does the mailbox run?",
+}
+"""Reason word -> what the user can do about it."""
+
 
 def own_box(configuration: Configuration, group: str | None = None) -> str:
     """Return whose box is ours: our identity, or *group*, whose token we have.
@@ -93,7 +103,8 @@ def failures_told() -> Iterator[None]:
         yield
     except (MailboxFailure, MailboxRefused) as error:
         word = error.word if isinstance(error, MailboxRefused) else error.reason
-        raise CommandFailed(str(error), code=ExitCode.MAILBOX, reason=word) from None
+        cure = f"; {_CURES[word]}" if word in _CURES else ""
+        raise CommandFailed(f"{error}{cure}", code=ExitCode.MAILBOX, reason=word) from None
     except (PeerError, AgentError) as error:
         reason = reason_of(error)
         word = error.reason if isinstance(error, PeerError) else str(reason)

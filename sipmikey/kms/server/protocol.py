@@ -227,7 +227,7 @@ class HttpConnection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # a trailer is no part of the head that was judged
+        if self._in_head:  # a trailer comes after the head was judged
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
