@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from typing import Protocol
 
 from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
+
+_log = logging.getLogger("sipmikey.sound.room")
 
 
 class Party(Protocol):
@@ -68,7 +71,7 @@ class Room:
     def tick(self, count: int) -> None:
         """Move *count* samples from everybody to all who hear them."""
         seats = self._seats
-        said = {party: party.speak(count) for party in seats}
+        said = {party: self._said(party, count) for party in seats}
         microphone = self._user([said[party] for party, seat in seats.items() if seat.with_user], count)
         for party, seat in seats.items():
             heard = microphone if seat.with_user else silence(count)
@@ -76,6 +79,15 @@ class Room:
                 if other is not party and place.table == seat.table != "":
                     heard = heard + said[other]
             party.listen(heard)
+
+    def _said(self, party: Party, count: int) -> Samples:
+        """Return what *party* says. One that fails leaves, so that the others hear each other still."""
+        try:
+            return party.speak(count)
+        except Exception:  # noqa: BLE001 - what a peer sent must not silence the others
+            _log.exception("a party of the room failed, and left it")
+            self.leave(party)
+            return silence(count)
 
     def _user(self, said: list[Samples], count: int) -> Samples:
         """Let the user hear it all; return what the microphone took up."""

@@ -69,3 +69,17 @@ def test_together_they_are_not_louder_than_loudest() -> None:
         room.enter(Somebody(0.5))
     room.tick(COUNT)
     assert user.heard == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_party_that_fails_leaves_and_the_others_hear_each_other() -> None:
+    class Broken(Somebody):
+        def speak(self, count: int) -> Samples:
+            raise ValueError("what a peer sent")
+
+    alice, bob = Somebody(0.25), Somebody(0.5)
+    room = Room()
+    for party in (alice, Broken(0.0), bob):
+        room.enter(party, table="1")
+    room.tick(COUNT)
+    assert (alice.heard, bob.heard) == (0.5, 0.25)
+    assert room.parties == (alice, bob)

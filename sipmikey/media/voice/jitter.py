@@ -188,6 +188,10 @@ class JitterBuffer:
         payload = self._waiting.pop(at)
         ticks = self._codec.ticks(payload)
         self._next = at + ticks
+        # A peer may say that its frames overlap: what begins within this one is over when this one is.
+        for overtaken in [one for one in self._waiting if one < self._next]:
+            del self._waiting[overtaken]
+            self._late += 1
         if self._dry_for:
             # It was only late: what was put in its place is what packets wait longer from now on.
             self._grow(_GROWTH_S * self._rate)

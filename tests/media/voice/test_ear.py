@@ -136,6 +136,31 @@ def test_a_loss_is_told_with_the_frame_behind_it() -> None:
     assert kinds == [(Kind.FRAME, None), (Kind.LOST, b"\2" * 160), (Kind.FRAME, None)]
 
 
+def test_frames_that_overlap_take_nothing_back() -> None:
+    buffer = JitterBuffer(PCMA, JitterSettings(least_ms=60))
+    for at, count in ((0, 320), (160, 160), (480, 160)):
+        buffer.put(at, bytes(count), 0.0)
+    taken = [buffer.take(0.0) for _ in range(3)]
+    assert [(one.kind, one.ticks) for one in taken] == [
+        (Kind.FRAME, 320), (Kind.LOST, 160), (Kind.FRAME, 160),
+    ]  # fmt: skip
+    assert buffer.state.late == 1
+
+
+@pytest.mark.parametrize("codec", ["PCMA", "G722", "opus"])
+def test_nothing_a_peer_sends_stops_the_ear(codec: str) -> None:
+    rng = random.Random(13)
+    now, at = 0.0, 0
+    chosen = codec_named(codec)
+    ear = Ear(chosen, rate=RATE, settings=JitterSettings(), clock=lambda: now)
+    for _ in range(300):
+        now += 0.02
+        for _ in range(rng.choice((0, 1, 1, 2, 5))):
+            at += rng.choice((0, 1, -1, frame_ticks(chosen), rng.randint(-50000, 50000)))
+            ear.put(at & 0xFFFF_FFFF, rng.randbytes(rng.choice((0, 1, 2, 3, 50, 160, 1400, 65000))))
+        assert len(ear.read(BLOCK)) == BLOCK
+
+
 @given(
     st.lists(
         st.one_of(st.none(), st.tuples(st.integers(0, 0xFFFF_FFFF), st.binary(max_size=400))), max_size=60
