@@ -248,6 +248,9 @@ class PjsuaCall:
 
     def seat(self, seat: Seat) -> None:
         """Have the call hear, and be heard by, those of its room only."""
+        if self._over:
+            # A seat of a call that is over would be found by the next one with this id.
+            return
         if self._media is not None:
             self._media.seat(seat)
         else:
