@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sipmikey.agent.driver.call_driver import CallDriver
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.outcomes import Outcomes
-from sipmikey.agent.stack import StackCall
+from sipmikey.agent.stack import StackCall, StackError
 from sipmikey.agent.transfer import until_transferred
 from sipmikey.call.callee import Invitation
 from sipmikey.call.events import (
@@ -93,6 +93,11 @@ class Call:
         return self._ended.done()
 
     @property
+    def gone(self) -> bool:
+        """For the engine's thread: True when the call is over, also before the event loop knows that."""
+        return self._driver.machine.over
+
+    @property
     def live(self) -> StackCall:
         """The stack's call, for the engine's thread. Raises ``StackError`` when there is none."""
         return self._driver.live
@@ -159,6 +164,8 @@ class Call:
             await self._unless_ended(done)
         except AgentError as error:
             raise CallFailed(error.reason, error.side, error.sip_status, error.detail) from None
+        except StackError as error:
+            raise CallFailed(Reason.STACK_FAILED, "local", 0, error.detail) from None
         finally:
             done.cancel()
 

@@ -6,7 +6,7 @@ import functools
 import itertools
 import time
 from asyncio import wrap_future
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sipmikey.agent.call import Call, CallFailed
 from sipmikey.agent.engine import Engine
@@ -39,12 +39,16 @@ class Conference:
     over for all. `step_out` lets the peers go on without the user.
     """
 
-    def __init__(self, number: str, engine: Engine, policy: CallPolicy, publish: Publish) -> None:
+    def __init__(
+        self, number: str, engine: Engine, policy: CallPolicy, publish: Publish, occupied: list[Conference]
+    ) -> None:
+        """*occupied*: the agent's conferences that have calls; this one is among them while it has."""
         self.number = number
         self.present = True
         self._engine = engine
         self._policy = policy
         self._publish = publish
+        self._occupied = occupied
         self._legs: dict[str, Call] = {}
         self._told: ConferenceChanged | None = None
 
@@ -81,15 +85,24 @@ class Conference:
         if call.number in self._legs:
             return
         await self._check(call)
+        if call.number in self._legs:
+            return
+        _check_free(call, self._occupied)
         if refusal := objection(self._policy, {**self._facts(), call.number: call.security}):
             self._refused(call.number, refusal)
             raise CallFailed(Reason.POLICY, "local", 0, refusal)
         self._legs[call.number] = call
+        if self not in self._occupied:
+            self._occupied.append(self)
         try:
             await wrap_future(self._engine.submit(functools.partial(self._seat, call, self.present)))
         except StackError as error:
             self._legs.pop(call.number, None)
             raise LocalError(f"call {call.number}: {error}") from None
+        if call.over:
+            raise CallFailed.of(await call.ended())
+        if call.number not in self._legs:
+            raise CallFailed(Reason.POLICY, "local", 0, f"call {call.number} was taken out again")
         self._joined(call.number, joined=True)
 
     async def _check(self, call: Call) -> None:
@@ -125,10 +138,18 @@ class Conference:
 
     async def _set_present(self, *, present: bool) -> None:
         self.present = present
+        legs = self.legs
 
         def seat() -> None:
-            for call in self.legs:
-                self._seat(call, present)
+            failed: list[StackError] = []
+            for call in legs:
+                # Whatever becomes of one, the others must not hear who stepped out.
+                try:
+                    self._seat(call, present)
+                except StackError as error:
+                    failed.append(error)
+            if failed:
+                raise failed[0]
 
         await wrap_future(self._engine.submit(seat))
         self._tell()
@@ -156,12 +177,12 @@ class Conference:
 
     def _seat(self, call: Call, present: bool) -> None:
         """In the engine's thread. A call that ended since needs no seat."""
-        if not call.over:
+        if not call.gone:
             call.live.seat(Seat(room=self.number, present=present))
 
     def _unseat(self, call: Call) -> None:
         def unseat() -> None:
-            if not call.over:
+            if not call.gone:
                 call.live.seat(Seat())
 
         self._engine.post(unseat)
@@ -192,6 +213,11 @@ class Conference:
             )  # fmt: skip
 
 
+def _check_free(call: Call, conferences: Iterable[Conference]) -> None:
+    if any(leg.number == call.number for one in conferences for leg in one.legs):
+        raise LocalError(f"call {call.number} is in a conference already")
+
+
 class Conferences:
     """Those of an agent. In the event loop."""
 
@@ -200,7 +226,7 @@ class Conferences:
         self._policy = policy
         self._publish = publish
         self._numbers = itertools.count(1)
-        self._open: list[Conference] = []
+        self._occupied: list[Conference] = []
 
     async def open(self, *calls: Call) -> Conference:
         """Return a new conference of *calls*.
@@ -208,22 +234,19 @@ class Conferences:
         Raises as ``Conference.add`` does; none of them is in it then.
         """
         for call in calls:
-            if any(call.number in [leg.number for leg in one.legs] for one in self._open):
-                raise LocalError(f"call {call.number} is in a conference already")
-        made = Conference(str(next(self._numbers)), self._engine, self._policy, self._publish)
-        self._open.append(made)
+            _check_free(call, self._occupied)
+        made = Conference(str(next(self._numbers)), self._engine, self._policy, self._publish, self._occupied)
         try:
             await made.add(*calls)
         except BaseException:
             for leg in made.legs:
                 await made.remove(leg)
-            self._open.remove(made)
             raise
         return made
 
     def follow(self, event: Event) -> None:
         """Follow the events of calls; called by the agent, in order."""
-        for one in tuple(self._open):
+        for one in tuple(self._occupied):
             one.follow(event)
-            if not one.legs and isinstance(event, CallEnded):
-                self._open.remove(one)
+            if not one.legs:
+                self._occupied.remove(one)
