@@ -8,7 +8,7 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \
 	tests/media/test_srtp.py tests/media/test_stream.py tests/media/test_mki.py tests/media/test_endpoint.py
 
-.PHONY: demo test test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
+.PHONY: demo test test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
@@ -31,9 +31,13 @@ demo: $(VENV)/.runs
 
 test: $(STAMP)
 	./tools/install-peers
-	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
-	$(if $(TESTS)$(LATER),,@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory test-native; \
+	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(if $(filter long,$(LATER)),-m 'not long') $(TESTS)
+	$(if $(TESTS)$(filter native,$(LATER)),,@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory test-native; \
 	    else echo "the native core is not tested: no cargo here"; fi)
+
+# The tests that take longest, which CI runs last.
+test-long: $(STAMP)
+	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m long
 
 # The native core is a package of its own, built of Rust: see docs/native.md.
 native: $(STAMP)

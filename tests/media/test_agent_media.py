@@ -146,7 +146,6 @@ def test_rekeying_and_hold_lose_nothing(alice: str, bob: str, kms: TestKms, tmp_
 @pytest.mark.parametrize(
     ("change", "fix"),
     [
-        ({"suites": ("256", "128")}, "suites to 128"),
         ({"codecs": ("PCMA", "GSM")}, "no codec GSM; it has G722, OPUS, PCMA, PCMU"),
         ({"bind": "0.0.0.0"}, "sip.bind"),
     ],

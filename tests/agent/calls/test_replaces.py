@@ -134,7 +134,8 @@ def test_a_silent_kms_replaces_nothing(kms: TestKms, speech: str) -> None:
                 kms.delay(0.0)
 
     final, asked = asyncio.run(scenario())
-    assert (final.status, asked["status"]) == (503, 503)
+    assert (final.status, asked["status"]) == (500, 500)
+    assert "kms-timeout" in (final.first("warning") or "")
 
 
 def test_a_call_that_does_not_exist_or_only_rings_is_not_replaced(kms: TestKms, speech: str) -> None:
