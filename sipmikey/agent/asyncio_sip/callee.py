@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.session import House, Repeated, Session
+from sipmikey.agent.asyncio_sip.repeated import Repeated
+from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
-from sipmikey.agent.asyncio_sip.writing import new_tag, response
+from sipmikey.agent.asyncio_sip.writing import has_option, new_tag, response
 from sipmikey.agent.stack import Headers, Lane, Phase, StackError
 from sipmikey.sip import SipMessage
 
@@ -73,7 +74,9 @@ class CalleeSession(Session):
         self.respond(self._transaction, status, sdp=sdp or None, headers=headers)
 
     def _ring(self, status: int, sdp: str | None, headers: Headers) -> None:
-        reliably = self._wants("require") or (sdp is not None and self._wants("supported"))
+        reliably = has_option(self.invite, "require", "100rel") or (
+            sdp is not None and has_option(self.invite, "supported", "100rel")
+        )
         if not reliably:
             self.respond(self._transaction, status, sdp=sdp, headers=headers)
             return
@@ -84,10 +87,6 @@ class CalleeSession(Session):
         self._unacknowledged[number] = Repeated(
             self.house.later, lambda: self._transaction.flow.send(octets), self._no_prack
         )
-
-    def _wants(self, field: str) -> bool:
-        values = self.invite.all(field)
-        return any(word.strip().lower() == "100rel" for value in values for word in value.split(","))
 
     def _no_prack(self) -> None:
         """Nobody acknowledged a reliable response (RFC 3262 section 3)."""

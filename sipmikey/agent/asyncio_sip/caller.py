@@ -6,12 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, fault_of_way
-from sipmikey.agent.asyncio_sip.session import SDP_TYPE, House, Session, Silent, acknowledge, send_within
+from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Silent, fault_of_way
+from sipmikey.agent.asyncio_sip.session import SDP_TYPE, House, Session, acknowledge, send_within
 from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
-from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, new_call_id, new_tag, response
+from sipmikey.agent.asyncio_sip.writing import (
+    ALLOW,
+    SUPPORTED,
+    has_option,
+    new_call_id,
+    new_tag,
+    own_address,
+    response,
+    route_through,
+)
 from sipmikey.agent.stack import CallObserver, Headers, Lane, Phase, StackError
-from sipmikey.sip import SipMessage, quote
+from sipmikey.sip import SipMessage
 
 _TERMINATED = 487
 
@@ -67,20 +76,18 @@ class CallerSession(Session):
         if fault := fault_of_way(self._target, hop, config.sip):
             raise StackError(f"INVITE to {self._target}: {fault}")
         self._offer = self.observer.local_sdp(self.own_offer(held=False), "")
-        name = f"{quote(config.display_name)} " if config.display_name else ""
-        proxy = config.sip.proxy
-        route = (("Route", _loose(proxy)),) if proxy else ()
         supported = (*SUPPORTED, *(("precondition",) if config.sip.preconditions else ()))
         draft = Draft(
             method="INVITE",
             uri=self._target,
             hop=hop,
-            sender=f"{name}<{config.identity}>;tag={self.tag}",
+            sender=f"{own_address(config)};tag={self.tag}",
             receiver=f"<{self._uri}>",
             call_id=self.sip_call_id,
             number=lambda: next(self.numbers),
             headers=(
-                *route, ("Allow", ALLOW), ("Supported", ", ".join(supported)), *headers, SDP_TYPE,
+                *route_through(config.sip.proxy), ("Allow", ALLOW), ("Supported", ", ".join(supported)),
+                *headers, SDP_TYPE,
             ),
             content=self._offer.encode(),
             contact=True,
@@ -132,7 +139,7 @@ class CallerSession(Session):
             return
         branch = self._branch_of(message)
         reliable = message.first("rseq")
-        if branch is not None and reliable is not None and _requires(message, "100rel"):
+        if branch is not None and reliable is not None and has_option(message, "require", "100rel"):
             if not reliable.isdecimal() or not self._in_order(branch, int(reliable)):
                 return
             branch.dialog.follow(message)
@@ -258,14 +265,3 @@ class CallerSession(Session):
     def offer_taken(self, dialog: Dialog) -> None:
         """The offer of a branch is answered: its streams are the ones there are."""
         self._heard = dialog.remote_tag
-
-
-def _requires(message: SipMessage, option: str) -> bool:
-    return any(
-        option == word.strip().lower() for value in message.all("require") for word in value.split(",")
-    )
-
-
-def _loose(proxy: str) -> str:
-    """Return a proxy as a loose route."""
-    return f"<{proxy}>" if ";lr" in proxy else f"<{proxy};lr>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass, field
 
 from sipmikey.agent.asyncio_sip.writing import without_tag
 from sipmikey.sip import Headers, SipMalformed, SipMessage, list_items
@@ -10,33 +11,22 @@ from sipmikey.sip import Headers, SipMalformed, SipMessage, list_items
 _MOST_CSEQ = 0x7FFFFFFF
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Dialog:
-    """One dialog, early or confirmed. *local* and *remote*: From and To of our requests, tags included.
+    """One dialog, early or confirmed. ``local`` and ``remote``: From and To of our requests, tags included.
 
-    *target*: the peer's Contact. *routes*: in the order of our requests. *numbers*: of our requests; the
-    branches of one INVITE share them.
+    ``target``: the peer's Contact. ``routes``: in the order of our requests. ``numbers``: of our requests;
+    the branches of one INVITE share them.
     """
 
-    def __init__(
-        self,
-        *,
-        call_id: str,
-        local: str,
-        remote: str,
-        remote_tag: str,
-        target: str,
-        routes: tuple[str, ...],
-        numbers: itertools.count[int],
-    ) -> None:
-        self.call_id = call_id
-        self.local = local
-        self.remote = remote
-        self.remote_tag = remote_tag
-        self.target = target
-        self.routes = routes
-        self.numbers = numbers
-        self.invite_number = 0
-        self._last_of_peer = -1
+    call_id: str
+    local: str
+    remote: str
+    remote_tag: str
+    target: str
+    routes: tuple[str, ...]
+    numbers: itertools.count[int]
+    _last_of_peer: int = field(default=-1, init=False)
 
     @classmethod
     def of_response(cls, message: SipMessage, numbers: itertools.count[int]) -> Dialog:

@@ -36,12 +36,27 @@ class Listener(Protocol):
         """There is no response: 408, or 503 where the request could not be sent."""
 
 
+class Silent:
+    """Nobody waits for the response to a request."""
+
+    def on_sent(self, message: SipMessage) -> None:
+        """Nothing to tell."""
+
+    def on_challenged(self, message: SipMessage) -> None:
+        """Nothing to tell."""
+
+    def on_response(self, message: SipMessage) -> None:
+        """Nothing to tell."""
+
+    def on_failed(self, status: int, reason: str) -> None:
+        """Nothing to tell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A request without what depends on the way it goes. ``hop``: the URI of where it is sent to.
 
-    ``number``: gives its CSeq. ``contact``: whether it has a Contact. ``fits_udp``: send it over UDP whatever
-    its length, since that is the way the call has.
+    ``number``: gives its CSeq. ``contact``: whether it has a Contact.
     """
 
     method: str
@@ -134,9 +149,9 @@ class Exchange:
     def begin(self) -> None:
         """Send the request."""
         draft, sip = self._draft, self._means.sip
-        target = target_of(draft.hop, sip)
-        if target is None or (fault := fault_of_way(draft.uri, draft.hop, sip)):
-            self._listener.on_failed(503, fault if target is not None else f"{draft.hop} is not a SIP URI")
+        target, fault = target_of(draft.hop, sip), fault_of_way(draft.uri, draft.hop, sip)
+        if target is None or fault:
+            self._listener.on_failed(503, fault)
         else:
             self._go(target)
 

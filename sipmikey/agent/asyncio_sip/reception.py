@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -17,7 +18,9 @@ from sipmikey.agent.asyncio_sip.writing import (
     METHODS,
     SUPPORTED,
     new_tag,
+    options,
     response,
+    token_of,
     with_source,
 )
 from sipmikey.agent.config import Transport
@@ -25,6 +28,7 @@ from sipmikey.agent.pjsua.arrivals import Arrivals, Verdict
 from sipmikey.agent.pjsua.screen import Fault, judge, new_call
 from sipmikey.agent.stack import Headers, Lane, Placement
 from sipmikey.sip import SipMalformed, SipMessage
+from sipmikey.sip.message_summary import EVENT
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
@@ -61,15 +65,13 @@ class Reception:
                 return
         self._count(f"{fault.field}: {fault.detail}")
         if fault.answerable:
-            self._reply(octets, flow, 400)
+            with contextlib.suppress(SipMalformed):
+                self._reply(SipMessage.parse(octets), flow, 400)
 
-    def _reply(self, octets: bytes, flow: Flow, status: int, headers: Headers = ()) -> None:
-        """Answer without a transaction."""
-        try:
-            message = with_source(SipMessage.parse(octets), *flow.remote)
-            flow.send(response(message, status, tag=new_tag(), headers=headers).encode())
-        except SipMalformed:
-            return
+    def _reply(self, message: SipMessage, flow: Flow, status: int, headers: Headers = ()) -> None:
+        """Answer without a transaction. Raises ``SipMalformed``."""
+        request = with_source(message, *flow.remote)
+        flow.send(response(request, status, tag=new_tag(), headers=headers).encode())
 
     def _count(self, why: str) -> None:
         self.refused += 1
@@ -87,7 +89,7 @@ class Reception:
             if verdict is not Verdict.ADMIT:
                 self._count(f"too many new calls, at last from {flow.remote[0]}")
                 if verdict is Verdict.LATER:
-                    self._reply(octets, flow, 503, (("Retry-After", "1"),))
+                    self._reply(message, flow, 503, (("Retry-After", "1"),))
                 return
         request = with_source(message, *flow.remote)
         transaction = self._transactions.receive_request(request, flow)
@@ -122,8 +124,7 @@ class Reception:
 
     def _unsupported(self, message: SipMessage) -> list[str]:
         known = {*SUPPORTED, *(("precondition",) if self._house.config.sip.preconditions else ())}
-        words = [word.strip() for value in message.all("require") for word in value.split(",")]
-        return [word for word in words if word and word.lower() not in known]
+        return [word for word in options(message, "require") if word.lower() not in known]
 
     def _cancel(self, transaction: ServerTransaction) -> None:
         message = transaction.request
@@ -153,8 +154,7 @@ class Reception:
 
     def _on_notify(self, transaction: ServerTransaction) -> None:
         message = transaction.request
-        event = (message.first("event") or "").partition(";")[0].strip().lower()
-        if event != "message-summary":
+        if token_of(message, "event") != EVENT:
             transaction.respond(response(message, 489, tag=new_tag()))
             return
         transaction.respond(response(message, 200, tag=new_tag()))
@@ -208,8 +208,7 @@ class Reception:
 
 def _read_what_is_needed(message: SipMessage) -> None:
     """Raise ``SipMalformed`` for header fields that the stack could not go on without."""
-    message.tag("from")
-    assert message.to_tag is not None
+    _ = message.tag("from"), message.to_tag
     if message.top_via is None:
         raise SipMalformed("cannot be read", field="via")
     tuple(message.items("via"))

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.exchange import Exchange
-from sipmikey.agent.asyncio_sip.session import House, Session, Silent
+from sipmikey.agent.asyncio_sip.exchange import Exchange, Silent
+from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
-from sipmikey.agent.asyncio_sip.writing import new_tag, phrase, response
+from sipmikey.agent.asyncio_sip.writing import new_tag, phrase, response, token_of
 from sipmikey.agent.stack import Headers, StackCall, StackError
 from sipmikey.sip import SipMalformed, SipMessage, parse_replaces
 
@@ -60,13 +60,12 @@ class CallTransfers:
     def notified(self, session: Session, transaction: ServerTransaction) -> None:
         """Take a NOTIFY within a call: how the call that the peer was asked for goes."""
         message = transaction.request
-        event = (message.first("event") or "").partition(";")[0].strip().lower()
-        if event != "refer":
+        if token_of(message, "event") != "refer":
             transaction.respond(response(message, 489))
             return
         transaction.respond(response(message, 200))
         found = _FRAGMENT.search(message.content)
-        state = (message.first("subscription-state") or "").partition(";")[0].strip().lower()
+        state = token_of(message, "subscription-state")
         status = int(found[1]) if found else 0
         final = status >= 200 or state == "terminated"
         with session.guarded() as observer:

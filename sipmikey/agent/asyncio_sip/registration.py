@@ -9,9 +9,9 @@ from collections.abc import Callable
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
 from sipmikey.agent.asyncio_sip.flows import PING, Flow
 from sipmikey.agent.asyncio_sip.transactions import Later, Timer
-from sipmikey.agent.asyncio_sip.writing import ALLOW, new_call_id, new_tag
+from sipmikey.agent.asyncio_sip.writing import ALLOW, new_call_id, new_tag, own_address, route_through
 from sipmikey.agent.config import AgentConfig
-from sipmikey.sip import SipMalformed, SipMessage, quote
+from sipmikey.sip import SipMalformed, SipMessage
 
 _EARLIER_S = 5
 _INTERVAL_TOO_BRIEF = 423
@@ -56,22 +56,18 @@ class Registration:
             self._timer = None
         if self._exchange is not None:
             self._exchange.drop()
-        name = f"{quote(config.display_name)} " if config.display_name else ""
-        identity = f"{name}<{config.identity}>"
-        proxy = config.sip.proxy
-        loose = f"<{proxy}>" if proxy and ";lr" in proxy else f"<{proxy};lr>"
-        route = (("Route", loose),) if proxy else ()
+        identity = own_address(config)
         draft = Draft(
             method="REGISTER",
             uri=registrar,
-            hop=proxy or registrar,
+            hop=config.sip.proxy or registrar,
             sender=f"{identity};tag={self._tag}",
             receiver=identity,
             call_id=self._call_id,
             number=lambda: next(self._numbers),
             headers=(
-                *route, ("Expires", str(expires)), ("Allow", ALLOW), ("Supported", "path"),
-                *config.sip.register_headers.items(),
+                *route_through(config.sip.proxy), ("Expires", str(expires)), ("Allow", ALLOW),
+                ("Supported", "path"), *config.sip.register_headers.items(),
             ),
             contact=True,
         )  # fmt: skip

@@ -15,10 +15,11 @@ from typing import Protocol
 
 from sipmikey.agent.asyncio_sip.description import agreed, answer, offer, read
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, target_of, via_of
+from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent, target_of, via_of
 from sipmikey.agent.asyncio_sip.flows import Flow
 from sipmikey.agent.asyncio_sip.media import Media
-from sipmikey.agent.asyncio_sip.transactions import LIFETIME, T1, T2, Later, ServerTransaction, Timer
+from sipmikey.agent.asyncio_sip.repeated import Repeated
+from sipmikey.agent.asyncio_sip.transactions import LIFETIME, Later, ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, request, response
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.python_media import CallMedia
@@ -513,32 +514,6 @@ class Session:
         self.finish(408, "no ACK")
 
 
-class Repeated:
-    """A response that is repeated until it is acknowledged. *offered*: the offer in it."""
-
-    def __init__(
-        self, later: Later, send: Callable[[], None], lost: Callable[[], None], offered: str = ""
-    ) -> None:
-        self._later = later
-        self._send = send
-        self.offered = offered
-        self._again = later(T1, lambda: self._repeat(T1))
-        self._lost: Timer = later(LIFETIME, lambda: self._give_up(lost))
-
-    def _repeat(self, delay_s: float) -> None:
-        self._send()
-        following = min(2 * delay_s, T2)
-        self._again = self._later(following, lambda: self._repeat(following))
-
-    def _give_up(self, lost: Callable[[], None]) -> None:
-        self.stop()
-        lost()
-
-    def stop(self) -> None:
-        self._again.cancel()
-        self._lost.cancel()
-
-
 class Proposal:
     """An offer of ours within the call, under way."""
 
@@ -573,23 +548,7 @@ class Proposal:
         self._session.proposal_failed(status, reason)
 
 
-class Silent:
-    """Nobody waits for the response to a request."""
-
-    def on_sent(self, message: SipMessage) -> None:
-        """Nothing to tell."""
-
-    def on_challenged(self, message: SipMessage) -> None:
-        """Nothing to tell."""
-
-    def on_response(self, message: SipMessage) -> None:
-        """Nothing to tell."""
-
-    def on_failed(self, status: int, reason: str) -> None:
-        """Nothing to tell."""
-
-
-class Farewell:
+class Farewell(Silent):
     """A BYE under way."""
 
     def __init__(self, session: Session, last: bool) -> None:
@@ -599,9 +558,6 @@ class Farewell:
     def on_sent(self, message: SipMessage) -> None:
         if self._last:
             self._session.tell_sent(message)
-
-    def on_challenged(self, message: SipMessage) -> None:
-        """Nothing to tell."""
 
     def on_response(self, message: SipMessage) -> None:
         if self._last and message.status >= 200:

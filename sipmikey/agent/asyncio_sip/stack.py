@@ -9,16 +9,16 @@ import logging
 from collections.abc import Callable, Iterator
 
 from sipmikey.agent.asyncio_sip.caller import CallerSession
-from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
+from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
 from sipmikey.agent.asyncio_sip.flows import ANY_ADDRESS, Flow, Flows
 from sipmikey.agent.asyncio_sip.media import Media
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.registration import Registration
-from sipmikey.agent.asyncio_sip.session import House, Silent, Switchboard
+from sipmikey.agent.asyncio_sip.session import House, Switchboard
 from sipmikey.agent.asyncio_sip.transactions import Transactions
 from sipmikey.agent.asyncio_sip.unready import check_ready
-from sipmikey.agent.asyncio_sip.writing import new_call_id, new_tag
+from sipmikey.agent.asyncio_sip.writing import new_call_id, new_tag, own_address, route_through
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.stack import (
     CallObserver,
@@ -31,7 +31,6 @@ from sipmikey.agent.stack import (
 )
 from sipmikey.media.codecs.known import codec_named, codecs_here
 from sipmikey.mikey.errors import LocalError
-from sipmikey.sip import quote
 from sipmikey.sound.commands import Command
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
@@ -170,19 +169,16 @@ class AsyncioStack:
     def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None:
         """Send a MESSAGE (RFC 3428), which nobody waits for."""
         config = self.config
-        name = f"{quote(config.display_name)} " if config.display_name else ""
-        proxy = config.sip.proxy
-        route: Headers = (("Route", f"<{proxy}>" if ";lr" in proxy else f"<{proxy};lr>"),) if proxy else ()
         target = _plain(uri)
         draft = Draft(
             method="MESSAGE",
             uri=target,
-            hop=proxy or target,
-            sender=f"{name}<{config.identity}>;tag={new_tag()}",
+            hop=config.sip.proxy or target,
+            sender=f"{own_address(config)};tag={new_tag()}",
             receiver=f"<{target}>",
             call_id=new_call_id(),
             number=itertools.count(1).__next__,
-            headers=(*route, ("Content-Type", content_type), *headers),
+            headers=(*route_through(config.sip.proxy), ("Content-Type", content_type), *headers),
             content=body.encode(),
         )
         Exchange(self._means, draft, Silent()).begin()

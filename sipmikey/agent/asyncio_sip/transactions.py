@@ -120,7 +120,7 @@ class ClientTransaction(_Timed):
             if self._ack is None:
                 self._ack = acknowledgement(self.request, message).encode()
             self.flow.send(self._ack)
-            self._final(message, again=False, keep_s=0.0 if self._reliable else 32.0)
+            self._final(message, again=False, keep_s=0.0 if self._reliable else LIFETIME)
         elif self._invite:
             self._final(message, again=True, keep_s=LIFETIME)
         else:
@@ -182,13 +182,11 @@ class ServerTransaction(_Timed):
         self.final = message.status
         if not self._invite:
             self._keep(0.0 if self._reliable else LIFETIME)
-        elif self.final < 300:
-            # The user repeats a 2xx until its ACK comes (section 13.3.1.4, RFC 6026 section 7.1).
-            self._keep(LIFETIME)
-        else:
-            self._keep(LIFETIME)
-            if not self._reliable:
-                self._again_in(T1)
+            return
+        self._keep(LIFETIME)
+        # The user repeats a 2xx until its ACK comes (section 13.3.1.4, RFC 6026 section 7.1).
+        if self.final >= 300 and not self._reliable:
+            self._again_in(T1)
 
     def _again_in(self, delay_s: float) -> None:
         def again() -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
-from sipmikey.sip import Headers, SipMessage, list_items
+from sipmikey.agent.config import AgentConfig
+from sipmikey.sip import Headers, SipMessage, list_items, quote
 
 ALLOW: Final = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, OPTIONS, MESSAGE, NOTIFY, REFER, INFO"
 METHODS: Final = frozenset(ALLOW.split(", "))
@@ -51,6 +52,35 @@ def new_branch() -> str:
 def new_call_id() -> str:
     """Return a fresh Call-ID."""
     return secrets.token_hex(16)
+
+
+def own_address(config: AgentConfig) -> str:
+    """Return our identity with its display name, as From has it, without a tag."""
+    name = f"{quote(config.display_name)} " if config.display_name else ""
+    return f"{name}<{config.identity}>"
+
+
+def route_through(proxy: str | None) -> Headers:
+    """Return the Route header field of a request to a proxy, which routes loosely."""
+    if not proxy:
+        return ()
+    return (("Route", f"<{proxy}>" if ";lr" in proxy else f"<{proxy};lr>"),)
+
+
+def options(message: SipMessage, field: str) -> tuple[str, ...]:
+    """Return the option tags in Require or Supported, as they are written."""
+    words = (word.strip() for value in message.all(field) for word in value.split(","))
+    return tuple(word for word in words if word)
+
+
+def has_option(message: SipMessage, field: str, option: str) -> bool:
+    """Return whether Require or Supported has an option tag."""
+    return option in (word.lower() for word in options(message, field))
+
+
+def token_of(message: SipMessage, field: str) -> str:
+    """Return what stands before the parameters of a header field, in lower case; "" without the field."""
+    return (message.first(field) or "").partition(";")[0].strip().lower()
 
 
 def request(method: str, uri: str, headers: Headers, content: bytes = b"") -> SipMessage:

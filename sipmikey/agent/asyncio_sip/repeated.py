@@ -1,0 +1,33 @@
+"""Responses that this side repeats until the peer acknowledges them (RFC 3261 section 13.3.1.4, RFC 3262)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sipmikey.agent.asyncio_sip.transactions import LIFETIME, T1, T2, Later, Timer
+
+
+class Repeated:
+    """A response that is repeated until it is acknowledged. *offered*: the offer in it."""
+
+    def __init__(
+        self, later: Later, send: Callable[[], None], lost: Callable[[], None], offered: str = ""
+    ) -> None:
+        self._later = later
+        self._send = send
+        self.offered = offered
+        self._again = later(T1, lambda: self._repeat(T1))
+        self._lost: Timer = later(LIFETIME, lambda: self._give_up(lost))
+
+    def _repeat(self, delay_s: float) -> None:
+        self._send()
+        following = min(2 * delay_s, T2)
+        self._again = self._later(following, lambda: self._repeat(following))
+
+    def _give_up(self, lost: Callable[[], None]) -> None:
+        self.stop()
+        lost()
+
+    def stop(self) -> None:
+        self._again.cancel()
+        self._lost.cancel()
