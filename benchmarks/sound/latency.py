@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.media.processes import cpu_s
 from sipmikey.ports import free_port
 from sipmikey.testing.process import Process
 from tests.interop.lab.agents import Agent, settings
@@ -34,7 +35,6 @@ BURSTS = 8
 BURST = RATE // 20
 SETTLING_S = 6.0
 LONGEST = RATE
-TICKS = os.sysconf("SC_CLK_TCK")
 
 BARESIP = """sip_listen 127.0.0.1:{port}
 audio_player alsa,{name}_ear
@@ -127,15 +127,6 @@ def delays(folder: Path) -> list[float]:
     return times
 
 
-def cpu_s(pids: Pids) -> float:
-    """Return the processor time of processes so far, in seconds."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
 @contextmanager
 def agents(kms: Kms, engine: str) -> Iterator[Pids]:
     """Have alice in a call with bob, both on the devices."""
@@ -214,9 +205,9 @@ def main() -> None:
                     for subject, call in subjects.items():
                         with call() as pids:  # type: ignore[attr-defined]
                             time.sleep(SETTLING_S)
-                            before, since = cpu_s(pids), time.monotonic()
+                            before, since = sum(map(cpu_s, pids)), time.monotonic()
                             times = delays(folder)
-                            used = (cpu_s(pids) - before) / (time.monotonic() - since) / len(pids)
+                            used = (sum(map(cpu_s, pids)) - before) / (time.monotonic() - since) / len(pids)
                         middle = statistics.median(times) if times else float("nan")
                         latency.setdefault(subject, []).append(middle)
                         cost.setdefault(subject, []).append(used)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from sipmikey.agent.call import Call, CallFailed
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.stack import Seat, StackError
-from sipmikey.call.conference import objection, strength, weakest
+from sipmikey.call.conference import exposed, objection, weakest
 from sipmikey.call.events import (
     CallConference,
     CallEnded,
@@ -167,7 +167,7 @@ class Conference:
             del self._legs[event.call]
         elif refusal := objection(self._policy, self._facts()):
             self._refused(event.call, refusal)
-            for number in [number for number, facts in self._facts().items() if strength(facts) < 2]:
+            for number in exposed(self._facts()):
                 self._unseat(self._legs.pop(number))
                 self._joined(number, joined=False)
         self._tell()

@@ -25,6 +25,11 @@ def weakest(legs: Mapping[str, Security]) -> str:
     return min(legs, key=lambda number: strength(legs[number]), default="")
 
 
+def exposed(legs: Mapping[str, Security]) -> list[str]:
+    """Return the legs that no ticket protects: in clear, or keyed by SDES."""
+    return [number for number, one in legs.items() if strength(one) < _BY_TICKET[MediaProtection.HELD]]
+
+
 def objection(policy: CallPolicy, legs: Mapping[str, Security]) -> str:
     """Return why these legs may not be mixed under *policy*; ``""`` where they may.
 
@@ -32,16 +37,16 @@ def objection(policy: CallPolicy, legs: Mapping[str, Security]) -> str:
     """
     if policy.unprotected_in_conference:
         return ""
-    exposed = [number for number, one in legs.items() if strength(one) < _BY_TICKET[MediaProtection.HELD]]
+    open_legs = exposed(legs)
     strict = [
         number
         for number, one in legs.items()
         if policy.security_for(one.peer or one.called or "") is SecurityMode.REQUIRED
     ]
-    if not exposed or not strict:
+    if not open_legs or not strict:
         return ""
-    how = "in clear" if strength(legs[exposed[0]]) == 0 else "keyed by SDES"
+    how = "in clear" if strength(legs[open_legs[0]]) == 0 else "keyed by SDES"
     return (
-        f"call {exposed[0]} is {how}, and policy demands protection for call {strict[0]}, which "
+        f"call {open_legs[0]} is {how}, and policy demands protection for call {strict[0]}, which "
         "would be heard in it: set security.unprotected_in_conference to allow that"
     )

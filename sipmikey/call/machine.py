@@ -16,7 +16,7 @@ from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import TABLE, CallState, Outcome
 from sipmikey.call.streams import Streams, stream_stats
 from sipmikey.call.unexpected import answer_unexpected
-from sipmikey.call.within.renegotiation import Renegotiation
+from sipmikey.call.within.renegotiation import Renegotiation, renews_keys
 from sipmikey.call.within.transfer import Transfer
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sdp.preconditions.negotiation import Preconditions
@@ -290,8 +290,7 @@ class CallMachine:
     def _propose(self, item: i.Propose) -> None:
         try:
             keying = self._attempt.keying
-            renews = item.kind is i.Kind.REKEY or (item.kind is i.Kind.RESTART and keying.gives_keys)
-            if renews and not keying.may_rekey:
+            if renews_keys(item.kind, keying) and not keying.may_rekey:
                 raise AgentError(Reason.POLICY, "the ticket lets only the peer give new keys", side="local")
             self._renegotiation.propose(item.kind, item.token, update=item.update)
         except AgentError as error:

@@ -29,7 +29,6 @@ class Protection:
         self._out = out
         self._patience = patience
         self._calls = calls
-        self._established = False
         self._hold = "talking"
 
     def bind(self, attempt: Attempt, agreement: Agreement, to_tag: str) -> None:
@@ -42,14 +41,14 @@ class Protection:
             ticket=agreement.ticket or self.security.ticket,
             keying=attempt.keying.name,
         )
-        self.streams.key(agreement, to_tag, rekeyed=self._established)
+        self.streams.key(agreement, to_tag, rekeyed=self.streams.answered)
         if self.streams.running or self.streams.spent:
             self._show_media(attempt.keying)
         if self.streams.running:
             self.rekeying.keyed(agreement)
             if attempt.keying.gives_keys:
                 self._out.put(OpenAudio())
-        if self._established and agreement.streams and agreement.hold != self._hold:
+        if self.streams.answered and agreement.streams and agreement.hold != self._hold:
             self._hold = agreement.hold
             self._out.tell(e.CallState, state=self._hold, security=self.security)
 
@@ -73,7 +72,6 @@ class Protection:
 
     def established(self) -> None:
         """The call is answered."""
-        self._established = True
         self.streams.established()
 
     def forget(self) -> None:

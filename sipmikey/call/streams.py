@@ -70,7 +70,7 @@ class Streams:
         self._switches: dict[int, _Switch] = {}
         self._given: set[str] = set()
         self._spent: set[int] = set()
-        self._established = False
+        self.answered = False
 
     @property
     def spent(self) -> bool:
@@ -183,12 +183,12 @@ class Streams:
 
     def established(self) -> None:
         """The call is answered: from now on a proof is expected within the time that policy names."""
-        self._established = True
+        self.answered = True
         self._expect_proof()
         self._look()
 
     def _expect_proof(self) -> None:
-        if self._established and not all(proof.proven for proof in self._proofs.values()):
+        if self.answered and not all(proof.proven for proof in self._proofs.values()):
             self._out.start(Timer.PROOF, self._patience.media)
 
     def unproven(self) -> None:
@@ -299,7 +299,7 @@ class Streams:
             return
         if not self._watching:
             self._out.start(Timer.LOOK, _LOOK_S)
-        elif self._established and self._proofs and Timer.LOOK not in self._out.timers:
+        elif self.answered and self._proofs and Timer.LOOK not in self._out.timers:
             self._out.start(Timer.LOOK, _WATCH_S)
 
 

@@ -50,6 +50,8 @@ class CallRefused(TestFailure):
 class AgentProcess:
     """A running agent. ``contact`` is its Contact URI, ``seen`` every event so far, in order.
 
+    ``situation`` returns what else a failure tells: where the other agents of the test stand.
+
     *settings* are those of `sipmikey.testing.agent_process`. Returns when the agent is ready; raises
     `AgentCrashed` or `TestFailure` when that does not happen.
     """
@@ -57,6 +59,7 @@ class AgentProcess:
     def __init__(self, name: str, settings: Mapping[str, Any], seen: list[Fields] | None = None) -> None:
         self.name = name
         self.seen: list[Fields] = [] if seen is None else seen
+        self.situation: Callable[[], str] = lambda: ""
         self.child = Program("sipmikey.testing.agent_process:run")
         self._news = threading.Condition()
         self._replies: dict[int, Fields] = {}
@@ -131,9 +134,8 @@ class AgentProcess:
             self.child.wait(10)
             raise AgentCrashed(self.crash_report() or f"the agent {self.name} has ended")
         latest = " ".join(event["type"] for event in self.seen[-12:])
-        raise TestFailure(
-            f"{self.name}: no {what} within {timeout_s:g} s; the latest events are: {latest or 'none'}"
-        )
+        told = f"{self.name}: no {what} within {timeout_s:g} s; the latest events are: {latest or 'none'}"
+        raise TestFailure("\n".join(filter(None, (told, self.situation()))))
 
     def tell(self, seen: list[Fields]) -> None:
         """Put the events that come from now on into *seen*."""

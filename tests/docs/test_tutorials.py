@@ -7,10 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.interop.lab.namespace import Namespace, NotPermitted
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "tutorials"
@@ -42,26 +45,30 @@ def script(page: Path) -> str:
     return "\n".join(parts)
 
 
-def private_loopback() -> list[str]:
-    """Return what runs a command in a network of its own, so that the ports of the pages are free."""
-    return ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+@pytest.fixture
+def network() -> Iterator[Namespace]:
+    """A network of its own, so that the ports of the pages are free."""
+    try:
+        made = Namespace()
+    except NotPermitted as error:
+        pytest.skip(str(error))
+    yield made
+    made.close()
 
 
 @pytest.mark.interop
 @pytest.mark.processes
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_tutorial_can_be_followed_to_the_letter(name: str, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("a private network needs root: run the tests as root (sudo make test)")
+def test_a_tutorial_can_be_followed_to_the_letter(name: str, tmp_path: Path, network: Namespace) -> None:
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
     }
     output = tmp_path / "printed.txt"  # not a pipe: what runs in the background would keep it open
-    with output.open("wb") as file:
+    with output.open("wb") as file, network:
         running = subprocess.Popen(
-            [*private_loopback(), "bash", "-c", script(PAGES / f"{name}.md")],
+            ["bash", "-c", script(PAGES / f"{name}.md")],
             cwd=tmp_path, env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip

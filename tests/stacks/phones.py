@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -94,16 +93,17 @@ def forking(*ports: int) -> Iterator[int]:
         over = threading.Event()
         thread = threading.Thread(target=_fork, args=(proxy, own, ports, over), daemon=True)
         thread.start()
-        yield own
-        over.set()
-        proxy.sendto(b"over", ("127.0.0.1", own))
-        thread.join()
+        try:
+            yield own
+        finally:
+            over.set()
+            proxy.sendto(b"over", ("127.0.0.1", own))
+            thread.join()
 
 
 def _fork(proxy: socket.socket, own: int, ports: tuple[int, ...], over: threading.Event) -> None:
     caller: tuple[str, int] | None = None
     while not over.is_set():
-        select.select([proxy], [], [])
         message, source = proxy.recvfrom(65_535)
         if message.startswith(b"INVITE"):
             caller = source

@@ -123,4 +123,14 @@ __all__ = [
     "TicketFacts",
     "TransferRequested",
     "document",
+    "event_types",
 ]
+
+
+def event_types() -> tuple[type[Event], ...]:
+    """Return every kind of event."""
+    return tuple(
+        kind
+        for kind in map(globals().get, __all__)
+        if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+    )

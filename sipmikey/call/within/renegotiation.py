@@ -30,6 +30,11 @@ class _Change:
     tries: int = 0
 
 
+def renews_keys(kind: Kind, keying: Keying) -> bool:
+    """Return whether a change gives new keys: after a restart media begins at packet 0 again."""
+    return kind is Kind.REKEY or (kind is Kind.RESTART and keying.gives_keys)
+
+
 class Renegotiation:
     """The offer under way, ours or the peer's. *owner*: True where this side made the Call-ID.
 
@@ -146,8 +151,7 @@ class Renegotiation:
         self._requested = asked
         self._offering, self._offered_in_200 = True, not asked
         kind = self._change.kind if asked and self._change is not None else None
-        rekey = kind is Kind.REKEY or (kind is Kind.RESTART and keying.gives_keys)
-        return keying.make_offer(sdp, rekey=rekey)
+        return keying.make_offer(sdp, rekey=kind is not None and renews_keys(kind, keying))
 
     def receive_offer(self, keying: Keying, sdp: str, to_tag: str = "") -> None:
         """Take an offer of the peer; raises a ``PeerError`` to refuse it.

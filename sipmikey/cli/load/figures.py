@@ -60,11 +60,11 @@ def document(
     calls: Sequence[Made], *, seconds: float, held_at_once: int, rate: float
 ) -> dict[str, JsonValue]:
     """Return everything about the calls, for programs."""
-    failed = Counter(call.reason for call in calls if call.reason)
+    failed = _failed(calls)
     return {
         "type": "load",
         "calls": len(calls),
-        "failed": sum(failed.values()),
+        "failed": failed.total(),
         "reasons": dict(failed.most_common()),
         "seconds": round(seconds, 2),
         "calls_per_second": round(len(calls) / seconds, 2) if seconds else 0.0,
@@ -73,6 +73,11 @@ def document(
         "answered_ms": spread(answered(calls)),
         "proven_ms": spread(proven(calls)),
     }
+
+
+def _failed(calls: Sequence[Made]) -> Counter[str]:
+    """Return how many calls failed, by their reasons."""
+    return Counter(call.reason for call in calls if call.reason)
 
 
 def answered(calls: Sequence[Made]) -> list[float]:
@@ -87,8 +92,8 @@ def proven(calls: Sequence[Made]) -> list[float]:
 
 def verdicts(calls: Sequence[Made], limits: Limits) -> Iterator[Verdict]:
     """Yield what was to hold."""
-    reasons = Counter(call.reason for call in calls if call.reason)
-    failed = sum(reasons.values())
+    reasons = _failed(calls)
+    failed = reasons.total()
     told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     yield Verdict(
         name=f"at most {limits.failures} of {len(calls)} calls fail",

@@ -94,5 +94,5 @@ class Load:
             return Made(answered_ms=answered_ms, reason=type(error).__name__)
         finally:
             if call is not None and not call.over:
-                with contextlib.suppress(CallFailed, SipmikeyError):
+                with contextlib.suppress(SipmikeyError):
                     await call.hangup()

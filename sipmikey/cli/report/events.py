@@ -6,8 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 
-from sipmikey.call import events
-from sipmikey.call.events import Event, Security, StreamStats, TicketFacts
+from sipmikey.call.events import Security, StreamStats, TicketFacts, event_types
 from sipmikey.cli.output import JsonValue
 from sipmikey.cli.report.redaction import Redactor
 
@@ -33,10 +32,8 @@ _NESTED: Mapping[str, type] = {"security": Security, "ticket": TicketFacts, "str
 def known_fields() -> dict[str, frozenset[str]]:
     """Return the fields of each type of line that a report may have."""
     known = dict(_OWN_LINES)
-    for name in events.__all__:
-        kind = getattr(events, name)
-        if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event:
-            known[kind.type] = frozenset(field.name for field in dataclasses.fields(kind))
+    for kind in event_types():
+        known[kind.type] = frozenset(field.name for field in dataclasses.fields(kind))
     return known
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 import wave
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from sipmikey.call import events
-from sipmikey.call.events import Event
+from sipmikey.call.events import event_types
 from sipmikey.call.reasons import Reason
 from sipmikey.media.similarity import Likeness, compare_files
 from sipmikey.settings import nearest
 from sipmikey.testing.agent_driver import (
     WAIT_S,
-    AgentCrashed,
     AgentProcess,
     CallRefused,
     Fields,
@@ -28,11 +25,7 @@ from sipmikey.testing.agents.verbs import CallVerbs
 from sipmikey.testing.own import PhoneUnderTest
 from sipmikey.testing.switchboard import Switchboard
 
-EVENTS = tuple(
-    kind.type
-    for kind in map(vars(events).get, events.__all__)
-    if isinstance(kind, type) and issubclass(kind, Event)
-)
+EVENTS = tuple(kind.type for kind in event_types())
 PROFILES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
 PACE_S = 0.1
 """Between two calls of a process: pjsua2 aborts when they follow one another within about 10 ms."""
@@ -65,7 +58,6 @@ class TestAgent(CallVerbs):
         self._switchboard = switchboard
         self._watch = watch
         self._pool = pool
-        self._pooled = False
         self._others = others
         self._process: AgentProcess | None = None
         self._call = ""
@@ -83,13 +75,15 @@ class TestAgent(CallVerbs):
         if self._process is not None:
             return self
         chosen = self.settings
-        self._pooled = self._pool is not None and not (chosen.play or chosen.record)
-        if self._pooled and self._pool is not None:
+        if chosen.play or chosen.record:
+            self._pool = None
+        if self._pool is not None:
             self._process = self._pool.take(self.name, chosen.document(), self.events)
         else:
             chosen.record = chosen.record or str(self.folder / f"{self.name}-heard.wav")
             chosen.log = chosen.log or str(self.folder / f"{self.name}.log")
             self._process = AgentProcess(self.name, chosen.document(), self.events)
+        self._process.situation = self._others
         self.contact = self._process.contact
         self._watch(self.contact)
         if self._switchboard is not None:
@@ -108,7 +102,7 @@ class TestAgent(CallVerbs):
         """End the process, or leave it to the next test where agents are shared. A crash stays a failure."""
         if self._process is None:
             return
-        if self._pooled and self._pool is not None:
+        if self._pool is not None:
             self._pool.give_back(self.settings.document(), self._process)
         else:
             self._process.stop()
@@ -121,19 +115,7 @@ class TestAgent(CallVerbs):
         """Carry out a command of the agent's process and return its result; raises CallRefused."""
         if self._refused is not None and verb != "call":
             raise self._refused
-        process = self.process
-        with self._explained():
-            return process.do(verb, timeout_s=timeout_s, **given)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say of a wait in vain where each agent of the test stands."""
-        try:
-            yield
-        except (CallRefused, AgentCrashed):
-            raise
-        except TestFailure as failure:
-            raise TestFailure("\n".join(filter(None, (str(failure), self._others())))) from None
+        return self.process.do(verb, timeout_s=timeout_s, **given)
 
     def wait_for(
         self, kind: str, *, timeout_s: float = WAIT_S, call: str | None = None, **values: Any
@@ -143,9 +125,7 @@ class TestAgent(CallVerbs):
             raise TestFailure(f"there is no event {kind!r}; {nearest(kind, EVENTS)}")
         if call is not None:
             values["call"] = call
-        process = self.process
-        with self._explained():
-            return process.event(kind, timeout_s=timeout_s, **values)
+        return self.process.event(kind, timeout_s=timeout_s, **values)
 
     def all(self, kind: str) -> list[Fields]:
         """Return the events of type *kind* so far."""
@@ -197,9 +177,7 @@ class TestAgent(CallVerbs):
         def found() -> Fields | None:
             return next((event for event in self.all("kit.ringing") if event["call"] not in known), None)
 
-        process = self.process
-        with self._explained():
-            event = process.wait("incoming call", found, timeout_s=timeout_s)
+        event = self.process.wait("incoming call", found, timeout_s=timeout_s)
         if caller is not None and _user(event["caller"]) != _user(caller.identity):
             raise TestFailure(f"{self.name}: {event['caller']} is calling, not {caller.identity}")
         self._call, self._refused = str(event["call"]), None

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sipmikey.testing.agent_driver import AgentProcess, CallRefused, Fields, TestFailure
+from sipmikey.testing.agent_driver import AgentProcess, Fields, TestFailure
 from sipmikey.testing.switchboard import Switchboard
 
 MOST_IDLE = 12
@@ -52,8 +52,9 @@ class AgentPool:
 
     def give_back(self, settings: Fields, process: AgentProcess) -> None:
         """Have an agent end its calls and wait for another test; end it where that does not work."""
-        with suppress(TestFailure, CallRefused):
+        with suppress(TestFailure):
             if process.running and len(self._idle) < MOST_IDLE:
+                process.situation = lambda: ""
                 process.do("clear", timeout_s=CLEAR_S)
                 process.last_call_at = time.monotonic()
                 self._idle.append((_key(settings), process))

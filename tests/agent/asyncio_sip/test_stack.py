@@ -186,8 +186,6 @@ def test_no_message_ends_it(peer: Peer, caplog: pytest.LogCaptureFixture) -> Non
     alive(peer)
     assert "could not be handled" not in caplog.text
     assert "a timer failed" not in caplog.text
-    assert "could not be handled" not in caplog.text
-    assert "a timer failed" not in caplog.text
 
 
 def test_the_octets_after_a_body_are_dropped(peer: Peer) -> None:
