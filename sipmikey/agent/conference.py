@@ -7,6 +7,7 @@ import itertools
 import time
 from asyncio import wrap_future
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from sipmikey.agent.call import Call, CallFailed
 from sipmikey.agent.engine import Engine
@@ -205,12 +206,7 @@ class Conference:
         )  # fmt: skip
         if told != self._told:
             self._told = told
-            self._publish(
-                ConferenceChanged(
-                    at=time.time(), conference=self.number, legs=told.legs, present=told.present,
-                    weakest=number, security=told.security,
-                )
-            )  # fmt: skip
+            self._publish(replace(told, at=time.time()))
 
 
 def _check_free(call: Call, conferences: Iterable[Conference]) -> None:
@@ -248,5 +244,5 @@ class Conferences:
         """Follow the events of calls; called by the agent, in order."""
         for one in tuple(self._occupied):
             one.follow(event)
-            if not one.legs:
-                self._occupied.remove(one)
+        # What a conference tells comes back here: by now it may have gone from the list.
+        self._occupied[:] = [one for one in self._occupied if one.legs]

@@ -22,6 +22,9 @@ from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.mode import Mode
 from sipmikey.ticket.shared_keys import SharedTicketKey, key_shared_with
 
+ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
+"""``sip.bind`` that is all of the machine's addresses."""
+
 MAX_CALLS = 4
 """Calls one process can hold: the limit compiled into the pjsua2 wheel."""
 
@@ -323,5 +326,5 @@ class AgentConfig:
                 codec_named(name)
             except LocalError as error:
                 raise LocalError(f"media.codecs: {error}") from None
-        if not self.sip.in_python and self.sip.bind in ("0.0.0.0", "::", "") and not self.sip.public_address:
+        if not self.sip.in_python and self.sip.bind in ANY_ADDRESS and not self.sip.public_address:
             raise LocalError("audio.engine python needs an address to announce: set sip.bind")

@@ -59,16 +59,15 @@ def asleep_s() -> float:
 
 
 class AddressWatch:
-    """*towards*: see `own_address`. Linux tells of changes at once; elsewhere they are looked for."""
+    """Of the address to anywhere outside. Linux tells of changes at once; elsewhere they are looked for."""
 
-    def __init__(self, *, ipv6: bool = False, towards: str = "") -> None:
+    def __init__(self, *, ipv6: bool = False) -> None:
         self._ipv6 = ipv6
-        self._towards = towards
         self._address = self._look()
         self._asleep_s = asleep_s()
 
     def _look(self) -> str:
-        return own_address(ipv6=self._ipv6, towards=self._towards)
+        return own_address(ipv6=self._ipv6)
 
     async def changes(self) -> AsyncIterator[Change]:
         """Yield each change, once there is an address again."""

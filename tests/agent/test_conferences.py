@@ -19,6 +19,7 @@ from sipmikey.call.events import (
     CallConference,
     CallEnded,
     CallState,
+    ConferenceChanged,
     Event,
     MediaProtection,
     PolicyRefused,
@@ -96,7 +97,12 @@ class Mixing:
     def __init__(self) -> None:
         self.engine = Engines()
         self.events: list[Event] = []
-        self.all = Conferences(cast("Engine", self.engine), POLICY, self.events.append)
+        self.all = Conferences(cast("Engine", self.engine), POLICY, self._publish)
+
+    def _publish(self, event: Event) -> None:
+        """Take an event as the agent does: what conferences tell comes back to them."""
+        self.events.append(event)
+        self.all.follow(event)
 
     async def open(self, *legs: Leg) -> Any:
         return await self.all.open(*cast("tuple[Call, ...]", legs))
@@ -119,6 +125,17 @@ def test_a_conference_is_followed_though_another_call_ends_while_it_is_opened() 
         assert made.legs == (bob,)
         assert carol.seats[-1] == Seat()
         assert any(isinstance(one, PolicyRefused) for one in mixing.events)
+
+    asyncio.run(scenario())
+
+
+def test_a_conference_whose_last_call_ends_is_over_once() -> None:
+    async def scenario() -> None:
+        mixing, bob = Mixing(), Leg("1")
+        made = await mixing.open(bob)
+        mixing.all.follow(ended(bob))
+        assert made.legs == ()
+        assert [one.legs for one in mixing.events if isinstance(one, ConferenceChanged)] == [("1",), ()]
 
     asyncio.run(scenario())
 

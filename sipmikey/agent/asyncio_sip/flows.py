@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sipmikey.agent.asyncio_sip.framing import FramingError, StreamFramer
-from sipmikey.agent.config import Sip, Transport
+from sipmikey.agent.config import ANY_ADDRESS, Sip, Transport
 from sipmikey.agent.pjsua.arrivals import Connections
 from sipmikey.agent.stack import StackError
+from sipmikey.nat.addresses import own_address
 from sipmikey.ports import free_port
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
@@ -27,7 +28,6 @@ _LONGEST_QUEUE = 1 << 20
 
 PING = b"\r\n\r\n"
 _PONG = b"\r\n"
-ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 
 Endpoint = tuple[str, int]
 
@@ -414,10 +414,5 @@ def _is_address(host: str) -> bool:
 
 def _route_to(remote: str) -> str:
     """Return the local address of datagrams to *remote*."""
-    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect((remote, 9))
-            return str(sock.getsockname()[0])
-    except OSError:
-        return "::1" if family is socket.AF_INET6 else "127.0.0.1"
+    ipv6 = ":" in remote
+    return own_address(ipv6=ipv6, towards=remote) or ("::1" if ipv6 else "127.0.0.1")

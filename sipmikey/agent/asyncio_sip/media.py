@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from sipmikey.agent.asyncio_sip.flows import ANY_ADDRESS
-from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.config import ANY_ADDRESS, AgentConfig
 from sipmikey.agent.pjsua.python_media import CallMedia, PythonMedia
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from sipmikey.agent.asyncio_sip.caller import CallerSession
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
-from sipmikey.agent.asyncio_sip.flows import ANY_ADDRESS, Flow, Flows
+from sipmikey.agent.asyncio_sip.flows import Flow, Flows
 from sipmikey.agent.asyncio_sip.media import Media
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
@@ -19,7 +19,7 @@ from sipmikey.agent.asyncio_sip.session import House, Switchboard
 from sipmikey.agent.asyncio_sip.transactions import Transactions
 from sipmikey.agent.asyncio_sip.unready import check_ready
 from sipmikey.agent.asyncio_sip.writing import new_call_id, new_tag, own_address, route_through
-from sipmikey.agent.config import AgentConfig, Transport
+from sipmikey.agent.config import ANY_ADDRESS, AgentConfig, Transport
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,

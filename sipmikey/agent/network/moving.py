@@ -9,7 +9,7 @@ from asyncio import wrap_future
 from collections.abc import Callable, Iterable
 
 from sipmikey.agent.call import Call, CallFailed
-from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.config import ANY_ADDRESS, AgentConfig
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.registration import Registration, RegistrationError
 from sipmikey.agent.stack import StackError
@@ -17,8 +17,6 @@ from sipmikey.call.events import CallMoved, Event, NetworkChanged
 from sipmikey.nat.addresses import AddressWatch, Cause, Change
 
 _log = logging.getLogger("sipmikey.agent.network")
-
-ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 _TRIES = 5
 _AGAIN_S = 1.0

@@ -13,14 +13,12 @@ import pjsua2 as pj
 from sipmikey.agent.stack import Headers, StackError
 from sipmikey.sip import SipMessage
 
-__all__ = ["ANY_ADDRESS", "LIBRARY", "fill", "has_ipv6", "logged", "pj", "reachable", "read_message", "typed"]
+__all__ = ["LIBRARY", "fill", "has_ipv6", "logged", "pj", "reachable", "read_message", "typed"]
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
 LIBRARY: str = pj._pjsua2.__file__
 """Path of the extension module, which exports the C interface of pjlib, pjsip and pjmedia."""
-
-ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 @contextlib.contextmanager

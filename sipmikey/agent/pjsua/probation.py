@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from sipmikey.agent.pjsua.library import ANY_ADDRESS
+from sipmikey.agent.config import ANY_ADDRESS
 
 _PROBATION = 100
 """PROBATION_CNT_INIT of pjmedia's SRTP."""

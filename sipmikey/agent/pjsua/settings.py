@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sipmikey.agent.config import MAX_CALLS, AgentConfig, Sip, Transport
-from sipmikey.agent.pjsua.library import ANY_ADDRESS, fill, pj, refused
+from sipmikey.agent.config import ANY_ADDRESS, MAX_CALLS, AgentConfig, Sip, Transport
+from sipmikey.agent.pjsua.library import fill, pj, refused
 from sipmikey.agent.stack import HelpingServers, Lane
 from sipmikey.call.policy import Alternative
 from sipmikey.guard import create_private

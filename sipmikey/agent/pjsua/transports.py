@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sipmikey.agent.config import Sip, Transport
-from sipmikey.agent.pjsua.library import ANY_ADDRESS, pj, reachable, typed
+from sipmikey.agent.config import ANY_ADDRESS, Sip, Transport
+from sipmikey.agent.pjsua.library import pj, reachable, typed
 from sipmikey.agent.stack import StackError
 from sipmikey.ports import free_port
 

@@ -45,7 +45,7 @@ class Conferring:
 
     async def split(self, call: Call) -> None:
         """Take *call* out, on hold, so that its peer does not overhear the user's next words."""
-        conference = self._with(call.number)
+        conference = self.check(call.number)
         if call.number not in self._held:
             await self._hold(call.number)
         await conference.remove(call)
@@ -63,7 +63,7 @@ class Conferring:
 
     async def end(self, number: str) -> None:
         """End all calls of the conference that call *number* is in."""
-        await self._with(number).hangup()
+        await self.check(number).hangup()
 
     async def settle(self) -> None:
         """Make a plain call of the last one that is left, on hold where the user is not in the conference."""
@@ -77,7 +77,8 @@ class Conferring:
                     await self._hold(call.number)
             await conference.remove(call)
 
-    def _with(self, number: str) -> Conference:
+    def check(self, number: str) -> Conference:
+        """Return the conference that call *number* is in. Raises ``LocalError``."""
         if self._conference is None or number not in self.legs:
             raise LocalError(f"call {number} is not in a conference")
         return self._conference

@@ -222,8 +222,7 @@ class Desk:
         await self._conference.join(*calls)
 
     async def _step(self, number: str, *, present: bool) -> None:
-        if number not in self._conference.legs:
-            raise LocalError(f"call {number} is not in a conference")
+        self._conference.check(number)
         if present:
             await self._hold_others(number)
             await self._conference.step_in()

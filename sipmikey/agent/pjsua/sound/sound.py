@@ -170,6 +170,8 @@ class Sound:
         """Undo `_let_in`. pjmedia sends silence where nobody speaks."""
         manager = pj.Endpoint.instance().audDevManager()
         _part(manager.getCaptureDevMedia() if self._player is None else self._player, call)
+        if self._audio.echo:
+            _part(call, call)
         if self._recorder is not None:
             _part(call, self._recorder)
         if self.devices is not None:
