@@ -88,6 +88,9 @@ def test_calls_are_made_held_and_told(kms: TestKms, tmp_path: Path, command: Cal
     assert 1 <= told["held_at_once"] <= 2
     assert told["answered_ms"]["min"] <= told["proven_ms"]["max"]
     assert ET.parse(tmp_path / "load.xml").getroot().get("failures") == "0"
+    refused = run("load", BOB, "--registrar", contact, "--calls", "1", *options(ALICE))
+    assert refused.returncode == 1, refused.stdout + refused.stderr
+    assert "internal error" not in refused.stderr
     failed = run("load", BOB, "--via", contact, "--calls", "1", "--answered-p95", "0.001", *options(ALICE))
     assert failed.returncode == 1
     assert (

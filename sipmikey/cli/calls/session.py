@@ -239,7 +239,7 @@ async def open_session(
         printing.add_done_callback(lambda _: session.stopping.set())
         await asyncio.sleep(0)  # the task has to subscribe before anything happens
         try:
-            async with _opened(agent):
+            async with opened(agent):
                 yield session
         finally:
             # An agent that never opened has no end of events to wait for.
@@ -251,7 +251,7 @@ async def open_session(
 
 
 @asynccontextmanager
-async def _opened(agent: Agent) -> AsyncIterator[None]:
+async def opened(agent: Agent) -> AsyncIterator[None]:
     """Open *agent* and close it; raises CommandFailed when it cannot be opened."""
     try:
         await agent.__aenter__()
