@@ -176,6 +176,20 @@ def test_a_file_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "report.json").read_text() == "precious"
 
 
+def test_a_file_that_is_overwritten_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("worthless")
+    path.chmod(0o644)
+    assert main(["report", "--no-check", "--force", "--to", str(path)]) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_finding_among_the_events_keeps_its_name() -> None:
+    finding = {"type": "check", "name": "kms", "state": "bad", "detail": "no answer", "advice": "start it"}
+    kept, left_out = redacted_events([json.dumps(finding)], Redactor(()))
+    assert (kept, left_out) == ([finding], 0)
+
+
 def test_every_event_is_known() -> None:
     known = known_fields()
     kinds = [getattr(events, name) for name in events.__all__]

@@ -24,6 +24,9 @@ from sipmikey.settings import MASK, Setting, Value, settings
 LONGEST_SECRET_FILE = 65_536
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
+_PUBLIC = re.compile(r"(ca_file|certificates?|certificate_file)$")
+"""Settings whose files everybody may read."""
+
 _REDACTED = re.compile(r"(uri|url|identity|listen|address|proxy|registrar|stun|turn|domains|others)s?$")
 """Settings whose text is an address, which the redactor can make into one that means nothing."""
 
@@ -102,7 +105,7 @@ def secrets_of(loaded: Loaded) -> Iterator[str]:
     for (section, key), value in loaded.merged.values.items():
         if isinstance(value, Secret):
             yield value.reveal().decode(errors="replace")
-        elif isinstance(value, Path) and not key.startswith(("play", "record")):
+        elif isinstance(value, Path) and not key.startswith(("play", "record")) and not _PUBLIC.search(key):
             yield from _lines(value)
         elif isinstance(value, Mapping) and (section, key) in (("kms", "ticket_keys"), ("mailbox", "boxes")):
             for name in value.values():

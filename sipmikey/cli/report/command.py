@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from sipmikey.cli.output import JsonValue
 from sipmikey.cli.report.collect import configured, packages, secrets_of, variables, versions
 from sipmikey.cli.report.events import redacted_events
 from sipmikey.cli.report.redaction import Redactor
+from sipmikey.guard import create_private
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.settings import ConfigurationError
 
@@ -69,9 +69,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(document)
         return ExitCode.OK
     try:
-        descriptor = os.open(args.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(document)
+        create_private(args.output)
+        args.output.write_text(document, encoding="utf-8")
     except OSError as error:
         raise LocalError(f"{args.output}: {error.strerror}") from None
     print(f"{args.output} is written. Read it before you send it: you know what should not be in it.")

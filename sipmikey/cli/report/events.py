@@ -69,17 +69,19 @@ def _redacted(document: Mapping[str, object], known: frozenset[str] | None, reda
     rest = {name: value for name, value in document.items() if name not in head}
     if known is None:
         return {**head, "fields": [redactor.text(name) for name in sorted(rest)]}
-    shown = {name: _field(name, value, redactor) for name, value in rest.items() if name in known}
+    # A finding of `sipmikey check` is named by us.
+    said = SAID - {"name"} if document["type"] == "check" else SAID
+    shown = {name: _field(name, value, redactor, said) for name, value in rest.items() if name in known}
     if unknown := [redactor.text(name) for name in sorted(rest) if name not in known]:
         shown["fields"] = list[JsonValue](unknown)
     return {**head, **shown}
 
 
-def _field(name: str, value: object, redactor: Redactor) -> JsonValue:
-    if name in SAID:
+def _field(name: str, value: object, redactor: Redactor, said: frozenset[str]) -> JsonValue:
+    if name in said:
         return "(set)" if value else ""
     if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        return [_field(name, item, redactor) for item in value]
+        return [_field(name, item, redactor, said) for item in value]
     if not isinstance(value, Mapping):
         return redactor.value(value)
     kind = _NESTED.get(name)
