@@ -187,6 +187,12 @@ def test_a_capture_that_cannot_be_written_is_said_first(
     assert "No such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mode", ["group", "deferred"])
+def test_stacks_are_for_calls_only(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--mode", mode, "--stack", "python"]) == 2
+    assert f"not for --mode {mode}" in capsys.readouterr().err
+
+
 def test_a_missing_recording_fails_its_check(shown: Document, tmp_path: Path) -> None:
     show = Performance(folder=tmp_path, started=0.0, alice=told(shown, "alice"), bob=told(shown, "bob"))
     checks, hearings = _judge(show, argparse.Namespace(suite="256", mode="full"), "")

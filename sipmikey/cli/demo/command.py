@@ -101,6 +101,8 @@ def _stacks(text: str) -> dict[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration and return 0 only if every check holds."""
+    if args.stack and args.mode in (GROUP, DEFERRED):
+        raise LocalError(f"--stack is for calls, not for --mode {args.mode}")
     if args.pcap is not None:
         _claim(args.pcap)
     for name in [name for name in os.environ if name.startswith("SIPMIKEY_") and name not in KEPT_VARIABLES]:
