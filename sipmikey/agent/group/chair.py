@@ -208,14 +208,16 @@ class Chair:
                 self._tell(Notice(what="left", member=member, reason=reason, detail=str(outcome)))
             elif outcome is not None:
                 raise outcome
-        if not self._seats:
-            # Nobody has the key: the next one to come gets another.
-            self._key = None
-            return
-        self._take_into_use(key)
         freed = self.holder not in (*self._seats, self._us.identity, "")
         if freed:
             self._floor.forget()
+        if not self._seats:
+            # Nobody has the key: the next one to come gets another.
+            self._key = None
+            if freed:
+                self._tell(Notice(what="floor"))
+            return
+        self._take_into_use(key)
         for member in self._seats:
             self._say(self._words("use"), member)
         if freed:

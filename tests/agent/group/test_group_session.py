@@ -263,6 +263,21 @@ def test_a_new_key_has_the_kms_look_at_the_group_again(play: Play) -> None:
     play(scene)
 
 
+def test_the_floor_of_the_last_member_is_free_once_the_kms_puts_it_out(play: Play) -> None:
+    async def scene(world: World) -> None:
+        bob = await world.joins("bob")
+        bob.ask_floor()
+        await world.settled()
+        assert world.chair.holder == uri("bob")
+        await world.domain.store.subscribers.remove_members(GROUP, [uri("bob")])
+        await world.chair.rekey()
+        await world.settled()
+        assert world.chair.members == ()
+        assert world.chair.ask_floor()
+
+    play(scene)
+
+
 def test_a_member_that_is_silent_does_not_hold_up_the_next_key(play: Play) -> None:
     async def scene(world: World) -> None:
         bob, _ = await world.joins("bob"), await world.joins("carol")
