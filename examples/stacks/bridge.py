@@ -26,7 +26,6 @@ from typing import Any
 
 import sipmessage
 from account import Account, account, account_parser
-from secured_call import SecuredCall
 from sipua import TransportAddress
 from sipua_calls import AnsweredOnSipua, Calling, Stack, identity_in
 from voice import Voice
@@ -193,6 +192,7 @@ class BridgedCall(Calling):
             case events.CallAnswered() if not self.sdes.over:
                 self.sdes.answer()
             case events.CallEnded():
+                self.voice.close()
                 self.sdes.end(f"{event.reason}: {event.detail}", status=_failure(event))
 
 
@@ -214,12 +214,9 @@ class Bridge(Stack):
     def went(self, error: BaseException | None, *, idle: bool) -> None:
         if error is not None:
             print(f"a call failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        over = [call_id for call_id, call in self.calls.items() if call.over]
         if idle:
-            for call_id in over:
-                call = self.calls.pop(call_id)
-                if isinstance(call, SecuredCall):
-                    call.voice.close()
+            for call_id in [call_id for call_id, call in self.calls.items() if call.over]:
+                del self.calls[call_id]
 
     async def invited(self, request: sipmessage.Request) -> None:
         called = f"sip:{request.uri.user}@{self._domain}"
