@@ -288,7 +288,7 @@ class TestAgent(CallVerbs):
         deadline = time.monotonic() + WAIT_S
         while not _complete(path):
             if time.monotonic() > deadline:
-                raise TestFailure(f"{self.name}: the recording {path} was not completed")
+                raise TestFailure(f"{self.name}: nothing was heard, or {path} was not completed")
             time.sleep(0.02)
         return path
 

@@ -5,7 +5,9 @@ As a callee it can be several devices at once, one per To-tag, each with real MI
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import socket
 import threading
 import time
@@ -28,10 +30,22 @@ _numbers = itertools.count(1)
 Headers = Mapping[str, str]
 
 
+_ports = itertools.cycle(range(20000 + os.getpid() % 10 * 1000, 32000))
+"""Outside the range that the system chooses from, so that no peer has the port of one that has just ended:
+what is sent again and again to the one would reach the other."""
+
+
 def udp_socket(host: str, port: int) -> socket.socket:
-    """A UDP socket at *host*, an IPv4 or IPv6 address."""
+    """A UDP socket at *host*, an IPv4 or IPv6 address; 0 is a port that this process has not had yet."""
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind((host, port))
+    for number in (port,) if port else _ports:
+        try:
+            made.bind((host, number))
+            break
+        except OSError as error:
+            if port or error.errno != errno.EADDRINUSE:
+                made.close()
+                raise
     return made
 
 

@@ -159,7 +159,8 @@ def test_both_hear_each_other(suite: str, keyed_by: str, tmp_path: Path) -> None
     call = talk(tmp_path, suite, keyed_by)
     assert refused(call.stream) == {}
     assert call.stream.statistics().reception.lost == 0
-    assert call.native_counts["received"] >= PACKETS
+    # The last packets of Python may come after the BYE.
+    assert call.native_counts["received"] >= PACKETS - 5
     assert call.native_counts["lost"] == 0
     assert call.native_counts["cname"] == "python"  # pjmedia has verified our SRTCP
     assert compare_files(call.native_plays, call.python_recorded).score > CLEARLY_HEARD
