@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,11 +51,6 @@ class Room:
         self._lock = threading.Lock()
         self._seats: dict[Party, _Seat] = {}
 
-    @property
-    def parties(self) -> tuple[Party, ...]:
-        """Those that are in the room."""
-        return tuple(self._seats)
-
     def enter(self, party: Party, *, table: str = "", with_user: bool = True) -> None:
         """Let *party* take a seat, or another one, from the next tick on.
 
@@ -71,23 +68,27 @@ class Room:
     def tick(self, count: int) -> None:
         """Move *count* samples from everybody to all who hear them."""
         seats = self._seats
-        said = {party: self._said(party, count) for party in seats}
+        said = dict.fromkeys(seats, silence(count))
+        for party in seats:
+            with self._or_it_leaves(party):
+                said[party] = party.speak(count)
         microphone = self._user([said[party] for party, seat in seats.items() if seat.with_user], count)
         for party, seat in seats.items():
             heard = microphone if seat.with_user else silence(count)
             for other, place in seats.items():
                 if other is not party and place.table == seat.table != "":
                     heard = heard + said[other]
-            party.listen(heard)
+            with self._or_it_leaves(party):
+                party.listen(heard)
 
-    def _said(self, party: Party, count: int) -> Samples:
-        """Return what *party* says. One that fails leaves, so that the others hear each other still."""
+    @contextlib.contextmanager
+    def _or_it_leaves(self, party: Party) -> Iterator[None]:
+        """Let *party* leave where it fails, so that the others hear each other still."""
         try:
-            return party.speak(count)
-        except Exception:  # noqa: BLE001 - what a peer sent must not silence the others
+            yield
+        except Exception:  # noqa: BLE001 - what one peer does must not silence the others
             _log.exception("a party of the room failed, and left it")
             self.leave(party)
-            return silence(count)
 
     def _user(self, said: list[Samples], count: int) -> Samples:
         """Let the user hear it all; return what the microphone took up."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sipmikey.sound.room import Room
-from sipmikey.sound.samples import Samples, from_octets, to_octets
+from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
 
 COUNT = 320
 
@@ -71,15 +71,33 @@ def test_together_they_are_not_louder_than_loudest() -> None:
     assert user.heard == pytest.approx(1.0, abs=1e-4)
 
 
-def test_a_party_that_fails_leaves_and_the_others_hear_each_other() -> None:
-    class Broken(Somebody):
-        def speak(self, count: int) -> Samples:
-            raise ValueError("what a peer sent")
+class SpeaksBadly(Somebody):
+    """Fails at each tick; ``ticks`` counts those it was asked at."""
 
-    alice, bob = Somebody(0.25), Somebody(0.5)
+    ticks = 0
+
+    def speak(self, count: int) -> Samples:
+        self.ticks += 1
+        raise ValueError("what a peer sent")
+
+
+class ListensBadly(SpeaksBadly):
+    def speak(self, count: int) -> Samples:
+        self.ticks += 1
+        return silence(count)
+
+    def listen(self, samples: Samples) -> None:
+        raise ValueError("what its encoder says")
+
+
+@pytest.mark.parametrize("kind", [SpeaksBadly, ListensBadly])
+def test_a_party_that_fails_leaves_and_the_others_hear_each_other(kind: type[SpeaksBadly]) -> None:
+    alice, broken, bob = Somebody(0.25), kind(0.0), Somebody(0.5)
     room = Room()
-    for party in (alice, Broken(0.0), bob):
+    for party in (alice, broken, bob):
         room.enter(party, table="1")
-    room.tick(COUNT)
-    assert (alice.heard, bob.heard) == (0.5, 0.25)
-    assert room.parties == (alice, bob)
+    for _ in range(2):
+        alice.heard = bob.heard = 0.0
+        room.tick(COUNT)
+        assert (alice.heard, bob.heard) == (0.5, 0.25)
+    assert broken.ticks == 1, "it left after the first"
