@@ -14,7 +14,6 @@ from pathlib import Path
 
 from sipmikey.guard import create_private
 from sipmikey.media.codecs.codec import Codec, frame_samples
-from sipmikey.media.g711 import to_mono
 from sipmikey.media.playout import Playout
 from sipmikey.mikey.errors import LocalError
 from sipmikey.native import native
@@ -141,6 +140,8 @@ def read_frames(path: Path | str, codec: Codec) -> tuple[bytes, ...]:
 
     What `read_wav` reads is converted; raises what that raises.
     """
+    from sipmikey.media.g711 import to_mono
+
     audio = read_wav(path)
     pcm = to_mono(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate, wanted=codec.rate)
     return encode_frames(pcm, codec)
@@ -208,6 +209,8 @@ class WavRecorder:
         self._file.close()
 
     def _write(self, payload: bytes) -> None:
+        from sipmikey.media.g711 import to_mono
+
         pcm = self._decoder.decode(payload)
         self._file.writeframesraw(to_mono(pcm, width=2, channels=1, rate=self._codec.rate, wanted=self._rate))
 

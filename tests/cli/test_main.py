@@ -67,8 +67,9 @@ def test_commands_load_without_the_optional_packages() -> None:
     """The command line and `config` run where no extra is installed."""
     script = (
         "import sys\n"
-        "for name in ('pjsua2', '_pjsua2', 'pylibsrtp', 'aiohttp', 'httptools', 'uvloop'):\n"
+        "for name in ('pjsua2', '_pjsua2', 'pylibsrtp', 'audioop', 'aiohttp', 'httptools', 'uvloop'):\n"
         "    sys.modules[name] = None\n"
+        "import sipmikey.agent, sipmikey.media.wav\n"
         "from sipmikey.cli.main import main\n"
         "sys.exit(main(['config', 'show']) or main(['--help']))\n"
     )

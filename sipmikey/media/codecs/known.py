@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sipmikey.media.codecs.codec import Codec
-from sipmikey.media.g711 import PCMA, PCMU
 from sipmikey.mikey.errors import LocalError
 
 NAMES = ("G722", "OPUS", "PCMA", "PCMU")
@@ -12,8 +11,6 @@ NAMES = ("G722", "OPUS", "PCMA", "PCMU")
 OPUS_PARAMETERS = "useinbandfec=1;maxplaybackrate=16000;sprop-maxcapturerate=16000"
 """What a description says of Opus in a=fmtp (RFC 7587 section 6.1)."""
 
-_INSTALL = "pip install 'sipmikey[codecs]'"
-
 
 def codec_named(name: str) -> Codec:
     """Return the codec with the encoding name *name*, in any case.
@@ -21,10 +18,8 @@ def codec_named(name: str) -> Codec:
     Raises ``LocalError`` that says how to get it, or which there are.
     """
     match name.upper():
-        case "PCMA":
-            return PCMA
-        case "PCMU":
-            return PCMU
+        case "PCMA" | "PCMU" as law:
+            return _g711(law)
         case "G722":
             return _g722()
         case "OPUS":
@@ -32,11 +27,19 @@ def codec_named(name: str) -> Codec:
     raise LocalError(f"media in Python has no codec {name}; it has {', '.join(NAMES)}")
 
 
+def _g711(law: str) -> Codec:
+    try:
+        from sipmikey.media.g711 import PCMA, PCMU
+    except ImportError as error:  # audioop, from Python 3.13 on
+        raise _missing(law, error, extra="media") from None
+    return PCMA if law == "PCMA" else PCMU
+
+
 def _g722() -> Codec:
     try:
         from sipmikey.media.codecs.g722 import G722
     except ImportError as error:
-        raise LocalError(f"codec G722 needs the package {error.name}: {_INSTALL}") from None
+        raise _missing("G722", error) from None
     return G722()
 
 
@@ -44,8 +47,12 @@ def _opus() -> Codec:
     try:
         from sipmikey.media.codecs.opus import Opus
     except ImportError as error:
-        raise LocalError(f"codec opus needs the package {error.name}: {_INSTALL}") from None
+        raise _missing("opus", error) from None
     return Opus()
+
+
+def _missing(name: str, error: ImportError, *, extra: str = "codecs") -> LocalError:
+    return LocalError(f"codec {name} needs the package {error.name}: pip install 'sipmikey[{extra}]'")
 
 
 def codecs_here() -> tuple[str, ...]:

@@ -145,5 +145,9 @@ def test_a_codec_that_cannot_be_had_says_how_to_get_it(monkeypatch: pytest.Monke
         with pytest.raises(LocalError, match=rf"codec {name} needs .*sipmikey\[codecs\]"):
             codec_named(name)
     assert codecs_here() == ("PCMA", "PCMU")
+    monkeypatch.setitem(sys.modules, "audioop", None)
+    monkeypatch.delitem(sys.modules, "sipmikey.media.g711")
+    with pytest.raises(LocalError, match=r"codec PCMU needs the package audioop: .*sipmikey\[media\]"):
+        codec_named("pcmu")
     with pytest.raises(LocalError, match="no codec AMR; it has G722, OPUS, PCMA, PCMU"):
         codec_named("AMR")
