@@ -160,9 +160,10 @@ class PjsuaStack:
         self._open_gate(gate)
         self.sound.open()
         self._transports.open_waker()
-        if self.media is not None and "OPUS" in map(str.upper, self.config.audio.offered):
+        codecs = self.config.audio.offered
+        if self.media is not None and "OPUS" in map(str.upper, codecs):
             self._opus = CodecName("opus", clock_rate=48000, channels=2, payload_type=_OPUS_TYPE)
-        self.order_codecs(self.config.audio.offered)
+        self.order_codecs(codecs)
         self._create_accounts()
 
     def _create_accounts(self) -> None:

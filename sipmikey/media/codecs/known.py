@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sipmikey.media.codecs.codec import Codec
 from sipmikey.mikey.errors import LocalError
 
@@ -55,8 +57,9 @@ def _missing(name: str, error: ImportError, *, extra: str = "codecs") -> LocalEr
     return LocalError(f"codec {name} needs the package {error.name}: pip install 'sipmikey[{extra}]'")
 
 
+@cache
 def codecs_here() -> tuple[str, ...]:
-    """Return those of ``NAMES`` that can be had, best first."""
+    """Return those of ``NAMES`` that can be had, best first; found out once in a process."""
     return tuple(name for name in NAMES if _can_be_had(name))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipmikey.media.codecs import known
 from sipmikey.media.codecs.codec import Codec, frame_samples, frame_ticks
 from sipmikey.media.codecs.known import NAMES, codec_named, codecs_here
 from sipmikey.mikey.errors import LocalError
@@ -138,6 +140,15 @@ def test_opus_makes_up_for_a_lost_frame_from_the_next() -> None:
     assert likeness(whole, recovered) > max(0.95, likeness(whole, alone))
 
 
+@pytest.fixture
+def unknown_codecs() -> Iterator[None]:
+    """Which codecs there are is found out again, here and afterwards."""
+    codecs_here.cache_clear()
+    yield
+    codecs_here.cache_clear()
+
+
+@pytest.mark.usefixtures("unknown_codecs")
 def test_a_codec_that_cannot_be_had_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for package, name in (("G722", "G722"), ("opuslib_next", "opus")):
         monkeypatch.setitem(sys.modules, package, None)
@@ -151,3 +162,17 @@ def test_a_codec_that_cannot_be_had_says_how_to_get_it(monkeypatch: pytest.Monke
         codec_named("pcmu")
     with pytest.raises(LocalError, match="no codec AMR; it has G722, OPUS, PCMA, PCMU"):
         codec_named("AMR")
+
+
+@pytest.mark.usefixtures("unknown_codecs")
+def test_which_codecs_there_are_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt to load a library that is missing searches the disk."""
+    tried: list[str] = []
+
+    def missing(name: str) -> Codec:
+        tried.append(name)
+        raise LocalError(f"no {name} here")
+
+    monkeypatch.setattr(known, "codec_named", missing)
+    assert codecs_here() == codecs_here() == ()
+    assert tried == list(NAMES)
