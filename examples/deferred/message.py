@@ -23,6 +23,7 @@ from sipmikey.deferred.leaving import deferred_ticket_policy, leave_message
 from sipmikey.deferred.opening import open_message, read_transfer
 from sipmikey.keys.suite import SUITE_256
 from sipmikey.kms.client import HttpKmsClient
+from sipmikey.media.codecs.codec import frame_ticks
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.wav import WavRecorder, read_frames
 from sipmikey.mikey import Secret, SrtpPolicy, Timestamp
@@ -94,7 +95,7 @@ def play(options: argparse.Namespace) -> None:
     opened = open_message(transfer, deposit)
     recorder = WavRecorder(options.wav, opened.codec)
     for number, frame in enumerate(opened.frames):
-        recorder.put(number * opened.codec.frame_length, frame)
+        recorder.put(number * frame_ticks(opened.codec), frame)
     recorder.close()
     print(f"{opened.duration_s:.1f} s from {opened.sender}, verified")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from sipmikey.deferred.deposit import Deposit
 from sipmikey.keys.suite import Suite
+from sipmikey.media.codecs.codec import frame_ticks
 from sipmikey.media.g711 import G711
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.rtcp import Bye, SenderReport, SourceDescription, encode_compound, ntp_timestamp
@@ -76,7 +77,7 @@ def leave_message(
     sender = SrtpSender(StreamKey.of(session))
     timestamp = int.from_bytes(env.random(4), "big")
     packetiser = Packetiser(
-        ssrc=data.ssrc, payload_type=codec.payload_type, samples=codec.frame_length, sequence=sequence,
+        ssrc=data.ssrc, payload_type=codec.payload_type, samples=frame_ticks(codec), sequence=sequence,
         timestamp=timestamp,
     )  # fmt: skip
     whole = tuple(frames)
@@ -84,7 +85,7 @@ def leave_message(
     report = SenderReport(
         ssrc=data.ssrc,
         ntp=ntp_timestamp(env.now_ns()),
-        rtp_timestamp=(timestamp + len(whole) * codec.frame_length) & 0xFFFF_FFFF,
+        rtp_timestamp=(timestamp + len(whole) * frame_ticks(codec)) & 0xFFFF_FFFF,
         packets=len(whole),
         octets=sum(map(len, whole)) & 0xFFFF_FFFF,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sipmikey.deferred.deposit import Deposit
 from sipmikey.deferred.errors import DisorderedDeposit, ForgedPacket, IncompleteDeposit, MalformedDeposit
 from sipmikey.deferred.leaving import CS_ID
-from sipmikey.media.codecs.codec import FRAME_MS
+from sipmikey.media.codecs.codec import FRAME_MS, frame_samples
 from sipmikey.media.errors import PacketRefused
 from sipmikey.media.g711 import G711, PCMA, PCMU
 from sipmikey.media.keying import StreamKey
@@ -76,7 +76,7 @@ def open_message(transfer: TransferResponder, deposit: Deposit) -> OpenedMessage
     if codec is None:
         raise MalformedDeposit(f"payload type {packets[0].payload_type} is not G.711", field="packet 1")
     for number, packet in enumerate(packets, start=1):
-        if len(packet.payload) != codec.frame_length:
+        if len(packet.payload) != frame_samples(codec):
             raise MalformedDeposit(
                 f"{len(packet.payload)} octets are not one frame of {FRAME_MS} ms", field=f"packet {number}"
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 
-from sipmikey.media.codecs.codec import FRAME_MS, Decoder, Encoder
+from sipmikey.media.codecs.codec import Decoder, Encoder
 from sipmikey.mikey.errors import LocalError
 
 with warnings.catch_warnings():
@@ -34,11 +34,6 @@ class G711:
     clock_rate: int = RATE
     rate: int = RATE
     recovers: bool = False
-
-    @property
-    def frame_length(self) -> int:
-        """Octets, and samples, of a 20 ms frame."""
-        return RATE * FRAME_MS // 1000
 
     @property
     def _mu_law(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from sipmikey.cli.config.schema import Media
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.deferred.opening import OpenedMessage
-from sipmikey.media.codecs.codec import FRAME_MS
+from sipmikey.media.codecs.codec import FRAME_MS, frame_ticks
 from sipmikey.media.g711 import PCMA, RATE, to_mono
 from sipmikey.media.wav import WavRecorder, encode_frames, read_frames
 from sipmikey.mikey.errors import LocalError
@@ -74,7 +74,7 @@ def write_message(message: OpenedMessage, path: Path) -> None:
     try:
         recorder = WavRecorder(path, message.codec)
         for number, frame in enumerate(message.frames):
-            recorder.put(number * message.codec.frame_length, frame)
+            recorder.put(number * frame_ticks(message.codec), frame)
         recorder.close()
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
