@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-_TIMESTAMP_SPACE = 1 << 32
-_HALF = 1 << 31
+from sipmikey.media.rtp import timestamps_apart
+
 _LONGEST_GAP = 8000 * 10
 
 
@@ -69,11 +69,9 @@ class Playout:
         if self._highest is None:
             self._highest = timestamp
             return timestamp
-        ahead = (timestamp - self._highest) % _TIMESTAMP_SPACE
-        if ahead < _HALF:
-            self._highest += ahead
-            return self._highest
-        return self._highest + ahead - _TIMESTAMP_SPACE
+        extended = self._highest + timestamps_apart(timestamp, self._highest)
+        self._highest = max(self._highest, extended)
+        return extended
 
     def _pop(self) -> None:
         first = min(self._waiting)

@@ -15,6 +15,7 @@ _EXTENSION = struct.Struct("!HH")
 _WORD = 4
 _SEQ_MASK = 0xFFFF
 _TIMESTAMP_MASK = 0xFFFF_FFFF
+_TIMESTAMP_HALF = 0x8000_0000
 
 
 class MalformedPacket(PeerError):
@@ -120,6 +121,15 @@ def _parse_extension(packet: bytes, offset: int) -> tuple[tuple[int, bytes], int
     if len(packet) < end:
         raise MalformedPacket(f"{words} words run over the end", field="RTP header extension", offset=offset)
     return (profile, packet[start:end]), end
+
+
+def timestamps_apart(timestamp: int, before: int) -> int:
+    """Return by how much *timestamp* is ahead of *before*, which may have been extended over 32 bits.
+
+    Negative where it is behind. Timestamps wrap around, so that it is the shorter of the two ways.
+    """
+    ahead = (timestamp - before) & _TIMESTAMP_MASK
+    return ahead if ahead < _TIMESTAMP_HALF else ahead - _TIMESTAMP_MASK - 1
 
 
 def is_rtcp(packet: bytes) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.media.rtp import MalformedPacket, Packetiser, RtpPacket, is_rtcp
+from sipmikey.media.rtp import MalformedPacket, Packetiser, RtpPacket, is_rtcp, timestamps_apart
 from sipmikey.mikey.errors import LocalError
 
 u16 = st.integers(0, 0xFFFF)
@@ -29,6 +29,12 @@ packets = st.builds(
 @given(packets)
 def test_what_is_encoded_parses_to_the_same(packet: RtpPacket) -> None:
     assert RtpPacket.parse(packet.encode()) == packet
+
+
+@given(timestamp=u32, turns=st.integers(0, 3), apart=st.integers(-(1 << 31), (1 << 31) - 1))
+def test_the_distance_of_timestamps_is_the_shorter_way_around(timestamp: int, turns: int, apart: int) -> None:
+    before = timestamp + (turns << 32)
+    assert timestamps_apart((before + apart) & 0xFFFFFFFF, before) == apart
 
 
 @given(st.binary(max_size=300))

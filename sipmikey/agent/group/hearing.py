@@ -9,7 +9,7 @@ import threading
 
 from sipmikey.media.g711 import PCMA, RATE
 from sipmikey.media.playout import Playout
-from sipmikey.media.rtp import RtpPacket
+from sipmikey.media.rtp import RtpPacket, timestamps_apart
 from sipmikey.sound.elastic import Elastic
 from sipmikey.sound.samples import Samples, from_octets, silence
 
@@ -25,7 +25,6 @@ _REORDERED = 1
 """Packets that wait for one before them."""
 
 _FAR = RATE
-_TIMESTAMP_SPACE = 1 << 32
 
 
 class _Turn:
@@ -48,8 +47,7 @@ class _Turn:
         return packet.ssrc != self._ssrc or (packet.marker and ahead > 0) or abs(ahead) > _FAR
 
     def _ahead(self, packet: RtpPacket) -> int:
-        ahead = (packet.timestamp - self._newest) % _TIMESTAMP_SPACE
-        return ahead if ahead < _TIMESTAMP_SPACE // 2 else ahead - _TIMESTAMP_SPACE
+        return timestamps_apart(packet.timestamp, self._newest)
 
     def _write(self, octets: bytes) -> None:
         self.elastic.write(from_octets(PCMA.decode(octets)))

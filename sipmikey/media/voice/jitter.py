@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from sipmikey.media.codecs.codec import Codec, frame_ticks
+from sipmikey.media.rtp import timestamps_apart
 from sipmikey.media.voice.settings import JitterSettings
 
-_TIMESTAMP_SPACE = 1 << 32
-_HALF = 1 << 31
 _FAR_S = 2.0
 """A packet that far from the others begins something new."""
 
@@ -106,8 +105,7 @@ class JitterBuffer:
 
     def _extend(self, timestamp: int) -> int:
         if self._highest is not None:
-            ahead = (timestamp - self._highest) % _TIMESTAMP_SPACE
-            ahead = ahead if ahead < _HALF else ahead - _TIMESTAMP_SPACE
+            ahead = timestamps_apart(timestamp, self._highest)
             if abs(ahead) <= _FAR_S * self._rate:
                 extended = self._highest + ahead
                 self._highest = max(self._highest, extended)
