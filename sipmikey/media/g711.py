@@ -83,5 +83,20 @@ def to_mono(pcm: bytes, *, width: int, channels: int, rate: int, wanted: int = R
     if channels == 2:
         pcm = audioop.tomono(pcm, _WIDTH, 0.5, 0.5)
     if rate != wanted:
-        pcm, _ = audioop.ratecv(pcm, _WIDTH, 1, rate, wanted, None)
+        pcm = RateConverter(rate, wanted).convert(pcm)
     return pcm
+
+
+class RateConverter:
+    """Brings 16-bit mono samples from *rate* to *wanted* Hz, each block going on where the last one ended."""
+
+    __slots__ = ("_rate", "_state", "_wanted")
+
+    def __init__(self, rate: int, wanted: int) -> None:
+        self._rate, self._wanted = rate, wanted
+        self._state: tuple[int, tuple[tuple[int, int], ...]] | None = None
+
+    def convert(self, pcm: bytes) -> bytes:
+        """Return a block of samples at the other rate."""
+        converted, self._state = audioop.ratecv(pcm, _WIDTH, 1, self._rate, self._wanted, self._state)
+        return converted

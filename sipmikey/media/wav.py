@@ -11,12 +11,16 @@ import wave
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipmikey.guard import create_private
 from sipmikey.media.codecs.codec import Codec, frame_samples
 from sipmikey.media.playout import Playout
 from sipmikey.mikey.errors import LocalError
 from sipmikey.native import native
+
+if TYPE_CHECKING:
+    from sipmikey.media.g711 import RateConverter
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
@@ -176,7 +180,7 @@ class FrameSource:
 class WavRecorder:
     """Writes what was received into a WAV file of 16-bit mono at the codec's rate, in timestamp order."""
 
-    __slots__ = ("_codec", "_decoder", "_file", "_playout", "_rate")
+    __slots__ = ("_codec", "_converter", "_decoder", "_file", "_playout", "_rate")
 
     def __init__(self, path: Path | str, codec: Codec) -> None:
         self._rate = codec.rate
@@ -190,6 +194,7 @@ class WavRecorder:
     def _begin(self, codec: Codec) -> None:
         self._codec = codec
         self._decoder = codec.decoder()
+        self._converter = None if codec.rate == self._rate else _converter(codec.rate, self._rate)
         self._playout = Playout(
             self._write, missing=self._fill, ticks=codec.ticks, longest_gap=_LONGEST_GAP_S * codec.clock_rate
         )
@@ -209,10 +214,16 @@ class WavRecorder:
         self._file.close()
 
     def _write(self, payload: bytes) -> None:
-        from sipmikey.media.g711 import to_mono
-
-        pcm = self._decoder.decode(payload)
-        self._file.writeframesraw(to_mono(pcm, width=2, channels=1, rate=self._codec.rate, wanted=self._rate))
+        self._add(self._decoder.decode(payload))
 
     def _fill(self, ticks: int) -> None:
-        self._file.writeframesraw(bytes(2 * (ticks * self._rate // self._codec.clock_rate)))
+        self._add(bytes(2 * (ticks * self._codec.rate // self._codec.clock_rate)))
+
+    def _add(self, pcm: bytes) -> None:
+        self._file.writeframesraw(pcm if self._converter is None else self._converter.convert(pcm))
+
+
+def _converter(rate: int, wanted: int) -> RateConverter:
+    from sipmikey.media.g711 import RateConverter
+
+    return RateConverter(rate, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,20 @@ def test_a_wav_sent_is_the_wav_recorded(codec, tmp_path: Path) -> None:
     with wave.open(str(copy), "rb") as file:
         assert file.getparams()[:3] == (1, 2, 8000)
         assert file.readframes(1600) == pcm
+
+
+def test_a_recording_that_goes_on_at_another_rate_has_no_seams(tmp_path: Path) -> None:
+    frames = [PCMA.encode(bytes(noise * 2)) for noise in FRAMES[:5]]
+    recorder = WavRecorder(tmp_path / "heard.wav", replace(PCMA, rate=16000))
+    recorder.change(PCMA)
+    for number, frame in enumerate(frames):
+        recorder.put(number * 160, frame)
+    recorder.put(7 * 160, frames[0])  # behind a gap of two frames
+    recorder.close()
+    said = PCMA.decode(b"".join(frames)) + bytes(2 * 2 * 160) + PCMA.decode(frames[0])
+    with wave.open(str(tmp_path / "heard.wav"), "rb") as file:
+        assert file.getframerate() == 16000
+        assert file.readframes(8000) == to_mono(said, width=2, channels=1, rate=8000, wanted=16000)
 
 
 def test_other_wav_formats_are_converted(tmp_path: Path) -> None:
