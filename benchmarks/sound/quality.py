@@ -17,12 +17,11 @@ from pesq import pesq
 
 from sipmikey.media.codecs.codec import Decoder, frame_ticks
 from sipmikey.media.codecs.known import codec_named
-from sipmikey.media.g711 import to_mono
 from sipmikey.media.voice.ear import Ear
 from sipmikey.media.voice.jitter import JitterState
 from sipmikey.media.voice.mouth import Mouth
 from sipmikey.media.voice.settings import JitterSettings
-from sipmikey.media.wav import read_wav
+from sipmikey.media.wav import read_mono
 from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
 
 RATE = 16000
@@ -37,9 +36,7 @@ Arrival = Callable[[random.Random], float | None]
 
 def speech(name: str) -> Samples:
     """Return a voice of the demonstration, 8 s of it."""
-    audio = read_wav(SPEECH / f"{name}.wav")
-    pcm = to_mono(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate, wanted=RATE)
-    voice = from_octets(pcm)
+    voice = from_octets(read_mono(SPEECH / f"{name}.wav", RATE))
     return np.tile(voice, 8 * RATE // len(voice) + 1)[: 8 * RATE]
 
 

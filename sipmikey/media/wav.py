@@ -139,16 +139,20 @@ def to_16_bits(audio: WavAudio) -> bytes:
     return bytes(high)
 
 
-def read_frames(path: Path | str, codec: Codec) -> tuple[bytes, ...]:
-    """Return a WAV file as encoded 20 ms frames, the last one padded with silence.
+def read_mono(path: Path | str, rate: int) -> bytes:
+    """Return a WAV file as 16-bit native-endian mono samples at *rate* Hz.
 
     What `read_wav` reads is converted; raises what that raises.
     """
     from sipmikey.media.g711 import to_mono
 
     audio = read_wav(path)
-    pcm = to_mono(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate, wanted=codec.rate)
-    return encode_frames(pcm, codec)
+    return to_mono(audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate, wanted=rate)
+
+
+def read_frames(path: Path | str, codec: Codec) -> tuple[bytes, ...]:
+    """Return a WAV file as encoded 20 ms frames, the last one padded with silence; raises as `read_mono`."""
+    return encode_frames(read_mono(path, codec.rate), codec)
 
 
 def encode_frames(pcm: bytes, codec: Codec) -> tuple[bytes, ...]:

@@ -13,6 +13,15 @@ from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
 
 _log = logging.getLogger("sipmikey.sound.room")
 
+RATE = 16000
+"""Samples per second of the rooms where calls meet; also pjsua's own default."""
+
+PERIOD_MS = 20
+"""Milliseconds from one tick of a room to the next."""
+
+SAMPLES = RATE * PERIOD_MS // 1000
+"""What one tick moves."""
+
 
 class Party(Protocol):
     """One end of a call, or whatever else talks and listens. Called in the thread that ticks the room."""

@@ -38,8 +38,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger("sipmikey.agent.media")
 
-_ROOM_RATE = 16000
-
 _MEDIA_LINE = re.compile(r"^m=audio (\d+) ")
 _OPUS = re.compile(r"^a=rtpmap:(\d+) opus/48000/2\r?$", re.MULTILINE | re.IGNORECASE)
 _REPLACED = ("a=rtcp:", "a=rtcp-mux", "a=ssrc:", "c=")
@@ -159,9 +157,10 @@ class PythonMedia:
     def party(self, port: MediaPort) -> StreamParty:
         """Return what speaks and hears for a stream in a room."""
         from sipmikey.media.voice.party import StreamParty
+        from sipmikey.sound.room import RATE
 
         return StreamParty(
-            port.stream.codec, rate=_ROOM_RATE, settings=self._audio.jitter, say=partial(self.loop.say, port)
+            port.stream.codec, rate=RATE, settings=self._audio.jitter, say=partial(self.loop.say, port)
         )
 
     def _was_played(self) -> None:

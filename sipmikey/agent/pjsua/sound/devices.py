@@ -16,16 +16,11 @@ from sipmikey.agent.stack import StackError
 from sipmikey.sound.bridge import SoundBridge
 from sipmikey.sound.clock import Clock
 from sipmikey.sound.commands import Command, PlayTone, StopTones
-from sipmikey.sound.room import Room
+from sipmikey.sound.room import PERIOD_MS, RATE, SAMPLES, Room
 from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
 from sipmikey.sound.settings import News, SoundSettings
 
-RATE = 16000
-"""Samples per second of the conference bridge (pjsua's own default)."""
-
-_PERIOD_MS = 20
-_SAMPLES = RATE * _PERIOD_MS // 1000
-_OCTETS = 2 * _SAMPLES
+_OCTETS = 2 * SAMPLES
 _AUDIO = 1  # PJMEDIA_FRAME_TYPE_AUDIO
 _SPEEX = 1  # PJMEDIA_ECHO_SPEEX
 _TONES = -1
@@ -46,8 +41,8 @@ class DeviceSound:
         self._users: set[int] = set()
         endpoint = pj.Endpoint.instance()
         self._clock = Clock(
-            _PERIOD_MS / 1e3,
-            lambda: self.room.tick(_SAMPLES),
+            PERIOD_MS / 1e3,
+            lambda: self.room.tick(SAMPLES),
             lambda: endpoint.libRegisterThread("sipmikey-sound"),
         )
 
@@ -101,7 +96,7 @@ class ConferenceBridge:
         """Give the calls what they hear."""
         ctypes.memmove(self._buffer, to_octets(samples), _OCTETS)
         self._move(self._put)
-        self._time += _SAMPLES
+        self._time += SAMPLES
 
     def _move(self, function: Callable[..., int]) -> bool:
         """Move a frame; return whether there was sound in it."""
@@ -112,7 +107,7 @@ class ConferenceBridge:
 class PjmediaEcho:
     """The Speex canceller compiled into pjmedia; implements ``EchoCanceller``."""
 
-    def __init__(self, tail_ms: int, rate: int = RATE, samples: int = _SAMPLES) -> None:
+    def __init__(self, tail_ms: int, rate: int = RATE, samples: int = SAMPLES) -> None:
         self._cancel = c_function("pjmedia_echo_cancel")
         self._destroy = c_function("pjmedia_echo_destroy")
         self._release = c_function("pj_pool_release")

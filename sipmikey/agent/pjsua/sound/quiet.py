@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sipmikey.media.g711 import to_mono
-from sipmikey.media.wav import read_wav
+from sipmikey.media.wav import read_mono
 from sipmikey.sound.clock import Clock
-from sipmikey.sound.room import Room
-
-RATE = 16000
-_PERIOD_MS = 20
-_SAMPLES = RATE * _PERIOD_MS // 1000
+from sipmikey.sound.room import PERIOD_MS, RATE, SAMPLES, Room
 
 
 class QuietSound:
@@ -21,7 +16,7 @@ class QuietSound:
     def __init__(self, play: Path | None, *, repeat: bool, played: Callable[[], None]) -> None:
         self.room = Room(None if play is None else _FileUser(play, repeat=repeat, played=played))
         self._users: set[int] = set()
-        self._clock = Clock(_PERIOD_MS / 1e3, lambda: self.room.tick(_SAMPLES))
+        self._clock = Clock(PERIOD_MS / 1e3, lambda: self.room.tick(SAMPLES))
 
     def use(self, user: int) -> None:
         """Let the call with number *user* into the room."""
@@ -44,10 +39,7 @@ class _FileUser:
     """Says what is in a WAV file, and hears nothing."""
 
     def __init__(self, path: Path, *, repeat: bool, played: Callable[[], None]) -> None:
-        audio = read_wav(path)
-        self._pcm = to_mono(
-            audio.pcm, width=audio.width, channels=audio.channels, rate=audio.rate, wanted=RATE
-        )
+        self._pcm = read_mono(path, RATE)
         self._repeat = repeat
         self._played: Callable[[], None] | None = played
         self._at = 0
