@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from sipmikey.media.codecs.codec import FRAME_MS
@@ -134,7 +135,7 @@ class MediaLoop:
         self._epoll = select.epoll()
         self._readers: dict[int, tuple[MediaPort, Callable[..., tuple[Any, ...]]]] = {}
         self._slots: list[list[MediaPort]] = [[] for _ in range(TICKS)]
-        self._calls: deque[tuple[Callable[[], object], Future[Any]]] = deque()
+        self._calls: deque[tuple[Callable[[], object], Future[Any] | None]] = deque()
         self._conditions: deque[tuple[Callable[[], bool], Future[None]]] = deque()
         self._lanes: FastLanes[MediaPort] | None = fast_lanes()
         self._stopping = threading.Event()
@@ -240,11 +241,17 @@ class MediaLoop:
             self._remove(port)
         self._epoll.close()
         for _, future in (*self._calls, *self._conditions):
-            future.cancel()
+            if future is not None:
+                future.cancel()
 
     def _do_calls(self) -> None:
         while self._calls:
             function, future = self._calls.popleft()
+            if future is None:  # a frame to send
+                function()
+                continue
+            if self._lanes is not None:
+                self._lanes.disarm_all()
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function())
@@ -253,8 +260,6 @@ class MediaLoop:
 
     def _tick(self, tick: int) -> None:
         lanes = self._lanes
-        if lanes is not None and self._calls:
-            lanes.disarm_all()
         self._do_calls()
         slot = self._slots[tick % TICKS]
         if lanes is None:
@@ -280,7 +285,12 @@ class MediaLoop:
 
     def say(self, port: MediaPort, frame: bytes) -> None:
         """Send a frame whose turn it is now, of a stream without a source. From any thread."""
-        self._calls.append((lambda: self._transmit(port, lambda: port.stream.packet_of(frame)), Future()))
+        self._calls.append((partial(self._send_said, port, frame), None))
+
+    def _send_said(self, port: MediaPort, frame: bytes) -> None:
+        if self._lanes is not None and self._lanes.still_sends(port):
+            self._lanes.disarm(port)
+        self._transmit(port, partial(port.stream.packet_of, frame))
 
     def _send_frame(self, port: MediaPort) -> bool:
         """Send the frame whose turn it is; return False where that ended the stream."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 
+from sipmikey.media import endpoint
 from sipmikey.media.endpoint import MediaLoop, MediaPort, udp_pair, udp_socket
 from sipmikey.media.g711 import PCMA
+from sipmikey.media.srtp import SrtpReceiver
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource
 from tests.media.keys import GCM_128, make_key, noise_frames
@@ -104,6 +108,46 @@ def test_calls_run_in_the_loops_thread_and_bring_back_errors() -> None:
             loop.when(lambda: bool(1 // 0)).result(PATIENCE_S)
         never = loop.when(lambda: False)
     assert never.cancelled()
+
+
+class Lanes:
+    """In place of those of the native core: none sends, and what has them all disarmed is counted."""
+
+    def __init__(self) -> None:
+        self.disarmed = 0
+
+    def disarm_all(self) -> None:
+        self.disarmed += 1
+
+    def still_sends(self, port: MediaPort) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def test_a_frame_that_is_said_leaves_the_lanes_armed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "fast_lanes", Lanes)
+    loop = MediaLoop()
+    stream = RtpStream(codec=PCMA, cname="x")
+    stream.send_with(make_key())
+    port = loop.open(stream, udp_socket(HOST))
+    with udp_socket(HOST) as wire:
+        port.send_to(wire.getsockname())
+        loop.say(port, FRAMES[0])
+        loop._tick(0)
+        assert SrtpReceiver(make_key()).unprotect(wire.recv(2048))[12:] == FRAMES[0]
+        lanes = cast(Lanes, loop._lanes)
+        assert lanes.disarmed == 0
+        loop.say(port, FRAMES[1])
+        loop.call(lambda: port.send_to_nobody())
+        loop.say(port, FRAMES[2])
+        loop._tick(1)
+        assert SrtpReceiver(make_key()).unprotect(wire.recv(2048))[12:] == FRAMES[1]
+        assert lanes.disarmed == 1
+        with pytest.raises(BlockingIOError):
+            wire.recv(2048)
+    loop.close()
 
 
 def test_what_was_asked_before_the_end_is_done() -> None:
