@@ -14,10 +14,13 @@ _KNOWN = {
     "G722": (9, "G722/8000"), "OPUS": (96, "opus/48000/2"),
 }  # fmt: skip
 _STATIC = {0: "PCMU", 8: "PCMA", 9: "G722"}
+_CLOCK_RATES = {name: int(mapped.split("/")[1]) for name, (_, mapped) in _KNOWN.items()}
 _EVENT = "TELEPHONE-EVENT"
-_EVENT_TYPE = 101
+_EVENT_TYPES = {8000: 101, 48000: 102}
+"""Payload types of telephone events by the clock rate, which is that of the audio (RFC 4733 section 2.1)."""
+
 _DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
-_RTPMAP = re.compile(r"(\d{1,3}) ([^/\s]+)/(\d+)", re.ASCII)
+_RTPMAP = re.compile(r"(\d{1,3}) ([^/\s]+)/(\d{1,9})", re.ASCII)
 _ADDRESS = re.compile(r"c=IN IP[46] ([^\s/]+)")
 _RTCP = re.compile(r"(\d{1,5})(?: IN IP[46] (\S+))?", re.ASCII)
 _RTP = frozenset(("RTP/AVP", "RTP/SAVP", "RTP/AVPF", "RTP/SAVPF"))
@@ -29,8 +32,8 @@ Address = tuple[str, int]
 class Stream:
     """One m-line of a description. ``formats``: payload types of codecs we know, by their names, in order.
 
-    ``events``: payload type of telephone events, None without. ``port`` 0: it is not used. ``rtcp``: None
-    where it is the usual one.
+    ``events``: payload types of telephone events, by their clock rates. ``port`` 0: it is not used.
+    ``rtcp``: None where it is the usual one.
     """
 
     media: str
@@ -39,9 +42,13 @@ class Stream:
     address: str
     direction: str
     formats: tuple[tuple[str, int], ...]
-    events: int | None
+    events: tuple[tuple[int, int], ...]
     rtcp: Address | None
     line: str
+
+    def event_type(self, codec: str) -> int | None:
+        """Return the payload type of telephone events beside a codec, None where it has none."""
+        return dict(self.events).get(_CLOCK_RATES[codec])
 
     @property
     def sends(self) -> bool:
@@ -65,14 +72,14 @@ def read(sdp: str) -> tuple[Stream, ...]:
 def _stream(document: Document, index: int, common: str, session: str) -> Stream:
     line = document.media_line(index)
     attributes = [(name, value or "") for _, name, value in document.attributes(index)]
-    mapped, events = dict(_STATIC), None
+    mapped, events = dict(_STATIC), dict[int, int]()
     rtcp: Address | None = None
     address = _address(document, index) or common
     for name, value in attributes:
         if name == "rtpmap" and (found := _RTPMAP.match(value)):
             mapped[int(found[1])] = found[2].upper()
-            if found[2].upper() == _EVENT and found[3] == "8000":
-                events = int(found[1])
+            if found[2].upper() == _EVENT:
+                events[int(found[3])] = int(found[1])
         elif name == "rtcp" and (found := _RTCP.fullmatch(value.strip())) and int(found[1]) < 65536:
             rtcp = (found[2] or address, int(found[1]))
     numbers = [int(word) for word in line.formats.split() if word.isdecimal() and len(word) < 4]
@@ -82,7 +89,7 @@ def _stream(document: Document, index: int, common: str, session: str) -> Stream
         port=line.port,
         address=address,
         direction=_direction(document, index) or session,
-        events=events,
+        events=tuple(events.items()),
         formats=tuple((mapped[number], number) for number in numbers if mapped.get(number) in _KNOWN),
         rtcp=rtcp,
         line=line.text(),
@@ -105,8 +112,10 @@ def offer(host: str, session_id: int, streams: Sequence[bool], codecs: Sequence[
     """Return an offer with an m-line for each of *streams*, False for one that is not used."""
     lines = _head(host, session_id)
     direction = "sendonly" if held else "sendrecv"
+    rates = {_CLOCK_RATES[name] for name in codecs}
+    events = {rate: number for rate, number in _EVENT_TYPES.items() if rate in rates}
     for used in streams:
-        lines += _section(codecs, direction, events=_EVENT_TYPE) if used else ["m=audio 0 RTP/AVP 0"]
+        lines += _section(codecs, direction, events=events) if used else ["m=audio 0 RTP/AVP 0"]
     return "\r\n".join([*lines, ""])
 
 
@@ -123,7 +132,9 @@ def answer(theirs: Sequence[Stream], host: str, session_id: int, codecs: Sequenc
         direction = {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
             (sends, hears), "inactive"
         )
-        lines += _section([codec], direction, dict(stream.formats), events=stream.events)
+        number, rate = stream.event_type(codec), _CLOCK_RATES[codec]
+        events = {} if number is None else {rate: number}
+        lines += _section([codec], direction, dict(stream.formats), events=events)
     return "\r\n".join([*lines, ""])
 
 
@@ -133,16 +144,14 @@ def _head(host: str, session_id: int) -> list[str]:
 
 
 def _section(
-    codecs: Sequence[str], direction: str, numbers: dict[str, int] | None = None, *, events: int | None
+    codecs: Sequence[str], direction: str, numbers: dict[str, int] | None = None, *, events: dict[int, int]
 ) -> list[str]:
     given = numbers or {}
     named = [(given.get(name, _KNOWN[name][0]), _KNOWN[name][1]) for name in codecs]
-    if events is not None:
-        named.append((events, "telephone-event/8000"))
+    named += [(number, f"telephone-event/{rate}") for rate, number in events.items()]
     lines = [f"m=audio 9 RTP/AVP {' '.join(str(number) for number, _ in named)}"]
     lines += [f"a=rtpmap:{number} {name}" for number, name in named]
-    if events is not None:
-        lines.append(f"a=fmtp:{events} 0-16")
+    lines += [f"a=fmtp:{number} 0-16" for number in events.values()]
     return [*lines, f"a={direction}"]
 
 
@@ -154,12 +163,12 @@ def agreed(ours: str, theirs: str) -> dict[int, Agreed]:
         if not mine.port or not other.port or not common:
             continue
         goes = mine.sends and other.hears
-        events = (other.events, mine.events) if mine.events is not None else (None, None)
         codec = common[0]
+        sent, heard = other.event_type(codec), mine.event_type(codec)
         found[index] = Agreed(
             codec=codec,
             types=(dict(other.formats)[codec], dict(mine.formats)[codec]),
-            event_types=events if events[0] is not None else (None, None),
+            event_types=(None, None) if sent is None or heard is None else (sent, heard),
             remote=(other.address, other.port) if goes else None,
             remote_rtcp=other.rtcp if goes else None,
             both_ways=goes and other.sends and mine.hears,

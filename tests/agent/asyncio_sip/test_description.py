@@ -14,8 +14,8 @@ def described(*lines: str) -> str:
     return "\r\n".join((*head, *lines, ""))
 
 
-def answered(theirs: str, *, held: bool = False) -> str:
-    return answer(read(theirs), "192.0.2.1", 7, CODECS, held=held)
+def answered(theirs: str, *, held: bool = False, codecs: tuple[str, ...] = CODECS) -> str:
+    return answer(read(theirs), "192.0.2.1", 7, codecs, held=held)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,37 @@ def test_rtcp_goes_where_they_say() -> None:
     ours = offer("192.0.2.1", 7, [True], CODECS, held=False)
     theirs = described("m=audio 4000 RTP/AVP 8", "a=rtcp:4444 IN IP4 192.0.2.8")
     assert agreed(ours, theirs)[0].remote_rtcp == ("192.0.2.8", 4444)
+
+
+@pytest.mark.parametrize(
+    ("codec", "events"),
+    [("OPUS", (112, 102)), ("G722", (111, 101)), ("PCMA", (111, 101)), ("PCMU", (111, 101))],
+)
+def test_telephone_events_have_the_clock_of_the_codec(codec: str, events: tuple[int, int]) -> None:
+    ours = offer("192.0.2.1", 7, [True], ("PCMA", "OPUS", "G722", "PCMU"), held=False)
+    number = dict(read(ours)[0].formats)[codec]
+    maps = (
+        "a=rtpmap:96 opus/48000/2",
+        "a=rtpmap:111 telephone-event/8000",
+        "a=rtpmap:112 telephone-event/48000",
+    )
+    theirs = described(f"m=audio 4000 RTP/AVP {number} 111 112", *maps)
+    assert agreed(ours, theirs)[0].event_types == events
+    text = answered(theirs, codecs=(codec,))
+    assert f"m=audio 9 RTP/AVP {number} {events[0]}\r\n" in text
+    assert agreed(text, theirs)[0].event_types == (events[0], events[0])
+
+
+def test_events_of_another_clock_are_not_taken() -> None:
+    theirs = described(
+        "m=audio 4000 RTP/AVP 96 101", "a=rtpmap:96 opus/48000/2", "a=rtpmap:101 telephone-event/8000",
+    )  # fmt: skip
+    text = answered(theirs, codecs=("OPUS",))
+    assert "telephone-event" not in text
+    assert agreed(text, theirs)[0].event_types == (None, None)
+    assert "telephone-event/48000" not in offer("192.0.2.1", 7, [True], CODECS, held=False)
+
+
+def test_a_clock_rate_of_any_length_is_read() -> None:
+    theirs = described("m=audio 4000 RTP/AVP 8 101", f"a=rtpmap:101 telephone-event/{'8' * 5000}")
+    assert agreed(answered(theirs), theirs)[0].event_types == (None, None)
