@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 from sipmikey.agent.pjsua.agreed import Agreed
 from sipmikey.agent.stack import Seat
 from sipmikey.media.codecs.codec import Codec
-from sipmikey.media.codecs.known import codec_named
 from sipmikey.media.endpoint import MediaPort
 from sipmikey.media.errors import SrtpError
 from sipmikey.media.keying import StreamKey
@@ -66,7 +65,7 @@ class PythonLine:
         self._recorder: WavRecorder | None = None
         self._party: StreamParty | None = None
         self._room: Room | None = None
-        self._both_ways = False
+        self._agreed = self._both_ways = False
 
     @property
     def stream(self) -> RtpStream:
@@ -90,13 +89,13 @@ class PythonLine:
 
     # In the thread of the media
 
-    def connect(self, agreed: Agreed) -> None:
-        """Send and hear what pjsua2 and the peer agreed on."""
+    def connect(self, agreed: Agreed, codec: Codec) -> None:
+        """Send and hear with *codec* what pjsua2 and the peer agreed on."""
         sent, heard = agreed.types
-        self.stream.codec = codec_named(agreed.codec).of_type(sent)
+        self.stream.codec = codec.of_type(sent)
         self.stream.type_heard = heard
         self.stream.event_type_sent, self.stream.event_type_heard = agreed.event_types
-        self._both_ways = agreed.both_ways
+        self._agreed, self._both_ways = True, agreed.both_ways
         self.port.remote = self.port.remote_rtcp = None
         if agreed.remote is not None:
             self.port.send_to(agreed.remote, agreed.remote_rtcp)
@@ -112,7 +111,7 @@ class PythonLine:
         if room is not None and (self._party is None or changed):
             self._leave()
             self._party = means.party(self.port)
-        if from_file:
+        if from_file and self._agreed:
             if stream.source is None or changed:
                 stream.source = means.speech(codec)
         else:

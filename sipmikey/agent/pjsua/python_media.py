@@ -22,11 +22,12 @@ from sipmikey.agent.pjsua.python_line import PythonLine
 from sipmikey.agent.pjsua.sound.recordings import Recordings
 from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
 from sipmikey.media.codecs.codec import Codec, frame_samples
-from sipmikey.media.codecs.known import OPUS_PARAMETERS
+from sipmikey.media.codecs.known import OPUS_PARAMETERS, codec_named
 from sipmikey.media.endpoint import MediaLoop, MediaPort, udp_pair
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.stream import RtpStream, Source
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
+from sipmikey.mikey.errors import LocalError
 
 if TYPE_CHECKING:
     from sipmikey.agent.pjsua.sound.devices import DeviceSound
@@ -143,11 +144,21 @@ class PythonMedia:
         """Whether a file is played."""
         return self._audio.play is not None
 
+    def codec(self, name: str) -> Codec:
+        """Return the codec of that name, with the file configured ready to be played. Raises ``StackError``.
+
+        Reading and encoding take their time: in the engine's thread, not in that of all the calls' media.
+        """
+        try:
+            codec = codec_named(name)
+            if self._audio.play is not None and codec.name not in self._frames:
+                self._frames[codec.name] = read_frames(self._audio.play, codec)
+        except LocalError as error:
+            raise StackError(str(error)) from None
+        return codec
+
     def speech(self, codec: Codec) -> Source:
         """Return a source that plays the file configured from its beginning, then silence."""
-        path = self._audio.play
-        if path is not None and codec.name not in self._frames:
-            self._frames[codec.name] = read_frames(path, codec)
         return _Speech(self._frames.get(codec.name, ()), codec, self._audio.repeat, self._was_played)
 
     def recorder(self, codec: Codec) -> WavRecorder | None:
@@ -230,10 +241,11 @@ class CallMedia:
         return self._lines[index]
 
     def connect(self, index: int, agreed: Agreed) -> None:
-        """pjsua2 has agreed on a stream."""
+        """pjsua2 has agreed on a stream. Raises ``StackError`` for a codec or a file that cannot be used."""
+        codec = self._media.codec(agreed.codec)
         line = self._line(index)
         (self._takes_digits.discard if agreed.event_types[0] is None else self._takes_digits.add)(index)
-        self._media.post(partial(line.connect, agreed))
+        self._media.post(partial(line.connect, agreed, codec))
         if self._speaking:
             self.speak()
 
