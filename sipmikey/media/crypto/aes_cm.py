@@ -54,19 +54,34 @@ class _Window:
             self._seen |= 1 << -ahead
 
 
+class _Keys:
+    """The session keys of RTP or of RTCP. *first_label*: of its three labels (RFC 3711 section 4.3.2)."""
+
+    def __init__(self, master: bytes, salt: bytes, *, first_label: int, ssrc: int, tag_length: int) -> None:
+        self._cipher = algorithms.AES(_derived(master, salt, first_label, len(master)))
+        self._auth = _derived(master, salt, first_label + 1, HMAC_SHA1_KEY_LENGTH)
+        session_salt = int.from_bytes(_derived(master, salt, first_label + 2, _SALT))
+        self._start = session_salt << 16 ^ ssrc << 64
+        self.tag_length = tag_length
+
+    def crypt(self, octets: bytes, index: int) -> bytes:
+        """Encrypt or decrypt what packet *index* holds (RFC 3711 section 4.1.1)."""
+        counter = (self._start ^ index << 16).to_bytes(16)
+        return Cipher(self._cipher, modes.CTR(counter)).encryptor().update(octets)
+
+    def mac(self, octets: bytes) -> bytes:
+        """Return the authentication tag of *octets*."""
+        return hmac.digest(self._auth, octets, "sha1")[: self.tag_length]
+
+
 class AesCmSession:
     """One key in one direction, for one SSRC. *keying*: master key and salt (RFC 3711 section 4.3)."""
 
     def __init__(self, keying: bytes, ssrc: int, profile: SrtpProfile, *, window: int) -> None:
         master, salt = keying[: profile.key_length], keying[profile.key_length :]
-        lengths = (profile.key_length, HMAC_SHA1_KEY_LENGTH, _SALT)
-        rtp = [_derived(master, salt, label, length) for label, length in enumerate(lengths)]
-        rtcp = [_derived(master, salt, label + 3, length) for label, length in enumerate(lengths)]
-        self._cipher, self._auth, self._salt = algorithms.AES(rtp[0]), rtp[1], int.from_bytes(rtp[2])
-        self._rtcp_cipher, self._rtcp_auth = algorithms.AES(rtcp[0]), rtcp[1]
-        self._rtcp_salt = int.from_bytes(rtcp[2])
+        self._rtp = _Keys(master, salt, first_label=0, ssrc=ssrc, tag_length=profile.tag_length)
+        self._rtcp = _Keys(master, salt, first_label=3, ssrc=ssrc, tag_length=profile.rtcp_tag_length)
         self._ssrc = ssrc
-        self._tag, self._rtcp_tag = profile.tag_length, profile.rtcp_tag_length
         self._window, self._rtcp_window = _Window(window), _Window(window)
         self._rtcp_index = -1
 
@@ -78,24 +93,24 @@ class AesCmSession:
         if index > _LAST_INDEX:
             raise SessionError("can't use key any more")
         self._window.add(index)
-        protected = packet[:start] + self._crypt(packet[start:], index)
-        return protected + self._mac(protected, index)
+        protected = packet[:start] + self._rtp.crypt(packet[start:], index)
+        return protected + self._rtp.mac(protected + _rollovers(index))
 
     def unprotect(self, packet: bytes) -> bytes:
         """Return the RTP packet of an SRTP packet."""
-        if len(packet) < RTP_HEADER_LENGTH + self._tag:
+        if len(packet) < RTP_HEADER_LENGTH + self._rtp.tag_length:
             raise SessionError(_MALFORMED)
         self._check_source(packet[8:12])
-        protected, tag = packet[: -self._tag], packet[-self._tag :]
+        protected, tag = packet[: -self._rtp.tag_length], packet[-self._rtp.tag_length :]
         start = _payload_at(protected)
         index = self._index_of(int.from_bytes(packet[2:4]))
         if index < 0:
             raise SessionError(_TOO_OLD)
         self._window.check(index)
-        if not hmac.compare_digest(tag, self._mac(protected, index)):
+        if not hmac.compare_digest(tag, self._rtp.mac(protected + _rollovers(index))):
             raise SessionError(_FORGED)
         self._window.add(index)
-        return protected[:start] + self._crypt(protected[start:], index)
+        return protected[:start] + self._rtp.crypt(protected[start:], index)
 
     def protect_rtcp(self, packet: bytes) -> bytes:
         """Return the SRTCP packet of an RTCP packet."""
@@ -104,25 +119,25 @@ class AesCmSession:
         self._rtcp_index += 1
         head, body = packet[:RTCP_HEADER_LENGTH], packet[RTCP_HEADER_LENGTH:]
         trailer = struct.pack("!I", _ENCRYPTED | self._rtcp_index)
-        protected = head + self._crypt_rtcp(body, self._rtcp_index) + trailer
-        return protected + hmac.digest(self._rtcp_auth, protected, "sha1")[: self._rtcp_tag]
+        protected = head + self._rtcp.crypt(body, self._rtcp_index) + trailer
+        return protected + self._rtcp.mac(protected)
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
         """Return the RTCP packet of an SRTCP packet."""
-        if len(packet) < RTCP_HEADER_LENGTH + 4 + self._rtcp_tag:
+        if len(packet) < RTCP_HEADER_LENGTH + 4 + self._rtcp.tag_length:
             raise SessionError(_MALFORMED)
         self._check_source(packet[4:8])
-        protected, tag = packet[: -self._rtcp_tag], packet[-self._rtcp_tag :]
+        protected, tag = packet[: -self._rtcp.tag_length], packet[-self._rtcp.tag_length :]
         word = int.from_bytes(protected[-4:])
         if not word & _ENCRYPTED:
             raise SessionError("unable to perform desired validation")
         index = word & _LAST_RTCP
         self._rtcp_window.check(index)
-        if not hmac.compare_digest(tag, hmac.digest(self._rtcp_auth, protected, "sha1")[: self._rtcp_tag]):
+        if not hmac.compare_digest(tag, self._rtcp.mac(protected)):
             raise SessionError(_FORGED)
         self._rtcp_window.add(index)
         body = protected[RTCP_HEADER_LENGTH:-4]
-        return protected[:RTCP_HEADER_LENGTH] + self._crypt_rtcp(body, index)
+        return protected[:RTCP_HEADER_LENGTH] + self._rtcp.crypt(body, index)
 
     def _check_source(self, ssrc: bytes) -> None:
         if int.from_bytes(ssrc) != self._ssrc:
@@ -138,17 +153,10 @@ class AesCmSession:
             return index - _SEQUENCES
         return index + _SEQUENCES if highest - index > _SEQUENCES // 2 else index
 
-    def _crypt(self, payload: bytes, index: int) -> bytes:
-        start = self._salt << 16 ^ self._ssrc << 64 ^ index << 16
-        return Cipher(self._cipher, modes.CTR(start.to_bytes(16))).encryptor().update(payload)
 
-    def _crypt_rtcp(self, body: bytes, index: int) -> bytes:
-        start = self._rtcp_salt << 16 ^ self._ssrc << 64 ^ index << 16
-        return Cipher(self._rtcp_cipher, modes.CTR(start.to_bytes(16))).encryptor().update(body)
-
-    def _mac(self, protected: bytes, index: int) -> bytes:
-        rollovers = struct.pack("!I", index >> 16)
-        return hmac.digest(self._auth, protected + rollovers, "sha1")[: self._tag]
+def _rollovers(index: int) -> bytes:
+    """Return what the tag of an RTP packet covers behind the packet (RFC 3711 section 4.2)."""
+    return struct.pack("!I", index >> 16)
 
 
 def _derived(master: bytes, salt: bytes, label: int, length: int) -> bytes:
