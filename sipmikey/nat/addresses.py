@@ -89,15 +89,27 @@ class AddressWatch:
         return Change(Cause.WAKING if now == before else Cause.ADDRESS, before, now)
 
 
+def _news_of_kernel() -> socket.socket | None:
+    """Return a socket that tells of addresses and routes, None where the system has none."""
+    try:
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    except (AttributeError, OSError):
+        return None
+    try:
+        sock.setblocking(False)
+        sock.bind((0, _NETLINK_GROUPS))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
 @contextlib.contextmanager
 def _told_by_kernel(news: asyncio.Event) -> Iterator[None]:
     """Have *news* set when Linux tells of addresses or routes; elsewhere it never is."""
     loop = asyncio.get_running_loop()
-    try:
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        sock.setblocking(False)
-        sock.bind((0, _NETLINK_GROUPS))
-    except (AttributeError, OSError):
+    sock = _news_of_kernel()
+    if sock is None:
         yield
         return
 

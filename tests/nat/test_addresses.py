@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterable
 
 import pytest
@@ -57,3 +58,21 @@ def test_the_address_is_the_one_that_the_system_would_send_from() -> None:
     assert own_address(towards="127.0.0.1") == "127.0.0.1"
     assert own_address(ipv6=True, towards="::1") in ("::1", "")
     assert addresses.asleep_s() >= -1.0
+
+
+def test_where_the_kernel_tells_nothing_its_socket_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    class Deaf(socket.socket):
+        def bind(self, address: object) -> None:
+            made.append(self)
+            raise PermissionError("no news for you")
+
+    async def scenario() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "socket", Deaf)
+            with addresses._told_by_kernel(asyncio.Event()):
+                pass
+
+    asyncio.run(scenario())
+    assert [sock.fileno() for sock in made] == [-1]
