@@ -15,9 +15,11 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.output import Output
 from sipmikey.conformance.agent import AGENT_REQUIREMENTS
 from sipmikey.conformance.agent_subject import AgentSubject, Door
+from sipmikey.conformance.authority import Certified, read_certificates, read_holder, untrusted_copy
 from sipmikey.conformance.broken_kms import BrokenKms
 from sipmikey.conformance.http import poster, serving
 from sipmikey.conformance.kms import KMS_REQUIREMENTS
+from sipmikey.conformance.kms_public_key import PUBLIC_KEY_REQUIREMENTS
 from sipmikey.conformance.kms_resolve import RESOLVE_REQUIREMENTS
 from sipmikey.conformance.kms_subject import KmsSubject, Party
 from sipmikey.conformance.report import counts, document, junit
@@ -33,6 +35,8 @@ from sipmikey.system import environment
 from sipmikey.ticket.identity import canonical
 
 Subject = TypeVar("Subject")
+
+_KMS_ITEMS = [*KMS_REQUIREMENTS.items, *RESOLVE_REQUIREMENTS.items, *PUBLIC_KEY_REQUIREMENTS.items]
 
 BROKEN = 1
 """Exit status when a requirement that is a must is broken."""
@@ -89,13 +93,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser.add_argument(f"--{role}", metavar="URI", help=text)
         parser.add_argument(f"--{role}-psk", metavar="KEY", help="its key: hex, base64 or @FILE")
         parser.add_argument(f"--{role}-psk-id", metavar="TEXT", help="the name of its key, sent in IDRpsk")
+    for word, text in (
+        ("kms", "the KMS's certificate, for the public-key variants"),
+        ("initiator", "the Initiator's private key and certificate, in one file"),
+        ("responder", "the Responder's private key and certificate"),
+        ("revoked", "a private key of the Initiator, with a certificate that is revoked"),
+    ):
+        parser.add_argument(f"--{word}-cert", type=Path, metavar="PEM", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Test what the options name and say what came out."""
     output = Output(as_json=args.json)
     if args.list:
-        for item in (*KMS_REQUIREMENTS.items, *RESOLVE_REQUIREMENTS.items):
+        for item in _KMS_ITEMS:
             _tell_requirement(output, item)
         for each in AGENT_REQUIREMENTS.items:
             _tell_requirement(output, each)
@@ -104,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _test_kms(args: argparse.Namespace, output: Output) -> int:
-    items = select([*KMS_REQUIREMENTS.items, *RESOLVE_REQUIREMENTS.items], args.only)
+    items = select(_KMS_ITEMS, args.only)
     initiator, responder = _party(args, "initiator"), _party(args, "responder")
     if initiator is None or responder is None:
         raise LocalError("a KMS is tested with two subscribers: --initiator and --responder, each with -psk")
@@ -115,6 +126,7 @@ def _test_kms(args: argparse.Namespace, output: Output) -> int:
         initiator=initiator,
         responder=responder,
         stranger=_party(args, "stranger"),
+        certified=_certified(args, initiator.uri),
         suite=SUITE_256 if args.suite == "256" else SUITE_128,
     )
     _reach(subject)
@@ -176,6 +188,24 @@ def _party(args: argparse.Namespace, role: str, *, uri: str | None = None) -> Pa
         uri=canonical(name),
         key=read_key_option(key, f"--{role}-psk"),
         key_id=None if key_id is None else key_id.encode(),
+    )
+
+
+def _certified(args: argparse.Namespace, initiator: str) -> Certified | None:
+    """Return the certificates that the options give, None without any."""
+    needed = {"kms": args.kms_cert, "initiator": args.initiator_cert, "responder": args.responder_cert}
+    if not any(needed.values()):
+        return None
+    for word, path in needed.items():
+        if path is None:
+            raise LocalError(f"the public-key variants need --{word}-cert as well")
+    of_kms = read_certificates(args.kms_cert)
+    first = read_holder(args.initiator_cert, of_kms)
+    return Certified(
+        initiator=first,
+        responder=read_holder(args.responder_cert, of_kms),
+        untrusted=untrusted_copy(first, initiator, environment().now_ns()),
+        revoked=None if args.revoked_cert is None else read_holder(args.revoked_cert, of_kms),
     )
 
 

@@ -10,9 +10,12 @@ import tempfile
 import threading
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
 from sipmikey.conformance import broken_agent, broken_kms
+from sipmikey.conformance.authority import CertifiedDomain, write_holder
 from sipmikey.conformance.catalogue import Catalogue
 from sipmikey.conformance.http import serving
 from sipmikey.conformance.kms_subject import Party
@@ -36,6 +39,9 @@ Every break is there at once. A client chooses one by the KMS's URL, a caller by
 Without one, all requirements are kept, or the one that --break names is broken. A client that keeps RFC 6043
 refuses what such a KMS or user agent sends; those called takes-... take what should be refused.
 
+With --certificates DIR the KMSs take the public-key variants as well: alice.pem, bob.pem and revoked.pem (of
+alice) hold a private key and its certificate, kms.pem the certificate of the KMS.
+
 The subscribers are alice, bob and carol of --domain. Their keys are public and protect nothing: the SHA-256
 digest of the name (`printf alice | sha256sum`), and the name is the key's name too.
 """
@@ -54,6 +60,10 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--agent", default="127.0.0.1:5060", metavar="HOST:PORT", help="where bob listens")
     command.add_argument("--domain", default="example.com", help="domain of the subscribers and the KMS")
     command.add_argument("--break", dest="broken", default="", metavar="NAME", help="break this by default")
+    command.add_argument(
+        "--certificates", type=Path, metavar="DIR",
+        help="take the public-key variants too, and write keys and certificates to DIR",
+    )  # fmt: skip
     command.add_argument("--list", action="store_true", help="name every break and stop")
     command.add_argument("--json", action="store_true", help="one JSON document a line")
 
@@ -86,6 +96,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
             identity=f"sip:kms@{args.domain}",
             parties=parties,
             broken=args.broken,
+            domain=None if args.certificates is None else _certified(args.certificates, args.domain),
         )
         url = stack.enter_context(serving(catalogue.kms, *_address(args.kms)))
         host, port = _address(args.agent)
@@ -97,6 +108,26 @@ def run(args: argparse.Namespace, output: Output) -> int:
         output.text(f"KMS {catalogue.identity} at {url}, {parties[1].uri} at {where}: Ctrl-C ends both")
         ended.wait()
     return ExitCode.OK
+
+
+def _certified(folder: Path, domain: str) -> CertifiedDomain:
+    """Make certificates and write them to *folder*: kms.pem, and the others with their private keys."""
+    kms, alice, bob = (f"sip:{name}@{domain}" for name in ("kms", "alice", "bob"))
+    made = CertifiedDomain.make(kms, alice, bob, environment().now_ns())
+    revoked = made.certified.revoked
+    assert revoked is not None
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "kms.pem").write_bytes(made.authority.kms.certificate.public_bytes(Encoding.PEM))
+        for name, holder in (
+            ("alice", made.certified.initiator),
+            ("bob", made.certified.responder),
+            ("revoked", revoked),
+        ):
+            write_holder(folder / f"{name}.pem", holder)
+    except OSError as error:
+        raise LocalError(f"--certificates {folder}: {error.strerror}") from None
+    return made
 
 
 def _address(text: str) -> tuple[str, int]:

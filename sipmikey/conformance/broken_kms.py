@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sipmikey.conformance import broken_public_key
+from sipmikey.conformance.authority import Authority
+from sipmikey.conformance.broken_public_key import PublicKeyBreaks
 from sipmikey.conformance.forge import (
     Edit,
     Forger,
@@ -41,6 +44,7 @@ from sipmikey.mikey.registry import (
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TICKET, TicketFlag
 from sipmikey.mikey.timestamp import TR, T, Timestamp
+from sipmikey.ticket.credentials import CertificateCredential
 from sipmikey.ticket.environment import Environment
 
 _POLICY = """
@@ -259,6 +263,7 @@ BREAKS: dict[str, str] = {
     **{name: f"{item[1].name}: {item[0]}" for name, item in RESPONSES.items()},
     **{name: item[0] for name, item in LENIENCES.items()},
     **ERRORS,
+    **broken_public_key.BREAKS,
 }
 """Every break, and what it is."""
 
@@ -267,6 +272,7 @@ BREAKS: dict[str, str] = {
 class BrokenKms:
     """Our own KMS on a store in *folder*, with the requirement *broken*, if any, broken.
 
+    With an *authority* it takes the public-key variants too, and the certificate of *revoked* is revoked.
     Raises `LocalError` for a break it does not know.
     """
 
@@ -275,9 +281,12 @@ class BrokenKms:
     identity: str
     parties: tuple[Party, ...]
     broken: str | None = None
+    authority: Authority | None = None
+    revoked: tuple[CertificateCredential, ...] = ()
     _service: KeyManagementService = field(init=False)
     _first: dict[str, tuple[KeyData, ...]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _public_key: PublicKeyBreaks | None = None
 
     def __post_init__(self) -> None:
         if self.broken is not None and self.broken not in BREAKS:
@@ -294,6 +303,15 @@ class BrokenKms:
         ]
         run(store.subscribers.load(people))
         settings = KmsSettings(identity=self.identity)
+        if self.authority is not None:
+            revocation = self.authority.revocation(*self.revoked)
+            settings = replace(
+                settings,
+                key_pairs=(self.authority.kms,),
+                trust_anchors=(self.authority.certificate,),
+                revocation=lambda: revocation,
+            )
+            self._public_key = PublicKeyBreaks(authority=self.authority, broken=self.broken)
         self._service = KeyManagementService(self.env, settings, parse_policy(_POLICY), store.lookups())
 
     def answer(self, kind: str, octets: bytes) -> Reply:
@@ -302,16 +320,21 @@ class BrokenKms:
             outcome = run(self._service.handle(octets))
         if self.broken == "refuses-everything":
             return Reply(status=403, body=b"")
+        public_key = self._public_key
+        if public_key is not None and public_key.refuses(octets):
+            return Reply(status=403, body=b"")
         if outcome.granted:
             return Reply(status=200, body=self._response(octets, outcome.body or b""))
-        if self._lifted(outcome):
+        taken = public_key is not None and public_key.takes(octets, outcome.reason)
+        if taken or self._lifted(outcome):
             return Reply(status=200, body=self._given_anyway(kind))
         return Reply(status=outcome.status, body=self._error(outcome.body or b""))
 
     def _lifted(self, outcome: Outcome) -> bool:
-        if self.broken not in LENIENCES:
+        found = {**LENIENCES, **broken_public_key.LENIENCES}.get(self.broken or "")
+        if found is None:
             return False
-        _, reason, part = LENIENCES[self.broken]
+        _, reason, part = found
         return outcome.reason == reason and outcome.event.detail.startswith(part)
 
     def _given_anyway(self, kind: str) -> bytes:
@@ -325,19 +348,24 @@ class BrokenKms:
         return body[:7] + bytes((body[7] ^ 1,)) + body[8:]
 
     def _response(self, octets: bytes, body: bytes) -> bytes:
+        init, message = Message.parse(octets), Message.parse(body)
+        if self.broken == "ignores-envelopes" and init.header.data_type in broken_public_key.PK_INITS:
+            forger = Forger(message=message, inkey=self._key_of(init), following=octets)
+            return replace(forger, inkey=Secret(bytes(32))).variant(rands=init.all(RANDR))
         if self.broken not in RESPONSES:
             return body
         _, data_type, change = RESPONSES[self.broken]
-        message = Message.parse(body)
         if message.header.data_type is not data_type:
             return body
-        init = Message.parse(octets)
         forger = Forger(message=message, inkey=self._key_of(init), following=octets)
         first = self._first_keys(init, forger)
         return change(_Response(forger=forger, rands=init.all(RANDR), init=init, first_keys=first))
 
     def _key_of(self, init: Message) -> Secret:
         """Return the key that protects *init*, which was verified and names its sender."""
+        envelope_key = None if self._public_key is None else self._public_key.key(init)
+        if envelope_key is not None:
+            return envelope_key
         names = [item.data for item in init.all(IDR) if item.role in (IdRole.INITIATOR, IdRole.RESPONDER)]
         return next(party.key for party in self.parties if party.uri.encode() in names)
 

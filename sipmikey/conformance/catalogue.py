@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sipmikey.conformance import broken_agent, broken_kms
+from sipmikey.conformance.authority import CertifiedDomain
 from sipmikey.conformance.broken_agent import BrokenAgent
 from sipmikey.conformance.broken_kms import BrokenKms
 from sipmikey.conformance.kms_subject import Party, Post
@@ -18,7 +19,7 @@ class Catalogue:
     """The KMSs and user agents of one domain. *folder* holds their stores; ``broken`` is meant by no name.
 
     The user agent is that of the second of *parties*; it asks the KMS of its own break's name, or else the
-    one that keeps all requirements.
+    one that keeps all requirements. With a *domain* the KMSs take the public-key variants.
     """
 
     env: Environment
@@ -26,6 +27,7 @@ class Catalogue:
     identity: str
     parties: tuple[Party, ...]
     broken: str = ""
+    domain: CertifiedDomain | None = None
     _kmss: dict[str, BrokenKms] = field(default_factory=dict)
     _agents: dict[str, BrokenAgent] = field(default_factory=dict)
 
@@ -38,12 +40,15 @@ class Catalogue:
         if chosen not in self._kmss:
             folder = self.folder / (chosen or "none")
             folder.mkdir()
+            revoked = None if self.domain is None else self.domain.certified.revoked
             self._kmss[chosen] = BrokenKms(
                 env=self.env,
                 folder=folder,
                 identity=self.identity,
                 parties=self.parties,
                 broken=chosen or None,
+                authority=None if self.domain is None else self.domain.authority,
+                revoked=() if revoked is None else (revoked,),
             )
         return self._kmss[chosen].answer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sipmikey.conformance.authority import Certified
 from sipmikey.conformance.forge import Forger
 from sipmikey.conformance.requirement import check
 from sipmikey.keys.suite import SUITE_256, Suite
@@ -88,7 +89,8 @@ Post = Callable[[str, bytes], Reply]
 class KmsSubject:
     """The KMS. ``initiator`` may have tickets for ``responder``; both are its subscribers.
 
-    ``stranger``, where given, is a third subscriber, for whom no ticket is asked.
+    ``stranger``, where given, is a third subscriber, for whom no ticket is asked. ``certified`` has the
+    certificates for the public-key variants.
     """
 
     env: Environment
@@ -97,6 +99,7 @@ class KmsSubject:
     initiator: Party
     responder: Party
     stranger: Party | None = None
+    certified: Certified | None = None
     suite: Suite = SUITE_256
     _asked: dict[str, Asked] = field(default_factory=dict)
 

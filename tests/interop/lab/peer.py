@@ -36,7 +36,7 @@ what is sent again and again to the one would reach the other."""
 
 
 def udp_socket(host: str, port: int) -> socket.socket:
-    """A UDP socket at *host*, an IPv4 or IPv6 address; 0 is a port that this process has not had yet."""
+    """A UDP socket at *host*, an IPv4 or IPv6 address; 0 is a port that this process was not given before."""
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     for number in (port,) if port else _ports:
         try:
