@@ -7,7 +7,7 @@ import secrets
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.repeated import Repeated
 from sipmikey.agent.asyncio_sip.session import House, Session
-from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
+from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import has_option, new_tag, response
 from sipmikey.agent.stack import Headers, Lane, Phase, StackError
 from sipmikey.sip import SipMessage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Silent, fault_of_way
 from sipmikey.agent.asyncio_sip.session import SDP_TYPE, House, Session, acknowledge, send_within
-from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
+from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import (
     ALLOW,
     SUPPORTED,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from sipmikey.agent.asyncio_sip.digest import Digest
-from sipmikey.agent.asyncio_sip.flows import Flow, Flows, Target, shown
-from sipmikey.agent.asyncio_sip.transactions import ClientTransaction, Transactions
+from sipmikey.agent.asyncio_sip.wire.digest import Digest
+from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows, Target, shown
+from sipmikey.agent.asyncio_sip.wire.transactions import ClientTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import cancellation, new_branch, request
 from sipmikey.agent.config import Sip, Transport
 from sipmikey.sip import Headers, SipMessage

@@ -7,11 +7,11 @@ import logging
 import time
 
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
-from sipmikey.agent.asyncio_sip.flows import Flow, Flows, shown
-from sipmikey.agent.asyncio_sip.framing import trimmed
+from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows, shown
+from sipmikey.agent.asyncio_sip.wire.framing import trimmed
 from sipmikey.agent.asyncio_sip.referral import replace_call
 from sipmikey.agent.asyncio_sip.session import House, Session
-from sipmikey.agent.asyncio_sip.transactions import ServerTransaction, Transactions
+from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import (
     ACCEPT,
     ALLOW,

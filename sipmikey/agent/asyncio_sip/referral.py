@@ -11,7 +11,7 @@ from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Exchange, Silent
 from sipmikey.agent.asyncio_sip.session import House, Session
-from sipmikey.agent.asyncio_sip.transactions import ServerTransaction
+from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import new_tag, phrase, response, token_of
 from sipmikey.agent.stack import Headers, StackCall, StackError
 from sipmikey.sip import SipMalformed, SipMessage, parse_replaces

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Callable
 
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
-from sipmikey.agent.asyncio_sip.flows import PING, Flow
-from sipmikey.agent.asyncio_sip.transactions import Later, Timer
+from sipmikey.agent.asyncio_sip.wire.flows import PING, Flow
+from sipmikey.agent.asyncio_sip.wire.transactions import Later, Timer
 from sipmikey.agent.asyncio_sip.writing import ALLOW, new_call_id, new_tag, own_address, route_through
 from sipmikey.agent.config import AgentConfig
 from sipmikey.sip import SipMalformed, SipMessage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sipmikey.agent.asyncio_sip.transactions import LIFETIME, T1, T2, Later, Timer
+from sipmikey.agent.asyncio_sip.wire.transactions import LIFETIME, T1, T2, Later, Timer
 
 
 class Repeated:

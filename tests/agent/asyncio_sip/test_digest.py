@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.agent.asyncio_sip.digest import Digest
+from sipmikey.agent.asyncio_sip.wire.digest import Digest
 from sipmikey.agent.config import DigestCredentials
 from sipmikey.mikey.secret import Secret
 from sipmikey.sip import Headers, SipMessage

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.asyncio_sip.framing import LONGEST_MESSAGE, FramingError, StreamFramer, trimmed
+from sipmikey.agent.asyncio_sip.wire.framing import LONGEST_MESSAGE, FramingError, StreamFramer, trimmed
 
 bodies = st.binary(max_size=40)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipmikey.agent.asyncio_sip.transactions import Transactions
+from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
 from sipmikey.agent.asyncio_sip.writing import request, response
 from sipmikey.agent.config import Transport
 from sipmikey.sip import SipMessage

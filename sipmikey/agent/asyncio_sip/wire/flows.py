@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sipmikey.agent.asyncio_sip.framing import FramingError, StreamFramer
+from sipmikey.agent.asyncio_sip.wire.framing import FramingError, StreamFramer
 from sipmikey.agent.config import ANY_ADDRESS, Sip, Transport
 from sipmikey.agent.pjsua.arrivals import Connections
 from sipmikey.agent.stack import StackError
