@@ -14,7 +14,7 @@ import pytest
 
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import ChannelClosed
-from sipmikey.agent.pjsua.sound.recordings import Recordings
+from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.stack import StreamCount
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.testing.kms import TestKms

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sipmikey.agent.isolation import messages
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed
-from sipmikey.agent.pjsua.screen import judge, new_call
+from sipmikey.agent.screening.screen import judge, new_call
 from sipmikey.cli.config import load as agent_settings
 from sipmikey.cli.decode.printing import document, tree
 from sipmikey.cli.kms import configuration as kms_settings

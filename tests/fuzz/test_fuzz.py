@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.agent.pjsua.screen import judge
+from sipmikey.agent.screening.screen import judge
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS, run
 from tests.fuzz.torture import ODD, WRONG

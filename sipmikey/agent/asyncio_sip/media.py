@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sipmikey.agent.config import ANY_ADDRESS, AgentConfig
-from sipmikey.agent.pjsua.python_media import CallMedia, PythonMedia
+from sipmikey.agent.python_media.engine import CallMedia, PythonMedia
 
 
 class _NoDevices:

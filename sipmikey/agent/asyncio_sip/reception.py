@@ -7,10 +7,10 @@ import logging
 import time
 
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
-from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows, shown
-from sipmikey.agent.asyncio_sip.wire.framing import trimmed
 from sipmikey.agent.asyncio_sip.referral import replace_call
 from sipmikey.agent.asyncio_sip.session import House, Session
+from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows, shown
+from sipmikey.agent.asyncio_sip.wire.framing import trimmed
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import (
     ACCEPT,
@@ -24,8 +24,8 @@ from sipmikey.agent.asyncio_sip.writing import (
     with_source,
 )
 from sipmikey.agent.config import Transport
-from sipmikey.agent.pjsua.arrivals import Arrivals, Verdict
-from sipmikey.agent.pjsua.screen import Fault, judge, new_call
+from sipmikey.agent.screening.arrivals import Arrivals, Verdict
+from sipmikey.agent.screening.screen import Fault, judge, new_call
 from sipmikey.agent.stack import Headers, Lane, Placement
 from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sip.message_summary import EVENT

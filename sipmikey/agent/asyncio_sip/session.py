@@ -16,13 +16,13 @@ from typing import Protocol
 from sipmikey.agent.asyncio_sip.description import agreed, answer, offer, read
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent, target_of, via_of
-from sipmikey.agent.asyncio_sip.wire.flows import Flow
 from sipmikey.agent.asyncio_sip.media import Media
 from sipmikey.agent.asyncio_sip.repeated import Repeated
+from sipmikey.agent.asyncio_sip.wire.flows import Flow
 from sipmikey.agent.asyncio_sip.wire.transactions import LIFETIME, Later, ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, request, response
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.pjsua.python_media import CallMedia
+from sipmikey.agent.python_media.engine import CallMedia
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,

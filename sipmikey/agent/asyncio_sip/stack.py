@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 
 from sipmikey.agent.asyncio_sip.caller import CallerSession
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
-from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
 from sipmikey.agent.asyncio_sip.media import Media
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.registration import Registration
 from sipmikey.agent.asyncio_sip.session import House, Switchboard
-from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
 from sipmikey.agent.asyncio_sip.unready import check_ready
+from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
+from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
 from sipmikey.agent.asyncio_sip.writing import new_call_id, new_tag, own_address, route_through
 from sipmikey.agent.config import ANY_ADDRESS, AgentConfig, Transport
 from sipmikey.agent.stack import (

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.account import PjsuaAccount
-from sipmikey.agent.pjsua.agreed import Agreed
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import fill, logged, pj, typed
@@ -23,6 +22,7 @@ from sipmikey.agent.pjsua.native.trouble import Trouble
 from sipmikey.agent.pjsua.probation import end_probation
 from sipmikey.agent.pjsua.sound.sound import Line, Sound
 from sipmikey.agent.pjsua.stream_counts import StreamCounts
+from sipmikey.agent.python_media.agreed import Agreed
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -41,7 +41,7 @@ from sipmikey.nat.path import MediaPath, paths_in_dump
 from sipmikey.sip import SipMessage
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.python_media import PythonMedia
+    from sipmikey.agent.python_media.engine import PythonMedia
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.pjsua.account import PjsuaAccount
-from sipmikey.agent.pjsua.arrivals import Arrivals, Connections
 from sipmikey.agent.pjsua.call import Moves, PjsuaCall, Shared
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
@@ -38,6 +37,7 @@ from sipmikey.agent.pjsua.native.trouble import PacketLog, Trouble
 from sipmikey.agent.pjsua.settings import account_config, endpoint_config, fill_servers
 from sipmikey.agent.pjsua.sound.sound import Sound
 from sipmikey.agent.pjsua.transports import Transports
+from sipmikey.agent.screening.arrivals import Arrivals, Connections
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -52,7 +52,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.sound.commands import Command
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.python_media import PythonMedia
+    from sipmikey.agent.python_media.engine import PythonMedia
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
@@ -452,7 +452,7 @@ class PjsuaStack:
 
 
 def _python_media(config: AgentConfig, sound: Sound, *, again: bool) -> PythonMedia:
-    from sipmikey.agent.pjsua.python_media import PythonMedia
+    from sipmikey.agent.python_media.engine import PythonMedia
 
     return PythonMedia(config, sound, again=again)
 

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from sipmikey.agent.pjsua.arrivals import Connections
+from sipmikey.agent.screening.arrivals import Connections
 from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.processes import Process, running
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from sipmikey.agent import AgentConfig, Audio, KeyManagement, Sip
-from sipmikey.agent.pjsua import python_media
-from sipmikey.agent.pjsua.agreed import Agreed
-from sipmikey.agent.pjsua.python_media import CallMedia, PythonMedia
+from sipmikey.agent.python_media import engine
+from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.agent.python_media.engine import CallMedia, PythonMedia
 from sipmikey.agent.stack import StackError
 from sipmikey.media.codecs.codec import Codec
 from sipmikey.media.g711 import PCMA
@@ -62,7 +62,7 @@ def test_it_is_read_in_the_thread_that_connects(call: CallMedia, monkeypatch: py
         readers.append(threading.current_thread().name)
         return read_frames(path, codec)
 
-    monkeypatch.setattr(python_media, "read_frames", read)
+    monkeypatch.setattr(engine, "read_frames", read)
     call.connect(0, agreed("PCMA"))
     call.speak()
     call.connect(0, agreed("PCMA"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import cast
 
-from sipmikey.agent.pjsua.python_line import PythonLine
+from sipmikey.agent.python_media.line import PythonLine
 from sipmikey.media.endpoint import MediaPort
 from tests.media.keys import SSRC, make_key
 from tests.media.test_stream import MS, START, make_stream, packets

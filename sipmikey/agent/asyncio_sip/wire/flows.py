@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sipmikey.agent.asyncio_sip.wire.framing import FramingError, StreamFramer
 from sipmikey.agent.config import ANY_ADDRESS, Sip, Transport
-from sipmikey.agent.pjsua.arrivals import Connections
+from sipmikey.agent.screening.arrivals import Connections
 from sipmikey.agent.stack import StackError
 from sipmikey.nat.addresses import own_address
 from sipmikey.ports import free_port

@@ -16,10 +16,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from sipmikey.agent.pjsua.arrivals import Arrivals, Connections, Verdict
 from sipmikey.agent.pjsua.native.functions import Module, OnMessage, Text, c_function, endpoint, register
 from sipmikey.agent.pjsua.native.passage import Passage
-from sipmikey.agent.pjsua.screen import judge, new_call
+from sipmikey.agent.screening.arrivals import Arrivals, Connections, Verdict
+from sipmikey.agent.screening.screen import judge, new_call
 from sipmikey.agent.stack import StackError
 
 _log = logging.getLogger("sipmikey.agent.pjsua.native.gate")

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from sipmikey.agent.pjsua.arrivals import Connections
 from sipmikey.agent.pjsua.handover import call_of, passed_on, reached_over, taken_back
 from sipmikey.agent.pjsua.native.functions import Selector, c_function, endpoint
+from sipmikey.agent.screening.arrivals import Connections
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

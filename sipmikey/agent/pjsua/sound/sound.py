@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.library import logged, pj, refused, typed
-from sipmikey.agent.pjsua.sound.recordings import Recordings
+from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.stack import Seat, StackError, StackObserver
 from sipmikey.guard import create_private
 from sipmikey.media.wav import read_wav, write_plain

@@ -17,9 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.pjsua.agreed import Agreed
-from sipmikey.agent.pjsua.python_line import PythonLine
-from sipmikey.agent.pjsua.sound.recordings import Recordings
+from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.agent.python_media.line import PythonLine
+from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
 from sipmikey.media.codecs.codec import Codec, frame_samples
 from sipmikey.media.codecs.known import OPUS_PARAMETERS, codec_named
@@ -31,7 +31,7 @@ from sipmikey.mikey.errors import LocalError
 
 if TYPE_CHECKING:
     from sipmikey.agent.pjsua.sound.devices import DeviceSound
-    from sipmikey.agent.pjsua.sound.quiet import QuietSound
+    from sipmikey.agent.python_media.quiet import QuietSound
     from sipmikey.media.voice.party import StreamParty
     from sipmikey.sound.room import Room
 
@@ -133,7 +133,7 @@ class PythonMedia:
             return self._sound.devices
         if self._quiet is None:
             try:
-                from sipmikey.agent.pjsua.sound.quiet import QuietSound
+                from sipmikey.agent.python_media.quiet import QuietSound
             except ImportError as error:
                 raise StackError(f"sound needs {error.name}: pip install 'sipmikey[sound]'") from None
             self._quiet = QuietSound(self._audio.play, repeat=self._audio.repeat, played=self._was_played)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.agent.pjsua.screen import judge
+from sipmikey.agent.screening.screen import judge
 
 
 def message(
