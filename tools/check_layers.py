@@ -51,6 +51,14 @@ FORBIDDEN_IN_CORE = frozenset(
     }
 )  # fmt: skip
 
+APART = {
+    "agent/asyncio_sip/": ("sipmikey.agent.pjsua", "sipmikey.agent.isolation"),
+    "agent/pjsua/": ("sipmikey.agent.asyncio_sip",),
+    "agent/python_media/": ("sipmikey.agent.pjsua", "sipmikey.agent.asyncio_sip"),
+    "agent/screening/": ("sipmikey.agent.pjsua", "sipmikey.agent.asyncio_sip"),
+}
+"""Rooms side by side: neither SIP stack may import the other, and what both share imports neither."""
+
 MODULES_PER_FOLDER = 20
 
 BESIDE = ("tests", "benchmarks", "examples", "tools")
@@ -127,6 +135,11 @@ def offence(relative: str, package: str, name: str) -> str | None:
         return "relative import: name the package"
     if is_core(relative) and any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN_IN_CORE):
         return f"the core must not import {name}"
+    for room, others in APART.items():
+        if relative.startswith(room) and any(
+            name == other or name.startswith(f"{other}.") for other in others
+        ):
+            return f"{room} must not import {name}"
     parts = name.split(".")
     if parts[0] != "sipmikey" or len(parts) == 1:
         return None

@@ -38,6 +38,10 @@ def test_the_package_has_no_offence(checker):
             {"agent/a.py": "from sipmikey.agent import b", "agent/b.py": "from sipmikey.agent.a import c"},
             "circle of imports: sipmikey.agent",
         ),
+        (
+            {"agent/asyncio_sip/a.py": "from sipmikey.agent.pjsua.b import c", "agent/pjsua/b.py": ""},
+            "agent/asyncio_sip/ must not import sipmikey.agent.pjsua.b",
+        ),
         ({"agent/a.py": "__all__ = []"}, "delete __all__"),
         ({f"agent/m{number}.py": "" for number in range(21)}, "21 modules, at most 20"),
     ],

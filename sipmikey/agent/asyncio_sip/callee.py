@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.repeated import Repeated
+from sipmikey.agent.asyncio_sip.repeated import UnacknowledgedResponses
 from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import has_option, new_tag, response
@@ -27,7 +27,7 @@ class CalleeSession(Session):
         self._answer = ""
         self._accepted = False
         self._rseq = secrets.randbelow(1 << 31) or 1
-        self._unacknowledged: dict[int, Repeated] = {}
+        self._unacknowledged_1xx = UnacknowledgedResponses(house.later, self._no_prack)
 
     @property
     def dialog(self) -> Dialog:
@@ -59,7 +59,7 @@ class CalleeSession(Session):
             self.respond(self._transaction, status, headers=headers)
             self.finish(status)
             return
-        answered = bool(self._existing)
+        answered = bool(self.streams.existing)
         if sdp is None and status >= 200 and not answered:
             sdp = self._answer
         if sdp:
@@ -68,8 +68,7 @@ class CalleeSession(Session):
             self._ring(status, sdp, headers)
             return
         self._accepted = True
-        for repeated in self._unacknowledged.values():
-            repeated.stop()
+        self._unacknowledged_1xx.stop()
         self.tell_phase(Phase.CONNECTING, status, "OK")
         self.respond(self._transaction, status, sdp=sdp or None, headers=headers)
 
@@ -84,9 +83,7 @@ class CalleeSession(Session):
         self._rseq += 1
         fields = (("Require", "100rel"), ("RSeq", str(number)), *headers)
         octets = self.respond(self._transaction, status, sdp=sdp, headers=fields).encode()
-        self._unacknowledged[number] = Repeated(
-            self.house.later, lambda: self._transaction.flow.send(octets), self._no_prack
-        )
+        self._unacknowledged_1xx.add(number, lambda: self._transaction.flow.send(octets))
 
     def _no_prack(self) -> None:
         """Nobody acknowledged a reliable response (RFC 3262 section 3)."""
@@ -94,13 +91,10 @@ class CalleeSession(Session):
 
     def _on_prack(self, transaction: ServerTransaction, dialog: Dialog) -> None:
         words = (transaction.request.first("rack") or "").split()
-        number = int(words[0]) if words and words[0].isdecimal() else 0
         invite = (self.invite.first("cseq") or "").split()
-        repeated = self._unacknowledged.pop(number, None) if words[1:] == invite else None
-        if repeated is None:
+        if words[1:] != invite or self._unacknowledged_1xx.acknowledged("".join(words[:1])) is None:
             transaction.respond(response(transaction.request, 481))
             return
-        repeated.stop()
         if transaction.request.has_sdp:
             transaction.respond(response(transaction.request, 488))
             return
@@ -135,7 +129,5 @@ class CalleeSession(Session):
 
     def finish(self, status: int, reason: str = "") -> None:
         """The session is over."""
-        for repeated in self._unacknowledged.values():
-            repeated.stop()
-        self._unacknowledged.clear()
+        self._unacknowledged_1xx.stop()
         super().finish(status, reason)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Silent, fault_of_way
-from sipmikey.agent.asyncio_sip.session import SDP_TYPE, House, Session, acknowledge, send_within
+from sipmikey.agent.asyncio_sip.requests_within import acknowledge, draft_within, send_within
+from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import (
     ALLOW,
+    SDP_TYPE,
     SUPPORTED,
     has_option,
     new_call_id,
@@ -166,7 +168,7 @@ class CallerSession(Session):
 
     def _acknowledge_provisional(self, branch: Branch, message: SipMessage) -> None:
         rack = ("RAck", f"{branch.rseq} {message.first('cseq')}")
-        Exchange(self.house.means, self.draft("PRACK", branch.dialog, (rack,)), Silent()).begin()
+        Exchange(self.house.means, draft_within("PRACK", branch.dialog, (rack,)), Silent()).begin()
 
     def _hear(self, branch: Branch, message: SipMessage) -> None:
         """Make the streams for the description of a branch; they have no keys yet."""
@@ -182,11 +184,11 @@ class CallerSession(Session):
         if branch is None or self._exchange is None:
             return
         if branch.ack is not None:
-            send_within(self, branch.dialog, branch.ack)
+            send_within(self.house.means, branch.dialog, branch.ack)
             return
         branch.dialog.settle(message)
-        branch.ack = acknowledge(self, branch.dialog, self._exchange, message)
-        send_within(self, branch.dialog, branch.ack)
+        branch.ack = acknowledge(branch.dialog, self._exchange, message)
+        send_within(self.house.means, branch.dialog, branch.ack)
         first, self._answered = not self._answered, True
         if self.over or self._ending:
             self._end(branch, (), last=self._cancelled and not self.over)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Exchange, Silent
+from sipmikey.agent.asyncio_sip.requests_within import draft_within
 from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import new_tag, phrase, response, token_of
@@ -55,7 +56,7 @@ class CallTransfers:
             value = f"{other.call_id};to-tag={other.remote_tag};from-tag={replacing.tag}"
             refer_to = f"<{other.target}?Replaces={percent(value, safe='')}>"
         headers = (("Refer-To", refer_to), ("Referred-By", f"<{session.house.config.identity}>"))
-        Exchange(session.house.means, session.draft("REFER", dialog, headers), _Referring(session)).begin()
+        Exchange(session.house.means, draft_within("REFER", dialog, headers), _Referring(session)).begin()
 
     def notified(self, session: Session, transaction: ServerTransaction) -> None:
         """Take a NOTIFY within a call: how the call that the peer was asked for goes."""
@@ -123,7 +124,7 @@ def _reporter(session: Session, dialog: Dialog) -> Callable[[int, str, bool], No
         state = "terminated;reason=noresource" if final else "active;expires=60"
         headers = (("Event", "refer"), ("Subscription-State", state), ("Content-Type", _SIPFRAG))
         text = f"SIP/2.0 {status} {reason or phrase(status)}\r\n".encode()
-        draft = session.draft("NOTIFY", dialog, headers, text)
+        draft = draft_within("NOTIFY", dialog, headers, text)
         Exchange(session.house.means, draft, Silent()).begin()
 
     return report

@@ -29,5 +29,32 @@ class Repeated:
         lost()
 
     def stop(self) -> None:
+        """Do not send it again."""
         self._again.cancel()
         self._lost.cancel()
+
+
+class UnacknowledgedResponses:
+    """The responses that this side repeats, by number: the CSeq of an INVITE, or RSeq (RFC 3262)."""
+
+    def __init__(self, later: Later, lost: Callable[[], None]) -> None:
+        self._later = later
+        self._lost = lost
+        self._responses: dict[int, Repeated] = {}
+
+    def add(self, number: int, send: Callable[[], None], offered: str = "") -> None:
+        """Repeat a response by *send*. *offered*: the offer in it, that the ACK answers."""
+        self._responses[number] = Repeated(self._later, send, self._lost, offered)
+
+    def acknowledged(self, number: str) -> str | None:
+        """Stop repeating; return the offer in that response, None where there was no such response."""
+        repeated = self._responses.pop(int(number), None) if number.isdecimal() else None
+        if repeated is None:
+            return None
+        repeated.stop()
+        return repeated.offered
+
+    def stop(self) -> None:
+        """Stop repeating all of them. They may still be acknowledged."""
+        for repeated in self._responses.values():
+            repeated.stop()

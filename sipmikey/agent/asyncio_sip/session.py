@@ -8,21 +8,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from sipmikey.agent.asyncio_sip.description import agreed, answer, offer, read
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent, target_of, via_of
+from sipmikey.agent.asyncio_sip.exchange import Exchange, Means, Silent
 from sipmikey.agent.asyncio_sip.media import Media
-from sipmikey.agent.asyncio_sip.repeated import Repeated
-from sipmikey.agent.asyncio_sip.wire.flows import Flow
+from sipmikey.agent.asyncio_sip.repeated import UnacknowledgedResponses
+from sipmikey.agent.asyncio_sip.requests_within import Farewell, Proposal, draft_within
+from sipmikey.agent.asyncio_sip.session_table import SessionTable
+from sipmikey.agent.asyncio_sip.streams import SessionStreams
 from sipmikey.agent.asyncio_sip.wire.transactions import LIFETIME, Later, ServerTransaction
-from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, request, response
+from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, response, session_response
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.python_media.engine import CallMedia
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -40,29 +40,9 @@ from sipmikey.sip import SipMessage
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
-SDP_TYPE = ("Content-Type", "application/sdp")
 _NO_DIALOG = frozenset((408, 481))
 _BYE_S = 4.0
 """How long a call whose BYE gets no answer is still counted as one."""
-
-
-class Switchboard:
-    """Where sessions are found: by Call-ID and our tag. Those that are over stay for late messages."""
-
-    def __init__(self) -> None:
-        self.sessions: dict[tuple[str, str], Session] = {}
-        self.living: list[Session] = []
-
-    def add(self, session: Session) -> None:
-        self.sessions[session.sip_call_id, session.tag] = session
-        self.living.append(session)
-
-    def end(self, session: Session) -> None:
-        if session in self.living:
-            self.living.remove(session)
-
-    def forget(self, session: Session) -> None:
-        self.sessions.pop((session.sip_call_id, session.tag), None)
 
 
 class Referrals(Protocol):
@@ -87,7 +67,7 @@ class House:
     means: Means
     media: Media
     later: Later
-    board: Switchboard
+    board: SessionTable[Session]
     soon: Callable[[Callable[[], None]], None]
     codecs: Callable[[], tuple[str, ...]]
     referrals: Referrals
@@ -109,13 +89,12 @@ class Session:
         self.over = False
         self.confirmed = False
         self.numbers = itertools.count(1)
-        self.media: CallMedia | None = None
-        self._session_id = secrets.randbelow(1 << 62)
+        self.streams = SessionStreams(
+            house.media, house.codecs, house.config.audio.streams, self._heard_digit
+        )
         self._held = False
-        self._lines: list[bool] = []
-        self._existing: set[int] = set()
         self._proposal: Proposal | None = None
-        self._repeats: dict[int, Repeated] = {}
+        self._unacknowledged_2xx = UnacknowledgedResponses(house.later, self._not_acknowledged)
         self._ending = False
 
     # What the sides differ in
@@ -144,30 +123,25 @@ class Session:
 
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         """Run a stream on *keys*; return its packets so far."""
-        if index not in self._existing or self.media is None:
-            raise StackError(f"no stream at m-line {index}")
         before = next((count for count in self.counts() if count.index == index), None)
-        self.media.key(index, keys, confirmed=self.confirmed)
+        self.streams.key(index, keys, confirmed=self.confirmed)
         return before
 
     def unkey(self) -> None:
         """Take the keys of all streams away."""
-        if self.media is not None:
-            self.media.unkey()
+        self.streams.unkey()
 
     def counts(self) -> tuple[StreamCount, ...]:
         """Packets of every stream so far."""
-        return () if self.media is None else self.media.counts()
+        return self.streams.counts()
 
     def connect_audio(self) -> None:
         """Let sound flow between the streams and the user."""
-        if self.media is not None:
-            self.media.speak()
+        self.streams.speak()
 
     def seat(self, seat: Seat) -> None:
         """Have the call hear, and be heard by, those of its room only."""
-        if self.media is not None:
-            self.media.seat(seat)
+        self.streams.seat(seat)
 
     def mixes_with(self, other: StackCall) -> bool:
         """True: all calls of a process are in one engine."""
@@ -175,9 +149,7 @@ class Session:
 
     def dtmf(self, digits: str) -> None:
         """Send telephone events."""
-        if self.media is None:
-            raise StackError("the call has no media")
-        self.media.dtmf(digits)
+        self.streams.dtmf(digits)
 
     def reinvite(
         self, *, hold: bool = False, unhold: bool = False, moved: bool = False, restart: bool = False
@@ -231,8 +203,7 @@ class Session:
         """The INVITE has succeeded."""
         if not self.confirmed:
             self.confirmed = True
-            if self.media is not None:
-                self.media.choose()
+            self.streams.choose()
             self.tell_phase(Phase.CONFIRMED, 200, "OK")
 
     def finish(self, status: int, reason: str = "") -> None:
@@ -240,25 +211,16 @@ class Session:
         if self.over:
             return
         self.over = True
-        for repeated in self._repeats.values():
-            repeated.stop()
+        self._unacknowledged_2xx.stop()
         if self._proposal is not None:
             self._proposal.exchange.drop()
         self.tell_phase(Phase.DISCONNECTED, status, reason)
         self.observer = None
-        if self.media is not None:
-            self.media.close()
-            self.media = None
+        self.streams.close()
         self.house.board.end(self)
         self.house.later(LIFETIME, lambda: self.house.board.forget(self))
 
     # Descriptions
-
-    def open_media(self) -> CallMedia:
-        """Return the media of this call, made when it is needed first."""
-        if self.media is None:
-            self.media = self.house.media.call(self._heard_digit)
-        return self.media
 
     def _heard_digit(self, digit: str) -> None:
         with self.guarded() as observer:
@@ -267,52 +229,22 @@ class Session:
 
     def own_offer(self, *, held: bool) -> str:
         """Return our offer, before the call's machine has seen it."""
-        lines = self._lines or [True] * self.house.config.audio.streams
-        text = offer(self.house.media.address, self._session_id, lines, self.house.codecs(), held=held)
-        return self.open_media().describe(text)
+        return self.streams.own_offer(held=held)
 
     def own_answer(self, theirs: str) -> str:
         """Return our answer to *theirs*, before the call's machine has seen it. Raises ``SdpMalformed``."""
-        text = answer(
-            read(theirs), self.house.media.address, self._session_id, self.house.codecs(), held=self._held
-        )
-        return self.open_media().describe(text)
+        return self.streams.own_answer(theirs, held=self._held)
 
     def negotiated(self, ours: str, theirs: str) -> None:
         """Connect the streams as offer and answer say, and tell of those that are new."""
-        media = self.open_media()
-        streams = agreed(ours, theirs)
-        self._lines = [bool(stream.port) for stream in read(ours)]
-        for index, stream in streams.items():
-            media.connect(index, stream)
-        indices = set(streams)
-        for index in self._existing - indices:
-            media.disconnect(index)
-        new = indices if not self.confirmed else indices - self._existing
-        self._existing = indices
+        before = self.streams.existing if self.confirmed else frozenset()
+        after = self.streams.connect(ours, theirs)
         with self.guarded() as observer:
             if observer is not None:
-                for index in sorted(new):
+                for index in sorted(after - before):
                     observer.stream_created(index)
 
     # Our requests within the dialog
-
-    def draft(self, method: str, dialog: Dialog, headers: Headers = (), content: bytes = b"") -> Draft:
-        """Return a request within *dialog*."""
-        offers = method in ("INVITE", "UPDATE", "REFER")
-        common: Headers = (("Allow", ALLOW), ("Supported", ", ".join(SUPPORTED))) if offers else ()
-        return Draft(
-            method=method,
-            uri=dialog.request_uri,
-            hop=dialog.next_hop,
-            sender=dialog.local,
-            receiver=dialog.remote,
-            call_id=dialog.call_id,
-            number=lambda: next(dialog.numbers),
-            headers=(*dialog.route_headers, *common, *headers),
-            content=content,
-            contact=offers,
-        )
 
     def _propose(self, method: str, *, held: bool) -> None:
         dialog = self.dialog
@@ -321,7 +253,7 @@ class Session:
         if self._proposal is not None or self.observer is None:
             raise StackError("an offer of ours is under way")
         sdp = self.observer.local_sdp(self.own_offer(held=held), "")
-        self._proposal = Proposal(self, method, dialog, sdp, held)
+        self._proposal = Proposal(self, self.house.means, method, dialog, sdp, held=held)
         self._proposal.exchange.begin()
 
     def proposal_done(self, proposal: Proposal, message: SipMessage) -> None:
@@ -350,11 +282,11 @@ class Session:
             if last:
                 self.finish(0)
             return
-        farewell = Farewell(self, last)
-        exchange = Exchange(self.house.means, self.draft("BYE", dialog, headers), farewell)
-        exchange.begin()
+        over = partial(self.finish, 200, "Normal call clearing")
+        listener = Farewell(self.tell_sent, over) if last else Silent()
+        Exchange(self.house.means, draft_within("BYE", dialog, headers), listener).begin()
         if last:
-            self.house.later(_BYE_S, lambda: self.finish(200, "Normal call clearing"))
+            self.house.later(_BYE_S, over)
 
     # Requests of the peer within the dialog
 
@@ -462,15 +394,14 @@ class Session:
         self.respond(transaction, 200, sdp=sdp, offers=True)
 
     def _acknowledged(self, message: SipMessage) -> None:
-        word = (message.first("cseq") or "").partition(" ")[0]
-        repeated = self._repeats.pop(int(word), None) if word.isdecimal() else None
-        if repeated is None:
+        number = (message.first("cseq") or "").partition(" ")[0]
+        offered = self._unacknowledged_2xx.acknowledged(number)
+        if offered is None:
             return
-        repeated.stop()
-        if repeated.offered and message.has_sdp:
+        if offered and message.has_sdp:
             with self.guarded():
-                self.negotiated(repeated.offered, message.sdp)
-        if repeated.offered:
+                self.negotiated(offered, message.sdp)
+        if offered:
             self.tell_received(message)
         self.confirm()
 
@@ -485,112 +416,18 @@ class Session:
     ) -> SipMessage:
         """Send a response, tell of it, and repeat a 2xx to an INVITE until its ACK comes."""
         message = transaction.request
-        fields: list[tuple[str, str]] = []
-        if message.method in ("INVITE", "UPDATE", "SUBSCRIBE", "REFER") and 100 < status < 300:
-            fields.append(("Contact", self.house.means.contact(transaction.flow)))
-            fields += [("Allow", ALLOW), ("Supported", ", ".join(SUPPORTED))]
-        content = b""
-        if sdp is not None:
-            fields.append(SDP_TYPE)
-            content = sdp.encode()
-        made = response(message, status, tag=self.tag, headers=(*fields, *headers), content=content)
+        contact = self.house.means.contact(transaction.flow)
+        made = session_response(message, status, tag=self.tag, contact=contact, headers=headers, sdp=sdp)
         transaction.respond(made)
         if message.method == "INVITE" and 200 <= status < 300:
-            self._repeat(transaction, made, (sdp or "") if offers else "")
+            number, octets = int((made.first("cseq") or "0").partition(" ")[0]), made.encode()
+            offered = (sdp or "") if offers else ""
+            self._unacknowledged_2xx.add(number, lambda: transaction.flow.send(octets), offered)
         if message.method in ("INVITE", "UPDATE"):
             self.tell_sent(made)
         return made
-
-    def _repeat(self, transaction: ServerTransaction, made: SipMessage, offered: str) -> None:
-        number = int((made.first("cseq") or "0").partition(" ")[0])
-        octets = made.encode()
-        self._repeats[number] = Repeated(
-            self.house.later, lambda: transaction.flow.send(octets), self._not_acknowledged, offered
-        )
 
     def _not_acknowledged(self) -> None:
         """Nobody acknowledged our 2xx (RFC 3261 section 13.3.1.4)."""
         self.bye(())
         self.finish(408, "no ACK")
-
-
-class Proposal:
-    """An offer of ours within the call, under way."""
-
-    def __init__(self, session: Session, method: str, dialog: Dialog, sdp: str, held: bool) -> None:
-        self._session = session
-        self._method = method
-        self.dialog = dialog
-        self.sdp = sdp
-        self.held = held
-        draft = session.draft(method, dialog, (SDP_TYPE,), sdp.encode())
-        self.exchange = Exchange(session.house.means, draft, self)
-        self._answered = False
-        self._ack: SipMessage | None = None
-
-    def on_sent(self, message: SipMessage) -> None:
-        self._session.tell_sent(message)
-
-    def on_challenged(self, message: SipMessage) -> None:
-        """Nothing to tell: the offer is sent again."""
-
-    def on_response(self, message: SipMessage) -> None:
-        if message.status < 200:
-            return
-        if self._method == "INVITE" and message.status < 300:
-            self._ack = self._ack or acknowledge(self._session, self.dialog, self.exchange, message)
-            send_within(self._session, self.dialog, self._ack)
-        if not self._answered:
-            self._answered = True
-            self._session.proposal_done(self, message)
-
-    def on_failed(self, status: int, reason: str) -> None:
-        self._session.proposal_failed(status, reason)
-
-
-class Farewell(Silent):
-    """A BYE under way."""
-
-    def __init__(self, session: Session, last: bool) -> None:
-        self._session = session
-        self._last = last
-
-    def on_sent(self, message: SipMessage) -> None:
-        if self._last:
-            self._session.tell_sent(message)
-
-    def on_response(self, message: SipMessage) -> None:
-        if self._last and message.status >= 200:
-            self._session.finish(200, "Normal call clearing")
-
-    def on_failed(self, status: int, reason: str) -> None:
-        if self._last:
-            self._session.finish(200, "Normal call clearing")
-
-
-def acknowledge(session: Session, dialog: Dialog, exchange: Exchange, message: SipMessage) -> SipMessage:
-    """Return the ACK of a 2xx, without Via (RFC 3261 section 13.2.2.4)."""
-    number = (message.first("cseq") or "").partition(" ")[0]
-    invite = exchange.message
-    credentials = () if invite is None else tuple(
-        (name, value) for name, value in invite.headers if name in ("Authorization", "Proxy-Authorization")
-    )  # fmt: skip
-    headers = (
-        *dialog.route_headers, ("From", dialog.local), ("To", dialog.remote), ("Call-ID", dialog.call_id),
-        ("CSeq", f"{number} ACK"), *credentials,
-    )  # fmt: skip
-    return request("ACK", dialog.request_uri, headers)
-
-
-def send_within(session: Session, dialog: Dialog, message: SipMessage) -> None:
-    """Send a request that belongs to no transaction."""
-    means = session.house.means
-    target = target_of(dialog.next_hop, means.sip)
-    if target is None:
-        return
-
-    def send(flow: Flow | None, why: str) -> None:
-        if flow is not None:
-            flow.send(replace(message, headers=(("Via", via_of(flow)), *message.headers)).encode())
-
-    means.flows.reach(target, send)

@@ -14,7 +14,8 @@ from sipmikey.agent.asyncio_sip.media import Media
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.registration import Registration
-from sipmikey.agent.asyncio_sip.session import House, Switchboard
+from sipmikey.agent.asyncio_sip.session import House, Session
+from sipmikey.agent.asyncio_sip.session_table import SessionTable
 from sipmikey.agent.asyncio_sip.unready import check_ready
 from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
 from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
@@ -73,7 +74,7 @@ class AsyncioStack:
         except BaseException:
             self.destroy()
             raise
-        self._board = Switchboard()
+        self._board: SessionTable[Session] = SessionTable()
         self._house = House(
             config=config,
             observer=observer,

@@ -12,6 +12,8 @@ from sipmikey.sip import Headers, SipMessage, list_items, quote
 
 ALLOW: Final = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, OPTIONS, MESSAGE, NOTIFY, REFER, INFO"
 METHODS: Final = frozenset(ALLOW.split(", "))
+SDP_TYPE: Final = ("Content-Type", "application/sdp")
+
 SUPPORTED: Final = ("replaces", "100rel", "norefersub")
 ACCEPT: Final = "application/sdp"
 _MAX_FORWARDS: Final = "70"
@@ -112,6 +114,20 @@ def response(
     made += [(name, to.first(name) or "") for name in ("Call-ID", "CSeq")]
     start = f"SIP/2.0 {status} {reason or phrase(status)}"
     return SipMessage(start_line=start, headers=(*made, *headers), content=content)
+
+
+def session_response(
+    to: SipMessage, status: int, *, tag: str, contact: str, headers: Headers = (), sdp: str | None = None
+) -> SipMessage:
+    """Return a response within a session: with Contact where it makes or refreshes a dialog, and *sdp*."""
+    fields: list[tuple[str, str]] = []
+    if to.method in ("INVITE", "UPDATE", "SUBSCRIBE", "REFER") and 100 < status < 300:
+        fields += [("Contact", contact), ("Allow", ALLOW), ("Supported", ", ".join(SUPPORTED))]
+    content = b""
+    if sdp is not None:
+        fields.append(SDP_TYPE)
+        content = sdp.encode()
+    return response(to, status, tag=tag, headers=(*fields, *headers), content=content)
 
 
 def acknowledgement(invite: SipMessage, failure: SipMessage) -> SipMessage:

@@ -30,7 +30,6 @@ from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 from sipmikey.mikey.errors import LocalError
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.sound.devices import DeviceSound
     from sipmikey.agent.python_media.quiet import QuietSound
     from sipmikey.media.voice.party import StreamParty
     from sipmikey.sound.room import Room
@@ -58,10 +57,10 @@ class RoomKeeper(Protocol):
 
 
 class SoundDevices(Protocol):
-    """Who has the sound devices; ``devices`` is None where there are none."""
+    """The sound devices; ``devices`` is None where there are none."""
 
     @property
-    def devices(self) -> DeviceSound | None: ...
+    def devices(self) -> RoomKeeper | None: ...
 
 
 class _Speech:

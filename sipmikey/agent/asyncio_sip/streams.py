@@ -1,0 +1,104 @@
+"""The streams of one session: what SDP says of them, and the media that runs them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from sipmikey.agent.asyncio_sip.description import agreed, answer, offer, read
+from sipmikey.agent.asyncio_sip.media import Media
+from sipmikey.agent.python_media.engine import CallMedia
+from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
+
+
+class SessionStreams:
+    """The streams by m-line. *codecs* are asked for at each description; *lines*: m-lines of a first offer.
+
+    *on_digit* is told keys that the peer presses. The media is opened when the first description is made.
+    """
+
+    def __init__(
+        self,
+        media: Media,
+        codecs: Callable[[], tuple[str, ...]],
+        lines: int,
+        on_digit: Callable[[str], None],
+    ) -> None:
+        self._engine = media
+        self._codecs = codecs
+        self._on_digit = on_digit
+        self._media: CallMedia | None = None
+        self._session_id = secrets.randbelow(1 << 62)
+        self._default_lines = [True] * lines
+        self._lines: list[bool] = []
+        self.existing: frozenset[int] = frozenset()
+
+    def own_offer(self, *, held: bool) -> str:
+        """Return an offer of ours, without keys."""
+        lines = self._lines or self._default_lines
+        text = offer(self._engine.address, self._session_id, lines, self._codecs(), held=held)
+        return self._opened().describe(text)
+
+    def own_answer(self, theirs: str, *, held: bool) -> str:
+        """Return our answer to *theirs*, without keys. Raises ``SdpMalformed``."""
+        text = answer(read(theirs), self._engine.address, self._session_id, self._codecs(), held=held)
+        return self._opened().describe(text)
+
+    def connect(self, ours: str, theirs: str) -> frozenset[int]:
+        """Connect the streams as the two descriptions say, end all others, and return their m-lines."""
+        media = self._opened()
+        streams = agreed(ours, theirs)
+        self._lines = [bool(stream.port) for stream in read(ours)]
+        for index, stream in streams.items():
+            media.connect(index, stream)
+        for index in self.existing.difference(streams):
+            media.disconnect(index)
+        self.existing = frozenset(streams)
+        return self.existing
+
+    def key(self, index: int, keys: SrtpKeys, *, confirmed: bool) -> None:
+        """Run the stream of m-line *index* on *keys*. Raises ``StackError`` where there is no such stream."""
+        if index not in self.existing or self._media is None:
+            raise StackError(f"no stream at m-line {index}")
+        self._media.key(index, keys, confirmed=confirmed)
+
+    def unkey(self) -> None:
+        """Take the keys of all streams away."""
+        if self._media is not None:
+            self._media.unkey()
+
+    def counts(self) -> tuple[StreamCount, ...]:
+        """Packets of every stream so far."""
+        return () if self._media is None else self._media.counts()
+
+    def choose(self) -> None:
+        """The call is confirmed: media of other branches is not waited for any more."""
+        if self._media is not None:
+            self._media.choose()
+
+    def speak(self) -> None:
+        """Let sound flow between the streams and the user."""
+        if self._media is not None:
+            self._media.speak()
+
+    def seat(self, seat: Seat) -> None:
+        """Have the streams hear, and be heard by, those of their room only."""
+        if self._media is not None:
+            self._media.seat(seat)
+
+    def dtmf(self, digits: str) -> None:
+        """Send telephone events. Raises ``StackError`` while there is no media."""
+        if self._media is None:
+            raise StackError("the call has no media")
+        self._media.dtmf(digits)
+
+    def close(self) -> None:
+        """End the streams."""
+        if self._media is not None:
+            self._media.close()
+            self._media = None
+
+    def _opened(self) -> CallMedia:
+        if self._media is None:
+            self._media = self._engine.call(self._on_digit)
+        return self._media
