@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
 from sipmikey.mikey.certificate import CERT
-from sipmikey.mikey.errors import InvalidCertificate, LimitExceeded, UnsupportedHash
+from sipmikey.mikey.errors import InvalidCertificate, LimitExceeded
 from sipmikey.mikey.limits import DEFAULT_LIMITS
 from sipmikey.mikey.registry import CertType, HashFunc
 
@@ -202,15 +202,11 @@ _HASHES = {HashFunc.SHA_1: "sha1", HashFunc.MD5: "md5", HashFunc.SHA_256: "sha25
 
 
 def certificate_hash(certificate: x509.Certificate, hash_func: HashFunc) -> bytes:
-    """Return the Hash of a CHASH payload: over the DER octets, 20, 16 or 32 bytes (RFC 3830 section 6.8).
-
-    Raises `UnsupportedHash`.
-    """
-    name = _HASHES.get(hash_func)
-    if name is None:
-        raise UnsupportedHash(f"hash function {int(hash_func)}", field="Hash func")
+    """Return the Hash of a CHASH payload: over the DER octets, 20, 16 or 32 bytes (RFC 3830 section 6.8)."""
     # The hash only names one of this side's own certificates: nothing rests on its strength.
-    return hashlib.new(name, certificate.public_bytes(Encoding.DER), usedforsecurity=False).digest()
+    return hashlib.new(
+        _HASHES[hash_func], certificate.public_bytes(Encoding.DER), usedforsecurity=False
+    ).digest()
 
 
 def choose_by_hash(

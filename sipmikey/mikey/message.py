@@ -99,11 +99,6 @@ class Message:
         """Return every payload of a class (and role), in order."""
         return all_payloads(self.payloads, cls, role)
 
-    @property
-    def data_type(self) -> int:
-        """The HDR data type."""
-        return self.header.data_type
-
     def without_initiator_data(self) -> bytes:
         """Return the octets without Initiator Data and its length field (RFC 6043 section 5.5)."""
         for index, payload in enumerate(self.payloads):

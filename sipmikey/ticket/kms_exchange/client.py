@@ -103,7 +103,9 @@ class KmsClientExchange:
             protection = initial_message_keys(self._prf, self._header.csb_id, **kind.rands(self._rand))
             raise ErrorMessage.read(env, message, self._header, suite, protection).exception()
         if header.data_type is not kind.response:
-            raise UnexpectedMessage(f"{header.data_type.name} is no {kind.name}_RESP", field="data type")
+            raise UnexpectedMessage(
+                f"expected {kind.name}_RESP, got {header.data_type.name}", field="data type", offset=1
+            )
         if (header.prf, header.csb_id) != (self._header.prf, self._header.csb_id):
             raise UnexpectedMessage("PRF func or CSB ID is not that of the INIT", field="HDR")
         check_empty_map(header)
