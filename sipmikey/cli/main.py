@@ -125,6 +125,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Parse *words* and run the command they name."""
+    try:
+        args, module = parsed(words)
+    except SystemExit as stop:  # argparse leaves with 0 after --help and with 2 after an error
+        return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
+    forbid_core_dumps()
+    return int(module.run(args))
+
+
+def parsed(words: list[str]) -> tuple[argparse.Namespace, Command]:
+    """Return the options of a command line, and its command. Raises `SystemExit` as argparse does."""
     parser = SuggestingParser(
         prog="sipmikey",
         description="SIP calls protected end to end with MIKEY-TICKET (RFC 6043).",
@@ -143,13 +153,9 @@ def _run(words: list[str]) -> int:
             cast(Command, module).add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
-    try:
-        args = parser.parse_args(words)
-    except SystemExit as stop:  # argparse leaves with 0 after --help and with 2 after an error
-        return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
-    forbid_core_dumps()
+    args = parser.parse_args(words)
     assert module is not None, "argparse accepted a command that is not in the table"
-    return int(cast(Command, module).run(args))
+    return args, cast(Command, module)
 
 
 def _missing(error: ModuleNotFoundError, as_json: bool) -> int:
