@@ -42,7 +42,7 @@ class Attempt:
 
     @property
     def unanswered(self) -> bool:
-        """True while the INVITE has no good answer, and nothing on this side ends it."""
+        """True while the INVITE has no good answer, and this side is not ending it."""
         return not (self.confirmed or self.given_up or self.ending is not None)
 
 
@@ -50,9 +50,9 @@ class Attempt:
 class Decision:
     """What follows an INVITE that failed with ``status``.
 
-    ``lane``: of the next INVITE; None: the call ends, with ``ending`` where that is known better than from
-    the last message. ``course``: where the INVITE goes. ``moved``: it follows a redirection. ``reason``,
-    ``side``, ``detail``: why the next one is keyed otherwise. ``withheld``: why SDES was not tried.
+    ``lane``: of the next INVITE; None: the call ends, with ``ending`` where more is known than the last
+    message says. ``course``: where the INVITE goes. ``moved``: it follows a redirection. ``reason``,
+    ``side``, ``detail``: why the next one is keyed differently. ``withheld``: why SDES was not tried.
     """
 
     status: int
@@ -69,9 +69,9 @@ class Decision:
 def next_attempt(
     attempt: Attempt, status: int, course: Course, policy: CallPolicy, *, transport: str, redirects: int
 ) -> Decision:
-    """Decide what follows *attempt*, which ended with *status* before anybody had the call.
+    """Decide what follows *attempt*, which ended with *status* before any branch had the call.
 
-    *transport*: of its signalling. *redirects*: INVITEs of the call that may follow redirections at most.
+    *transport*: of its signalling. *redirects*: the most INVITEs of the call that may follow redirections.
     """
     withheld = ""
     if (why := _why_by_sdes(attempt, status, course, policy)) is not None:
@@ -110,7 +110,7 @@ def _why_by_sdes(
 
 
 def _names_a_reason(last: Message | None, status: int) -> bool:
-    """True for a refusal with a reason of ours: a peer that gives one has MIKEY-TICKET."""
+    """True for a refusal with one of the words of ``Reason``: a peer that sends one speaks MIKEY-TICKET."""
     warning = None if last is None else last.warning
     return reason_of_status(status, warning=warning) is not reason_of_status(status)
 

@@ -44,7 +44,7 @@ class Invitation:
 class CalleeMachine(CallMachine):
     """A call that *invitation* asks for, keyed by *keying*.
 
-    *refusal*: why it is answered with a failure at once. *replacing*: it takes the place of another call
+    *refusal*: why it is refused immediately. *replacing*: it takes the place of another call
     (Replaces, RFC 3891): the user is not asked, and the stack's own answer goes out as soon as it is judged.
     """
 
@@ -61,7 +61,7 @@ class CalleeMachine(CallMachine):
     ) -> None:
         keying = keying or NoKeying()
         security = Security(signalling=invitation.transport, media=keying.unkeyed)
-        # Where another call is replaced the stack has none of this one before it is judged.
+        # An INVITE that replaces another call is judged before the stack has a call for it.
         attempt = Attempt(keying=keying, attached=not replacing)
         super().__init__(number, settings, env, attempt, security)
         self.invitation = invitation
@@ -101,7 +101,7 @@ class CalleeMachine(CallMachine):
     # Judging the offer
 
     def _turn_away(self, error: BaseException) -> Outcome:
-        """Refuse the call at once."""
+        """Refuse the call immediately."""
         ending = self._attempt.ending = self._refused(error)
         if ending.side == "local":
             self._out.tell(e.PolicyRefused, reason=ending.reason, side=ending.side, detail=ending.detail)
@@ -192,7 +192,7 @@ class CalleeMachine(CallMachine):
         return self._conditions.refusal()
 
     def _stated(self, sdp: str) -> str:
-        """Return our description with what is there of the resources."""
+        """Return our description with the state of our resources (RFC 3312)."""
         return sdp if self._conditions is None else self._conditions.describe(sdp)
 
     def _ask_kms(self, question: KmsQuestion) -> None:
@@ -212,7 +212,7 @@ class CalleeMachine(CallMachine):
         return Outcome.STAYS
 
     def _kms_failed(self, error: BaseException) -> Outcome:
-        """Refuse the call for what is not the caller's fault."""
+        """Refuse the call because of the KMS, not of the caller."""
         return self._end(replace(Ending.of(error), status=_INTERNAL_ERROR))
 
     def _resolved(self, response: bytes, elapsed_ms: float) -> Outcome:
@@ -277,7 +277,7 @@ class CalleeMachine(CallMachine):
         return Outcome.ANSWERS
 
     def _complete(self, sdp: str) -> str:
-        """Return the answer with its keys, and have them used."""
+        """Return the answer with its keys, and run the streams on them."""
         text, agreement = self._attempt.keying.make_answer(self._stated(sdp))
         self._own_sdp = None
         self._bind(agreement, "")
@@ -318,7 +318,7 @@ class CalleeMachine(CallMachine):
         return message.status // 100 == 2 and self.state is CallState.ANSWERING
 
     def _ring_if_met(self) -> None:
-        """Alert the user as soon as the caller has brought what it requires."""
+        """Alert the user as soon as the caller has the resources it requires."""
         if self._answered_early and not self._waits and o.Timer.SETUP in self._out.timers:
             self._out.stop(o.Timer.SETUP)
             self._protection.show(state="ringing")

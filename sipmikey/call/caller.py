@@ -31,12 +31,12 @@ from sipmikey.ticket.request import TicketGrant
 
 _REQUEST_TERMINATED = 487
 _LATE_S = 32.0
-"""64*T1: so long another branch may still answer with 2xx (RFC 3261 section 13.2.2.4)."""
+"""64*T1: how long another branch may still answer with 2xx (RFC 3261 section 13.2.2.4)."""
 
 _TOO_EARLY = "the peer offers again before the user has accepted it"
 
 _SURPLUS_S = 2.0
-"""So long a stack with one dialog only is left the time to end the 2xx of other branches."""
+"""How long a stack that has one dialog only may take to end the 2xx of other branches."""
 
 
 class Keyings(Protocol):
@@ -56,7 +56,7 @@ class CallerMachine(CallMachine):
     """A call to *uri*, whose canonical form is *called*; *grant* None: in clear.
 
     *via*: where to send the INVITE instead. A peer without MIKEY-TICKET may be called again, by SDES or in
-    clear, as far as policy says so.
+    clear, as far as policy allows.
     """
 
     calls = True
@@ -121,7 +121,7 @@ class CallerMachine(CallMachine):
     def _not_sent(self, output: o.Output, error: BaseException) -> Outcome:
         if not isinstance(output, o.Invite):
             return super()._not_sent(output, error)
-        # The stack may have told of the end first, and the call go on to its next contact.
+        # The stack may report the end before the call goes on to its next contact.
         if self.state is not CallState.CALLING or output != self._invited:
             return Outcome.STAYS
         self._attempt.attached = False
@@ -162,11 +162,11 @@ class CallerMachine(CallMachine):
         if self._early.to_tag is not None:
             return super()._describe(replace(item, sdp=self._early.stated(item.sdp)))
         if item.remote:
-            raise AgentError(Reason.OFFER_MISSING, "the peer offers where it must answer")
+            raise AgentError(Reason.OFFER_MISSING, "the peer sent an offer where an answer was due")
         return self._attempt.keying.make_offer(self._stated(item.sdp))
 
     def _stated(self, sdp: str) -> str:
-        """Return our first offer with preconditions: our own resources are there, and the peer is told."""
+        """Return our first offer with preconditions; it says that our own resources are there."""
         if not self._settings.preconditions:
             return sdp
         return Preconditions(ours=True, offers=True).describe(sdp)
@@ -220,7 +220,7 @@ class CallerMachine(CallMachine):
         return self._response(message)
 
     def _explain(self, message: i.Message) -> None:
-        """Say what is wrong with *message*, for which the stack gave up, where that is known."""
+        """Say what is wrong with *message*, because of which the stack gave up, where that is known."""
         attempt = self._attempt
         if not attempt.given_up_by_stack:
             return
@@ -233,7 +233,7 @@ class CallerMachine(CallMachine):
             attempt.ending = Ending.of(error)
 
     def _answered_too_late(self, message: i.Message) -> Outcome:
-        """Take an answer while the call ends, or is another branch's."""
+        """Take an answer that comes while the call ends, or after another branch got it."""
         attempt = self._attempt
         if message.status < 200:
             return Outcome.STAYS
@@ -280,7 +280,7 @@ class CallerMachine(CallMachine):
         return Outcome.STAYS
 
     def _answer_refused(self, tag: str, error: BaseException) -> Outcome:
-        """End a 2xx that must not be talked on: another branch may still have a better one."""
+        """End the dialog of a 2xx that is not acceptable: another branch may still have a better one."""
         attempt = self._attempt
         ending = Ending.of(error)
         self._out.put(o.EndBranch(to_tag=tag, headers=ending.headers(self._settings.identity)))
@@ -316,7 +316,7 @@ class CallerMachine(CallMachine):
             return Outcome.ASKS
         if heard != tag and not self._settings.many_dialogs and attempt.keying.gives_keys:
             # The stack's stream is that of the branch whose description came last: it gets no keys before
-            # this branch's description was said again.
+            # the branch has repeated its description.
             self._protection.unbind(attempt)
             if self._streams.ran_on(agreement):
                 self._renew()
@@ -338,7 +338,7 @@ class CallerMachine(CallMachine):
         self._out.put(o.AskUser(question=question))
 
     def _decided(self, refusal: str) -> Outcome:
-        """The user said whether somebody else will do than who was dialled."""
+        """The user decided whether another party may be called, or talked to, than the one dialled."""
         answered = self.state is CallState.ASKING
         peer = self._pending[1].peer if answered and self._pending else self._course.target.called
         assert peer is not None
@@ -359,7 +359,7 @@ class CallerMachine(CallMachine):
     def _disconnected(self, status: int, reason: str) -> Outcome:
         attempt = self._attempt
         if attempt.ending is None and attempt.last is None and status == _REQUEST_TERMINATED:
-            # No response said so: the stack ended the INVITE because this side leaves.
+            # No response said so: the stack ended the INVITE because this side hung up.
             detail = "given up before an answer"
             attempt.ending = Ending(reason=Reason.CANCELLED, side="local", status=status, detail=detail)
         if self._established_ns is not None or self.state is CallState.ASKING:
@@ -414,7 +414,7 @@ class CallerMachine(CallMachine):
         return self._follow()
 
     def _follow(self) -> Outcome:
-        """Make the call where the redirection points."""
+        """Send the next INVITE to the target of the redirection."""
         if self._attempt.keying.lane is not Lane.REFUSED:
             return self._invite()
         self._out.put(o.AskTicket(identities=self._course.target.identities))

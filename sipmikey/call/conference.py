@@ -33,7 +33,7 @@ def exposed(legs: Mapping[str, Security]) -> list[str]:
 def objection(policy: CallPolicy, legs: Mapping[str, Security]) -> str:
     """Return why these legs may not be mixed under *policy*; ``""`` where they may.
 
-    What a peer says whose calls must be protected would leave unprotected in another leg.
+    The words of a peer whose calls must be protected would leave unprotected by another leg.
     """
     if policy.unprotected_in_conference:
         return ""

@@ -51,7 +51,7 @@ class Ending:
 
     @classmethod
     def of(cls, error: BaseException) -> Ending:
-        """Return the ending that *error* means. An unexpected error shows only its type."""
+        """Return the ending that *error* stands for. An unexpected error shows only its type."""
         detail = str(error) if isinstance(error, SipmikeyError) else type(error).__name__
         return cls(reason=reason_of(error), side=side_of(error), status=status_of(error), detail=detail)
 
@@ -81,9 +81,9 @@ class Ending:
 
     @classmethod
     def by_stack(cls, last: Message) -> Ending | None:
-        """Return why the stack itself ended a call, with a BYE or CANCEL that nobody asked it for.
+        """Return why the stack ended a call by itself, with a BYE or CANCEL that the machine did not ask for.
 
-        None where it does not lie in a description of the peer.
+        None where the cause is not a description of the peer.
         """
         if last.method == "BYE" and last.cause not in _UNUSABLE:
             return None
@@ -95,7 +95,7 @@ class Ending:
         if self.reason.family is Family.ENDED:
             return ()
         host = identity.rpartition("@")[2] or "sipmikey"
-        # What is this side's own business has addresses and names in it: the word alone leaves.
+        # The detail of a local fault may hold addresses and names: only the reason's word is sent.
         private = self.side == "kms" or self.reason.family in _PRIVATE
         warning = warning_header(self.reason, "" if private else self.detail, agent=host)
         text = warning.partition('"')[2].rstrip('"')

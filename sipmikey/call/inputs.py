@@ -12,9 +12,9 @@ from sipmikey.ticket.request import TicketGrant
 class Kind(StrEnum):
     """What one side asks of the other within a call.
 
-    ``REFRESH`` offers what is there already, with the codecs now preferred; no key changes. ``MOVE`` tells
-    the peer our new address; no key changes. ``RESTART`` does so with transports and ICE of its own, and with
-    new keys: the stack starts those it has from packet index 0 again.
+    ``REFRESH`` offers the present streams again, with the codecs now preferred; no key changes. ``MOVE``
+    tells the peer our new address; no key changes. ``RESTART`` does so with transports and ICE of its own,
+    and with new keys: the stack would start the present keys again from packet index 0.
     """
 
     HOLD = "hold"
@@ -64,7 +64,7 @@ class StreamCount:
 
     ``trouble``: what the media library found of packets that did not verify since the last count, in words;
     ``""`` when it found none, or cannot tell. ``source``: SSRC of the last packet received, 0 where there was
-    none, or the library does not tell or takes no other than the one it expects.
+    none, or the library does not tell it or accepts the expected one only.
     """
 
     index: int
@@ -134,7 +134,7 @@ class Decided(Input):
 class Refer(Input):
     """Have the peer call ``target``; ``ReferDone`` with ``token`` tells the status of that call.
 
-    ``replacing``: in the place of another call of ours, which the program knows by the token.
+    ``replacing``: in the place of another call of ours, which the program finds by the token.
     """
 
     target: str
@@ -144,7 +144,7 @@ class Refer(Input):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenAway(Input):
-    """The peer is being transferred away by another call of ours, or not any more."""
+    """The peer is being transferred away by another call of ours, or no longer is."""
 
     given: bool
 

@@ -147,7 +147,7 @@ class CallMachine:
         return Outcome.STAYS
 
     def _handle_within(self, item: i.Input) -> None:
-        """Take what one side asks of the other, or does, within the established call."""
+        """Take an input about a request within the established call, of this side or of the peer."""
         match item:
             case i.Propose():
                 self._propose(item)
@@ -195,7 +195,7 @@ class CallMachine:
             self._out.put(o.Permit())
 
     def _hear_within(self, sdp: str) -> None:
-        """Take the preconditions of an offer within the call, where nothing is waited for any more.
+        """Take the preconditions of an offer within the call, in a call that no longer waits for any.
 
         Raises ``AgentError`` where one is not met: the call goes on as it is (RFC 3312 sections 6 and 8).
         """
@@ -217,7 +217,7 @@ class CallMachine:
             self._bind(agreement, self._attempt.to_tag)
 
     def _ended_by_stack(self, message: i.Message) -> None:
-        """Note why the stack itself ends the call, which nobody here asked for."""
+        """Note why the stack ends the call by itself."""
         ends = not message.status and message.method in ("BYE", "CANCEL")
         if ends and self.state is not CallState.ENDING and self._attempt.ending is None:
             self._attempt.ending = Ending.by_stack(message)
@@ -316,7 +316,7 @@ class CallMachine:
         self._renegotiation.propose(i.Kind.REKEY, None)
 
     def _unchanged(self) -> Outcome:
-        """The call itself wanted a change, and will not get it."""
+        """A change that the call itself asked for failed."""
         if self._attempt.keying.gives_keys and not self._streams.running:
             detail = "the peer did not take the new keys or the description that the media waits for"
             return self._end(Ending(reason=Reason.KEY_EXPIRED, side="remote", status=200, detail=detail))
@@ -375,7 +375,7 @@ class CallMachine:
         return Outcome.STAYS
 
     def _explained(self, ending: Ending) -> str | None:
-        """Return a description that tells the peer why, None where the reason is not in one."""
+        """Return a description that tells the peer why, None where a description cannot tell the reason."""
         return None
 
     def _hang_up(self) -> Outcome:
@@ -430,7 +430,7 @@ class CallMachine:
         return Outcome.FINISHES
 
     def _let_go(self) -> None:
-        """Erase the keys: no message of the peer is needed any more but the last."""
+        """Erase the keys: only the last message of the peer is still needed."""
         attempt = self._attempt
         attempt.keying.close()
         attempt.branches.close()

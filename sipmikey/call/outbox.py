@@ -1,4 +1,4 @@
-"""Where the parts of a call put what they want done."""
+"""The outputs of a call, collected from its parts."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class Outbox:
         self._outputs: list[Output] = []
 
     def put(self, output: Output) -> None:
-        """Want *output* done."""
+        """Add *output*."""
         self._outputs.append(output)
 
     def tell(self, kind: type[Event], **fields: Any) -> None:
-        """Tell an event of *kind* about this call."""
+        """Add an event of *kind* about this call."""
         self.put(Tell(event=kind(at=self.now_ns / _NS, call=self.call, **fields)))
 
     def start(self, timer: Timer, after_s: float) -> None:
-        """Have *timer* ring after so many seconds from now."""
+        """Have *timer* ring this many seconds from now."""
         self.timers.add(timer)
         self.put(StartTimer(timer=timer, after_s=after_s))
 
     def stop(self, *timers: Timer) -> None:
-        """Have those of *timers* that run not ring."""
+        """Stop those of *timers* that run."""
         for timer in timers:
             if timer in self.timers:
                 self.timers.remove(timer)
                 self.put(StopTimer(timer=timer))
 
     def drain(self) -> tuple[Output, ...]:
-        """Return what is to be done, in order, and forget it."""
+        """Return the outputs, in order, and forget them."""
         outputs, self._outputs = tuple(self._outputs), []
         return outputs

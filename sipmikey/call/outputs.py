@@ -46,7 +46,7 @@ class Describe(Output):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withhold(Output):
-    """There is no description: send nothing that could be talked to."""
+    """There is no description: send nothing that starts media."""
 
     error: BaseException
 
@@ -117,7 +117,7 @@ class EndBranch(Output):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reinvite(Output):
-    """Send a re-INVITE: to put the peer on hold, to take it off hold, or with what there is.
+    """Send a re-INVITE: to put the peer on hold, to take it off hold, or to repeat the present description.
 
     ``moved``: from another address than before. ``restart``: with new media transports.
     """

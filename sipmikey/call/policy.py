@@ -39,7 +39,7 @@ class Alternative(StrEnum):
     """What may key a call under ``preferred`` when its peer has no MIKEY-TICKET; never under ``required``.
 
     ``SDES``: keys in the descriptions (RFC 4568), where our hop of the signalling is TLS. Every proxy can
-    read them, and nobody vouches for the peer. ``SDES_WITHOUT_TLS``: the same over UDP and TCP too, where
+    read them, and no KMS vouches for the peer. ``SDES_WITHOUT_TLS``: the same over UDP and TCP too, where
     everybody on the path can read them. A lack of MIKEY-TICKET can be feigned by anyone who can drop a line.
     """
 
@@ -72,14 +72,14 @@ class Forked(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
-    """The user's demands, with overrides per contact.
+    """What the user demands of calls, with overrides per contact.
 
     ``contacts`` maps a canonical URI (``sip:bob@example.com``) to the security for calls with it.
     ``groups``: canonical URIs of groups: ``retarget`` does not apply to a member that answers, for whom the
     KMS vouches. ``transfer``: let calls be transferred: call whom the peer of a call asks us to call (REFER),
     and let another call take the place of one (Replaces). Each such call has a ticket of its own and obeys
-    this policy. ``unprotected_in_conference``: mix a call in clear, or keyed by SDES, with calls whose
-    security is ``required``: what is said there leaves unprotected then.
+    this policy. ``unprotected_in_conference``: allow a conference of calls in clear, or keyed by SDES, with
+    calls whose security is ``required``: what the latter say then leaves unprotected.
     """
 
     security: SecurityMode = SecurityMode.REQUIRED

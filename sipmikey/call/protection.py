@@ -1,4 +1,4 @@
-"""What the media of a call runs on, and what the user is shown of it."""
+"""The keys that a call's media runs on, and the security facts that the user is shown."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Protection:
     def created(self, attempt: Attempt, index: int, *, answered: bool) -> None:
         """The stack made a stream; *answered*: our answer to an offer is why it made it."""
         early = not attempt.confirmed and attempt.keying.gives_keys
-        # Made again for an offer of the branch that it is of, it keeps its keys.
+        # Made again for an offer of its own branch, it keeps its keys.
         self.streams.created(index, without_keys=early and not answered)
 
     def counted(self, attempt: Attempt, counts: tuple[StreamCount, ...]) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 
 Side = Literal["local", "remote", "kms", "network"]
-"""Who ended it: this agent (or its user), the peer (or its proxy), the KMS, or what lies between."""
+"""Who ended it: this agent (or its user), the peer (or its proxy), the KMS, or the network between."""
 
 
 class Family(StrEnum):
@@ -174,7 +174,7 @@ _STATUS = {
 
 
 class AgentError(SipmikeyError):
-    """A call cannot go on, or does not come about, for a reason that the parsers of messages do not know.
+    """A call cannot go on, or does not come about, for a reason that lies outside the messages' parsers.
 
     ``reason`` says why, ``side`` whose fault it is, ``sip_status`` which final response (or cause of a BYE)
     fits, ``detail`` what happened. It is not a ``PeerError``: the fault may well be this side's or the KMS's.
@@ -191,7 +191,7 @@ class AgentError(SipmikeyError):
 
 
 def reason_of(error: BaseException) -> Reason:
-    """Return the reason of *error*; an error that is neither the peer's nor known is ``INTERNAL_ERROR``."""
+    """Return the reason of *error*; any error of another kind is ``INTERNAL_ERROR``."""
     if not isinstance(error, AgentError | PeerError):
         return Reason.INTERNAL_ERROR
     try:

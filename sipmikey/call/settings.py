@@ -10,7 +10,7 @@ from sipmikey.call.policy import CallPolicy
 
 
 def _reachable(sdp: str) -> None:
-    """Any address will do."""
+    """Accept any address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSettings:
-    """``identity``: our SIP URI. ``headers``: for each INVITE. ``redirects``: INVITEs of one call that follow
-    redirections at most. ``check_description``: raises a ``PeerError`` for a description of the peer whose
+    """``identity``: our SIP URI. ``headers``: for each INVITE. ``redirects``: how many INVITEs of one call
+    may follow redirections. ``check_description``: raises a ``PeerError`` for a description of the peer whose
     addresses cannot be reached.
 
     ``many_dialogs``: True where the SIP stack can hold a dialog for each 2xx of a forked INVITE, so that a

@@ -12,7 +12,7 @@ class CallState(StrEnum):
     """Where a call is.
 
     ``NEW``: nothing was sent or judged. ``CALLING``: the caller's INVITE is under way. ``CHOOSING``: the user
-    is asked whether somebody else may be called. ``FETCHING``: the next INVITE waits for its ticket.
+    is asked whether another party may be called. ``FETCHING``: the next INVITE waits for its ticket.
     ``ASKING``: the call is answered, and the user is asked whether that identity will do.
 
     ``RESOLVING``: the callee's KMS is asked. ``RINGING``: the callee's user may answer. ``ANSWERING``: the
@@ -72,7 +72,7 @@ _LAST = (i.Hangup, i.Leave, i.NotSent, i.Rang, i.Sent, i.Received)
 _WITHIN = (
     i.Refer, i.TransferAsked, i.TransferProgress, i.ReplacementAsked, i.Replaced, i.DtmfHeard,
 )  # fmt: skip
-"""What one side asks of the other, or does, within an established call."""
+"""Requests within an established call, of either side, and their outcomes."""
 
 _MEDIA = (i.StreamCreated, i.StreamKeyed, i.Counted, i.Confirmed)
 
@@ -131,5 +131,5 @@ TABLE: Mapping[CallState, Mapping[type[i.Input], Mapping[Outcome, CallState]]] =
 """Per state, the inputs that it takes, and to which state each outcome leads.
 
 An input that a row does not have changes nothing: where the stack needs an answer it is a refusal, what the
-user asks for is an error, and all else is out of date and ignored (``CallMachine.take``).
+user asks for is an error, and everything else is late and ignored (``CallMachine.take``).
 """

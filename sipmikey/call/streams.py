@@ -24,7 +24,7 @@ from sipmikey.call.reasons import Reason
 from sipmikey.call.settings import Patience
 
 SETTLED = 10
-"""So many packets after a change of keys, no packet from before it is still under way."""
+"""After this many packets under new keys, no packet under the old ones is still under way."""
 
 _LOOK_S = 0.02
 _WATCH_S = 1.0
@@ -37,8 +37,8 @@ class _Proof:
     """What shows that the peer sends on a stream.
 
     ``received``: packets counted so far; None: not counted yet. ``late``: none came in the time for the first
-    one. ``silent``: looks since the last one. ``told``: that was told; ``explained``: and why packets fail.
-    ``source``: SSRC of the last one, 0: not known.
+    one. ``silent``: looks since the last one. ``told``: an event told that; ``explained``: an event told why
+    packets fail. ``source``: SSRC of the last one, 0: not known.
     """
 
     received: int | None
@@ -206,7 +206,7 @@ class Streams:
         self._out.put(Count())
 
     def counted(self, counts: tuple[StreamCount, ...]) -> None:
-        """Compare the counts with what was there before."""
+        """Compare the counts with the last ones."""
         now = {count.index: count for count in counts}
         for index, proof in sorted(self._proofs.items()):
             if index in now and proof.received is not None:
@@ -291,7 +291,7 @@ class Streams:
 
     @property
     def _watching(self) -> bool:
-        """True while all there is to find out is whether the peer goes silent."""
+        """True while the only question left is whether the peer goes silent."""
         return not self._switches and all(proof.proven or proof.late for proof in self._proofs.values())
 
     def _look(self) -> None:

@@ -213,7 +213,7 @@ class PolicyRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyQuestion(Event):
-    """Policy has the user asked whether *peer* will do instead of *called*; ``wait_s``: how long.
+    """The user is asked whether to talk to *peer* instead of *called*; ``wait_s``: for how long.
 
     ``kms``: who vouches for *peer*, None where a redirection names it.
     """
@@ -279,7 +279,7 @@ class CallConference(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConferenceChanged(Event):
-    """A conference of this agent is another than before; without ``legs`` it is over.
+    """A conference of this agent has changed; without ``legs`` it is over.
 
     ``legs``: numbers of its calls. ``present``: whether the user of this agent speaks and hears in it.
     ``weakest``: the leg that is protected least, and ``security`` its facts, which are those of the
@@ -298,7 +298,7 @@ class ConferenceChanged(Event):
 class NetworkChanged(Event):
     """This machine reaches the network from another address (``address``), or slept (``waking``).
 
-    ``before`` and ``now``: the addresses. The agent registers again and takes its calls along.
+    ``before`` and ``now``: the addresses. The agent registers again and moves its calls to the new address.
     """
 
     type: ClassVar[str] = "network.changed"
@@ -320,7 +320,7 @@ class CallMoved(Event):
 class StackFailed(Event):
     """The process of the SIP stack died, and ``calls`` calls with it; each of them ends with ``call.end``.
 
-    ``again_in_s``: seconds until it is started again; 0 at once, more when it dies over and over.
+    ``again_in_s``: seconds until it is started again; 0 for immediately, more when it keeps dying.
     """
 
     type: ClassVar[str] = "stack.failed"
@@ -333,7 +333,7 @@ class StackFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagesWaiting(Event):
-    """Somebody who keeps messages for us tells how many (RFC 3842): ``new`` were not heard, ``old`` were.
+    """A server keeps messages for us (RFC 3842): ``new`` were not heard, ``old`` were.
 
     ``box``: whose messages, as told. ``source``: who sent it, ``host:port``. SIP does not protect it end to
     end: it is a hint to look into the box.

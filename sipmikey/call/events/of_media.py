@@ -66,7 +66,7 @@ class MediaSwitched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFailed(Event):
-    """No packet of the peer proved the keys, or packets that arrive do not verify any more."""
+    """No packet of the peer proved the keys, or packets that arrive do no longer verify."""
 
     type: ClassVar[str] = "media.failed"
     index: int
@@ -138,7 +138,7 @@ class MediaRoute(Event):
     """ICE chose the way of a stream's media. ``way``: ``direct``, ``reflexive`` (through a NAT), ``relayed``.
 
     ``local_kind``, ``remote_kind``: ``host``, ``srflx``, ``prflx`` or ``relay``. ``relay``: our TURN server,
-    where it is that which relays."""
+    where it is the one that relays."""
 
     type: ClassVar[str] = "media.path"
     sip_call_id: str

@@ -18,7 +18,7 @@ from sipmikey.sdp import AnswerMissing, KeyMgmtMissing
 
 
 class BranchAnswers:
-    """Judges what each branch answers, and has the one heard whose answer came last.
+    """Judges what each branch answers, and keys the streams for the branch whose answer came last.
 
     ``called``: whom the INVITE under way calls, canonical.
     """
@@ -73,7 +73,7 @@ class BranchAnswers:
     def await_answer_to(self, attempt: Attempt, tag: str) -> None:
         """Branch *tag* offers: the stack makes its streams for that now, and leaves them the keys they have.
 
-        Those of another branch are taken off.
+        The keys of another branch are removed.
         """
         if attempt.keying.gives_keys and (attempt.agreement is None or attempt.to_tag != tag):
             self._protection.unbind(attempt)
@@ -83,7 +83,7 @@ class BranchAnswers:
         return agreement.peer is not None and self._consent.lacks(agreement.peer, answers_for=self.called)
 
     def fail(self, attempt: Attempt, message: Message, error: BaseException) -> None:
-        """Give the branch of *message* up because of *error*: it never gets the call, and is not heard."""
+        """Give up the branch of *message* because of *error*: its media is not played."""
         tag = message.to_tag
         known = attempt.branches.refusal(tag) is not None
         if message.status >= 200 and isinstance(error, KeyMgmtMissing):

@@ -31,7 +31,7 @@ class Branches:
         self._last: BaseException | None = None
 
     def state(self, to_tag: str) -> Branch | None:
-        """Return the state of a branch, None for one never heard of."""
+        """Return the state of a branch, None for an unknown branch."""
         return self._states.get(to_tag)
 
     def others(self, to_tag: str) -> bool:
@@ -47,7 +47,7 @@ class Branches:
         return self._refused.get(to_tag)
 
     def settled(self, to_tag: str) -> bool:
-        """Return whether our offer has its answer of a branch for good, so that the branch may offer."""
+        """Return True when a branch has answered our offer finally, so that it may offer in turn."""
         return to_tag in self._settled
 
     def rings(self, to_tag: str) -> None:
@@ -68,7 +68,7 @@ class Branches:
         self._states[to_tag] = Branch.GONE
         self._agreed.pop(to_tag, None)
         self._settled.discard(to_tag)
-        # Its traceback would keep everything alive that was in use then.
+        # The traceback would keep alive every object of the frames that it names.
         self._last = self._refused[to_tag] = error.with_traceback(None)
 
     def commit(self, to_tag: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Whom the user talks to instead of who was dialled (``security.retarget``)."""
+"""With whom the user agrees to talk instead of the party dialled (``security.retarget``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sipmikey.ticket.identity import same_identity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Whether to talk to *peer* (canonical) instead of ``called``, who was dialled; ``call`` is the number.
+    """Whether to talk to *peer* (canonical) instead of ``called``, the party dialled; ``call`` is the number.
 
     ``kms``: who vouches that it is *peer*; None where a redirection names *peer*, who is not called yet.
     """

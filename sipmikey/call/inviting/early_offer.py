@@ -61,7 +61,7 @@ class EarlyOffer:
         self._out.put(Permit())
 
     def _judge(self, attempt: Attempt, item: RemoteOffer) -> None:
-        """Judge an offer of a branch that was heard of; raises a ``PeerError`` to refuse it."""
+        """Judge an offer of a known branch; raises a ``PeerError`` to refuse it."""
         if (refusal := attempt.branches.refusal(item.to_tag)) is not None:
             raise refusal
         if not attempt.branches.settled(item.to_tag):

@@ -85,14 +85,14 @@ def first_course(uri: str, via: str | None, *, called: str, policy: CallPolicy) 
 def onward(
     course: Course, status: int, response: Message | None, *, policy: CallPolicy, most: int
 ) -> Course | None:
-    """Return the course after an INVITE ended with *status* and nobody had answered; None: the call ends so.
+    """Return the course after an INVITE failed with *status*; None: the call ends with that status.
 
-    *response*: the final one, if there was one. *most*: INVITEs that may go to contacts. Raises
+    *response*: the final one, if there was one. *most*: how many INVITEs may go to contacts. Raises
     ``AgentError`` (``redirected``), which says why, for a redirection that leads nowhere.
     """
     if 300 <= status < 400 and most > 0:
         return _redirected(course, status, response, policy, most)
-    # 6xx speaks for everybody who could be called (RFC 3261 section 21.6).
+    # 6xx speaks for every device that could be called (RFC 3261 section 21.6).
     if status >= 600 or not course.waiting or course.followed >= most:
         return None
     return _next(course, course.waiting)
@@ -129,7 +129,7 @@ def _next(course: Course, waiting: tuple[Target, ...]) -> Course:
 def _targets(
     course: Course, status: int, response: Message | None, policy: CallPolicy
 ) -> tuple[tuple[Target, ...], list[AgentError]]:
-    """Return the targets a 3xx names, best first, and why its other contacts are none."""
+    """Return the targets a 3xx names, best first, and why its other contacts are not targets."""
     if status in _ELSEWHERE:
         return (), [_not_followed(f"a {status} is not followed: {_ELSEWHERE[status]}", status=status)]
     if response is None or response.status != status:
@@ -175,7 +175,7 @@ def _target(contact: str, source: Target, policy: CallPolicy) -> Target:
 def _callable(contact: str) -> tuple[str, str]:
     """Return (URI, host) of *contact* as a Request-URI for INVITE (RFC 3261 section 19.1.5).
 
-    Header fields that the URI asks for are left out: they are somebody else's words in our request.
+    Header fields that the URI asks for are left out: another party would write into our request.
     """
     shown = repr(contact[:_SHOWN])
     found = _SIP_URI.fullmatch(contact) if contact.isascii() and contact.isprintable() else None
@@ -196,7 +196,7 @@ def _callable(contact: str) -> tuple[str, str]:
 
 
 def _is_address(host: str) -> bool:
-    """True for an IP address: what is there is a device, not an identity."""
+    """True for an IP address: it names a device, not an identity."""
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:

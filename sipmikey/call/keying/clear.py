@@ -1,4 +1,4 @@
-"""No keys: media in clear, where policy says so in words."""
+"""No keys: media in clear, where policy explicitly allows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClearKeying:
         return sdp
 
     def check_sent(self, sdp: str, transport: str) -> None:
-        """What went out promised nothing."""
+        """Accept anything: an offer in clear promises nothing."""
 
     def receive_answer(self, sdp: str | None, to_tag: str) -> Agreement:
         return Agreement()

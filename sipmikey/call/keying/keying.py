@@ -1,4 +1,4 @@
-"""What every keying of a call can do. A further one is one more file beside this one."""
+"""What every keying of a call can do. To add one, add a file beside this one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class StreamKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What an offer and its answer agreed on. ``peer``: as ``kms`` vouches for it, None where nobody does.
+    """What an offer and its answer agreed on. ``peer``: as ``kms`` vouches for it, None where no KMS does.
 
     ``ticket``: 8 digits that name it. ``rekey_interval_s``: how often the ticket demands new keys.
     """
@@ -97,15 +97,15 @@ class KmsQuestion:
 class Keying(Protocol):
     """Keys one INVITE, from its first description to its last re-INVITE. Caller and callee use the same.
 
-    Methods raise a ``PeerError`` for a description that must not be talked on, and ``AgentError`` for what
+    Methods raise a ``PeerError`` for a description on which no media may run, and ``AgentError`` for what
     this side cannot or may not do.
 
     ``name``: for ``Security.keying``. ``lane``: the stack's account for it. ``gives_keys``: True where this
     side gives the stack its keys, so that each branch has keys of its own and early media is heard; False
-    where the stack's own description is final, and sound waits until the call is answered. ``unkeyed``: what
-    media without keys is worth. ``vouches``: True where a third party names the peer. ``may_transfer``: True
-    where a call of this keying may be transferred by its peer. ``shares_keys``: True where a ticket gives
-    every device of the callee the same keys.
+    where the stack's own description is final, and sound waits until the call is answered. ``unkeyed``: the
+    protection of media that has no keys yet. ``vouches``: True where a third party names the peer.
+    ``may_transfer``: True where a call of this keying may be transferred by its peer. ``shares_keys``: True
+    where a ticket gives every device of the callee the same keys.
     """
 
     @property
@@ -158,7 +158,7 @@ class Keying(Protocol):
         """Return what a KMS must be asked before the offer can be answered; None when nothing."""
 
     def receive_kms(self, response: bytes) -> str | None:
-        """Take the KMS's answer to ``question``; return whom it vouches for, in words.
+        """Take the KMS's answer to ``question``; return the name of the party it vouches for.
 
         Raises ``AgentError`` of side ``kms`` for an answer that cannot be used.
         """
@@ -174,7 +174,7 @@ class Keying(Protocol):
 
 
 class NoKeying:
-    """Stands where there is no INVITE: between two of a call, and in a call that is refused at once."""
+    """The keying while there is no INVITE: between two INVITEs, or in a refused call."""
 
     name: KeyingName | None = None
     lane = Lane.REFUSED

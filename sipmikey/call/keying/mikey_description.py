@@ -1,4 +1,4 @@
-"""The MIKEY message in a description, in words for people."""
+"""The MIKEY message in a description, told to people and by events."""
 
 from __future__ import annotations
 

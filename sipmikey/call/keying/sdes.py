@@ -14,7 +14,7 @@ from sipmikey.sdp import AnswerMissing
 
 class SdesKeying:
     """Implements ``Keying``. *suites*: names of acceptable crypto suites. *over*: whether policy lets keys
-    go over a SIP transport (``CallPolicy.sdes_over``). Nobody vouches for the peer.
+    go over a SIP transport (``CallPolicy.sdes_over``). No KMS vouches for the peer.
     """
 
     name: KeyingName | None = "sdes"
@@ -40,7 +40,7 @@ class SdesKeying:
         self._exchange.check_sent(sdp)
         if not self._over(transport):
             raise AgentError(
-                Reason.POLICY, f"keys of SDES went over {transport}, where policy wants TLS", side="local"
+                Reason.POLICY, f"keys of SDES went over {transport}, but policy demands TLS", side="local"
             )
 
     def receive_answer(self, sdp: str | None, to_tag: str) -> Agreement:

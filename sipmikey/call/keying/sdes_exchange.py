@@ -1,7 +1,7 @@
 """SDES (RFC 4568) as the alternative keying: judging what pjmedia offers and answers, and what the peer does.
 
 pjmedia makes the keys and the a=crypto lines and runs SRTP on them. This module looks at both descriptions
-before anything is said or heard. Key material is held as ``Secret``; errors never quote a line.
+before any sound is sent or played. Key material is held as ``Secret``; errors never quote a line.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def why_unfit(sdp: str, suites: tuple[str, ...]) -> PeerError | None:
 class SdesExchange:
     """The offers and answers of one call; *suites*: names of crypto suites that are acceptable.
 
-    Methods raise a ``PeerError`` for a description that must not be talked on.
+    Methods raise a ``PeerError`` for a description on which no media may run.
     """
 
     def __init__(self, suites: tuple[str, ...]) -> None:
@@ -102,7 +102,7 @@ class SdesExchange:
         self._streams = _agreed(self._offer, sdp, self._suites, ours_offered=True)
 
     def check_sent(self, sdp: str) -> None:
-        """Raise ``SentSdpAltered`` unless *sdp*, which went out, is keyed as what the stack made."""
+        """Raise ``SentSdpAltered`` unless *sdp*, which went out, carries the keys of what the stack made."""
         if _crypto_lines(sdp) != _crypto_lines(self._made):
             raise SentSdpAltered("the SDP sent carries different keys than the SDP made", field=_FIELD)
 
@@ -122,7 +122,7 @@ def _described(sdp: str, suites: tuple[str, ...]) -> dict[int, dict[int, _Crypto
     document = Document.parse(sdp)
     for level in document.levels():
         if any(name.lower() == "key-mgmt" for _, name, _ in document.attributes(level)):
-            raise BiddingDown("key-mgmt beside keys of SDES", field=_FIELD)
+            raise BiddingDown("the description has both key-mgmt and keys of SDES", field=_FIELD)
     live = [index for index in range(len(document.media)) if document.media_line(index).port]
     if not live:
         raise MediaNotSecured("no stream is left", field="m=")
@@ -182,7 +182,7 @@ def _agreed(
         (chosen,) = lines.values()
         source = offered.get(index, {}).get(chosen.tag)
         if source is None or source.suite != chosen.suite:
-            raise MediaMismatch(f"{name}: the answer's a=crypto was not offered", field=_FIELD)
+            raise MediaMismatch(f"{name}: the answer's a=crypto line was not offered", field=_FIELD)
         send, receive = (source, chosen) if ours_offered else (chosen, source)
         if send.key == receive.key:
             raise MediaMismatch(f"{name}: both directions have the same key", field=_FIELD)

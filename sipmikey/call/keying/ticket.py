@@ -266,7 +266,7 @@ class _Called:
         try:
             self._judged = sdp, self._take(sdp)
         except (PeerError, AgentError) as error:
-            # Its traceback would keep everything alive that was in use then.
+            # The traceback would keep alive every object of the frames that it names.
             self._judged = sdp, error.with_traceback(None)
             return error
         return None
@@ -291,7 +291,7 @@ class _Called:
         return Agreement(called=offer.called, kms=offer.kms, ticket=offer.ticket_id[:8])
 
     def _open_tickets(self) -> None:
-        """Open what a key of ours opens. What none opens is asked of the KMS, if there is one."""
+        """Open the tickets that a key of ours opens; the KMS, if there is one, is asked about the others."""
         while self._answerer.unresolved and not self._answerer.resolve_mandatory:
             try:
                 self._answerer.resolve_with(self._ticket_keys)

@@ -40,7 +40,7 @@ class Rekeying:
             self._out.start(Timer.REKEY, _AGAIN * self._interval_s)
 
     def stop(self) -> None:
-        """The call goes on without these keys, or not at all."""
+        """Stop the timers: these keys are no longer used."""
         self._keys = ()
         self._interval_s = 0
         self._out.stop(Timer.REKEY, Timer.EXPIRE)

@@ -146,7 +146,7 @@ class Renegotiation:
             self._answering = False
             text, self._made = keying.make_answer(sdp)
             return text
-        # An offer that nobody here asked the stack for is in its 200 to a re-INVITE without one.
+        # Where this side asked for no offer, the stack makes one for its 200 to a re-INVITE without an offer.
         asked, self._asked = self._asked, False
         self._requested = asked
         self._offering, self._offered_in_200 = True, not asked

@@ -25,7 +25,7 @@ class Transfer:
         self._out.put(SendRefer(target=item.target, token=item.token, replacing=item.replacing))
 
     def not_sent(self) -> None:
-        """The REFER did not go out: its sender was told by the stack."""
+        """The REFER did not go out: the stack has told the sender."""
         self._token = None
 
     def progress(self, item: TransferProgress) -> None:
@@ -42,7 +42,7 @@ class Transfer:
         self._out.put(Refuse(status=_NOT_ACCEPTABLE_HERE))
 
     def forget(self) -> None:
-        """The call is over, and nobody reports any more."""
+        """The call is over: no further report will come."""
         self._finish(_NO_SUCH_CALL)
 
     def _finish(self, status: int) -> None:
