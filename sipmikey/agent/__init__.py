@@ -78,8 +78,8 @@ _HOMES = {
     "Security": "sipmikey.call.events",
     "document": "sipmikey.call.events",
 }
-"""What is imported when it is asked for: the process of the SIP stack, which starts again when it dies, needs
-none of it."""
+"""Imported on first use: the process of the SIP stack needs none of it, and starts again when it dies.
+"""
 
 
 def __getattr__(name: str) -> object:

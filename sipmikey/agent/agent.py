@@ -88,8 +88,8 @@ class Agent:
             await call.established()
             await call.hangup()
 
-    At most ``MAX_CALLS`` calls at a time. *decide* is asked where policy has the user asked whom to talk to
-    (``Retarget.ASK``), and needed then. *env* replaces the system's clock and randomness, for tests.
+    At most ``MAX_CALLS`` calls at a time. *decide* asks the user whom to talk to; it is needed where policy
+    is ``Retarget.ASK``. *env* replaces the system's clock and randomness, for tests.
     *ticket_file* keeps tickets across restarts; without one they are kept in memory.
     """
 
@@ -150,7 +150,7 @@ class Agent:
         self._grants = Grants(self._tickets, self._kms, self._publish)
 
     def _open_messages(self) -> None:
-        """Have what is sent and received outside of calls."""
+        """Make what sends and receives messages outside of calls."""
         config, keys = self.config, self.config.keys
         self._ahead: TicketsAhead | None = None
         self._groups: GroupSessions | None = None
@@ -168,7 +168,7 @@ class Agent:
         self._groups = GroupSessions(replace(us, send=self._send_about_group))
 
     def _watch(self) -> None:
-        """Have what goes on whether there are calls or not."""
+        """Make what runs whether there are calls or not: registration, NAT, changes of the network."""
         config = self.config
         self._nat = NatWatch(
             config.nat,
@@ -235,7 +235,7 @@ class Agent:
     async def register(self) -> None:
         """Register and return when the registrar accepted; raises ``RegistrationError``.
 
-        It is renewed by itself from then on; ``reg.ok`` and ``reg.fail`` events tell how that goes.
+        The agent renews the registration from then on; ``reg.ok`` and ``reg.fail`` events tell the outcome.
         """
         if not self.config.sip.registrar:
             raise LocalError("no registrar is configured (sip.registrar)")
@@ -323,13 +323,14 @@ class Agent:
     async def send_ahead(self, uri: str) -> str:
         """Have *uri* resolve our ticket for it now, so that a call needs no KMS on either side.
 
-        Returns who resolved it, as the KMS vouches for it. The ticket is asked for where none is kept; it
-        must allow reuse. Raises ``CallFailed``, with ``no-answer`` where nobody resolved it.
+        Returns the identity that resolved it, for which the KMS vouches. The KMS is asked for a ticket where
+        none is kept; it must allow reuse. Raises ``CallFailed``, with ``no-answer`` where no device resolved
+        it.
         """
         called = canonical(uri)
         try:
             grant = await self._grants.prefetch(called)
-            assert self._ahead is not None  # as there is a store
+            assert self._ahead is not None  # there is one wherever there is a ticket store
             return await self._ahead.push(called, grant)
         except SipmikeyError as error:
             ending = Ending.of(error)
@@ -346,7 +347,7 @@ class Agent:
     def groups(self) -> GroupSessions:
         """The sessions of groups. Raises ``AgentError`` (``no-kms``) without a KMS."""
         if self._groups is None:
-            raise AgentError(Reason.NO_KMS, "no KMS is configured, and a group takes one", side="local")
+            raise AgentError(Reason.NO_KMS, "no KMS is configured, and a group needs one", side="local")
         return self._groups
 
     async def incoming(self) -> IncomingCall:
@@ -412,7 +413,7 @@ class Agent:
         self._conferences.follow(event)
 
     def _drop_refused(self, end: CallEnded) -> None:
-        """Keep a ticket no longer that the peer, or the KMS when the peer asked it, did not take."""
+        """Drop a ticket that the peer, or the KMS that the peer asked, did not accept."""
         if self._tickets is not None and end.reason.family in (Family.KMS, Family.KEYING):
             self._tickets.forget(end.security.called or "")
 
@@ -520,7 +521,7 @@ class Agent:
 
     def _fetch(self, called: str) -> None:
         async def fetch() -> None:
-            # Whether it comes or not, the KMS events tell.
+            # The events of the KMS tell whether it came.
             with contextlib.suppress(CallFailed):
                 await self.prefetch(called)
 

@@ -34,7 +34,7 @@ _DIGITS = frozenset("0123456789*#ABCD")
 
 
 class CallFailed(SipmikeyError):
-    """A call did not come about, or ended. ``reason``, ``side``, ``status`` (SIP) and ``detail`` say why."""
+    """A call could not be made, or ended. ``reason``, ``side``, ``status`` (SIP) and ``detail`` say why."""
 
     def __init__(self, reason: Reason, side: Side, status: int, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -45,7 +45,7 @@ class CallFailed(SipmikeyError):
 
     @classmethod
     def of(cls, ended: CallEnded) -> CallFailed:
-        """Return *ended* as the failure of a call that is still waited for."""
+        """Return *ended* as the failure that a waiting caller is told."""
         return cls(ended.reason, ended.side, ended.status, ended.detail)
 
 
@@ -84,7 +84,7 @@ class Call:
 
     @property
     def answered(self) -> bool:
-        """True once the call is established, also when it is over since."""
+        """True once the call was established, even if it has ended since."""
         return self._established.done()
 
     @property
@@ -107,7 +107,7 @@ class Call:
         await self._unless_ended(self._established)
 
     async def proven(self) -> None:
-        """Return when every stream received a packet that verified; raises ``CallFailed`` when time is up."""
+        """Return when every stream received a packet that verified. Raises ``CallFailed`` on time-out."""
         await self._unless_ended(self._proven)
 
     async def ended(self) -> CallEnded:
@@ -144,7 +144,8 @@ class Call:
     async def rekey(self, *, update: bool = False) -> None:
         """Replace the SRTP keys by a CSB update; returns when the peer answered. Raises ``CallFailed``.
 
-        Done by itself as often as the ticket demands (TRr). *update* sends UPDATE instead of re-INVITE.
+        The agent does this by itself as often as the ticket demands (TRr). *update* sends UPDATE instead of
+        re-INVITE.
         """
         await self._propose(Kind.REKEY, update=update)
 
@@ -237,7 +238,7 @@ class Call:
         raise CallFailed.of(self._ended.result())
 
     def followed_by(self, successor: Call | None) -> None:
-        """Note the call that a transfer makes of this one; called by the agent."""
+        """Note the call that takes this one's place after a transfer; called by the agent."""
         self._successor = successor
 
     def take(self, event: Event) -> None:
@@ -273,7 +274,7 @@ def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
         future.set_result(None)
         return
     future.set_exception(error)
-    # A program that does not wait for it is told by the events.
+    # A program that does not wait here learns of the failure by the events.
     future.exception()
 
 

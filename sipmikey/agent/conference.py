@@ -33,8 +33,8 @@ class Conference:
     """Calls that hear each other; made by ``Agent.conference``. In the event loop.
 
     Each call keeps its own keys, which this agent alone shares with its peer: the agent decrypts, mixes and
-    encrypts again, so it hears all of them, and the peers have to trust it. Nobody hears himself. Who is on
-    hold, on either side, hears nothing and is not heard until that is over.
+    encrypts again, so it hears all of them, and the peers have to trust it. No party hears itself. A party
+    on hold, on either side, neither hears nor is heard until it is resumed.
 
     ``number`` is the ``conference`` field of the events. When the agent ends its calls, the conference is
     over for all. `step_out` lets the peers go on without the user.
@@ -43,7 +43,7 @@ class Conference:
     def __init__(
         self, number: str, engine: Engine, policy: CallPolicy, publish: Publish, occupied: list[Conference]
     ) -> None:
-        """*occupied*: the agent's conferences that have calls; this one is among them while it has."""
+        """*occupied*: the agent's conferences that have calls; this one adds and removes itself."""
         self.number = number
         self.present = True
         self._engine = engine
@@ -60,7 +60,7 @@ class Conference:
 
     @property
     def weakest(self) -> Call | None:
-        """The call that is protected least: what is said in the conference is as safe as there."""
+        """The call that is protected least: the conference is only as safe as that call."""
         return self._legs.get(weakest(self._facts()))
 
     @property
@@ -73,8 +73,8 @@ class Conference:
         """Let each of *calls*, which are answered, hear and be heard by the others.
 
         Raises ``CallFailed`` when one is over, or with ``policy`` where it is not protected and another call
-        has to be; ``LocalError`` when it is not answered yet, or cannot be mixed with the others. Those
-        before it are in the conference then.
+        has to be; ``LocalError`` when it is not answered yet, or cannot be mixed with the others. The
+        calls listed before it are in the conference then.
         """
         try:
             for call in calls:
@@ -130,7 +130,7 @@ class Conference:
         self._tell()
 
     async def step_out(self) -> None:
-        """Let the peers go on without the user: what they say is not heard here, nor he there."""
+        """Let the peers go on without the user: the user neither hears them nor is heard."""
         await self._set_present(present=False)
 
     async def step_in(self) -> None:
@@ -144,7 +144,7 @@ class Conference:
         def seat() -> None:
             failed: list[StackError] = []
             for call in legs:
-                # Whatever becomes of one, the others must not hear who stepped out.
+                # Whatever happens to one call, the others must not hear a user who stepped out.
                 try:
                     self._seat(call, present)
                 except StackError as error:
@@ -197,7 +197,7 @@ class Conference:
         )
 
     def _tell(self) -> None:
-        """Tell what the conference is now, unless that is what was told before."""
+        """Tell the state of the conference, if it has changed since it was last told."""
         facts = self._facts()
         number = weakest(facts)
         told = ConferenceChanged(
@@ -215,7 +215,7 @@ def _check_free(call: Call, conferences: Iterable[Conference]) -> None:
 
 
 class Conferences:
-    """Those of an agent. In the event loop."""
+    """All conferences of an agent. In the event loop."""
 
     def __init__(self, engine: Engine, policy: CallPolicy, publish: Publish) -> None:
         self._engine = engine

@@ -1,4 +1,4 @@
-"""What an agent is told when it is made."""
+"""The configuration of an agent."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sipmikey.ticket.mode import Mode
 from sipmikey.ticket.shared_keys import SharedTicketKey, key_shared_with
 
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
-"""``sip.bind`` that is all of the machine's addresses."""
+"""Values of ``sip.bind`` that mean all addresses of the machine."""
 
 MAX_CALLS = 4
 """Calls one process can hold: the limit compiled into the pjsua2 wheel."""
 
 
 MOST_CALLS = 100
-"""More than an agent was tried with."""
+"""The most calls that an agent was tested with."""
 
 MOST_CALLS_IN_PYTHON = 1000
 """The same, for an agent whose SIP stack is in Python: a process holds all of them."""
@@ -65,20 +65,22 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sip:
-    """Signalling. ``bind``: local address (IPv4 or IPv6) of all transports; ``port`` 0: chosen by the system
-    (TLS takes port + 1 when a port is given). ``prefer``: transport for our requests where no URI names one;
-    None: UDP, or TCP for what is large, and over IPv6. ``registrar``, ``proxy``: SIP URIs.
-    ``trusted_proxies``: addresses whose P-Asserted-Identity is believed. ``registration_retry_s``: how long
-    to wait before the next attempt when the registrar is lost. ``credentials``: for digest challenges.
-    ``headers``: of our own, in each INVITE; ``register_headers``: in each REGISTER.
-    ``redirects``: INVITEs of one call that follow redirections (3xx) at most, 0 for none. ``name_servers``:
-    IP addresses of DNS servers that are asked for NAPTR, SRV and address records of SIP domains (RFC 3263);
-    none: the system resolves host names, and NAPTR and SRV records are not looked up.
-    ``calls_per_second``: new calls that are looked at, in all; half as many of one source; twice as many at
-    once after a silence. The rest is answered with 503.
-    ``stack``: ``pjsua2`` or ``python`` (`sipmikey.agent.asyncio_sip`); empty: pjsua2 where it is installed.
+    """Signalling.
+
+    ``bind``: local address (IPv4 or IPv6) of all transports; ``port`` 0: chosen by the system (TLS takes port
+    + 1 when a port is given). ``prefer``: transport for our requests where no URI names one; None: UDP, or
+    TCP for large requests and over IPv6. ``registrar``, ``proxy``: SIP URIs. ``trusted_proxies``: addresses
+    whose P-Asserted-Identity is believed. ``registration_retry_s``: how long to wait before the next attempt
+    when the registrar is lost. ``credentials``: for digest challenges. ``headers``: added to each INVITE;
+    ``register_headers``: in each REGISTER. ``redirects``: how many INVITEs of one call may follow
+    redirections (3xx), 0 for none. ``name_servers``: IP addresses of DNS servers that are asked for NAPTR,
+    SRV and address records of SIP domains (RFC 3263); none: the system resolves host names, and NAPTR and SRV
+    records are not looked up. ``calls_per_second``: new calls that are judged, from all sources; half as many
+    from one source; twice as many in a burst after a silence. The rest is answered with 503. ``stack``:
+    ``pjsua2`` or ``python`` (`sipmikey.agent.asyncio_sip`); empty: pjsua2 where it is installed.
     ``preconditions``: take calls that require those of RFC 3312, and state them in ours; without, a call that
-    requires them is refused with 420."""
+    requires them is refused with 420.
+    """
 
     bind: str = "0.0.0.0"
     port: int = 0
@@ -116,14 +118,14 @@ class Sip:
     def named_transport(self) -> Transport | None:
         """The transport to name in URIs we send to; None where the stack may choose.
 
-        pjsip takes TCP for what is over 1300 octets (RFC 3261 section 18.1.1) on IPv4 only, and an INVITE
-        with key management always is.
+        pjsip switches to TCP for requests over 1300 octets (RFC 3261 section 18.1.1) on IPv4 only, and an
+        INVITE with key management always is.
         """
         both = {Transport.UDP, Transport.TCP} <= set(self.transports)
         return Transport.TCP if self.prefer is None and self.ipv6 and both else self.prefer
 
     def check_target(self, uri: str, name: str) -> None:
-        """Raise ``LocalError`` that calls it *name* where nothing can be sent to *uri* from here."""
+        """Raise ``LocalError``, which names the setting *name*, where this agent cannot send to *uri*."""
         if fault := fault_of(uri):
             raise LocalError(f"{name}: {uri!r}: {fault}")
         if uri[:5].lower() == "sips:" and Transport.TLS not in self.transports:
@@ -154,7 +156,7 @@ class Sip:
 class Audio:
     """Sound. ``device``: ``null`` (no sound hardware) or ``default`` (the devices that ``sound`` names).
     ``play``: WAV file sent instead of the microphone, from the moment the media may flow; ``repeat``: over
-    and over. ``record``: WAV file what is heard is written to. ``streams``: audio m-lines offered.
+    and over. ``record``: WAV file to which the sound received is written. ``streams``: audio m-lines offered.
     ``codecs``: names in order of preference (``G722``, ``opus``, ``PCMA``, ``PCMU``, ...), empty for the
     engine's own order. ``rtp_port``: first RTP port, 0 for any. ``engine``: ``native`` runs media in pjmedia,
     ``python`` in `sipmikey.media` (suite ``128``), which has Opus. ``tones``: ring, ring-back and
@@ -176,7 +178,7 @@ class Audio:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """``codecs``, or where there are none, those of the engine; () where only the stack knows these."""
+        """``codecs``, or the engine's where that is empty; () where only the stack knows them."""
         return self.codecs if self.codecs or self.engine == "native" else codecs_here()
 
     def __post_init__(self) -> None:
@@ -207,21 +209,21 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyManagement:
-    """The KMS as this agent knows it, and what is shared with it.
+    """The KMS that this agent uses, and the keys shared with it.
 
     ``kms``: the identity of the KMS (IDRkms), e.g. ``sip:kms@example.com``; empty without one. ``psk``: the
     pre-shared key. ``psk_id``: name of that key (IDRpsk data), None when the identity alone names it.
-    ``certificate``: used at the KMS instead of a pre-shared key. ``mode``: of the tickets for our calls
-    (RFC 6043 section 4.1.1); ``modes``: for single contacts by canonical URI. ``key_forking``: ask for keys
-    of its own for each answering device. ``ticket_keys``: TPKs shared with the KMS or with a peer, for the
-    modes that need them. ``ticket_lifetime_s``: of tickets made here. ``suites``: names of
-    the suites of RFC 6043 section 12.1 to use, best first (``256``, ``128``); tickets are asked for with the
-    first. ``clock_skew_s``: tolerated difference of clocks. ``reuse``: ask for tickets that may be
-    used for several calls (flag J); the KMS may say no. ``keep_resolved``: do not ask the KMS again about
-    such a ticket of a caller while it is valid: quicker, and the KMS cannot refuse any more. ``others``: KMSs
-    of other domains that are asked themselves about their tickets; about those of all others this agent's own
-    KMS is asked, which passes them on (RFC 6043 section 10).
-    ``contacts``: canonical URIs for whom there is to be a ticket ahead of calls, renewed before it expires.
+    ``certificate``: used at the KMS instead of a pre-shared key. ``mode``: of the tickets for our calls (RFC
+    6043 section 4.1.1); ``modes``: for single contacts by canonical URI. ``key_forking``: ask for a ticket
+    that gives each answering device its own keys. ``ticket_keys``: TPKs shared with the KMS or with a peer,
+    for the modes that need them. ``ticket_lifetime_s``: of tickets made here. ``suites``: names of the suites
+    of RFC 6043 section 12.1 to use, best first (``256``, ``128``); tickets are asked for with the first.
+    ``clock_skew_s``: tolerated difference of clocks. ``reuse``: ask for tickets that may be used for several
+    calls (flag J); the KMS may say no. ``keep_resolved``: do not ask the KMS again about such a ticket of a
+    caller while it is valid: quicker, but the KMS can no longer refuse. ``others``: KMSs of other domains
+    that this agent asks directly about their tickets. For all other tickets it asks its own KMS, which
+    forwards the question (RFC 6043 section 10). ``contacts``: canonical URIs for which a ticket is fetched
+    ahead of calls and renewed before it expires.
     """
 
     kms: str = ""
@@ -265,7 +267,7 @@ class KeyManagement:
 
     @property
     def credential(self) -> ClientCredential | None:
-        """What this agent proves its identity to the KMS with; None without a KMS."""
+        """The credential that proves this agent's identity to the KMS; None without a KMS."""
         if self.psk is not None:
             return PreSharedKey(key=self.psk, key_id=self.psk_id)
         return self.certificate
@@ -277,12 +279,12 @@ class KeyManagement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
-    """All of it. ``identity``: our SIP URI. ``keys`` None: no KMS (only security ``off`` can call then).
+    """The whole configuration. ``identity``: our SIP URI.
 
-    ``isolated``: pjsua2 runs in a process of its own, which has no key but those of its calls, and whose
-    death ends its calls only. False runs it in this process, to measure and to debug. ``calls``: how many
-    there may be at a time; with pjsua2 a process holds four, and more are started as they are needed (UDP
-    needed).
+    ``keys`` None: no KMS (only security ``off`` can call then). ``isolated``: pjsua2 runs in a process of its
+    own, which has no key but those of its calls, and whose death ends its calls only. False runs it in this
+    process, to measure and to debug. ``calls``: how many there may be at a time. With pjsua2 a process holds
+    four; more processes are started as they are needed, which takes UDP.
     """
 
     identity: str

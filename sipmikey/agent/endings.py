@@ -1,4 +1,4 @@
-"""The ends of calls that no machine tells of: those without an INVITE, and those the agent closes upon."""
+"""Ends of calls that no machine reports: calls without an INVITE, and calls that the closing agent ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sipmikey.call.reasons import Reason
 
 
 def not_called(number: str, called: str, ending: Ending) -> list[Event]:
-    """Return what is told of a call to *called* that ended before its INVITE."""
+    """Return the events of a call to *called* that ended before its INVITE."""
     told: list[Event] = []
     if ending.reason is Reason.TOO_MANY_CALLS:
         told.append(
@@ -29,7 +29,7 @@ def not_called(number: str, called: str, ending: Ending) -> list[Event]:
 
 
 def closed_upon(number: str, security: Security) -> CallEnded:
-    """Return the end of a call that the stack knew nothing of, such as one between two INVITEs."""
+    """Return the end of a call that the stack did not know, such as one between two INVITEs."""
     return CallEnded(
         at=time.time(), call=number, reason=Reason.CANCELLED, side="local", status=487,
         detail="the agent was closed", duration_s=0.0, security=security,

@@ -1,4 +1,4 @@
-"""The thread that owns the SIP stack, and the ways in and out of it.
+"""The thread that owns the SIP stack, and how other threads talk with it.
 
 pjsua2 runs without threads of its own for signalling: one thread polls it, of a process of its own unless the
 configuration says otherwise, and every callback is answered in one thread of ours. Work comes in through a
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 class Stack(Protocol):
-    """What the engine runs: pjsua2 in this process, or another that has it."""
+    """The SIP stack that the engine runs, in this process or in another."""
 
     @property
     def addresses(self) -> Mapping[Transport, str]: ...
@@ -112,7 +112,7 @@ class Engine:
 
         *observer* is told of incoming calls and registration, in the engine's thread. *deliver* is given
         what was handed out (``hand_out``), to be run elsewhere. *sip*: signalling in place of the
-        configuration's, with what was found out since.
+        configuration's, with addresses that were looked up since.
         """
         self._observer = observer
         self._deliver = deliver
@@ -127,13 +127,13 @@ class Engine:
         return dict(self._addresses)
 
     def post(self, work: Callable[[], object]) -> None:
-        """Have *work* done in the engine's thread, soon."""
+        """Run *work* in the engine's thread, soon."""
         self._work.append(work)
         if threading.current_thread() is not self._thread:
             self._wake()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have *work* done in the engine's thread; the future carries its result or exception."""
+        """Run *work* in the engine's thread; the future carries its result or exception."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -159,9 +159,9 @@ class Engine:
         self._outbox.append(work)
 
     def wait(self, start: Callable[[], Future[T]], timeout_s: float) -> T:
-        """In the engine's thread only: do nothing else until what *start* began is done; return its result.
+        """In the engine's thread only: block until the future of *start* is done; return its result. For
 
-        For what the stack must be told within a callback. What was handed out goes first. Raises
+        answers that the stack needs within a callback. Work handed out before goes first. Raises
         ``TimeoutError``, and cancels the future, after *timeout_s* seconds.
         """
         self._send_out()
@@ -213,15 +213,15 @@ class Engine:
         self._up.order_codecs(names)
 
     def use_servers(self, servers: HelpingServers) -> None:
-        """In the engine's thread: let these servers help the media through NAT from the next call on."""
+        """In the engine's thread: use these STUN and TURN servers from the next call on."""
         self._up.use_servers(servers)
 
     def sound(self, command: Command) -> None:
-        """In the engine's thread: do what *command* says to the sound devices."""
+        """In the engine's thread: carry out *command* on the sound devices."""
         self._up.sound_command(command)
 
     def follow_address(self) -> None:
-        """In the engine's thread: our address is another one: listen there, and register.
+        """In the engine's thread: our address changed: listen at the new one, and register.
 
         Raises ``StackError``.
         """
@@ -229,7 +229,7 @@ class Engine:
         self._addresses = dict(self._up.addresses)
 
     def register(self) -> None:
-        """In the engine's thread: register, or refresh; the observer hears of the outcome."""
+        """In the engine's thread: register, or refresh; the observer is told the outcome."""
         self._up.set_registration(True)
 
     def unregister(self) -> None:

@@ -1,4 +1,4 @@
-"""What the agent does with what arrives: which calls it takes, and how. In the engine's thread."""
+"""The judging of incoming calls: which the agent takes, and how. In the engine's thread."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _BUSY_HERE = 486
 _NOT_ACCEPTABLE_HERE = 488
 
 _VERDICTS = 64
-"""Verdicts kept at most: the stack may turn a call away that was judged already."""
+"""How many verdicts are kept: the stack may turn a call away after it was judged."""
 
 
 class Reception(Protocol):
-    """What the agent in the event loop is told. Called in the engine's thread."""
+    """The agent in the event loop, as it is told of calls. Called in the engine's thread."""
 
     def new_driver(
         self,
@@ -95,8 +95,8 @@ class Verdict:
 class IncomingCalls:
     """Judges the INVITEs for one identity, each once; the observer of the stack.
 
-    *post* has something done as soon as the stack is done with what it is at. *check* raises a ``PeerError``
-    for a description that this agent cannot use.
+    *post* runs a callable as soon as the stack's present callback has returned. *check* raises a
+    ``PeerError`` for a description that this agent cannot use.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class IncomingCalls:
         asserted = invite.asserted_identity() if host in self._trusted else None
         uri = asserted or invite.uri("from") or ""
         if uri.count("@") > 1:
-            # One of them stands where none may: who is named would depend on the reader.
+            # An @ that may not be there: two readers would find two different callers.
             raise SipMalformed(f"two @ in {uri!r}")
         return canonical(uri)
 
@@ -198,7 +198,7 @@ class IncomingCalls:
     # StackObserver
 
     def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
-        """Take a call: it is checked, and the KMS asked, as soon as the stack is done with the INVITE."""
+        """Take a call. It is checked, and the KMS asked, as soon as the stack has handled the INVITE."""
         verdict = self._verdict(invite, source)
         refusal = verdict.refusal
         if lane is Lane.REFUSED and refusal is None and verdict.fault is None:
@@ -212,7 +212,7 @@ class IncomingCalls:
         return driver
 
     def replacement(self, call: str, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
-        """Judge an INVITE that wants the place of *call*, which is on *lane*; the engine waits for the KMS.
+        """Judge an INVITE that is to replace *call*, which is on *lane*; the engine waits for the KMS.
 
         Returns the new call, or the status to refuse with.
         """
@@ -229,7 +229,7 @@ class IncomingCalls:
     def _let_in(self, verdict: Verdict, invite: SipMessage, lane: Lane) -> CallDriver | int:
         if not self._policy.transfer:
             return _FORBIDDEN
-        # The stack takes the new call on the account of the old one, whatever is offered.
+        # The stack takes the new call on the account of the old one, whichever keying it offers.
         if lane not in (Lane.SECURED, Lane.CLEAR) or verdict.lane is not lane:
             return _NOT_ACCEPTABLE_HERE
         keying = self._keying(verdict, invite)

@@ -1,4 +1,4 @@
-"""Who follows what an agent tells. In the event loop only."""
+"""The listeners to an agent's events. In the event loop only."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Listeners:
             self._queues.remove(queue)
 
     def publish(self, event: Event) -> None:
-        """Tell everybody who listens."""
+        """Give *event* to every listener."""
         for queue in self._queues:
             queue.put_nowait(event)
 
     def close(self) -> None:
-        """Let everybody who listens come to an end."""
+        """End the iteration of every listener."""
         for queue in self._queues:
             queue.put_nowait(None)

@@ -1,6 +1,6 @@
-"""Asking DNS which transport a SIP domain wants (RFC 3263 section 4.1). In the event loop only.
+"""Asking DNS which transport a SIP domain prefers (RFC 3263 section 4.1). In the event loop only.
 
-The stack looks up the SRV and address records of the domain then, for that transport (RFC 3263 section 4.2).
+The stack then looks up the SRV and address records of the domain for that transport (RFC 3263 section 4.2).
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class Locator:
         self._resolver.cache = LRUCache(256)
 
     def asks_about(self, uri: str) -> bool:
-        """Return whether DNS is asked before a call to *uri*: a proxy would decide where it goes."""
+        """Return True where DNS is asked before a call to *uri*: not where a proxy decides the route."""
         return self._resolver is not None and not self._proxy and looked_up(uri) is not None
 
     async def located(self, uri: str) -> str:
-        """Return *uri* with the transport that its domain wants, or as it is where nothing is left open.
+        """Return *uri* with the transport that its domain prefers, or unchanged where it names one.
 
         UDP is not named: the stack takes it by itself, and TCP for what is too large for it.
 
-        Raises ``AgentError`` where the domain wants transports, and none that this agent has.
+        Raises ``AgentError`` where the domain names transports, but none that this agent has.
         """
         domain = looked_up(uri)
         if self._resolver is None or domain is None:

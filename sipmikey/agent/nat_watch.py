@@ -1,6 +1,6 @@
-"""Which STUN and TURN servers work: asked before anybody calls, and again and again.
+"""Which STUN and TURN servers work: asked at the start, before any call, and
 
-A call that has to find out by itself that its TURN server is dead waits for seconds.
+regularly after. A call that itself finds its TURN server dead loses seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _AGAIN_WHEN_BAD_S = 10.0
 
 
 class NatWatch:
-    """Asks the servers of *settings* from the address *bind*. *use* takes those that work; *publish* an event
-    when something changed."""
+    """Asks the servers of *settings* from the address *bind*. *use* is called with those that work, *publish*
+    with an event when something changed."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class NatWatch:
         self._told: tuple[str, ...] = ()
 
     async def look(self) -> bool:
-        """Ask once, and have what works used. Returns False when something configured does not work.
+        """Ask once, and use the servers that work. Returns False when something configured does not work.
 
         Raises ``StackError`` when the package that asks is not installed.
         """
@@ -78,7 +78,7 @@ class NatWatch:
         return all(one is None or one.works for one in (stun, turn))
 
     async def run(self) -> None:
-        """Ask again and again."""
+        """Ask regularly, until cancelled."""
         while True:
             fine = await self.look()
             await asyncio.sleep(_AGAIN_S if fine else _AGAIN_WHEN_BAD_S)

@@ -1,4 +1,4 @@
-"""What the program waits for of a call, by the tokens that the call's machine hands back."""
+"""The outcomes that a program waits for, by the tokens that the call's machine hands back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Outcomes:
             return
         if isinstance(outcome, BaseException):
             future.set_exception(outcome)
-            # One who does not wait for it any more is told by the events.
+            # A program that no longer waits learns of it by the events.
             future.exception()
         else:
             future.set_result(outcome)

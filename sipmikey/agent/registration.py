@@ -1,4 +1,4 @@
-"""Waiting for the registrar, and telling what it said. In the event loop only."""
+"""Waiting for the registrar, and reporting its answers. In the event loop only."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Registration:
             raise self._failed(Reason.REGISTRATION_FAILED, 0, str(error)) from None
 
     def result(self, status: int, reason: str, expires_s: int) -> None:
-        """Take the outcome of a request, be it ours or a renewal by the stack."""
+        """Take the outcome of a request, ours or the stack's renewal."""
         waiting, self._waiting = self._waiting, None
         self.registered = status // 100 == 2 and expires_s > 0
         if status // 100 == 2:

@@ -1,4 +1,4 @@
-"""What the configuration means for the calls' machines."""
+"""The settings of the call machines, made from the configuration."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sipmikey.ticket.identity import canonical
 
 
 class UsableHere:
-    """Whether this agent can use a description. ``codecs``: those it has, in upper case; () for any."""
+    """Checks that this agent can use a description. ``codecs``: those it has, in upper case; () for any."""
 
     def __init__(self, config: AgentConfig) -> None:
         self.codecs = tuple(name.upper() for name in config.audio.offered)
         self._ipv6 = config.sip.ipv6
 
     def __call__(self, sdp: str) -> None:
-        """Raise ``OtherIpVersion`` or ``NoCommonCodec``, which the stack itself would find out too late."""
+        """Raise ``OtherIpVersion`` or ``NoCommonCodec``, which the stack itself would notice too late."""
         check_ip_version(sdp, ipv6=self._ipv6)
         check_codecs(sdp, self.codecs)
 
 
 def call_settings(config: AgentConfig, usable: UsableHere) -> CallSettings:
-    """Return what all calls have in common. pjsua keeps one dialog for each INVITE, and no more."""
+    """Return the settings of all calls. pjsua keeps only one dialog for each INVITE."""
     times = config.timeouts
     return CallSettings(
         identity=config.identity,
@@ -47,7 +47,7 @@ def call_settings(config: AgentConfig, usable: UsableHere) -> CallSettings:
 
 
 def keyings(config: AgentConfig, env: Environment, kept: KeptTickets | None = None) -> StandardKeyings:
-    """Return what keys the calls. *kept*: tickets that need not be resolved again."""
+    """Return the keyings of calls. *kept*: tickets that need not be resolved again."""
     keys, identity = config.keys, canonical(config.identity)
     if keys is None:
         return StandardKeyings(env, config.policy, identity=identity)

@@ -86,7 +86,7 @@ class TelephoneTones:
 class SoundControl:
     """Microphone, speaker and ringer of an agent, while it runs. Without devices nothing happens.
 
-    What becomes of it is told by ``sound.device`` and ``sound.level`` events.
+    ``sound.device`` and ``sound.level`` events tell the outcome.
     """
 
     def __init__(self, send: Callable[[Command], None], *, tones: bool) -> None:
@@ -106,15 +106,15 @@ class SoundControl:
         self._send(Mute(muted=muted))
 
     def volume(self, role: Role | str, db: float) -> None:
-        """Set the volume of ``input`` or ``output`` in decibels; 0 is as it comes."""
+        """Set the volume of ``input`` or ``output`` in decibels; 0 leaves it unchanged."""
         self._send(SetVolume(role=Role(role), db=db))
 
     def watch_levels(self, watched: bool = True) -> None:
-        """Have ``sound.level`` told ten times a second in calls, or no longer."""
+        """Start or stop the ``sound.level`` events, ten a second during calls."""
         self._send(WatchLevels(watched=watched))
 
     def play(self, tone: str) -> None:
-        """Let a tone (``ring-back``, ``call-waiting``, ``busy``, a DTMF key) be heard in the speaker."""
+        """Play a tone (``ring-back``, ``call-waiting``, ``busy``, a DTMF key) on the speaker."""
         self._send(PlayTone(tone=tone))
 
     def stop_tones(self) -> None:

@@ -1,6 +1,7 @@
-"""What the agent needs of a SIP stack, and what it is told by it. The engine implements it on pjsua2.
+"""The port between the agent and a SIP stack: what the agent asks of a stack, and what a stack tells it.
 
-Everything here happens in the engine's thread; nothing here may wait.
+There are two stacks: pjsua2 and `sipmikey.agent.asyncio_sip`. Everything here happens in the engine's thread,
+and nothing may wait.
 """
 
 from __future__ import annotations
@@ -70,8 +71,10 @@ class HelpingServers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferVerdict:
-    """What becomes of an offer of the peer within a call. ``status``: 200 to accept it, else the response to
-    send, with ``headers`` that say why."""
+    """The decision about an offer of the peer within a call.
+
+    ``status``: 200 to accept it, else the response to send, with ``headers`` that say why.
+    """
 
     status: int = 200
     headers: Headers = ()
@@ -79,7 +82,7 @@ class OfferVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Which account takes an INVITE. ``headers``: say why, where it is refused."""
+    """Which account takes an INVITE. ``headers``: tell why, where it is refused."""
 
     lane: Lane
     headers: Headers = ()
@@ -88,7 +91,7 @@ class Placement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
     """Where a call sits. ``room``: the calls of one room hear each other; ``""`` for none. ``present``:
-    whether the user of this agent is heard in the call and hears it."""
+    the user of this agent hears the call and is heard in it."""
 
     room: str = ""
     present: bool = True
@@ -108,7 +111,7 @@ class StackCall(Protocol):
         """End a branch that answered and has not got the call, unless the stack does that itself."""
 
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
-        """Run a stream on *keys*; return its packets so far, None where nothing of it is counted."""
+        """Run a stream on *keys*; return its packets so far, None where they are not counted."""
 
     def unkey(self) -> None: ...
 
@@ -135,7 +138,7 @@ class StackCall(Protocol):
 
 
 class CallObserver(Protocol):
-    """What a call's owner is told. An exception raised by any of these ends the call with it as the cause."""
+    """The owner of a call, as the stack tells it. An exception raised by one of its methods ends the call."""
 
     def attached(self, call: StackCall) -> None:
         """An outgoing call exists, and its INVITE is about to be made."""
@@ -149,14 +152,14 @@ class CallObserver(Protocol):
     def stream_created(self, index: int) -> None:
         """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before.
 
-        One that is made again for an offer of the peer, which was permitted, keeps those it had.
+        A stream made again for a permitted offer of the peer keeps its keys.
         """
 
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         """A message of a transaction within the call went out or came in, after it took effect."""
 
     def phase(self, phase: Phase, status: int, reason: str) -> None:
-        """The call is in another phase. A stack in a process of its own tells only the last two."""
+        """The call is in another phase. A stack in its own process tells the last two only."""
 
     def dtmf(self, digit: str) -> None: ...
 
@@ -168,19 +171,19 @@ class CallObserver(Protocol):
     def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
         """An INVITE from *source* (``host:port``) wants this call's place (Replaces, RFC 3891).
 
-        Return the observer of the call that gets it, which is answered at once, or a status to refuse.
+        Return the observer of the call that gets it, which is answered immediately, or a status to refuse.
         *lane* is that of this call.
         """
 
     def replaced(self) -> None:
-        """The call that was let in has this one's place; this one is ended by the stack."""
+        """The new call has taken this one's place; the stack ends this one."""
 
     def failed(self, error: BaseException) -> None:
         """An observer method, or the stack within this call, raised *error*."""
 
 
 class StackObserver(Protocol):
-    """What the agent is told outside of calls."""
+    """The agent, as the stack tells it of events outside of calls."""
 
     def place(self, invite: SipMessage, source: str) -> Placement:
         """Judge an INVITE from *source* (``host:port``), before any socket is opened for it."""
@@ -208,4 +211,4 @@ class StackObserver(Protocol):
         """A sound device came or went, or a level was measured."""
 
     def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
-        """The stack failed and is started again; its *calls* calls hear of it one by one."""
+        """The stack failed and is started again; each of its *calls* calls is told separately."""

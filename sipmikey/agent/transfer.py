@@ -1,6 +1,6 @@
 """Call transfer (REFER, RFC 3515): each new leg has its own ticket.
 
-pjsua calls the new target while it handles the REFER, when the KMS cannot be asked. So a target
+pjsua calls the new target while it handles the REFER, and cannot ask the KMS meanwhile. So a target
 whose ticket is not at hand is refused with 480 while the ticket is fetched, and the transferor asks again.
 In an attended transfer the new call takes the place of the transferor's (Replaces, RFC 3891); a target that
 refuses Replaces is called without it.
@@ -17,7 +17,7 @@ NOT_YET = 480
 """The ticket is being fetched: ask again soon."""
 
 _NOT_REPLACED = frozenset({403, 420, 481, 488, 501})
-"""Statuses of a target that lets no call of its own be replaced, or does not know how."""
+"""Statuses of a target that refuses to have its call replaced, or does not know how."""
 
 _TRIES = 6
 _AGAIN_S = 0.4
@@ -30,7 +30,7 @@ Refer = Callable[[], Awaitable[int]]
 async def until_transferred(target: str, *ways: Refer) -> None:
     """Return when the peer talks to *target*. Raises ``AgentError`` with the reason why it does not.
 
-    *ways*: how to ask for it; the next is tried where the target lets no call be replaced.
+    *ways*: how to ask for it; the next is tried where the target refuses to have its call replaced.
     """
     status = 0
     for refer in ways:

@@ -1,4 +1,4 @@
-"""A call that comes in: its INVITE, reliable provisional responses, CANCEL (RFC 3261 section 13.3)."""
+"""An incoming call: its INVITE, reliable provisional responses, CANCEL (RFC 3261 section 13.3)."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class CalleeSession(Session):
         return self._dialog if tag == self._dialog.remote_tag else None
 
     def takes(self, transaction: ServerTransaction) -> bool:
-        """Return whether it is the INVITE of *transaction*."""
+        """Return True where *transaction* is that of this call's INVITE."""
         return transaction is self._transaction
 
     def describe(self) -> None:
-        """Give the agent our answer as it is before the keys, where there was an offer."""
+        """Show the agent our answer, still without keys, where there was an offer."""
         if self.lane is Lane.REFUSED or not self.invite.has_sdp or self.observer is None:
             return
         with self.guarded() as observer:
@@ -86,7 +86,7 @@ class CalleeSession(Session):
         self._unacknowledged_1xx.add(number, lambda: self._transaction.flow.send(octets))
 
     def _no_prack(self) -> None:
-        """Nobody acknowledged a reliable response (RFC 3262 section 3)."""
+        """The caller did not acknowledge a reliable response (RFC 3262 section 3)."""
         self.hangup(500)
 
     def _on_prack(self, transaction: ServerTransaction, dialog: Dialog) -> None:

@@ -1,4 +1,4 @@
-"""A call that is made: one INVITE, a dialog for each branch that answers, CANCEL (RFC 3261 section 13.2)."""
+"""An outgoing call: one INVITE, a dialog for each branch that answers, CANCEL (RFC 3261 section 13.2)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CallerSession(Session):
         self._cancelled = False
         self._exchange: Exchange | None = None
         self.progress: Callable[[int, str, bool], None] | None = None
-        """Who asked for the call (REFER) is told how its INVITE goes."""
+        """Called with the progress of the INVITE, for the party that asked for the call (REFER)."""
 
     @property
     def dialog(self) -> Dialog | None:
@@ -71,7 +71,7 @@ class CallerSession(Session):
         return None if branch is None or branch.ended else branch.dialog
 
     def invite(self, headers: Headers) -> None:
-        """Send the INVITE. Raises what kept the agent from describing it."""
+        """Send the INVITE. Raises the error with which the agent refused to describe it."""
         assert self.observer is not None
         config = self.house.config
         hop = config.sip.proxy or self._target
@@ -105,7 +105,7 @@ class CallerSession(Session):
         self.tell_phase(Phase.CALLING)
 
     def on_challenged(self, message: SipMessage) -> None:
-        """A proxy wants to know who calls."""
+        """A proxy asks for a password."""
         self.tell_received(message)
 
     def on_failed(self, status: int, reason: str) -> None:
@@ -153,14 +153,14 @@ class CallerSession(Session):
             if not branch.sdp:
                 self._hear(branch, message)
             elif self._heard != message.to_tag:
-                # Its first description was its answer (section 13.2.1): what is heard stays.
+                # Its first description was its answer (section 13.2.1): the media heard stays the same.
                 told = message.with_header("Content-Type", None).with_content(b"")
         self._report(message.status, message.reason_phrase, final=False)
         self.tell_phase(Phase.EARLY, message.status, message.reason_phrase)
         self.tell_received(told)
 
     def _in_order(self, branch: Branch, number: int) -> bool:
-        """Note the number of a reliable response; False for one that came before or too early (RFC 3262)."""
+        """Note the number of a reliable response; False for a repeated or early one (RFC 3262)."""
         if branch.rseq and number != branch.rseq + 1:
             return False
         branch.rseq = number
@@ -265,5 +265,5 @@ class CallerSession(Session):
         super()._on_invite(transaction, dialog)
 
     def offer_taken(self, dialog: Dialog) -> None:
-        """The offer of a branch is answered: its streams are the ones there are."""
+        """The offer of a branch is answered: the streams are those of that branch now."""
         self._heard = dialog.remote_tag

@@ -47,17 +47,17 @@ class Stream:
     line: str
 
     def event_type(self, codec: str) -> int | None:
-        """Return the payload type of telephone events beside a codec, None where it has none."""
+        """Return the payload type of telephone events with a codec's clock rate, None where there is none."""
         return dict(self.events).get(_CLOCK_RATES[codec])
 
     @property
     def sends(self) -> bool:
-        """Whether the side that describes sends."""
+        """True where the side that made the description sends."""
         return self.direction in ("sendrecv", "sendonly")
 
     @property
     def hears(self) -> bool:
-        """Whether the side that describes listens."""
+        """True where the side that made the description listens."""
         return self.direction in ("sendrecv", "recvonly") and self.address not in ("0.0.0.0", "::")
 
 

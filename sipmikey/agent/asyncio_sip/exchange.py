@@ -1,4 +1,4 @@
-"""One request of ours: sent where it belongs, and again after a challenge (RFC 3261 sections 8.1 and 22)."""
+"""One request of this side: sent, and sent again after a challenge (RFC 3261 sections 8.1 and 22)."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from sipmikey.agent.config import Sip, Transport
 from sipmikey.sip import Headers, SipMessage
 
 _LONGEST_DATAGRAM: Final = 1300
-"""Octets of a request that may leave over UDP where nothing is known of the path (section 18.1.1)."""
+"""Octets of a request that may leave over UDP while the path's MTU is unknown (section 18.1.1)."""
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:;?\[\]]+)(?::(\d{1,5}))?((?:;[^?]*)?)")
 
 
 class Listener(Protocol):
-    """Who sent a request."""
+    """The sender of a request, which is told what happens to it."""
 
     def on_sent(self, message: SipMessage) -> None:
-        """It went out, for the first time or once more with an answer to a challenge."""
+        """The request went out, for the first time or again with an answer to a challenge."""
 
     def on_challenged(self, message: SipMessage) -> None:
         """A challenge came, and is being answered."""
 
     def on_response(self, message: SipMessage) -> None:
-        """A response came, all of them but challenges that are answered."""
+        """A response came. Challenges that are answered are not told."""
 
     def on_failed(self, status: int, reason: str) -> None:
         """There is no response: 408, or 503 where the request could not be sent."""
 
 
 class Silent:
-    """Nobody waits for the response to a request."""
+    """A listener for requests whose response does not matter."""
 
     def on_sent(self, message: SipMessage) -> None:
         """Nothing to tell."""
@@ -54,9 +54,10 @@ class Silent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A request without what depends on the way it goes. ``hop``: the URI of where it is sent to.
+    """A request without the header fields that depend on its transport.
 
-    ``number``: gives its CSeq. ``contact``: whether it has a Contact.
+    ``hop``: the URI of where it is sent to. ``number``: gives its CSeq. ``contact``: whether it has a
+    Contact.
     """
 
     method: str
@@ -73,7 +74,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What requests are sent with. ``user``: of our Contact."""
+    """What it takes to send requests. ``user``: of our Contact."""
 
     sip: Sip
     flows: Flows
@@ -132,7 +133,7 @@ def via_of(flow: Flow) -> str:
 
 
 class Exchange:
-    """One request until its final response; *listener* is told. Call `begin` once."""
+    """One request until its final response; *listener* hears of each response. Call `begin` once."""
 
     def __init__(self, means: Means, draft: Draft, listener: Listener) -> None:
         self._means = means
@@ -221,7 +222,7 @@ class Exchange:
             self._listener.on_failed(status, reason)
 
     def cancel(self, headers: Headers = ()) -> bool:
-        """Take an INVITE back, as soon as it has a provisional response; False where it never left."""
+        """Cancel an INVITE, as soon as it has a provisional response; return False where it never left."""
         if self._transaction is None:
             self._given_up = True
             return False
@@ -241,5 +242,5 @@ class Exchange:
         )  # fmt: skip
 
     def drop(self) -> None:
-        """Tell nothing more."""
+        """Tell the listener nothing more."""
         self._given_up = True

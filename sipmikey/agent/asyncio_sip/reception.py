@@ -1,4 +1,4 @@
-"""What comes in: judged, given to its transaction and its call, or answered (RFC 3261 section 8.2)."""
+"""Incoming messages: judged, given to their transaction and call, or answered (RFC 3261 section 8.2)."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class Reception:
             return Placement(lane=Lane.REFUSED)
 
     def _merged(self, message: SipMessage) -> bool:
-        """Return whether this INVITE came already, by another way (RFC 3261 section 8.2.2.2)."""
+        """Return True where this INVITE already came by another path (RFC 3261 section 8.2.2.2)."""
         call_id, tag, number = message.first("call-id"), message.tag("from"), message.first("cseq")
         return any(
             isinstance(one, CalleeSession)
@@ -207,7 +207,7 @@ class Reception:
 
 
 def _read_what_is_needed(message: SipMessage) -> None:
-    """Raise ``SipMalformed`` for header fields that the stack could not go on without."""
+    """Raise ``SipMalformed`` where a header field that the stack needs cannot be read."""
     _ = message.tag("from"), message.to_tag
     if message.top_via is None:
         raise SipMalformed("cannot be read", field="via")

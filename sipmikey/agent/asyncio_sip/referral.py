@@ -59,7 +59,7 @@ class CallTransfers:
         Exchange(session.house.means, draft_within("REFER", dialog, headers), _Referring(session)).begin()
 
     def notified(self, session: Session, transaction: ServerTransaction) -> None:
-        """Take a NOTIFY within a call: how the call that the peer was asked for goes."""
+        """Take a NOTIFY within a call: the progress of the call that we asked the peer to make."""
         message = transaction.request
         if token_of(message, "event") != "refer":
             transaction.respond(response(message, 489))
@@ -74,7 +74,7 @@ class CallTransfers:
                 observer.transfer_progress(status or 408, final)
 
     def receive(self, session: Session, transaction: ServerTransaction, dialog: Dialog) -> None:
-        """Take a REFER: the peer asks that we call somebody else."""
+        """Take a REFER: the peer asks us to call another party."""
         message, observer, house = transaction.request, session.observer, session.house
         try:
             target = message.uri("refer-to")
@@ -114,7 +114,7 @@ def _invitation(target: str) -> tuple[str, Headers]:
 
 
 def _unreported(status: int, reason: str, final: bool) -> None:
-    """The peer does not want to know."""
+    """Report nothing: the peer asked for no reports."""
 
 
 def _reporter(session: Session, dialog: Dialog) -> Callable[[int, str, bool], None]:
@@ -131,7 +131,7 @@ def _reporter(session: Session, dialog: Dialog) -> Callable[[int, str, bool], No
 
 
 def replace_call(house: House, transaction: ServerTransaction, source: str) -> None:
-    """Take an INVITE that wants the place of a call (RFC 3891 section 3)."""
+    """Take an INVITE that is to replace a call (RFC 3891 section 3)."""
     message = transaction.request
     try:
         wanted = parse_replaces(message.one("replaces"))

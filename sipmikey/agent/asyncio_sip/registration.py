@@ -18,9 +18,9 @@ _INTERVAL_TOO_BRIEF = 423
 
 
 class Registration:
-    """The registration of one identity. *tell* is told each outcome: status, reason, seconds.
+    """The registration of one identity. *tell* is called with each outcome: status, reason, seconds.
 
-    ``registered``: the registrar has us.
+    ``registered``: the registrar knows our Contact.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Registration:
         self._tell(status, reason, granted)
 
     def _keep_alive(self) -> None:
-        """Keep the way to the registrar open (RFC 5626 section 4.4.1): through NAT, it finds us by it."""
+        """Keep the connection open by which the registrar reaches us (RFC 5626 section 4.4.1)."""
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
@@ -121,7 +121,7 @@ class Registration:
             self._keeping = self._later(pause, self._keep_alive)
 
     def connection_lost(self, flow: Flow) -> None:
-        """A connection ended: if the registrar had us by it, it does not find us any more."""
+        """A connection ended; if it was the registrar's, the registrar can no longer reach us."""
         if flow is self._flow and self.registered:
             self._flow = None
             self._settle(503, "the connection with the registrar is lost", 0)

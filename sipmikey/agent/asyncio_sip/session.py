@@ -42,7 +42,7 @@ _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
 _NO_DIALOG = frozenset((408, 481))
 _BYE_S = 4.0
-"""How long a call whose BYE gets no answer is still counted as one."""
+"""How long a call whose BYE gets no answer still counts as a call."""
 
 
 class Referrals(Protocol):
@@ -72,7 +72,7 @@ class House:
     codecs: Callable[[], tuple[str, ...]]
     referrals: Referrals
     call: Callable[[str, Lane, CallObserver, Headers, Callable[[int, str, bool], None]], None]
-    """Makes the call that a REFER asks for: URI, lane, observer, header fields, who is told its progress."""
+    """Makes the call that a REFER asks for: URI, lane, observer, header fields, callback for its progress."""
 
 
 class Session:
@@ -97,7 +97,7 @@ class Session:
         self._unacknowledged_2xx = UnacknowledgedResponses(house.later, self._not_acknowledged)
         self._ending = False
 
-    # What the sides differ in
+    # What differs between caller and callee
 
     @property
     def dialog(self) -> Dialog | None:
@@ -171,7 +171,7 @@ class Session:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[CallObserver | None]:
-        """Run an observer's method: what it raises becomes the call's failure."""
+        """Run an observer's method; an exception in it ends the call."""
         try:
             yield self.observer
         except Exception as error:  # noqa: BLE001 - it is the end of this call, not of the stack
@@ -354,7 +354,7 @@ class Session:
             self._offer_in_200(transaction)
 
     def offer_taken(self, dialog: Dialog) -> None:
-        """The offer of the peer with *dialog* is answered; nothing else changes its streams."""
+        """The offer of the peer with *dialog* is answered; the streams are that branch's now."""
 
     def _answer_offer(self, transaction: ServerTransaction, dialog: Dialog) -> None:
         """Judge the offer of the peer, and answer it. One that is refused leaves the streams as they are."""
@@ -428,6 +428,6 @@ class Session:
         return made
 
     def _not_acknowledged(self) -> None:
-        """Nobody acknowledged our 2xx (RFC 3261 section 13.3.1.4)."""
+        """The peer did not acknowledge our 2xx (RFC 3261 section 13.3.1.4)."""
         self.bye(())
         self.finish(408, "no ACK")

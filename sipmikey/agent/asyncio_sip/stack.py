@@ -37,7 +37,7 @@ from sipmikey.sound.commands import Command
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
 _NOWHERE = {False: "192.0.2.1", True: "2001:db8::1"}
-"""Addresses for documentation: our own address on the way out is that on the way there."""
+"""Addresses for documentation (RFC 5737, RFC 3849): the route to them shows our own address."""
 
 
 class AsyncioStack:
@@ -121,7 +121,7 @@ class AsyncioStack:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Within this nothing happens but what is asked for: so it is, between two polls."""
+        """A context in which the stack does only what it is asked: always true between two polls."""
         yield
 
     def ready_in(self, streams: int) -> float | None:
@@ -168,7 +168,7 @@ class AsyncioStack:
             session.invite(headers)
 
     def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None:
-        """Send a MESSAGE (RFC 3428), which nobody waits for."""
+        """Send a MESSAGE (RFC 3428); its response is not waited for."""
         config = self.config
         target = _plain(uri)
         draft = Draft(
@@ -205,7 +205,7 @@ class AsyncioStack:
             raise StackError("sip.stack python has no ICE, STUN and TURN yet: use sip.stack pjsua2")
 
     def follow_address(self) -> None:
-        """Our address is another one: find out which for each peer, and register if we are registered."""
+        """Our address changed: look up the new one for each peer, and register again if we are registered."""
         self._flows.forget_routes()
         if self._registration.registered:
             self._registration.want(True)

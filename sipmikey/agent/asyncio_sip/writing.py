@@ -81,7 +81,7 @@ def has_option(message: SipMessage, field: str, option: str) -> bool:
 
 
 def token_of(message: SipMessage, field: str) -> str:
-    """Return what stands before the parameters of a header field, in lower case; "" without the field."""
+    """Return the part before the parameters of a header field, in lower case; "" without the field."""
     return (message.first(field) or "").partition(";")[0].strip().lower()
 
 

@@ -1,1 +1,1 @@
-"""What carries the outputs of the call machine out on the SIP stack."""
+"""The drivers of the call machine: they carry its outputs out on the SIP stack."""

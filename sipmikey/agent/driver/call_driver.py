@@ -1,4 +1,4 @@
-"""Carries out on the SIP stack what a call's machine wants, and tells it what happens."""
+"""The driver of one call: it carries the machine's outputs out on the SIP stack, and gives it inputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sipmikey.sip import SipMalformed, SipMessage
 
 _ANSWERS = (o.Describe, o.Withhold, o.Permit, o.Refuse)
 _ON_A_CLEAN_STACK = (o.EndInvite, o.Invite, o.Reinvite, o.Update)
-"""What the stack must not be asked for within one of its callbacks."""
+"""Outputs that must not be carried out within one of the stack's callbacks."""
 
 
 class CallHost(Protocol):
@@ -43,10 +43,10 @@ class CallHost(Protocol):
         """A transfer that was asked for is over."""
 
     def transfer(self, number: str, target: str) -> CallObserver | int:
-        """Judge the wish of call *number*'s peer that we call *target*; as ``transfer_requested``."""
+        """Judge the REFER of call *number*'s peer to *target*; returns what ``transfer_requested`` does."""
 
     def replace(self, number: str, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
-        """Judge an INVITE that wants the place of call *number*; as ``replacement_asked``."""
+        """Judge an INVITE that is to replace call *number*; returns what ``replacement_asked`` does."""
 
 
 class CallDriver:
@@ -96,13 +96,13 @@ class CallDriver:
         return self.call
 
     def take(self, item: i.Input) -> tuple[o.Output, ...]:
-        """Give the machine an input, and do what it wants; return what answers the input at once."""
+        """Give the machine an input, and carry its outputs out; return the one that answers the input."""
         outputs = self.machine.take(item)
         self._put(outputs)
         return tuple(output for output in outputs if isinstance(output, _ANSWERS))
 
     def command(self, item: i.Input) -> None:
-        """Give the machine what the program asks for. Raises what kept the stack from doing it."""
+        """Give the machine an input of the program. Raises the error with which the stack refused."""
         self._last_error = None
         self.take(item)
         error, self._last_error = self._last_error, None
@@ -110,7 +110,10 @@ class CallDriver:
             raise error
 
     def refer(self, item: i.Refer, replacing: CallDriver | None) -> None:
-        """Have the peer call somebody, in the place of *replacing* where given; as ``command``."""
+        """Have the peer call another party, in the place of *replacing* where given.
+
+        Raises as ``command`` does.
+        """
         self._replacing = replacing
         self.command(item)
 
@@ -118,7 +121,7 @@ class CallDriver:
         """Return the packet counts so far; none where there is no INVITE under way."""
         return () if self.call is None else stream_stats(self.call.counts())
 
-    # What the machine wants
+    # Outputs of the machine
 
     def _put(self, outputs: Iterable[o.Output]) -> None:
         for output in outputs:
@@ -144,7 +147,7 @@ class CallDriver:
         try:
             self._carry_out(output)
         except SipmikeyError as error:
-            # Its traceback would keep the stack's call alive beyond its end.
+            # The traceback would keep the stack's call alive beyond its end.
             self._last_error = failure = error.with_traceback(None)
             failure.__context__ = None
             self._put(self.machine.take(i.NotSent(output=output, error=failure)))
@@ -287,7 +290,7 @@ class CallDriver:
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         kind = i.Sent if direction == "sent" else i.Received
         if direction == "received" and not message.status:
-            # It is told before the offer in it.
+            # The machine gets the message before the offer in it.
             self._offered_by = message.tag("from")
         self._told(kind(message=message_of(message)))
 

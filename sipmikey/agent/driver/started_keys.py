@@ -1,4 +1,4 @@
-"""Which SRTP keys the stack was given: none may be started twice, from packet index 0 again."""
+"""The SRTP keys that the stack was given: none may be started twice, from packet index 0 again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StartedKeys:
         self._names: dict[bytes, None] = {}
 
     def start(self, keys: SrtpKeys) -> None:
-        """Take note of *keys*; a call with oneself has each once in either direction.
+        """Note *keys*; a call to oneself uses each key once in either direction.
 
         Raises ``AgentError`` where one was started in that direction before: key stream would be used twice
         (RFC 3711 section 9.1).

@@ -17,7 +17,10 @@ _PER_SECOND = 1.0
 
 
 class WaitingMessages:
-    """Reads message summaries. Anybody can send one, so they are limited, and the same is told once."""
+    """Reads message summaries.
+
+    Any host can send one, so their rate is limited, and a repeated one is not told again.
+    """
 
     def __init__(self) -> None:
         self._limit = RateLimiter(per_second=_PER_SECOND, burst=_BURST, now=time.monotonic)

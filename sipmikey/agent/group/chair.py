@@ -1,8 +1,8 @@
-"""The chair of a group session: it has the tickets, makes the group key, and says who talks.
+"""The chair of a group session: it gets the tickets, makes the group key, and decides who talks.
 
 RFC 6043 section 9, centralised: a ticket for the group's identity for each member, with key forking. The KMS
-resolves it for members of the group only, and vouches for who answers. A new key always has new tickets, so
-that the KMS looks at the membership again each time.
+resolves it for members of the group only, and vouches for the one that answers. A new key always has new
+tickets, so that the KMS looks at the membership again each time.
 """
 
 from __future__ import annotations
@@ -32,20 +32,23 @@ _log = logging.getLogger("sipmikey.agent.group.chair")
 MOST_MEMBERS = 64
 
 _A_SECOND, _AT_ONCE = 0.2, 5
-"""Requests of one sender to join that are looked at: each costs a ticket."""
+"""How many requests to join from one sender are judged: each costs a ticket."""
 
 _ALL_A_SECOND, _ALL_AT_ONCE = 10.0, 64
-"""The same of all senders, who may call themselves anything."""
+"""The same for all senders together, since a sender may use any name."""
 
 _LATER = frozenset(
     {Reason.KMS_UNREACHABLE, Reason.KMS_TIMEOUT, Reason.KMS_BUSY, Reason.KMS_FAILURE, Reason.KMS_BAD_ANSWER}
 )
-"""The KMS said nothing about who is in the group."""
+"""Reasons that tell nothing about who is in the group."""
 
 
 @dataclass(slots=True)
 class _Seat:
-    """What the chair knows of a member. ``contact``: where it is reached; ``answers``: what came of a key."""
+    """What the chair knows of a member.
+
+    ``contact``: where it is reached; ``answers``: the outcome of each key sent.
+    """
 
     contact: str
     ssrc: int
@@ -56,7 +59,7 @@ class Chair:
     """In the event loop only. *media*: the multicast address, told to the members.
 
     *announces*: only the chair talks. *floor_s*: how long a member may talk at a time, None for as long as it
-    likes. ``talk`` protects and opens packets once somebody has joined.
+    likes. ``talk`` protects and opens packets once a member has joined.
     """
 
     def __init__(
@@ -89,12 +92,12 @@ class Chair:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Who has the key, beside the chair."""
+        """The members that have the key, without the chair."""
         return tuple(self._seats)
 
     @property
     def holder(self) -> str:
-        """Who may talk; empty for nobody."""
+        """The party that may talk; empty for none."""
         return self._floor.holder
 
     @property
@@ -130,7 +133,7 @@ class Chair:
             if self._key is None:
                 self._key = self._new_key()
             key = self._key
-        # Nobody else waits for one that may never answer.
+        # Others must not wait for a member that may never answer.
         ticket = await self._ticket()
         if key is not self._key:
             return False
@@ -165,7 +168,7 @@ class Chair:
             await self._leave(member, reason, detail)
 
     async def rekey(self) -> None:
-        """Give everybody a new key. Who does not get it, as the KMS or it itself refuses, is out.
+        """Give all members a new key. A member is out where the KMS, or the member itself, refuses it.
 
         While the KMS is down nothing changes, and a new key is ``overdue``.
         """
@@ -173,7 +176,7 @@ class Chair:
             await self._rekey()
 
     def close(self) -> None:
-        """Tell the members that it is over."""
+        """Tell the members that the session is over."""
         self._floor.forget()
         for member in self._seats:
             self._say("end", member)
@@ -191,7 +194,7 @@ class Chair:
         tickets = await asyncio.gather(*(self._ticket() for _ in members), return_exceptions=True)
         for ticket in tickets:
             if isinstance(ticket, SipmikeyError) and reason_of(ticket) in _LATER:
-                # Without the KMS nobody could be given a key: the present one goes on.
+                # Without the KMS no member could be given a key: the present one stays in use.
                 self.overdue = True
                 self._tell(Notice(what="postponed", reason=reason_of(ticket), detail=str(ticket)))
                 return
@@ -212,7 +215,7 @@ class Chair:
         if freed:
             self._floor.forget()
         if not self._seats:
-            # Nobody has the key: the next one to come gets another.
+            # No member has the key: the next one that joins gets another.
             self._key = None
             if freed:
                 self._tell(Notice(what="floor"))
@@ -242,9 +245,9 @@ class Chair:
             self.talk.use(keys.chair.mki, self._ssrc)
 
     async def _give(self, key: Group, member: str, seat: _Seat, grant: TicketGrant | BaseException) -> None:
-        """Have *member* resolve the ticket and answer. Raises *grant* where there is none.
+        """Have *member* resolve the ticket and answer. Raises *grant* where that is an
 
-        What does not verify is somebody else's: the member may still answer.
+        error. A message that does not verify may be forged: the member may still answer.
         """
         if isinstance(grant, BaseException):
             raise grant
@@ -276,7 +279,7 @@ class Chair:
         return await session_ticket(self._us, self._suite, self.group)
 
     def _new_ssrc(self) -> int:
-        """Draw an SSRC that nobody had in this session: another's packets would have the same keystream."""
+        """Draw an SSRC that no party had in this session: another's packets would have the same keystream."""
         while (ssrc := int.from_bytes(self._us.env.random(4), "big")) in self._ssrcs or not ssrc:
             pass
         self._ssrcs.add(ssrc)
@@ -285,15 +288,15 @@ class Chair:
     # The floor
 
     def ask_floor(self) -> bool:
-        """Have the chair itself talk, if nobody else does; return whether it may."""
+        """Ask for the floor for the chair itself; return True where it got it."""
         return self._floor.ask(self._us.identity)
 
     def free_floor(self) -> None:
-        """The chair itself has said what it had to say."""
+        """The chair itself gives the floor back."""
         self._floor.free(self._us.identity)
 
     def take_floor_away(self) -> None:
-        """Let the member that talks talk no longer: what it goes on sending is not heard."""
+        """Take the floor from the member that talks: what it still sends is not played."""
         self._floor.take_away()
 
     def _tell_floor(self, reason: str) -> None:
@@ -311,13 +314,13 @@ class Chair:
         return 0 if seat is None else seat.ssrc
 
     def heard(self, ssrc: int) -> str:
-        """Return who sends with *ssrc* (of a packet that was opened), empty where it may not talk now."""
+        """Return the sender with *ssrc* (of a verified packet), empty where it does not have the floor."""
         return self.holder if ssrc == self._ssrc_of(self.holder) else ""
 
     # Messages
 
     async def take(self, sender: str, message: GroupMessage) -> None:
-        """Take a message of *sender* (canonical URI). One that cannot be used is logged, no more."""
+        """Take a message of *sender* (canonical URI). One that cannot be used is only logged."""
         try:
             await self._take(sender, message)
         except SipmikeyError as error:
@@ -338,8 +341,8 @@ class Chair:
     def _may_refuse(self, sender: str, message: GroupMessage) -> bool:
         """Return whether *sender* itself refuses a key: a member shows that it has the present one.
 
-        Somebody else could put it out of the session otherwise. Who has no key yet cannot show anything.
-        Raises ``PacketRefused``.
+        Another party could otherwise put it out of the session. A member without a key cannot prove anything
+        yet. Raises ``PacketRefused``.
         """
         if sender not in self._seats:
             return True
@@ -360,7 +363,7 @@ class Chair:
         for member, seat in self._seats.items():
             if seat.ssrc == ssrc:
                 return member
-        raise PeerError("nobody in the group has this SSRC", field="SSRC")
+        raise PeerError("no member of the group has this SSRC", field="SSRC")
 
     async def _understand(self, member: str, word: str) -> None:
         if word == "ask":

@@ -1,4 +1,4 @@
-"""Who may talk in a group: one at a time, and nobody for ever."""
+"""The floor of a group: who may talk, one party at a time and for a limited time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 TIME_IS_UP = "floor-timeout"
 TAKEN_AWAY = "floor-taken"
-"""Why somebody lost the floor, as the members are told."""
+"""Why a member lost the floor, as the members are told."""
 
 
 class Floor:
-    """In the event loop only. *owner*: the chair, who is not timed and, where it is *kept*, has it for good.
+    """In the event loop only. *owner*: the chair, who is not timed and, where it is *kept*, never loses it.
 
     *most_s*: how long another may talk at a time, None for as long as it likes. *changed* is called when
-    somebody else has it, with the reason where it was taken away.
+    the floor changes hands, with the reason where it was taken away.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Floor:
         self.holder = owner if kept else ""
 
     def ask(self, who: str) -> bool:
-        """Give it to *who*, if nobody else has it; return whether *who* has it."""
+        """Give it to *who*, if it is free; return True where *who* has it."""
         if not self.holder:
             self._give(who)
         return self.holder == who
@@ -44,7 +44,7 @@ class Floor:
             self._give("", reason)
 
     def forget(self) -> None:
-        """Nobody has it, and nobody is told: the session is over, or who had it is out."""
+        """Free it without telling: the session is over, or the member that had it is out."""
         self._stop()
         self.holder = self._owner if self._kept else ""
 

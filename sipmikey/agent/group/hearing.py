@@ -1,6 +1,6 @@
-"""What is heard of a group whose members talk in turn: packets in, samples out. No I/O, and no clock.
+"""The sound of a group whose members talk in turn: packets in, samples out. No I/O, and no clock.
 
-Who talks has a clock of its own, and so has each turn a buffer of its own between that clock and ours.
+Each member that talks has its own clock, so each turn has its own buffer between that clock and ours.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ LEAST_DELAY_MS = 60.0
 MOST_DELAY_MS = 160.0
 
 _GROWTH_MS = 10.0
-"""By how much the buffer grows where a turn ends: it cannot tell an end from a gap."""
+"""How much the buffer may grow at the end of a turn, which it cannot tell from a gap."""
 
 _REORDERED = 1
-"""Packets that wait for one before them."""
+"""How many packets may wait for an earlier one."""
 
 _FAR = RATE
 
 
 class _Turn:
-    """What one says, from when the floor was taken. A packet that is lost, or too late, is silence."""
+    """One turn, from when the floor was taken. A packet that is lost, or too late, is silence."""
 
     def __init__(self, packet: RtpPacket, *, delay_ms: float) -> None:
         self._ssrc = packet.ssrc
@@ -64,7 +64,7 @@ class Hearing:
         self._turn: _Turn | None = None
 
     def put(self, packet: RtpPacket) -> None:
-        """Take an authenticated packet of who has the floor."""
+        """Take an authenticated packet of the party that has the floor."""
         if packet.payload_type != PCMA.payload_type or not packet.payload:
             return
         turn = self._turn
@@ -75,12 +75,12 @@ class Hearing:
         turn.put(packet)
 
     def _delay_ms(self, before: _Turn | None) -> float:
-        """Return how long packets wait in the next turn: what was learned in the one before."""
+        """Return how long packets wait in the next turn: as learned in the turn before."""
         learned = 0.0 if before is None else before.elastic.state.target_ms - _GROWTH_MS
         return min(MOST_DELAY_MS, max(LEAST_DELAY_MS, learned))
 
     def read(self, count: int) -> Samples:
-        """Return *count* samples, silence while nobody talks."""
+        """Return *count* samples, silence while no party talks."""
         with self._lock:
             turn = self._turn
         return silence(count) if turn is None else turn.elastic.read(count)

@@ -24,12 +24,12 @@ _MOST_AT_ONCE = 100
 class GroupMedia:
     """A context manager; entering it raises ``LocalError`` where there is no such interface.
 
-    *heard*: whether who sends with an SSRC has the floor; *may_talk*: whether we have.
+    *heard* returns True where the sender with an SSRC has the floor; *may_talk*, where we have it.
 
     *source* is played while we have the floor; ``say`` sends a frame that comes from elsewhere, such as a
     microphone. *sink* gets the frames that are heard, one after the other; *ear* gets their packets.
     ``played`` is set at the end of the source. ``sent`` and ``received`` count frames; ``refused`` packets
-    that did not verify, or of somebody without the floor.
+    that did not verify, or whose sender does not have the floor.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class GroupMedia:
             self.refused += 1
             return
         if self._sink is not None:
-            # Each who talks counts from its own beginning: here one frame follows the other.
+            # Each sender counts from its own start: here one frame follows the other.
             self._sink.put(self.received * SAMPLES, opened.payload)
         if self._ear is not None:
             self._ear(opened)

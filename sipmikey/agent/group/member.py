@@ -95,12 +95,12 @@ class Member:
 
     @property
     def may_talk(self) -> bool:
-        """Whether we have the floor."""
+        """True where we have the floor."""
         return self.talk.ready and not self.over and self._holder == self.talk.ssrc
 
     @property
     def another_talks(self) -> bool:
-        """Whether somebody else has the floor."""
+        """True where another party has the floor."""
         return bool(self._holder) and not self.may_talk
 
     def ask_floor(self) -> None:
@@ -108,16 +108,16 @@ class Member:
         self._say("ask")
 
     def free_floor(self) -> None:
-        """We have said what we had to say."""
+        """Give the floor back."""
         if self.may_talk:
             self._say("free")
 
     def may_be_heard(self, ssrc: int) -> bool:
-        """Return whether who sends with *ssrc* has the floor."""
+        """Return True where the sender with *ssrc* has the floor."""
         return bool(ssrc) and ssrc == self._holder
 
     async def take(self, sender: str, message: GroupMessage) -> None:
-        """Take a message of *sender* (canonical URI). One that cannot be used is logged, no more."""
+        """Take a message of *sender* (canonical URI). One that cannot be used is only logged."""
         if not same_identity(sender, self._chair) or self.over:
             return
         self._asked = True
@@ -148,7 +148,7 @@ class Member:
         self._post(GroupMessage(group=self.group, verb="taken", octets=membership.answer))
 
     def _check_sender(self, message: GroupMessage) -> None:
-        """Have nobody but those who have the present key give us the next one, or ask the KMS in vain.
+        """Accept the next key only from a party that has the present one, and ask the KMS about no other.
 
         Whether the KMS resolves a ticket decides whether we are in the session. Raises a ``PeerError``.
         """
@@ -189,7 +189,7 @@ class Member:
         self._tell(Notice(what="ended", reason=reason, detail=detail))
 
     def _understand(self, ssrc: int, mki: bytes, words: str) -> None:
-        """Take what the chair says: its SSRC has to be the chair's."""
+        """Take a signed message of the chair, whose SSRC must be the chair's."""
         word, _, value = words.partition(" ")
         if word == "use" and self.talk.use(mki, ssrc):
             self._used()

@@ -13,7 +13,7 @@ What = Literal["joined", "left", "refused", "rekeyed", "postponed", "floor", "en
 class Notice:
     """*what* happened to *member* (canonical URI).
 
-    ``floor``: *member* may talk now, nobody if empty. ``rekeyed``: the group key *number* is in use.
+    ``floor``: *member* may talk now; empty: the floor is free. ``rekeyed``: the group key *number* is in use.
     ``reason`` and ``detail``: why, of ``left``, ``refused``, ``postponed`` (a new key), ``ended``, and of
     ``floor`` where it was taken away (``floor-timeout``, ``floor-taken``).
     """

@@ -1,4 +1,4 @@
-"""Push to talk: the microphone is heard from when its user wants to talk and has the floor. No I/O."""
+"""Push to talk: the microphone is open while its user presses the key and has the floor. No I/O."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class Party(Protocol):
 
     @property
     def may_talk(self) -> bool:
-        """Whether we have the floor."""
+        """True where we have the floor."""
         ...
 
     @property
     def another_talks(self) -> bool:
-        """Whether somebody else has it."""
+        """True where another party has it."""
         ...
 
     def ask_floor(self) -> object:
@@ -30,8 +30,8 @@ class Party(Protocol):
 class PushToTalk:
     """The switch of a microphone. ``pressed``: its user wants to talk.
 
-    Call ``follow`` at each notice of the floor. A floor that comes too late is given back, and who lost the
-    floor has to press again.
+    Call ``follow`` at each notice of the floor. A floor that comes too late is given back, and a user who
+    lost the floor must press again.
     """
 
     def __init__(self, party: Party) -> None:
@@ -41,11 +41,11 @@ class PushToTalk:
 
     @property
     def may_talk(self) -> bool:
-        """Whether the microphone is to be heard now."""
+        """True where the microphone's sound may be sent now."""
         return self.pressed and self._party.may_talk
 
     def press(self) -> bool:
-        """Ask for the floor; return False where somebody else has it."""
+        """Ask for the floor; return False where another party has it."""
         if self._party.another_talks:
             return False
         self.pressed = True
@@ -53,12 +53,12 @@ class PushToTalk:
         return True
 
     def release(self) -> None:
-        """Give the floor back, or do not want it any more."""
+        """Give the floor back, or withdraw the request for it."""
         self.pressed = self._had = False
         self._party.free_floor()
 
     def follow(self) -> None:
-        """Somebody was given the floor."""
+        """The floor changed hands."""
         had, self._had = self._had, self.pressed and self._party.may_talk
         if self.pressed and (self._party.another_talks or (had and not self._had)):
             self.pressed = False

@@ -62,7 +62,7 @@ class GroupSessions:
         self._sessions.pop(canonical(group), None)
 
     async def take(self, sender: str, body: bytes) -> None:
-        """Take a message of *sender*; one that is about no session of ours is logged, no more."""
+        """Take a message of *sender*; one that is not about a session of ours is only logged."""
         try:
             message = GroupMessage.decode(body)
             session = self._sessions.get(canonical(message.group))

@@ -17,7 +17,7 @@ from sipmikey.sound.samples import to_octets
 
 
 class Devices(Protocol):
-    """A `sipmikey.sound.bridge.SoundBridge` of 8000 samples per second, or what stands for one."""
+    """A `sipmikey.sound.bridge.SoundBridge` of 8000 samples per second, or a replacement in tests."""
 
     def begin(self) -> None:
         """Open microphone and speaker."""
@@ -62,7 +62,7 @@ class GroupSound:
         self._devices.close()
 
     def hear(self, packet: RtpPacket) -> None:
-        """Take an authenticated packet of who has the floor."""
+        """Take an authenticated packet of the party that has the floor."""
         self._hearing.put(packet)
 
     def _tick(self) -> None:

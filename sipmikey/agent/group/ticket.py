@@ -14,7 +14,7 @@ async def session_ticket(us: Correspondent, suite: Suite, group: str) -> TicketG
     """Have the KMS make a ticket for *group*; raise an ``AgentError`` where it does not."""
     credential = us.keys.credential
     if credential is None:
-        raise AgentError(Reason.NO_KMS, "a group takes a KMS", side="local")
+        raise AgentError(Reason.NO_KMS, "a group needs a KMS", side="local")
     policy = session_ticket_policy(suite, initiator=us.identity, group=group, kms=us.keys.kms)
     request = TicketRequest.start(
         us.env, policy=policy, credential=credential, identity=us.identity, kms=us.keys.kms

@@ -1,4 +1,4 @@
-"""What the chair of a group and its members tell each other, in the body of SIP MESSAGEs (RFC 3428)."""
+"""The messages between the chair of a group and its members, in the body of SIP MESSAGEs (RFC 3428)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class GroupMessage:
             if not isinstance(text, str) or not text.isprintable():
                 raise MalformedMessage("not a text on one line", field=name)
         if texts["verb"] not in VERBS or not texts["group"]:
-            raise MalformedMessage("a message has a group and a verb that there is", field="verb")
+            raise MalformedMessage("a message needs a group and a known verb", field="verb")
         if texts["contact"] and not _CONTACT.fullmatch(texts["contact"]):
             raise MalformedMessage("not a SIP URI", field="contact")
         return cls(octets=_octets(fields, "octets"), proof=_octets(fields, "proof"), **texts)

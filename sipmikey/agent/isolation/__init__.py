@@ -1,1 +1,1 @@
-"""pjsua2 in a process of its own: what it is told and tells, its start, and what becomes of a dead one."""
+"""pjsua2 in a process of its own: its protocol, its start, and what happens when it dies."""

@@ -61,14 +61,14 @@ class RemoteCall:
 
     def counts(self) -> tuple[StreamCount, ...]:
         if not self.over:
-            # Of a process that died, what was counted last counts until its calls are ended.
+            # After a process died its last counts are used until its calls have ended.
             with contextlib.suppress(ChannelClosed):
                 self._counts = self._ask(m.Counts(call=self.number))
         return self._counts
 
     def connect_audio(self) -> None:
         if not self._audio:
-            # The stack process keeps to it, also for streams to come.
+            # The stack process applies it to later streams too.
             self._do(m.ConnectAudio(call=self.number))
             self._audio = True
 
@@ -108,7 +108,7 @@ class RemoteCall:
             raise AgentError(Reason.STACK_FAILED, f"the SIP stack failed: {error}", side="local") from None
 
     def take(self, message: Any) -> Any:
-        """Tell the observer what the stack process says of this call; return the answer."""
+        """Tell the observer a message of the stack process about this call; return the answer."""
         observer = self._live_observer
         match message:
             case m.LocalSdp(sdp=sdp, remote=remote):

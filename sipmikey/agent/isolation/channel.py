@@ -1,7 +1,7 @@
 """One end of the socket between the agent's process and a stack process: questions, answers, notices.
 
-A frame is its length in four octets, and a JSON list. Each side may ask while it answers: what the answer to
-a question needs is asked and answered while it lasts, as function calls would be.
+A frame is its length in four octets, and a JSON list. Each side may ask while it answers: a question may need
+further questions before its answer, as nested function calls do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOCAL = LocalError.__name__
 
 
 class ChannelClosed(StackError):
-    """The other process is gone, does not answer, or talks nonsense."""
+    """The other process is gone, does not answer, or sends what is not of the protocol."""
 
 
 class Channel:
@@ -68,7 +68,7 @@ class Channel:
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Close the socket. What waits for answers is told nothing."""
+        """Close the socket. Questions under way get no answer."""
         self.closed = True
         self._sock.close()
 
@@ -107,7 +107,7 @@ class Channel:
         return self._read_answer(kind, data, type(question).answer)
 
     def request(self, question: Question, done: Callable[[Any, Exception | None], None]) -> None:
-        """Send a question; *done* takes its answer, or the error, when `receive` finds it."""
+        """Send a question; `receive` calls *done* with its answer, or the error."""
         number = self._put(question)
         self._later[number] = done
         self._kinds_asked[number] = type(question).answer
@@ -258,7 +258,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def error_of(failure: Failure) -> StackError | AgentError | LocalError:
-    """Return what *failure* was in the other process, as near as it matters."""
+    """Return the error that *failure* stands for, of the same type where its type is known here."""
     if not failure.word:
         return StackError(failure.detail, failure.status)
     if failure.word == _LOCAL:

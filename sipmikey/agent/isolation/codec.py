@@ -1,6 +1,6 @@
 """Frozen dataclasses as JSON, and back by their type hints: what two processes say to each other.
 
-Nothing is taken that the types do not name; no type comes from the data. Octets and secrets are base64.
+Only what the types name is accepted; the data never names a type. Octets and secrets are base64.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _plain(hint: Any) -> tuple[Converter, Converter]:
 
 
 def _no_form(hint: Any) -> tuple[Converter, Converter]:
-    """A private key, say, has no form: None may stand in its place, and no value of it is ever sent."""
+    """Refuse a value that has no form, such as a private key: only None may be sent in its place."""
 
     def refuse(value: Any) -> Any:
         raise CodecError(f"no form for {hint}")
@@ -100,7 +100,7 @@ def _optional(arguments: tuple[Any, ...]) -> tuple[Converter, Converter]:
 
 
 def _one_kind_of(kinds: tuple[Any, ...]) -> tuple[Converter, Converter]:
-    """Values of one of several dataclasses have the name of theirs in front."""
+    """Convert a value of one of several dataclasses; the name of its class goes with it."""
     if not all(dataclasses.is_dataclass(kind) for kind in kinds):
         return _no_form(kinds)
     names = {kind.__name__: kind for kind in kinds}

@@ -1,4 +1,4 @@
-"""What must be known of a dialog to end it without the stack that made it (RFC 3261 section 12.2.1.1)."""
+"""The facts of a dialog that let another process end it (RFC 3261 section 12.2.1.1)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Dialog:
     def _take_invite(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         contact = message.first("contact")
         if direction == "received" and contact is not None and message.status // 100 in (0, 2):
-            # Of a request and a response alike it says where the peer is (target refresh).
+            # Contact, in requests and responses, tells where the peer is (target refresh).
             self._target = _uri(contact)
         if message.status // 100 != 2:
             if direction == "received" and not message.status and not self._call_id:

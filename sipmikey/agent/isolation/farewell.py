@@ -19,7 +19,7 @@ _CONNECT_S = 2.0
 def send(farewell: Farewell) -> None:
     """Send in a thread, until the peer answers or four tries are over (RFC 3261 section 17.1.2.2).
 
-    What goes by TLS is not sent: a connection that nobody authenticated is not to be trusted with it.
+    A BYE over TLS is not sent: this connection would not be authenticated.
     """
     if farewell.transport in ("udp", "tcp"):
         threading.Thread(target=_send, args=(farewell,), name="sipmikey-farewell", daemon=True).start()

@@ -26,7 +26,7 @@ class Home(Protocol):
 
 
 class _KnownThere(SipmikeyError):
-    """The agent's process raised this: it need not be told."""
+    """An error that the agent's process raised and so already knows."""
 
 
 def _ask(process: Home, question: m.Question) -> Any:

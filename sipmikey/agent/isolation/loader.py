@@ -1,7 +1,7 @@
 """The process that has loaded pjsua2 and starts no stack: each stack process is a copy of it.
 
 Loading takes nearly all the time of a start, so that a copy is there at once, and shares its memory. Run by
-`nursery.Nursery` as ``python -m sipmikey.agent.isolation.loader FD PARENT``. It hears nothing of the network
+`nursery.Nursery` as ``python -m sipmikey.agent.isolation.loader FD PARENT``. It does not touch the network
 and knows no key. A request and its answer are one packet each::
 
     make (with a descriptor)    made PID
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     forbid_core_dumps()
     die_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Ctrl-C and service managers reach all processes; the agent's says what becomes of the calls.
+        # Ctrl-C and service managers reach all processes; the agent's decides what happens to the calls.
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as sock:
         while True:

@@ -1,4 +1,4 @@
-"""What the agent's process and a stack process say to each other: one frozen class each.
+"""The messages between the agent's process and a stack process: one frozen class each.
 
 A *question* is answered with a value of its ``answer`` type or an error, a *notice* is not. ``call`` is
 the number of a call of one stack process: the agent gives out odd ones, the stack process even ones.
@@ -30,12 +30,12 @@ from sipmikey.sound.settings import News
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Base of what needs no answer."""
+    """Base of the messages that need no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Base of what is answered."""
+    """Base of the messages that are answered."""
 
     answer: ClassVar[Any] = None
 
@@ -64,7 +64,7 @@ class Start(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(Question):
-    """Do nothing from the answer on until ``GoOn`` but what is asked."""
+    """From the answer until ``GoOn``, only answer questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Register(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay(Notice):
-    """Pass on what comes for that call to another process at ``address``; "" when the call is over."""
+    """Forward that call's messages to another process at ``address``; "" when the call is over."""
 
     sip_call_id: str
     address: str
@@ -128,7 +128,7 @@ class Relay(Notice):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowAddress(Question):
-    """Our address is another one: listen there, and register. Answered with where it listens."""
+    """Our address changed: listen at the new one, and register. Answered with the addresses it listens on."""
 
     answer: ClassVar[Any] = Mapping[Transport, str]
 
@@ -284,7 +284,7 @@ class MessagePassed(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named(Notice):
-    """What SIP calls a call that the stack process has made."""
+    """The Call-ID of a call that the stack process has made."""
 
     call: int
     sip_call_id: str

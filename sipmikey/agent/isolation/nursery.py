@@ -43,7 +43,7 @@ def start_loader(descriptor: int) -> Loader:
 class Nursery:
     """Has the process that makes stack processes, which ends with the thread that makes this.
 
-    Stack processes outlive it: what they talk with is the agent's process.
+    Stack processes outlive it: they talk with the agent's process directly.
     """
 
     def __init__(self) -> None:
@@ -64,9 +64,9 @@ class Nursery:
             raise StackError(f"no process for the SIP stack: {error}") from None
 
     def end(self, pid: int, wait_s: float) -> int | None:
-        """Return the exit status of a stack process, negative for a signal; None where nobody knows it.
+        """Return the exit status of a stack process, negative for a signal; None where it is unknown.
 
-        It is killed if it does not end by itself within *wait_s*.
+        It is killed if it does not end within *wait_s*.
         """
         if self._sock is None:
             return None

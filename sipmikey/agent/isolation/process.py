@@ -42,7 +42,7 @@ class StackProcess:
         self._stopped = False
 
     def run(self) -> None:
-        """Do what the agent's process says, until it says stop. Then recordings are brought to their end."""
+        """Do what the agent's process says, until it says stop. Then recordings are closed."""
         try:
             self._serve()
         except ChannelClosed:
@@ -184,7 +184,7 @@ class StackProcess:
 
 
 class _ToAgent(logging.Handler):
-    """Takes the log of this process to that of the agent's."""
+    """Forwards the log of this process to the agent's."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()
@@ -203,6 +203,6 @@ def serve(descriptor: int) -> int:
     try:
         process.run()
     except ChannelClosed:
-        # Without the agent's process there is nobody to talk for. pjsua2 is not asked to clean up.
+        # The agent's process is gone, so the calls are lost: exit without pjsua2's clean-up.
         os._exit(1)
     return 0

@@ -19,7 +19,7 @@ from sipmikey.agent.stack import StackError
 _log = logging.getLogger("sipmikey.agent.isolation")
 
 _HEALTHY_S = 60.0
-"""Deaths are in a row when less than this lies between them."""
+"""Deaths count as a row when less than this lies between them."""
 
 _AT_ONCE = 3
 _FIRST_PAUSE_S = 0.5
@@ -29,7 +29,7 @@ Started = Callable[[Mapping[Transport, str] | None, Exception | None], None]
 
 
 class Owner(Protocol):
-    """Who has the slots."""
+    """The owner of the slots, which is told what happens in them."""
 
     leaving: bool
 
@@ -47,7 +47,7 @@ class Owner(Protocol):
 
 
 class Slot:
-    """*number*: 0 for the one that has the SIP port of the agent."""
+    """*number*: 0 for the process that has the SIP port of the agent."""
 
     def __init__(self, number: int, owner: Owner) -> None:
         self.number = number
@@ -64,7 +64,7 @@ class Slot:
 
     @property
     def channel_of(self) -> Worker | None:
-        """The process, be it up or not."""
+        """The process, whether it is up or still starting."""
         return self._worker
 
     def start(self) -> None:

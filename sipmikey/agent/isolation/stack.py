@@ -1,7 +1,7 @@
-"""The SIP stack of an agent: as many processes as its calls need, which are started again when they die.
+"""The SIP stack of an agent: as many processes as its calls need, started again when they die. The first
 
-The first process has the SIP port and the registration. Calls beyond what it holds are in others, whose
-messages it passes on (see `sipmikey.agent.pjsua.handover`).
+process has the SIP port and the registration. Further calls are in other processes, to which the first passes
+their messages on (see `sipmikey.agent.pjsua.handover`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _log = logging.getLogger("sipmikey.agent.isolation")
 _START_S = 30.0
 _BUSY_RESTARTING_S = 0.1
 _EXPECTED_S = 2.0
-"""How long a call that was given to a process counts there before that tells of it."""
+"""How long a call counts as one of a process before that process reports it."""
 
 Later = Callable[[float, Callable[[], None]], None]
 
@@ -115,7 +115,7 @@ class IsolatedStack:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Within this, processes with calls do only what they are asked."""
+        """A context in which processes with calls do only what they are asked."""
         held = []
         for slot, worker in self._workers():
             if worker.calls or slot.number == 0:
@@ -158,7 +158,7 @@ class IsolatedStack:
         return call
 
     def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None:
-        """Send a MESSAGE (RFC 3428), which nobody waits for. Raises ``StackError``."""
+        """Send a MESSAGE (RFC 3428); its response is not waited for. Raises ``StackError``."""
         self._up.ask(m.SendMessage(uri=uri, content_type=content_type, body=body, headers=headers))
 
     def order_codecs(self, wanted: tuple[str, ...]) -> None:
@@ -168,7 +168,7 @@ class IsolatedStack:
             worker.ask(m.PreferCodecs(names=wanted))
 
     def sound_command(self, command: Command) -> None:
-        """Do what *command* says to the sound devices."""
+        """Carry out *command* on the sound devices."""
         for _, worker in self._workers():
             worker.ask(m.ObeySound(command=command))
 
@@ -184,7 +184,7 @@ class IsolatedStack:
         self._up.ask(m.Register(renew=renew))
 
     def follow_address(self) -> None:
-        """Our address is another one: have all processes listen there, and register."""
+        """Our address changed: have all processes listen at the new one, and register."""
         for slot, worker in self._workers():
             slot.addresses = dict(worker.ask(m.FollowAddress()))
 
@@ -240,7 +240,7 @@ class IsolatedStack:
         return next((one for slot, one in self._workers() if self._load(slot, one) < MAX_CALLS), None)
 
     def _grow(self) -> None:
-        """Have room for as many calls as one process holds, as far as the configuration goes."""
+        """Start a process, so that there is room for more calls, unless the configuration forbids it."""
         free = sum(MAX_CALLS - self._load(slot, worker) for slot, worker in self._workers())
         starting = any(slot.worker is None for slot in self._slots)
         if free < MAX_CALLS and not starting and len(self._slots) < self._most_slots and not self.leaving:
@@ -262,7 +262,7 @@ class IsolatedStack:
         return "full"
 
     def _pass_on(self, worker: Worker, call: RemoteCall) -> None:
-        """Have what comes to the SIP port for *call* passed on to its process."""
+        """Have the SIP port's process pass messages for *call* on to the process of the call."""
         slot = next((slot for slot in self._slots if slot.worker is worker), None)
         if slot is not None and slot.number and call.sip_call_id:
             with contextlib.suppress(StackError):
@@ -291,7 +291,7 @@ class IsolatedStack:
         )  # fmt: skip
 
     def _behind(self, number: int) -> AgentConfig:
-        """Return the configuration of a process that has not got our SIP port."""
+        """Return the configuration of a process that does not have our SIP port."""
         config = self._config
         record, log = config.audio.record, config.log_file
         return replace(
@@ -312,7 +312,7 @@ class IsolatedStack:
         return f"sip:{user}@{host}:{port}" if user else f"sip:{host}:{port}"
 
     def has_started(self, slot: Slot, *, again: bool) -> None:
-        """Have a new process do what it must know; one that was started again also what the old one did."""
+        """Give a new process the settings; one that replaces a dead one also registers as that did."""
         worker = slot.worker
         if worker is None or (slot.number == 0 and not again):
             return
@@ -333,7 +333,7 @@ class IsolatedStack:
             _log.warning("after a start: %s", error)
 
     def has_died(self, slot: Slot, calls: list[RemoteCall], detail: str, pause_s: float) -> None:
-        """Tell, and end the calls."""
+        """Report the death, and end the calls."""
         if not self.leaving:
             _log.error("the SIP stack failed (%s); %d calls are lost", detail, len(calls))
             self._observer.stack_lost(len(calls), detail, pause_s)

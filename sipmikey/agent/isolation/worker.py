@@ -87,11 +87,11 @@ class Worker:
         """Put a question to the process. Raises its error, or ``ChannelClosed``."""
         if self._held or self.channel.answering:
             return self.channel.ask(question, _ANSWER_S)
-        # Woken before the question is there, the process would find nothing and go on waiting.
+        # The process is woken after the question was sent: earlier it would find nothing and wait again.
         return self.channel.ask(question, _ANSWER_S, wake=self._wake)
 
     def hold(self) -> None:
-        """Have the process do nothing but what it is asked, until `go_on`. Raises ``ChannelClosed``."""
+        """Have the process only answer questions, until `go_on`. Raises ``ChannelClosed``."""
         self.ask(m.Hold())
         self._held = True
 
@@ -218,7 +218,7 @@ class Worker:
                 return self._succeed(message.successor, outcome)
             return call.take(message)
         except Exception as error:
-            # The call ends with it, but not within the stack's callback.
+            # The call ends because of it, but after the stack's callback has returned.
             cause = error.with_traceback(None)
             self._later(0.0, lambda: observer.failed(cause))
             raise
@@ -234,7 +234,7 @@ class Worker:
 
 
 def _without_keys(config: AgentConfig) -> AgentConfig:
-    """Return what a stack process needs to know."""
+    """Return the configuration for a stack process: without keys."""
     nat = replace(config.nat, turn_username="", turn_password=None, turn_password_file=None, turn_secret=None)
     policy = CallPolicy(alternative=config.policy.alternative)
     return replace(config, keys=None, policy=policy, nat=nat)

@@ -1,4 +1,4 @@
-"""After a change of our address, or a sleep: listen and register again, and take the calls along."""
+"""After a change of our address, or a sleep: listen and register again, and move the calls."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Moving:
 
     @property
     def possible(self) -> bool:
-        """False where the configuration names our address: there is nothing to go to."""
+        """False where the configuration names our address: it cannot change."""
         sip = self._config.sip
         return sip.bind in ANY_ADDRESS and sip.public_address is None
 
@@ -60,7 +60,7 @@ class Moving:
         try:
             await self._listen_there()
         except RegistrationError:
-            # It is told. The peers may be reached for all that.
+            # The failure was told. The peers may still be reachable.
             pass
         except StackError as error:
             _log.error("the SIP stack did not follow the change of address: %s", error)
@@ -72,7 +72,7 @@ class Moving:
             await asyncio.gather(*(self._move(call) for call in calls))
 
     async def _listen_there(self) -> None:
-        """Have the stack follow. What the registrar answers tells it where peers reach us."""
+        """Have the stack listen at the new address. The registrar's answer tells it where peers reach us."""
 
         async def start() -> None:
             await wrap_future(self._engine.submit(self._engine.follow_address))
@@ -80,7 +80,7 @@ class Moving:
         await (self._registration.until_answered(start) if self._registration.registered else start())
 
     async def _move(self, call: Call) -> None:
-        """Tell the peer where to send now. Something of its own may be under way: then try again."""
+        """Tell the peer our new address; try again where an offer of the peer is under way."""
         detail = ""
         for _ in range(_TRIES):
             try:

@@ -9,7 +9,7 @@ from sipmikey.agent.stack import Lane, StackObserver
 
 
 class AccountOwner(Protocol):
-    """What the stack is told by its accounts."""
+    """The owner of the accounts, as they report to it."""
 
     def accept_incoming(self, account: PjsuaAccount, number: int, text: str, source: str) -> None:
         """Call *number* came in on *account*, with the INVITE *text* from *source* (``host:port``)."""

@@ -62,18 +62,18 @@ _PHASES = {
 
 
 class Moves:
-    """From which address we went to which: sockets of before go on, and have the old one in descriptions."""
+    """The changes of our address: open sockets stay in use, and descriptions still name the old address."""
 
     def __init__(self) -> None:
         self._now: dict[str, str] = {}
 
     def went(self, before: str, now: str) -> None:
-        """We were at the IP address *before* and are *now* at another, or the same again."""
+        """Our IP address changed from *before* to *now*."""
         if before != now:
             self._now = {old: now for old in (*self._now, before) if old != now}
 
     def describe(self, sdp: str) -> str:
-        """Return a description of a socket that is open to all addresses, with the one we have now."""
+        """Return *sdp* with our present address in place of old ones."""
         for old, now in self._now.items():
             kind = "IP6" if ":" in old else "IP4"
             sdp = sdp.replace(f"IN {kind} {old}\r\n", f"IN {kind} {now}\r\n")
@@ -163,7 +163,7 @@ class PjsuaCall:
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         """Answer with *status*; *sdp* replaces the answer the stack made."""
         parameters = pj.CallOpParam(True)
-        # With 180 pjsua already closes the streams that are over this number.
+        # On 180 pjsua already closes the streams above this number.
         parameters.opt.audioCount = max(1, self._offered if sdp is None else sdp.count("m=audio"))
         parameters.opt.videoCount = 0
         parameters.statusCode = status
@@ -176,7 +176,7 @@ class PjsuaCall:
     def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None:
         """CANCEL, BYE, or refuse with *status*, whichever the state of the call calls for.
 
-        *sdp* goes along, and says why.
+        *sdp*, sent along, tells why.
         """
         if self._over:
             return
@@ -346,13 +346,13 @@ class PjsuaCall:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[CallObserver | None]:
-        """Run an observer's method: what it raises becomes the call's failure, never pjsua2's."""
+        """Run an observer's method; an exception in it ends the call, and never reaches pjsua2."""
         try:
             yield self._observer
         except BaseException as error:  # noqa: BLE001 - an exception in a callback would end the process
             if not isinstance(error, SipmikeyError):
                 _log.exception("a callback failed")
-            # Its traceback would keep pjsua2's object alive beyond the call.
+            # The traceback would keep pjsua2's object alive beyond the call.
             observer, cause = self._observer, error.with_traceback(None)
             if observer is None:
                 return
@@ -377,7 +377,7 @@ class PjsuaCall:
             self._shared.calls.remove(self)
 
     def _look_for_path(self) -> None:
-        """Tell which way ICE leads the media, when that is known or changed."""
+        """Tell the path that ICE chose for the media, when it is known or has changed."""
         if self._over or self._pj is None:
             return
         paths = paths_in_dump(self._live.dump(True, ""))
@@ -413,7 +413,7 @@ class PjsuaCall:
         return self._pj is not None and self._pj.answers_offer
 
     def _keeps_keys(self, index: int) -> bool:
-        """True where a stream that is made again is the same party's: within the call, or for its offer."""
+        """True where a stream made again is of the same party: within the call, or for its offer."""
         return self._confirmed or (index in self._keyed and self._answers_offer)
 
     def _connect(self, index: int) -> None:
@@ -452,7 +452,7 @@ class PjsuaCall:
             self._pj.on_ack(message)
 
     def explain(self, verdict: OfferVerdict) -> None:
-        """Have the refusal that the stack is about to send be that of *verdict*."""
+        """Give the refusal that the stack is about to send the status and header fields of *verdict*."""
         self._shared.refusals.explain(self.sip_call_id, verdict.status, verdict.headers)
 
     def print_sdp(self, session: int) -> str:
@@ -460,7 +460,7 @@ class PjsuaCall:
         return self._shared.sdp.text(session)
 
     def described(self, sdp: str) -> str:
-        """Return the description the stack made with the addresses of whatever runs the media."""
+        """Return the description the stack made with the addresses of the engine that runs the media."""
         sdp = self._shared.moves.describe(sdp)
         if self._media is not None:
             return self._media.describe(sdp)

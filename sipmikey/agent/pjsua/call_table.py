@@ -10,7 +10,7 @@ from sipmikey.agent.pjsua.socket_budget import HANDLES_PER_STREAM, HandleBudget
 
 
 class TabledCall(Protocol):
-    """What the table has to know of a call."""
+    """A call, as the table needs it."""
 
     @property
     def slot(self) -> int:
@@ -24,7 +24,7 @@ Call = TypeVar("Call", bound=TabledCall)
 
 
 class CallTable(Generic[Call]):
-    """Which calls there are. ``living``: in the order in which they began."""
+    """All calls of the stack. ``living``: in the order in which they began."""
 
     def __init__(self) -> None:
         self.living: list[Call] = []

@@ -1,4 +1,4 @@
-"""pjsua2's callbacks of one call, handed to whatever owns the call. In the engine's thread."""
+"""pjsua2's callbacks of one call, passed to the owner of the call. In the engine's thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sipmikey.sip import SipMessage
 
 
 class CallOwner(Protocol):
-    """What a call's owner is told by pjsua2, and asked. ``stream_count``: of a call that is offered."""
+    """The owner of a call, as pjsua2 tells and asks it. ``stream_count``: of a call that is offered."""
 
     @property
     def lane(self) -> Lane: ...
@@ -24,7 +24,7 @@ class CallOwner(Protocol):
     def stream_count(self) -> int: ...
 
     def guarded(self) -> AbstractContextManager[CallObserver | None]:
-        """Give the observer of the call; what is raised meanwhile becomes the call's failure."""
+        """Yield the observer of the call; an exception raised in the block ends the call."""
 
     def introduce(self) -> None:
         """The stack makes a description: show the call to the agent, if that has not been done yet."""
@@ -33,10 +33,10 @@ class CallOwner(Protocol):
         """Return a description that pjsua2 gave no text of. *session*: address of pjmedia's."""
 
     def described(self, sdp: str) -> str:
-        """Return the description the stack made with the addresses of what runs the media."""
+        """Return the description the stack made with the addresses of the engine that runs the media."""
 
     def explain(self, verdict: OfferVerdict) -> None:
-        """Have the refusal that the stack is about to send be that of *verdict*."""
+        """Give the refusal that the stack is about to send the status and header fields of *verdict*."""
 
     def on_phase(self, info: Any) -> None: ...
 
@@ -127,7 +127,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             if observer is not None:
                 assert self._owner is not None
                 made = prm.sdp.wholeSdp or self._owner.print_sdp(int(prm.sdp.pjSdpSession))
-                # Should the observer fail, nothing that could be talked to goes out.
+                # If the observer fails, the description sent has no usable stream.
                 prm.sdp.wholeSdp = _without_media(made)
                 keyed = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
                 prm.sdp.wholeSdp = self._version.marked(keyed)

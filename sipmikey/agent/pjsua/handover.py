@@ -2,8 +2,8 @@
 
 The process that has the port puts a Via of its own on top of each request for another process, and takes it
 off each response (RFC 3261 section 16.11). Peers, proxies and NAT see one address and one connection. Pure
-functions on the octets of messages; the branch parameter starts with a secret, so that nobody else can make
-a Via that is believed.
+functions on the octets of messages; the branch parameter starts with a secret, so that no other host can
+forge such a Via.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""pjsua2 itself: the only module that imports it. What the others share in dealing with it."""
+"""The import of pjsua2, in this module only, and functions that its users share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first packets of a stream, at which pjmedia's SRTP is too lenient."""
+"""The probation of pjmedia's SRTP: during a stream's first packets it accepts too much."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _PROBATION = 100
 """PROBATION_CNT_INIT of pjmedia's SRTP."""
 
 _NOTHING = bytes((0x80, 127)) + bytes(10)
-"""An RTP header of a payload type that nobody agreed on."""
+"""An RTP header with a payload type that was never agreed on."""
 
 
 def end_probation(rtp: str, bind: str) -> None:
     """Have pjmedia not start SRTP again, with the same keys, when a packet is replayed.
 
-    It does so during the first hundred datagrams that reach a socket, keys or not. While there are no keys
-    they are dropped: let it drop a hundred of ours. *rtp*: ``host:port`` of the socket; *bind*: the
-    configured address.
+    It does so during the first hundred datagrams that reach a socket, keys or not. Without keys it drops
+    packets, so this sends it a hundred to drop. *rtp*: ``host:port`` of the socket; *bind*: the configured
+    address.
     """
     host = bind if bind not in ANY_ADDRESS else "::1" if ":" in rtp.rpartition(":")[0] else "127.0.0.1"
     target = (host, int(rtp.rpartition(":")[2]))

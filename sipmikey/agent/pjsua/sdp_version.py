@@ -1,4 +1,4 @@
-"""Having pjmedia count up the version in o= (RFC 3264 section 8) for a change that it does not see.
+"""The version in o= (RFC 3264 section 8), raised by pjmedia also for changes that it does not notice.
 
 It writes its own version over the one it is given: that of the description in force, one higher when one of
 the things differs that it compares. Among these is the s= line, not key-mgmt. So the s= line is a blank and a

@@ -1,4 +1,4 @@
-"""The agent's configuration as pjsua2 wants it."""
+"""The agent's configuration in pjsua2's form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SRTP_USE = {
 
 
 def endpoint_config(config: AgentConfig, *, again: bool = False) -> Any:
-    """*again*: the log of a stack that died goes on."""
+    """Return the endpoint's configuration. *again*: continue the log of a stack that died."""
     settings = pj.EpConfig()
     settings.uaConfig.threadCnt = 0
     settings.uaConfig.mainThreadOnly = True
@@ -67,7 +67,10 @@ def endpoint_config(config: AgentConfig, *, again: bool = False) -> Any:
 
 
 def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], contact: str = "") -> Any:
-    """*suites*: names of the crypto suites of SDES. *contact*: our Contact, "" for the stack's own."""
+    """Return an account's configuration. *suites*: names of the crypto suites of SDES.
+
+    *contact*: our Contact, "" for the stack's own.
+    """
     sip = config.sip
     settings = pj.AccountConfig()
     name = f"{quote(config.display_name)} " if config.display_name else ""
@@ -86,15 +89,15 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], con
         settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", given.realm, given.username, 0, secret))
     if sip.proxy:
         settings.sipConfig.proxies.append(_route(sip))
-    # The calls are taken along by themselves, each with what its keys demand.
+    # The agent moves the calls itself, each as its keys demand.
     settings.ipChangeConfig.reinviteFlags = 0
     settings.natConfig.udpKaIntervalSec = sip.keepalive_s
     # The port of a TLS connection is often not known before its first response tells it.
     settings.natConfig.contactRewriteUse = _REWRITE_ALWAYS
-    # pjsip's own is the same for all programs of a host, and a registrar takes them for one device.
+    # pjsip's own is the same for all programs of a host, so a registrar would take them for one device.
     settings.natConfig.sipOutboundInstanceId = f"<urn:uuid:{uuid.uuid4()}>"
     # The port of our end of one TCP connection is useless to the peer, which must call our listening port.
-    # Without a certificate nobody can call our TLS port: the proxy must use the connection it has.
+    # Without a certificate no peer can open a connection to our TLS port: the proxy must use the one it has.
     deaf = Transport.TLS in sip.transports and sip.tls.certificate_file is None
     settings.natConfig.contactUseSrcPort = int(deaf)
     if contact:
@@ -113,7 +116,7 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], con
 def _fill_ice(settings: Any) -> None:
     nat = settings.natConfig
     nat.iceEnabled = True
-    # A peer that has no trickle ICE hears nothing of a call made with it.
+    # A peer without trickle ICE would get no media in a call made with it.
     nat.iceTrickle = pj.PJ_ICE_SESS_TRICKLE_DISABLED
     # Each makes the INVITE longer.
     nat.iceMaxHostCands = _MOST_HOST_CANDIDATES

@@ -2,8 +2,8 @@
 
 pjmedia's I/O queue has 64 handles, gives a closed one back half a second later at the earliest, when it is
 polled next, and ends the process by an assertion when none is left. So this side counts, with a delay that is
-longer: a call that would not fit waits or is refused. Calls that come in get half, so that what others send
-cannot keep us from calling.
+longer: a call that would not fit waits or is refused. Incoming calls get half of them, so that a flood of
+calls cannot keep us from calling.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class PjsuaStack:
         self._lanes[account.getId()] = lane
 
     def _acknowledged(self, text: bytes) -> None:
-        """An ACK came, which may carry an answer: pjsip takes it when it was judged."""
+        """An ACK came, which may carry an answer: judge it before pjsip uses it."""
         waiting = [call for call in self.calls.living if call.awaits_ack]
         if not waiting:
             return
@@ -217,7 +217,7 @@ class PjsuaStack:
         )  # fmt: skip
 
     def relay(self, sip_call_id: str, address: str) -> None:
-        """Pass on what comes for that call to ``host:port``; "" when it is over."""
+        """Pass messages for that call on to ``host:port``; "" when the call is over."""
         if self._passage is not None:
             self._passage.relay(sip_call_id, address)
 
@@ -253,7 +253,7 @@ class PjsuaStack:
                 self._renew_account(lane)
 
     def _renew_account(self, lane: Lane) -> None:
-        """Have an account take its settings. pjsip registers the account then, wanted or not."""
+        """Apply an account's settings. pjsip then registers the account in any case."""
         account = self._accounts[lane]
         with typed("account"):
             if lane is not Lane.SECURED or self.registered or not self.config.sip.registrar:
@@ -262,13 +262,13 @@ class PjsuaStack:
                 self._renew_later = True
             else:
                 account.shutdown()
-                # Its destructor, run later, would delete the account that has its number then.
+                # If its destructor ran later, it would delete a newer account with the same number.
                 del account, self._accounts[lane]
                 gc.collect()
                 self._create_account(lane)
 
     def on_registration(self, status: int, reason: str, expires_s: int) -> None:
-        """Pass on what the registrar said, and do what had to wait for it."""
+        """Pass on the registrar's answer, and start what had to wait for it."""
         self._registering = False
         self.registered = status // 100 == 2 and expires_s > 0
         self.observer.registration(status, reason, expires_s)
@@ -277,7 +277,7 @@ class PjsuaStack:
             self.later(0.0, lambda: self._renew_account(Lane.SECURED))
 
     def sound_command(self, command: Command) -> None:
-        """Do what *command* says to the sound devices."""
+        """Carry out *command* on the sound devices."""
         self.sound.obey(command)
 
     @property
@@ -301,7 +301,7 @@ class PjsuaStack:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Within this nothing happens but what is asked for: so it is, between two polls."""
+        """A context in which the stack does only what it is asked: always true between two polls."""
         yield
 
     def poll(self, wait_ms: int) -> None:
@@ -357,7 +357,7 @@ class PjsuaStack:
         return call
 
     def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None:
-        """Send a MESSAGE (RFC 3428); nobody hears what became of it. Raises ``StackError``."""
+        """Send a MESSAGE (RFC 3428); its response is ignored. Raises ``StackError``."""
         # pjsua2 sends messages to "buddies" only. This one is forgotten as soon as the message is made.
         buddy, who, prm = pj.Buddy(), pj.BuddyConfig(), pj.SendInstantMessageParam()
         who.uri = uri
@@ -385,7 +385,7 @@ class PjsuaStack:
             invite = read_message(text)
             if self.calls.admits(offered_streams(invite)):
                 placement = self.observer.place(invite, source)
-                # The stack itself may refuse it, before the call is known to anybody.
+                # The stack itself may refuse it, before the agent knows of the call.
                 self.refusals.explain(invite.first("call-id") or "", 0, placement.headers)
         except Exception:  # noqa: BLE001 - an unjudged INVITE is refused
             _log.exception("an INVITE could not be judged")
@@ -407,7 +407,7 @@ class PjsuaStack:
             introduce()
 
     def follow_address(self) -> None:
-        """Our address is another one: listen on the same ports there, and register if we are registered."""
+        """Our address changed: listen on the same ports of the new one, and register if we are registered."""
         change = pj.IpChangeParam()
         change.restartListener = True
         change.shutdownTransport = True

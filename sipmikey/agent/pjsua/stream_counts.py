@@ -1,4 +1,4 @@
-"""How many packets the streams of a call have sent and received, those that were made again included."""
+"""The packet counts of a call's streams, including streams that were made again."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _TRANSPORTS = {
 }
 
 _TLS_VERSIONS = pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3
-"""pjsip by itself takes 1.0 to 1.2. An OpenSSL without 1.3, as the wheel has, ignores the wish for it."""
+"""pjsip by itself takes 1.0 to 1.2. An OpenSSL without TLS 1.3, as the wheel has, ignores this setting."""
 
 
 class Transports:
@@ -53,7 +53,7 @@ class Transports:
 
     @contextlib.contextmanager
     def over_udp(self) -> Iterator[tuple[str, int]]:
-        """Give an address at which UDP reaches us: our own, or one for the time of the block."""
+        """Yield an address at which UDP reaches us: our own, or a temporary one."""
         if Transport.UDP in self.addresses:
             yield reachable(self.addresses[Transport.UDP])
             return
@@ -64,7 +64,7 @@ class Transports:
         self._endpoint.transportClose(number)
 
     def open_waker(self) -> None:
-        """Have what `wake` needs: a socket to our own UDP address, where there is one."""
+        """Open what `wake` needs: a socket to our own UDP address, where there is one."""
         if Transport.UDP in self.addresses:
             host, port = reachable(self.addresses[Transport.UDP])
             sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""What pjsua2 tells whatever runs the media of a call."""
+"""What the SIP stack and the peer agreed on for a stream, as the media in Python needs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreed:
-    """What pjsua2 and the peer agreed on for an m-line.
+    """The outcome of offer and answer for one m-line.
 
     ``codec``: its name. ``types``: payload types of what we send and of what we hear; ``event_types``: those
     of telephone events, None where there are none. ``remote``: where to send, None for nowhere.

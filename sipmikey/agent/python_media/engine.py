@@ -1,4 +1,4 @@
-"""Calls whose media runs in Python: pjsua2 does the signalling, `sipmikey.media` the RTP and SRTP.
+"""Calls whose media runs in Python: a SIP stack does the signalling, `sipmikey.media` the RTP and SRTP.
 
 pjsua2 is given a transport without sockets (its third-party media mode), and the descriptions it makes get
 the addresses of sockets of ours. Methods here are called in the engine's thread and do not wait: what
@@ -44,7 +44,7 @@ _REPLACED = ("a=rtcp:", "a=rtcp-mux", "a=ssrc:", "c=")
 
 
 class RoomKeeper(Protocol):
-    """Who has a room, and runs it while calls use it."""
+    """The keeper of a room, which runs it while calls use it."""
 
     @property
     def room(self) -> Room: ...
@@ -104,11 +104,14 @@ class PythonMedia:
         self.loop.start()
 
     def call(self, on_digit: Callable[[str], None]) -> CallMedia:
-        """Return the media of a new call. *on_digit* is told DTMF keys, in the engine's thread."""
+        """Return the media of a new call.
+
+        *on_digit* is called with each DTMF key heard, in the engine's thread.
+        """
         return CallMedia(self, on_digit)
 
     def plain(self, sdp: str) -> str:
-        """Return a description of a call that pjmedia runs, without the codec it has in name only."""
+        """Return the description of a call in pjmedia, without the codec that it has in name only."""
         for number in _OPUS.findall(sdp):
             sdp = re.sub(rf"^(m=audio .*?) {number}\b", r"\1", sdp, flags=re.MULTILINE)
             sdp = re.sub(rf"^a=(rtpmap|fmtp):{number} .*\r\n", "", sdp, flags=re.MULTILINE)
@@ -122,12 +125,12 @@ class PythonMedia:
 
     @property
     def has_devices(self) -> bool:
-        """Whether there are sound devices."""
+        """True where there are sound devices."""
         return self._sound.devices is not None
 
     @property
     def room_keeper(self) -> RoomKeeper:
-        """Who has the room where the user and the calls meet. Raises ``StackError``."""
+        """The keeper of the room in which the user and the calls meet. Raises ``StackError``."""
         if self._sound.devices is not None:
             return self._sound.devices
         if self._quiet is None:
@@ -140,13 +143,14 @@ class PythonMedia:
 
     @property
     def plays(self) -> bool:
-        """Whether a file is played."""
+        """True where a file is played."""
         return self._audio.play is not None
 
     def codec(self, name: str) -> Codec:
         """Return the codec of that name, with the file configured ready to be played. Raises ``StackError``.
 
-        Reading and encoding take their time: in the engine's thread, not in that of all the calls' media.
+        Reading and encoding take their time: it is done in the engine's thread, so that the media of calls
+        does not wait.
         """
         try:
             codec = codec_named(name)
@@ -165,7 +169,7 @@ class PythonMedia:
         return None if self._recordings is None else WavRecorder(self._recordings.next(), codec)
 
     def party(self, port: MediaPort) -> StreamParty:
-        """Return what speaks and hears for a stream in a room."""
+        """Return the party that stands for a stream in a room."""
         from sipmikey.media.voice.party import StreamParty
         from sipmikey.sound.room import RATE
 
@@ -177,18 +181,18 @@ class PythonMedia:
         self._played += 1
 
     def take_played(self) -> bool:
-        """Return whether a file was played to its end since this was asked last."""
+        """Return True where a file was played to its end since the last call."""
         played, self._played = self._played, 0
         return played > 0
 
     def tell_digits(self) -> None:
-        """Tell the calls of the DTMF keys heard since this was asked last."""
+        """Tell the calls the DTMF keys heard since the last call of this method."""
         while self.digits:
             call, digit = self.digits.popleft()
             call.on_digit(digit)
 
     def post(self, work: Callable[[], object]) -> None:
-        """Have *work* done in the media thread."""
+        """Run *work* in the media thread."""
         self.loop.call(work).add_done_callback(_report)
 
 
@@ -268,18 +272,18 @@ class CallMedia:
             self._media.post(line.stream.pause)
 
     def choose(self) -> None:
-        """The call is answered: the branch listened to is the one, the others are forgotten."""
+        """The call is answered: keep the branch that is heard, and forget the others."""
         for line in self._lines.values():
             self._media.post(line.choose)
 
     def speak(self) -> None:
-        """Let the user, or the file configured, be heard, and hear, from now on."""
+        """Connect the user, or the configured file, with the streams from now on."""
         self._speaking = True
         if self._keeper is None and (self._media.has_devices or self._seat != Seat()):
             self._keeper = self._media.room_keeper
             self._keeper.use(id(self))
         room = None if self._keeper is None else self._keeper.room
-        # In a room without devices the file is the user; with devices, who is in a conference hears the user.
+        # Without devices the file is the user of a room; with devices, a conference hears the user.
         from_file = room is None or (self._media.has_devices and self._media.plays and self._seat == Seat())
         for line in self._lines.values():
             self._media.post(partial(line.equip, self._media, room, self._seat, from_file=from_file))

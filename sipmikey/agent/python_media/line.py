@@ -1,6 +1,6 @@
-"""One m-line of a call whose media runs in Python: its stream, and who speaks and hears there.
+"""One m-line of a call whose media runs in Python: its stream, and the sound on it. A
 
-What is done to a stream that runs is done in the thread of the media.
+running stream is changed only in the media thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Means(Protocol):
-    """What lines speak and hear with."""
+    """The sources and sinks of sound for lines."""
 
     def speech(self, codec: Codec) -> Source:
         """Return a source that plays the file configured from its beginning, then silence."""
@@ -32,7 +32,7 @@ class Means(Protocol):
         """Return a recorder, None where nothing is recorded."""
 
     def party(self, port: MediaPort) -> StreamParty:
-        """Return what speaks and hears for a stream in a room."""
+        """Return the party that stands for a stream in a room."""
 
 
 class _Both:
@@ -47,10 +47,10 @@ class _Both:
 
 
 class PythonLine:
-    """``ports``: of RTP and RTCP, ``ssrc``: of what is sent. ``chosen``: the branch heard is the one.
+    """``ports``: of RTP and RTCP, ``ssrc``: of what is sent.
 
-    Without a room, the stream itself plays the file configured; in one, the user and the others of the room
-    are heard.
+    ``chosen``: the call is the branch's that is heard. Without a room, the stream itself plays the file
+    configured; in one, the user and the others of the room are heard.
     """
 
     def __init__(self, port: MediaPort, *, ssrc: int, ports: tuple[int, int]) -> None:
@@ -72,7 +72,7 @@ class PythonLine:
         return self.port.stream
 
     def trouble(self) -> str:
-        """Return what was wrong with packets since one verified; "" where none came since it was asked last.
+        """Return what was wrong with packets since one verified; "" where none came since the last call.
 
         The first packet of a kind may be all that can be diagnosed: clear RTP soon looks too old.
         """
@@ -101,7 +101,7 @@ class PythonLine:
             self.port.send_to(agreed.remote, agreed.remote_rtcp)
 
     def equip(self, means: Means, room: Room | None, seat: Seat, *, from_file: bool) -> None:
-        """Let the peer hear, and be heard, as *seat* says; *from_file*: it hears the file configured."""
+        """Connect the peer's sound as *seat* says; *from_file*: the peer hears the configured file."""
         stream, codec = self.stream, self.stream.codec
         changed, self._codec = codec != self._codec, codec
         if self._recorder is None:
@@ -149,7 +149,7 @@ class PythonLine:
             self.choose()
 
     def choose(self) -> None:
-        """The branch listened to is the one."""
+        """The call is the branch's that is heard."""
         if not self.chosen and self.stream.listening_to is not None:
             self.stream.choose(self.stream.listening_to)
             self.chosen = True

@@ -11,7 +11,7 @@ from sipmikey.sound.room import PERIOD_MS, RATE, SAMPLES, Room
 
 
 class QuietSound:
-    """The user is the file *play*, or silent. ``room``: where whose sound goes to whom."""
+    """The user is the file *play*, or silent. ``room``: mixes the sound of the calls."""
 
     def __init__(self, play: Path | None, *, repeat: bool, played: Callable[[], None]) -> None:
         self.room = Room(None if play is None else _FileUser(play, repeat=repeat, played=played))
@@ -24,19 +24,19 @@ class QuietSound:
         self._clock.start()
 
     def release(self, user: int) -> None:
-        """The call with number *user* is over, or is not mixed any more."""
+        """The call with number *user* is over, or is no longer mixed."""
         self._users.discard(user)
         if not self._users:
             self._clock.stop()
 
     def close(self) -> None:
-        """Stop all of it."""
+        """Stop mixing."""
         self._users.clear()
         self._clock.stop()
 
 
 class _FileUser:
-    """Says what is in a WAV file, and hears nothing."""
+    """A party that plays a WAV file and ignores what it hears."""
 
     def __init__(self, path: Path, *, repeat: bool, played: Callable[[], None]) -> None:
         self._pcm = read_mono(path, RATE)
@@ -45,7 +45,7 @@ class _FileUser:
         self._at = 0
 
     def exchange(self, heard: bytes) -> bytes:
-        """Return as much of the file as was heard, then silence."""
+        """Return as many octets of the file as *heard* has, silence after its end."""
         taken = self._pcm[self._at : self._at + len(heard)]
         self._at += len(heard)
         if self._at >= len(self._pcm):

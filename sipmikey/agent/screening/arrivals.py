@@ -1,4 +1,4 @@
-"""How much of the network's wishes is granted: new calls a second, and connections at a time."""
+"""Limits on what the network may start: new calls per second, and connections at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sipmikey.rate_limit import RateLimiter, address_key
 _SOURCES = 10_000
 _REMEMBERED = 2000
 _TOLD_OF = 4
-"""Of so many times the calls admitted, the rest is told to come later; what is beyond hears nothing."""
+"""Calls over the limit get a 503, up to this many times the limit; beyond that they get no answer."""
 
 
 class Verdict(Enum):
@@ -24,7 +24,8 @@ class Verdict(Enum):
 class Arrivals:
     """New calls are counted for each source and in all. *now*: a clock in seconds that never goes back.
 
-    *per_second*: admitted in all, and half of that of one source, sustained; twice as many at once from rest.
+    *per_second*: sustained rate of all sources, and half of it for one source; a burst after a silence may be
+    twice as large.
     """
 
     def __init__(self, *, per_second: float, now: Callable[[], float]) -> None:
@@ -70,19 +71,19 @@ class Connections:
         self._opened[number] = now
 
     def heard(self, number: int, now: float) -> None:
-        """A message that is fit came by it."""
+        """A message that passed the screen came by it."""
         if number in self._opened:
             # Moved to the end: the first is the one that was silent longest.
             self._heard.pop(number, None)
             self._heard[number] = now
 
     def closed(self, number: int) -> None:
-        """It is gone."""
+        """The connection is gone."""
         self._opened.pop(number, None)
         self._heard.pop(number, None)
 
     def due(self, now: float) -> list[int]:
-        """Return which to close now; they are forgotten."""
+        """Return the connections to close now, and forget them."""
         silent = [number for number in self._opened if number not in self._heard]
         due = [number for number in silent if now - self._opened[number] >= self._silent_s]
         too_many = len(self._opened) - len(due) - self._most

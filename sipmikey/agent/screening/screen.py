@@ -1,8 +1,8 @@
-"""What may not reach pjsip: messages that are not SIP (RFC 3261), and end its process by an assertion.
+"""The screen in front of a SIP stack: it refuses messages that are not SIP (RFC 3261).
 
-pjsip's parser takes more than the grammar does, such as a URI without a host, and code behind it relies on
-what the parser did not check. `judge` reads the few header fields that code uses. It is strict where RFC 3261
-is and silent about what is only unusual; it does no I/O.
+Some of them would end pjsip's process by an assertion: its parser takes more than the grammar does, such as a
+URI without a host, and code behind it relies on what the parser did not check. `judge` reads the few header
+fields that code uses. It is strict where RFC 3261 is and lets merely unusual messages pass; it does no I/O.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Final
 class Fault:
     """Why a message is refused. ``field``: the header field, in lower case and long form, or ``start-line``.
 
-    ``answerable``: False for what SIP never answers (a response, an ACK), and where an answer would have to
-    repeat the faulty field.
+    ``answerable``: False for messages that SIP never answers (a response, an ACK), and where an answer would
+    have to repeat the faulty field.
     """
 
     field: str
@@ -68,7 +68,7 @@ _CHECKED = frozenset(
 _NEEDED = (b"via", b"from", b"to", b"call-id", b"cseq")
 _DIALOG_METHODS = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"REFER"))
 _METHODS = frozenset((*_DIALOG_METHODS, b"ACK", b"BYE", b"CANCEL", b"INFO", b"MESSAGE", b"OPTIONS", b"PRACK"))
-"""Those that pjsip takes in any case, though case matters (RFC 3261 section 7.1)."""
+"""Methods that pjsip accepts in lower case too, although case matters (RFC 3261 section 7.1)."""
 _REPEATED_IN_ANSWERS = (*_NEEDED, b"record-route")
 _SHOWN = 60
 
@@ -102,7 +102,7 @@ def judge(message: bytes) -> Fault | None:
         if method:
             _check_uri(b"start-line", start[2])
         if method != method.upper() and method.upper() in _METHODS:
-            raise _Unfit(b"start-line", f"{_shown(method)} is in lower case, and methods are not")
+            raise _Unfit(b"start-line", f"{_shown(method)} is in lower case, but methods are in upper case")
         cseq = _cseq_method(fields[b"cseq"][0])
         if method and cseq != method:
             raise _Unfit(b"cseq", f"the method is {_shown(cseq)}, and that of the request {_shown(method)}")
@@ -120,9 +120,10 @@ def judge(message: bytes) -> Fault | None:
 
 
 def new_call(message: bytes) -> bytes | None:
-    """Return what names the call of a fit INVITE outside of any dialog; None for any other message.
+    """Return the name of the call that a good INVITE starts; None for any other message.
 
-    Such an INVITE has no To-tag (RFC 3261 section 12.2). Retransmissions have the same name.
+    Such an INVITE is outside of any dialog: it has no To-tag (RFC 3261 section 12.2). Retransmissions have
+    the same name.
     """
     if message.lstrip(b"\r\n")[:7].upper() != b"INVITE ":
         return None
@@ -167,7 +168,7 @@ def _check_presence(fields: dict[bytes, list[bytes]]) -> None:
 
 
 def _has_fit_answer(fields: dict[bytes, list[bytes]]) -> bool:
-    """Return whether what an answer repeats is fit, whatever else of the request is not."""
+    """Return True where the fields that an answer repeats are good, even if others are not."""
     try:
         _check_presence({name: values[:1] for name, values in fields.items()})
         cseq = _cseq_method(fields[b"cseq"][0])
@@ -280,7 +281,7 @@ def _cut(value: bytes, begin: int, start: int, end: int, items: list[bytes]) -> 
 def _check_body(fields: dict[bytes, list[bytes]], body: bytes) -> None:
     for value in fields.get(b"content-length", ()):
         if int(value) > len(body):
-            raise _Unfit(b"content-length", f"{int(value)} octets are announced, and {len(body)} are there")
+            raise _Unfit(b"content-length", f"{int(value)} octets are announced, but {len(body)} are there")
     for value in fields.get(b"content-type", ()):
         kind = value.partition(b";")[0].strip().lower()
         if kind.startswith(b"multipart/") and _BOUNDARY.search(value) is None:

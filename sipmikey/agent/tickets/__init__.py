@@ -1,1 +1,1 @@
-"""What the agent asks of a KMS, and the tickets it keeps."""
+"""Questions to the KMS, and the tickets that the agent keeps."""

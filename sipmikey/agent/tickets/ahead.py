@@ -35,7 +35,7 @@ _log = logging.getLogger("sipmikey.agent.tickets.ahead")
 MEDIA_TYPE = "application/mikey"
 
 _A_SECOND, _AT_ONCE = 1.0, 20
-"""Tickets of one sender that are looked at."""
+"""How many tickets from one sender are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class TicketsAhead:
     """Sends tickets to those we call and takes those of callers. In the event loop only.
 
     What *us* sends is a MIKEY message in base64. *resolved*: where tickets of callers are kept; None where
-    they are not taken. *allowed*: whether policy takes protected calls of a caller.
+    they are not accepted. *allowed*: returns True where policy accepts protected calls of a caller.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class TicketsAhead:
         self._pushed: dict[int, _Pushed] = {}
 
     async def push(self, called: str, grant: TicketGrant) -> str:
-        """Have *called* resolve a ticket now; return who did, as the KMS vouches for it.
+        """Have *called* resolve a ticket now; return the identity that did, for which the KMS vouches.
 
         Raises ``InvalidTicketPolicy`` for a ticket that must not be used again, and ``AgentError`` with
-        ``no-answer`` where nobody says that the ticket was resolved.
+        ``no-answer`` where no answer says that the ticket was resolved.
         """
         if not grant.policy.flags.reusable:
             raise InvalidTicketPolicy(
@@ -86,13 +86,15 @@ class TicketsAhead:
             return await asyncio.wait_for(pushed.taken, self._us.answer_s)
         except TimeoutError:
             raise AgentError(
-                Reason.NO_ANSWER, f"nobody resolved the ticket within {self._us.answer_s:g} s", side="remote"
+                Reason.NO_ANSWER,
+                f"no device resolved the ticket within {self._us.answer_s:g} s",
+                side="remote",
             ) from None
         finally:
             del self._pushed[transfer.csb_id]
 
     async def take(self, sender: str, body: bytes) -> None:
-        """Take a MIKEY message of *sender* (canonical URI). One that cannot be used is logged, no more."""
+        """Take a MIKEY message of *sender* (canonical URI). One that cannot be used is only logged."""
         try:
             octets = b64decode(b"".join(body.split()), validate=True)
             header = Message.parse(octets, self._us.env.limits).header
@@ -114,7 +116,7 @@ class TicketsAhead:
         if not same_identity(responder.initiator, sender):
             raise IdentityMismatch(f"{responder.initiator} in a message of {sender}", field="IDRi")
         if responder.crypto_sessions:
-            raise UnexpectedMessage("there are crypto sessions without a call", field="#CS")
+            raise UnexpectedMessage("it has crypto sessions, but there is no call", field="#CS")
         if not (flags.reusable and flags.response_sent):
             raise InvalidTicketPolicy("J or F is 0: there is nothing to do ahead of the call", field="TICKET")
         name = ticket_id(responder.ticket)

@@ -1,4 +1,4 @@
-"""What the exchanges outside of calls have in common: tickets sent ahead, and sessions of groups."""
+"""What tickets sent ahead and sessions of groups have in common: exchanges outside of calls."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Send = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correspondent:
-    """Who exchanges MIKEY messages outside of calls, and by what means.
+    """A party that exchanges MIKEY messages outside of calls, with its means.
 
-    ``identity``: canonical. ``send`` carries a message to somebody, by SIP MESSAGE. ``answer_s``: how long
-    somebody may take to have a ticket resolved and to answer, in seconds.
+    ``identity``: canonical. ``send`` carries a message to a URI, by SIP MESSAGE. ``answer_s``: seconds
+    that a peer may take to have a ticket resolved and to answer.
     """
 
     env: Environment

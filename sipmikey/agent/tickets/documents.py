@@ -37,7 +37,7 @@ def grant_document(grant: TicketGrant) -> dict[str, Any]:
 
 
 def grant_from(document: dict[str, Any]) -> TicketGrant:
-    """Return what `grant_document` made a document of. Raises a ``PeerError`` for one of a later version."""
+    """Return the grant in a document of `grant_document`. Raises a ``PeerError`` for a later version."""
     ticket = _ticket(document)
     return TicketGrant(
         ticket=ticket,
@@ -65,7 +65,7 @@ def resolved_document(kept: KeptResolved) -> dict[str, Any]:
 
 
 def resolved_from(document: dict[str, Any]) -> KeptResolved:
-    """Return what `resolved_document` made a document of. Raises a ``PeerError`` for a later version's."""
+    """Return the ticket in a document of `resolved_document`. Raises a ``PeerError`` for a later version."""
     answerer, modifier = document["answerer"], document["modifier"]
     return KeptResolved(
         resolved=ResolvedTicket(

@@ -1,7 +1,7 @@
 """Tickets in a file, across calls and restarts. Each is sealed; the key is not in the file.
 
-A file serves several identities and processes. A ticket is dropped unread when what the agent shares with
-others has changed since: another KMS, key, certificate or ticket key.
+A file serves several identities and processes. A ticket is dropped unread when the agent's KMS, key,
+certificate or ticket keys have changed since.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ T = TypeVar("T")
 class TicketFile:
     """The tickets of *identity* in the file at *path*, sealed with *key* (32 octets) by AES-256-GCM.
 
-    ``granted``: those to call with, by whom they are for (canonical URI). ``resolved``: those of callers that
-    were resolved here, by their names. *keys* says what the tickets depend on. Raises ``LocalError``, here
-    and wherever it is used, for a file that is something else.
+    ``granted``: tickets for outgoing calls, by the URI called (canonical). ``resolved``: tickets of callers
+    that were resolved here, by their names. *keys*: the settings that the tickets depend on. Its methods
+    raise ``LocalError`` for a file of another kind.
     """
 
     def __init__(self, path: Path, key: Secret, *, identity: str, keys: KeyManagement) -> None:
@@ -55,7 +55,7 @@ class TicketFile:
 
 
 def _scope(seal: Seal, keys: KeyManagement) -> str:
-    """Return what the tickets depend on, as a name that tells nothing of it."""
+    """Return a digest of the settings that the tickets depend on."""
     credential = ""
     if keys.psk is not None:
         credential = keys.psk.reveal().hex()
@@ -87,7 +87,7 @@ class SealedShelf(Generic[T]):
         self._decode = decode
 
     def get(self, name: str) -> T | None:
-        """Return what is kept as *name*; what does not open or fit any more is dropped."""
+        """Return what is kept as *name*; drop what no longer opens or fits."""
         row = self._name(name)
         with self._opened() as database:
             found = database.execute(f"select sealed from {self._table} where name = ?", (row,)).fetchone()
@@ -98,7 +98,7 @@ class SealedShelf(Generic[T]):
         return kept
 
     def put(self, name: str, value: T) -> None:
-        """Keep *value* as *name*, in place of what was."""
+        """Keep *value* as *name*, in place of an older value."""
         row = self._name(name)
         document = {"owner": self._owner, "scope": self._scope, "name": name, "value": self._encode(value)}
         sealed = self._seal.close(document, self._context(row))
@@ -116,7 +116,7 @@ class SealedShelf(Generic[T]):
             return deleted.rowcount == 1
 
     def all(self) -> list[tuple[str, T]]:
-        """Return what is kept, by name, the oldest first; what does not fit any more is dropped."""
+        """Return what is kept, by name, the oldest first; drop what no longer fits."""
         with self._opened() as database:
             rows = database.execute(f"select name, sealed from {self._table} order by rowid").fetchall()
             kept = []
@@ -131,7 +131,7 @@ class SealedShelf(Generic[T]):
         return kept
 
     def _read(self, row: bytes, sealed: bytes) -> T | None:
-        """Return the value of a row, None for one that does not open or does not fit any more."""
+        """Return the value of a row, None for one that no longer opens or fits."""
         document = self._document(row, sealed)
         return None if document is None else self._value(document)
 

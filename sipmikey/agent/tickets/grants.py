@@ -1,4 +1,4 @@
-"""Tickets for those who are called: from the store, or from the KMS, which is told of."""
+"""Tickets for outgoing calls, from the store or from the KMS; questions to the KMS are published."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class Grants:
         return await self._get(called, number, self._store.get)
 
     async def prefetch(self, called: str) -> TicketGrant:
-        """Have a ticket for *called* at hand, and return it."""
+        """Get a ticket for *called* and keep it; return it."""
         return await self._get(called, "", self._store.prefetch)
 
     async def renew(self, called: str) -> None:
-        """Have a new ticket for *called* in the place of one that is about to end."""
+        """Get a new ticket for *called*, in place of one that is about to end."""
         await self._get(called, "", self._store.renew)
 
     async def _get(
         self, called: str, number: str, get: Callable[[str, Ask], Awaitable[TicketGrant]]
     ) -> TicketGrant:
-        """Get a ticket; tell of it when the KMS was asked."""
+        """Get a ticket; publish an event when the KMS was asked."""
         asked: list[tuple[int, float]] = []
 
         async def ask(message: bytes) -> bytes:

@@ -20,7 +20,7 @@ class KmsClient(Protocol):
 
         *kms* is the identity of the KMS to ask, None for the one that is configured. Raises a
         ``PeerError`` whose ``reason`` is ``kms-unreachable`` or ``kms-refused`` (or another word of
-        ``Reason``); whatever else it raises is reported as ``kms-unreachable``. An error whose ``ask_again``
+        ``Reason``); any other exception is reported as ``kms-unreachable``. An error whose ``ask_again``
         is true says that the KMS may have taken the message: a fresh one is sent, once.
         """
         ...
@@ -69,7 +69,7 @@ class KmsDesk:
     def tell_failure(
         self, call: str, exchange: KmsExchange, error: PeerError | AgentError, kms: str | None = None
     ) -> None:
-        """Publish that an exchange failed, be it that there was no response or that it was refused."""
+        """Publish that an exchange failed: there was no response, or the KMS refused."""
         self._publish(
             KmsFailed(
                 at=time.time(), call=call, exchange=exchange, kms=kms or self._home,

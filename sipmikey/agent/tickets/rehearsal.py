@@ -1,7 +1,7 @@
-"""A rehearsal of the key exchange, so that the first call need not wait for what Python does once.
+"""A rehearsal of the key exchange, so that the first call does not pay for one-time work of Python.
 
-Regular expressions are compiled and ciphers loaded when they are first used, which takes longer than a
-whole call's set-up afterwards.
+Regular expressions are compiled and ciphers loaded when they are first used, which takes longer than the
+whole set-up of a later call.
 """
 
 from __future__ import annotations

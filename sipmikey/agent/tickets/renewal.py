@@ -1,4 +1,4 @@
-"""Tickets for contacts, had ahead of calls and renewed before they expire, as long as the agent runs."""
+"""Tickets for contacts, fetched ahead of calls and renewed before they expire, as long as the agent runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TicketRenewal:
         self._waited: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Look after the tickets until cancelled."""
+        """Renew the tickets until cancelled."""
         while True:
             wait_s = _LOOK_S
             for called in self._contacts:

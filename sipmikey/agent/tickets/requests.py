@@ -1,4 +1,4 @@
-"""What the calls in the engine's thread have asked in the event loop: tickets, the KMS, DNS, the user."""
+"""Questions of calls in the engine's thread, asked in the event loop: to the KMS, DNS and the user."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Requests:
     """The ``ask`` methods are called in the engine's thread, and tell the outcome there.
 
     *ticket* gets a ticket for an identity, for the call of a number. *kms_timeout_s*: of the KMS.
-    *decide* asks the user, for at most *decision_s*; None where policy never has the user asked. *locator*
+    *decide* asks the user, for at most *decision_s*; None where policy never asks the user. *locator*
     asks DNS.
     """
 
@@ -58,7 +58,7 @@ class Requests:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        """In the event loop, before anything is asked: it is this loop that asks."""
+        """In the event loop, before the first question: use this loop."""
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Requests:
             task.cancel()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """In the event loop: have *work* done beside everything else."""
+        """In the event loop: run *work* as a task."""
         self._start(work)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -77,7 +77,7 @@ class Requests:
         return task
 
     def call_ended(self, number: str) -> None:
-        """In the event loop: what the user is still asked about that call does not matter any more."""
+        """In the event loop: withdraw the questions to the user about that call."""
         if (question := self._questions.pop(number, None)) is not None:
             question.cancel()
 

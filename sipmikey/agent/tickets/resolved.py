@@ -15,8 +15,8 @@ class ResolvedTickets:
     """Tickets that allow reuse (J) and were resolved here, by their names. In the engine's thread.
 
     While one is kept the KMS is not asked about it again, and so cannot refuse it. *shelf*: where they are
-    kept across restarts. What a ticket was used for before this process started is told by the newest
-    timestamp: the replay cache of this process does not know it.
+    kept across restarts. The newest timestamp stands for the uses before this process started, which its
+    replay cache does not know.
     """
 
     def __init__(self, env: Environment, shelf: SealedShelf[KeptResolved] | None = None) -> None:
@@ -44,7 +44,8 @@ class ResolvedTickets:
     def used(self, ticket_id: str, timestamp: Timestamp) -> None:
         """Note a verified TRANSFER_INIT that used a kept ticket.
 
-        Raises ``ReplayedMessage`` for one that is not newer than all before the start of this process.
+        Raises ``ReplayedMessage`` for a message that is not newer than all that came before this process
+        started.
         """
         if (before := self._before.get(ticket_id)) is not None and not _newer(timestamp, before):
             raise ReplayedMessage("this message is from before a restart", field="T")

@@ -31,7 +31,7 @@ class MemoryShelf(Generic[T]):
         return self._kept.get(name)
 
     def put(self, name: str, value: T) -> None:
-        """Keep *value* as *name*, in place of what was."""
+        """Keep *value* as *name*, in place of an older value."""
         self._kept.pop(name, None)
         self._kept[name] = value
         while len(self._kept) > MOST:

@@ -1,4 +1,4 @@
-"""Tickets at the caller: asked for, kept while they last, and never asked for twice at once."""
+"""Tickets of the caller: fetched, kept while they are valid, and never fetched twice at the same time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def policy_facts(ticket_id: str, policy: TicketPolicy) -> TicketFacts:
 
 
 REFUSALS = frozenset({Reason.KMS_REFUSED, Reason.NOT_AUTHORIZED, Reason.PEER_REPORTED_ERROR})
-"""With these the KMS gives no ticket; with any other reason it gave no usable answer."""
+"""Reasons with which the KMS refuses a ticket; with any other it gave no usable answer."""
 
 
 async def first_granted(
@@ -112,9 +112,9 @@ def check_wanted(wanted: TicketPolicy, grant: TicketGrant) -> None:
 
 
 class TicketStore:
-    """The tickets of one identity, by whom they are for (canonical URI).
+    """The tickets of one identity, by the identity called (canonical URI). Used
 
-    Used from the event loop only, but for ``at_hand``, which takes a ticket in one step. *shelf*: where
+    from the event loop only, except ``at_hand``, which takes a ticket in one step. *shelf*: where
     they are kept.
     """
 
@@ -141,7 +141,7 @@ class TicketStore:
         return grant or await self._fetch(called, ask)
 
     async def prefetch(self, called: str, ask: Ask) -> TicketGrant:
-        """Have a ticket for *called* kept; several at once share one request.
+        """Get a ticket for *called* and keep it; concurrent calls share one request.
 
         Raises what *ask* raises, and an ``AgentError`` of side ``kms`` when the answer of the KMS is not
         authentic, grants less than was asked for, or grants a ticket that cannot be used now.
@@ -151,7 +151,7 @@ class TicketStore:
         return await self.renew(called, ask)
 
     async def renew(self, called: str, ask: Ask) -> TicketGrant:
-        """Have a new ticket for *called* kept, in place of the one there is. Raises as `prefetch` does."""
+        """Get a new ticket for *called*, and keep it in place of the old one. Raises as `prefetch` does."""
         flight = self._flights.get(called)
         if flight is None:
             flight = asyncio.ensure_future(self._fetch(called, ask))
@@ -182,11 +182,11 @@ class TicketStore:
         return self._take(called)
 
     def forget(self, called: str) -> None:
-        """Drop the ticket kept for *called*, as when it turned out to be refused."""
+        """Drop the ticket kept for *called*, for example because the peer refused it."""
         self._kept.drop(called)
 
     def _take(self, called: str) -> TicketGrant | None:
-        """Return a kept ticket; one that may not be reused (J) is kept no longer, even if the call fails."""
+        """Return a kept ticket; forget one that may not be reused (J), even if the call fails."""
         grant = self._kept.get(called)
         if grant is None:
             return None

@@ -54,7 +54,7 @@ class FloorKey:
         self.show()
 
     def follow(self) -> None:
-        """Somebody was given the floor."""
+        """The floor changed hands."""
         self._switch.follow()
         if self._shown:
             self.show()

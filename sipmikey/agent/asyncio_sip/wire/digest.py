@@ -14,13 +14,13 @@ from sipmikey.sip import Headers, SipMalformed, SipMessage, quote, unquote
 _HASHES: Final[Mapping[str, str]] = {"MD5": "md5", "SHA-256": "sha256"}
 _ANSWERED_BY: Final = {"www-authenticate": "Authorization", "proxy-authenticate": "Proxy-Authorization"}
 _MOST: Final = 8
-"""Challenges of one response that are looked at."""
+"""How many challenges of one response are read."""
 
 
 class Digest:
-    """What one request, with all its repetitions, answers to challenges.
+    """The answers of one request, with all its repetitions, to challenges.
 
-    *random* makes client nonces, in hexadecimal of as many octets as it is asked for.
+    *random* makes client nonces, given a number of octets, in hexadecimal.
     """
 
     def __init__(

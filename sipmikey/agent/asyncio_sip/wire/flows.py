@@ -1,4 +1,4 @@
-"""Where SIP messages come in and go out: UDP, TCP and TLS sockets in asyncio (RFC 3261 section 18)."""
+"""The UDP, TCP and TLS sockets of SIP in asyncio (RFC 3261 section 18)."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class _Connection(asyncio.Protocol):
     @property
     def local(self) -> Endpoint:
         if self.transport is Transport.TLS and not self._flows.answers_tls and self._stream is not None:
-            # Nobody can call our TLS port without a certificate there: the peer must use this connection.
+            # Without a certificate no peer can open a connection to our TLS port: it must use this one.
             name = self._stream.get_extra_info("sockname")
             return str(name[0]), int(name[1])
         return self._flows.local_of(self.transport, self.remote)
@@ -167,7 +167,7 @@ class Flows:
 
     *woken* is called after each event.
 
-    Call `open` before anything else. Raises ``StackError`` where an address cannot be had.
+    Call `open` before anything else. Raises ``StackError`` where an address cannot be bound.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Flows:
 
     @property
     def answers_tls(self) -> bool:
-        """Whether others can open TLS connections to us."""
+        """True where peers can open TLS connections to us."""
         return self._sip.tls.certificate_file is not None
 
     def _server_context(self) -> ssl.SSLContext | None:
@@ -266,7 +266,7 @@ class Flows:
         return self.local_host(remote[0]), self.ports[transport]
 
     def local_host(self, remote: str) -> str:
-        """Return the address of ours from which *remote* is reached, or that of the configuration."""
+        """Return the local address from which *remote* is reached, or the configured one."""
         if self._sip.public_address:
             return self._sip.public_address
         if self._sip.bind not in ANY_ADDRESS:
@@ -278,7 +278,7 @@ class Flows:
         return self._locals[remote]
 
     def forget_routes(self) -> None:
-        """Look up by which of our addresses peers are reached again."""
+        """Look up again from which local address each peer is reached."""
         self._locals.clear()
 
     # Sending
@@ -358,7 +358,7 @@ class Flows:
         self._woken()
 
     def heard(self, flow: Flow) -> None:
-        """A message that is fit came by *flow*."""
+        """A message that passed the screen came by *flow*."""
         if isinstance(flow, _Connection):
             self._limits.heard(id(flow), self._loop.time())
 
@@ -383,7 +383,7 @@ class Flows:
         self._woken()
 
     def close_idle(self) -> None:
-        """Close connections on which nothing sensible came, and those that are too many."""
+        """Close connections without a message that passed the screen, and those above the limit."""
         for number in self._limits.due(self._loop.time()):
             if (connection := self._numbers.get(number)) is not None:
                 connection.close()

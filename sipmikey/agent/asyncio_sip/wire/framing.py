@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 LONGEST_MESSAGE: Final = 262_144
-"""Octets of a message that are taken: a description may have a MIKEY message of 65,535 octets in base64."""
+"""Most octets of one message: a description may have a MIKEY message of 65,535 octets in base64."""
 
 _LENGTH = re.compile(
     rb"^(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE

@@ -1,6 +1,6 @@
 """SIP transactions (RFC 3261 section 17, RFC 6026). No I/O: flows send, *later* waits.
 
-A client transaction tells its user each response but retransmissions of what it acknowledges itself; of an
+A client transaction tells its user each response except retransmissions that it acknowledges itself; of an
 INVITE it also tells each 2xx again. A server transaction repeats its last response by itself.
 """
 
@@ -58,9 +58,9 @@ class _Timed:
 
 
 class ClientTransaction(_Timed):
-    """One request of ours. *on_response* is told responses, *on_failed* that none came (408).
+    """One request of ours. *on_response* is called with each response, *on_failed* when none
 
-    *gone* is told the end.
+    came (408), *gone* at the end.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class ClientTransaction(_Timed):
 
 
 class ServerTransaction(_Timed):
-    """One request of the peer. *gone* is told the end."""
+    """One request of the peer. *gone* is called at the end."""
 
     def __init__(
         self, request: SipMessage, flow: Flow, later: Later, gone: Callable[[ServerTransaction], None]
@@ -262,12 +262,12 @@ class Transactions:
         return transaction
 
     def receive_response(self, message: SipMessage) -> None:
-        """Give a response to its transaction; one of none is dropped."""
+        """Give a response to its transaction; drop one that has no transaction."""
         if (found := self._clients.get(client_key(message))) is not None:
             found.receive(message)
 
     def receive_request(self, request: SipMessage, flow: Flow) -> ServerTransaction | None:
-        """Return the transaction of a new request, None for what one takes that exists."""
+        """Return the transaction of a new request, None where an existing transaction took it."""
         if request.method == "ACK":
             if (found := self._servers.get(server_key(request, "INVITE"))) is not None and found.final >= 300:
                 found.acknowledged()

@@ -1,1 +1,1 @@
-"""What pjsua2 does not wrap, through the C functions that its extension module exports."""
+"""Functions that pjsua2 does not wrap, called in C through its extension module."""

@@ -1,4 +1,4 @@
-"""Option tags that pjsip is to know: it names them in Supported, and takes requests that require them."""
+"""Option tags added to pjsip: it names them in Supported, and accepts requests that require them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SUPPORTED = 36
 
 
 def announce(tag: str) -> None:
-    """Have pjsip support *tag*. The endpoint exists by now.
+    """Have pjsip support *tag*. Call it after the endpoint was made.
 
     Raises ``StackError`` where the build does not export what is needed.
     """
     known, text = Text.of(b"100rel"), Text.of(tag.encode())
     # The number of the header is one of an enumeration: where it is right, pjsip knows 100rel under it.
     if not c_function("pjsip_endpt_has_capability")(endpoint(), _SUPPORTED, None, ctypes.byref(known)):
-        raise StackError("this build of pjsip numbers its headers in another way than expected")
+        raise StackError("this build of pjsip numbers its header fields in an unexpected way")
     add = c_function("pjsip_endpt_add_capability")
     if add(endpoint(), None, _SUPPORTED, None, 1, ctypes.byref(text)) != 0:
-        raise StackError(f"pjsip did not take {tag} for supported")
+        raise StackError(f"pjsip refused to support {tag}")

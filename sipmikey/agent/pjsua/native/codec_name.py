@@ -1,8 +1,8 @@
 """A codec that pjmedia has in name only, for media that runs elsewhere.
 
 pjsua describes and negotiates the codecs that pjmedia has. One it has not is registered here: it is offered
-and agreed on, and where pjmedia itself makes one, that is G.711. Nobody hears that one, since no sound and
-no packet goes through pjmedia then.
+and agreed on, and where pjmedia itself creates the codec, it gets G.711. That one is never heard, since
+neither sound nor packets go through pjmedia then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The C functions of pjlib, pjsip and pjmedia that are called by ctypes: loaded and declared here alone.
+"""The C functions of pjlib, pjsip and pjmedia that are called by ctypes, loaded and declared only here.
 
 The extension module of pjsua2 exports them, and SWIG wraps none of them.
 """

@@ -1,9 +1,9 @@
 """The screen in front of pjsip: a pjsip module, written with ctypes, ahead of its transaction layer.
 
 pjsip hands each message it parsed to its modules in the order of their priorities. This one judges the text
-of the message (`screen.judge`); what is unfit is answered with 400 or dropped, and no other module sees it.
-New calls beyond a rate are answered with 503 before pjsip opens anything for them. Where text and source are
-in a ``pjsip_rx_data`` is found at start, with a message of our own.
+of the message (`screen.judge`); a bad message is answered with 400 or dropped, and no other module sees it.
+New calls beyond a rate are answered with 503 before pjsip opens anything for them. At the start, a message
+to ourselves shows where text and source are in a ``pjsip_rx_data``.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Fields(ctypes.Structure):
 class Gate:
     """The module. The endpoint of pjsua2 exists by now.
 
-    *arrivals* says which new calls are admitted; *connections* is told which are used. ``refused`` counts the
-    messages that did not pass. ``on_ack`` is given the text of each ACK, of which pjsua2 tells nothing.
-    Raises ``StackError`` where the build lacks what is needed. Until `open` has found where messages are,
-    everything is dropped.
+    *arrivals* says which new calls are admitted; *connections* notes which connections are in use.
+    ``refused`` counts the messages that did not pass. ``on_ack`` is called with the text of each ACK, which
+    pjsua2 does not report. Raises ``StackError`` where the build lacks what is needed. Until `open` has found
+    where messages are, everything is dropped.
     """
 
     def __init__(self, arrivals: Arrivals, connections: Connections) -> None:
@@ -85,8 +85,8 @@ class Gate:
     def open(self, address: tuple[str, int], poll: Callable[[int], None]) -> None:
         """Find where pjsip keeps the text of a message, by sending one to its UDP *address*, and let in.
 
-        *poll* handles events for so many milliseconds. Raises ``StackError`` when the build is laid out in
-        another way than expected: then nothing of the network can be let in.
+        *poll* handles events for so many milliseconds. Raises ``StackError`` when the build has an unexpected
+        layout: then no message can be let in.
         """
         self._probe = _probe(address)
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -102,7 +102,7 @@ class Gate:
         self._probe = b""
         if self._offset is None:
             why = self._probe_failed or "it did not hand over a message sent to itself"
-            raise StackError(f"this build of pjsip is laid out in another way than expected: {why}")
+            raise StackError(f"this build of pjsip has an unexpected layout: {why}")
 
     def _look(self, rdata: int) -> int:
         # Nothing may be raised from here: pjsip would go on as if the message were fit.

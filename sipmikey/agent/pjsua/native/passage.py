@@ -1,4 +1,4 @@
-"""Passing messages on between our SIP port and the processes behind it (see `handover`)."""
+"""The passing on of messages between our SIP port and the processes behind it (see `handover`)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Passage:
         self._sock.close()
 
     def relay(self, call_id: str, address: str) -> None:
-        """Pass on what comes for the call *call_id* to ``host:port``; to nobody where that is empty."""
+        """Pass on messages for the call *call_id* to ``host:port``; stop where that is empty."""
         if not address:
             self._calls.pop(call_id.encode(), None)
             return

@@ -1,8 +1,8 @@
-"""What pjsip writes by itself into the responses that refuse something, put right before they leave.
+"""Corrections to the refusals that pjsip writes by itself, made before they leave.
 
 pjsip refuses an offer within a call with a response of its own, to which pjsua2 adds nothing. This pjsip
-module, written with ctypes, adds our header fields. It takes out every Warning with the name of this
-machine in it, which pjsip adds. Where a message is in a ``pjsip_tx_data`` is found at start, with our own.
+module, written with ctypes, adds our header fields. It takes out every Warning with the name of this machine
+in it, which pjsip adds. At the start, a message of our own shows where messages are in a ``pjsip_tx_data``.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Refusals:
                     return offset
         finally:
             c_function("pjsip_tx_data_dec_ref")(data)
-        raise StackError("this build of pjsip is laid out in another way than expected: no message found")
+        raise StackError("this build of pjsip has an unexpected layout: no message found")
 
     def _is_ours(self, at: int, name: bytes) -> bool:
         """Return whether the message we made is at *at*: an OPTIONS request with our Call-ID."""
@@ -121,7 +121,7 @@ class Refusals:
             self._insert_after(call_id, made)
 
     def _set_status(self, message: int, status: int) -> None:
-        """Refuse with *status*: pjsip itself knows 488 only, whatever an offer is refused for."""
+        """Refuse with *status*: pjsip itself answers 488 for every refused offer."""
         ctypes.c_int.from_address(message + _CODE).value = status
         phrase: int = self._phrase(status)
         for offset in (0, 8):

@@ -1,4 +1,4 @@
-"""Descriptions that pjsua2 does not hand over: it prints them into 1 kB, and gives an empty text beyond."""
+"""Descriptions over 1 kB, which pjsua2 hands over as empty texts."""
 
 from __future__ import annotations
 

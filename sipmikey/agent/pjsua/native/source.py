@@ -1,7 +1,7 @@
 """Which source (SSRC) pjmedia hears on a stream.
 
-libsrtp takes any SSRC under the right key, and pjmedia follows a change silently. It keeps
-the SSRC in its RTP session, whose layout differs between releases: a packet of ours shows where it is.
+libsrtp takes any SSRC under the right key, and pjmedia follows a change silently. It keeps the SSRC in its
+RTP session, whose layout differs between releases: a test packet at the start shows where it is.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PeerSource:
         return self._offset is not None
 
     def of(self, stream: int) -> int:
-        """Return the SSRC of the last packet that verified, 0 where there was none or nobody can tell."""
+        """Return the SSRC of the last packet that verified, 0 where there was none, or it is unknown."""
         found = RtpSessions()
         if self._sessions is None or self._offset is None:
             return 0

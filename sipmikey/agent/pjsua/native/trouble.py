@@ -1,7 +1,7 @@
-"""What pjmedia finds wrong with packets that do not verify.
+"""The reasons why pjmedia drops packets. It does not count
 
-It counts none of them and tells of each in its log only, at the level of single packets. So the log is
-listened to for as long as it takes to see why a stream that was proven has fallen silent.
+them and only logs each one, at its most verbose level. So this module reads the log while it looks for the
+reason why a proven stream has fallen silent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WORDS = {
 class PacketLog:
     """Listens to pjlib's log.
 
-    While it listens, lines of packets are counted and shown to nobody: keys could stand among them.
+    While it listens, it counts lines about packets and passes none on: they could hold keys.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class _Silence:
 
 
 class Trouble:
-    """Why streams are silent that were heard before, one by one. ``about`` is called about once a second."""
+    """Finds out why streams have fallen silent, one at a time. ``about`` is called about once a second."""
 
     def __init__(self, log: PacketLog) -> None:
         self._log = log

@@ -1,4 +1,4 @@
-"""The sound devices of an agent, and pjmedia's conference bridge as one of those who use them.
+"""The sound devices of an agent, and pjmedia's conference bridge as one of their users.
 
 The published wheels of pjsua2 have no sound device of their own. pjmedia hands out the master port of its
 conference bridge instead; a clock of ours takes from it what is to be heard and gives it what the microphone
@@ -24,13 +24,14 @@ _OCTETS = 2 * SAMPLES
 _AUDIO = 1  # PJMEDIA_FRAME_TYPE_AUDIO
 _SPEEX = 1  # PJMEDIA_ECHO_SPEEX
 _TONES = -1
-"""Stands for the tones among the calls that use the sound."""
+"""The number of the tones, among the numbers of calls that use the sound."""
 
 
 class DeviceSound:
-    """Microphone and speaker, while anybody uses them. ``room``: where whose sound goes to whom.
+    """Microphone and speaker, open while a call uses them. ``room``: mixes the sound of the calls.
 
-    In the engine's thread, after the library was started. *tell* is given the news, in any thread.
+    In the engine's thread, after the library was started. *tell* is called with news of the devices, in any
+    thread.
     """
 
     def __init__(self, settings: SoundSettings, tell: Callable[[News], None]) -> None:
@@ -61,7 +62,7 @@ class DeviceSound:
                 self._bridge.end()
 
     def obey(self, command: Command) -> None:
-        """Do what *command* says."""
+        """Carry out *command*."""
         self._bridge.obey(command)
         if isinstance(command, PlayTone):
             self.use(_TONES)
@@ -69,7 +70,7 @@ class DeviceSound:
             self.release(_TONES)
 
     def close(self) -> None:
-        """Stop all of it. Before the library is destroyed."""
+        """Close the devices. Call it before the library is destroyed."""
         self._users.clear()
         self._clock.stop()
         self._bridge.close()

@@ -1,4 +1,4 @@
-"""What calls say and where it goes that is heard."""
+"""The audio source and sink of calls on pjmedia."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Line:
 
 
 def _part(source: Any, sink: Any) -> None:
-    """Let *sink* not hear *source*, whether it did or not."""
+    """Disconnect *source* from *sink*, where they are connected."""
     with contextlib.suppress(pj.Error):
         source.stopTransmit(sink)
 
@@ -102,12 +102,12 @@ class Sound:
         self.devices = DeviceSound(self._audio.sound, self._news.append)
 
     def obey(self, command: Command) -> None:
-        """Do what *command* says to the devices; without devices there is nothing to do."""
+        """Carry out *command* on the devices; without devices do nothing."""
         if self.devices is not None:
             self.devices.obey(command)
 
     def take_news(self) -> Iterator[News]:
-        """Yield what the devices told, from whatever thread, since this was asked last."""
+        """Yield the news of the devices, told in any thread, since the last call."""
         while self._news:
             yield self._news.popleft()
 
@@ -167,7 +167,7 @@ class Sound:
             call.startTransmit(manager.getPlaybackDevMedia())
 
     def _shut_out(self, call: Any) -> None:
-        """Undo `_let_in`. pjmedia sends silence where nobody speaks."""
+        """Undo `_let_in`. pjmedia sends silence where no source is connected."""
         manager = pj.Endpoint.instance().audDevManager()
         _part(manager.getCaptureDevMedia() if self._player is None else self._player, call)
         if self._audio.echo:
