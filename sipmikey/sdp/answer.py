@@ -46,8 +46,8 @@ class Answerer:
         session = answerer.session
 
     *identities* are this side's SIP URIs; the one that was called, or else the first, asks the KMS. *suites*
-    are those accepted. *kmss* are the KMSs whose tickets are accepted (None: any; the KMS that is asked still
-    has to know the ticket). *replay* is the cache all calls of this agent share; without one, a repeated
+    are those accepted. *kmss* are the KMSs whose tickets are accepted (None: any; the KMS that is asked must
+    still know the ticket). *replay* is the cache all calls of this agent share; without one, a repeated
     offer is noticed only where the KMS refuses it. *allow_other_media* is as with `Offerer`.
     """
 
@@ -87,7 +87,7 @@ class Answerer:
         if sdp is None:
             raise OfferMissing("the INVITE carries no offer; send it again with SDP", field="SDP")
         received = RemoteDescription.parse(sdp, max_bytes=self._env.limits.message_bytes)
-        # RFC 4567 leaves plain RTP m-lines to other means; here a session is secured as a whole or refused.
+        # RFC 4567 allows plain RTP m-lines beside secured ones; here a session is secured whole or refused.
         keyed = keyed_streams(received.streams, allow_other=True)
         transfers = tuple(
             IncomingTransfer.read(
@@ -147,15 +147,15 @@ class Answerer:
     def receive_resolve_resp(self, response: bytes) -> ResolvedTicket:
         """Take the RESOLVE_RESP, and verify TRANSFER_INIT with the keys in it. Raises a `PeerError`.
 
-        What is returned may be kept for a ticket that allows reuse, and be given to `use_resolved` when the
-        same ticket comes again.
+        The result may be kept for a ticket that allows reuse, and given to `use_resolved` when the same
+        ticket comes again.
         """
         resolved = self.open_resolve_resp(response)
         self.use_resolved(resolved)
         return resolved
 
     def open_resolve_resp(self, response: bytes) -> ResolvedTicket:
-        """Take the RESOLVE_RESP alone, for `use_resolved`: what is wrong with it is the KMS's fault.
+        """Take only the RESOLVE_RESP, for `use_resolved`: an error in it is the KMS's fault.
 
         Raises a `PeerError`.
         """

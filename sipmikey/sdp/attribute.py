@@ -23,9 +23,9 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{
 class KeyMgmt:
     """One a=key-mgmt attribute.
 
-    ``protocol`` is its prtcl-id; ``level`` None for the session level or the index of the m-line;
-    ``message`` the decoded octets for the protocol "mikey" and empty for every other, whose data is not ours
-    to judge; ``line`` the number of its line in the document.
+    ``protocol`` is its prtcl-id; ``level`` None for the session level or the index of the m-line; ``message``
+    the decoded octets for the protocol "mikey" and empty for every other, whose data is not judged here;
+    ``line`` the number of its line in the document.
     """
 
     protocol: str
@@ -60,9 +60,9 @@ def decode(data: str, *, max_bytes: int) -> bytes:
         raise KeyMgmtMalformed("data is not padded base64", field=ATTRIBUTE, section="RFC 4648 section 4")
     try:
         message = base64.b64decode(data, validate=True)
-    except binascii.Error:  # the expression above leaves nothing to complain about
+    except binascii.Error:  # cannot happen: the expression above has checked the text
         raise KeyMgmtMalformed("data is not base64", field=ATTRIBUTE) from None
-    # "QQ==" and "QR==" decode alike: with a second spelling, equal messages could have unequal attributes.
+    # "QQ==" and "QR==" decode alike: if both were accepted, equal messages could have unequal attributes.
     if base64.b64encode(message).decode("ascii") != data:
         raise KeyMgmtMalformed(
             "the unused bits of the last character are not zero",

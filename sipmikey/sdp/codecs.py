@@ -23,7 +23,7 @@ _SHOWN = 8
 def check_codecs(sdp: str, names: Collection[str]) -> None:
     """Raise ``NoCommonCodec`` where no audio stream in use has a codec of *names* (upper case; empty: any).
 
-    A description without an audio stream in use passes: what it lacks is for others to say.
+    A description without an audio stream in use passes: other checks refuse it.
     """
     if not names:
         return

@@ -22,7 +22,7 @@ from sipmikey.ticket.request import canonical_or_same
 class KeyExchange:
     """One MIKEY exchange of a session.
 
-    ``levels`` are where its messages stand (None for the session level, else m-line indexes), ``pairs`` the
+    ``levels`` are where its messages are (None for the session level, else m-line indexes), ``pairs`` the
     CS IDs of each m-line it keys: what the MIKEY Initiator sends, and what the Responder sends. ``sent``
     and ``received`` are the last messages of both sides, repeated by offers and answers that change nothing.
     """
@@ -95,7 +95,7 @@ def choose_policy(
 ) -> tuple[int, SrtpSuite] | None:
     """Return the first policy of a crypto session that is one of *suites*, in the offerer's order.
 
-    What is unknown or contradicts itself among them is passed over: they are alternatives. None when the
+    Policies that are unknown or contradict themselves are skipped: they are alternatives. None when the
     session names no policy and leaves the choice to the answerer. Raises `UnsupportedSecurityPolicy` when it
     names some and none is acceptable.
     """
@@ -144,16 +144,16 @@ def completed(entry: GenericIdEntry, *, policy: int, ssrc: int, spi: bytes) -> G
 
 
 def check_spi(entry: GenericIdEntry, keys: Sequence[KeyData]) -> None:
-    """Raise `MalformedMessage` when a crypto session names a session key there is none of."""
+    """Raise `MalformedMessage` when a crypto session names an unknown session key."""
     if entry.spi and not any(key.spi == entry.spi and key.key_type.is_session_key for key in keys):
         raise MalformedMessage(f"SPI {entry.spi.hex()} names no session key", field=f"CS ID {entry.cs_id}")
 
 
 def preferred_spi(keys: Sequence[KeyData]) -> bytes:
-    """Return the SPI of the key that crypto sessions are derived from when nothing names one.
+    """Return the SPI of the key from which crypto sessions are derived when none is named.
 
-    A TGK or GTGK: it gives every session a key of its own, which a TEK does not. The last one given, so that
-    after a CSB update it is the newest. Raises `UnsupportedSecurityPolicy` when there is none.
+    It is that of a TGK or GTGK, which gives every session its own key, as a TEK does not. The last one is
+    taken, which after a CSB update is the newest. Raises `UnsupportedSecurityPolicy` when there is none.
     """
     for key in reversed(keys):
         if key.key_type.is_session_key and not key.key_type.is_tek and key.spi:

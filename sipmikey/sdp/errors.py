@@ -1,4 +1,4 @@
-"""What can be wrong with a session description, or with what became of ours on its way out."""
+"""Errors in session descriptions, and in what the SIP stack sent of ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class OfferMissing(PeerError):
     """The INVITE carries no session description.
 
     The offer would come in our 200 and the answer in the ACK: the caller would then be the MIKEY Responder,
-    and nobody could refuse its TRANSFER_RESP any more. The caller has to send its offer in the INVITE.
+    and the callee could no longer refuse its TRANSFER_RESP. The caller has to send its offer in the INVITE.
     """
 
     reason = "offer-missing"
@@ -30,7 +30,7 @@ class AnswerMissing(PeerError):
 
 
 class KeyMgmtMissing(PeerError):
-    """No usable a=key-mgmt:mikey attribute where there must be one: not supported, or stripped."""
+    """A usable a=key-mgmt:mikey attribute is missing: not supported by the peer, or stripped by a proxy."""
 
     reason = "key-mgmt-missing"
 
@@ -42,7 +42,7 @@ class KeyMgmtMalformed(PeerError):
 
 
 class KeyMgmtDuplicate(PeerError):
-    """Two a=key-mgmt:mikey attributes stand at the same level of a description."""
+    """A description has two a=key-mgmt:mikey attributes at the same level."""
 
     reason = "key-mgmt-duplicate"
 
@@ -71,7 +71,7 @@ class NoCommonCodec(MediaMismatch):
 
 
 class IdentityMismatch(InvalidIdentity):
-    """The MIKEY Initiator is not the SIP caller, or who answered is not whom policy accepts."""
+    """The MIKEY Initiator is not the SIP caller, or policy does not accept the party that answered."""
 
     reason = "identity-mismatch"
     sip_status = 403
@@ -100,7 +100,7 @@ class OtherIpVersion(PeerError):
 class SentSdpAltered(PeerError):
     """What the SIP stack sent is not the description that was made for it: the call must end.
 
-    Nobody but this side is to blame, yet it ends a call like the others do, with a reason.
+    It is a fault of this side, but ends a call like the others, with a reason.
     """
 
     reason = "sent-sdp-altered"

@@ -28,7 +28,7 @@ from sipmikey.ticket.transfer import TransferResponder
 class IncomingTransfer:
     """One TRANSFER_INIT of an offer and the m-lines it covers.
 
-    ``initiator`` and ``called`` are identities as they stand in it, ``offered_suites`` the acceptable ones.
+    ``initiator`` and ``called`` are the identities it names, ``offered_suites`` the acceptable ones.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class IncomingTransfer:
 
     @property
     def initiator(self) -> str:
-        """Who made the message."""
+        """The identity that made the message."""
         return self._responder.initiator
 
     @property
     def called(self) -> str:
-        """Who is called."""
+        """The identity that is called."""
         return self._responder.responder
 
     @property
@@ -91,7 +91,7 @@ class IncomingTransfer:
 
     @property
     def timestamp(self) -> Timestamp:
-        """When the message was made."""
+        """The timestamp of the message."""
         return self._responder.timestamp
 
     @property
@@ -133,7 +133,7 @@ class IncomingTransfer:
         return resolve_with(self._env, self.ticket, keys, initiator=self.initiator, identity=self._identity)
 
     def verify(self, resolved: ResolvedTicket, replay: ReplayCache | None) -> None:
-        """Verify TRANSFER_INIT, and that its crypto sessions name keys there are. Raises a `PeerError`."""
+        """Verify TRANSFER_INIT, and that its crypto sessions name known keys. Raises a `PeerError`."""
         self._responder.verify(resolved, replay)
         keys = self._responder.session_keys()
         self._spi = preferred_spi(keys)

@@ -1,4 +1,4 @@
-"""IP versions: an agent has one, that of the address it is bound to, and so has its media."""
+"""The IP version of an agent and its media: that of the address the agent is bound to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an offer/answer exchange yields: SRTP keys per m-line and direction, and who vouches for whom."""
+"""The result of an offer/answer exchange: SRTP keys per m-line and direction, and the peer's identity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MediaKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionKeys:
-    """The keys of a session as they are after an answer.
+    """The keys of a session after an answer.
 
     ``peer`` is the canonical identity of the other side as the KMS vouches for it, ``called`` the identity
     that was called, ``kms`` the KMS that issued the ticket. ``ticket_id`` is hexadecimal digits that name
@@ -51,8 +51,8 @@ class ReceivedOffer:
     """A received offer that passed every check that needs no KMS.
 
     ``caller`` and ``called`` are canonical identities, ``kms`` the KMS to ask (None when the ticket names
-    none: ask one's own), ``timestamp`` when the offer
-    was made, ``suites`` the acceptable ones in the caller's order. Nothing of it is
+    none: ask your own), ``timestamp`` when the offer
+    was made, ``suites`` the acceptable ones in the caller's order. Nothing in it is
     authenticated before the tickets are resolved.
     """
 

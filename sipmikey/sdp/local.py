@@ -1,4 +1,4 @@
-"""This side's own description, made ready to carry a MIKEY message."""
+"""This side's own description, prepared to carry a MIKEY message."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LocalDescription:
 
 
 def local_offer(sdp: str, *, allow_other_media: bool, max_bytes: int) -> LocalDescription:
-    """Make an offer ready: RTP/AVP becomes RTP/SAVP, an old MIKEY attribute goes. Raises `LocalError`."""
+    """Prepare an offer: RTP/AVP becomes RTP/SAVP, an old MIKEY attribute goes. Raises `LocalError`."""
     try:
         document = strip(secured(Document.parse(sdp)))
         return _own(document, allow_other_media=allow_other_media, max_bytes=max_bytes)
@@ -45,7 +45,7 @@ def local_offer(sdp: str, *, allow_other_media: bool, max_bytes: int) -> LocalDe
 
 
 def local_answer(sdp: str, offer: Document, *, allow_other_media: bool, max_bytes: int) -> LocalDescription:
-    """Make an answer ready: it takes the SRTP profiles of the offer. Raises `LocalError`."""
+    """Prepare an answer: it gets the SRTP profiles of the offer. Raises `LocalError`."""
     try:
         document = strip(secured(secured_like(Document.parse(sdp), offer)))
         return _own(document, allow_other_media=allow_other_media, max_bytes=max_bytes)

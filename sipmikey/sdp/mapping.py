@@ -32,12 +32,12 @@ class Direction(enum.Enum):
 
     @property
     def sends(self) -> bool:
-        """Whether the writer sends."""
+        """True where the writer sends."""
         return self in (Direction.SENDRECV, Direction.SENDONLY)
 
     @property
     def receives(self) -> bool:
-        """Whether the writer receives."""
+        """True where the writer receives."""
         return self in (Direction.SENDRECV, Direction.RECVONLY)
 
 
@@ -64,17 +64,17 @@ class MediaStream:
 
     @property
     def secure(self) -> bool:
-        """Whether the profile is RTP/SAVP or RTP/SAVPF."""
+        """True for the profiles RTP/SAVP and RTP/SAVPF."""
         return self.protocol in PLAIN_PROFILES
 
     @property
     def plain(self) -> bool:
-        """Whether the profile is RTP/AVP or RTP/AVPF."""
+        """True for the profiles RTP/AVP and RTP/AVPF."""
         return self.protocol in SECURE_PROFILES
 
     @property
     def name(self) -> str:
-        """How errors call it: counted from 1, with its media type."""
+        """The name of the m-line in errors: counted from 1, with its media type."""
         return f"m-line {self.index + 1} ({self.media})"
 
 
@@ -121,9 +121,9 @@ def _direction(parsed: dict[str, Any], inherited: Direction) -> Direction:
 
 
 def _held(document: Document, index: int, direction: Direction) -> Direction:
-    """Take receiving away from a stream at the address of nowhere: hold as RFC 2543 had it.
+    """Remove receiving where the address is 0.0.0.0: hold as in RFC 2543, which RFC 3264 section 8.4
 
-    RFC 3264 section 8.4 still has it understood.
+    still allows.
     """
     level = next((level for level in (index, None) if _connections(document, level)), None)
     addresses = _connections(document, level)
@@ -190,8 +190,8 @@ def secured_like(document: Document, offer: Document) -> Document:
 def keyed_streams(all_streams: tuple[MediaStream, ...], *, allow_other: bool) -> tuple[MediaStream, ...]:
     """Return the active SRTP m-lines of a received description: at least one.
 
-    Raises `MediaNotSecured` when none is, when an active m-line is plain RTP, or, unless *allow_other*, when
-    one is neither RTP nor disabled.
+    Raises `MediaNotSecured` when none is, when an active m-line is plain RTP, and, unless *allow_other*, when
+    one is not RTP at all.
     """
     for stream in all_streams:
         if stream.active and stream.plain:

@@ -96,8 +96,8 @@ class Offerer:
     def make_offer(self, sdp: str, *, ssrcs: Mapping[int, int] | None = None) -> str:
         """Return *sdp* as an offer: RTP/AVP made RTP/SAVP, and a=key-mgmt with TRANSFER_INIT added.
 
-        *ssrcs* maps m-line indexes (from 0) to the SSRC this side will send; where it is silent the m-line's
-        a=ssrc line counts, and else one is drawn. Called once. Raises `LocalError`.
+        *ssrcs* maps m-line indexes (from 0) to the SSRC this side will send; for other m-lines the a=ssrc
+        line counts, and without one an SSRC is drawn. Called once. Raises `LocalError`.
         """
         if self._offer is not None:
             raise LocalError("the offer has been made: make a new Offerer for a new offer")
@@ -142,8 +142,8 @@ class Offerer:
         """Take the answer of the branch *to_tag* and return its keys.
 
         The same answer again (a 183 repeated in the 200) gives the same keys, with ``changed`` false. Raises
-        a `PeerError` when the answer must be refused: the set-up on that branch has then failed, and what is
-        known of other branches stays. *sdp* None is `AnswerMissing`.
+        a `PeerError` when the answer must be refused: the set-up on that branch has then failed, and other
+        branches are not affected. *sdp* None is `AnswerMissing`.
         """
         made = self._made()
         if sdp is None:
@@ -226,9 +226,9 @@ class Offerer:
     def session(self, to_tag: str) -> Session:
         """Return the session of a branch that is not chosen yet: it may offer (UPDATE, RFC 3311).
 
-        Each branch has one of its own, which `choose` returns for the branch chosen. Once it is asked for,
-        later answers of the branch are none (RFC 3261 section 13.2.1): do not give them to
-        `receive_answer`. Raises `LocalError` for a branch without keys.
+        Each branch has one of its own, which `choose` returns for the branch chosen. From then on, later
+        answers of the branch do not count (RFC 3261 section 13.2.1): do not give them to `receive_answer`.
+        Raises `LocalError` for a branch without keys.
         """
         if (known := self._sessions.get(to_tag)) is not None:
             return known
@@ -246,7 +246,7 @@ class Offerer:
         return session
 
     def choose(self, to_tag: str) -> Session:
-        """Bind the call to a branch and erase every other; return its session for later offers.
+        """Bind the call to a branch and erase the keys of all others; return its session for later offers.
 
         Raises `LocalError` for a branch without keys. No answer is taken afterwards.
         """

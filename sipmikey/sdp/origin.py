@@ -1,7 +1,7 @@
 """The o= line of later descriptions of a session (RFC 3264 section 8).
 
 A peer may take an offer whose version is that of the last one for the same offer, and answer it as before. A
-stack counts the changes it made itself; the key-mgmt attribute is put in behind its back.
+stack counts the changes it made itself, but does not see the key-mgmt attribute, which is added later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def succeeding(made: str, before: str) -> str:
 
 
 def with_origin_of(made: str, sent: str) -> str:
-    """Return *made* with the o= line of *sent*, which the stack may have counted up itself."""
+    """Return *made* with the o= line of *sent*, whose version the stack may have raised itself."""
     new, old = _origin(made), _origin(sent)
     return made if new is None or old is None else made.replace(new[0], old[0], 1)
 

@@ -1,4 +1,4 @@
-"""Received descriptions: which MIKEY messages stand in them, and which m-lines each covers."""
+"""Received descriptions: which MIKEY messages they carry, and which m-lines each covers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sipmikey.sdp.mapping import MediaStream, streams
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CarriedMessage:
-    """A MIKEY message, the levels it stands at, and the m-lines (indexes) it covers."""
+    """A MIKEY message, the levels it is at, and the m-lines (indexes) it covers."""
 
     message: bytes
     levels: tuple[int | None, ...]
@@ -80,7 +80,7 @@ class RemoteDescription:
 
     @property
     def has_mikey(self) -> bool:
-        """Whether any MIKEY attribute is there."""
+        """True where there is a MIKEY attribute."""
         return any(item.protocol == MIKEY for item in self.attributes)
 
     def _missing(self, stream: MediaStream) -> str:

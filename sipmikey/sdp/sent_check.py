@@ -1,7 +1,7 @@
-"""Whether the SIP stack sent what was made for it.
+"""The check that the SIP stack sent the description that was made for it.
 
 A stack may rewrite addresses, ports and the order of attributes. It may not lose or change what keys the
-media: pjsua2, for one, sends the description from before an edit when it cannot parse the edited one.
+media: pjsua2, for one, sends the unedited description when it cannot parse the edited one.
 """
 
 from __future__ import annotations

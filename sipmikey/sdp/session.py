@@ -21,7 +21,7 @@ from sipmikey.ticket.environment import Environment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What both sides of a session are held to: see `Offerer`."""
+    """The settings of a session, of either side: see `Offerer`."""
 
     suites: tuple[SrtpSuite, ...]
     allow_other_media: bool
@@ -84,7 +84,7 @@ class Session:
 
     @property
     def may_rekey(self) -> bool:
-        """Whether the ticket lets this side give new keys: L for the caller, M for the callee."""
+        """True where the ticket lets this side give new keys: L for the caller, M for the callee."""
         if len(self._exchanges) != 1:
             return False
         bundle = self._exchanges[0].bundle
@@ -111,7 +111,7 @@ class Session:
         update = None
         if rekey or new:
             exchange = self._only_exchange()
-            # Where the peer has chosen media level, this side stays with it.
+            # Where the peer put its attributes at media level, this side does the same.
             levels = (None,) if None in exchange.levels else tuple(stream.index for stream in own.keyed)
             update = SentUpdate.start(
                 self._env,
@@ -128,7 +128,7 @@ class Session:
         return self._tell(own.carrying(messages))
 
     def _tell(self, made: str) -> str:
-        """Return *made* with the o= line that it gets after the description made before it."""
+        """Return *made* with the o= line that follows that of the description before it."""
         self._made = self._told = succeeding(made, self._told)
         return self._made
 
@@ -294,7 +294,7 @@ class Session:
     def check_sent(self, sdp: str) -> None:
         """Raise `SentSdpAltered` unless *sdp*, as sent, carries what this side made last."""
         if self._made is None:
-            raise LocalError("nothing has been made to be sent")
+            raise LocalError("there is no description to compare with")
         check_sent(self._made, sdp, max_bytes=self._env.limits.message_bytes)
         self._told = with_origin_of(self._told, sdp)
 

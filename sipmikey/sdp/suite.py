@@ -1,4 +1,4 @@
-"""SRTP suites by name, and the security policies that say them in MIKEY."""
+"""SRTP suites by name, and the security policies that stand for them in MIKEY."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SrtpSuite(enum.StrEnum):
 
     @property
     def policy(self) -> SrtpPolicy:
-        """The policy that an SP payload has to say for this suite."""
+        """The policy that an SP payload gives for this suite."""
         return _POLICIES[self]
 
     @property

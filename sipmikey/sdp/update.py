@@ -41,7 +41,7 @@ def _new_key(env: Environment, exchange: KeyExchange) -> KeyData:
 
 
 def _without_counters(entry: GenericIdEntry) -> GenericIdEntry:
-    """A running session keeps its counters: those of the first message are not said again."""
+    """Return the crypto session without ROC and SEQ: a running session keeps its counters."""
     data = SrtpSessionData.of(entry)
     return entry if data is None else with_ssrc(entry, data.ssrc)
 
@@ -136,8 +136,8 @@ def _fresh_ssrcs(
 ) -> dict[int, int]:
     """Return the SSRCs of streams that start now, none of them one the stream had before.
 
-    A stream that starts again counts its packets from the beginning: under the key and SSRC of before that
-    would repeat key stream. Raises `LocalError` for such an SSRC among those *given*.
+    A stream that starts again counts its packets from the beginning: with the old key and SSRC that would
+    reuse key stream. Raises `LocalError` for such an SSRC among those *given*.
     """
     used = {
         stream.index: exchange.own_ssrc(stream.index) for stream in started if stream.index in exchange.pairs

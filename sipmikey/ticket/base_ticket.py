@@ -73,7 +73,7 @@ def seal_ticket(
 ) -> tuple[TICKET, TicketContents]:
     """Make a MIKEY base ticket that encodes *keys*, protected with a TPK of the policy's suite.
 
-    Raises `LocalError` when the TPK or a key does not go with the suite (RFC 6043 section 12.1).
+    Raises `LocalError` when the TPK or a key does not fit the suite (RFC 6043 section 12.1).
     """
     suite = policy.suite
     policy.check_type()

@@ -73,7 +73,7 @@ def generic_ids(header: Header) -> tuple[GenericIdEntry, ...]:
     """Return the crypto sessions of a Ticket Transfer message.
 
     The Empty map is accepted without sessions. Raises `MalformedMessage` for the SRTP-ID map (RFC 6043
-    section 6.1) and for a CS ID that stands twice.
+    section 6.1) and for a CS ID given twice.
     """
     if header.map_type is CsIdMapType.SRTP_ID or (header.cs_count and not header.generic_ids()):
         raise MalformedMessage(
@@ -215,7 +215,7 @@ class CryptoSessionBundle:
 
     @property
     def peer(self) -> str:
-        """The identity of the other side, as it stands in its ID Data."""
+        """The identity of the other side, as its ID Data gives it."""
         octets = self.identity_r if self.is_initiator else self.identity_i
         return octets.decode("utf-8", "replace")
 

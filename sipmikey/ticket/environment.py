@@ -14,7 +14,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What the core may know of the outside.
+    """The clock, randomness and limits that the core may use.
 
     ``now_ns`` gives nanoseconds since 1970 (UTC) and must not give the same value twice, since every
     initial message carries a timestamp of its own; ``random`` gives that many cryptographically strong
@@ -41,7 +41,7 @@ class Environment:
     def check_timestamp(self, timestamp: Timestamp, what: str) -> None:
         """Raise `InvalidTimestamp` when a clock timestamp is outside the tolerated skew.
 
-        A COUNTER tells no time; whether it was seen before is for the replay cache.
+        A COUNTER tells no time; the replay cache judges whether it was seen before.
         """
         if not timestamp.is_clock:
             return

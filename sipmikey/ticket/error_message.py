@@ -83,7 +83,7 @@ class ErrorMessage:
         )
 
     def exception(self) -> PeerReportedError:
-        """Return the exception that stands for this message."""
+        """Return this message as an exception."""
         names = ", ".join(
             f"{error.name} ({int(error)})" if isinstance(error, ErrorNo) else str(error)
             for error in self.errors

@@ -22,9 +22,9 @@ def canonical(uri: str) -> str:
     """Return the canonical form of a ``sip:``, ``sips:`` or ``tel:`` URI.
 
     SIP: scheme and host in lower case, no password, parameters, headers or default port, escapes only
-    where the grammar wants them (RFC 3261 section 19.1). tel: no visual separators, no parameters but
+    where the grammar needs them (RFC 3261 section 19.1). tel: no visual separators, no parameters but
     phone-context (RFC 3966). Another scheme is returned with the scheme in lower case. Angle brackets
-    and a display name are taken off. Raises `LocalError` for anything else.
+    and a display name are removed. Raises `LocalError` for anything else.
     """
     text = uri.strip()
     try:
@@ -50,7 +50,7 @@ def _canonical_sip(scheme: str, rest: str, uri: str) -> str:
     rest = rest.partition("?")[0] if "@" not in rest.partition("?")[2] else rest
     user, at, hostport = rest.rpartition("@")
     hostport = re.split(r"[;?]", hostport, maxsplit=1)[0]
-    # Some letters beyond ASCII become ASCII in lower case: they would pose as another host.
+    # In lower case some non-ASCII letters become ASCII letters, and would imitate another host.
     host_ascii, hostport = hostport.isascii(), hostport.lower()
     match = re.fullmatch(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]+))?", hostport)
     if match is None or not host_ascii or _HOST.fullmatch(match["host"]) is None:
@@ -77,7 +77,7 @@ def _canonical_tel(rest: str, uri: str) -> str:
 
 
 def same_identity(one: str, other: str) -> bool:
-    """Return whether two URIs name the same identity; what is not a URI is compared as it is."""
+    """Return whether two URIs name the same identity; text that is not a URI is compared unchanged."""
     return _comparable(one) == _comparable(other)
 
 
@@ -89,11 +89,11 @@ def _comparable(uri: str) -> str:
 
 
 def aliases(identity: str) -> frozenset[str]:
-    """Return forms of a canonical *identity* without what people do not tell apart: two that share one may be
-    the same party.
+    """Return looser forms of a canonical *identity*: two identities that share one may be the same party.
 
-    The scheme sips, a port, the dot behind a host, the case of a user; and the host behind a telephone number
-    (``sip:+15550123@example.com`` may be ``tel:+15550123``). For being strict, never for letting in.
+    They leave out the scheme sips, a port, the dot after a host, the case of a user, and the host after a
+    telephone number (``sip:+15550123@example.com`` may be ``tel:+15550123``). Use them to be stricter, never
+    to admit a party.
     """
     scheme, _, rest = identity.lower().partition(":")
     if scheme == "tel":
@@ -112,7 +112,7 @@ def matches(pattern: str, identity: str) -> bool:
     """Return whether *identity* is *pattern* or falls under it.
 
     ``sip:*@support.example.com`` covers every user of that host and scheme, and no subdomain; ``*`` covers
-    every identity. Both are compared in canonical form. What is not a URI falls under ``*`` only.
+    every identity. Both are compared in canonical form. Text that is not a URI falls under ``*`` only.
     """
     try:
         name = canonical(identity)

@@ -45,8 +45,8 @@ def mode_of(flags: TicketFlags) -> Mode:
 def flags_for(mode: Mode, *, key_forking: bool = True, reuse: bool = False) -> TicketFlags:
     """Return the flags of a ticket for a call in *mode*.
 
-    *key_forking* (I) gives each answering device keys of its own. It takes the Ticket Resolve exchange, so
-    that modes without one never have it. *reuse* (J) asks that the ticket may serve several calls.
+    *key_forking* (I) gives each answering device keys of its own. It needs the Ticket Resolve exchange, so
+    modes without one never have it. *reuse* (J) asks that the ticket may serve several calls.
     """
     bits = FULL_MODE.bits
     if not mode.made_by_kms:
@@ -59,7 +59,7 @@ def flags_for(mode: Mode, *, key_forking: bool = True, reuse: bool = False) -> T
 
 
 def limits_of(mode: Mode, *, key_forking: bool = True) -> tuple[str, ...]:
-    """Say in sentences what calls in *mode* do without; empty where nothing is missing."""
+    """Return sentences about what calls in *mode* lack; empty where they lack nothing."""
     told = []
     if not mode.resolved_by_kms:
         told.append("the KMS is not asked by the callee: it cannot refuse the call when it is answered")

@@ -66,7 +66,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketPolicy:
-    """A Ticket Policy. Identities are URIs as they stand in the payloads.
+    """A Ticket Policy. Identities are URIs as the payloads give them.
 
     ``suite`` follows from the PRF Func. ``rekeying_interval_s`` is TRr. ``requested_keys`` is the KEMAC of a
     TP; empty leaves the choice to the KMS, and a granted policy has none. Without ``responders`` no one may

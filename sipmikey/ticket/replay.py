@@ -15,7 +15,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReplayKey:
-    """What a message is remembered by: its sender, its timestamp and a hash of all its octets."""
+    """The key under which a message is remembered: its sender, timestamp and a hash of all its octets."""
 
     identity: str
     timestamp: bytes

@@ -88,8 +88,8 @@ class TicketRequest:
         """Verify REQUEST_RESP and return the grant.
 
         Raises a `PeerError`: `PeerReportedError` for an Error message, `InvalidTicketPolicy` for a granted
-        policy that forbids itself, and so on. Whether a changed policy (K) is acceptable is checked by
-        `check_acceptable`, before the grant is used; `changes` names the differences.
+        policy that contradicts itself, and other subclasses. Whether a changed policy (K) is acceptable is
+        checked by `check_acceptable`, before the grant is used; `changes` names the differences.
         """
         response = self._exchange.receive(data)
         ticket = response.message.one(TICKET)
@@ -187,7 +187,7 @@ def is_uri(text: str) -> bool:
 
 
 def canonical_or_same(uri: str) -> str:
-    """Return the canonical form of a URI, or what is none (such as a wildcard) as it is."""
+    """Return the canonical form of a URI, and other text (such as a wildcard) unchanged."""
     try:
         return canonical(uri)
     except LocalError:

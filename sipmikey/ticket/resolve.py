@@ -38,7 +38,7 @@ from sipmikey.ticket.request import mpk_data
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modifier:
-    """What forked keys are bound to: IDRr and RANDRkms (RFC 6043 section 5.1.1)."""
+    """The values to which forked keys are bound: IDRr and RANDRkms (RFC 6043 section 5.1.1)."""
 
     idr: IDR
     rand_kms: bytes
@@ -231,7 +231,7 @@ def resolve_locally(
     """Open a ticket at the Responder, which shares the TPK (modes 2 and 4, RFC 6043 section 4.1.1).
 
     Raises `InvalidTicketPolicy` when the policy makes the Ticket Resolve exchange mandatory (E) and
-    `NotAuthorized` when *identity* is none of its responders.
+    `NotAuthorized` when *identity* is not among its responders.
     """
     policy = TicketPolicy.of(ticket, env.limits)
     if policy.flags.resolve_mandatory:

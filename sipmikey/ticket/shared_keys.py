@@ -1,4 +1,4 @@
-"""Ticket protection keys that a Responder or an Initiator shares with somebody (RFC 6043 section 4.1.1).
+"""Ticket protection keys that a Responder or an Initiator shares with another party (RFC 6043 section 4.1.1).
 
 The one rule: a ticket is opened with a key that its maker shares with us. For a ticket of the KMS (D = 1)
 that is a key shared with that KMS, for one of the Initiator (D = 0) a key shared with that Initiator. Without

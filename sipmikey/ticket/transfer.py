@@ -91,10 +91,10 @@ class TransferInitiator:
     ) -> Self:
         """Build TRANSFER_INIT.
 
-        *keys* are sent in a KEMAC, which the policy must allow (L): with key forking everybody who resolves
-        the ticket can read them. *rand_i* is given to repeat the RANDRi of a group's other transfers (RFC
-        6043 section 9); otherwise a fresh one is drawn. Raises `LocalError` where the policy forbids
-        what is asked.
+        *keys* are sent in a KEMAC, which the policy must allow (L): with key forking, each party that
+        resolves the ticket can read them. *rand_i* is given to repeat the RANDRi of a group's other transfers
+        (RFC 6043 section 9); otherwise a fresh one is drawn. Raises `LocalError` where the policy forbids
+        these keys.
         """
         policy = grant.policy
         if keys and not policy.flags.initiator_keys:
@@ -176,7 +176,7 @@ class TransferInitiator:
         )
 
     def _branch_keys(self, message: Message) -> tuple[Secret, tuple[KeyData, ...], bytes]:
-        """MPK that protects this answer, session keys of its branch, and who answered."""
+        """Return the MPK that protects this answer, its branch's session keys, and the answering identity."""
         grant = self._grant
         if grant.mpk_r is None:
             idr = message.find(IDR, IdRole.RESPONDER)
@@ -212,8 +212,8 @@ class TransferInitiator:
 class TransferResponder:
     """The Responder's half: a TRANSFER_INIT, checked as far as possible before the ticket is resolved.
 
-    ``policy`` is the Ticket Policy, ``initiator`` who made the message and ``responder`` who is called, as
-    they stand there, not to be trusted before `verify` returned. ``crypto_sessions``, ``policies`` and
+    ``policy`` is the Ticket Policy, ``initiator`` the maker of the message and ``responder`` the party
+    called; do not trust them before `verify` has returned. ``crypto_sessions``, ``policies`` and
     ``extensions`` are what the Initiator offers.
     """
 
@@ -251,7 +251,7 @@ class TransferResponder:
         """
         message, suite = self.message, self._suite
         if altered := self.policy.differences(resolved.policy):
-            # Its owner could otherwise give a ticket that is not resolved again another IDRi.
+            # The ticket's owner could otherwise put another IDRi into a ticket that is not resolved again.
             what = ", ".join(altered)
             raise InvalidTicket(f"not as in the ticket that was resolved: {what}", field="TICKET")
         protection = self._init_protection(resolved)

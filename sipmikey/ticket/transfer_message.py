@@ -1,4 +1,4 @@
-"""What Ticket Transfer messages are made of, shared by both sides (RFC 6043 sections 4.2.2 and 5.5)."""
+"""The parts of Ticket Transfer messages, shared by both sides (RFC 6043 sections 4.2.2 and 5.5)."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def read_transfer_init(env: Environment, data: bytes, identity: str) -> Received
         )
     ticket = message.find(TICKET)
     if ticket is None:
-        raise UnexpectedMessage("no TICKET: a CSB update of no bundle known here", field="TICKET")
+        raise UnexpectedMessage("no TICKET: a CSB update of an unknown bundle", field="TICKET")
     policy = TicketPolicy.of(ticket, env.limits)
     suite = suite_of(header.prf)
     timestamp = message.one(T).timestamp
@@ -228,7 +228,7 @@ def read_transfer_init(env: Environment, data: bytes, identity: str) -> Received
 
 def _check_policy(env: Environment, policy: TicketPolicy, suite: Suite) -> None:
     if not policy.flags.standard_responder:
-        raise InvalidTicket("O is 0: the ticket needs processing not known here", field="TICKET flags")
+        raise InvalidTicket("O is 0: the ticket needs processing that is unknown here", field="TICKET flags")
     policy.check_type()
     policy.check_validity(env.now_ns())
     if suite is not policy.suite:

@@ -39,7 +39,7 @@ def is_update(message: Message) -> bool:
 
 
 class UpdateInitiator:
-    """The side that starts an update, be it the bundle's Initiator or Responder.
+    """The side that starts an update: the bundle's Initiator or its Responder.
 
     ``message`` is the TRANSFER_INIT.
     """

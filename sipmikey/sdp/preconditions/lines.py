@@ -14,11 +14,11 @@ QOS = "qos"
 NAMES = ("curr", "des", "conf")
 
 _MOST = 64
-"""Lines of one stream that are read."""
+"""How many lines of one stream are read."""
 
 
 class Status(StrEnum):
-    """Whose resources: those of the whole way, or of one side's access network, as who describes sees it."""
+    """Whose resources: of the whole path, or of one side's access network, as the writer sees it."""
 
     E2E = "e2e"
     LOCAL = "local"
@@ -26,7 +26,7 @@ class Status(StrEnum):
 
 
 class Strength(IntEnum):
-    """How much a resource is wanted, weakest first. ``FAILURE`` and ``UNKNOWN`` stand in refusals only."""
+    """How strongly a resource is wanted, weakest first. ``FAILURE`` and ``UNKNOWN`` are in refusals only."""
 
     UNKNOWN = -2
     FAILURE = -1
@@ -36,7 +36,7 @@ class Strength(IntEnum):
 
 
 class Direction(StrEnum):
-    """Directions of media, as who describes sees it."""
+    """Directions of media, from the writer's point of view."""
 
     NONE = "none"
     SEND = "send"
@@ -72,7 +72,7 @@ class Precondition:
 
 
 def parse(text: str) -> Precondition | None:
-    """Return what an attribute line says, None for one of another kind; raise `SdpMalformed`."""
+    """Return an attribute line as a precondition, None for one of another kind; raise `SdpMalformed`."""
     name, colon, value = text.removeprefix("a=").partition(":")
     if not text.startswith("a=") or name not in NAMES or not colon:
         return None

@@ -10,9 +10,9 @@ from sipmikey.sdp.preconditions.table import Table
 
 
 class Preconditions:
-    """What has to be there before the call rings, on each of its m-lines.
+    """The resources that must be there before the call rings, on each of its m-lines.
 
-    *ours*: whether our own resources are there; `reserved` says so later. *offers*: we ask for preconditions;
+    *ours*: our own resources are there; `reserved` tells later changes. *offers*: we ask for preconditions;
     otherwise there are none but those of the other side.
 
     ::
@@ -42,17 +42,17 @@ class Preconditions:
 
     @property
     def stated(self) -> bool:
-        """Whether there are preconditions."""
+        """True where there are preconditions."""
         return any(table.stated for table in self._tables)
 
     @property
     def met(self) -> bool:
-        """Whether all that is mandatory is there, on every m-line."""
+        """True where all mandatory resources are there, on every m-line."""
         return all(table.met for table in self._tables)
 
     @property
     def required(self) -> bool:
-        """Whether something is mandatory: an offer then needs ``Require: precondition``.
+        """True where a resource is mandatory: an offer then needs ``Require: precondition``.
 
         Otherwise ``Supported: precondition`` will do (RFC 3312 section 11).
         """
@@ -60,33 +60,33 @@ class Preconditions:
 
     @property
     def must_tell(self) -> bool:
-        """Whether the other side waits to be told what is there by now."""
+        """True where the other side waits for a report of the resources."""
         return any(table.must_tell for table in self._tables)
 
     @property
     def missing(self) -> str:
-        """What is mandatory and not there, in words."""
+        """The mandatory resources that are missing, as text."""
         rows = {f"{status} {way}" for table in self._tables for _, status, way in table.missing}
         kinds = {line.kind for table in self._tables for line in table.unknown}
         return ", ".join([*sorted(rows), *(f"unknown type {kind}" for kind in sorted(kinds))])
 
     @property
     def may_be_met(self) -> bool:
-        """Whether the other side can still bring what is missing: not where a type is unknown."""
+        """True where the other side can still provide what is missing: not where a type is unknown."""
         return not any(table.unknown and not table.closed for table in self._tables)
 
     def reserved(self, there: bool = True) -> None:
-        """Our own resources are *there*, or not any more."""
+        """Note that our own resources are *there*, or no longer are."""
         self._ours = there
         self._tables = [table.reserved(there) for table in self._tables]
 
     def hear_offer(self, sdp: str) -> None:
-        """Take an offer of the other side. Raises `SdpMalformed` for lines that are none."""
+        """Take an offer of the other side. Raises `SdpMalformed` for lines that cannot be read."""
         for index, (table, lines) in enumerate(self._received(sdp)):
             self._tables[index] = table.heard_offer(lines)
 
     def hear_answer(self, sdp: str) -> None:
-        """Take an answer of the other side. Raises `SdpMalformed` for lines that are none."""
+        """Take an answer of the other side. Raises `SdpMalformed` for lines that cannot be read."""
         for index, (table, lines) in enumerate(self._received(sdp)):
             self._tables[index] = table.heard_answer(lines)
 
@@ -118,7 +118,7 @@ class Preconditions:
         return replaced(document, stated)
 
     def refusal(self) -> str:
-        """Return the description that goes with a refusal, of the streams that were heard of last.
+        """Return the description that goes with a refusal, of the streams described last.
 
         It is neither an offer nor an answer (RFC 3312 section 8).
         """
@@ -128,7 +128,7 @@ class Preconditions:
         return "".join(f"{line}\r\n" for line in text)
 
     def _close(self, document: Document) -> None:
-        """Have a table for each m-line, closed where its port is 0."""
+        """Make a table for each m-line, closed where its port is 0."""
         self._fill(len(document.media))
         for index, stream in enumerate(_streams(document)):
             self._tables[index] = self._tables[index].of_port(stream.port)

@@ -1,4 +1,4 @@
-"""What of a stream's resources is there and what is wanted, as offers and answers change it. No I/O.
+"""The resources of a stream that are there and that are wanted, as offers and answers change them. No I/O.
 
 RFC 3312 section 5, updated by RFC 4032 section 4: each side keeps a table, updates it with each description
 of the other, and describes it in its own. What is *local* to one is *remote* to the other, and what one sends
@@ -67,36 +67,36 @@ class Table:
 
     @property
     def stated(self) -> bool:
-        """Whether there are preconditions at all."""
+        """True where there are preconditions."""
         return bool(self.wanted or self.unknown) and not self.closed
 
     @property
     def met(self) -> bool:
-        """Whether all that is mandatory is there."""
+        """True where all mandatory resources are there."""
         return not self.missing and (self.closed or not self.unknown)
 
     @property
     def mandatory(self) -> frozenset[Row]:
-        """What is mandatory."""
+        """The mandatory resources."""
         if self.closed:
             return frozenset()
         return frozenset(row for row, strength in self.wanted.items() if strength is Strength.MANDATORY)
 
     @property
     def missing(self) -> frozenset[Row]:
-        """What is mandatory and not there."""
+        """The mandatory resources that are missing."""
         return self.mandatory - self.there
 
     @property
     def must_tell(self) -> bool:
-        """Whether the other side waits for an offer (UPDATE) that tells what is there by now.
+        """True where the other side waits for an offer (UPDATE) that reports the resources. It does
 
-        It does when all that it asked about is there, and when that is so no longer (RFC 3312 section 7).
+        once all that it asked about is there, and when that changes again (RFC 3312 section 7).
         """
         return not self.closed and (self.asked <= self.there) != (self.asked <= self.told)
 
     def reserved(self, there: bool) -> Table:
-        """Return the table once our own resources are *there*, or not any more."""
+        """Return the table once our own resources are *there*, or no longer are."""
         return self._with_ours(there)
 
     def of_port(self, port: int) -> Table:
@@ -104,7 +104,7 @@ class Table:
         return replace(self, closed=not port)
 
     def _with_ours(self, ours: bool) -> Table:
-        """Put in what we have: our access network, and of the whole way the direction in which we send."""
+        """Enter our own resources: our access network, and the sending direction of the whole path."""
         own = {row for row in self.wanted if _is_own(row)}
         there = self.there | own if ours else self.there - own
         return replace(self, ours=ours, there=frozenset(there))
@@ -140,7 +140,7 @@ class Table:
         for line in (_turned(line) for line in stated if line.kind in kinds):
             rows = {(line.kind, line.status, way) for way in line.direction.parts}
             if line.name == "curr":
-                # Of our own access network we know better.
+                # This side knows its own access network better.
                 there |= {row for row in rows if row[1] is not Status.LOCAL}
             elif line.name == "des":
                 for row in rows:
@@ -193,7 +193,7 @@ class Table:
 
 
 def _is_own(row: Row) -> bool:
-    """Return whether a row is about what we reserve. Of types that we do not know we reserve nothing."""
+    """Return True where a row is about resources that we reserve: none of an unknown type."""
     kind, status, way = row
     return kind == QOS and (status is Status.LOCAL or (status is Status.E2E and way is Direction.SEND))
 
@@ -209,7 +209,7 @@ def _whole(wanted: dict[Row, Strength]) -> dict[Row, Strength]:
 
 
 def _turned(line: Precondition) -> Precondition:
-    """Return a line of the other side's as ours."""
+    """Return a line of the other side from our point of view."""
     return replace(line, status=_SWAPPED_STATUS[line.status], direction=_SWAPPED_WAY[line.direction])
 
 

@@ -1,4 +1,4 @@
-"""In what Ticket Request and Ticket Resolve differ, and what both ask of a header."""
+"""The differences between Ticket Request and Ticket Resolve, and what both demand of a header."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sipmikey.mikey.registry import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeKind:
-    """The numbers in which the two exchanges differ (RFC 6043 sections 4.2.1 and 4.2.3)."""
+    """The numbers that differ between the two exchanges (RFC 6043 sections 4.2.1 and 4.2.3)."""
 
     name: str
     psk_init: DataType

@@ -117,7 +117,7 @@ class KmsInit:
         self.public_key = self.message.header.data_type is self.kind.pk_init
 
     def verify_psk(self, psk: PreSharedKey, *, owner: str, kms: str) -> AuthenticatedInit:
-        """Verify the MAC with *psk*, whose owner and KMS stand for identities the message left out.
+        """Verify the MAC with *psk*, whose *owner* and *kms* replace identities left out.
 
         Raises `AuthenticationFailure` when the MAC does not verify. That the owner may use the claimed
         identity is the caller's to check.
