@@ -57,8 +57,9 @@ Pids = tuple[int, ...]
 class Recording:
     """What a PulseAudio source gives, with the time of its first sample."""
 
-    def __init__(self, source: str) -> None:
-        command = ["parec", f"--device={source}", f"--rate={RATE}", "--channels=1", "--latency-msec=5"]
+    def __init__(self, source: str, rate: int = RATE) -> None:
+        command = ["parec", f"--device={source}", f"--rate={rate}", "--channels=1", "--latency-msec=5"]
+        self._rate = rate
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         self._blocks: list[bytes] = []
         self.begun = float("inf")
@@ -72,7 +73,7 @@ class Recording:
             self._blocks.append(block)
             count += len(block) // 2
             # The block that came soonest tells best when the first sample was taken.
-            self.begun = min(self.begun, time.monotonic() - count / RATE)
+            self.begun = min(self.begun, time.monotonic() - count / self._rate)
 
     def stop(self) -> np.ndarray:
         self._process.terminate()

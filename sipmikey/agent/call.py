@@ -24,7 +24,19 @@ from sipmikey.call.events import (
     Security,
     Stats,
 )
-from sipmikey.call.inputs import Accept, GivenAway, Hangup, Input, Kind, Leave, Propose, Refer, Reject, Ring
+from sipmikey.call.inputs import (
+    Accept,
+    Fault,
+    GivenAway,
+    Hangup,
+    Input,
+    Kind,
+    Leave,
+    Propose,
+    Refer,
+    Reject,
+    Ring,
+)
 from sipmikey.call.reasons import AgentError, Reason, Side
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 
@@ -156,6 +168,14 @@ class Call:
         this by itself.
         """
         await self._propose(Kind.RESTART if new_transports else Kind.MOVE)
+
+    def leave_behind(self, detail: str) -> None:
+        """End the call, which is not answered, because its peer cannot reach us any more.
+
+        *detail* tells the user why. The agent does this by itself.
+        """
+        error = AgentError(Reason.TRANSPORT_FAILED, detail, side="network", sip_status=480)
+        self._tell(Fault(error=error))
 
     async def _propose(self, kind: Kind, *, update: bool = False) -> None:
         token, done = self._outcomes.expect()

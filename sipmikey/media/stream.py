@@ -305,7 +305,7 @@ class RtpStream:
             if self.sink is not None:
                 self.sink.put(timestamp, payload)
         elif payload_type == self.event_type_heard:
-            digit = self._heard.take(timestamp, payload)
+            digit = self._heard.take(timestamp, payload, arrival_ns / 1e9)
             if digit and self.on_digit is not None:
                 self.on_digit(digit)
 

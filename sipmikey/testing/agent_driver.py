@@ -53,14 +53,16 @@ class AgentProcess:
     ``situation`` returns what else a failure tells: where the other agents of the test stand.
 
     *settings* are those of `sipmikey.testing.agent_process`. Returns when the agent is ready; raises
-    `AgentCrashed` or `TestFailure` when that does not happen.
+    `AgentCrashed` or `TestFailure` when that does not happen. ``entry``: the function its process runs.
     """
+
+    entry = "sipmikey.testing.agent_process:run"
 
     def __init__(self, name: str, settings: Mapping[str, Any], seen: list[Fields] | None = None) -> None:
         self.name = name
         self.seen: list[Fields] = [] if seen is None else seen
         self.situation: Callable[[], str] = lambda: ""
-        self.child = Program("sipmikey.testing.agent_process:run")
+        self.child = Program(self.entry)
         self._news = threading.Condition()
         self._replies: dict[int, Fields] = {}
         self._verbs: dict[int, str] = {}

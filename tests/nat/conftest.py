@@ -66,7 +66,7 @@ def agent(laboratory: Laboratory, kms: OutsideKms) -> Iterator[NewAgent]:
     """`agent("alice", "a", stun=...)` starts and registers alice in the network of that side."""
     with contextlib.ExitStack() as running:
 
-        def start(name: str, side: str, *, bind: str = "", **nat: Any) -> Agent:
+        def start(name: str, side: str, *, bind: str = "", incoming: str = "answer", **nat: Any) -> Agent:
             sip = {
                 "bind": bind or HOSTS[side],
                 "proxy": f"sip:{OUTSIDE}:5060;transport=tcp;lr",
@@ -75,7 +75,16 @@ def agent(laboratory: Laboratory, kms: OutsideKms) -> Iterator[NewAgent]:
             with entered(laboratory.name(side)):
                 made = running.enter_context(
                     Agent(
-                        name, settings(name, kms, sip=sip, nat=nat, plain_kms=True, timeouts={"media": 8.0})
+                        name,
+                        settings(
+                            name,
+                            kms,
+                            sip=sip,
+                            nat=nat,
+                            incoming=incoming,
+                            plain_kms=True,
+                            timeouts={"media": 8.0},
+                        ),  # fmt: skip
                     )
                 )
             made.do("register")

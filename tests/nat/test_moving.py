@@ -70,3 +70,28 @@ def test_a_call_goes_on_from_another_address(
         assert renewed == [0, 0], "the keys stay with the sockets"
     bob.do("hangup", call=at_bob)
     assert alice.event("call.end")["reason"] == "hangup"
+
+
+@pytest.mark.usefixtures("back")
+@pytest.mark.parametrize("caller", ["alice", "bob"])
+def test_a_call_that_rings_ends_and_both_are_told(
+    laboratory: Laboratory, agent: NewAgent, caller: str
+) -> None:
+    for side in "ab":
+        laboratory.translate(side, Translation.OPEN)
+    moves = agent("alice", "a", bind="0.0.0.0", incoming="ring")
+    bob = agent("bob", "b", incoming="ring")
+    calls, is_called = (moves, bob) if caller == "alice" else (bob, moves)
+    made = calls.do("call", uri=uri(is_called.name))
+    rings = is_called.event("kit.incoming")["call"]
+    number = made if caller == "alice" else rings
+    laboratory.move("a", MOVED_TO)
+    told = moves.event("call.moved")
+    assert (told["call"], told["moved"]) == (number, False)
+    assert told["detail"].startswith(f"our address changed from {HOSTS['a']} to {MOVED_TO} before the call")
+    end = bob.event("call.end")
+    if caller == "alice":
+        assert end["reason"] == "cancelled"
+    else:
+        assert (end["reason"], end["side"], end["status"]) == ("transport-failed", "remote", 480)
+        assert moves.event("call.end")["detail"] == told["detail"]

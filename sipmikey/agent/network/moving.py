@@ -18,8 +18,8 @@ from sipmikey.nat.addresses import AddressWatch, Cause, Change
 
 _log = logging.getLogger("sipmikey.agent.network")
 
-_TRIES = 5
-_AGAIN_S = 1.0
+_WAITS_S = (1.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Between tries. An offer that left from the old address is over after 32 s (RFC 3261 section 17.1.1.2)."""
 
 
 class Moving:
@@ -39,6 +39,7 @@ class Moving:
         self._registration = registration
         self._calls = calls
         self._publish = publish
+        self._moves: dict[str, asyncio.Task[None]] = {}
 
     @property
     def possible(self) -> bool:
@@ -49,11 +50,19 @@ class Moving:
     async def run(self) -> None:
         """Follow all changes, until cancelled."""
         watch = AddressWatch(ipv6=self._config.sip.ipv6)
-        async for change in watch.changes():
-            await self.follow(change)
+        try:
+            async for change in watch.changes():
+                await self.follow(change)
+        finally:
+            for move in self._moves.values():
+                move.cancel()
 
     async def follow(self, change: Change) -> None:
-        """Listen and register again, and tell the peers of all calls where we are."""
+        """Listen and register again, and begin to tell the peers of all calls where we are.
+
+        A call that is not answered ends, with a reason that says so: what its peer answers goes to the old
+        address, and no offer may follow the first one before that (RFC 3261 section 14.1).
+        """
         self._publish(
             NetworkChanged(at=time.time(), cause=change.cause, before=change.before, now=change.now)
         )
@@ -64,12 +73,37 @@ class Moving:
             pass
         except StackError as error:
             _log.error("the SIP stack did not follow the change of address: %s", error)
+            self._leave_behind(change)
             return
+        self._leave_behind(change)
         through_nat = self._config.nat.uses_ice
         if change.cause is Cause.ADDRESS or through_nat:
             # A NAT forgets where datagrams to us go while we sleep.
-            calls = [call for call in self._calls() if call.answered and not call.over]
-            await asyncio.gather(*(self._move(call) for call in calls))
+            for call in self._calls():
+                if call.answered and not call.over:
+                    self._begin(call)
+
+    def _leave_behind(self, change: Change) -> None:
+        """End the calls that are not answered where the old address is gone."""
+        if change.cause is not Cause.ADDRESS:
+            return
+        before, now = change.before or "none", change.now or "none"
+        detail = f"our address changed from {before} to {now} before the call was answered: call again"
+        for call in self._calls():
+            if not call.answered and not call.over:
+                call.leave_behind(detail)
+                self._tell(call, detail)
+
+    def _begin(self, call: Call) -> None:
+        """Move *call*, whatever becomes of the others; what was under way for an older change is given up."""
+        if (older := self._moves.pop(call.number, None)) is not None:
+            older.cancel()
+        self._moves[call.number] = move = asyncio.create_task(self._move(call))
+        move.add_done_callback(lambda done: self._is_over(call.number, done))
+
+    def _is_over(self, number: str, move: asyncio.Task[None]) -> None:
+        if self._moves.get(number) is move:
+            del self._moves[number]
 
     async def _listen_there(self) -> None:
         """Have the stack listen at the new address. The registrar's answer tells it where peers reach us."""
@@ -82,15 +116,20 @@ class Moving:
     async def _move(self, call: Call) -> None:
         """Tell the peer our new address; try again where an offer of the peer is under way."""
         detail = ""
-        for _ in range(_TRIES):
+        for wait_s in (*_WAITS_S, None):
             try:
                 await call.move(new_transports=self._config.nat.uses_ice)
             except CallFailed as error:
-                detail = error.detail or str(error.reason)
                 if call.over:
                     return
-                await asyncio.sleep(_AGAIN_S)
+                detail = error.detail or str(error.reason)
             else:
-                self._publish(CallMoved(at=time.time(), call=call.number, moved=True, detail=""))
+                self._tell(call, "")
                 return
-        self._publish(CallMoved(at=time.time(), call=call.number, moved=False, detail=detail))
+            if wait_s is not None:
+                await asyncio.sleep(wait_s)
+        self._tell(call, detail)
+
+    def _tell(self, call: Call, detail: str) -> None:
+        """Tell that *call* was moved, or why it was not."""
+        self._publish(CallMoved(at=time.time(), call=call.number, moved=not detail, detail=detail))

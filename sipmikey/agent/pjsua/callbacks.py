@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.library import pj, read_message
 from sipmikey.agent.pjsua.sdp_version import VersionCounter
 from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict
+from sipmikey.media.voice.telephone_event import DigitRate
 from sipmikey.sip import SipMessage
 
 
@@ -65,6 +67,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
         self._offer = ""
         self._version = VersionCounter()
         self._offered_in_200_to = ""
+        self._keys = DigitRate()
         self.answers_offer = False
 
     def release(self) -> None:
@@ -160,7 +163,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
 
     def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
-            if observer is not None:
+            if observer is not None and self._keys.passes(time.monotonic()):
                 observer.dtmf(str(prm.digit))
 
     def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802

@@ -6,6 +6,8 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 
+from sipmikey.media.rtp import timestamps_apart
+
 KEYS = "0123456789*#ABCD"
 """The keys, each at its event code (RFC 4733 section 3.2)."""
 
@@ -22,6 +24,15 @@ _ENDS = 3
 
 _PAUSE = 4
 """Frames between two keys."""
+
+_LATEST = 16000
+"""A packet up to so many ticks before the newest event tells of an old one; from longer ago, of a new one."""
+
+_KEY_S = 0.063
+"""The least time from one key to the next: 40 ms of tone and 23 ms of pause (ITU-T Q.24)."""
+
+_BURST = 16
+"""Keys that may come at once, after a network held them back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +86,53 @@ class Digits:
         )
 
 
-class HeardDigits:
-    """Tells each key once, although many packets tell of it."""
+class DigitRate:
+    """Lets so many keys pass as a machine that dials fast can press, and not a flood of them."""
 
     def __init__(self) -> None:
-        self._last: int | None = None
+        self._full_at: float | None = None
 
-    def take(self, timestamp: int, payload: bytes) -> str:
-        """Return the key that was pressed, "" where it is known already or is not a DTMF key."""
-        if len(payload) < _PAYLOAD.size or timestamp == self._last:
+    def passes(self, now: float) -> bool:
+        """Return whether a key heard at *now*, in seconds, is to be told."""
+        full_at = now if self._full_at is None else max(now, self._full_at)
+        if full_at - now > (_BURST - 1) * _KEY_S:
+            return False
+        self._full_at = full_at + _KEY_S
+        return True
+
+
+class HeardDigits:
+    """Tells each key once, although many packets tell of it, in any order and more than once.
+
+    Packets of one event have one timestamp (RFC 4733 section 2.5.1.2); what goes on longer than a duration
+    can say is told in segments, each of which begins where the one before ended (section 2.5.1.3).
+    """
+
+    def __init__(self) -> None:
+        self._rate = DigitRate()
+        self._last: int | None = None
+        self._event = 0
+        self._lasted = 0
+        self._ended = False
+
+    def take(self, timestamp: int, payload: bytes, now: float) -> str:
+        """Return the key that was pressed, "" where it is known already or is not a DTMF key.
+
+        *now*: when the packet came, in seconds.
+        """
+        if len(payload) < _PAYLOAD.size:
             return ""
-        event, _, _ = _PAYLOAD.unpack_from(payload)
+        event, flags, duration = _PAYLOAD.unpack_from(payload)
         if event >= len(KEYS):
             return ""
-        self._last = timestamp
-        return KEYS[event]
+        ahead = 1 if self._last is None else timestamps_apart(timestamp, self._last)
+        if ahead == 0:
+            self._lasted = max(self._lasted, duration)
+            self._ended = self._ended or bool(flags & _END)
+            return ""
+        if -_LATEST <= ahead < 0:
+            return ""
+        goes_on = not self._ended and event == self._event and ahead == self._lasted
+        self._last, self._event = timestamp, event
+        self._lasted, self._ended = duration, bool(flags & _END)
+        return KEYS[event] if not goes_on and self._rate.passes(now) else ""

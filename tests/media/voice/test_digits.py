@@ -86,8 +86,46 @@ def test_a_key_is_heard_although_packets_are_lost() -> None:
 
 @given(st.binary(max_size=8))
 def test_an_event_that_is_not_a_key_is_not_heard(payload: bytes) -> None:
-    digit = HeardDigits().take(160, payload)
+    digit = HeardDigits().take(160, payload, 0.0)
     assert digit == (KEYS[payload[0]] if len(payload) >= 4 and payload[0] < 16 else "")
+
+
+def event(key: str, duration: int, *, ends: bool = False) -> bytes:
+    return bytes((KEYS.index(key), 0x80 if ends else 0)) + duration.to_bytes(2, "big")
+
+
+def test_packets_of_old_events_are_not_heard_again() -> None:
+    ear = HeardDigits()
+    packets = [(1000, "1"), (1000, "1"), (4000, "2"), (1000, "1"), (4000, "2"), (1000, "1")]
+    assert [ear.take(at, event(key, 800), 0.0) for at, key in packets] == ["1", "", "2", "", "", ""]
+
+
+def test_a_key_held_longer_than_a_duration_can_say_is_one_key() -> None:
+    ear = HeardDigits()
+    assert ear.take(1000, event("5", 0xFFFF), 0.0) == "5"
+    assert ear.take(1000 + 0xFFFF, event("5", 160), 8.2) == ""
+    assert ear.take(1000 + 0xFFFF, event("5", 8000, ends=True), 9.2) == ""
+    assert ear.take(1000 + 0xFFFF + 8000, event("5", 160), 9.3) == "5", "it was let go in between"
+
+
+def test_timestamps_wrap_around_between_two_keys() -> None:
+    ear = HeardDigits()
+    assert ear.take(0xFFFF_FF00, event("1", 800), 0.0) == "1"
+    assert ear.take(0x0000_2000, event("1", 800), 1.0) == "1"
+    assert ear.take(0xFFFF_FF00, event("1", 800), 1.0) == ""
+
+
+def test_a_flood_of_keys_is_not_told() -> None:
+    ear = HeardDigits()
+    told = [ear.take(number * 80, event(KEYS[number % 16], 80), number / 1000) for number in range(5000)]
+    assert 50 < sum(map(len, told)) < 100, "five seconds"
+    assert ear.take(10**6, event("9", 80), 10.0) == "9", "it is over"
+
+
+def test_fast_dialling_is_no_flood() -> None:
+    ear = HeardDigits()
+    told = [ear.take(number * 520, event(KEYS[number % 16], 320), number * 0.065) for number in range(300)]
+    assert all(told)
 
 
 def test_who_takes_no_events_is_not_sent_any() -> None:
