@@ -79,6 +79,7 @@ SOLE_IMPORTERS = {
     "sipmikey_native": "native.py",
     "miniaudio": "sound/",
     "samplerate": "sound/",
+    "livekit": "sound/",
     "aioice": "nat/",
     "dns": "agent/",
 }

@@ -13,7 +13,7 @@ from sipmikey.agent.engine import Engine
 from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.stack import StackCall, StackError
 from sipmikey.agent.transfer import until_transferred
-from sipmikey.call.callee import Invitation
+from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.events import (
     CallAnswered,
     CallEnded,
@@ -98,6 +98,11 @@ class Call:
     def answered(self) -> bool:
         """True once the call was established, even if it has ended since."""
         return self._established.done()
+
+    @property
+    def outgoing(self) -> bool:
+        """True where this side called."""
+        return not isinstance(self._driver.machine, CalleeMachine)
 
     @property
     def over(self) -> bool:

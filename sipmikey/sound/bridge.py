@@ -44,6 +44,10 @@ class EchoCanceller(Protocol):
         """Return a block of the microphone without the echo of the block *played*."""
         ...
 
+    def close(self) -> None:
+        """Free it."""
+        ...
+
 
 class SoundBridge:
     """Microphone, speaker and ringer of an agent.

@@ -27,9 +27,10 @@ SLEPT = Change(cause=Cause.WAKING, before="192.0.2.1", now="192.0.2.1")
 class FakeCall:
     """A call that *answers* an offer when that event is set."""
 
-    def __init__(self, number: str, *, answered: bool = True) -> None:
+    def __init__(self, number: str, *, answered: bool = True, outgoing: bool = True) -> None:
         self.number = number
         self.answered = answered
+        self.outgoing = outgoing
         self.over = False
         self.answers = asyncio.Event()
         self.offers = 0
@@ -131,9 +132,10 @@ def test_what_is_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_call_that_rings_ends_and_says_why(fails: bool) -> None:
+@pytest.mark.parametrize("outgoing", [False, True])
+def test_a_call_that_rings_ends_and_says_why(fails: bool, outgoing: bool) -> None:
     async def test() -> None:
-        call = FakeCall("1", answered=False)
+        call = FakeCall("1", answered=False, outgoing=outgoing)
         fixture = Fixture(call)
         fixture.engine.fails = fails
         await fixture.moving.follow(SLEPT)

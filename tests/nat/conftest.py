@@ -84,7 +84,7 @@ def agent(laboratory: Laboratory, kms: OutsideKms) -> Iterator[NewAgent]:
                             incoming=incoming,
                             plain_kms=True,
                             timeouts={"media": 8.0},
-                        ),  # fmt: skip
+                        ),
                     )
                 )
             made.do("register")

@@ -23,7 +23,10 @@ HEARD = 0.72
 ENGINES: dict[str, dict[str, Any]] = {
     "native": {"audio": {"codecs": ["G722", "PCMA"]}},
     "python": {"audio": {"codecs": ["opus", "G722"], "engine": "python"}, "keys": {"suites": ["128"]}},
-}
+    "no-pjsua2": {
+        "audio": {"codecs": ["G722"]}, "sip": {"stack": "python"}, "keys": {"suites": ["128"]},
+    },
+}  # fmt: skip
 
 
 def devices(name: str, **more: Any) -> dict[str, Any]:
@@ -44,7 +47,12 @@ def open_devices(one: Agent) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     ("engines", "codec"),
-    [(("native", "native"), "G722"), (("python", "native"), "G722"), (("python", "python"), "opus")],
+    [
+        (("native", "native"), "G722"),
+        (("python", "native"), "G722"),
+        (("python", "python"), "opus"),
+        (("no-pjsua2", "native"), "G722"),
+    ],
 )
 def test_speech_goes_from_microphone_to_speaker_both_ways(
     pulse: Pulse, kms: Kms, voices: dict[str, Path], tmp_path: Path, engines: tuple[str, str], codec: str

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sipmikey.agent.config import ANY_ADDRESS, AgentConfig
+from sipmikey.agent.python_media.devices import PythonDevices
 from sipmikey.agent.python_media.engine import CallMedia, PythonMedia
-
-
-class _NoDevices:
-    """There are no sound devices: files are played and recorded."""
-
-    devices = None
+from sipmikey.sound.commands import Command
+from sipmikey.sound.settings import News
 
 
 class Media:
@@ -22,7 +19,8 @@ class Media:
         self.address = address
         bind = config.sip.bind if config.sip.bind not in ANY_ADDRESS else address
         here = replace(config, sip=replace(config.sip, bind=bind, public_address=address))
-        self._engine = PythonMedia(here, _NoDevices())
+        self._devices = PythonDevices(config.audio)
+        self._engine = PythonMedia(here, self._devices)
 
     def call(self, on_digit: Callable[[str], None]) -> CallMedia:
         """Return the media of a new call; *on_digit* is told keys that the peer presses."""
@@ -33,6 +31,15 @@ class Media:
         self._engine.tell_digits()
         return self._engine.take_played()
 
+    def obey(self, command: Command) -> None:
+        """Do what *command* says to the sound devices."""
+        self._devices.obey(command)
+
+    def take_news(self) -> Iterator[News]:
+        """Yield what the sound devices told since this was asked last."""
+        return self._devices.take_news()
+
     def close(self) -> None:
-        """End every stream with an RTCP BYE."""
+        """End every stream with an RTCP BYE, and give the sound devices back."""
         self._engine.close()
+        self._devices.close()

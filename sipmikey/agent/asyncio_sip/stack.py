@@ -116,8 +116,12 @@ class AsyncioStack:
         timer = self._loop.call_later(wait_ms / 1000, self._loop.stop)
         self._loop.run_forever()
         timer.cancel()
-        if self._media is not None and self._media.take_played():
+        if self._media is None:
+            return
+        if self._media.take_played():
             self._observer.played()
+        for news in self._media.take_news():
+            self._observer.sound_news(news)
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -197,7 +201,9 @@ class AsyncioStack:
         return tuple(name.upper() for name in wanted) or codecs_here()
 
     def sound_command(self, command: Command) -> None:
-        """Nothing: there are no sound devices here."""
+        """Do what *command* says to the sound devices."""
+        if self._media is not None:
+            self._media.obey(command)
 
     def use_servers(self, servers: HelpingServers) -> None:
         """Raise ``StackError`` for servers: there is no ICE here yet."""

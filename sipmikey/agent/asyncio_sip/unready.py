@@ -16,7 +16,6 @@ def check_ready(config: AgentConfig) -> None:
         ("security.fallback", "media in clear", policy.fallback is not Fallback.NEVER),
         ("security.alternative", "SDES", policy.alternative is not Alternative.NONE),
         ("nat", "ICE, STUN, TURN and rtcp-mux", config.nat.uses_ice or config.nat.rtcp_mux),
-        ("media.device", "sound hardware", config.audio.device != "null"),
         ("media.echo", "an echo service", config.audio.echo),
     )
     for setting, what, needed in needs:

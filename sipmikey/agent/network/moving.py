@@ -66,6 +66,8 @@ class Moving:
         self._publish(
             NetworkChanged(at=time.time(), cause=change.cause, before=change.before, now=change.now)
         )
+        # The stack ends a call of ours when its connection closes, and knows no better reason for it.
+        self._leave_behind(change, outgoing=True)
         try:
             await self._listen_there()
         except RegistrationError:
@@ -73,9 +75,9 @@ class Moving:
             pass
         except StackError as error:
             _log.error("the SIP stack did not follow the change of address: %s", error)
-            self._leave_behind(change)
+            self._leave_behind(change, outgoing=False)
             return
-        self._leave_behind(change)
+        self._leave_behind(change, outgoing=False)
         through_nat = self._config.nat.uses_ice
         if change.cause is Cause.ADDRESS or through_nat:
             # A NAT forgets where datagrams to us go while we sleep.
@@ -83,14 +85,14 @@ class Moving:
                 if call.answered and not call.over:
                     self._begin(call)
 
-    def _leave_behind(self, change: Change) -> None:
+    def _leave_behind(self, change: Change, *, outgoing: bool) -> None:
         """End the calls that are not answered where the old address is gone."""
         if change.cause is not Cause.ADDRESS:
             return
         before, now = change.before or "none", change.now or "none"
         detail = f"our address changed from {before} to {now} before the call was answered: call again"
         for call in self._calls():
-            if not call.answered and not call.over:
+            if not call.answered and not call.over and call.outgoing == outgoing:
                 call.leave_behind(detail)
                 self._tell(call, detail)
 

@@ -247,7 +247,7 @@ def test_a_flood_is_told_to_come_back() -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"audio": Audio(device="default")}, "media.device"),
+        ({"audio": Audio(echo=True)}, "media.echo"),
         ({"policy": CallPolicy(security=SecurityMode.OFF)}, "security.policy"),
         ({"nat": NatSettings(rtcp_mux=True)}, "nat"),
     ],

@@ -13,69 +13,31 @@ from collections.abc import Callable
 from sipmikey.agent.pjsua.library import pj
 from sipmikey.agent.pjsua.native.functions import Frame, c_function
 from sipmikey.agent.stack import StackError
-from sipmikey.sound.bridge import SoundBridge
-from sipmikey.sound.clock import Clock
-from sipmikey.sound.commands import Command, PlayTone, StopTones
-from sipmikey.sound.room import PERIOD_MS, RATE, SAMPLES, Room
+from sipmikey.sound.device_room import DeviceRoom
+from sipmikey.sound.room import RATE, SAMPLES
 from sipmikey.sound.samples import Samples, from_octets, silence, to_octets
 from sipmikey.sound.settings import News, SoundSettings
 
 _OCTETS = 2 * SAMPLES
 _AUDIO = 1  # PJMEDIA_FRAME_TYPE_AUDIO
 _SPEEX = 1  # PJMEDIA_ECHO_SPEEX
-_TONES = -1
-"""The number of the tones, among the numbers of calls that use the sound."""
 
 
-class DeviceSound:
-    """Microphone and speaker, open while a call uses them. ``room``: mixes the sound of the calls.
+def device_room(settings: SoundSettings, tell: Callable[[News], None]) -> DeviceRoom:
+    """Return the room of the devices, with all calls of pjmedia in it.
 
     In the engine's thread, after the library was started. *tell* is called with news of the devices, in any
     thread.
     """
-
-    def __init__(self, settings: SoundSettings, tell: Callable[[News], None]) -> None:
-        self._echo = PjmediaEcho(settings.echo_tail_ms) if settings.echo_tail_ms else None
-        self._bridge = SoundBridge(settings, rate=RATE, tell=tell, echo=self._echo)
-        self.room = Room(self._bridge)
-        self.room.enter(ConferenceBridge())
-        self._users: set[int] = set()
-        endpoint = pj.Endpoint.instance()
-        self._clock = Clock(
-            PERIOD_MS / 1e3,
-            lambda: self.room.tick(SAMPLES),
-            lambda: endpoint.libRegisterThread("sipmikey-sound"),
-        )
-
-    def use(self, user: int) -> None:
-        """Let the call with number *user* have the devices."""
-        self._users.add(user)
-        self._bridge.begin()
-        self._clock.start()
-
-    def release(self, user: int) -> None:
-        """The call with number *user* is over; after the last one the devices are given back."""
-        if user in self._users:
-            self._users.discard(user)
-            if not self._users:
-                self._clock.stop()
-                self._bridge.end()
-
-    def obey(self, command: Command) -> None:
-        """Carry out *command*."""
-        self._bridge.obey(command)
-        if isinstance(command, PlayTone):
-            self.use(_TONES)
-        elif isinstance(command, StopTones):
-            self.release(_TONES)
-
-    def close(self) -> None:
-        """Close the devices. Call it before the library is destroyed."""
-        self._users.clear()
-        self._clock.stop()
-        self._bridge.close()
-        if self._echo is not None:
-            self._echo.close()
+    endpoint = pj.Endpoint.instance()
+    made = DeviceRoom(
+        settings,
+        tell,
+        echo=PjmediaEcho(settings.echo_tail_ms) if settings.echo_tail_ms else None,
+        prepare=lambda: endpoint.libRegisterThread("sipmikey-sound"),
+    )
+    made.room.enter(ConferenceBridge())
+    return made
 
 
 class ConferenceBridge:

@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua.library import logged, pj, refused, typed
+from sipmikey.agent.python_media.devices import check_devices
 from sipmikey.agent.python_media.recordings import Recordings
-from sipmikey.agent.stack import Seat, StackError, StackObserver
+from sipmikey.agent.stack import Seat, StackObserver
 from sipmikey.guard import create_private
 from sipmikey.media.wav import read_wav, write_plain
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
 
 if TYPE_CHECKING:
-    from sipmikey.agent.pjsua.sound.devices import DeviceSound
-
-
-NO_SOUND_DEVICE = "no-sound-device"
-"""Begins the text of the error where there is no sound device."""
+    from sipmikey.sound.device_room import DeviceRoom
 
 
 class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
@@ -62,7 +59,7 @@ class Sound:
     def __init__(self, config: AgentConfig, observer: StackObserver, *, again: bool = False) -> None:
         self._audio = config.audio
         self._observer = observer
-        self.devices: DeviceSound | None = None
+        self.devices: DeviceRoom | None = None
         self._news: deque[News] = deque()
         self._users: set[int] = set()
         self._lines: dict[int, tuple[Line, ...]] = {}
@@ -89,17 +86,10 @@ class Sound:
         if self._audio.device == "null":
             pj.Endpoint.instance().audDevManager().setNullDev()
             return
-        try:
-            from sipmikey.agent.pjsua.sound.devices import DeviceSound
-            from sipmikey.sound.devices import Devices
-            from sipmikey.sound.errors import NoSoundDevice
-        except ImportError as error:
-            raise StackError(f"sound needs {error.name}: pip install 'sipmikey[sound]'") from None
-        try:
-            Devices()
-        except NoSoundDevice as error:
-            raise StackError(f"{NO_SOUND_DEVICE}: {error}") from None
-        self.devices = DeviceSound(self._audio.sound, self._news.append)
+        check_devices()
+        from sipmikey.agent.pjsua.sound.devices import device_room
+
+        self.devices = device_room(self._audio.sound, self._news.append)
 
     def obey(self, command: Command) -> None:
         """Carry out *command* on the devices; without devices do nothing."""

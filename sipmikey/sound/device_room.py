@@ -1,0 +1,66 @@
+"""The room where the user at the sound devices meets the calls, while there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sipmikey.sound.bridge import EchoCanceller, SoundBridge
+from sipmikey.sound.clock import Clock
+from sipmikey.sound.commands import Command, PlayTone, StopTones
+from sipmikey.sound.room import PERIOD_MS, RATE, SAMPLES, Room
+from sipmikey.sound.settings import News, SoundSettings
+
+_TONES = -1
+"""The number of the tones, among the numbers of calls that use the sound."""
+
+
+class DeviceRoom:
+    """Microphone and speaker, open while a call uses them. ``room``: mixes the sound of the calls.
+
+    *tell* is called with news of the devices, in any thread. *echo* takes the echo out of the microphone.
+    *prepare* is called in the thread that ticks the room, before the first tick.
+    """
+
+    def __init__(
+        self,
+        settings: SoundSettings,
+        tell: Callable[[News], None],
+        *,
+        echo: EchoCanceller | None = None,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self._echo = echo
+        self._bridge = SoundBridge(settings, rate=RATE, tell=tell, echo=echo)
+        self.room = Room(self._bridge)
+        self._users: set[int] = set()
+        self._clock = Clock(PERIOD_MS / 1e3, lambda: self.room.tick(SAMPLES), prepare)
+
+    def use(self, user: int) -> None:
+        """Let the call with number *user* have the devices."""
+        self._users.add(user)
+        self._bridge.begin()
+        self._clock.start()
+
+    def release(self, user: int) -> None:
+        """The call with number *user* is over; after the last one the devices are given back."""
+        if user in self._users:
+            self._users.discard(user)
+            if not self._users:
+                self._clock.stop()
+                self._bridge.end()
+
+    def obey(self, command: Command) -> None:
+        """Carry out *command*."""
+        self._bridge.obey(command)
+        if isinstance(command, PlayTone):
+            self.use(_TONES)
+        elif isinstance(command, StopTones):
+            self.release(_TONES)
+
+    def close(self) -> None:
+        """Close the devices."""
+        self._users.clear()
+        self._clock.stop()
+        self._bridge.close()
+        if self._echo is not None:
+            self._echo.close()
