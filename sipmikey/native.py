@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-INTERFACE = 3
+INTERFACE = 4
 """Version of what the native core and this package take from one another."""
 
 PURE_VARIABLE = "SIPMIKEY_PURE"

@@ -182,6 +182,7 @@ struct Receiving {
     context: Arc<Mutex<Context>>,
     counter: Arc<Mutex<Counter>>,
     payload_type: u8,
+    judged: Option<u8>,
     kept: bool,
 }
 
@@ -268,7 +269,8 @@ impl Lanes {
         Ok(())
     }
 
-    /// Arm a lane to receive; payloads of *payload_type* are kept for `heard` where *kept*.
+    /// Arm a lane to receive; payloads of *payload_type* are kept for `heard` where *kept*, and packets of the
+    /// type *judged* are given to Python as they came.
     fn receive_on(
         &self,
         lane: usize,
@@ -276,11 +278,13 @@ impl Lanes {
         counter: &Bound<'_, ReceptionCount>,
         payload_type: u8,
         kept: bool,
+        judged: Option<u8>,
     ) {
         let receiving = Receiving {
             context: context.get().shared(),
             counter: Arc::clone(&counter.get().state),
             payload_type,
+            judged,
             kept,
         };
         if let Some(Some(lane)) = held(&self.state).lanes.get_mut(lane) {
@@ -408,7 +412,8 @@ fn arrival(messages: Option<nix::sys::socket::CmsgIterator<'_>>) -> i64 {
 /// What was received of a lane's stream: payload and timestamp where they are kept; none for Python's packets.
 fn received(receiving: &Receiving, packet: &[u8], arrival: i64) -> Option<Option<(Vec<u8>, u32)>> {
     let (first, second) = (*packet.first()?, *packet.get(1)?);
-    if first != PLAIN_HEADER || (192..=223).contains(&second) {
+    // The header is readable before the packet is authenticated; Python authenticates what it is given.
+    if first != PLAIN_HEADER || (192..=223).contains(&second) || receiving.judged == Some(second & 0x7F) {
         return None;
     }
     let plain = held(&receiving.context).unprotect(packet).ok()?;

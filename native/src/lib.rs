@@ -22,7 +22,7 @@ mod transfer;
 use pyo3::prelude::*;
 
 /// Changes whenever a function here and the Python function it stands for change what they take or give.
-const INTERFACE: u32 = 3;
+const INTERFACE: u32 = 4;
 
 #[pymodule]
 fn sipmikey_native(module: &Bound<'_, PyModule>) -> PyResult<()> {

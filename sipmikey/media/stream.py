@@ -380,10 +380,12 @@ class RtpStream:
 
     @property
     def steady_receiver(self) -> tuple[SrtpContext, ReceptionCount] | None:
-        """What the next packets are opened and counted with, where that needs no judgement; else None."""
+        """What the next packets are opened and counted with, where that needs no judgement; else None.
+
+        Packets with telephone events need it always.
+        """
         receiver = self._receiver
-        # Who listens for digits has to look at each packet.
-        if receiver is None or receiver.steady is None or self.event_type_heard is not None:
+        if receiver is None or receiver.steady is None:
             return None
         return receiver.steady, self._counter.counts
 

@@ -132,3 +132,32 @@ def test_what_the_kernel_does_not_take_is_counted(loop: MediaLoop) -> None:
     pair.of.send_to(("255.255.255.255", 9))
     pair.until(lambda: pair.of.unsent > 2 and pair.is_armed(pair.of))
     assert isinstance(pair.of.error, PermissionError)
+
+
+def test_a_lane_leaves_telephone_events_to_python(loop: MediaLoop) -> None:
+    pair = Pair(loop)
+    heard: list[str] = []
+    pair.receiver.on_digit = heard.append
+    loop.call(lambda: setattr(pair.receiver, "event_type_heard", 101)).result()
+    loop.call(lambda: setattr(pair.sender, "event_type_sent", 101)).result()
+    pair.until(lambda: pair.is_armed(pair.to) and len(pair.sink.frames) > 10)
+    loop.call(lambda: pair.sender.send_digits("5#")).result()
+    pair.until(lambda: heard == ["5", "#"] and pair.is_armed(pair.to))
+    frames = len(pair.sink.frames)
+    pair.until(lambda: len(pair.sink.frames) > frames + 10)
+    report = loop.call(pair.receiver.statistics).result()
+    assert (report.reception.lost, report.refused) == (0, {})
+
+
+def test_a_forged_telephone_event_is_refused_and_the_lane_goes_on(loop: MediaLoop) -> None:
+    pair = Pair(loop)
+    heard: list[str] = []
+    pair.receiver.on_digit = heard.append
+    loop.call(lambda: setattr(pair.receiver, "event_type_heard", 101)).result()
+    pair.until(lambda: pair.is_armed(pair.to) and pair.receiver.received > 5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(bytes((0x80, 101)) + os.urandom(24), pair.to.local)
+    pair.until(lambda: bool(pair.receiver.statistics().refused))
+    before = pair.receiver.received
+    pair.until(lambda: pair.is_armed(pair.to) and pair.receiver.received > before + 10)
+    assert heard == []

@@ -20,7 +20,17 @@ class LanePort(Protocol):
 class Armed:
     """What a lane was armed with."""
 
-    __slots__ = ("_receiver", "_remote", "_sender", "_sink", "_source", "_stream", "receives", "sends")
+    __slots__ = (
+        "_receiver",
+        "_remote",
+        "_sender",
+        "_sink",
+        "_source",
+        "_stream",
+        "_types",
+        "receives",
+        "sends",
+    )
 
     def __init__(
         self, port: LanePort, sender: tuple[Any, ...] | None, receiver: tuple[Any, ...] | None
@@ -29,15 +39,21 @@ class Armed:
         self._remote = port.remote
         self._source = port.stream.source
         self._sink = port.stream.sink
+        self._types = _types(port.stream)
         self._sender = sender
         self._receiver = receiver
         self.sends = sender is not None
         self.receives = receiver is not None
 
     def fits(self, port: LanePort) -> bool:
-        """Tell whether the port has the address, source and sink it had."""
+        """Tell whether the port has the address, source, sink and payload types it had."""
         stream = self._stream
-        return port.remote is self._remote and stream.source is self._source and stream.sink is self._sink
+        return (
+            port.remote is self._remote
+            and stream.source is self._source
+            and stream.sink is self._sink
+            and _types(stream) == self._types
+        )
 
     def follow(self) -> None:
         """Let the stream know the packet indices."""
@@ -45,3 +61,7 @@ class Armed:
             sent=None if self._sender is None else self._sender[0].index,
             received=None if self._receiver is None else self._receiver[0].index,
         )
+
+
+def _types(stream: RtpStream) -> tuple[int, int | None]:
+    return stream.type_heard, stream.event_type_heard

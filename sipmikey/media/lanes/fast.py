@@ -63,7 +63,7 @@ class FastLanes(Generic[P]):
                 sender = None
         if receiver is not None:
             payload_type, kept = stream.type_heard, stream.sink is not None
-            self._lanes.receive_on(number, *receiver, payload_type, kept)
+            self._lanes.receive_on(number, *receiver, payload_type, kept, stream.event_type_heard)
         if sender is not None or receiver is not None:
             self._armed[port] = Armed(port, sender, receiver)
 
