@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sipmikey.keys.suite import Suite
@@ -41,7 +42,7 @@ def adjust(policy: TicketPolicy, limits: TicketLimits, *, now_s: int) -> tuple[T
     changes: list[str] = []
     fields: dict[str, Any] = {}
     asked = int(policy.flags.bits)
-    bits = _forced_bits(asked, limits)
+    bits = _forced_bits(asked, limits.forced_on, limits.forced_off)
     suite = policy.suite
     if suite not in limits.suites and not limits.refuses:
         suite = fields["suite"] = limits.suites[0]
@@ -59,15 +60,16 @@ def adjust(policy: TicketPolicy, limits: TicketLimits, *, now_s: int) -> tuple[T
     return (replace(policy, **fields) if fields else policy), changes
 
 
-def _forced_bits(asked: int, limits: TicketLimits) -> int:
+@lru_cache(maxsize=4096)
+def _forced_bits(asked: int, forced_on: int, forced_off: int) -> int:
     """Return the flags with those forced, and what they bring with them; as asked where that cannot be."""
     asked &= ~_K
-    bits = (asked | _ALWAYS | limits.forced_on) & ~limits.forced_off
+    bits = (asked | _ALWAYS | forced_on) & ~forced_off
     for flag, implied in FLAG_REPAIRS:
         if bits & flag and not bits & implied:
-            bits = bits & ~flag if implied & limits.forced_off else bits | implied
+            bits = bits & ~flag if implied & forced_off else bits | implied
     if not bits & (_G | _H):
-        bits |= _G | _F if _H & limits.forced_off else _H
+        bits |= _G | _F if _H & forced_off else _H
     return asked if flag_violations(bits) else bits
 
 
@@ -175,12 +177,12 @@ def _flag_breaches(bits: int, limits: TicketLimits) -> list[Breach]:
 
 def _key_breaches(policy: TicketPolicy, keys: Sequence[RequestedKey], limits: TicketLimits) -> list[Breach]:
     found = []
+    shortest, longest = limits.min_key_bytes, _longest(policy.suite, limits)
     if len(keys) > limits.max_keys:
         found.append(Breach(field="KEMAC", text=f"{len(keys)} keys, {limits.max_keys} are allowed"))
     for key in keys:
         if key.key_type not in limits.key_types:
             found.append(Breach(field="KEMAC", text=f"keys of type {key.key_type.name} are not allowed"))
-        shortest, longest = limits.min_key_bytes, _longest(policy.suite, limits)
         if not shortest <= key.length <= longest:
             found.append(
                 Breach(

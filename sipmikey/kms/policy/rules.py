@@ -119,16 +119,14 @@ class Policy:
     limits: Mapping[str, TicketLimits] = field(
         default_factory=lambda: MappingProxyType({"default": DEFAULT_LIMITS})
     )
+    looks_up_sources: bool = field(init=False, repr=False, compare=False)
+    """Whether a rule names a group or subscribers as source, so that initiators must be looked up."""
+    looks_up_targets: bool = field(init=False, repr=False, compare=False)
+    """Whether a rule names a group or subscribers as target, so that responders must be looked up."""
 
-    @property
-    def looks_up_sources(self) -> bool:
-        """Whether a rule names a group or subscribers as source, so that initiators must be looked up."""
-        return any(_needs_lookup(rule.sources) for rule in self.rules)
-
-    @property
-    def looks_up_targets(self) -> bool:
-        """Whether a rule names a group or subscribers as target, so that responders must be looked up."""
-        return any(_needs_lookup(rule.targets) for rule in self.rules)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "looks_up_sources", any(_needs_lookup(rule.sources) for rule in self.rules))
+        object.__setattr__(self, "looks_up_targets", any(_needs_lookup(rule.targets) for rule in self.rules))
 
     def rule_for(self, source: Party, target: Party) -> Rule | None:
         """Return the rule that decides whether *source* may have a ticket for *target*."""
@@ -251,7 +249,6 @@ class Policy:
         return Explanation(allowed=True, rule=rule.name, steps=tuple(steps), limits=limits)
 
 
-@lru_cache(maxsize=4096)
 def _needs_lookup(words: frozenset[str]) -> bool:
     return any(word == SUBSCRIBERS or word.startswith(GROUP_PREFIX) for word in words)
 

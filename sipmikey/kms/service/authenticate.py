@@ -89,12 +89,13 @@ async def authenticate(
     if init.kms is not None and not settings.is_ours(canonical_identity(init.kms, "IDRkms")):
         trail.kms = canonical_identity(init.kms, "IDRkms")
         raise WrongKms(f"this KMS is not {init.kms}", field="IDRkms")
+    now_s = env.now_ns() // _NS
     if not init.timestamp.is_clock and not settings.accept_counter:
         raise InvalidTimestamp("a COUNTER tells no time: send NTP-UTC", field="T")
     if init.public_key:
         sender = await _by_certificate(settings, lookups, init, claimed, trail)
     else:
-        sender = await _by_psk(env, settings, lookups, init, claimed, trail)
+        sender = await _by_psk(settings, lookups, init, claimed, trail, now_s)
     trail.subscriber, trail.identity = sender.principal.name, sender.identity
     trail.authenticated = sender.authenticated
     if not sender.principal.enabled:
@@ -107,19 +108,18 @@ async def authenticate(
         wait = lookups.admission.retry_after(sender.principal.name)
         if wait is not None:
             raise RateLimited(wait)
-    await _check_fresh(env, lookups, init)
+    await _check_fresh(env, lookups, init, now_s)
     return sender
 
 
 async def _by_psk(
-    env: Environment,
     settings: KmsSettings,
     lookups: Lookups,
     init: KmsInit,
     claimed: str | None,
     trail: Trail,
+    now_s: int,
 ) -> Sender:
-    now_s = env.now_ns() // _NS
     failure: PeerError | None = None
     for credential in await _candidates(lookups, init, claimed, trail):
         if not credential.valid_at(now_s):
@@ -209,7 +209,7 @@ async def _owner(
     return Sender(principal=principal, identity=identity, authenticated=authenticated)
 
 
-async def _check_fresh(env: Environment, lookups: Lookups, init: KmsInit) -> None:
+async def _check_fresh(env: Environment, lookups: Lookups, init: KmsInit, now_s: int) -> None:
     """Raise `ReplayedMessage` for a message seen before.
 
     The digest leaves out the MAC or signature: of a signature there may be several valid ones.
@@ -217,8 +217,9 @@ async def _check_fresh(env: Environment, lookups: Lookups, init: KmsInit) -> Non
     raw = init.message.raw
     closing = len(init.message.one(SIGN).signature) if init.public_key else init.suite.mac_alg.length
     digest = hashlib.sha256(raw[: len(raw) - closing]).digest()[:16]
-    stamped_s = init.timestamp.unix_ns() // _NS if init.timestamp.is_clock else NEVER_S
-    expires_s = stamped_s + env.clock_skew_s + 2 if init.timestamp.is_clock else NEVER_S
-    now_s = env.now_ns() // _NS
+    stamped_s = expires_s = NEVER_S
+    if init.timestamp.is_clock:
+        stamped_s = init.timestamp.unix_ns() // _NS
+        expires_s = stamped_s + env.clock_skew_s + 2
     if not await lookups.replay.add(digest, stamped_s=stamped_s, expires_s=expires_s, now_s=now_s):
         raise ReplayedMessage("this message was received before", field="T", section="RFC 3830 section 5.4")

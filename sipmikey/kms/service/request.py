@@ -63,8 +63,8 @@ def _normal(desired: TicketPolicy, settings: KmsSettings, sender: Sender) -> Tic
     kms = settings.identity
     if desired.kms is not None and not settings.is_ours(kms := canonical_identity(desired.kms, "TP IDRkms")):
         raise InvalidTicketPolicy(f"this KMS makes no tickets for {desired.kms}", field="TP IDRkms")
-    applications = tuple(canonical_identity(name, "IDRapp") for name in desired.applications)
-    responders = tuple(dict.fromkeys(canonical_identity(name, "TP IDRr") for name in desired.responders))
+    applications = tuple([canonical_identity(name, "IDRapp") for name in desired.applications])
+    responders = tuple(dict.fromkeys([canonical_identity(name, "TP IDRr") for name in desired.responders]))
     normal = (kms, initiator, applications, responders)
     if normal == (desired.kms, desired.initiator, desired.applications, desired.responders):
         return desired
