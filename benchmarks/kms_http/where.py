@@ -58,6 +58,7 @@ class Constant:
     def __init__(self) -> None:
         event = AuditEvent(time_ns=0, exchange=Exchange.REQUEST, decision=Decision.GRANTED, reason="granted")
         self._outcome = Outcome(status=200, reason="granted", event=event, body=b"\x01" * 600)
+        self.ticket_keys = self
 
     async def handle(self, message: bytes, **_: object) -> Outcome:
         return self._outcome
@@ -66,6 +67,9 @@ class Constant:
         pass
 
     close = ping = maintain = nothing
+
+    async def current(self, **_: int) -> None:
+        return None
 
 
 def serve_constant() -> int:
