@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOCALE = ROOT / "sipmikey" / "locale"
-ROOMS = ("phone", "tui", "gui")
+ROOMS = ("phone", "tui", "gui", "cli/phone")
 
 
 def collect(template: Path) -> None:
@@ -29,6 +29,7 @@ def collect(template: Path) -> None:
         "-ktr",
         "-k_tr",
         "-ksay",
+        "-ktr_",
         "--no-location",
     ]
     words += [

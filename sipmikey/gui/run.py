@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from PySide6.QtCore import QLibraryInfo, QLocale, QTimer, QTranslator
 from PySide6.QtWidgets import QApplication
 
+from sipmikey.gui.assistant import Assistant
 from sipmikey.gui.window import PhoneWindow
+from sipmikey.phone.assistant import Steps
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.text import Translate
@@ -18,16 +20,33 @@ WAKE_MS = 250
 """How often Python is given the chance to see a signal."""
 
 
-def run_window(
-    accounts: Sequence[tuple[Line, Sequence[str]]], *, store: Store | None, tr: Translate, wanted: str
-) -> int:
-    """Show the window until it is closed; SIGINT, SIGTERM and SIGHUP close it, and end the calls."""
+def _application() -> QApplication:
+    """Return the one application of this process, with Qt's own words in the user's language."""
+    running = QApplication.instance()
+    if isinstance(running, QApplication):
+        return running
     application = QApplication(sys.argv[:1])
     application.setApplicationName("sipmikey")
     application.setDesktopFileName("sipmikey")
     own = QTranslator(application)
     if own.load(QLocale(), "qtbase", "_", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
         application.installTranslator(own)
+    return application
+
+
+def run_assistant(steps: Steps, *, tr: Translate) -> bool:
+    """Show the assistant until it is closed; return True when an account was set up."""
+    _application()
+    assistant = Assistant(steps, tr)
+    assistant.exec()
+    return assistant.written
+
+
+def run_window(
+    accounts: Sequence[tuple[Line, Sequence[str]]], *, store: Store | None, tr: Translate, wanted: str
+) -> int:
+    """Show the window until it is closed; SIGINT, SIGTERM and SIGHUP close it, and end the calls."""
+    application = _application()
     window = PhoneWindow(accounts, store=store, tr=tr)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: window.close())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,30 +18,33 @@ from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sealed.vault import Vault
 
 
-def enrol_command(
-    args: argparse.Namespace, invitation: Invitation, kms_url: str, path: Path, vault: Vault
-) -> None:
-    """Redeem *invitation* and write the configuration. Raises `CommandFailed`."""
+def enrolled(
+    invitation: Invitation,
+    kms_url: str,
+    path: Path,
+    vault: Vault,
+    *,
+    name: str | None = None,
+    ca_file: Path | None = None,
+    with_certificate: bool = False,
+) -> Iterator[str]:
+    """Redeem *invitation*, write the configuration, yield what there is to tell. Raises `CommandFailed`."""
     enrolment = redeemed(
-        invitation,
-        kms_url,
-        name=args.name or device_name(),
-        ca_file=args.ca,
-        with_certificate=args.certificate,
+        invitation, kms_url, name=name or device_name(), ca_file=ca_file, with_certificate=with_certificate
     )
     given = enrolment.received.given
     if enrolment.proven_by_code:
-        print("This machine does not trust the certificate of the KMS; the code has proven the KMS instead.")
+        yield "This machine does not trust the certificate of the KMS; the code has proven the KMS instead."
     changed = keep(enrolment, path, vault)
-    print(f"This device is {given.device} of {given.identity}, with a key until {_day(given.valid_until_s)}.")
+    yield f"This device is {given.device} of {given.identity}, with a key until {_day(given.valid_until_s)}."
     if changed:
-        print(f"The organisation sets {', '.join(changed)}.")
+        yield f"The organisation sets {', '.join(changed)}."
     for line in loosened(Profile(), given.profile or Profile()):
-        print(f"It protects calls less than usual: {line}.")
-    print(f"\nWritten: {path}")
-    ca_known = args.ca is not None or "kms.ca_file" in (given.profile or Profile()).files
+        yield f"It protects calls less than usual: {line}."
+    yield f"\nWritten: {path}"
+    ca_known = ca_file is not None or "kms.ca_file" in (given.profile or Profile()).files
     if enrolment.proven_by_code and not ca_known:
-        print(
+        yield (
             "The profile has no CA for the KMS: ask its administrator for kms.ca_file in profile.toml, and"
             f" set kms.ca_file in {path} to the file."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from sipmikey.phone.edge.language import translation
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.fold import contact_document, fold, replay
 from sipmikey.phone.links import link_target
+from sipmikey.phone.text import Translate
 from sipmikey.sealed.vault import Vault, data_folder, system_keyring
 
 EXAMPLES = """\
@@ -60,10 +62,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
+def _set_up(args: argparse.Namespace) -> bool:
+    """Return True when there is an account to open."""
+    return bool(args.config or os.environ.get("SIPMIKEY_CONFIG")) or default_path(os.environ).is_file()
+
+
+def _first_start(args: argparse.Namespace, vault: Vault, tr: Translate) -> bool:
+    """Set the first account up, where there is somebody to ask; return True when that was done."""
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    if not (sys.stdin.isatty() if args.tui else any(os.environ.get(name) for name in displays)):
+        return True  # `accounts` says what to do
+    if args.tui:
+        from sipmikey.cli.main import main
+
+        return main(["setup"]) == ExitCode.OK
+    from sipmikey.cli.phone.steps import AccountSteps
+    from sipmikey.gui.run import run_assistant
+
+    return run_assistant(AccountSteps(default_path(os.environ), vault), tr=tr)
+
+
 def accounts(args: argparse.Namespace) -> list[tuple[Line, Sequence[str]]]:
     """Return the accounts to open, each with the options of its agent. Raises ``LocalError``."""
     paths: list[Path | None] = list(args.config or [None])
-    if paths == [None] and not os.environ.get("SIPMIKEY_CONFIG") and not default_path(os.environ).is_file():
+    if not _set_up(args):
         raise LocalError("no account is set up: run sipmikey setup (or give --config FILE)")
     opened: list[tuple[Line, Sequence[str]]] = []
     for path in paths:
@@ -85,8 +107,10 @@ def run(args: argparse.Namespace) -> int:
     with closing(Store(folder / "phone.db", vault.key("phone.db"))) as store:
         if args.import_ is not None or args.export is not None:
             return _exchange(args, store)
-        opened = accounts(args)
         tr = translation([args.language] if args.language else None)
+        if not _set_up(args) and not _first_start(args, vault, tr):
+            return ExitCode.OK
+        opened = accounts(args)
         domain = opened[0][0].identity.rpartition("@")[2].partition(":")[0]
         wanted = link_target(args.link, domain=domain) if args.link else ""
         if args.tui:

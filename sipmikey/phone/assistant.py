@@ -1,0 +1,50 @@
+"""What an assistant for the first start needs: it asks, and the steps given to it check, try and keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sipmikey.phone.text import Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """The five answers as they were typed. ``server`` is ``""`` for calls without a SIP server."""
+
+    identity: str
+    kms_url: str
+    key: str = field(repr=False)
+    server: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How the test call went. ``protected``: it was proven from end to end."""
+
+    text: Text
+    protected: bool = False
+
+
+class Steps(Protocol):
+    """The steps that set an account up. Each may take seconds; ``LocalError`` says what is wrong."""
+
+    def kms_in(self, invitation: str) -> str:
+        """Return the address of the KMS that *invitation* names, ``""`` for a code alone."""
+
+    def redeem(self, invitation: str, kms_url: str) -> Sequence[str]:
+        """Redeem *invitation*, keep what came of it, and return what there is to tell."""
+
+    def check_kms(self, typed: Typed) -> None:
+        """Check the first three answers: the KMS gives a ticket for them."""
+
+    def check_server(self, typed: Typed) -> None:
+        """Check the last two answers: the SIP server takes the registration."""
+
+    def keep(self, typed: Typed) -> Sequence[str]:
+        """Keep the answers, and return what there is to tell."""
+
+    def call_echo(self) -> Tried:
+        """Call the echo service of the user's domain."""
