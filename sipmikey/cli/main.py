@@ -68,6 +68,7 @@ EXTRAS = {
     "uvloop": "kms",
     "keyring": "phone",
     "vobject": "phone",
+    "defusedxml": "phone",
     "textual": "tui",
     "PySide6": "gui",
     "prometheus_client": "kms",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QFormLayout,
     QLabel,
@@ -20,13 +19,12 @@ from PySide6.QtWidgets import (
     QWizardPage,
 )
 
+from sipmikey.gui.worker import Work, Worker
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Mood, Text
 from sipmikey.phone.assistant import Steps, Tried, Typed
 from sipmikey.phone.palette import COLOURS
 from sipmikey.phone.text import Translate
-
-Work = Callable[[], Any]
 
 
 class Step(IntEnum):
@@ -39,26 +37,6 @@ class Step(IntEnum):
     END = 4
 
 
-class _Worker(QObject):
-    """Does a step beside the window, so that the window stays alive; tells its result, or what is wrong."""
-
-    done = Signal(object)
-    failed = Signal(str)
-
-    def start(self, work: Work) -> None:
-        threading.Thread(target=self._run, args=(work,), daemon=True).start()
-
-    def _run(self, work: Work) -> None:
-        try:
-            result = work()
-        except LocalError as error:
-            self.failed.emit(str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the person at the window must be told
-            self.failed.emit(f"{type(error).__name__}: {error}")
-        else:
-            self.done.emit(result)
-
-
 class _Page(QWizardPage):
     """A page whose answers are checked before the next one; what is wrong stands below them, in red."""
 
@@ -67,7 +45,7 @@ class _Page(QWizardPage):
         self.tr_ = tr
         self._after = after
         self._checked = False
-        self._worker = _Worker(self)
+        self._worker = Worker(self)
         self._worker.done.connect(self._done)
         self._worker.failed.connect(self._failed)
         self.setTitle(title)
@@ -256,7 +234,7 @@ class _End(QWizardPage):
         super().__init__()
         self.tr_ = tr
         self._steps = steps
-        self._worker = _Worker(self)
+        self._worker = Worker(self)
         self._worker.done.connect(self._called)
         self._worker.failed.connect(lambda said: self._called(Tried(Text("{said}", {"said": said}))))
         self.setTitle(tr("Your phone is set up"))

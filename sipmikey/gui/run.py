@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from PySide6.QtCore import QLibraryInfo, QLocale, QTimer, QTranslator
 from PySide6.QtWidgets import QApplication
 
 from sipmikey.gui.assistant import Assistant
 from sipmikey.gui.window import PhoneWindow
+from sipmikey.gui.worker import Work, Worker
 from sipmikey.phone.assistant import Steps
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.store import Store
@@ -42,10 +44,30 @@ def run_assistant(steps: Steps, *, tr: Translate) -> bool:
     return assistant.written
 
 
+def read_books(window: PhoneWindow, books: Work) -> None:
+    """Have *books* read beside the window, which takes the documents when they are there."""
+    worker = Worker(window)
+
+    def take(found: list[dict[str, Any]]) -> None:
+        for document in found:
+            window.controller.take(document)
+
+    worker.done.connect(take)
+    worker.start(lambda: list(books()))
+
+
 def run_window(
-    accounts: Sequence[tuple[Line, Sequence[str]]], *, store: Store | None, tr: Translate, wanted: str
+    accounts: Sequence[tuple[Line, Sequence[str]]],
+    *,
+    store: Store | None,
+    tr: Translate,
+    wanted: str,
+    books: Work | None = None,
 ) -> int:
-    """Show the window until it is closed; SIGINT, SIGTERM and SIGHUP close it, and end the calls."""
+    """Show the window until it is closed; SIGINT, SIGTERM and SIGHUP close it, and end the calls.
+
+    *books* reads the address books, which may take seconds, and returns documents.
+    """
     application = _application()
     window = PhoneWindow(accounts, store=store, tr=tr)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -55,6 +77,8 @@ def run_window(
     wake.start(WAKE_MS)
     window.show()
     window.start()
+    if books is not None:
+        read_books(window, books)
     if wanted:
         window.ask_about_link(wanted)
     return application.exec()

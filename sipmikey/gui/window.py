@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from PySide6.QtCore import QStringListModel, Qt
-from PySide6.QtGui import QAction, QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QCloseEvent, QKeySequence, QShortcut, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
     QCompleter,
     QHBoxLayout,
@@ -38,7 +38,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, ShownCall, Stage, Text
 from sipmikey.phone.advice import advice_for, ended_text
 from sipmikey.phone.conference import conference_note, shown_facts
-from sipmikey.phone.controller import Controller, Line, NotPossible
+from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.plain import lines
@@ -118,8 +118,10 @@ class PhoneWindow(QMainWindow):
         layout = QVBoxLayout(side)
         self.dial_field = _named(QLineEdit(), tr("Name, SIP address or number"))
         self.dial_field.setPlaceholderText(tr("Name, SIP address or number"))
-        self._names = QStringListModel(self)
+        self._names = QStandardItemModel(self)
+        self._named_people: tuple[Contact, ...] = ()
         completer = QCompleter(self._names, self)
+        completer.setCompletionRole(IDENTIFIER)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         self.dial_field.setCompleter(completer)
@@ -207,6 +209,8 @@ class PhoneWindow(QMainWindow):
         _action(menu, tr("Save c&ontact"), "Ctrl+S", self.save_contact)
         self.details_action = _action(menu, tr("De&tails"), "F3", self._toggle_details)
         self.details_action.setCheckable(True)
+        _action(menu, tr("&Louder"), "Ctrl+Up", lambda: self._louder(STEP_DB))
+        _action(menu, tr("So&fter"), "Ctrl+Down", lambda: self._louder(-STEP_DB))
         self.devices_menu = menu.addMenu(tr("&Sound devices"))
         _action(menu, tr("&Quit"), "Ctrl+Q", self.close)
         QShortcut(QKeySequence("F2"), self, self.dial_field.setFocus)
@@ -231,21 +235,32 @@ class PhoneWindow(QMainWindow):
         self.accounts.setText("\n".join(account_line(one, tr) for one in phone.accounts.values()))
         fill(self.calls, [("|".join(one.key), call_line(one, phone, tr)) for one in phone.live])
         self.calls.setVisible(len(phone.live) > 1)
-        fill(self.contacts, [(one.identity, one.label) for one in phone.contacts])
+        fill(self.contacts, [(one.identity, one.line) for one in phone.people])
         fill(
             self.history,
             [(one.peer or one.party, history_line(one, phone, tr)) for one in phone.history[:100]],
         )
         self.messages.show_messages(phone)
         self.tabs.setTabText(1, f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls"))
-        names = [name for one in phone.contacts for name in (one.name, one.identity) if name]
-        if names != self._names.stringList():
-            self._names.setStringList(names)
+        self._render_names()
         self._render_call(self.current)
         account = self.controller.account
         self.quiet.setChecked(account is not None and account.do_not_disturb)
         self._render_devices()
         self._ask_questions()
+
+    def _render_names(self) -> None:
+        """Offer the names and addresses that what is typed may stand for; names say which book has them."""
+        if self._named_people == self.phone.people:
+            return
+        self._named_people = self.phone.people
+        self._names.clear()
+        for one in self.phone.people:
+            for typed, line in ((one.name, one.line), (one.identity, one.identity)):
+                if typed:
+                    entry = QStandardItem(line)
+                    entry.setData(typed, IDENTIFIER)
+                    self._names.appendRow(entry)
 
     def _render_call(self, call: ShownCall | None) -> None:
         self.facts.setVisible(call is not None)
@@ -370,6 +385,12 @@ class PhoneWindow(QMainWindow):
         said = error.text.render(self.say) if isinstance(error, NotPossible) else str(error)
         self.statusBar().showMessage(said, 8000)
         self.log.appendPlainText(said)
+
+    def _louder(self, step_db: float) -> None:
+        try:
+            self.controller.louder(step_db)
+        except LocalError as error:
+            self._complain(error)
 
     def _toggle_quiet(self) -> None:
         account = self.controller.account

@@ -28,6 +28,12 @@ Changed: TypeAlias = Callable[[Phone, Phone], None]
 STARTS_AGAIN_S = (0.2, 1.0, 3.0, 10.0, 30.0)
 """How long to wait before a process that ended is started again: after the first end, the second, ..."""
 
+MIN_DB, MAX_DB = -60.0, 20.0
+"""Between which volumes can be set."""
+
+STEP_DB = 3.0
+"""By how much a key changes the volume."""
+
 STEADY_S = 60.0
 """A process that ran so long may end and is started again at once."""
 
@@ -133,7 +139,7 @@ class Controller:
         chosen = self.account if account is None else self.phone.accounts.get(account)
         if chosen is None:
             raise NotPossible(Text("No account is set up. Run sipmikey setup."))
-        uri = to_dial(self.phone.contacts, typed, domain=chosen.domain)
+        uri = to_dial(self.phone.people, typed, domain=chosen.domain)
         possible = phone_actions(self.phone, chosen.name)[Action.DIAL]
         if possible.why_not is not None:
             raise NotPossible(possible.why_not)
@@ -162,7 +168,7 @@ class Controller:
         if action is Action.TRANSFER:
             account = self.phone.accounts.get(call.account)
             domain = account.domain if account else ""
-            values["uri"] = to_dial(self.phone.contacts, str(fields.get("uri", "")), domain=domain)
+            values["uri"] = to_dial(self.phone.people, str(fields.get("uri", "")), domain=domain)
         self._command(call.account, str(action), values)
 
     def play(self, message: Message) -> None:
@@ -200,6 +206,22 @@ class Controller:
     def volume(self, account: str, role: str, db: float) -> None:
         """Set a volume in decibels."""
         self._command(account, "volume", {"role": role, "db": db})
+
+    def louder(self, step_db: float) -> float:
+        """Change the speaker of the account that is talked with; return the volume asked for, in decibels.
+
+        Raises ``NotPossible``.
+        """
+        call = self.current
+        if call is None:
+            raise NotPossible(Text("There is no call."))
+        possible = call_actions(self.phone, call)[Action.VOLUME]
+        if possible.why_not is not None:
+            raise NotPossible(possible.why_not)
+        now = self.phone.accounts[call.account].speaker_db
+        wanted = min(MAX_DB, max(MIN_DB, now + step_db))
+        self.volume(call.account, "output", wanted)
+        return wanted
 
     def save(self, contact: Contact) -> None:
         """Keep a contact."""

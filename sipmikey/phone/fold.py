@@ -21,6 +21,8 @@ MAX_ENDED = 20
 MAX_HISTORY = 1000
 MAX_NOTICES = 50
 MAX_MESSAGES = 1000
+MAX_BOOK = 20_000
+"""Entries of an address book that are taken."""
 
 _STACK = Text("The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.")
 
@@ -255,6 +257,12 @@ def _belongings(phone: Phone, kind: str, document: Document) -> Phone:
             gone = text(document, "identity")
             kept = tuple(contact for contact in phone.contacts if contact.identity != gone)
             return replace(phone, contacts=kept)
+        case "book.read":
+            return _book(phone, document)
+        case "book.failed":
+            told = {"book": text(document, "book"), "detail": text(document, "detail")}
+            unread = Text("The address book {book} could not be read: {detail}", told)
+            return _notice(phone, Notice(at=at_of(document), text=unread, bad=True))
         case "history.entry":
             entry = entry_from(document)
             if entry is None:
@@ -274,6 +282,18 @@ def _belongings(phone: Phone, kind: str, document: Document) -> Phone:
         case "message.playing" | "message.played" | "message.refused":
             return _played(phone, kind, document)
     return phone
+
+
+def _book(phone: Phone, document: Document) -> Phone:
+    """Take what an address book has for what it has now."""
+    name, listed = text(document, "book"), document.get("contacts")
+    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list | tuple) else []
+    found = (contact_of(item) for item in items[:MAX_BOOK])
+    people = sorted(
+        (replace(one, book=name, kms="", media="", signalling="") for one in found if one is not None),
+        key=lambda one: one.label.casefold(),
+    )
+    return replace(phone, books=MappingProxyType({**phone.books, name: tuple(people)}))
 
 
 def _message(phone: Phone, document: Document) -> Phone:

@@ -17,7 +17,8 @@ class Contact:
 
     ``identity``: SIP or tel URI, which names the contact. ``kms``: the KMS that is expected to vouch for it,
     ``""`` until one did. ``media``, ``signalling``: keys of the facts of the last call. ``seen``: when that
-    was, Unix seconds. ``numbers``: further URIs. ``favourite``: shown first.
+    was, Unix seconds. ``numbers``: further URIs. ``favourite``: shown first. ``book``: the address book that
+    the entry was read from, ``""`` for a contact of our own.
     """
 
     identity: str
@@ -28,11 +29,17 @@ class Contact:
     seen: float = 0.0
     numbers: tuple[str, ...] = ()
     favourite: bool = False
+    book: str = ""
 
     @property
     def label(self) -> str:
         """The name, or the identity where there is none."""
         return self.name or self.identity
+
+    @property
+    def line(self) -> str:
+        """The label, and where it comes from."""
+        return f"{self.label} ({self.book})" if self.book else self.label
 
 
 def contact_of(document: Document) -> Contact | None:

@@ -83,6 +83,8 @@ def _account_lines(before: Account | None, now: Account) -> Iterator[Line]:
         yield Line(_waiting(now.messages_new), Mood.GOOD)
     if now.muted != (before.muted if before else False):
         yield Line(Text("Your microphone is off.") if now.muted else Text("Your microphone is on."))
+    if before is not None and now.speaker_db != before.speaker_db:
+        yield Line(Text("The speaker is at {db} dB.", {"db": f"{now.speaker_db:+.0f}"}))
     if now.do_not_disturb != (before.do_not_disturb if before else False):
         yield Line(Text("Calls are refused.") if now.do_not_disturb else Text("Calls ring."))
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from sipmikey.phone.calls import CallKey, ShownCall, Stage
 from sipmikey.phone.history import HistoryEntry
 from sipmikey.phone.people import Contact
-from sipmikey.phone.text import Text
+from sipmikey.phone.text import Text, clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +123,13 @@ class Conference:
 class Phone:
     """All of it, immutable; ``fold`` makes the next one. ``missed``: calls missed since the list was read.
 
-    ``conferences``: the one of each account that has one.
+    ``conferences``: the one of each account that has one. ``books``: what address books have, by their names.
     """
 
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
     calls: Mapping[CallKey, ShownCall] = field(default_factory=lambda: MappingProxyType({}))
     contacts: tuple[Contact, ...] = ()
+    books: Mapping[str, tuple[Contact, ...]] = field(default_factory=lambda: MappingProxyType({}))
     history: tuple[HistoryEntry, ...] = ()
     missed: int = 0
     questions: tuple[Question, ...] = ()
@@ -146,9 +147,20 @@ class Phone:
         """Calls that ring here and wait for an answer."""
         return tuple(call for call in self.live if call.stage is Stage.INCOMING)
 
+    @property
+    def people(self) -> tuple[Contact, ...]:
+        """Our contacts, and then those of address books who are not among them."""
+        known = {uri for one in self.contacts for uri in (one.identity, *one.numbers)}
+        others = (one for book in self.books.values() for one in book if one.identity not in known)
+        return (*self.contacts, *others)
+
     def label(self, identity: str) -> str:
-        """Return the name of a contact with *identity*, or *identity*."""
+        """Return the name of *identity* among our contacts or, with its name, in an address book."""
         for contact in self.contacts:
             if identity in (contact.identity, *contact.numbers):
-                return contact.label
-        return identity
+                return clean(contact.label)
+        for book in self.books.values():
+            for contact in book:
+                if identity in (contact.identity, *contact.numbers):
+                    return clean(contact.line)
+        return clean(identity)

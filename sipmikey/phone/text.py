@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,9 +12,30 @@ Translate: TypeAlias = Callable[[str], str]
 """Takes the English message and returns it in the user's language (``gettext``)."""
 
 
+LONGEST_WORD = 100
+"""Characters without a blank that are shown; of a longer word both ends are, since a domain is at the end."""
+
+
 def clean(text: str) -> str:
-    """Return *text* without what a screen should not be sent: names and details come from messages."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """Return *text* without what a screen should not be sent: names and details come from messages.
+
+    Signs such as ● and ✔ are ours alone. A word without an end would make the window as wide.
+    """
+    shown = "".join(character if _may_be_shown(character) else "?" for character in text)
+    if len(shown) <= LONGEST_WORD:
+        return shown
+    return " ".join(map(_shortened, shown.split(" ")))
+
+
+def _may_be_shown(character: str) -> bool:
+    if not character.isprintable():
+        return False
+    return character < "\u0100" or unicodedata.category(character) != "So"
+
+
+def _shortened(word: str) -> str:
+    half = LONGEST_WORD // 2
+    return word if len(word) <= LONGEST_WORD else f"{word[:half]}…{word[-half:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from textual.widgets.option_list import Option
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, Stage, Text
 from sipmikey.phone.calls import Hold, ShownCall
-from sipmikey.phone.controller import Controller, Line, NotPossible
+from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
 from sipmikey.phone.edge.process import AgentProcess
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.call import call_ladder
@@ -37,7 +38,10 @@ SAID = 200
 
 
 class PhoneApp(App[None]):
-    """The phone. *accounts* maps each account to the options of its `sipmikey agent`."""
+    """The phone. *accounts* maps each account to the options of its `sipmikey agent`.
+
+    *books* reads the address books, which may take seconds, and returns documents.
+    """
 
     CSS_PATH = "phone.tcss"
     TITLE = "sipmikey"
@@ -60,6 +64,8 @@ class PhoneApp(App[None]):
         Binding("ctrl+j", "join", "Join", show=False),
         Binding("ctrl+n", "do_not_disturb", "Do not disturb"),
         Binding("ctrl+s", "save_contact", "Save contact", show=False),
+        Binding("ctrl+up", "louder(1)", "Louder", show=False),
+        Binding("ctrl+down", "louder(-1)", "Softer", show=False),
         Binding("ctrl+q", "quit", "Quit"),
     ]
 
@@ -70,6 +76,7 @@ class PhoneApp(App[None]):
         store: Store | None,
         tr: Translate,
         wanted: str = "",
+        books: Callable[[], Iterable[dict[str, Any]]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -78,6 +85,7 @@ class PhoneApp(App[None]):
             bindings[:] = [_translated(binding, tr) for binding in bindings]
         self._store = store
         self._wanted = wanted
+        self._books = books
         self._said: list[str] = []
         self._details = False
         self._asked: set[tuple[str, str]] = set()
@@ -144,6 +152,13 @@ class PhoneApp(App[None]):
         self.query_one("#dial", Input).focus()
         if self._wanted:
             self._ask_about_link(self._wanted)
+        if self._books is not None:
+            self.run_worker(self._read_books(self._books), exit_on_error=False)
+
+    async def _read_books(self, books: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        """Have the address books read beside the screen, and take what they have."""
+        for document in await asyncio.to_thread(lambda: list(books())):
+            self.controller.take(document)
 
     async def on_unmount(self) -> None:
         """End all calls and processes."""
@@ -178,7 +193,7 @@ class PhoneApp(App[None]):
         ladder = call_ladder(call, phone) if call is not None and self._details else ""
         root.query_one("#ladder", Static).update(ladder)
         root.query_one("#log", Static).update("\n".join(self._said[-5:]))
-        _fill(root.query_one("#contacts", OptionList), ((one.identity, one.label) for one in phone.contacts))
+        _fill(root.query_one("#contacts", OptionList), ((one.identity, one.line) for one in phone.people))
         _fill(
             root.query_one("#history", OptionList),
             ((f"{place}", history_line(entry, phone, tr)) for place, entry in enumerate(phone.history[:100])),
@@ -374,6 +389,13 @@ class PhoneApp(App[None]):
         self._details = not self._details
         self.render_phone()
 
+    def action_louder(self, steps: int) -> None:
+        """Turn the speaker up, or down."""
+        try:
+            self.controller.louder(steps * STEP_DB)
+        except LocalError as error:
+            self._complain(error)
+
     def action_do_not_disturb(self) -> None:
         """Refuse calls, or let them ring."""
         account = self.controller.account
@@ -416,7 +438,7 @@ class _Names(Suggester):
 
     async def get_suggestion(self, value: str) -> str | None:
         """Return the contact that *value* may stand for."""
-        for contact in completions(self._phone_app.phone.contacts, value):
+        for contact in completions(self._phone_app.phone.people, value):
             for shown in (contact.name, contact.identity):
                 if shown.casefold().startswith(value.casefold()):
                     return shown

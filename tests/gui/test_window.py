@@ -246,6 +246,33 @@ def test_a_message_whose_time_is_over_is_not_played(still: PhoneWindow) -> None:
     assert "nobody can open it" in still.log.toPlainText()
 
 
+def test_the_speaker_is_turned_up_and_down_within_limits(still: PhoneWindow, qtbot: QtBot) -> None:
+    feed(still, event("agent.ready", "", identity=ALICE, features=["volume"]), *outgoing()[:2])
+    feed(still, event("call.answered", security=security()))
+    for _ in range(9):
+        still._louder(3.0)
+        asked = json.loads(still.sent[-1])  # type: ignore[attr-defined]
+        feed(still, event("agent.sound", "", muted=False, input_db=0.0, output_db=asked["db"]))
+    assert (asked["do"], asked["role"], asked["db"]) == ("volume", "output", 20.0)
+    assert "The speaker is at +18 dB." in still.log.toPlainText()
+
+
+BAD_NAMES = ("\u202eevil@example.com", "bob\u2066 ● PROVEN@example.com", "x" * 3000)
+
+
+@pytest.mark.parametrize("user", BAD_NAMES)
+def test_a_name_cannot_reverse_or_widen_what_the_window_says(still: PhoneWindow, user: str) -> None:
+    caller = f"sip:{user}"
+    rings = event(
+        "call.rings", caller=caller, called=ALICE, security=security(peer=None, kms=None, media="held")
+    )
+    feed(still, event("call.in", caller=caller, called=ALICE, display_name=f"✔ protected {user}"), rings)
+    said = [still.title.text(), *still.notifier.told, *words(still), still.facts.labels[2].sentence.text()]
+    assert words(still)[2] == "▲  Who: NOT VOUCHED FOR"
+    assert not any(mark in text for text in said for mark in ("\u202e", "\u2066", "✔"))
+    assert still.minimumSizeHint().width() <= 1000
+
+
 def test_missed_calls_are_counted_and_told(still: PhoneWindow) -> None:
     feed(still, *incoming(), ended(reason="cancelled"))
     assert still.tabs.tabText(1) == "Calls (1)"

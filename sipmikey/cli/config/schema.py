@@ -417,6 +417,21 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddressBook:
+    """Names of people, read from a CardDAV server by the phone."""
+
+    url: str = setting(
+        "", "CardDAV address book, or its server; the phone reads it", read.uri("https", "http")
+    )
+    username: str = setting("", "user name there", read.text)
+    password: Secret | None = setting(None, "password there; better in a file", read.secret, secret=True)
+    password_file: Path | None = setting(None, "file that holds the password", read.path)
+    ca_file: Path | None = setting(
+        None, "certificates to verify the server by, instead of the system's", read.path
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """All of it, merged and checked."""
 
@@ -429,6 +444,7 @@ class Configuration:
     media: Media = Media()
     nat: Nat = Nat()
     mailbox: Mailbox = Mailbox()
+    address_book: AddressBook = AddressBook()
     enrolment: Enrolment = Enrolment()
     timeouts: Timeouts = Timeouts()
 
@@ -443,6 +459,7 @@ SECTIONS: Mapping[str, Section] = {
     "media": Media,
     "nat": Nat,
     "mailbox": Mailbox,
+    "address_book": AddressBook,
     "enrolment": Enrolment,
     "timeouts": Timeouts,
 }

@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from sipmikey.cli.config.load import default_path, load
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.phone.books import documents, servers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.language import translation
@@ -111,16 +113,17 @@ def run(args: argparse.Namespace) -> int:
         if not _set_up(args) and not _first_start(args, vault, tr):
             return ExitCode.OK
         opened = accounts(args)
+        books = partial(documents, servers(args.config or [None]))
         domain = opened[0][0].identity.rpartition("@")[2].partition(":")[0]
         wanted = link_target(args.link, domain=domain) if args.link else ""
         if args.tui:
             from sipmikey.tui.app import PhoneApp
 
-            PhoneApp(opened, store=store, tr=tr, wanted=wanted).run()
+            PhoneApp(opened, store=store, tr=tr, wanted=wanted, books=books).run()
             return ExitCode.OK
         from sipmikey.gui.run import run_window
 
-        return run_window(opened, store=store, tr=tr, wanted=wanted)
+        return run_window(opened, store=store, tr=tr, wanted=wanted, books=books)
 
 
 def _exchange(args: argparse.Namespace, store: Store) -> int:

@@ -1,0 +1,41 @@
+"""The address books that the accounts of a phone name, read when it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sipmikey.cli.calls.credentials import from_keyring
+from sipmikey.cli.config.load import load, read_secret_file
+from sipmikey.mikey.errors import LocalError
+from sipmikey.phone.edge.carddav import Server, read_book
+
+
+def servers(paths: Iterable[Path | None]) -> tuple[Server, ...]:
+    """Return where the address books of the accounts in *paths* are. Raises ``LocalError``."""
+    found: dict[tuple[str, str], Server] = {}
+    for path in paths:
+        book = load(path=path).configuration.address_book
+        if not book.url:
+            continue
+        password = book.password and from_keyring(book.password, "address_book.password")
+        if book.password_file is not None:
+            password = read_secret_file(book.password_file, "address_book.password_file")
+        found[book.url, book.username] = Server(
+            url=book.url, username=book.username, password=password, ca_file=book.ca_file
+        )
+    return tuple(found.values())
+
+
+def documents(books: Sequence[Server]) -> Iterator[dict[str, Any]]:
+    """Read *books*, and yield what each has as a document for ``fold``; or why it could not be read."""
+    for server in books:
+        try:
+            contacts = [{**asdict(one), "numbers": list(one.numbers)} for one in read_book(server)]
+        except LocalError as error:
+            yield {"type": "book.failed", "at": time.time(), "book": server.name, "detail": str(error)}
+        else:
+            yield {"type": "book.read", "at": time.time(), "book": server.name, "contacts": contacts}
