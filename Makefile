@@ -64,7 +64,7 @@ test-core: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m 'not interop and not long and not processes' $(CORE_TESTS)
 
 # The two halves run side by side, some three minutes each on a quiet machine.
-COVERED := sipmikey/mikey/*,sipmikey/keys/*
+COVERED := sipmikey/mikey/*,sipmikey/keys/*,sipmikey/ticket/*
 COVERAGE_CALL := tests/call
 COVERAGE_REST := $(wildcard $(addprefix tests/,mikey keys ticket sdp deferred vectors regress)) \
 	$(addprefix tests/kms/,test_service.py test_public_key.py test_forwarding.py) \

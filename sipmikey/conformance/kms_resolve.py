@@ -235,6 +235,8 @@ def _error(kms: KmsSubject) -> None:
     message = reply.message
     if message is None:
         raise NotTestableError("the KMS sends no Error message")
+    if reply.is_response:
+        raise NotTestableError("the KMS refused nothing: see resolve-refuses-stale")
     check(message.header.data_type is DataType.ERROR, f"it sent {message.header.data_type.name}")
     check(message.header.csb_id == forger.message.header.csb_id, "the CSB ID is another")
     check(message.header.cs_count == 0, f"#CS is {message.header.cs_count}")

@@ -72,10 +72,13 @@ OWN_NAMES = {
 """Names that a snippet takes from the reader's program, by page."""
 
 SYSTEM = {
-    "apt-get", "cd", "chmod", "cp", "curl", "git", "kill", "openssl", "python3.11", "redis-cli", "sudo",
-    "tshark", "wireshark", ".",
+    "apt-get", "cd", "chmod", "cp", "curl", "git", "kill", "openssl", "pip-audit", "python3.11", "redis-cli",
+    "sudo", "tshark", "wireshark", ".",
 }  # fmt: skip
 """Commands of others that pages name."""
+
+FILES = {".venv/.installed", "build/shipped"}
+"""Files that the Makefile makes and pages ask for."""
 
 ALL = list(blocks())
 
@@ -150,7 +153,7 @@ def _check_command(block: Block, words: list[str]) -> None:
     elif name == "make":
         targets = re.findall(r"(?m)^([\w-]+|\$\(STAMP\)):", (ROOT / "Makefile").read_text())
         for target in (word for word in rest if "=" not in word):
-            assert target in targets or target == ".venv/.installed", f"{block.where}: make {target}?"
+            assert target in targets or target in FILES, f"{block.where}: make {target}?"
     elif name == "pip":
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         for word in re.findall(r"\[(.*?)\]", " ".join(rest)):
@@ -268,3 +271,10 @@ def test_the_names_of_the_reader_are_needed() -> None:
     for page, names in OWN_NAMES.items():
         text = Path(ROOT / page).read_text()
         assert {name for name in names if name not in text} == set()
+
+
+def test_the_files_that_contributors_are_sent_to_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:sipmikey|tests|tools|contrib|native|docs|examples)/[\w./-]*)`", text)
+    assert len(named) > 12
+    assert [path for path in named if not (ROOT / path).exists()] == []
