@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sipmikey.cli.config.load import default_path, load
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.phone.books import documents, servers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.language import translation
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         if not _set_up(args) and not _first_start(args, vault, tr):
             return ExitCode.OK
         opened = accounts(args)
-        books = partial(documents, servers(args.config or [None]))
+        books = _books(args)
         domain = opened[0][0].identity.rpartition("@")[2].partition(":")[0]
         wanted = link_target(args.link, domain=domain) if args.link else ""
         if args.tui:
@@ -124,6 +124,15 @@ def run(args: argparse.Namespace) -> int:
         from sipmikey.gui.run import run_window
 
         return run_window(opened, store=store, tr=tr, wanted=wanted, books=books)
+
+
+def _books(args: argparse.Namespace) -> Callable[[], Iterator[dict[str, Any]]] | None:
+    """Return what reads the address books of the accounts, None where there are none."""
+    if not any(load(path=path).configuration.address_book.url for path in args.config or [None]):
+        return None
+    from sipmikey.cli.phone.books import documents, servers
+
+    return partial(documents, servers(args.config or [None]))
 
 
 def _exchange(args: argparse.Namespace, store: Store) -> int:
