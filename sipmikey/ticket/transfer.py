@@ -131,18 +131,7 @@ class TransferInitiator:
         env, policy = self._env, self._grant.policy
         message = Message.parse(data, env.limits)
         header = message.header
-        if header.data_type is DataType.ERROR:
-            raise ErrorMessage.read(
-                env, message, self._parsed.header, self._suite, self._init_keys
-            ).exception()
-        if header.data_type is not DataType.TRANSFER_RESP:
-            raise UnexpectedMessage(
-                f"expected TRANSFER_RESP, got {header.data_type.name}", field="data type", offset=1
-            )
-        if not policy.flags.response_sent:
-            raise UnexpectedMessage("F is 0: no TRANSFER_RESP is sent", field="data type", offset=1)
-        if (header.prf, header.csb_id) != (self._parsed.header.prf, self.csb_id):
-            raise UnexpectedMessage("PRF func or CSB ID is not that of TRANSFER_INIT", field="HDR")
+        self._check_kind(message)
         entries = generic_ids(header)
         timestamp = message.one(T).timestamp
         env.check_timestamp(timestamp, "TRANSFER_RESP")
@@ -174,6 +163,22 @@ class TransferInitiator:
             received=timestamp,
             static=static_payloads((*self._parsed.payloads, *message.payloads)),
         )
+
+    def _check_kind(self, message: Message) -> None:
+        """Raise where *message* is not a TRANSFER_RESP to this TRANSFER_INIT."""
+        header = message.header
+        if header.data_type is DataType.ERROR:
+            raise ErrorMessage.read(
+                self._env, message, self._parsed.header, self._suite, self._init_keys
+            ).exception()
+        if header.data_type is not DataType.TRANSFER_RESP:
+            raise UnexpectedMessage(
+                f"expected TRANSFER_RESP, got {header.data_type.name}", field="data type", offset=1
+            )
+        if not self._grant.policy.flags.response_sent:
+            raise UnexpectedMessage("F is 0: no TRANSFER_RESP is sent", field="data type", offset=1)
+        if (header.prf, header.csb_id) != (self._parsed.header.prf, self.csb_id):
+            raise UnexpectedMessage("PRF func or CSB ID is not that of TRANSFER_INIT", field="HDR")
 
     def _branch_keys(self, message: Message) -> tuple[Secret, tuple[KeyData, ...], bytes]:
         """Return the MPK that protects this answer, its branch's session keys, and the answering identity."""

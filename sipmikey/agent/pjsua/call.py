@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.pjsua import operations
 from sipmikey.agent.pjsua.account import PjsuaAccount
+from sipmikey.agent.pjsua.agreed_stream import agreed_on
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
-from sipmikey.agent.pjsua.library import fill, logged, pj, typed
+from sipmikey.agent.pjsua.library import logged, pj
+from sipmikey.agent.pjsua.moves import Moves
 from sipmikey.agent.pjsua.native.refusals import Refusals
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import Trouble
+from sipmikey.agent.pjsua.path_watch import PathWatch
 from sipmikey.agent.pjsua.probation import end_probation
 from sipmikey.agent.pjsua.sound.sound import Line, Sound
 from sipmikey.agent.pjsua.stream_counts import StreamCounts
-from sipmikey.agent.python_media.agreed import Agreed
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -37,16 +40,13 @@ from sipmikey.agent.stack import (
     StreamCount,
 )
 from sipmikey.mikey.errors import SipmikeyError
-from sipmikey.nat.path import MediaPath, paths_in_dump
+from sipmikey.nat.path import MediaPath
 from sipmikey.sip import SipMessage
 
 if TYPE_CHECKING:
     from sipmikey.agent.python_media.engine import PythonMedia
 
 _log = logging.getLogger("sipmikey.agent.pjsua.stack")
-
-_PATH_FIRST_S = 0.2
-_PATH_AGAIN_S = 2.0
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
@@ -59,25 +59,6 @@ _PHASES = {
     pj.PJSIP_INV_STATE_CONFIRMED: Phase.CONFIRMED,
     pj.PJSIP_INV_STATE_DISCONNECTED: Phase.DISCONNECTED,
 }
-
-
-class Moves:
-    """The changes of our address: open sockets stay in use, and descriptions still name the old address."""
-
-    def __init__(self) -> None:
-        self._now: dict[str, str] = {}
-
-    def went(self, before: str, now: str) -> None:
-        """Our IP address changed from *before* to *now*."""
-        if before != now:
-            self._now = {old: now for old in (*self._now, before) if old != now}
-
-    def describe(self, sdp: str) -> str:
-        """Return *sdp* with our present address in place of old ones."""
-        for old, now in self._now.items():
-            kind = "IP6" if ":" in old else "IP4"
-            sdp = sdp.replace(f"IN {kind} {old}\r\n", f"IN {kind} {now}\r\n")
-        return sdp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +114,6 @@ class PjsuaCall:
         self._keys_to_come: dict[int, SrtpKeys] = {}
         self._speaking = False
         self._introduce: Callable[[], None] | None = None
-        self._paths: tuple[MediaPath, ...] = ()
         self.sip_call_id = "" if number is None else str(self._live.getInfo().callIdString)
 
     def introduce_later(self, introduce: Callable[[], None]) -> None:
@@ -152,41 +132,19 @@ class PjsuaCall:
 
     def invite(self, uri: str, headers: Headers, target: str) -> None:
         """Send the INVITE: To is *uri*, and the Request-URI *target* unless that is empty."""
-        parameters = pj.CallOpParam(True)
-        parameters.opt.audioCount = self._shared.config.audio.streams
-        parameters.opt.videoCount = 0
-        parameters.txOption.targetUri = target
-        fill(parameters.txOption.headers, headers)
-        with typed(f"INVITE to {uri}"):
-            self._live.makeCall(uri, parameters)
+        operations.invite(self._live, uri, headers, target, self._shared.config.audio.streams)
 
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         """Answer with *status*; *sdp* replaces the answer the stack made."""
-        parameters = pj.CallOpParam(True)
-        # On 180 pjsua already closes the streams above this number.
-        parameters.opt.audioCount = max(1, self._offered if sdp is None else sdp.count("m=audio"))
-        parameters.opt.videoCount = 0
-        parameters.statusCode = status
-        if sdp is not None:
-            parameters.sdp.wholeSdp = sdp
-        fill(parameters.txOption.headers, headers)
-        with typed(f"answer {status}"):
-            self._live.answer(parameters)
+        operations.answer(self._live, status, sdp, headers, self._offered)
 
     def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None:
         """CANCEL, BYE, or refuse with *status*, whichever the state of the call calls for.
 
         *sdp*, sent along, tells why.
         """
-        if self._over:
-            return
-        parameters = pj.CallOpParam()
-        parameters.statusCode = status
-        fill(parameters.txOption.headers, headers)
-        if sdp is not None:
-            parameters.txOption.contentType, parameters.txOption.msgBody = "application/sdp", sdp
-        with typed("hang-up"):
-            self._live.hangup(parameters)
+        if not self._over:
+            operations.hangup(self._live, status, sdp, headers)
 
     def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
         """Nothing: pjsip ends the branches that have not got the call."""
@@ -264,47 +222,24 @@ class PjsuaCall:
         self, *, hold: bool = False, unhold: bool = False, moved: bool = False, restart: bool = False
     ) -> None:
         """Offer again. *restart* makes new media transports, which get keys once the peer has answered."""
-        parameters = pj.CallOpParam(True)
-        parameters.opt.audioCount = max(1, len(self._streams))
-        parameters.opt.videoCount = 0
-        with typed("re-INVITE"):
-            if hold:
-                self._live.setHold(parameters)
-                return
-            if unhold:
-                parameters.opt.flag = pj.PJSUA_CALL_UNHOLD
-            if moved:
-                parameters.opt.flag = pj.PJSUA_CALL_UPDATE_CONTACT | pj.PJSUA_CALL_UPDATE_VIA
-            if restart:
-                parameters.opt.flag |= pj.PJSUA_CALL_REINIT_MEDIA
-                self._restarting = set(self._streams)
-            self._live.reinvite(parameters)
+        if restart and not hold:
+            self._restarting = set(self._streams)
+        operations.reinvite(
+            self._live, max(1, len(self._streams)), hold=hold, unhold=unhold, moved=moved, restart=restart
+        )
 
     def update(self) -> None:
-        parameters = pj.CallOpParam(True)
-        parameters.opt.audioCount = max(1, len(self._streams))
-        parameters.opt.videoCount = 0
-        with typed("UPDATE"):
-            self._live.update(parameters)
+        operations.update(self._live, max(1, len(self._streams)))
 
     def dtmf(self, digits: str) -> None:
         if self._media is not None:
             self._media.dtmf(digits)
             return
-        parameters = pj.CallSendDtmfParam()
-        parameters.method = pj.PJSUA_DTMF_METHOD_RFC2833
-        parameters.digits = digits
-        with typed("DTMF"):
-            self._live.sendDtmf(parameters)
+        operations.send_dtmf(self._live, digits)
 
     def transfer(self, target: str, replacing: StackCall | None = None) -> None:
         """Send REFER to *target*, or to the peer of *replacing*, whose place the new call is to take."""
-        parameters = pj.CallOpParam(True)
-        with typed("REFER"):
-            if isinstance(replacing, PjsuaCall):
-                self._live.xferReplaces(replacing._live, parameters)
-            else:
-                self._live.xfer(target, parameters)
+        operations.refer(self._live, target, replacing._live if isinstance(replacing, PjsuaCall) else None)
 
     def has_room_for(self, streams: int) -> bool:
         """True when another call of *streams* can be made beside this one."""
@@ -367,7 +302,7 @@ class PjsuaCall:
         if self._media is not None and phase is Phase.CONFIRMED:
             self._media.choose()
         if phase is Phase.CONFIRMED and self._shared.config.nat.uses_ice:
-            self._shared.later(_PATH_FIRST_S, self._look_for_path)
+            PathWatch(self._shared.later, self._dump, self._tell_path).start()
         if phase is Phase.DISCONNECTED:
             self._over = True
         with self.guarded() as observer:
@@ -376,16 +311,11 @@ class PjsuaCall:
         if phase is Phase.DISCONNECTED:
             self._shared.calls.remove(self)
 
-    def _look_for_path(self) -> None:
-        """Tell the path that ICE chose for the media, when it is known or has changed."""
-        if self._over or self._pj is None:
-            return
-        paths = paths_in_dump(self._live.dump(True, ""))
-        for index, path in enumerate(paths):
-            if self._paths[index : index + 1] != (path,):
-                self._shared.observer.media_path(self.sip_call_id, index, path)
-        self._paths = paths
-        self._shared.later(_PATH_AGAIN_S if paths else _PATH_FIRST_S, self._look_for_path)
+    def _dump(self) -> str | None:
+        return None if self._over or self._pj is None else str(self._live.dump(True, ""))
+
+    def _tell_path(self, index: int, path: MediaPath) -> None:
+        self._shared.observer.media_path(self.sip_call_id, index, path)
 
     def on_stream(self, index: int, stream: int) -> None:
         self._streams[index] = stream
@@ -421,19 +351,7 @@ class PjsuaCall:
         assert self._media is not None
         if not (self._confirmed or self._answers_offer):
             self._media.unkey()
-        info = self._live.getStreamInfo(index)
-        sends = bool(info.dir & pj.PJMEDIA_DIR_ENCODING)
-        self._media.connect(
-            index,
-            Agreed(
-                codec=str(info.codecName),
-                types=(int(info.txPt), int(info.rxPt)),
-                event_types=(_event_type(info.audTxEventPt), _event_type(info.audRxEventPt)),
-                remote=_address(info.remoteRtpAddress) if sends else None,
-                remote_rtcp=_address(info.remoteRtcpAddress) if sends else None,
-                both_ways=sends and bool(info.dir & pj.PJMEDIA_DIR_DECODING),
-            ),
-        )
+        self._media.connect(index, agreed_on(self._live.getStreamInfo(index)))
 
     def _digit(self, digit: str) -> None:
         """The peer pressed a key, as the media in Python heard."""
@@ -520,14 +438,3 @@ class PjsuaCall:
 
     def _source(self, stream: int) -> int:
         return self._shared.source.of(stream) if self._secured else 0
-
-
-def _event_type(number: Any) -> int | None:
-    """Return a payload type of telephone events; pjsua2 has -1, or 0, for none."""
-    return int(number) if int(number) > 0 else None
-
-
-def _address(text: str) -> tuple[str, int] | None:
-    """Return (host, port) of pjsua2's ``host:port``, None for a port of 0."""
-    host, _, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if port.isdecimal() and int(port) else None

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.pjsua.account import PjsuaAccount
-from sipmikey.agent.pjsua.call import Moves, PjsuaCall, Shared
+from sipmikey.agent.pjsua.call import PjsuaCall, Shared
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
+from sipmikey.agent.pjsua.codec_order import order_codecs
+from sipmikey.agent.pjsua.endpoint import CallbackEndpoint
 from sipmikey.agent.pjsua.library import (
     has_ipv6,
     logged,
@@ -24,6 +26,7 @@ from sipmikey.agent.pjsua.library import (
     read_message,
     typed,
 )
+from sipmikey.agent.pjsua.moves import Moves
 from sipmikey.agent.pjsua.native.capability import announce
 from sipmikey.agent.pjsua.native.codec_name import CodecName
 from sipmikey.agent.pjsua.native.functions import c_function
@@ -48,7 +51,6 @@ from sipmikey.agent.stack import (
     StackObserver,
 )
 from sipmikey.call.policy import Alternative
-from sipmikey.mikey.errors import LocalError
 from sipmikey.sound.commands import Command
 
 if TYPE_CHECKING:
@@ -66,14 +68,6 @@ _OPUS_TYPE = 114
 
 _ABRUPT = 3
 """Flags of libDestroy: send nothing and wait for nothing; calls and registration have ended before."""
-
-UNUSABLE = frozenset({"L16"})
-"""Codecs with which an assertion of pjmedia ends the process as soon as a call has agreed on them."""
-
-
-def _codec_name(codec: str) -> str:
-    """Return the encoding name of pjsua's ``name/rate/channels``."""
-    return codec.partition("/")[0].upper()
 
 
 class PjsuaStack:
@@ -119,7 +113,7 @@ class PjsuaStack:
         self._accounts: dict[Lane, PjsuaAccount] = {}
         # pjlib prints its first lines before any configuration of ours applies.
         c_function("pj_log_set_level")(0)
-        self._endpoint = _Endpoint(self)
+        self._endpoint = CallbackEndpoint(self)
         self._transports = Transports(config.sip, self._endpoint, ports)
         try:
             with typed("start of pjsua2"):
@@ -227,17 +221,7 @@ class PjsuaStack:
         An empty *wanted* means all. Raises ``LocalError`` for one that this build of pjsua2 does not have,
         and for L16, with which pjmedia ends the process.
         """
-        codecs = [str(codec.codecId) for codec in self._endpoint.codecEnum2()]
-        usable = list(dict.fromkeys(name for codec in codecs if (name := _codec_name(codec)) not in UNUSABLE))
-        names = [name.upper() for name in wanted] or usable
-        for name in names:
-            if name not in usable:
-                raise LocalError(f"media.codecs: no codec {name} in this pjsua2; it has {', '.join(usable)}")
-        for codec in codecs:
-            name = _codec_name(codec)
-            if wanted or name in UNUSABLE:
-                priority = 255 - names.index(name) if name in names else 0
-                self._endpoint.codecSetPriority(codec, priority)
+        order_codecs(self._endpoint, wanted)
 
     def use_servers(self, servers: HelpingServers) -> None:
         """Let these servers help the media of calls made from now on."""
@@ -455,26 +439,6 @@ def _python_media(config: AgentConfig, sound: Sound, *, again: bool) -> PythonMe
     from sipmikey.agent.python_media.engine import PythonMedia
 
     return PythonMedia(config, sound, again=again)
-
-
-class _Endpoint(pj.Endpoint):  # type: ignore[misc]
-    def __init__(self, stack: PjsuaStack) -> None:
-        super().__init__()
-        self._stack = stack
-
-    def onSelectAccount(self, prm: Any) -> None:  # noqa: N802 - pjsua2's name
-        data = prm.rdata
-        if data.info.startswith("Request msg INVITE"):
-            prm.accountIndex = self._stack.choose_account(data.wholeMsg, data.srcAddress)
-
-    def onTransportState(self, prm: Any) -> None:  # noqa: N802
-        with logged("a connection"):
-            if not prm.type.upper().startswith("UDP"):
-                self._stack.connection_changed(int(prm.hnd), int(prm.state))
-
-    def onRejectedIncomingCall(self, prm: Any) -> None:  # noqa: N802
-        with logged("a call the stack refused"):
-            self._stack.observer.turned_away(prm.remoteInfo, int(prm.statusCode), prm.reason)
 
 
 def _host(address: str) -> str:

@@ -27,10 +27,7 @@ _LOOK_S = 5.0
 
 async def chair(args: argparse.Namespace, session: AgentSession, *, devices: bool) -> Outcome:
     """Chair the session until it is over; return how it ended. *devices*: with microphone and speaker."""
-    try:
-        address = media_address(args.media)
-    except PeerError as error:
-        raise LocalError(f"--media: {error}") from None
+    address = _address(args.media)
     changed = asyncio.Event()
 
     def told(what: Notice) -> None:
@@ -78,6 +75,13 @@ async def chair(args: argparse.Namespace, session: AgentSession, *, devices: boo
             await session.until_stopped(work(), timeout_s=args.duration)
         made.close()
     return Outcome(code=ExitCode.OK)
+
+
+def _address(media: str) -> tuple[str, int]:
+    try:
+        return media_address(media)
+    except PeerError as error:
+        raise LocalError(f"--media: {error}") from None
 
 
 async def _invite(chair: Chair, member: str, told: Callable[[Notice], None]) -> None:

@@ -57,6 +57,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="group_verb", metavar="VERB", required=True)
+    for verb, body in ((_add_call(verbs), chair), (_add_join(verbs), take_part)):
+        verb.add_argument(
+            "--interface",
+            default="",
+            metavar="INTERFACE",
+            help="interface of the media: its IPv4 address or, with an IPv6 multicast address, its name",
+        )
+        verb.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="exit after this long")
+        verb.set_defaults(group_run=body)
+        add_session_options(verb)
+        add_options(verb)
+
+
+def _add_call(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     call = add_verb(
         verbs,
         "call",
@@ -89,21 +103,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     call.add_argument(
         "--wait-for", type=int, default=1, metavar="N", help="members to wait for before --play begins [1]"
     )
+    return call
+
+
+def _add_join(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     join = add_verb(verbs, "join", help="join the session of a group", examples=f"{JOIN}\n{KEYS}")
     join.add_argument("group", help="the group's URI, as the KMS knows it")
     join.add_argument("--chair", required=True, metavar="URI", help="who opened the session")
     join.add_argument("--via", metavar="SIP-URI", help="where the chair is, without a proxy")
-    for verb, body in ((call, chair), (join, take_part)):
-        verb.add_argument(
-            "--interface",
-            default="",
-            metavar="INTERFACE",
-            help="interface of the media: its IPv4 address or, with an IPv6 multicast address, its name",
-        )
-        verb.add_argument("--duration", type=positive_seconds, metavar="SECONDS", help="exit after this long")
-        verb.set_defaults(group_run=body)
-        add_session_options(verb)
-        add_options(verb)
+    return join
 
 
 def run(args: argparse.Namespace) -> int:

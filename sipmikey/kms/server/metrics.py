@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -50,33 +50,26 @@ class Metrics:
             ["result"],
             registry=self._registry,
         )
-        self.connections = Gauge(
-            "sipmikey_kms_connections",
-            "Open client connections.",
-            multiprocess_mode="livesum",
-            registry=self._registry,
+        self.connections = self._gauge("sipmikey_kms_connections", "Open client connections.", "livesum")
+        self.ready = self._gauge(
+            "sipmikey_kms_ready_workers", "Workers whose stores answered the last check.", "livesum"
         )
-        self.ready = Gauge(
-            "sipmikey_kms_ready_workers",
-            "Workers whose stores answered the last check.",
-            multiprocess_mode="livesum",
-            registry=self._registry,
-        )
-        self.certificate_expiry = Gauge(
+        self.certificate_expiry = self._gauge(
             "sipmikey_kms_tls_certificate_expiry_seconds",
             "Unix time at which the server certificate in use expires.",
-            multiprocess_mode="livemin",
-            registry=self._registry,
+            "livemin",
         )
-        self.ticket_key_created = Gauge(
+        self.ticket_key_created = self._gauge(
             "sipmikey_kms_ticket_key_created_seconds",
             "Unix time at which the key that seals tickets was made, 0 before there is one.",
-            multiprocess_mode="livemax",
-            registry=self._registry,
+            "livemax",
         )
         # Looking a labelled child up costs more than counting, and the labels are few.
         self._request_children: dict[tuple[str, int], Counter] = {}
         self._seconds_children: dict[str, Histogram] = {}
+
+    def _gauge(self, name: str, text: str, mode: Literal["livesum", "livemin", "livemax"]) -> Gauge:
+        return Gauge(name, text, multiprocess_mode=mode, registry=self._registry)
 
     def answered(self, exchange: str, status: int, reason: str, seconds: float) -> None:
         """Count one answer; *reason* counts as a refusal unless *status* is 200."""
