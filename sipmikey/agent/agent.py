@@ -19,27 +19,23 @@ from sipmikey.agent.driver.started_keys import StartedKeys
 from sipmikey.agent.endings import closed_upon, not_called
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.group.sessions import GroupSessions
-from sipmikey.agent.group.wire import MEDIA_TYPE as GROUP_TYPE
 from sipmikey.agent.incoming_calls import IncomingCalls
 from sipmikey.agent.listeners import Listeners
 from sipmikey.agent.location import Locator
 from sipmikey.agent.nat_watch import NatWatch
 from sipmikey.agent.network.moving import Moving
 from sipmikey.agent.outcomes import Outcomes
+from sipmikey.agent.outside_calls import OutsideCalls
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.settings import UsableHere, call_settings, keyings
 from sipmikey.agent.sound_control import SoundControl
-from sipmikey.agent.stack import CallObserver, Lane
-from sipmikey.agent.tickets.ahead import MEDIA_TYPE, TicketsAhead
-from sipmikey.agent.tickets.correspondent import Correspondent
+from sipmikey.agent.stack import CallObserver, Headers, Lane
 from sipmikey.agent.tickets.file import TicketFile
-from sipmikey.agent.tickets.grants import Grants
-from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
+from sipmikey.agent.tickets.keeping import TicketKeeping
+from sipmikey.agent.tickets.kms import KmsClient
 from sipmikey.agent.tickets.rehearsal import rehearse
 from sipmikey.agent.tickets.renewal import TicketRenewal
 from sipmikey.agent.tickets.requests import Requests
-from sipmikey.agent.tickets.resolved import ResolvedTickets
-from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.agent.transfer import NOT_YET
 from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.caller import CallerMachine
@@ -109,7 +105,9 @@ class Agent:
         self.identity = canonical(config.identity)
         skew_s = _DEFAULT_SKEW_S if keys is None else round(keys.clock_skew_s)
         self._env = env or environment(clock_skew_s=skew_s)
-        self._open_tickets(ticket_file, kms)
+        self._tickets = TicketKeeping(
+            config, self._env, self.identity, file=ticket_file, client=kms, publish=self._publish
+        )
         self._engine = Engine(config)
         self._locator = Locator(config.sip)
         self.sound = SoundControl(
@@ -117,16 +115,17 @@ class Agent:
             tones=config.audio.device != "null" and config.audio.tones,
         )
         self._requests = Requests(
-            self._engine, self._kms, kms_timeout_s=config.timeouts.kms, ticket=self._grants.take,
-            decide=decide, decision_s=config.timeouts.decision, locator=self._locator,
+            self._engine, self._tickets.kms, kms_timeout_s=config.timeouts.kms,
+            ticket=self._tickets.grants.take, decide=decide, decision_s=config.timeouts.decision,
+            locator=self._locator,
         )  # fmt: skip
         self._outcomes = Outcomes()
         self._conferences = Conferences(self._engine, config.policy, self._publish)
         self._started = StartedKeys()
         self._usable = UsableHere(config)
         self._settings = call_settings(config, self._usable)
-        self._open_messages()
-        self._keyings = keyings(config, self._env, self._resolved)
+        self._outside = OutsideCalls(config, self._env, self.identity, self._tickets, self._send_message)
+        self._keyings = keyings(config, self._env, self._tickets.resolved)
         self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post, self._usable)
         self._sip_call_ids: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -135,37 +134,6 @@ class Agent:
         self._ringing: asyncio.Queue[IncomingCall] = asyncio.Queue()
         self._listeners = Listeners()
         self._watch()
-
-    def _open_tickets(self, ticket_file: TicketFile | None, kms: KmsClient | None) -> None:
-        config, keys = self.config, self.config.keys
-        granted = None if ticket_file is None else ticket_file.granted
-        self._tickets = None if keys is None else TicketStore(self._env, keys, self.identity, granted)
-        resolved = None if ticket_file is None else ticket_file.resolved
-        self._resolved = (
-            ResolvedTickets(self._env, resolved) if keys is not None and keys.keep_resolved else None
-        )
-        self._kms = KmsDesk(
-            kms, home=keys.kms if keys else "", timeout_s=config.timeouts.kms, publish=self._publish
-        )
-        self._grants = Grants(self._tickets, self._kms, self._publish)
-
-    def _open_messages(self) -> None:
-        """Make what sends and receives messages outside of calls."""
-        config, keys = self.config, self.config.keys
-        self._ahead: TicketsAhead | None = None
-        self._groups: GroupSessions | None = None
-        if keys is None:
-            return
-        us = Correspondent(
-            env=self._env, keys=keys, identity=self.identity, kms=self._kms, send=self._send_mikey,
-            answer_s=config.timeouts.kms * 2,
-        )  # fmt: skip
-        self._ahead = TicketsAhead(
-            us,
-            resolved=self._resolved,
-            allowed=lambda caller: config.policy.security_for(caller) is not SecurityMode.OFF,
-        )
-        self._groups = GroupSessions(replace(us, send=self._send_about_group))
 
     def _watch(self) -> None:
         """Make what runs whether there are calls or not: registration, NAT, changes of the network."""
@@ -201,8 +169,9 @@ class Agent:
             self._requests.run(self._nat.run())
         if self._moving.possible:
             self._requests.run(self._moving.run())
-        if self._tickets is not None and self.config.keys is not None and self.config.keys.contacts:
-            renewal = TicketRenewal(self._tickets, self.config.keys.contacts, self._grants.renew)
+        store, keys = self._tickets.store, self.config.keys
+        if store is not None and keys is not None and keys.contacts:
+            renewal = TicketRenewal(store, keys.contacts, self._tickets.grants.renew)
             self._requests.run(renewal.run())
         return self
 
@@ -315,7 +284,7 @@ class Agent:
     async def prefetch(self, uri: str) -> None:
         """Get a ticket for *uri* now, so that the next ``call`` needs no KMS. Raises ``CallFailed``."""
         try:
-            await self._grants.prefetch(canonical(uri))
+            await self._tickets.grants.prefetch(canonical(uri))
         except SipmikeyError as error:
             ending = Ending.of(error)
             raise CallFailed(ending.reason, ending.side, ending.status, ending.detail) from None
@@ -329,26 +298,22 @@ class Agent:
         """
         called = canonical(uri)
         try:
-            grant = await self._grants.prefetch(called)
-            assert self._ahead is not None  # there is one wherever there is a ticket store
-            return await self._ahead.push(called, grant)
+            grant = await self._tickets.grants.prefetch(called)
+            assert self._outside.ahead is not None  # there is one wherever there is a ticket store
+            return await self._outside.ahead.push(called, grant)
         except SipmikeyError as error:
             ending = Ending.of(error)
             raise CallFailed(ending.reason, ending.side, ending.status, ending.detail) from None
 
-    def _send_mikey(self, uri: str, text: str) -> None:
-        headers = (("Content-Transfer-Encoding", "base64"),)
-        self._engine.post(lambda: self._engine.send_message(uri, MEDIA_TYPE, text, headers))
-
-    def _send_about_group(self, uri: str, text: str) -> None:
-        self._engine.post(lambda: self._engine.send_message(uri, GROUP_TYPE, text))
+    def _send_message(self, uri: str, kind: str, text: str, headers: Headers) -> None:
+        self._engine.post(lambda: self._engine.send_message(uri, kind, text, headers))
 
     @property
     def groups(self) -> GroupSessions:
         """The sessions of groups. Raises ``AgentError`` (``no-kms``) without a KMS."""
-        if self._groups is None:
+        if self._outside.groups is None:
             raise AgentError(Reason.NO_KMS, "no KMS is configured, and a group needs one", side="local")
-        return self._groups
+        return self._outside.groups
 
     async def incoming(self) -> IncomingCall:
         """Wait for the next incoming call that passed the early checks and whose ticket the KMS resolved."""
@@ -383,7 +348,7 @@ class Agent:
     async def _grant_for(self, called: str, number: str) -> TicketGrant | None:
         if self.config.policy.security_for(called) is SecurityMode.OFF:
             return None
-        return await self._grants.take(called, number)
+        return await self._tickets.grants.take(called, number)
 
     def _not_called(self, number: str, called: str, error: SipmikeyError) -> CallFailed:
         """Tell that a call ended before its INVITE, and return it as an exception."""
@@ -414,8 +379,8 @@ class Agent:
 
     def _drop_refused(self, end: CallEnded) -> None:
         """Drop a ticket that the peer, or the KMS that the peer asked, did not accept."""
-        if self._tickets is not None and end.reason.family in (Family.KMS, Family.KEYING):
-            self._tickets.forget(end.security.called or "")
+        if self._tickets.store is not None and end.reason.family in (Family.KMS, Family.KEYING):
+            self._tickets.store.forget(end.security.called or "")
 
     # What the engine's thread hands over
 
@@ -469,12 +434,12 @@ class Agent:
 
     def mikey_arrived(self, sender: str, body: bytes) -> None:
         """Engine's thread: a MIKEY message came without a call."""
-        if (ahead := self._ahead) is not None:
+        if (ahead := self._outside.ahead) is not None:
             self._hand_over(lambda: self._requests.run(ahead.take(sender, body)))
 
     def group_arrived(self, sender: str, body: bytes) -> None:
         """Engine's thread: a message about a group's session came."""
-        if (groups := self._groups) is not None:
+        if (groups := self._outside.groups) is not None:
             self._hand_over(lambda: self._requests.run(groups.take(sender, body)))
 
     def registration(self, status: int, reason: str, expires_s: int) -> None:
@@ -506,9 +471,9 @@ class Agent:
             return 603, ""
         grant = None
         if policy.security_for(called) is not SecurityMode.OFF:
-            if self._tickets is None:
+            if self._tickets.store is None:
                 return 503, ""
-            grant = self._tickets.at_hand(called)
+            grant = self._tickets.store.at_hand(called)
             if grant is None:
                 self._hand_over(lambda: self._fetch(called))
                 return NOT_YET, ""
