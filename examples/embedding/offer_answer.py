@@ -82,7 +82,7 @@ def show(who: str, keyed: SessionKeys) -> None:
 
 
 def mirrored(one: SessionKeys, other: SessionKeys) -> bool:
-    """Whether what one side sends with is what the other receives with."""
+    """True where what one side sends with is what the other receives with."""
     return [(m.send, m.receive) for m in one.media] == [(m.receive, m.send) for m in other.media]
 
 

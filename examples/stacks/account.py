@@ -1,4 +1,4 @@
-"""Who we are and who vouches for it: identity, KMS, key; and the options of the phones of this folder."""
+"""Our identity, our key and our KMS; and the options of the phones of this folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUITES = ("128",)  # what the SRTP of `sipmikey.media` has everywhere
 
 
 class Account:
-    """Who we are: our identity, our key at the KMS, and the KMS. *url*: https, or http on this machine."""
+    """Our identity, our key at the KMS, and the KMS. *url*: https, or http on this machine."""
 
     def __init__(self, identity: str, *, kms: str, url: str, psk_id: str, psk_file: Path) -> None:
         self.identity = identity

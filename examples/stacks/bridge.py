@@ -106,7 +106,7 @@ class SdesStream(RtpStream):
         self.send_with(_stream_key(self.own, self.new_ssrc()))
 
     def receive(self, packet: bytes, arrival_ns: int) -> None:
-        """Take a packet; one of another SSRC than before is tried first."""
+        """Take a packet; one with a new SSRC is tried first."""
         ssrc = int.from_bytes(packet[8:12])
         if ssrc != self._theirs and len(packet) > 12 and not 192 <= packet[1] <= 223:
             key = _stream_key(self._keying, ssrc)

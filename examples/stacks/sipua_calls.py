@@ -93,7 +93,7 @@ class OnSipua:
     def on_event(self, event: events.Event) -> None:
         super().on_event(event)  # type: ignore[misc]
         if isinstance(event, events.CallEnded):
-            self.phone.begin(asyncio.sleep(0))  # the phone ends when nothing is under way any more
+            self.phone.begin(asyncio.sleep(0))  # the phone ends when nothing more is under way
 
 
 class Calling(OnSipua, CallerCall):

@@ -273,7 +273,7 @@ class IncomingCalls:
         try:
             sender = self.caller_of(message, source)
         except LocalError as error:
-            _log.info("a message of nobody: %s", error)
+            _log.info("a message without a sender: %s", error)
         else:
             if kind.name == GROUP_TYPE:
                 self._reception.group_arrived(sender, message.content)

@@ -108,7 +108,7 @@ class StackCall(Protocol):
     def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None: ...
 
     def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
-        """End a branch that answered and has not got the call, unless the stack does that itself."""
+        """End a branch that answered but does not have the call, unless the stack does that itself."""
 
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         """Run a stream on *keys*; return its packets so far, None where they are not counted."""

@@ -68,7 +68,7 @@ class CallMachine:
 
     @property
     def over(self) -> bool:
-        """True when nothing follows any more."""
+        """True when nothing more follows."""
         return self.state is CallState.OVER
 
     @property
@@ -341,7 +341,7 @@ class CallMachine:
         return Outcome.STAYS
 
     def _expired(self) -> Outcome:
-        """The keys were not replaced in time: they are not used any more, and the call ends."""
+        """The keys were not replaced in time: they are no longer used, and the call ends."""
         detail = "the ticket's rekeying interval (TRr) is over, and there are no new keys"
         self._streams.expire(detail)
         self._protection.unbind(self._attempt)

@@ -109,7 +109,7 @@ class Acknowledge(Output):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndBranch(Output):
-    """Send BYE to branch ``to_tag``, which answered and has not got the call."""
+    """Send BYE to branch ``to_tag``, which answered but does not have the call."""
 
     to_tag: str
     headers: Headers = ()
@@ -119,7 +119,7 @@ class EndBranch(Output):
 class Reinvite(Output):
     """Send a re-INVITE: to put the peer on hold, to take it off hold, or to repeat the present description.
 
-    ``moved``: from another address than before. ``restart``: with new media transports.
+    ``moved``: from a new address. ``restart``: with new media transports.
     """
 
     hold: bool = False

@@ -49,7 +49,7 @@ class Alternative(StrEnum):
 
 
 class Retarget(StrEnum):
-    """Whether another identity may answer than the one dialled, or be called instead (3xx).
+    """What happens where another identity answers than the one dialled, or is to be called instead (3xx).
 
     ``ASK``: the user decides before anything of it is heard, or anything is sent to it. It is shown in any
     case, as the KMS vouches for it.

@@ -75,7 +75,7 @@ class Protection:
         self.streams.established()
 
     def forget(self) -> None:
-        """The INVITE is over: no stream has keys any more."""
+        """The INVITE is over: no stream has keys now."""
         self.streams.forget()
         self.rekeying.stop()
 

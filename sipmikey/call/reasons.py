@@ -9,7 +9,7 @@ from typing import Literal
 from sipmikey.mikey.errors import PeerError, SipmikeyError
 
 Side = Literal["local", "remote", "kms", "network"]
-"""Who ended it: this agent (or its user), the peer (or its proxy), the KMS, or the network between."""
+"""The side that ended it: this agent or its user, the peer or its proxy, the KMS, or the network."""
 
 
 class Family(StrEnum):

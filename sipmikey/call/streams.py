@@ -116,7 +116,7 @@ class Streams:
     def key(self, agreement: Agreement, to_tag: str, *, rekeyed: bool) -> None:
         """Run the streams that exist on the keys of branch *to_tag*."""
         if self._running and any(self._ran(stream) for stream in agreement.streams):
-            # They run on the keys of another branch, which is not to be heard any more.
+            # They run on the keys of another branch, which must no longer be heard.
             self.unkey()
         for stream in agreement.streams:
             before = self._running.get(stream.index)
@@ -168,7 +168,7 @@ class Streams:
         self._out.put(Unkey())
 
     def forget(self) -> None:
-        """The INVITE is over, or its keys are not used any more."""
+        """The INVITE is over, or its keys are no longer used."""
         self._running.clear()
         self._spent.clear()
         self._proofs.clear()
@@ -176,7 +176,7 @@ class Streams:
         self._out.stop(Timer.LOOK, Timer.PROOF)
 
     def expire(self, detail: str) -> None:
-        """Tell that the keys may not be used any more, and take them away."""
+        """Tell that the keys must no longer be used, and take them away."""
         for index in sorted(self._running):
             self._out.tell(MediaExpired, index=index, reason=Reason.KEY_EXPIRED, side="local", detail=detail)
         self.unkey()
@@ -237,7 +237,7 @@ class Streams:
             proof.silent = 0
 
     def _judge_source(self, index: int, proof: _Proof, source: int) -> None:
-        """Tell that packets come from another source than before, though under the right key.
+        """Tell that packets come from a new source, though under the right key.
 
         It is told once: whatever verifies next is proven as that other source.
         """

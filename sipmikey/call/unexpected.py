@@ -14,7 +14,7 @@ def answer_unexpected(item: i.Input, out: Outbox) -> None:
     """Put into *out* the answer to *item*, which the state of the call does not take."""
     match item:
         case i.LocalDescription():
-            error = AgentError(Reason.UNEXPECTED_MESSAGE, "the call is not there any more", side="local")
+            error = AgentError(Reason.UNEXPECTED_MESSAGE, "the call no longer exists", side="local")
             out.put(o.Withhold(error=error))
         case i.RemoteOffer() | i.TransferAsked() | i.ReplacementAsked():
             out.put(o.Refuse(status=NO_SUCH_CALL))

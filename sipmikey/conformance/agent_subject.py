@@ -44,7 +44,7 @@ class Called:
 
     @property
     def answered(self) -> bool:
-        """Whether the call was taken."""
+        """True where the call was taken."""
         return 200 <= self.status < 300
 
     def describe(self) -> str:

@@ -60,7 +60,7 @@ class Reply:
 
     @property
     def is_response(self) -> bool:
-        """Whether the KMS gave keys: REQUEST_RESP or RESOLVE_RESP, in order or not."""
+        """True where the KMS gave keys: REQUEST_RESP or RESOLVE_RESP, in order or not."""
         kinds = (DataType.REQUEST_RESP, DataType.RESOLVE_RESP)
         return len(self.body) > 1 and self.body[0] == 1 and self.body[1] in kinds
 

@@ -64,7 +64,7 @@ class Unlocker:
 
     @property
     def has_keys(self) -> bool:
-        """Whether any key was given."""
+        """True where any key was given."""
         return bool(self.psks or self.tpks or self.kms_keys)
 
     def learn(self, messages: Sequence[Message]) -> None:

@@ -18,7 +18,7 @@ MOST = 100_000
 class OpenedBefore:
     """By the digest of TRANSFER_INIT: the mailbox's name for the message, and until when to remember it.
 
-    ``until``: Unix seconds after which the ticket opens for nobody, so that a repetition does not matter.
+    ``until``: Unix seconds after which the ticket no longer opens, so that a repetition does not matter.
     """
 
     known: Mapping[str, tuple[str, float]] = field(default_factory=lambda: MappingProxyType({}))

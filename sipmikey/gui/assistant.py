@@ -133,7 +133,7 @@ class _Page(QWizardPage):
 
 
 class _Start(QWizardPage):
-    """Whether there is an invitation."""
+    """The page that asks whether there is an invitation."""
 
     def __init__(self, tr: Translate) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ def open_envelope(private_key: rsa.RSAPrivateKey, data: bytes, *, length: int, s
 
     Data that does not hold a key of that length yields *substitute*, *length* fresh random bytes, and no
     error: an answer that told bad padding from good would let an attacker decrypt other envelopes. The
-    response then verifies for nobody. Raises `MalformedMessage` only for what everybody can see, a
+    response then cannot be verified. Raises `MalformedMessage` only for what everybody can see, a
     length other than the modulus's, and `LocalError` for an unfit *length* or *substitute*.
     """
     if length not in ENVELOPE_KEY_LENGTHS or len(substitute) != length:

@@ -19,7 +19,7 @@ from sipmikey.ticket.identity import canonical, matches
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who a credential belongs to.
+    """The owner of a credential.
 
     ``name``: stable name of the subscriber. ``identities``: the canonical URIs it owns, the primary first.
     ``groups``: canonical identities of the groups it is in. ``enabled`` False refuses everything.
@@ -34,7 +34,7 @@ class Principal:
 
     @property
     def is_kms(self) -> bool:
-        """Whether this is another KMS, which speaks for its own subscribers."""
+        """True where this is another KMS, which speaks for its own subscribers."""
         return bool(self.vouches_for)
 
     def owns(self, identity: str) -> bool:

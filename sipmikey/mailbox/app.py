@@ -25,7 +25,7 @@ _METHODS = {
     (True, False): (b"GET", b"DELETE"),
     (True, True): (b"PUT",),
 }
-"""Whether a message is named, and its mark -> what may be done."""
+"""(True where a message is named, its mark) -> what may be done."""
 
 
 class MailboxApplication:

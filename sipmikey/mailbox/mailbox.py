@@ -22,7 +22,7 @@ TOKEN_LENGTH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who asks, from the address ``source``. ``names``: those of a verified certificate."""
+    """The party that asks, from the address ``source``. ``names``: those of a verified certificate."""
 
     source: str
     token: str = ""

@@ -93,7 +93,7 @@ class Notifier(asyncio.DatagramProtocol):
         self._address = f"[{own}]:{own_port}" if ":" in own else f"{own}:{own_port}"
 
     async def close(self) -> None:
-        """Tell nobody any more."""
+        """Stop telling."""
         tasks = tuple(self._tasks.values())
         for task in tasks:
             task.cancel()

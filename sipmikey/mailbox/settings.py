@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Depositors(StrEnum):
-    """Who may leave messages: ``ANYONE``, or ``MEMBERS``, who have a box here and prove it."""
+    """The parties that may leave messages: ``ANYONE``, or ``MEMBERS``, who have a box here and prove it."""
 
     ANYONE = "anyone"
     MEMBERS = "members"

@@ -88,7 +88,7 @@ class Group:
 
     @property
     def complete(self) -> bool:
-        """Whether every member has acknowledged the present key."""
+        """True where every member has acknowledged the present key."""
         return not self._updates
 
     def _entry(self, position: tuple[int, int] | None) -> GenericIdEntry:

@@ -159,7 +159,7 @@ class SrtpReceiver:
 
     @property
     def rekeying(self) -> bool:
-        """Whether a new key waits for the first packet that uses it."""
+        """True where a new key waits for the first packet that uses it."""
         return self._pending is not None
 
     def rekey(self, key: StreamKey) -> None:

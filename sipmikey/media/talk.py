@@ -78,7 +78,7 @@ class Talk:
     """Protects what this side sends and opens what the others send.
 
     A new key is learnt while the old one is in use, and used when all have it: `use` forgets the old one, so
-    that who did not get the new one is not heard any more.
+    that a party without the new one is no longer heard.
     """
 
     def __init__(self, *, chairs: bool) -> None:
@@ -102,7 +102,7 @@ class Talk:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a key to send with."""
+        """True where there is a key to send with."""
         return self._present is not None
 
     @property

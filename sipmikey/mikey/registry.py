@@ -112,22 +112,22 @@ class KeyDataType(IntEnum):
 
     @property
     def has_salt(self) -> bool:
-        """Whether the sub-payload has Salt len and Salt data fields."""
+        """True where the sub-payload has Salt len and Salt data fields."""
         return self in (KeyDataType.TGK_SALT, KeyDataType.TEK_SALT, KeyDataType.GTGK_SALT)
 
     @property
     def is_tgk(self) -> bool:
-        """Whether the key is a TGK, the kind that key forking changes."""
+        """True where the key is a TGK, the kind that key forking changes."""
         return self in (KeyDataType.TGK, KeyDataType.TGK_SALT)
 
     @property
     def is_tek(self) -> bool:
-        """Whether the key is used by the security protocol as it is."""
+        """True where the key is used by the security protocol as it is."""
         return self in (KeyDataType.TEK, KeyDataType.TEK_SALT)
 
     @property
     def is_session_key(self) -> bool:
-        """Whether the key is a TEK, TGK or GTGK (RFC 6043 section 4.2.1.5)."""
+        """True where the key is a TEK, TGK or GTGK (RFC 6043 section 4.2.1.5)."""
         return self is not KeyDataType.MPK
 
 

@@ -109,7 +109,7 @@ class SrtpPolicy:
 
     @property
     def is_aead(self) -> bool:
-        """Whether the cipher authenticates by itself (AES-GCM, RFC 7714)."""
+        """True where the cipher authenticates by itself (AES-GCM, RFC 7714)."""
         return self.encr_alg is SrtpEncrAlg.AES_GCM
 
     @classmethod

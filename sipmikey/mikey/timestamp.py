@@ -49,7 +49,7 @@ class Timestamp:
 
     @property
     def is_clock(self) -> bool:
-        """Whether the value tells a time (all types but COUNTER)."""
+        """True where the value tells a time (all types but COUNTER)."""
         return self.ts_type is not TsType.COUNTER
 
     def unix_ns(self) -> int:

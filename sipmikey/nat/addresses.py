@@ -23,7 +23,7 @@ _ANYWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 class Cause(StrEnum):
-    """``ADDRESS``: we have another address than before. ``WAKING``: the machine slept meanwhile."""
+    """``ADDRESS``: our address changed. ``WAKING``: the machine slept meanwhile."""
 
     ADDRESS = "address"
     WAKING = "waking"

@@ -22,7 +22,7 @@ CallKey = tuple[str, str]
 
 
 class Direction(StrEnum):
-    """Who called."""
+    """The direction of a call: which side called."""
 
     OUT = "out"
     IN = "in"
@@ -45,7 +45,7 @@ class Stage(StrEnum):
 
 
 class Hold(StrEnum):
-    """Who listens. ``OURS``: we put the other side on hold. ``THEIRS``: it put us. ``BOTH``."""
+    """Which side is on hold. ``OURS``: we put the other side on hold. ``THEIRS``: it put us. ``BOTH``."""
 
     NONE = "talking"
     OURS = "holding"

@@ -42,7 +42,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Possible:
-    """Whether *action* may be done now; ``why_not`` is None when it may."""
+    """True where *action* may be done now; ``why_not`` is None when it may."""
 
     action: Action
     why_not: Text | None = None

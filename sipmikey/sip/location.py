@@ -1,7 +1,7 @@
 """Which transport a SIP domain wants to be reached by, as its DNS records say (RFC 3263 section 4.1).
 
-The records are looked up by somebody else. What comes out is a transport to name in the URI; the SRV and
-address records of the domain are then those of that transport (RFC 3263 section 4.2).
+The caller of these functions looks up the records. What comes out is a transport to name in the URI; the SRV
+and address records of the domain are then those of that transport (RFC 3263 section 4.2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a SIP URI can be sent to, by the grammar of RFC 3261 section 25.1."""
+"""The check that a SIP URI can be sent to, by the grammar of RFC 3261 section 25.1."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class AgentProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process runs."""
+        """True where the process runs."""
         return self.child.poll() is None
 
     def start(self, verb: str, **given: Any) -> int:

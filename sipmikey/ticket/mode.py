@@ -11,7 +11,7 @@ _D, _E, _I, _J = TicketFlag.D, TicketFlag.E, TicketFlag.I, TicketFlag.J
 
 
 class Mode(StrEnum):
-    """Who makes the ticket, and who opens it.
+    """The party that makes the ticket, and the party that opens it.
 
     ``FULL`` (mode 1): the KMS makes it and resolves it. ``KERBEROS`` (2): the KMS makes it and the Responder
     opens it with a key shared with the KMS. ``OTWAY_REES`` (3): the Initiator makes it with a key shared with

@@ -1,4 +1,4 @@
-"""The question at the terminal whether somebody else will do."""
+"""The question at the terminal: may another party answer?"""
 
 from __future__ import annotations
 

@@ -20,6 +20,11 @@ FINDINGS = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "check_words
         "it is of no use",  # words: ok
         "hang up so long after the answer",  # words: ok
         "tickets kept for calls to come",  # words: ok
+        "a branch that has not got the call",  # words: ok
+        "shown to nobody",  # words: ok
+        "laid out in another way than expected",  # words: ok
+        '"""Who may call."',  # words: ok
+        '"""Whether it is ready."',  # words: ok
         "RFC 6043 12.1",  # words: ok
         "RFC 6043, section 12.1",  # words: ok
         "RFC 6043 Section 12.1",  # words: ok

@@ -1,4 +1,4 @@
-"""Who is it that speaks? By the loudness of the syllables, which no jitter buffer changes.
+"""Which speaker is heard? Told by the loudness of the syllables, which no jitter buffer changes.
 
 A machine short of time stretches and cuts sound here and there. That shifts waves out of phase, and leaves
 every syllable almost where it was: each second may lie up to 80 ms beside its place.

@@ -1,4 +1,4 @@
-"""Who hears whom in a room."""
+"""The parties of a room hear each other as they are seated."""
 
 from __future__ import annotations
 

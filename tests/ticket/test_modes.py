@@ -303,7 +303,7 @@ def test_a_reused_ticket_gives_new_keys() -> None:
 
 
 def test_a_kept_ticket_is_not_given_another_initiator() -> None:
-    """Who may use a ticket again knows its keys, and could write another name into its policy."""
+    """A party that may use a ticket again knows its keys, and could write another name into its policy."""
     clock = Clock()
     kms = Kms(environment(clock, "kms"))
     grant = request_ticket(environment(clock, "a"), kms, policy(flags=TicketFlags.of("DEFGHIJNO")))

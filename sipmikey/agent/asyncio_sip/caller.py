@@ -239,7 +239,7 @@ class CallerSession(Session):
         self.house.later(_CANCEL_S, lambda: self.finish(_TERMINATED, "Request Terminated"))
 
     def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
-        """Send BYE to a branch that answered and has not got the call."""
+        """Send BYE to a branch that answered but does not have the call."""
         branch = self._branches.get(to_tag)
         if branch is not None and branch.ack is not None:
             self._end(branch, headers)

@@ -119,7 +119,7 @@ class Session:
         raise NotImplementedError
 
     def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
-        """Send BYE to a branch that answered and has not got the call."""
+        """Send BYE to a branch that answered but does not have the call."""
 
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         """Run a stream on *keys*; return its packets so far."""

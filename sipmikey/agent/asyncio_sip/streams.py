@@ -72,7 +72,7 @@ class SessionStreams:
         return () if self._media is None else self._media.counts()
 
     def choose(self) -> None:
-        """The call is confirmed: media of other branches is not waited for any more."""
+        """The call is confirmed: media of other branches no longer matters."""
         if self._media is not None:
             self._media.choose()
 

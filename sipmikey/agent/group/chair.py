@@ -102,12 +102,12 @@ class Chair:
 
     @property
     def may_talk(self) -> bool:
-        """Whether the chair itself may talk."""
+        """True where the chair itself may talk."""
         return self.holder == self._us.identity and self.talk.ready
 
     @property
     def another_talks(self) -> bool:
-        """Whether a member has the floor."""
+        """True where a member has the floor."""
         return self.holder not in ("", self._us.identity)
 
     # Members
@@ -150,7 +150,7 @@ class Chair:
             raise AgentError(Reason.POLICY, f"a group has {MOST_MEMBERS} members at most", side="local")
 
     def _joined(self, member: str, seat: _Seat) -> None:
-        """Expect no answer of *seat* any more."""
+        """Stop expecting an answer of *seat*."""
         if self._joining.get(member) is seat:
             del self._joining[member]
 

@@ -49,7 +49,7 @@ class RemoteCall:
             self._do(m.Hangup(call=self.number, status=status, headers=headers, sdp=sdp))
 
     def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
-        """Nothing: pjsip ends the branches that have not got the call."""
+        """Nothing: pjsip ends the branches that do not have the call."""
 
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         sent = keys if self._python_media else replace(keys, directions=None)

@@ -147,7 +147,7 @@ class PjsuaCall:
             operations.hangup(self._live, status, sdp, headers)
 
     def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
-        """Nothing: pjsip ends the branches that have not got the call."""
+        """Nothing: pjsip ends the branches that do not have the call."""
 
     def key(self, index: int, keys: SrtpKeys) -> StreamCount | None:
         """Give the stream at *index* its keys; return its packets before that.

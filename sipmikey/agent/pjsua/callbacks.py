@@ -85,7 +85,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                 self._owner.on_phase(info)
 
     def _last_message(self, event: Any) -> None:
-        """Deliver the response that ends a call: its transaction is not reported any more."""
+        """Deliver the response that ends a call: pjsua2 no longer reports its transaction."""
         state = event.body.tsxState
         if event.type == pj.PJSIP_EVENT_TSX_STATE and state.type == pj.PJSIP_EVENT_RX_MSG:
             message = read_message(state.src.rdata.wholeMsg)

@@ -25,7 +25,7 @@ Ask = Callable[[bytes], Awaitable[bytes]]
 """Carries a REQUEST_INIT to the KMS and returns its response."""
 
 _MARGIN_NS = 5_000_000_000
-"""A ticket that expires within five seconds is not used any more: the callee must still resolve it."""
+"""A ticket that expires within five seconds is no longer used: the callee must still resolve it."""
 
 _LEFT = 5
 """A ticket is renewed when this part of its validity is left."""

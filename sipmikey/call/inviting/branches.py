@@ -81,7 +81,7 @@ class Branches:
         return losers
 
     def close(self) -> None:
-        """Forget what is known of branches that will not get the call any more."""
+        """Forget what is known of branches that can no longer get the call."""
         self._states = {tag: state for tag, state in self._states.items() if state is Branch.COMMITTED}
         self._agreed.clear()
         self._refused.clear()

@@ -11,9 +11,10 @@ from sipmikey.ticket.identity import same_identity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Whether to talk to *peer* (canonical) instead of ``called``, the party dialled; ``call`` is the number.
+    """A question to the user: talk to *peer* (canonical) instead of ``called``, the party dialled?
 
-    ``kms``: who vouches that it is *peer*; None where a redirection names *peer*, who is not called yet.
+    ``call``: the number of the call. ``kms``: who vouches that it is *peer*; None where a redirection names
+    *peer*, who is not called yet.
     """
 
     call: str

@@ -11,7 +11,7 @@ _AGAIN = 0.05
 
 
 class Rekeying:
-    """The age of a call's keys: when to replace them, and when they may not be used any more.
+    """The age of a call's keys: when to replace them, and when they must no longer be used.
 
     The caller (*calls*) replaces them after four fifths of the interval. The callee waits a little longer,
     and does it where the caller may not, or did not.

@@ -218,7 +218,7 @@ class Renegotiation:
         return self._finish(AgentError(reason, message.warning or message.phrase, sip_status=message.status))
 
     def forget(self) -> None:
-        """The call is over: nothing is tried any more."""
+        """The call is over: nothing more is tried."""
         self._out.stop(Timer.GLARE)
         self._change = None
         self._made = None

@@ -52,7 +52,7 @@ class Console:
         self._show_keys()
 
     def _show_keys(self) -> None:
-        """Show the keys that are of use, when others are than before."""
+        """Show the useful keys, when they have changed."""
         if not self._interactive or self._typed is not None:
             return
         keys = legend(self.phone, dials=self._dials)

@@ -1,4 +1,4 @@
-"""Asking the user at the terminal whether somebody else will do than who was dialled."""
+"""The question to the user at the terminal: may another party answer than the one dialled?"""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _list(args: argparse.Namespace, kept: _Kept) -> int:
 
 
 def _usable(kept: _Kept) -> Iterator[tuple[str, str, TicketFacts]]:
-    """Yield direction, peer and facts of each ticket; one that is not usable any more is dropped."""
+    """Yield direction, peer and facts of each ticket; one that is no longer usable is dropped."""
     for called, grant in kept.file.granted.all():
         if kept.store.usable(called, grant):
             yield "outgoing", called, facts(grant)

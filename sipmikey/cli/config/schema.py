@@ -65,7 +65,7 @@ DEVICES = ("default", "null")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who this agent is."""
+    """The identity of this agent."""
 
     uri: str = setting("", "our SIP identity", read.uri("sip", "sips"), option="--identity", metavar="URI")
     display_name: str = setting(

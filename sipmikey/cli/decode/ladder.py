@@ -88,7 +88,7 @@ def _mikey_names(message: Captured, explained: Iterable[Explanation]) -> Iterato
 
 
 def _sip_names(message: Captured) -> Iterator[tuple[Address, str]]:
-    """Who has one Via above it is the user agent itself, or a proxy, which `_proxies` finds out."""
+    """A sender with one Via is the user agent itself or a proxy; `_proxies` finds out which."""
     text = message.content
     if text is None or "SIP/2.0" not in text.start or len(_vias(text)) != 1:
         return

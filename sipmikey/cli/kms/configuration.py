@@ -41,7 +41,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsSection:
-    """Who the KMS is, and the life of its keys."""
+    """The identity of the KMS, and the lifetime of its keys."""
 
     identity: str = setting(None, "the KMS's URI, sent as IDRkms", read.text, required=True)
     aliases: tuple[str, ...] = setting((), "further URIs the KMS answers to", read.texts)

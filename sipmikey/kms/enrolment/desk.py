@@ -80,7 +80,7 @@ class Failures(Protocol):
     """Counts failures by their source, and says who has to wait."""
 
     def wait(self, source: str) -> float | None:
-        """Return the seconds that *source* has to wait, None for nobody who failed too often."""
+        """Return the seconds that *source* has to wait, None where it did not fail too often."""
         ...
 
     def failed(self, source: str) -> None:

@@ -126,7 +126,7 @@ class TicketLimits:
 
     @property
     def refuses(self) -> bool:
-        """Whether what is outside the limits is refused and not adjusted."""
+        """True where what is outside the limits is refused and not adjusted."""
         return self.otherwise is Otherwise.REFUSE
 
 

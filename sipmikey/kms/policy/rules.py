@@ -1,4 +1,4 @@
-"""Who may have tickets for whom, and which tickets: rules, limits, and the decision they make.
+"""The rules and limits that decide which subscriber gets which tickets.
 
 Pure: identities and group memberships go in, a decision with the rule that made it comes out.
 """
@@ -120,9 +120,9 @@ class Policy:
         default_factory=lambda: MappingProxyType({"default": DEFAULT_LIMITS})
     )
     looks_up_sources: bool = field(init=False, repr=False, compare=False)
-    """Whether a rule names a group or subscribers as source, so that initiators must be looked up."""
+    """True where a rule names a group or subscribers as source, so that initiators must be looked up."""
     looks_up_targets: bool = field(init=False, repr=False, compare=False)
-    """Whether a rule names a group or subscribers as target, so that responders must be looked up."""
+    """True where a rule names a group or subscribers as target, so that responders must be looked up."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "looks_up_sources", any(_needs_lookup(rule.sources) for rule in self.rules))

@@ -15,7 +15,7 @@ from sipmikey.mikey.errors import LocalError
 
 
 class ClientCertificates(StrEnum):
-    """Whether clients show a certificate."""
+    """True where clients show a certificate."""
 
     NONE = "none"
     OPTIONAL = "optional"

@@ -1,4 +1,4 @@
-"""Who sent a message: credential, MAC or signature, the identity claimed, and freshness."""
+"""The authentication of a sender: credential, MAC or signature, the identity claimed, and freshness."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class NotOwner(InvalidIdentity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """Who sent a message. ``identity``: canonical, and owned by ``principal``."""
+    """The sender of a message. ``identity``: canonical, and owned by ``principal``."""
 
     principal: Principal
     identity: str

@@ -44,5 +44,5 @@ class Outcome:
 
     @property
     def granted(self) -> bool:
-        """Whether ``body`` is a response and not an error."""
+        """True where ``body`` is a response and not an error."""
         return self.status == 200

@@ -1,4 +1,4 @@
-"""Who a KMS is, and whom it trusts."""
+"""The identity of a KMS, and the parties it trusts."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class PeerKms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KmsSettings:
-    """Who this KMS is. ``identity``: its canonical URI, put into IDRkms; ``aliases``: others it answers to.
+    """The names of this KMS.
 
-    ``peers``: the KMSs it trusts, by canonical identity; a resolve for a ticket of any other is refused.
-    ``key_pairs`` and ``trust_anchors`` serve the public-key variants, which are refused without them.
-    ``revocation``: gives the revocation lists of the moment, by which certificates are judged; None: by none.
-    ``registered_issuers``: CAs of whose certificates only those bound to a subscriber count, so that one that
-    was revoked counts no more. ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the
-    replay cache.
+    ``identity``: its canonical URI, put into IDRkms; ``aliases``: others it answers to. ``peers``: the KMSs
+    it trusts, by canonical identity; a resolve for a ticket of any other is refused. ``key_pairs`` and
+    ``trust_anchors`` serve the public-key variants, which are refused without them. ``revocation``: gives the
+    revocation lists of the moment, by which certificates are judged; None: by none. ``registered_issuers``:
+    CAs of whose certificates only those bound to a subscriber count, so that one that was revoked counts no
+    more. ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the replay cache.
     """
 
     identity: str

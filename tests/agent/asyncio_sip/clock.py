@@ -41,7 +41,7 @@ class Clock:
 
     @property
     def waits(self) -> bool:
-        """Whether anything is to happen yet."""
+        """True where anything is to happen yet."""
         return any(not handle.cancelled for _, _, handle, _ in self._waiting)
 
 

@@ -1,4 +1,4 @@
-"""Who may answer instead of who was dialled."""
+"""The parties that may answer instead of the one dialled."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class World:
         task.add_done_callback(self._under_way.discard)
 
     async def settled(self) -> None:
-        """Return when nothing is under way any more."""
+        """Return when nothing more is under way."""
         while self._under_way:
             await asyncio.gather(*self._under_way)
 

@@ -118,7 +118,7 @@ class FakeDevices:
         self.open = False
 
     def hears(self, frequency: int) -> bool:
-        """Whether a tone of that *frequency*, and no other, is in the last half second."""
+        """True where a tone of that *frequency*, and no other, is in the last half second."""
         samples = np.frombuffer(self.played[-8000:], dtype=np.int16)
         if len(samples) < 4000 or np.abs(samples).max() < LOUD:
             return False
@@ -126,7 +126,7 @@ class FakeDevices:
 
     @property
     def silent(self) -> bool:
-        """Whether the last half second was silence."""
+        """True where the last half second was silence."""
         return np.abs(np.frombuffer(self.played[-8000:], dtype=np.int16)).max() == 0
 
 

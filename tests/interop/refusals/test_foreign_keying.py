@@ -74,7 +74,7 @@ def test_a_peer_with_keys_of_its_own_is_called_again_by_sdes_where_policy_names_
 
 
 def _port_of(agent: Agent, port: int) -> bool:
-    """Whether a port is not one of baresip's, then it is the agent's.
+    """True where a port is not one of baresip's: then it is the agent's.
 
     baresip was given 6121 to 6161, and may take 6120, the even port below, for RTP.
     """

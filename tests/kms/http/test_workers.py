@@ -148,7 +148,7 @@ def test_shutdown_finishes_the_request_in_flight(site: Site, alice: Subscriber, 
 
 
 def _refuses_connections(service: Service) -> None:
-    """Wait until nobody listens any more."""
+    """Wait until no process listens."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:

@@ -16,7 +16,7 @@ _PING: Final = b"\r\n\r\n"
 
 
 class FramingError(Exception):
-    """The stream cannot be cut into messages any more."""
+    """The stream can no longer be cut into messages."""
 
 
 def trimmed(datagram: bytes) -> bytes:

@@ -36,7 +36,7 @@ _WARNING, _CALL_ID = b"Warning", b"Call-ID"
 class Refusals:
     """The module. The endpoint of pjsua2 exists by now.
 
-    Raises ``StackError`` where the build lacks what is needed or is laid out in another way than expected.
+    Raises ``StackError`` where the build lacks what is needed or has an unexpected layout.
     """
 
     def __init__(self) -> None:

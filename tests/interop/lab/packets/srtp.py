@@ -121,7 +121,7 @@ def stream_under(packets: Sequence[RtpPacket], key: bytes, salt: bytes) -> list[
 
 
 def opens_rtcp(packet: bytes, key: bytes, salt: bytes) -> bool:
-    """Whether an SRTCP packet opens with an AES-CM-128 key."""
+    """True where an SRTCP packet opens with an AES-CM-128 key."""
     profile = Policy.SRTP_PROFILE_AES128_CM_SHA1_80
     session = Session(Policy(key=key + salt, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
     try:
