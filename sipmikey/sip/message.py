@@ -142,7 +142,7 @@ class SipMessage:
         found = self.address(name)
         return "" if found is None else found.tag
 
-    @cached_property
+    @property
     def to_tag(self) -> str:
         """Tag of To, ``""`` when there is none yet."""
         return self.tag("to")
@@ -187,6 +187,8 @@ class SipMessage:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Texts of all warnings (RFC 3261 section 20.43), malformed ones as they are."""
+        if not self.all("warning"):
+            return ()
         return tuple(self._read("warning", lambda item: parse_warning(item).text, lambda item: item))
 
     @property
@@ -206,6 +208,8 @@ class SipMessage:
 
     @property
     def _reason(self) -> ReasonValue | None:
+        if not self.all("reason"):
+            return None
         found = list(self._read("reason", _reason_value, _unread_reason))
         return next((one for one in found if one.protocol.upper() == "SIP"), found[0] if found else None)
 
@@ -224,7 +228,7 @@ class SipMessage:
 
     # The body
 
-    @cached_property
+    @property
     def media_type(self) -> MediaType | None:
         """Content-Type, None when absent or malformed."""
         value = self.first("content-type")
@@ -247,7 +251,7 @@ class SipMessage:
         """True when there is a session description."""
         return bool(self.sdp.strip())
 
-    @cached_property
+    @property
     def _description(self) -> bytes | None:
         kind = self.media_type
         if kind is None:

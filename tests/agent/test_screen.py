@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipmikey.agent.screening import screen
 from sipmikey.agent.screening.screen import judge
 
 
@@ -182,3 +185,19 @@ def test_no_answer_repeats_a_second_fault(fields: dict[str, str]) -> None:
         fault = judge(message(**other, **fields))
         assert fault is not None
         assert not fault.answerable
+
+
+@given(st.from_regex(screen._USUAL_ADDRESS, fullmatch=True), st.sampled_from(sorted(screen._ADDRESSES)))
+def test_an_address_that_is_let_in_at_first_look_passes_the_whole_check(value: bytes, name: bytes) -> None:
+    never = re.compile(rb"(?!)")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(screen, "_USUAL_ADDRESS", never)
+        screen._check_field(name, value, b"INVITE", 0)
+
+
+@pytest.mark.parametrize("name", sorted(screen._ADDRESSES))
+@pytest.mark.parametrize(
+    "value", [b"<sip:>", b"<sip:a@>;tag=1", b"<sip:[>]>", b"<sip:a@b>>", b'<sip:a@b>;x="']
+)
+def test_the_first_look_lets_in_nothing_unfit(name: bytes, value: bytes) -> None:
+    assert screen._USUAL_ADDRESS.fullmatch(value) is None

@@ -36,6 +36,9 @@ _TEXT = rb"[^\x00-\x20\x7f<>\"]"
 _SIP_URI = re.compile(
     rb"sips?:(?:[^\x00-\x20\x7f<>\"@]+@)?" + _HOST + rb"(?::[0-9]{1,5})?(?:[;?]" + _TEXT + rb"*)?", re.I
 )
+_USUAL_ADDRESS = re.compile(b"<" + _SIP_URI.pattern + rb">(?:;[^\x00-\x1f\x7f<>\",]*)?", re.I)
+"""One SIP URI in brackets and parameters: fit for any field of addresses, without looking further."""
+
 _TEL_URI = re.compile(rb"tel:" + _TEXT + rb"+", re.I)
 _ABSOLUTE_URI = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:" + _TEXT + rb"+")
 _SIP_SCHEME = re.compile(rb"sips?:", re.I)
@@ -62,9 +65,8 @@ _ASSERTED = frozenset((b"p-asserted-identity", b"p-preferred-identity"))
 _ONCE = frozenset(
     (b"from", b"to", b"call-id", b"cseq", b"replaces", b"event", b"refer-to", b"content-length")
 )
-_CHECKED = frozenset(
-    (*_SINGLE_URI, *_ROUTES, *_ASSERTED, b"contact", b"via", b"replaces", b"event", b"content-length")
-)
+_ADDRESSES = frozenset((*_SINGLE_URI, *_ROUTES, *_ASSERTED, b"contact"))
+_CHECKED = frozenset((*_ADDRESSES, b"via", b"replaces", b"event", b"content-length"))
 _NEEDED = (b"via", b"from", b"to", b"call-id", b"cseq")
 _DIALOG_METHODS = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"REFER"))
 _METHODS = frozenset((*_DIALOG_METHODS, b"ACK", b"BYE", b"CANCEL", b"INFO", b"MESSAGE", b"OPTIONS", b"PRACK"))
@@ -88,15 +90,11 @@ def judge(message: bytes) -> Fault | None:
     """
     if not message.strip(b"\r\n\x00"):
         return None
-    head, _, body = message.partition(b"\r\n\r\n")
-    lines = _lines(head)
-    start = _START.fullmatch(lines[0].rstrip())
-    fields: dict[bytes, list[bytes]] = {}
+    start, fields, body = _read(message)
     method = b"" if start is None else (start[1] or b"")
     try:
         if start is None:
             raise _Unfit(b"start-line", "neither a request line nor a status line of SIP/2.0")
-        fields = _fields(lines[1:])
         _check_presence(fields)
         status = int(start[3] or 0)
         if method:
@@ -125,12 +123,22 @@ def new_call(message: bytes) -> bytes | None:
     Such an INVITE is outside of any dialog: it has no To-tag (RFC 3261 section 12.2). Retransmissions have
     the same name.
     """
-    if message.lstrip(b"\r\n")[:7].upper() != b"INVITE ":
-        return None
-    fields = _fields(_lines(message.lstrip(b"\r\n").partition(b"\r\n\r\n")[0])[1:])
-    if _TO_TAG.search(_QUOTED_OR_URI.sub(b"", fields[b"to"][0])):
+    start, fields, _ = _read(message)
+    if start is None or start[1] != b"INVITE" or _TO_TAG.search(_QUOTED_OR_URI.sub(b"", fields[b"to"][0])):
         return None
     return b"\n".join(fields[name][0] for name in (b"via", b"from", b"call-id", b"cseq"))
+
+
+@lru_cache(maxsize=1)
+def _read(message: bytes) -> tuple[re.Match[bytes] | None, dict[bytes, list[bytes]], bytes]:
+    """Return the start line, None where it is not one of SIP, the header fields, and the body.
+
+    What is asked of one message is asked at once: the last one is kept.
+    """
+    head, _, body = message.partition(b"\r\n\r\n")
+    lines = _lines(head)
+    start = _START.fullmatch(lines[0].rstrip())
+    return start, {} if start is None else _fields(lines[1:]), body
 
 
 def _lines(head: bytes) -> list[bytes]:
@@ -191,6 +199,8 @@ def _cseq_method(value: bytes) -> bytes:
 
 
 def _check_field(name: bytes, value: bytes, method: bytes, status: int) -> None:
+    if name in _ADDRESSES and _USUAL_ADDRESS.fullmatch(value):
+        return
     if name in _SINGLE_URI:
         for uri in _uris(name, value, several=False):
             _check_uri(name, uri)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
@@ -84,14 +85,27 @@ def document(event: Event) -> dict[str, Any]:
 
     Enumerations become their words, tuples become lists, nested facts become objects.
     """
-    fields = dataclasses.asdict(event)
-    head = {"v": SCHEMA_VERSION, "type": event.type, "at": fields.pop("at")}
-    return {**head, **{name: _plain(value) for name, value in fields.items()}}
+    kind: Any = type(event)
+    head = {"v": SCHEMA_VERSION, "type": event.type, "at": event.at}
+    return head | {name: _plain(getattr(event, name)) for name in _names(kind) if name != "at"}
 
 
 def _plain(value: Any) -> Any:
+    kind = type(value)
+    if value is None or kind in (str, int, bool, float):
+        return value
+    if isinstance(value, StrEnum):
+        return str(value)
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, StrEnum) else value
+    if dataclasses.is_dataclass(kind):
+        return {name: _plain(getattr(value, name)) for name in _names(kind)}
+    return value
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields."""
+    return tuple(field.name for field in dataclasses.fields(kind))
