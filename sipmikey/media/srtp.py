@@ -45,6 +45,11 @@ class SrtpSender:
         # Otherwise the index to start from is known with the first packet only.
 
     @property
+    def ssrc(self) -> int:
+        """The SSRC of the packets."""
+        return self.key.ssrc
+
+    @property
     def rollover_counter(self) -> int:
         """ROC of the last packet."""
         return self._roc
@@ -151,6 +156,11 @@ class SrtpReceiver:
             self._context = SrtpContext(key, outbound=False)
         elif key.seq is not None:
             self._context = SrtpContext(key, outbound=False, after=(key.roc << 16 | key.seq) - 1)
+
+    @property
+    def ssrc(self) -> int:
+        """The SSRC of the packets."""
+        return self.key.ssrc
 
     @property
     def rollover_counter(self) -> int:

@@ -14,6 +14,8 @@ from sipmikey.media.context import SrtpContext
 from sipmikey.media.early import EarlyMedia
 from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
+from sipmikey.media.lesser.any_source import AnySourceReceiver
+from sipmikey.media.lesser.clear import ClearReceiver, ClearSender
 from sipmikey.media.rtcp import (
     Bye,
     ReceiverReport,
@@ -81,7 +83,7 @@ class StreamReport:
 
 
 class RtpStream:
-    """Sends and receives one stream of speech under SRTP.
+    """Sends and receives one stream of speech, under SRTP unless `run_in_clear` is called.
 
     Fails closed: without a sending key nothing is sent, without a receiving key nothing is decoded. Packets
     that come before the key are held (`EarlyMedia`) and opened with candidates' keys only.
@@ -122,8 +124,8 @@ class RtpStream:
         self._sent_before = (0, 0)
         self._event_timestamp = 0
         self._rng = rng or random.SystemRandom()
-        self._sender: SrtpSender | None = None
-        self._receiver: SrtpReceiver | None = None
+        self._sender: SrtpSender | ClearSender | None = None
+        self._receiver: SrtpReceiver | AnySourceReceiver | ClearReceiver | None = None
         self._packetiser: Packetiser | None = None
         self._candidates: dict[str, StreamKey] = {}
         self._counter = ReceptionCounter(self._codec.clock_rate)
@@ -138,18 +140,48 @@ class RtpStream:
     def send_with(self, key: StreamKey) -> None:
         """Send under *key* from the next packet on; the first key also fixes SSRC and sequence number."""
         self._paused = False
-        if self._sender is None or key.ssrc != self._sender.key.ssrc:
+        if not isinstance(self._sender, SrtpSender) or key.ssrc != self._sender.key.ssrc:
             self._sender = SrtpSender(key)
-            self._sent_before = (0, 0)
-            self._packetiser = Packetiser(
-                ssrc=key.ssrc,
-                payload_type=self.codec.payload_type,
-                samples=frame_ticks(self.codec),
-                sequence=self._rng.getrandbits(15) if key.seq is None else key.seq,
-                timestamp=self._rng.getrandbits(32),
-            )
+            self._number(key.ssrc, self._rng.getrandbits(15) if key.seq is None else key.seq)
         elif key != self._sender.key:
             self._sender.rekey(key)
+
+    def _number(self, ssrc: int, sequence: int) -> None:
+        """Begin to number packets of *ssrc*, from *sequence* on."""
+        self._sent_before = (0, 0)
+        self._packetiser = Packetiser(
+            ssrc=ssrc,
+            payload_type=self.codec.payload_type,
+            samples=frame_ticks(self.codec),
+            sequence=sequence,
+            timestamp=self._rng.getrandbits(32),
+        )
+
+    def run_in_clear(self, ssrc: int) -> None:
+        """Send, as *ssrc*, and receive RTP without protection, where policy says so.
+
+        Raises ``LocalError`` for a stream that has had a key: it never goes on without.
+        """
+        if isinstance(self._sender, SrtpSender) or isinstance(
+            self._receiver, SrtpReceiver | AnySourceReceiver
+        ):
+            raise LocalError("a stream that has had a key does not go on in clear")
+        if self._sender is None:
+            self._sender = ClearSender(ssrc)
+            self._number(ssrc, self._rng.getrandbits(15))
+        self._paused = False
+        self._receiver = self._receiver or ClearReceiver()
+
+    def receive_from_any(self, key: StreamKey) -> None:
+        """Receive under *key* from any SSRC, where descriptions do not name it; that of the key is not used.
+
+        A key that replaces another overlaps with it. What was held before the first is dropped.
+        """
+        if isinstance(self._receiver, AnySourceReceiver):
+            self._receiver.rekey(key)
+        else:
+            self._receiver = AnySourceReceiver(key)
+            self.early.clear()
 
     @property
     def codec(self) -> Codec:
@@ -212,7 +244,7 @@ class RtpStream:
     def choose(self, name: str) -> None:
         """Receive from candidate *name* for good: forget the other keys and what is held for them."""
         key = self._candidates.get(name)
-        if self._receiver is None or key is not self._receiver.key:
+        if not isinstance(self._receiver, SrtpReceiver) or key is not self._receiver.key:
             self.listen_to(name)
         self._candidates.clear()
         self._branches.clear()
@@ -220,7 +252,7 @@ class RtpStream:
 
     def receive_with(self, key: StreamKey) -> None:
         """Receive under *key*: at once when it is the first, with overlap when it replaces another."""
-        if self._receiver is None:
+        if not isinstance(self._receiver, SrtpReceiver):
             self.add_candidate(_ONLY, key)
             self.choose(_ONLY)
             return
@@ -257,7 +289,9 @@ class RtpStream:
             self._digits = Digits(frame_ticks(self._codec))
         self._digits.add(digits)
 
-    def _next_of_digits(self, digits: Digits, sender: SrtpSender, packetiser: Packetiser) -> bytes | None:
+    def _next_of_digits(
+        self, digits: Digits, sender: SrtpSender | ClearSender, packetiser: Packetiser
+    ) -> bytes | None:
         """Return the next packet of an event, or None in the pause after one."""
         step = digits.next()
         ticks = frame_ticks(self._codec)
@@ -310,7 +344,7 @@ class RtpStream:
                 self.on_digit(digit)
 
     def _receive_rtcp(self, plain: bytes, arrival_ns: int) -> None:
-        own = None if self._sender is None else self._sender.key.ssrc
+        own = None if self._sender is None else self._sender.ssrc
         for packet in parse_compound(plain):
             if isinstance(packet, Bye):
                 self.peer_left = True
@@ -351,7 +385,7 @@ class RtpStream:
             return None
         blocks: tuple[ReportBlock, ...] = ()
         if self._receiver is not None and self._counter.received:
-            blocks = (self._counter.report_block(self._receiver.key.ssrc, now_ns),)
+            blocks = (self._counter.report_block(self._receiver.ssrc, now_ns),)
         first: RtcpPacket
         if self.sent:
             first = SenderReport(

@@ -1,7 +1,7 @@
-"""SDES (RFC 4568) as the alternative keying: judging what pjmedia offers and answers, and what the peer does.
+"""SDES (RFC 4568) as the alternative keying: judging what the stack says, and what the peer does.
 
-pjmedia makes the keys and the a=crypto lines and runs SRTP on them. This module looks at both descriptions
-before any sound is sent or played. Key material is held as ``Secret``; errors never quote a line.
+The stack makes the keys and the a=crypto lines and runs SRTP on them. This module looks at both descriptions
+before anything is said or heard. Key material is held as ``Secret``; errors never quote a line.
 """
 
 from __future__ import annotations
@@ -53,7 +53,17 @@ class SdesStream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Crypto:
+class AgreedCrypto:
+    """What offer and answer agree on for the m-line ``index``. ``send``, ``receive``: key || salt."""
+
+    index: int
+    suite: str
+    send: Secret
+    receive: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CryptoLine:
     """An a=crypto line that can be used. ``key``: master key || master salt."""
 
     tag: int
@@ -64,7 +74,7 @@ class _Crypto:
 def why_unfit(sdp: str, suites: tuple[str, ...]) -> PeerError | None:
     """Return why the offer *sdp* cannot be answered by SDES with one of *suites*; None when it can."""
     try:
-        _described(sdp, suites)
+        usable_lines(sdp, suites)
     except PeerError as error:
         return error
     return None
@@ -88,13 +98,13 @@ class SdesExchange:
         if answering:
             self._streams = _agreed(self._offer, sdp, self._suites, ours_offered=False)
         else:
-            _described(sdp, self._suites)
+            usable_lines(sdp, self._suites)
             self._offer = sdp
         return sdp
 
     def receive_offer(self, sdp: str) -> None:
         """Take an offer of the peer."""
-        _described(sdp, self._suites)
+        usable_lines(sdp, self._suites)
         self._offer = sdp
 
     def receive_answer(self, sdp: str) -> None:
@@ -117,8 +127,11 @@ class SdesExchange:
         self._streams = ()
 
 
-def _described(sdp: str, suites: tuple[str, ...]) -> dict[int, dict[int, _Crypto]]:
-    """Return the usable a=crypto lines of every live m-line, by tag; each has one at least."""
+def usable_lines(sdp: str, suites: tuple[str, ...]) -> dict[int, dict[int, CryptoLine]]:
+    """Return the usable a=crypto lines of every live m-line, by tag; each has one at least.
+
+    Raises ``PeerError`` for a description that SDES cannot key.
+    """
     document = Document.parse(sdp)
     for level in document.levels():
         if any(name.lower() == "key-mgmt" for _, name, _ in document.attributes(level)):
@@ -129,7 +142,7 @@ def _described(sdp: str, suites: tuple[str, ...]) -> dict[int, dict[int, _Crypto
     return {index: _usable(document, index, suites) for index in live}
 
 
-def _usable(document: Document, index: int, suites: tuple[str, ...]) -> dict[int, _Crypto]:
+def _usable(document: Document, index: int, suites: tuple[str, ...]) -> dict[int, CryptoLine]:
     name = f"m-line {index + 1}"
     protocol = document.media_line(index).protocol
     if protocol != "RTP/SAVP":
@@ -138,16 +151,16 @@ def _usable(document: Document, index: int, suites: tuple[str, ...]) -> dict[int
     if not values:
         raise KeyMgmtMissing(f"{name} has neither key-mgmt nor a=crypto", field=_FIELD)
     read = [_read(value, suites) for value in values]
-    found = {line.tag: line for line in read if isinstance(line, _Crypto)}
+    found = {line.tag: line for line in read if isinstance(line, CryptoLine)}
     if not found:
         why = next(line for line in read if isinstance(line, str))
         raise CryptoUnusable(f"{name}: {why}", field=_FIELD)
-    if len(found) < sum(isinstance(line, _Crypto) for line in read):
+    if len(found) < sum(isinstance(line, CryptoLine) for line in read):
         raise MediaMismatch(f"{name}: two a=crypto lines with one tag", field=_FIELD)
     return found
 
 
-def _read(value: str, suites: tuple[str, ...]) -> _Crypto | str:
+def _read(value: str, suites: tuple[str, ...]) -> CryptoLine | str:
     """Return the line, or the reason why it cannot be used, without any of its key material."""
     match = _VALUE.fullmatch(value)
     if match is None:
@@ -166,15 +179,15 @@ def _read(value: str, suites: tuple[str, ...]) -> _Crypto | str:
         return "an a=crypto line whose key is not base64"
     if len(key) != profile_by_name(suite).keying_length:
         return f"an a=crypto line with {len(key)} octets of key and salt for {suite}"
-    return _Crypto(tag=int(tag), suite=suite, key=Secret(key))
+    return CryptoLine(tag=int(tag), suite=suite, key=Secret(key))
 
 
-def _agreed(
+def agreed_crypto(
     offer: str, answer: str, suites: tuple[str, ...], *, ours_offered: bool
-) -> tuple[SdesStream, ...]:
-    """Return what *answer* chose of *offer* (RFC 4568 section 5.1.2)."""
-    offered, answered = _described(offer, suites), _described(answer, suites)
-    streams = []
+) -> tuple[AgreedCrypto, ...]:
+    """Return what *answer* chose of *offer* (RFC 4568 section 5.1.2). Raises ``PeerError``."""
+    offered, answered = usable_lines(offer, suites), usable_lines(answer, suites)
+    agreed = []
     for index, lines in answered.items():
         name = f"m-line {index + 1}"
         if len(lines) != 1 or _count(answer, index) != 1:
@@ -186,13 +199,22 @@ def _agreed(
         send, receive = (source, chosen) if ours_offered else (chosen, source)
         if send.key == receive.key:
             raise MediaMismatch(f"{name}: both directions have the same key", field=_FIELD)
-        streams.append(
-            SdesStream(
-                index=index, suite=chosen.suite,
-                send_key=send.key.fingerprint(), receive_key=receive.key.fingerprint(),
-            )
-        )  # fmt: skip
-    return tuple(streams)
+        agreed.append(AgreedCrypto(index=index, suite=chosen.suite, send=send.key, receive=receive.key))
+    return tuple(agreed)
+
+
+def _agreed(
+    offer: str, answer: str, suites: tuple[str, ...], *, ours_offered: bool
+) -> tuple[SdesStream, ...]:
+    return tuple(
+        SdesStream(
+            index=one.index,
+            suite=one.suite,
+            send_key=one.send.fingerprint(),
+            receive_key=one.receive.fingerprint(),
+        )
+        for one in agreed_crypto(offer, answer, suites, ours_offered=ours_offered)
+    )
 
 
 def _count(sdp: str, index: int) -> int:
