@@ -43,12 +43,19 @@ class CalleeSession(Session):
         return transaction is self._transaction
 
     def describe(self) -> None:
-        """Show the agent our answer, still without keys, where there was an offer."""
-        if self.lane is Lane.REFUSED or not self.invite.has_sdp or self.observer is None:
+        """Give the agent our description as it is before the keys: an offer where the INVITE has none.
+
+        Only a call in clear is answered with an offer: keys need one of the caller's.
+        """
+        if self.lane is Lane.REFUSED or self.observer is None:
+            return
+        if not self.invite.has_sdp and self.lane is not Lane.CLEAR:
             return
         with self.guarded() as observer:
             assert observer is not None
-            self._answer = observer.local_sdp(self.own_answer(self.invite.sdp), self.invite.sdp)
+            theirs = self.invite.sdp if self.invite.has_sdp else ""
+            ours = self.own_answer(theirs) if theirs else self.own_offer(held=False)
+            self._answer = observer.local_sdp(ours, theirs)
 
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         """Answer with *status*; *sdp* replaces the answer made before."""
@@ -62,15 +69,16 @@ class CalleeSession(Session):
         answered = bool(self.streams.existing)
         if sdp is None and status >= 200 and not answered:
             sdp = self._answer
-        if sdp:
-            self.negotiated(sdp, self.invite.sdp)
+        offers = not self.invite.has_sdp
+        if sdp and not offers:
+            self.negotiated(sdp, self.invite.sdp, ours_offered=False)
         if status < 200:
             self._ring(status, sdp, headers)
             return
         self._accepted = True
         self._unacknowledged_1xx.stop()
         self.tell_phase(Phase.CONNECTING, status, "OK")
-        self.respond(self._transaction, status, sdp=sdp or None, headers=headers)
+        self.respond(self._transaction, status, sdp=sdp or None, headers=headers, offers=offers and bool(sdp))
 
     def _ring(self, status: int, sdp: str | None, headers: Headers) -> None:
         reliably = has_option(self.invite, "require", "100rel") or (

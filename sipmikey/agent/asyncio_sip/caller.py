@@ -75,7 +75,7 @@ class CallerSession(Session):
         assert self.observer is not None
         config = self.house.config
         hop = config.sip.proxy or self._target
-        if fault := fault_of_way(self._target, hop, config.sip):
+        if fault := fault_of_way(self._target, hop, config.sip) or self.fault_of_keys(hop):
             raise StackError(f"INVITE to {self._target}: {fault}")
         self._offer = self.observer.local_sdp(self.own_offer(held=False), "")
         supported = (*SUPPORTED, *(("precondition",) if config.sip.preconditions else ()))
@@ -177,7 +177,7 @@ class CallerSession(Session):
         if self.lane is Lane.SECURED:
             self.unkey()
         with self.guarded():
-            self.negotiated(self._offer, branch.sdp)
+            self.negotiated(self._offer, branch.sdp, ours_offered=True)
 
     def _accepted(self, message: SipMessage) -> None:
         branch = self._branch_of(message)

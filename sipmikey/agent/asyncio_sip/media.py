@@ -8,15 +8,17 @@ from dataclasses import replace
 from sipmikey.agent.config import ANY_ADDRESS, AgentConfig
 from sipmikey.agent.python_media.devices import PythonDevices
 from sipmikey.agent.python_media.engine import CallMedia, PythonMedia
+from sipmikey.call.keying.sdes_exchange import crypto_suites
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
 
 
 class Media:
-    """The media of all calls. *address*: of ours, that descriptions name."""
+    """The media of all calls. *address*: of ours, that descriptions name. ``suites``: of SDES, best first."""
 
     def __init__(self, config: AgentConfig, address: str) -> None:
         self.address = address
+        self.suites = crypto_suites(config.keys.suites if config.keys else ("256", "128"))
         bind = config.sip.bind if config.sip.bind not in ANY_ADDRESS else address
         here = replace(config, sip=replace(config.sip, bind=bind, public_address=address))
         self._devices = PythonDevices(config.audio)

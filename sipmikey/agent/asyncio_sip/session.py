@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.exchange import Exchange, Means, Silent
+from sipmikey.agent.asyncio_sip.exchange import Exchange, Means, Silent, target_of
 from sipmikey.agent.asyncio_sip.media import Media
 from sipmikey.agent.asyncio_sip.repeated import UnacknowledgedResponses
 from sipmikey.agent.asyncio_sip.requests_within import Farewell, Proposal, draft_within
@@ -22,7 +22,7 @@ from sipmikey.agent.asyncio_sip.session_table import SessionTable
 from sipmikey.agent.asyncio_sip.streams import SessionStreams
 from sipmikey.agent.asyncio_sip.wire.transactions import LIFETIME, Later, ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, response, session_response
-from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,
@@ -90,7 +90,7 @@ class Session:
         self.confirmed = False
         self.numbers = itertools.count(1)
         self.streams = SessionStreams(
-            house.media, house.codecs, house.config.audio.streams, self._heard_digit
+            house.media, lane, house.codecs, house.config.audio.streams, self._heard_digit
         )
         self._held = False
         self._proposal: Proposal | None = None
@@ -235,14 +235,27 @@ class Session:
         """Return our answer to *theirs*, before the call's machine has seen it. Raises ``SdpMalformed``."""
         return self.streams.own_answer(theirs, held=self._held)
 
-    def negotiated(self, ours: str, theirs: str) -> None:
-        """Connect the streams as offer and answer say, and tell of those that are new."""
+    def negotiated(self, ours: str, theirs: str, *, ours_offered: bool) -> None:
+        """Connect the streams as offer and answer say, and tell of those that are new.
+
+        Raises ``PeerError`` for keys in them that cannot be used.
+        """
         before = self.streams.existing if self.confirmed else frozenset()
-        after = self.streams.connect(ours, theirs)
+        after = self.streams.connect(ours, theirs, ours_offered=ours_offered)
         with self.guarded() as observer:
             if observer is not None:
                 for index in sorted(after - before):
                     observer.stream_created(index)
+
+    def fault_of_keys(self, hop: str) -> str:
+        """Return why no description may go to *hop*: the keys of SDES may be in it; ``""`` where it may."""
+        target = target_of(hop, self.house.config.sip)
+        return "" if target is None else self._fault_over(target.transport)
+
+    def _fault_over(self, transport: Transport) -> str:
+        if self.lane is Lane.SDES and not self.house.config.policy.sdes_over(str(transport)):
+            return f"keys of SDES do not go over {transport}, where policy wants TLS"
+        return ""
 
     # Our requests within the dialog
 
@@ -252,6 +265,8 @@ class Session:
             raise StackError("the call is over")
         if self._proposal is not None or self.observer is None:
             raise StackError("an offer of ours is under way")
+        if fault := self.fault_of_keys(dialog.next_hop):
+            raise StackError(fault)
         sdp = self.observer.local_sdp(self.own_offer(held=held), "")
         self._proposal = Proposal(self, self.house.means, method, dialog, sdp, held=held)
         self._proposal.exchange.begin()
@@ -264,7 +279,7 @@ class Session:
             self._held = proposal.held
             if message.has_sdp:
                 with self.guarded():
-                    self.negotiated(proposal.sdp, message.sdp)
+                    self.negotiated(proposal.sdp, message.sdp, ours_offered=True)
         self.tell_received(message)
         if message.status in _NO_DIALOG:
             self.hangup()
@@ -364,13 +379,15 @@ class Session:
             return
         try:
             observer.message("received", message)
+            if fault := self._fault_over(transaction.flow.transport):
+                raise StackError(fault)
             verdict = observer.remote_offer(message.sdp)
             if verdict.status != 200:
                 self.respond(transaction, verdict.status, headers=verdict.headers)
                 return
             sdp = observer.local_sdp(self.own_answer(message.sdp), message.sdp)
             self.offer_taken(dialog)
-            self.negotiated(sdp, message.sdp)
+            self.negotiated(sdp, message.sdp, ours_offered=False)
         except SipmikeyError as error:
             self.respond(transaction, 488)
             failure = error
@@ -385,6 +402,8 @@ class Session:
             return
         try:
             observer.message("received", transaction.request)
+            if fault := self._fault_over(transaction.flow.transport):
+                raise StackError(fault)
             sdp = observer.local_sdp(self.own_offer(held=self._held), "")
         except SipmikeyError as error:
             self.respond(transaction, 488)
@@ -400,7 +419,7 @@ class Session:
             return
         if offered and message.has_sdp:
             with self.guarded():
-                self.negotiated(offered, message.sdp)
+                self.negotiated(offered, message.sdp, ours_offered=True)
         if offered:
             self.tell_received(message)
         self.confirm()

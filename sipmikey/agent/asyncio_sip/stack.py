@@ -30,6 +30,7 @@ from sipmikey.agent.stack import (
     StackError,
     StackObserver,
 )
+from sipmikey.call.policy import Alternative
 from sipmikey.media.codecs.known import codec_named, codecs_here
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sound.commands import Command
@@ -136,12 +137,13 @@ class AsyncioStack:
         self, uri: str, lane: Lane, observer: CallObserver, headers: Headers, via: str | None
     ) -> StackCall:
         """Send an INVITE for *uri*, to *via* when given. Raises ``StackError``."""
-        if lane is not Lane.SECURED:
-            raise StackError(f"sip.stack python makes no {lane} calls yet: use sip.stack pjsua2")
         if self.ready_in(1) is None:
             raise StackError(f"all {self.config.calls} calls of this agent are taken")
         named = self.config.sip.named_transport
         target = via or _plain(uri)
+        if lane is Lane.SDES and self.config.policy.alternative is Alternative.SDES:
+            # Keys in a description leave over TLS or not at all.
+            named = Transport.TLS
         if named is not None and not self.config.sip.proxy and "transport=" not in target:
             target = f"{target};transport={named}"
         session = CallerSession(self._house, lane, observer, _plain(uri), target)

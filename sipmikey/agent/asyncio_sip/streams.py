@@ -7,19 +7,22 @@ from collections.abc import Callable
 
 from sipmikey.agent.asyncio_sip.description import agreed, answer, offer, read
 from sipmikey.agent.asyncio_sip.media import Media
+from sipmikey.agent.asyncio_sip.sdes import DescribedKeys
 from sipmikey.agent.python_media.engine import CallMedia
-from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
+from sipmikey.agent.stack import Lane, Seat, SrtpKeys, StackError, StreamCount
 
 
 class SessionStreams:
     """The streams by m-line. *codecs* are asked for at each description; *lines*: m-lines of a first offer.
 
-    *on_digit* is told keys that the peer presses. The media is opened when the first description is made.
+    *lane*: what protects them. *on_digit* is told keys that the peer presses. The media is opened when the
+    first description is made.
     """
 
     def __init__(
         self,
         media: Media,
+        lane: Lane,
         codecs: Callable[[], tuple[str, ...]],
         lines: int,
         on_digit: Callable[[str], None],
@@ -27,6 +30,8 @@ class SessionStreams:
         self._engine = media
         self._codecs = codecs
         self._on_digit = on_digit
+        self._lane = lane
+        self._crypto = DescribedKeys(media.suites, secrets.token_bytes) if lane is Lane.SDES else None
         self._media: CallMedia | None = None
         self._session_id = secrets.randbelow(1 << 62)
         self._default_lines = [True] * lines
@@ -34,23 +39,34 @@ class SessionStreams:
         self.existing: frozenset[int] = frozenset()
 
     def own_offer(self, *, held: bool) -> str:
-        """Return an offer of ours, without keys."""
+        """Return an offer of ours, without keys but those of SDES."""
         lines = self._lines or self._default_lines
         text = offer(self._engine.address, self._session_id, lines, self._codecs(), held=held)
-        return self._opened().describe(text)
+        sdp = self._opened().describe(text)
+        return sdp if self._crypto is None else self._crypto.offer(sdp)
 
     def own_answer(self, theirs: str, *, held: bool) -> str:
-        """Return our answer to *theirs*, without keys. Raises ``SdpMalformed``."""
+        """Return our answer to *theirs*, without keys but those of SDES. Raises ``PeerError``."""
         text = answer(read(theirs), self._engine.address, self._session_id, self._codecs(), held=held)
-        return self._opened().describe(text)
+        sdp = self._opened().describe(text)
+        return sdp if self._crypto is None else self._crypto.answer(sdp, theirs)
 
-    def connect(self, ours: str, theirs: str) -> frozenset[int]:
-        """Connect the streams as the two descriptions say, end all others, and return their m-lines."""
+    def connect(self, ours: str, theirs: str, *, ours_offered: bool) -> frozenset[int]:
+        """Connect the streams as the two descriptions say, end all others, and return their m-lines.
+
+        Raises ``PeerError`` for keys in them that cannot be used.
+        """
         media = self._opened()
+        crypto = () if self._crypto is None else self._crypto.agreed(ours, theirs, ours_offered=ours_offered)
         streams = agreed(ours, theirs)
         self._lines = [bool(stream.port) for stream in read(ours)]
         for index, stream in streams.items():
+            if self._lane is Lane.CLEAR:
+                media.run_in_clear(index)
             media.connect(index, stream)
+        for keys in crypto:
+            if keys.index in streams:
+                media.key_from_description(keys.index, keys)
         for index in self.existing.difference(streams):
             media.disconnect(index)
         self.existing = frozenset(streams)

@@ -21,13 +21,17 @@ from sipmikey.agent.python_media.agreed import Agreed
 from sipmikey.agent.python_media.line import PythonLine
 from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
+from sipmikey.call.keying.sdes_exchange import AgreedCrypto
 from sipmikey.media.codecs.codec import Codec, frame_samples
 from sipmikey.media.codecs.known import OPUS_PARAMETERS, codec_named
 from sipmikey.media.endpoint import MediaLoop, MediaPort, udp_pair
 from sipmikey.media.g711 import PCMA
+from sipmikey.media.keying import StreamKey
+from sipmikey.media.profile import profile_by_name
 from sipmikey.media.stream import RtpStream, Source
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.secret import Secret
 
 if TYPE_CHECKING:
     from sipmikey.agent.python_media.quiet import QuietSound
@@ -265,6 +269,26 @@ class CallMedia:
         send, receive = keys.directions
         line = self._line(index)
         self._media.post(lambda: line.key(send, receive, confirmed=confirmed))
+
+    def key_from_description(self, index: int, agreed: AgreedCrypto) -> None:
+        """Run the m-line at *index* on keys of its descriptions (RFC 4568), which do not tell SSRCs."""
+        profile = profile_by_name(agreed.suite)
+        line = self._line(index)
+        send, receive = (
+            StreamKey(
+                profile=profile,
+                key=Secret(keying.reveal()[: profile.key_length]),
+                salt=Secret(keying.reveal()[profile.key_length :]),
+                ssrc=line.ssrc,
+            )
+            for keying in (agreed.send, agreed.receive)
+        )
+        self._media.post(partial(line.key_from_description, send, receive))
+
+    def run_in_clear(self, index: int) -> None:
+        """Run the m-line at *index* without keys, where policy lets the call do without."""
+        line = self._line(index)
+        self._media.post(lambda: line.stream.run_in_clear(line.ssrc))
 
     def unkey(self) -> None:
         """Send nothing and play nothing until there are keys again."""

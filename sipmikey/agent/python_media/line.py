@@ -148,6 +148,11 @@ class PythonLine:
         if confirmed:
             self.choose()
 
+    def key_from_description(self, send: StreamKey, receive: StreamKey) -> None:
+        """Run on the keys of descriptions; the SSRC of *receive* does not count."""
+        self.stream.send_with(send)
+        self.stream.receive_from_any(receive)
+
     def choose(self) -> None:
         """The call is the branch's that is heard."""
         if not self.chosen and self.stream.listening_to is not None:

@@ -63,6 +63,25 @@ def test_a_call_over(theirs: dict[str, Any], transport: str, kms: TestKms, speec
     assert (end["reason"], end["security"]["signalling"]) == ("hangup", transport)
 
 
+@pytest.mark.parametrize(("mine", "theirs"), [(PYTHON, PJSUA2), (PJSUA2, PYTHON)], ids=["caller", "callee"])
+def test_a_call_in_clear_where_both_want_it(
+    mine: dict[str, Any], theirs: dict[str, Any], kms: TestKms, speech: str
+) -> None:
+    async def scenario() -> dict[str, Any]:
+        off = {"security": "off"}
+        async with pair(kms, speech, {**mine, **off}, {**theirs, **off}) as call:
+            call.dial()
+            await call.bob.until(type="call.answered")
+            await call.alice.until(type="call.answered")
+            for who in (call.alice, call.bob):
+                while (await call.count(who))[1] < 5:
+                    """Until speech has come."""
+            return (await call.hang_up())[0]
+
+    end = asyncio.run(scenario())
+    assert (end["reason"], end["security"]["media"]) == ("hangup", "off")
+
+
 def test_twelve_calls_of_two_agents_each_in_one_process(kms: TestKms, speech: str) -> None:
     calls = 12
 

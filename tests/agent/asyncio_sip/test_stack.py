@@ -15,7 +15,6 @@ import pytest
 from sipmikey.agent.asyncio_sip.stack import AsyncioStack
 from sipmikey.agent.config import AgentConfig, Audio, Sip, Transport
 from sipmikey.agent.stack import Lane, Placement
-from sipmikey.call.policy import CallPolicy, SecurityMode
 from sipmikey.mikey.errors import LocalError
 from sipmikey.nat.servers import NatSettings
 from sipmikey.sip import SipMessage
@@ -248,7 +247,6 @@ def test_a_flood_is_told_to_come_back() -> None:
     ("config", "named"),
     [
         ({"audio": Audio(echo=True)}, "media.echo"),
-        ({"policy": CallPolicy(security=SecurityMode.OFF)}, "security.policy"),
         ({"nat": NatSettings(rtcp_mux=True)}, "nat"),
     ],
 )

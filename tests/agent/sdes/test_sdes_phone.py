@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sipmikey.testing.kms import TestKms
 from tests.agent.calls.branches import CALLED, CALLER
 from tests.agent.calls.test_caller import settings_of
@@ -68,10 +70,13 @@ def test_a_call_to_a_phone_that_knows_sdes_only(kms: TestKms, speech: str, tls: 
     assert "key=" not in written
 
 
-def test_a_call_from_a_phone_that_knows_sdes_only(kms: TestKms, speech: str, tls: str) -> None:
+@pytest.mark.parametrize("stack", ["pjsua2", "python"])
+def test_a_call_from_a_phone_that_knows_sdes_only(stack: str, kms: TestKms, speech: str, tls: str) -> None:
     async def scenario() -> Process:
         phone_settings = {"identity": CALLER, "on": ["udp", "tls"], "tls": tls}
-        settings = over_tls(kms, CALLED, speech, tls, answer=True, prefer="tls", transports=("tls", "udp"))
+        settings = over_tls(
+            kms, CALLED, speech, tls, answer=True, prefer="tls", transports=("tls", "udp"), stack=stack
+        )
         async with (
             running_agent(settings) as bob,
             running("sdes/phone.py", phone_settings) as phone,
