@@ -1,4 +1,6 @@
-PYTHON ?= python3.11
+# The first of these that is installed; pjsua2 has wheels for 3.11 and 3.12.
+PYTHONS := python3.11 python3.12 python3.13 python3.14
+PYTHON ?= $(or $(notdir $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name) 2>/dev/null)))),python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -11,7 +13,8 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 .PHONY: demo test test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
 
 $(STAMP): pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "Python 3.11 or later with venv not found: apt-get install python3 python3-venv (or set PYTHON=...)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
@@ -19,7 +22,8 @@ $(STAMP): pyproject.toml
 
 # What a call takes, without what tests and faces need.
 $(VENV)/.runs: pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: apt-get install python3.11 python3.11-venv (or set PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "Python 3.11 or later with venv not found: apt-get install python3 python3-venv (or set PYTHON=...)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[pjsua2,media,kms]'
@@ -27,7 +31,7 @@ $(VENV)/.runs: pyproject.toml
 
 demo: $(VENV)/.runs
 	@$(BIN)/sipmikey --version >&2
-	$(BIN)/sipmikey demo $(DEMO)
+	$(BIN)/sipmikey demo $(if $(STACK),--stack $(STACK)) $(DEMO)
 
 test: $(STAMP)
 	./tools/install-peers

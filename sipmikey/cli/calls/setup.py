@@ -53,14 +53,15 @@ def agent_config(configuration: Configuration) -> AgentConfig:
     """Return what the agent is made from. Raises ConfigurationError naming the setting that is missing."""
     if not configuration.identity.uri:
         raise ConfigurationError("no identity: set identity.uri, SIPMIKEY_IDENTITY_URI or --identity")
+    sip = _sip(configuration)
     return AgentConfig(
         identity=configuration.identity.uri,
         display_name=configuration.identity.display_name,
         keys=_key_management(configuration),
         policy=_policy(configuration),
-        sip=_sip(configuration),
+        sip=sip,
         nat=nat_settings(configuration),
-        audio=_audio(configuration),
+        audio=_audio(configuration, in_python=sip.in_python),
         timeouts=_timeouts(configuration),
         calls=configuration.sip.calls,
     )
@@ -206,8 +207,10 @@ def _digest(configuration: Configuration) -> DigestCredentials | None:
     )
 
 
-def _audio(configuration: Configuration) -> Audio:
+def _audio(configuration: Configuration, *, in_python: bool) -> Audio:
+    """Return the sound settings. *in_python*: whether the stack in Python runs the calls."""
     media = configuration.media
+    native = media.engine == "native" and not in_python
     if media.play is not None:
         try:
             read_wav(media.play)
@@ -226,7 +229,7 @@ def _audio(configuration: Configuration) -> Audio:
         record=media.record,
         repeat=media.repeat,
         streams=media.streams,
-        codecs=media.codecs or (_NATIVE_CODECS if media.engine == "native" else codecs_here()),
+        codecs=media.codecs or (_NATIVE_CODECS if native else codecs_here()),
         rtp_port=media.rtp_port,
         engine=media.engine,
         sound=_sound(media),
