@@ -21,6 +21,9 @@ NUMBER_SYMBOLS: Final = 4
 SECRET_SYMBOLS: Final = 12
 SYMBOLS: Final = NUMBER_SYMBOLS + SECRET_SYMBOLS
 GROUP: Final = 4
+NUMBERS: Final = len(ALPHABET) ** NUMBER_SYMBOLS
+"""How many numbers of invitations there are."""
+
 PATH: Final = "/enrolment"
 
 _READ_AS = str.maketrans({"I": "1", "L": "1", "O": "0"})

@@ -129,6 +129,10 @@ class DeviceStore:
             )
         )
 
+    async def numbers(self) -> set[str]:
+        """Return the numbers of all invitations, those that are over too: none of them can be given now."""
+        return {row[0] for row in await self._database.fetch("SELECT number FROM invitation")}
+
     async def invitations(self) -> list[InvitationRecord]:
         """Return all invitations, the newest first."""
         rows = await self._database.fetch(f"{_INVITATION} ORDER BY i.created_s DESC, i.number")

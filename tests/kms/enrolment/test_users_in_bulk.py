@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.redeem import redeemed
+from sipmikey.cli.kms.users import invite as invite_module
 from sipmikey.cli.kms.users.people import COLUMNS, read_people, write_csv
 from sipmikey.cli.main import main
-from sipmikey.kms.enrolment.codes import parse_code, parse_invitation
+from sipmikey.kms.enrolment.codes import SECRET_SYMBOLS, Code, parse_code, parse_invitation
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from tests.cli.test_kms import Kms
@@ -60,6 +61,34 @@ def test_two_hundred_users_have_an_invitation_each(kms: Kms, tmp_path: Path) -> 
     assert users[0]["groups"] == ["sip:staff@example.com"]
     audit = kms.json("audit", "--limit", "1000")
     assert len([event for event in audit if event["rule"] == "invite"]) == MANY
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second code that is drawn has the same number, from the first code on."""
+    numbers = (f"0{n:03}" if n % 2 else "0000" for n in range(200))
+    secret = Secret(b"0" * SECRET_SYMBOLS)
+    monkeypatch.setattr(invite_module, "new_code", lambda random: Code(number=next(numbers), secret=secret))
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_number_that_is_taken_is_passed_over(kms: Kms, tmp_path: Path) -> None:
+    for identity in ("sip:a@example.com", "sip:b@example.com"):
+        kms.json("user", "invite", identity)
+    codes = tmp_path / "codes.csv"
+    kms.json("user", "import", str(table(tmp_path / "people.csv", 12)), "--invitations", str(codes))
+    assert len({row["number"] for row in csv.DictReader(codes.open())}) == 12
+    assert len(kms.json("user", "invitations")) == 14
+
+
+def test_more_invitations_than_numbers_are_refused(
+    kms: Kms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invite_module, "NUMBERS", 4)
+    kms.json("user", "invite", "sip:a@example.com")
+    people = table(tmp_path / "people.csv", 2)
+    code, _, err = kms.run("user", "import", str(people), "--invitations", str(tmp_path / "codes.csv"))
+    assert (code, "2 more are too many" in err) == (2, True)
 
 
 def test_a_device_enrols_by_a_code_of_the_list(tmp_path: Path) -> None:

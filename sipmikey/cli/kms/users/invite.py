@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.kms.enrolment import public_url
 from sipmikey.cli.kms.users.acts import acted
 from sipmikey.cli.output import Output, timestamp
-from sipmikey.kms.enrolment.codes import Code, new_code, parse_number, uri_of
+from sipmikey.kms.enrolment.codes import NUMBERS, Code, new_code, parse_number, uri_of
 from sipmikey.kms.enrolment.records import MAX_TRIES, InvitationRecord
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import SubscriberRecord, normal_identity
@@ -27,7 +27,7 @@ from sipmikey.mikey.secret import Secret
 
 SIP_PASSWORD = "credentials.password"  # noqa: S105 - the name of a setting
 DRAWS = 8
-"""How often new codes are drawn when a number is in use already."""
+"""How often new codes are drawn when another command took a number of theirs meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ async def invite(
     """
     now_s = int(time.time())
     for _ in range(DRAWS):
-        codes = _codes(len(wanted))
+        codes = _codes(len(wanted), await store.devices.numbers())
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             keys = list(pool.map(Code.key, codes))
         records = [
@@ -84,15 +84,24 @@ async def invite(
                 Invited(record=record, code=code, uri=None if url is None else uri_of(url, code))
                 for record, code in zip(records, codes, strict=True)
             ]
-    raise LocalError("no free number was found: too many invitations are open")
+    raise LocalError("other commands took the numbers that were drawn: try again")
 
 
-def _codes(count: int) -> list[Code]:
-    """Draw *count* codes with numbers of their own."""
+def _codes(count: int, taken: Set[str]) -> list[Code]:
+    """Draw *count* codes with numbers of their own, none of them *taken*.
+
+    Raises `LocalError` where more than half of all numbers would be in use: draws would become long.
+    """
+    if len(taken) + count > NUMBERS // 2:
+        raise LocalError(
+            f"{len(taken)} invitations have numbers, and {count} more are too many: they are free again"
+            " 30 days after an invitation is over"
+        )
     found: dict[str, Code] = {}
     while len(found) < count:
         code = new_code(os.urandom)
-        found.setdefault(code.number, code)
+        if code.number not in taken:
+            found.setdefault(code.number, code)
     return list(found.values())
 
 
