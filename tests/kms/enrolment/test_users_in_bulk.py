@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.redeem import redeemed
+from sipmikey.cli.kms.users import bulk
 from sipmikey.cli.kms.users import invite as invite_module
 from sipmikey.cli.kms.users.people import COLUMNS, read_people, write_csv
 from sipmikey.cli.main import main
@@ -89,6 +90,19 @@ def test_more_invitations_than_numbers_are_refused(
     people = table(tmp_path / "people.csv", 2)
     code, _, err = kms.run("user", "import", str(people), "--invitations", str(tmp_path / "codes.csv"))
     assert (code, "2 more are too many" in err) == (2, True)
+
+
+def test_an_import_that_breaks_off_tells_the_codes_it_has_made(
+    kms: Kms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "CHUNK", 2)
+    monkeypatch.setattr(invite_module, "NUMBERS", 8)
+    codes = tmp_path / "codes.csv"
+    people = table(tmp_path / "people.csv", 6)
+    assert kms.run("user", "import", str(people), "--invitations", str(codes))[0] == 2
+    stored = {record["number"] for record in kms.json("user", "invitations")}
+    assert len(stored) == 4
+    assert {row["number"] for row in csv.DictReader(codes.open())} == stored
 
 
 def test_a_device_enrols_by_a_code_of_the_list(tmp_path: Path) -> None:

@@ -139,18 +139,20 @@ async def _with_invitations(
     }
     done: list[Invited] = []
     with create_private(args.invitations) as file:
-        await store.subscribers.load([person.record for person in people])
-        for chunk in _chunks(people):
-            wanted = [(person.record.name, person.identity) for person in chunk]
-            done += await invite(store, wanted, minutes=minutes, url=url, secrets=passwords)
-            for invited in done[-len(chunk) :]:
-                record = invited.record
-                await acted(
-                    store, "invite", subscriber=record.subscriber, identity=record.identity,
-                    credential=f"invitation {record.number}", detail=args.file.name,
-                )  # fmt: skip
-            _tell(len(done), len(people))
-        file.write(write_csv([invited.document() for invited in done], INVITATION_COLUMNS))
+        try:
+            await store.subscribers.load([person.record for person in people])
+            for chunk in _chunks(people):
+                wanted = [(person.record.name, person.identity) for person in chunk]
+                done += await invite(store, wanted, minutes=minutes, url=url, secrets=passwords)
+                for invited in done[-len(chunk) :]:
+                    record = invited.record
+                    await acted(
+                        store, "invite", subscriber=record.subscriber, identity=record.identity,
+                        credential=f"invitation {record.number}", detail=args.file.name,
+                    )  # fmt: skip
+                _tell(len(done), len(people))
+        finally:  # the store keeps no code: those it has invited already are known here only
+            file.write(write_csv([invited.document() for invited in done], INVITATION_COLUMNS))
     return done
 
 
