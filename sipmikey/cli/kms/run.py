@@ -121,9 +121,15 @@ def _inherited(descriptor: int) -> socket.socket:
 def _worker_command(
     args: argparse.Namespace, public: Sequence[socket.socket], admin: socket.socket | None
 ) -> list[str]:
-    """Return the command line of a worker: ours, with the sockets in place of the addresses."""
+    """Return the command line of a worker: ours, with the sockets that are bound already.
+
+    The addresses go along: whether devices may enrol there is judged by them.
+    """
     command = [sys.executable, "-m", "sipmikey.cli", "kms", "serve", "--dir", str(args.dir)]
+    for address in args.listen or ():
+        command += ["--listen", address]
     for option, value in (
+        ("--plain-http", args.plain_http),
         ("--tls-cert", args.tls_cert),
         ("--tls-key", args.tls_key),
         ("--log-level", args.log_level),

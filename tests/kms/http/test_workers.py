@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS
 from sipmikey.kms.client import HttpKmsClient, KmsFailure
 from tests.kms.http.serving import ALICE, BOB, MIKEY, TICKET_REQUEST, Service, Site, Subscriber, serving
 
@@ -77,6 +78,13 @@ def keep_asking(service: Service, alice: Subscriber, stop: threading.Event, foun
             request.receive(answer)
         found.append(str(response.status))
     connection.close()
+
+
+def test_no_worker_enrols_devices_in_clear_beyond_this_machine(site: Site) -> None:
+    options = ("--listen", "0.0.0.0:0", "--plain-http", PLAIN_HTTP_WORDS)
+    with serving(site, "--workers", 2, *options) as service:
+        service.await_log("enrolment-off", count=2)
+        assert service.get("/enrolment")[0] == 404
 
 
 def test_a_killed_worker_costs_no_wrong_answer(site: Site, alice: Subscriber) -> None:
