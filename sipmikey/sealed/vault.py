@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.whole_file import write_whole
 
 SERVICE = "sipmikey"
 KEYRING_PREFIX = "keyring:"
@@ -86,6 +86,11 @@ class Vault:
         else:
             self._write({**self._read(), name: text})
 
+    def keep(self, name: str, secret: Secret) -> str:
+        """Keep *secret* as *name* and return what a configuration says in its place."""
+        self.put(name, secret)
+        return f"{KEYRING_PREFIX}{name}"
+
     def forget(self, name: str) -> None:
         """Forget the secret *name*, if there is one."""
         if self._keyring is None:
@@ -113,9 +118,4 @@ class Vault:
         return {key: text for key, text in found.items() if isinstance(text, str)}
 
     def _write(self, secrets: dict[str, str]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A new file in place of the old one: a crash leaves the one or the other, and never a mode too wide.
-        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".secrets-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(secrets, file)
-        os.replace(name, self._path)
+        write_whole(self._path, json.dumps(secrets))

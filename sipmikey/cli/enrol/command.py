@@ -11,7 +11,7 @@ from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.redeem import device_name, keep, redeemed
 from sipmikey.cli.enrol.refresh import leave, refresh, told
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
-from sipmikey.kms.client.errors import KmsFailure, KmsRefused
+from sipmikey.kms.client.errors import word_of
 from sipmikey.kms.enrolment.codes import Invitation
 from sipmikey.kms.enrolment.profile import Profile, loosened
 from sipmikey.mikey.errors import LocalError, PeerError
@@ -55,9 +55,8 @@ def refresh_command(args: argparse.Namespace, path: Path, vault: Vault) -> int:
     configuration = load(path=path).configuration
     try:
         result = refresh(configuration, path, vault, accept=args.accept)
-    except (KmsFailure, PeerError) as error:
-        word = error.kms_reason if isinstance(error, KmsRefused) else error.reason
-        raise CommandFailed(str(error), code=ExitCode.KMS, reason=word) from None
+    except PeerError as error:
+        raise CommandFailed(str(error), code=ExitCode.KMS, reason=word_of(error)) from None
     lines = list(told(result)) or ["nothing has changed"]
     for line in lines:
         print(f"{line[0].upper()}{line[1:]}.")
@@ -72,8 +71,8 @@ def leave_command(args: argparse.Namespace, path: Path, vault: Vault) -> int:
         raise LocalError(f"{path}: this device was not enrolled by an invitation")
     try:
         leave(configuration, vault)
-    except (KmsFailure, PeerError) as error:
-        raise CommandFailed(str(error), code=ExitCode.KMS, reason=error.reason) from None
+    except PeerError as error:
+        raise CommandFailed(str(error), code=ExitCode.KMS, reason=word_of(error)) from None
     print(f"{configuration.enrolment.device} is enrolled no more. {path} is left as it is.")
     return ExitCode.OK
 

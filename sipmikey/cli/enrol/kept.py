@@ -6,8 +6,6 @@ The configuration is the user's file: a setting that the user changed stays, als
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +16,8 @@ from tomlkit.exceptions import TOMLKitError
 
 from sipmikey.kms.enrolment.profile import Profile
 from sipmikey.mikey.errors import LocalError
-from sipmikey.mikey.secret import Secret
-from sipmikey.sealed.vault import KEYRING_PREFIX, Vault, data_folder
+from sipmikey.sealed.vault import data_folder
+from sipmikey.whole_file import write_whole
 
 FOLDER: Final = "enrolment"
 DAY_S: Final = 86_400
@@ -141,21 +139,6 @@ def read_document(path: Path) -> tomlkit.TOMLDocument:
         raise LocalError(f"{path}: {error.strerror}") from None
     except (TOMLKitError, UnicodeDecodeError) as error:
         raise LocalError(f"{path}: {error}") from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write *text* to a file of mode 0600 that is the old one or the new one, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(name, path)
-
-
-def keep_secret(vault: Vault, name: str, secret: Secret) -> str:
-    """Put *secret* into the vault and return what the configuration says in its place."""
-    vault.put(name, secret)
-    return f"{KEYRING_PREFIX}{name}"
 
 
 def _flat(profile: Profile, folder: Path) -> dict[tuple[str, str], Any]:

@@ -16,31 +16,30 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from sipmikey.cli.enrol.kept import Kept, applied, folder_of, keep_secret, put, write_whole
+from sipmikey.cli.enrol.kept import Kept, applied, folder_of, put
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.kms.client import ClientTls
 from sipmikey.kms.client.enrolment import post_question
 from sipmikey.kms.client.errors import (
-    KmsFailure,
-    KmsRefused,
     KmsTimeout,
     KmsUnreachable,
     UntrustedCertificate,
+    word_of,
 )
 from sipmikey.kms.client.exchange import KmsUrl
 from sipmikey.kms.enrolment.codes import Invitation
 from sipmikey.kms.enrolment.device import Received, redeem
 from sipmikey.kms.enrolment.documents import MAX_NAME
-from sipmikey.kms.enrolment.profile import Profile
+from sipmikey.kms.enrolment.profile import SIP_PASSWORD, Profile
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.secret import Secret
 from sipmikey.sealed.vault import Vault
+from sipmikey.whole_file import write_whole
 
 ATTEMPTS: Final = 3
 """How often the same message is sent where no answer comes: the KMS gives it the same answer."""
 
 RSA_BITS: Final = 3072
-SIP_PASSWORD: Final = "credentials.password"  # noqa: S105 - the name of a setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +74,10 @@ def redeemed(
             proven_by_code = True
             answer = _asked(url, question.body, tls, verify=False)
         received = question.receive(answer)
-    except (KmsFailure, PeerError) as error:
-        word = error.kms_reason if isinstance(error, KmsRefused) else error.reason
-        raise CommandFailed(f"{error}; nothing was written", code=ExitCode.KMS, reason=word) from None
+    except PeerError as error:
+        raise CommandFailed(
+            f"{error}; nothing was written", code=ExitCode.KMS, reason=word_of(error)
+        ) from None
     return Enrolment(
         kms_url=kms_url, received=received, ca_file=ca_file, private_key=private_key,
         proven_by_code=proven_by_code,
@@ -119,11 +119,9 @@ def keep(enrolment: Enrolment, path: Path, vault: Vault) -> tuple[str, ...]:
     else:
         keep_psk(document, vault, given.psk_id, received.psk)
     put(document, "enrolment", "device", given.device)
-    put(
-        document, "enrolment", "key", keep_secret(vault, f"{given.device}/device", _text(received.device_key))
-    )
+    put(document, "enrolment", "key", vault.keep(f"{given.device}/device", _text(received.device_key)))
     if (password := given.secrets.get(SIP_PASSWORD)) is not None:
-        put(document, "credentials", "password", keep_secret(vault, f"{given.device}/sip", password))
+        put(document, "credentials", "password", vault.keep(f"{given.device}/sip", password))
     profile = given.profile or Profile()
     base = {
         key: value for key, value in profile.settings.get("kms", {}).items() if key in ("url", "identity")
@@ -143,7 +141,7 @@ def keep(enrolment: Enrolment, path: Path, vault: Vault) -> tuple[str, ...]:
 def keep_psk(document: tomlkit.TOMLDocument, vault: Vault, psk_id: str, psk: Secret) -> None:
     """Put a pre-shared key into the vault and name it in *document*."""
     put(document, "kms", "psk_id", psk_id)
-    put(document, "kms", "psk", keep_secret(vault, f"{psk_id}/kms", _text(psk)))
+    put(document, "kms", "psk", vault.keep(f"{psk_id}/kms", _text(psk)))
 
 
 def keep_certificate(

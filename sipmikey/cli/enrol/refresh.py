@@ -14,12 +14,12 @@ import tomlkit
 from sipmikey.cli.calls.credentials import from_keyring
 from sipmikey.cli.config.load import Loaded
 from sipmikey.cli.config.schema import Configuration
-from sipmikey.cli.enrol.kept import Kept, applied, read_document, write_whole
+from sipmikey.cli.enrol.kept import Kept, applied, read_document
 from sipmikey.cli.enrol.redeem import certificate_request, keep_certificate, keep_psk
 from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls
 from sipmikey.kms.client.enrolment import post_question
-from sipmikey.kms.client.errors import KmsFailure, KmsRefused
+from sipmikey.kms.client.errors import KmsRefused
 from sipmikey.kms.client.exchange import KmsUrl
 from sipmikey.kms.enrolment.device import Received, ask
 from sipmikey.kms.enrolment.documents import Act, Ask
@@ -28,6 +28,7 @@ from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.sealed.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
+from sipmikey.whole_file import write_whole
 
 START_TIMEOUT_S: Final = 3.0
 """How long a start waits for the KMS; what is due stays due."""
@@ -134,7 +135,7 @@ def refresh_at_start(loaded: Loaded) -> Iterator[str]:
         result = refresh(configuration, path, vault, timeout_s=START_TIMEOUT_S)
     except KmsRefused as error:
         yield f"{error} (sipmikey setup CODE --force)"
-    except (KmsFailure, SipmikeyError, OSError) as error:
+    except (SipmikeyError, OSError) as error:
         if kept.renewal_due(now_s):
             days = max(0, kept.valid_until_s - now_s) // 86_400
             yield f"the key of this device ends in {days} days and the KMS gave no new one: {error}"

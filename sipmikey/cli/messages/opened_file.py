@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from sipmikey.deferred.opened import OpenedBefore, parse_opened
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sealed.vault import data_folder
 from sipmikey.settings import ConfigurationError
+from sipmikey.whole_file import write_whole
 
 
 def opened_path(identity: str) -> Path:
@@ -34,12 +34,7 @@ def read_opened(path: Path) -> OpenedBefore:
 
 def write_opened(path: Path, opened: OpenedBefore) -> None:
     """Put *opened* in place of what the file held. Raises ``ConfigurationError``."""
-    beside = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(opened.encode())
-        beside.replace(path)
+        write_whole(path, opened.encode())
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None

@@ -72,3 +72,8 @@ class KmsRefused(KmsFailure):
         self.status = status
         self.kms_reason = kms_reason
         self.error_message = error_message
+
+
+def word_of(error: PeerError) -> str:
+    """Return why in one word: the KMS's own word where it refused."""
+    return (isinstance(error, KmsRefused) and error.kms_reason) or error.reason

@@ -11,6 +11,9 @@ from typing import Any, Final
 
 from sipmikey.mikey.errors import LocalError
 
+SIP_PASSWORD: Final = "credentials.password"  # noqa: S105 - the name of a setting
+"""What an invitation may carry for one user beside the profile."""
+
 SETTINGS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "sip": frozenset(
