@@ -59,6 +59,18 @@ class AuditEvent:
         return {**asdict(self), "peers": list(self.peers)}
 
 
+def key_name(credential: str) -> str:
+    """Return the psk_id that `AuditEvent.credential` names, "" where it names no key that can be shown.
+
+    A digest of a certificate has as many digits as a psk_id of 32 octets; digests are not text.
+    """
+    try:
+        name = bytes.fromhex(credential).decode()
+    except ValueError:
+        return ""
+    return name if name.isprintable() else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditQuery:
     """Which events to return: all conditions given must hold; newest first unless ``oldest_first``.

@@ -7,16 +7,21 @@ import json
 import signal
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sipmikey.cli.kms.status import without_password
+from sipmikey.kms.audit import key_name
+from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord, Issued
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.ticket_key import TicketKeyWatch
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.vault import FileMasterKey
+from sipmikey.kms.subscribers import PskRecord
+from sipmikey.mikey.secret import Secret
 from tests.cli.test_kms import Kms
 from tests.cli.test_kms import kms as kms
 from tests.kms.http.serving import ALICE, BOB, Site, Subscriber, serving
@@ -51,6 +56,52 @@ def test_what_ends_soon_is_a_warning_and_an_exit_code_when_asked(kms: Kms) -> No
     assert kms.run(*FREE, "--strict")[0] == 4
     kms.json("user", "rotate", ALICE, "--psk-id", "alice-2", "--overlap-days", "0")
     assert parts(kms.json(*FREE, "--days", "3"))["keys"]["state"] == "ok"
+
+
+def test_a_key_that_a_device_has_renewed_is_not_warned_of(kms: Kms) -> None:
+    kms.json("user", "add", ALICE)
+    asyncio.run(renew_one(kms.directory))
+    keys = parts(kms.json(*FREE))["keys"]
+    assert (keys["state"], keys["keys"], keys["renewed"], keys["expiring"]) == ("ok", 3, 1, 0)
+
+
+async def renew_one(directory: Path) -> None:
+    """Enrol a device of `ALICE` and renew its key, the old one ending in a day."""
+    now_s = int(time.time())
+    store = await open_store(
+        f"sqlite:{directory}/kms.sqlite", FileMasterKey(directory / "master.key").master_key()
+    )
+    record = DeviceRecord(
+        device="alice.1", subscriber=ALICE, identity=ALICE, name="phone", key=Secret(bytes(32)), generation=1,
+        enrolled_s=now_s, seen_s=now_s, valid_until_s=now_s + 90 * 86_400,
+    )  # fmt: skip
+    invitation = InvitationRecord(
+        number="0000", subscriber=ALICE, identity=ALICE, key=Secret(bytes(32)), created_s=now_s,
+        expires_s=now_s + 60,
+    )  # fmt: skip
+    try:
+        await store.devices.invite([invitation])
+        assert await store.devices.redeem(
+            "0000", record, issued(record), request=b"", answer=b"", now_s=now_s
+        )
+        newer = replace(record, generation=2)
+        assert await store.devices.renew(newer, issued(newer), overlap_until_s=now_s + 86_400)
+    finally:
+        await store.close()
+
+
+def issued(device: DeviceRecord) -> Issued:
+    name = f"{device.device}.{device.generation}".encode()
+    return Issued(
+        psk=PskRecord(key_id=name, key=Secret(bytes(range(32))), valid_until_s=device.valid_until_s)
+    )
+
+
+def test_what_a_credential_names() -> None:
+    assert key_name(b"alice-1".hex()) == "alice-1"
+    assert key_name(b"a-name-of-thirty-two-octets-here".hex()) == "a-name-of-thirty-two-octets-here"
+    for other in ("", bytes(range(32)).hex(), "invitation 7KQ2", "alice.3f2a91c0", b"\xff\x00".hex()):
+        assert key_name(other) == ""
 
 
 def test_what_does_not_work_has_an_exit_code(kms: Kms) -> None:

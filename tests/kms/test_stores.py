@@ -19,6 +19,7 @@ from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.replay import DatabaseReplayCache
 from sipmikey.kms.stores.schema import DIRECTORY, migrate
+from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.store import SETTLING_S, Store
 from sipmikey.kms.stores.vault import MasterKeyMismatch
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, format_subscribers, parse_subscribers
@@ -47,6 +48,19 @@ async def opened(url: str, clock: Clock | None = None, **options: Any) -> AsyncI
         yield store
     finally:
         await store.close()
+
+
+@awaited
+async def test_only_what_changes_a_row_empties_the_caches(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "a.sqlite", create=True)
+    await database.execute("CREATE TABLE word (text TEXT)")
+    await database.execute("INSERT INTO word VALUES ('one')")
+    before = await database.changes()
+    assert await database.execute("DELETE FROM word WHERE text = 'two'") == 0
+    assert await database.changes() == before
+    assert await database.execute("DELETE FROM word WHERE text = 'one'") == 1
+    assert await database.changes() != before
+    await database.close()
 
 
 @awaited

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output
 from sipmikey.cli.output import timestamp
-from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
+from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange, key_name
 from sipmikey.printable import printable
 from sipmikey.settings import ConfigurationError
 
@@ -87,13 +87,10 @@ def _credential(text: str) -> str:
     """Return what *text* names: an invitation, a certificate by the beginning of its digest, or a key."""
     if text.startswith("invitation "):
         return text
-    if re.fullmatch(r"[0-9a-f]{64}", text):
+    name = key_name(text)
+    if not name and re.fullmatch(r"[0-9a-f]{64}", text):
         return f"certificate {text[:16]}"
-    try:
-        name = bytes.fromhex(text).decode()
-    except ValueError:
-        name = text
-    return f"key {name if name.isprintable() and name else text}"
+    return f"key {name or text}"
 
 
 def _time_ns(text: str | None, option: str) -> int | None:

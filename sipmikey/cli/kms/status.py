@@ -9,7 +9,7 @@ import http.client
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -183,7 +183,7 @@ async def _audit(store: Store, now_s: int) -> Finding:
     since_ns = now_s * 1_000_000_000 - HOUR_NS
     events = await store.audit.query(AuditQuery(since_ns=since_ns, limit=MOST_EVENTS))
     refused = sum(event.decision is Decision.REFUSED for event in events)
-    last = await store.audit.query(AuditQuery(limit=1))
+    last = events[:1] or await store.audit.query(AuditQuery(limit=1))
     last_s = last[0].time_ns // 1_000_000_000 if last else None
     when = "nothing was ever asked" if last_s is None else f"the last at {timestamp(last_s)}"
     text = f"{len(events)} decisions in the last hour, {refused} refused; {when}"
@@ -235,7 +235,8 @@ async def _ticket_keys(configuration: KmsConfiguration, store: Store, now_s: int
 
 async def _keys(store: Store, now_s: int, soon_s: int, each: bool, out: Output) -> Finding:
     uses = await store.audit.uses()
-    counts = {"keys": 0, "expired": 0, "expiring": 0, "never_used": 0}
+    generations = {device.device: device.generation for device in await store.devices.devices()}
+    counts = {"keys": 0, "renewed": 0, "expired": 0, "expiring": 0, "never_used": 0}
     ending: list[str] = []
     async for record in store.subscribers.records():
         for psk in record.psks:
@@ -244,7 +245,9 @@ async def _keys(store: Store, now_s: int, soon_s: int, each: bool, out: Output) 
             name = printable(psk.key_id.decode(errors="replace"))
             counts["keys"] += 1
             counts["never_used"] += used_s is None
-            if until_s is not None and until_s <= now_s:
+            if _renewed(name, generations):
+                counts["renewed"] += 1
+            elif until_s is not None and until_s <= now_s:
                 counts["expired"] += 1
             elif until_s is not None and until_s <= now_s + soon_s:
                 counts["expiring"] += 1
@@ -258,6 +261,12 @@ async def _keys(store: Store, now_s: int, soon_s: int, each: bool, out: Output) 
         text += f": {_some(ending)}"
     state = State.WARNING if ending else State.OK
     return Finding(part="keys", state=state, text=text, fields=counts)
+
+
+def _renewed(psk_id: str, generations: Mapping[str, int]) -> bool:
+    """Return whether a key (`DEVICE.NUMBER`) is of a device that has a newer one: that it ends is no loss."""
+    device, _, number = psk_id.rpartition(".")
+    return number.isdecimal() and int(number) < generations.get(device, 0)
 
 
 def _key_line(out: Output, subscriber: str, psk_id: str, until_s: int | None, used_s: int | None) -> None:

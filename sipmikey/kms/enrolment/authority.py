@@ -11,7 +11,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sipmikey.kms.enrolment.documents import BadEnrolment
@@ -70,10 +69,6 @@ class DeviceAuthority:
             .add_extension(ours, critical=False)
             .sign(self.private_key, hashes.SHA256())
         )
-
-    def chain(self, certificate: x509.Certificate) -> str:
-        """Return *certificate* in PEM."""
-        return certificate.public_bytes(Encoding.PEM).decode()
 
 
 def _checked(csr: bytes) -> rsa.RSAPublicKey:

@@ -259,6 +259,8 @@ class EnrolmentDesk:
             event = replace(event, rule=ask.act)
             await self._check_fresh(ask, envelope.message, now_s)
             return await self._act(side, found, ask, event, now_s)
+        except HandshakeFailed:
+            raise _Refused(_unusable_key(), event) from None
         except PeerError as error:
             raise _Refused(error, event) from None
 
@@ -268,12 +270,13 @@ class EnrolmentDesk:
         if ask.act is Act.PROFILE:
             profile = self.settings.profile
             changed = None if profile.version == ask.version else profile
-            given = Given(valid_until_s=found.valid_until_s, profile=changed)
+            answer = side.write(Given(valid_until_s=found.valid_until_s, profile=changed).encode())
             await self._store.seen(found.device, now_s=now_s)
-            return side.write(given.encode()), event
+            return answer, event
         if ask.act is Act.LEAVE:
+            answer = side.write(Given().encode())
             await self._store.revoke_device(found.device, now_s=now_s)
-            return side.write(Given().encode()), replace(event, detail="the device left")
+            return answer, replace(event, detail="the device left")
         if ask.act is not Act.RENEW:
             raise BadEnrolment("an enrolled device has no invitation to redeem", field="act")
         device = replace(
@@ -307,8 +310,9 @@ class EnrolmentDesk:
             random=self._env.random,
         )  # fmt: skip
         der = certificate.public_bytes(Encoding.DER)
+        pem = certificate.public_bytes(Encoding.PEM).decode()
         end_s = int(certificate.not_valid_after_utc.timestamp())
-        return Issued(certificate=der), Given(certificate=authority.chain(certificate), valid_until_s=end_s)
+        return Issued(certificate=der), Given(certificate=pem, valid_until_s=end_s)
 
     async def _check_fresh(self, ask: Ask, message: bytes, now_s: int) -> None:
         skew_s = self._env.clock_skew_s
@@ -343,7 +347,7 @@ def _answered(
     try:
         answer = side.write(given.encode())
     except HandshakeFailed:
-        raise _Refused(_wrong_code(), event, "a public key that cannot be used") from None
+        raise _Refused(_unusable_key(), event) from None
     return answer, replace(device, key=side.derived(DEVICE_LABEL)), _with_key(issued, side)
 
 
@@ -393,6 +397,10 @@ def _why_closed(found: DeviceRecord | None) -> str:
 
 def _wrong_code() -> CodeNotValid:
     return CodeNotValid("the code is not valid here: it is mistyped, used or expired; ask for a new one")
+
+
+def _unusable_key() -> BadEnrolment:
+    return BadEnrolment("its X25519 key is one that agrees on nothing", field="message")
 
 
 def _wrong_device() -> DeviceNotValid:

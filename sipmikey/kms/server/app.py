@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from sipmikey.kms.audit import AuditEvent, Exchange
+from sipmikey.kms.audit import AuditEvent, Exchange, key_name
 from sipmikey.kms.server.body import MEDIA_TYPE, decode_body, encode_body
 from sipmikey.kms.server.enrolment import EnrolmentPages
 from sipmikey.kms.server.log import log
@@ -29,9 +28,6 @@ from sipmikey.rate_limit import RateLimiter, address_key
 
 current_peer_names: ContextVar[frozenset[str]] = ContextVar("current_peer_names", default=frozenset())
 """Names in the verified client certificate of the request being handled."""
-
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Handler(Protocol):
@@ -145,7 +141,7 @@ class KmsApplication:
             return self._refused(refusal, exchange, head.source, started)
         except MalformedMessage as error:
             return self._refused(_Refusal(400, error.reason, str(error)), exchange, head.source, started)
-        self._told(exchange, outcome.status, outcome.reason, head.source, started, _asked_for(outcome.event))
+        self._told(exchange, outcome.status, outcome.reason, head.source, started, outcome.event)
         return _outcome(outcome, as_base64=as_base64)
 
     def _told(
@@ -155,12 +151,13 @@ class KmsApplication:
         reason: str,
         source: str,
         started: float | None = None,
-        asked_for: Mapping[str, str] = _NOTHING,
+        event: AuditEvent | None = None,
     ) -> None:
         """Count an answer, and log a refusal with what was asked for."""
         seconds = 0.0 if started is None else time.perf_counter() - started
         self._metrics.answered(exchange, status, reason, seconds)
         if status != 200:
+            asked_for = {} if event is None else _asked_for(event)
             fields = {"exchange": exchange, "status": status, "reason": reason, "source": source, **asked_for}
             log.info("refused", extra={"fields": fields})
 
@@ -236,13 +233,10 @@ class KmsApplication:
 
 def _asked_for(event: AuditEvent) -> dict[str, str]:
     """Return who asked with which key, of which KMS and for whom: what helps to find a wrong setting."""
-    try:
-        psk_id = bytes.fromhex(event.credential).decode() if len(event.credential) != 64 else ""
-    except ValueError:
-        psk_id = ""
+    psk_id = key_name(event.credential)
     fields = {
-        "psk_id": psk_id if psk_id.isprintable() else "",
-        "credential": "" if psk_id and psk_id.isprintable() else event.credential,
+        "psk_id": psk_id,
+        "credential": "" if psk_id else event.credential,
         "subscriber": event.subscriber,
         "identity": event.identity,
         "peers": " ".join(event.peers),

@@ -13,7 +13,7 @@ from sipmikey.kms.stores.vault import Vault
 from sipmikey.mikey.secret import Secret
 
 KEPT_S = 30 * 86_400
-"""How long an invitation that is over, and a revoked device, stay in the lists."""
+"""How long an invitation that is over, and a device that is revoked or has expired, stay in the lists."""
 
 _INVITATION = """SELECT i.number, s.name, i.identity, i.sealed, i.secrets, i.created_s, i.expires_s, i.tries,
     i.used_s, i.revoked, i.request, i.answer, s.enabled
@@ -21,6 +21,12 @@ _INVITATION = """SELECT i.number, s.name, i.identity, i.sealed, i.secrets, i.cre
 _DEVICE = """SELECT d.id, s.name, d.identity, d.name, d.sealed, d.generation, d.enrolled_s, d.seen_s,
     d.valid_until_s, d.revoked_s, s.enabled
     FROM device d JOIN subscriber s ON s.id = d.subscriber_id"""
+
+_ENDED = (
+    "DELETE FROM psk WHERE device IS NOT NULL AND valid_until_s < ?1",
+    "DELETE FROM certificate WHERE device IN (SELECT id FROM device WHERE valid_until_s < ?1)",
+    "DELETE FROM device WHERE valid_until_s < ?1",
+)
 
 
 class DeviceStore:
@@ -205,14 +211,28 @@ class DeviceStore:
                     )
         return bool(changed)
 
+    async def credentials(self) -> dict[str, str]:
+        """Return which device has each credential; credentials as in `AuditEvent.credential`."""
+        rows = await self._database.fetch(
+            """SELECT key_id, device FROM psk WHERE device IS NOT NULL
+            UNION ALL SELECT fingerprint, device FROM certificate WHERE device IS NOT NULL"""
+        )
+        return {bytes(credential).hex(): device for credential, device in rows}
+
     async def forget_expired(self, *, now_s: int) -> None:
-        """Forget the answers of invitations that were used, and what has been over for `KEPT_S` seconds."""
+        """Forget the answers of invitations that were used, and what has been over for `KEPT_S` seconds.
+
+        That is: invitations, keys of devices that were not renewed or were replaced, and devices with all
+        they had.
+        """
         await self._database.execute(
             "UPDATE invitation SET request = NULL, answer = NULL WHERE answer IS NOT NULL AND used_s < ?1",
             now_s - 3600,
         )
         await self._database.execute("DELETE FROM invitation WHERE expires_s < ?1", now_s - KEPT_S)
         await self._database.execute("DELETE FROM device WHERE revoked_s < ?1", now_s - KEPT_S)
+        for statement in _ENDED:
+            await self._database.execute(statement, now_s - KEPT_S)
 
     # Inside
 

@@ -72,8 +72,14 @@ DIRECTORY: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE psk ADD COLUMN device TEXT",
         "ALTER TABLE certificate ADD COLUMN device TEXT",
     ),
+    (
+        "CREATE INDEX psk_device ON psk (valid_until_s) WHERE device IS NOT NULL",
+        "CREATE INDEX certificate_device ON certificate (device) WHERE device IS NOT NULL",
+        "CREATE INDEX device_end ON device (valid_until_s)",
+        "CREATE INDEX device_revoked ON device (revoked_s) WHERE revoked_s IS NOT NULL",
+    ),
 )
-"""Subscribers, credentials, groups, TPKs and the policy table; then invitations and devices."""
+"""Subscribers, credentials, groups, TPKs and the policy table; invitations and devices; what has ended."""
 
 REPLAY: tuple[tuple[str, ...], ...] = (
     (

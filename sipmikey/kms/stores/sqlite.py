@@ -64,9 +64,10 @@ class SqliteDatabase:
             raise StoreUnavailable(f"{self.path}: {error}") from error
 
     async def execute(self, sql: str, *args: object) -> int:
-        self._own_changes += 1
         try:
-            return self._cursor.execute(sql, args).rowcount
+            changed = self._cursor.execute(sql, args).rowcount
+            self._own_changes += changed != 0  # of a statement that is not about rows it is -1
+            return changed
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise

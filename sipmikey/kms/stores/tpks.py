@@ -77,10 +77,7 @@ class TpkStore:
 
     async def current(self, *, now_s: int) -> TpkRecord | None:
         """Return the KMS's own key that seals now, None before the first ticket. It is not made here."""
-        rows = await self._database.fetch(
-            f"{_SELECT} WHERE t.owner_id IS NULL AND t.seals_until_s IS NULL ORDER BY t.created_s DESC"
-        )
-        key = self._key(rows[0]) if rows else None
+        key = await self._newest(self._database, None)
         return key if key is not None and key.seals(now_s) else None
 
     async def rotate(self, *, now_s: int) -> TpkRecord:
@@ -124,18 +121,21 @@ class TpkStore:
             self._sealing.clear()
             self._cached_at = token
 
-    async def _current(self, owner: str | None, now_s: int) -> TpkRecord | None:
+    async def _newest(self, database: Database, owner: str | None) -> TpkRecord | None:
+        """Return the key of *owner* that nothing has replaced."""
         where = "t.owner_id IS NULL" if owner is None else "s.name = ?1"
         query = f"{_SELECT} WHERE {where} AND t.seals_until_s IS NULL ORDER BY t.created_s DESC"
         args = () if owner is None else (owner,)
-        rows = await self._database.fetch(query, *args)
-        key = self._key(rows[0]) if rows else None
+        rows = await database.fetch(query, *args)
+        return self._key(rows[0]) if rows else None
+
+    async def _current(self, owner: str | None, now_s: int) -> TpkRecord | None:
+        key = await self._newest(self._database, owner)
         if owner is not None or not self._due(key, now_s):
             return key
         async with self._database.transaction() as transaction:
             await _lock(transaction)
-            rows = await transaction.fetch(query)
-            key = self._key(rows[0]) if rows else None
+            key = await self._newest(transaction, None)
             if not self._due(key, now_s):
                 return key
             return await self._replace(transaction, None, generate(self._random, now_s=now_s), now_s)
