@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import io
 import json
 import stat
@@ -164,7 +165,11 @@ def test_a_wrong_policy_is_named_by_check(kms: Kms, tmp_path: Path) -> None:
     assert (code, "alow" in err, "allow" in err) == (2, True, True)
 
 
-def test_a_policy_can_live_in_the_store(kms: Kms, tmp_path: Path) -> None:
+def test_a_policy_can_live_in_the_store(kms: Kms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
     file = tmp_path / "new.toml"
     file.write_text('[[rule]]\nname = "nobody"\nfrom = ["*"]\nto = ["*"]\ndecision = "refuse"\n')
     code, _, err = kms.run("policy", "put", str(file))

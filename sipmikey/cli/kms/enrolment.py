@@ -19,8 +19,10 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.settings import ConfigurationError, read_section, read_text, read_toml
 
 
-def enrolment_settings(configuration: KmsConfiguration) -> EnrolmentSettings:
-    """Return how devices are enrolled. Raises ConfigurationError."""
+def enrolment_settings(
+    configuration: KmsConfiguration, authority: DeviceAuthority | None
+) -> EnrolmentSettings:
+    """Return how devices are enrolled, their certificates by *authority*. Raises ConfigurationError."""
     section = configuration.enrolment
     if section.overlap_days >= section.key_days:
         raise ConfigurationError("enrolment.overlap_days is less than enrolment.key_days")
@@ -29,7 +31,7 @@ def enrolment_settings(configuration: KmsConfiguration) -> EnrolmentSettings:
         key_days=section.key_days,
         overlap_days=section.overlap_days,
         profile=profile_of(configuration),
-        authority=_authority(configuration),
+        authority=authority,
     )
 
 
@@ -87,18 +89,16 @@ def serves_enrolment(configuration: KmsConfiguration) -> bool:
     return all(_is_loopback(address) for address in configuration.http.listen)
 
 
-def registered_issuers(configuration: KmsConfiguration) -> tuple[x509.Name, ...]:
-    """Return the names of the CAs whose certificates count only while their device is enrolled."""
-    authority = _authority(configuration)
-    return () if authority is None else (authority.certificate.subject,)
-
-
 def _is_loopback(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]")
     return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback
 
 
-def _authority(configuration: KmsConfiguration) -> DeviceAuthority | None:
+def device_authority(configuration: KmsConfiguration) -> DeviceAuthority | None:
+    """Return what signs the certificates of devices, None where nothing does. Raises ConfigurationError.
+
+    It is read where enrolment is off too: its certificates count only while their device is enrolled.
+    """
     section = configuration.enrolment
     if section.ca_certificate is None and section.ca_private_key is None:
         return None

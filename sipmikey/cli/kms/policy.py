@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import time
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, open_configured, opened, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
-from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.kms.users.acts import AdminAct, acted, who
 from sipmikey.keys.suite import SUITES
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.policy.rules import Policy
@@ -169,8 +168,8 @@ async def _put(args: argparse.Namespace) -> int:
     if load(args.dir).policy.source != "store":
         raise ConfigurationError('this KMS reads its policy from a file: set source = "store" in [policy]')
     async with opened(args) as store:
-        await store.policies.put(text, author=getpass.getuser(), now_s=int(time.time()))
-        await acted(store, "policy-put", detail=f"{len(policy.rules)} rules")
+        await store.policies.put(text, author=who(), now_s=int(time.time()))
+        await acted(store, AdminAct.PUT_POLICY, detail=f"{len(policy.rules)} rules")
     out = output(args)
     out.document({"type": "kms.policy.put", "rules": len(policy.rules)})
     out.text(f"{len(policy.rules)} rules in force within seconds")

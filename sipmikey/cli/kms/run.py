@@ -20,7 +20,7 @@ from sipmikey.cli.kms.common import (
     output,
 )
 from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS, KmsConfiguration, load
-from sipmikey.cli.kms.enrolment import enrolment_settings, profile_of, serves_enrolment
+from sipmikey.cli.kms.enrolment import device_authority, enrolment_settings, profile_of, serves_enrolment
 from sipmikey.cli.kms.policy import current_policy
 from sipmikey.cli.kms.wiring import (
     by_address,
@@ -165,9 +165,10 @@ def _work(
         store = await open_configured(configuration)
         try:
             env = environment(clock_skew_s=configuration.kms.clock_skew_s)
+            authority = device_authority(configuration)
             service = KeyManagementService(
                 env,
-                settings(configuration),
+                settings(configuration, authority),
                 await current_policy(configuration, store),
                 lookups(configuration, store),
             )
@@ -176,12 +177,13 @@ def _work(
             async def reload_policy() -> None:
                 service.policy = await current_policy(configuration, store)
 
-            enrolment = enrolment_settings(configuration)
+            enrols = serves_enrolment(configuration)
+            enrolment = enrolment_settings(configuration, authority) if enrols else None
 
             async def reload_profile() -> None:
-                enrolment.profile = profile_of(configuration)
+                if enrolment is not None:
+                    enrolment.profile = profile_of(configuration)
 
-            enrols = serves_enrolment(configuration)
             if not enrols and configuration.enrolment.enabled:
                 log.warning("enrolment-off", extra={"fields": {"detail": "it needs TLS beyond loopback"}})
             serving = Worker(
@@ -193,9 +195,11 @@ def _work(
                 settings=worker_settings(configuration),
                 metrics=metrics,
                 by_address=by_address(configuration),
-                enrolment=enrolment_pages(configuration, enrolment, env, store, metrics) if enrols else None,
+                enrolment=None
+                if enrolment is None
+                else enrolment_pages(configuration, enrolment, env, store, metrics),
                 reload_policy=reload_policy,
-                reload_profile=reload_profile,
+                reload_profile=reload_profile if enrols else None,
                 policy_in_store=configuration.policy.source == "store",
                 on_start=on_start,
             )

@@ -264,7 +264,7 @@ async def _keys(store: Store, now_s: int, soon_s: int, each: bool, out: Output) 
 
 
 def _renewed(psk_id: str, generations: Mapping[str, int]) -> bool:
-    """Return whether a key (`DEVICE.NUMBER`) is of a device that has a newer one: that it ends is no loss."""
+    """Return whether a key (`DEVICE.NUMBER`) is of a device that has a newer one."""
     device, _, number = psk_id.rpartition(".")
     return number.isdecimal() and int(number) < generations.get(device, 0)
 

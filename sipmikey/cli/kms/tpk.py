@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
-from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.kms.users.acts import AdminAct, acted
 from sipmikey.cli.output import Output, timestamp
 from sipmikey.kms.tpk import TpkRecord, generate
 
@@ -78,7 +78,7 @@ async def _share(args: argparse.Namespace) -> int:
     try:
         async with opened(args) as store:
             await store.ticket_keys.share(key, now_s=now_s)
-            await acted(store, "tpk-share", subscriber=args.subscriber, credential=key.key_id.hex())
+            await acted(store, AdminAct.SHARE_TPK, subscriber=args.subscriber, credential=key.key_id.hex())
     except BaseException:
         if args.tpk_file is not None:
             args.tpk_file.unlink()
@@ -94,7 +94,7 @@ async def _share(args: argparse.Namespace) -> int:
 async def _destroy(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         await store.ticket_keys.destroy(args.key_id)
-        await acted(store, "tpk-destroy", credential=args.key_id.hex())
+        await acted(store, AdminAct.DESTROY_TPK, credential=args.key_id.hex())
     out = output(args)
     out.document({"type": "kms.tpk.destroyed", "key_id": args.key_id})
     out.text(f"{args.key_id.hex()} destroyed: its tickets resolve no more")
@@ -104,7 +104,7 @@ async def _destroy(args: argparse.Namespace) -> int:
 async def _rotate(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         key = await store.ticket_keys.rotate(now_s=int(time.time()))
-        await acted(store, "tpk-rotate", credential=key.key_id.hex())
+        await acted(store, AdminAct.ROTATE_TPK, credential=key.key_id.hex())
     _line(output(args), key, "kms.tpk.rotated")
     return ExitCode.OK
 

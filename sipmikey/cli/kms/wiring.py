@@ -7,10 +7,10 @@ import time
 
 from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSection
-from sipmikey.cli.kms.enrolment import registered_issuers
 from sipmikey.cli.kms.public_key import key_pairs, revocation, trust_anchors
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
+from sipmikey.kms.enrolment.authority import DeviceAuthority
 from sipmikey.kms.enrolment.desk import EnrolmentDesk, EnrolmentSettings
 from sipmikey.kms.server.app import HttpSettings, current_peer_names
 from sipmikey.kms.server.enrolment import AddressFailures, EnrolmentPages
@@ -98,7 +98,8 @@ def limiter(per_second: float, burst: int) -> RateLimiter | None:
     return RateLimiter(per_second=per_second, burst=burst, now=time.monotonic)
 
 
-def settings(configuration: KmsConfiguration) -> KmsSettings:
+def settings(configuration: KmsConfiguration, authority: DeviceAuthority | None) -> KmsSettings:
+    """Return what the service is told; *authority* signs the certificates of devices, if anything does."""
     kms, section = configuration.kms, configuration.public_key
     anchors = trust_anchors(section)
     return KmsSettings(
@@ -116,7 +117,7 @@ def settings(configuration: KmsConfiguration) -> KmsSettings:
         key_pairs=key_pairs(section, configuration.directory),
         trust_anchors=anchors,
         revocation=revocation(section, configuration.directory, anchors),
-        registered_issuers=registered_issuers(configuration),
+        registered_issuers=() if authority is None else (authority.certificate.subject,),
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import ssl
 import stat
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from sipmikey.cli.config.load import load
+from sipmikey.cli.enrol.command import leave_command
 from sipmikey.cli.enrol.kept import Kept, folder_of
 from sipmikey.cli.enrol.redeem import keep, redeemed
 from sipmikey.cli.enrol.refresh import refresh_at_start
@@ -186,6 +188,26 @@ def test_a_device_leaves(served: Served, enrolled: Path) -> None:
     assert main(["setup", "--leave", "--config", str(enrolled)]) == 0
     assert [device["state"] for device in served.json("device", "list")] == ["revoked"]
     assert json.loads((data_folder() / "secrets.json").read_text()) == {}
+
+
+def test_a_kms_that_enrols_nobody_reads_no_profile(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    with (site.directory / "kms.toml").open("a") as file:
+        file.write("\n[enrolment]\nenabled = false\n")
+    (site.directory / "profile.toml").write_text("this is not TOML")
+    with serving(site) as service:
+        service.process.send_signal(signal.SIGHUP)
+        service.await_log("reloaded", count=2)
+
+
+def test_the_word_of_a_refusal_is_the_kms_s(
+    served: Served, enrolled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.json("device", "revoke", load(path=enrolled).configuration.enrolment.device)
+    capsys.readouterr()
+    with pytest.raises(CommandFailed) as caught:
+        leave_command(Namespace(), enrolled, Vault(data_folder(), None))
+    assert caught.value.reason == "device-not-valid"
 
 
 def test_an_invitation_is_taken_back_and_its_list_tells_no_code(served: Served) -> None:

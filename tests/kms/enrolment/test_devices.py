@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +16,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from sipmikey.cli.kms.users.device import last_uses
 from sipmikey.kms.audit import Exchange
 from sipmikey.kms.enrolment.authority import DeviceAuthority
 from sipmikey.kms.enrolment.desk import EnrolmentSettings
-from sipmikey.kms.enrolment.documents import Act
+from sipmikey.kms.enrolment.device import Question, redeem
+from sipmikey.kms.enrolment.documents import Act, Envelope
+from sipmikey.kms.enrolment.noise import Responder, _State
 from sipmikey.kms.enrolment.profile import Profile, loosened
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.schema import AUDIT, DIRECTORY, migrate
 from sipmikey.kms.stores.sqlite import SqliteDatabase
+from sipmikey.kms.subscribers import PskRecord
 from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.secret import Secret
 from tests.kms.domain import KMS, Clock, psk_of, subscriber, uri
 from tests.kms.enrolment.site import ALICE, MASTER, PROFILE, site
 from tests.kms.test_stores import awaited, fresh, opened
@@ -98,6 +104,54 @@ async def test_a_lost_device_is_revoked_alone(store_url: str) -> None:
 
 
 @awaited
+async def test_a_key_of_low_order_of_a_device_is_refused_in_words_and_changes_nothing(tmp_path: Path) -> None:
+    async with site(f"sqlite:{tmp_path}/kms.sqlite") as kms:
+        enrolled = await kms.enrol()
+        before = await kms.store.devices.devices()
+        kms.clock.advance(10)
+        for act in (Act.PROFILE, Act.RENEW, Act.LEAVE):
+            body = low_order(kms.question(enrolled, act), enrolled.device_key, device=enrolled.given.device)
+            reply = await kms.post(body)
+            assert (reply.status, reply.reason) == (400, "malformed-enrolment"), act
+        assert await kms.store.devices.devices() == before
+        code = await kms.invite()
+        question = redeem(code, name="laptop", random=os.urandom)
+        reply = await kms.post(low_order(question, code.key(), invitation=code.number))
+        assert reply.reason == "malformed-enrolment"
+        assert (await kms.redeem(code)).status == 200, "the code can still be used"
+
+
+def low_order(question: Question, key: Secret, *, device: str = "", invitation: str = "") -> bytes:
+    """Return what *question* asks, with an X25519 key that agrees on zero with every other."""
+    envelope = Envelope.decode(question.body)
+    payload = Responder(key, prologue=envelope.prologue, random=os.urandom).read(envelope.message)
+    state = _State(key, envelope.prologue)
+    state.mix_public(bytes(32))
+    message = bytes(32) + state.seal(payload)
+    return Envelope(device=device, invitation=invitation, message=message).encode()
+
+
+@awaited
+async def test_what_ended_long_ago_is_forgotten_with_its_keys(store_url: str) -> None:
+    settings = EnrolmentSettings(kms_identity=KMS, authority=authority())
+    async with site(store_url, settings=settings) as kms:
+        idle, renewing = await kms.enrol(), await kms.enrol()
+        signed = await kms.enrol(csr=csr(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
+        assert signed.given.certificate
+        kms.clock.advance(80 * DAY)
+        await kms.ask(renewing, Act.RENEW)
+        await kms.store.subscribers.add_psk(ALICE, PskRecord(key_id=b"own", key=MASTER, valid_until_s=1))
+        kms.clock.advance((30 + 30) * DAY)  # the end of the old key, and what is left to it after that
+        kms.clock.advance(60)
+        await kms.store.devices.forget_expired(now_s=kms.clock.seconds())
+        record = await kms.store.subscribers.get(ALICE)
+        assert {psk.key_id.decode() for psk in record.psks} == {f"{renewing.given.device}.2", "own"}
+        assert record.certificates == ()
+        assert [device.device for device in await kms.store.devices.devices()] == [renewing.given.device]
+        assert idle.given.psk_id.encode().hex() not in await kms.store.devices.credentials()
+
+
+@awaited
 async def test_a_removed_or_disabled_user_has_no_devices(store_url: str) -> None:
     async with site(store_url) as kms:
         enrolled = await kms.enrol()
@@ -160,8 +214,14 @@ async def test_a_certificate_names_the_one_who_was_invited_whatever_was_asked(tm
         assert certificate.public_key() == key.public_key()
         certificate.verify_directly_issued_by(settings.authority.certificate)  # type: ignore[union-attr]
         der = certificate.public_bytes(Encoding.DER)
-        owner = await kms.store.subscribers.principal_by_certificate(hashlib.sha256(der).digest())
+        fingerprint = hashlib.sha256(der).digest()
+        owner = await kms.store.subscribers.principal_by_certificate(fingerprint)
         assert owner is not None
+        (event, *_) = await kms.audit()
+        assert event.credential == fingerprint.hex()
+        await kms.store.audit.append(replace(event, exchange=Exchange.REQUEST, time_ns=kms.clock()))
+        await kms.store.maintain()
+        assert await last_uses(kms.store) == {enrolled.given.device: kms.clock.seconds()}
         await kms.store.devices.revoke_device(enrolled.given.device, now_s=1)
         assert await kms.store.subscribers.certificates_of(ALICE) == []
         for bad in (b"not a request", csr(ec.generate_private_key(ec.SECP256R1())), csr(key)[:-1] + b"\0"):

@@ -5,14 +5,32 @@ from __future__ import annotations
 import getpass
 import os
 import time
+from enum import StrEnum
 
 from sipmikey.kms.audit import AuditEvent, Decision, Exchange
 from sipmikey.kms.stores.store import Store
 
 
+class AdminAct(StrEnum):
+    """What an administrator can do that is in the audit log, as its ``rule`` says it."""
+
+    ADD = "add"
+    ROTATE = "rotate"
+    REMOVE = "remove"
+    DISABLE = "disable"
+    ENABLE = "enable"
+    INVITE = "invite"
+    UNINVITE = "uninvite"
+    REVOKE = "revoke"
+    PUT_POLICY = "policy-put"
+    SHARE_TPK = "tpk-share"
+    ROTATE_TPK = "tpk-rotate"
+    DESTROY_TPK = "tpk-destroy"
+
+
 async def acted(
     store: Store,
-    act: str,
+    act: AdminAct,
     *,
     subscriber: str = "",
     identity: str = "",
@@ -30,12 +48,13 @@ async def acted(
         credential=credential,
         rule=act,
         source="command",
-        detail=f"by {_who()}" + (f": {detail}" if detail else ""),
+        detail=f"by {who()}" + (f": {detail}" if detail else ""),
     )
     await store.audit.append(event)
 
 
-def _who() -> str:
+def who() -> str:
+    """Return the name of who is logged in, the number where there is no name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

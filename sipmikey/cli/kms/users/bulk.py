@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import secrets
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,17 +12,17 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import create_private, open_configured, opened, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
 from sipmikey.cli.kms.enrolment import profile_of, public_url
-from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.kms.users.acts import AdminAct, acted
 from sipmikey.cli.kms.users.bundle import Bundle, write_bundle
 from sipmikey.cli.kms.users.device import last_uses
-from sipmikey.cli.kms.users.invite import SIP_PASSWORD, Invited, invite
+from sipmikey.cli.kms.users.invite import Invited, invite
+from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.kms.users.people import Person, Problem, is_json, read_people, write_csv
+from sipmikey.kms.enrolment.profile import SIP_PASSWORD
 from sipmikey.kms.stores.store import Store
-from sipmikey.kms.subscribers import PskRecord, SubscriberRecord
-from sipmikey.mikey.secret import Secret
+from sipmikey.kms.subscribers import SubscriberRecord
 from sipmikey.settings import ConfigurationError, read_text
 
-DAY_S = 86_400
 CHUNK = 500
 """Users that share a transaction of invitations, and a step of the progress."""
 
@@ -147,7 +144,7 @@ async def _with_invitations(
                 for invited in done[-len(chunk) :]:
                     record = invited.record
                     await acted(
-                        store, "invite", subscriber=record.subscriber, identity=record.identity,
+                        store, AdminAct.INVITE, subscriber=record.subscriber, identity=record.identity,
                         credential=f"invitation {record.number}", detail=args.file.name,
                     )  # fmt: skip
                 _tell(len(done), len(people))
@@ -167,11 +164,14 @@ async def _with_bundles(
         )
     bundles = [
         Bundle(
-            identity=person.identity, kms_url=url, psk=_psk(person), profile=profile,
+            identity=person.identity,
+            kms_url=url,
+            psk=new_psk(person.identity, psk_id=person.psk_id, valid_days=person.valid_days),
+            profile=profile,
             sip_password=person.sip_password,
         )
         for person in people
-    ]  # fmt: skip
+    ]
     records = [
         SubscriberRecord(
             name=person.record.name, identities=person.record.identities, groups=person.record.groups,
@@ -189,17 +189,10 @@ async def _with_bundles(
     await store.subscribers.load(records)
     for record, bundle in zip(records, bundles, strict=True):
         await acted(
-            store, "add", subscriber=record.name, identity=bundle.identity,
+            store, AdminAct.ADD, subscriber=record.name, identity=bundle.identity,
             credential=bundle.psk.key_id.hex(), detail=args.file.name,
         )  # fmt: skip
     return bundles
-
-
-def _psk(person: Person) -> PskRecord:
-    user = person.identity.partition(":")[2].partition("@")[0].partition(";")[0]
-    name = person.psk_id or f"{user[:200]}-{secrets.token_hex(4)}"
-    end = None if person.valid_days is None else round(time.time() + person.valid_days * DAY_S)
-    return PskRecord(key_id=name.encode(), key=Secret(os.urandom(32)), valid_until_s=end)
 
 
 def _chunks(people: Sequence[Person]) -> Iterator[Sequence[Person]]:
@@ -221,7 +214,7 @@ async def export_command(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         devices: dict[str, int] = {}
         uses = await store.audit.uses()
-        by_device = last_uses(uses)
+        by_device = await last_uses(store)
         used: dict[str, int] = {}
         for device in await store.devices.devices():
             if device.revoked_s is None:

@@ -7,11 +7,11 @@ import time
 
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output
-from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.kms.users.acts import AdminAct, acted
 from sipmikey.cli.output import timestamp
+from sipmikey.kms.audit import key_name
 from sipmikey.kms.enrolment.records import DeviceRecord
-
-DAY_S = 86_400
+from sipmikey.kms.stores.store import Store
 
 
 def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
@@ -41,7 +41,7 @@ async def _list(args: argparse.Namespace) -> int:
     now_s = int(time.time())
     async with opened(args) as store:
         found = await store.devices.devices(args.name)
-        uses = last_uses(await store.audit.uses())
+        uses = await last_uses(store)
     for device in found:
         used_s = uses.get(device.device)
         out.document(
@@ -54,7 +54,10 @@ async def _list(args: argparse.Namespace) -> int:
         )  # fmt: skip
         parts = [device.device, device.name, device.identity, state(device, now_s)]
         parts.append(f"key until {_day(device.valid_until_s)}")
-        parts.append("never used" if used_s is None else f"last ticket {timestamp(used_s)[:16]}Z")
+        if used_s is not None:
+            parts.append(f"last ticket {timestamp(used_s)[:16]}Z")
+        elif device.revoked_s is None:  # of a certificate that was destroyed the use is known no more
+            parts.append("never used")
         out.text("  ".join(parts))
     out.text(f"{len(found)} device{'' if len(found) == 1 else 's'}")
     return ExitCode.OK
@@ -69,15 +72,17 @@ def state(device: DeviceRecord, now_s: int) -> str:
     return "expired" if now_s >= device.valid_until_s else "active"
 
 
-def last_uses(uses: dict[str, int]) -> dict[str, int]:
-    """Return when each device last used any of its keys, from the use of each credential (hexadecimal)."""
+async def last_uses(store: Store) -> dict[str, int]:
+    """Return when each device last used any of its keys and certificates, in Unix seconds.
+
+    A key that was destroyed still tells its device by its name.
+    """
+    owners = await store.devices.credentials()
     found: dict[str, int] = {}
-    for credential, used_s in uses.items():
-        try:
-            device = bytes.fromhex(credential).decode().rpartition(".")[0]
-        except ValueError:
-            continue
-        found[device] = max(used_s, found.get(device, 0))
+    for credential, used_s in (await store.audit.uses()).items():
+        device = owners.get(credential) or key_name(credential).rpartition(".")[0]
+        if device:
+            found[device] = max(used_s, found.get(device, 0))
     return found
 
 
@@ -92,7 +97,7 @@ async def _revoke(args: argparse.Namespace) -> int:
         changed = await store.devices.revoke_device(device.device, now_s=int(time.time()))
         if changed:
             await acted(
-                store, "revoke", subscriber=device.subscriber, identity=device.identity,
+                store, AdminAct.REVOKE, subscriber=device.subscriber, identity=device.identity,
                 credential=device.device, detail=device.name,
             )  # fmt: skip
     out = output(args)

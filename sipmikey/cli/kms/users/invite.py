@@ -16,16 +16,16 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.kms.common import open_configured, opened, output
 from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.kms.enrolment import public_url
-from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.kms.users.acts import AdminAct, acted
 from sipmikey.cli.output import Output, timestamp
 from sipmikey.kms.enrolment.codes import NUMBERS, Code, new_code, parse_number, uri_of
+from sipmikey.kms.enrolment.profile import SIP_PASSWORD
 from sipmikey.kms.enrolment.records import MAX_TRIES, InvitationRecord
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import SubscriberRecord, normal_identity
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 
-SIP_PASSWORD = "credentials.password"  # noqa: S105 - the name of a setting
 DRAWS = 8
 """How often new codes are drawn when another command took a number of theirs meanwhile."""
 
@@ -128,7 +128,7 @@ async def invite_command(args: argparse.Namespace) -> int:
         (invited,) = await invite(store, [(name, identity)], minutes=minutes, url=url, secrets=secrets)
         await acted(
             store,
-            "invite",
+            AdminAct.INVITE,
             subscriber=name,
             identity=identity,
             credential=f"invitation {invited.record.number}",
@@ -220,7 +220,7 @@ async def uninvite_command(args: argparse.Namespace) -> int:
         record = found[number]
         await acted(
             store,
-            "uninvite",
+            AdminAct.UNINVITE,
             subscriber=record.subscriber,
             identity=record.identity,
             credential=f"invitation {number}",

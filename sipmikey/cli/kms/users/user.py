@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import secrets
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sipmikey.cli.exit_codes import ExitCode
-from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
+from sipmikey.cli.kms.common import DAY_S, Actions, action, opened, output, write_private
 from sipmikey.cli.kms.users import verbs as more_verbs
-from sipmikey.cli.kms.users.acts import acted
+from sipmikey.cli.kms.users.acts import AdminAct, acted
+from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.output import Output, timestamp
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError
-
-PSK_BYTES = 32
-DAY_S = 86_400
 
 ADD = """\
   sipmikey kms user add sip:alice@example.com
@@ -93,7 +89,7 @@ def _psk_options(parser: argparse.ArgumentParser) -> None:
 
 async def _add(args: argparse.Namespace) -> int:
     identities = tuple(map(normal_identity, args.identity))
-    psk = None if args.no_psk else _new_psk(args, identities[0])
+    psk = None if args.no_psk else new_psk(identities[0], psk_id=args.psk_id, valid_days=args.valid_days)
     if psk is None and not args.certificate:
         raise ConfigurationError("a subscriber needs a key: leave --no-psk out or give --certificate")
     record = SubscriberRecord(
@@ -108,7 +104,7 @@ async def _add(args: argparse.Namespace) -> int:
         async with opened(args) as store:
             await store.subscribers.add(record)
             await acted(
-                store, "add", subscriber=record.name, identity=identities[0], credential=_key_name(psk)
+                store, AdminAct.ADD, subscriber=record.name, identity=identities[0], credential=_key_name(psk)
             )
     _show(args, "kms.user.added", record.name, identities, psk)
     return ExitCode.OK
@@ -117,11 +113,11 @@ async def _add(args: argparse.Namespace) -> int:
 async def _rotate(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         record = await store.subscribers.get(args.name)
-        psk = _new_psk(args, record.identities[0])
+        psk = new_psk(record.identities[0], psk_id=args.psk_id, valid_days=args.valid_days)
         with _key_file(args, psk):
             await store.subscribers.rotate_psk(record.name, psk, overlap_s=round(args.overlap_days * DAY_S))
             await acted(
-                store, "rotate", subscriber=record.name, identity=record.identities[0],
+                store, AdminAct.ROTATE, subscriber=record.name, identity=record.identities[0],
                 credential=_key_name(psk),
             )  # fmt: skip
     _show(args, "kms.user.rotated", record.name, record.identities, psk)
@@ -147,7 +143,7 @@ async def _remove(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         record = await store.subscribers.get(args.name)
         await store.subscribers.remove(record.name)
-        await acted(store, "remove", subscriber=record.name, identity=record.identities[0])
+        await acted(store, AdminAct.REMOVE, subscriber=record.name, identity=record.identities[0])
     return _done(args, "removed", record)
 
 
@@ -155,7 +151,7 @@ async def _disable(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         record = await store.subscribers.get(args.name)
         await store.subscribers.set_enabled(record.name, False)
-        await acted(store, "disable", subscriber=record.name, identity=record.identities[0])
+        await acted(store, AdminAct.DISABLE, subscriber=record.name, identity=record.identities[0])
     return _done(args, "disabled", record)
 
 
@@ -163,7 +159,7 @@ async def _enable(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         record = await store.subscribers.get(args.name)
         await store.subscribers.set_enabled(record.name, True)
-        await acted(store, "enable", subscriber=record.name, identity=record.identities[0])
+        await acted(store, AdminAct.ENABLE, subscriber=record.name, identity=record.identities[0])
     return _done(args, "enabled", record)
 
 
@@ -177,15 +173,6 @@ def _done(args: argparse.Namespace, what: str, record: SubscriberRecord) -> int:
     out.document({"type": f"kms.user.{what}", "name": record.name, "identities": record.identities})
     out.text(f"{record.name} {what}")
     return ExitCode.OK
-
-
-def _new_psk(args: argparse.Namespace, identity: str) -> PskRecord:
-    user = identity.partition(":")[2].partition("@")[0].partition(";")[0]
-    name = args.psk_id or f"{user}-{secrets.token_hex(4)}"
-    if not 1 <= len(name.encode()) <= 255:
-        raise ConfigurationError("--psk-id has 1 to 255 octets")
-    end = None if args.valid_days is None else round(time.time() + args.valid_days * DAY_S)
-    return PskRecord(key_id=name.encode(), key=Secret(secrets.token_bytes(PSK_BYTES)), valid_until_s=end)
 
 
 def _show(
