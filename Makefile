@@ -4,7 +4,7 @@ PYTHON ?= $(or $(notdir $(firstword $(foreach name,$(PYTHONS),$(shell command -v
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-WORKERS ?= 3
+WORKERS ?= 4
 
 NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests/vectors \
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \

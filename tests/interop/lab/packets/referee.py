@@ -21,8 +21,11 @@ KNOWN_PAYLOADS = {1: "KEMAC", 5: "T", 9: "V", 10: "SP", 11: "RAND", 14: "IDR", 2
 SHA_256 = 2
 """The MAC algorithm at which it stops in KEMAC and V."""
 
-CAPTURE_GAP = "Previous segment(s) not captured (common at capture start)"
-"""What tshark says of a TCP segment after one that tcpdump did not get on a busy machine."""
+CAPTURE_GAPS = (
+    "Previous segment(s) not captured (common at capture start)",
+    "ACKed segment that wasn't captured (common at capture start)",
+)
+"""What tshark says of TCP segments beside one that tcpdump did not get on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ def sip_faults(capture: Capture) -> list[SipFault]:
     return [
         SipFault(frame=int(row[0]), request_or_status=row[1] or row[2], fault=row[3] or "malformed")
         for row in rows
-        if row[3] != CAPTURE_GAP
+        if row[3] not in CAPTURE_GAPS
     ]
 
 
