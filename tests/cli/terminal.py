@@ -28,13 +28,18 @@ class Terminal:
 
     def until(self, text: str) -> str:
         """Read until *text* appears after what was waited for before; return the screen so far."""
-        deadline = time.monotonic() + WAIT_S
-        while (found := self.screen.find(text, self._read_to)) < 0:
-            left = deadline - time.monotonic()
-            assert left > 0, f"{text!r} does not come:\n{self.screen}"
-            assert self._more(left), f"ended before {text!r}:\n{self.screen}"
-        self._read_to = found + len(text)
+        self.first_of(text)
         return self.screen
+
+    def first_of(self, *texts: str) -> str:
+        """Read until one of *texts* appears after what was waited for before; return it."""
+        deadline = time.monotonic() + WAIT_S
+        while not (found := [text for text in texts if self.screen.find(text, self._read_to) >= 0]):
+            left = deadline - time.monotonic()
+            assert left > 0, f"{texts!r} does not come:\n{self.screen}"
+            assert self._more(left), f"ended before {texts!r}:\n{self.screen}"
+        self._read_to = self.screen.find(found[0], self._read_to) + len(found[0])
+        return found[0]
 
     def _more(self, seconds: float) -> bool:
         ready, _, _ = select.select([self._ours], [], [], seconds)

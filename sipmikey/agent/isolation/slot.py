@@ -21,6 +21,9 @@ _log = logging.getLogger("sipmikey.agent.isolation")
 _HEALTHY_S = 60.0
 """Deaths count as a row when less than this lies between them."""
 
+START_S = 20.0
+"""A process that is not up by then hangs; it takes less than a second on an idle machine."""
+
 _AT_ONCE = 3
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -70,7 +73,8 @@ class Slot:
     def start(self) -> None:
         """Start a process on the ports its predecessor had. Raises ``StackError``."""
         ports = {name: int(address.rpartition(":")[2]) for name, address in self.addresses.items()}
-        self._worker = self._owner.make_worker(self, ports, self._has_started)
+        worker = self._worker = self._owner.make_worker(self, ports, self._has_started)
+        self._owner.later(START_S, lambda: self._too_late(worker))
 
     def receive(self, wait_s: float = 0.0) -> None:
         """Handle what the process says; find out that it is dead."""
@@ -97,6 +101,11 @@ class Slot:
             self.failure = error
         else:
             self._owner.later(0.0, lambda: self._died(str(error)))
+
+    def _too_late(self, worker: Worker) -> None:
+        """Take a process for dead that should be up by now. Who waits for the first one does so itself."""
+        if self._worker is worker and not worker.started and self.addresses:
+            self._died(f"it was not ready within {START_S:g} s")
 
     def _died(self, detail: str) -> None:
         worker, self._worker = self._worker, None

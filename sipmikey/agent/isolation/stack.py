@@ -21,7 +21,7 @@ from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.calls import RemoteCall
 from sipmikey.agent.isolation.channel import ChannelClosed
 from sipmikey.agent.isolation.nursery import Nursery
-from sipmikey.agent.isolation.slot import Slot, Started
+from sipmikey.agent.isolation.slot import START_S, Slot, Started
 from sipmikey.agent.isolation.worker import Worker
 from sipmikey.agent.stack import (
     CallObserver,
@@ -38,7 +38,7 @@ from sipmikey.sound.commands import Command
 
 _log = logging.getLogger("sipmikey.agent.isolation")
 
-_START_S = 30.0
+_STARTS = 2
 _BUSY_RESTARTING_S = 0.1
 _EXPECTED_S = 2.0
 """How long a call counts as one of a process before that process reports it."""
@@ -272,15 +272,23 @@ class IsolatedStack:
     # The processes
 
     def _start_first(self) -> None:
-        slot = self._slots[0]
-        slot.start()
-        deadline = time.monotonic() + _START_S
-        while not slot.addresses:
+        for _ in range(_STARTS):
+            self._slots[0].start()
+            if self._is_up(self._slots[0]):
+                return
+            _log.warning("the stack process hangs at its start: it is ended, and another one started")
+            self._slots[0].stop()
+            self._nursery.close()
+        raise StackError(f"no stack process was ready within {START_S:g} s; {_STARTS} were tried")
+
+    def _is_up(self, slot: Slot) -> bool:
+        """Wait until the process of *slot* is up; False where it hangs. Raises what it says is wrong."""
+        deadline = time.monotonic() + START_S
+        while not slot.addresses and time.monotonic() < deadline:
             slot.receive(0.1)
             if slot.failure is not None:
                 raise slot.failure
-            if time.monotonic() > deadline:
-                raise StackError(f"the stack process did not start within {_START_S:g} s")
+        return bool(slot.addresses)
 
     def make_worker(self, slot: Slot, ports: Mapping[Transport, int], started: Started) -> Worker:
         """Start a process for *slot*."""
