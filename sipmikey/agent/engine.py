@@ -159,9 +159,9 @@ class Engine:
         self._outbox.append(work)
 
     def wait(self, start: Callable[[], Future[T]], timeout_s: float) -> T:
-        """In the engine's thread only: block until the future of *start* is done; return its result. For
+        """In the engine's thread only: block until the future of *start* is done; return its result.
 
-        answers that the stack needs within a callback. Work handed out before goes first. Raises
+        For answers that the stack needs within a callback. Work handed out before goes first. Raises
         ``TimeoutError``, and cancels the future, after *timeout_s* seconds.
         """
         self._send_out()

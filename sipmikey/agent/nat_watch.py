@@ -1,6 +1,7 @@
-"""Which STUN and TURN servers work: asked at the start, before any call, and
+"""The watch over STUN and TURN servers: which of them work.
 
-regularly after. A call that itself finds its TURN server dead loses seconds.
+They are asked at the start, before any call, and regularly after: a call that itself finds its TURN server
+dead loses seconds.
 """
 
 from __future__ import annotations

@@ -121,9 +121,9 @@ def _direction(parsed: dict[str, Any], inherited: Direction) -> Direction:
 
 
 def _held(document: Document, index: int, direction: Direction) -> Direction:
-    """Remove receiving where the address is 0.0.0.0: hold as in RFC 2543, which RFC 3264 section 8.4
+    """Remove receiving where the address is 0.0.0.0.
 
-    still allows.
+    That is hold as in RFC 2543, which RFC 3264 section 8.4 still allows.
     """
     level = next((level for level in (index, None) if _connections(document, level)), None)
     addresses = _connections(document, level)

@@ -245,9 +245,9 @@ class Chair:
             self.talk.use(keys.chair.mki, self._ssrc)
 
     async def _give(self, key: Group, member: str, seat: _Seat, grant: TicketGrant | BaseException) -> None:
-        """Have *member* resolve the ticket and answer. Raises *grant* where that is an
+        """Have *member* resolve the ticket and answer. Raises *grant* where that is an error.
 
-        error. A message that does not verify may be forged: the member may still answer.
+        A message that does not verify may be forged: the member may still answer.
         """
         if isinstance(grant, BaseException):
             raise grant

@@ -1,7 +1,7 @@
-"""The SIP stack of an agent: as many processes as its calls need, started again when they die. The first
+"""The SIP stack of an agent: as many processes as its calls need, started again when they die.
 
-process has the SIP port and the registration. Further calls are in other processes, to which the first passes
-their messages on (see `sipmikey.agent.pjsua.handover`).
+The first process has the SIP port and the registration. Further calls are in other processes, to which the
+first passes their messages on (see `sipmikey.agent.pjsua.handover`).
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ class CallMedia:
         self._keeper: RoomKeeper | None = None
 
     def describe(self, sdp: str) -> str:
-        """Return pjsua2's description with our addresses and SSRCs, opening sockets for new m-lines."""
+        """Return the stack's description with our addresses and SSRCs, opening sockets for new m-lines."""
         address = f"IN IP{6 if ':' in self._media.address else 4} {self._media.address}"
         head, *sections = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)
         described = [re.sub(r"^c=.*$", f"c={address}", head, flags=re.MULTILINE)]
@@ -248,7 +248,7 @@ class CallMedia:
         return self._lines[index]
 
     def connect(self, index: int, agreed: Agreed) -> None:
-        """pjsua2 has agreed on a stream. Raises ``StackError`` for a codec or a file that cannot be used."""
+        """The stack agreed on a stream. Raises ``StackError`` for a codec or a file that cannot be used."""
         codec = self._media.codec(agreed.codec)
         line = self._line(index)
         (self._takes_digits.discard if agreed.event_types[0] is None else self._takes_digits.add)(index)

@@ -1,6 +1,6 @@
-"""One m-line of a call whose media runs in Python: its stream, and the sound on it. A
+"""One m-line of a call whose media runs in Python: its stream, and the sound on it.
 
-running stream is changed only in the media thread.
+A running stream is changed only in the media thread.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class PythonLine:
     # In the thread of the media
 
     def connect(self, agreed: Agreed, codec: Codec) -> None:
-        """Send and hear with *codec* what pjsua2 and the peer agreed on."""
+        """Send and hear with *codec* what the SIP stack and the peer agreed on."""
         sent, heard = agreed.types
         self.stream.codec = codec.of_type(sent)
         self.stream.type_heard = heard

@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 class Recordings:
-    """*first*: of the first recording; later ones get a number. *again*: an earlier stack of this agent
+    """*first*: of the first recording; later ones get a number.
 
-    died; its recordings are kept.
+    *again*: an earlier stack of this agent died; its recordings are kept.
     """
 
     def __init__(self, first: Path, *, again: bool = False) -> None:

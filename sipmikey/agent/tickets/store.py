@@ -112,9 +112,9 @@ def check_wanted(wanted: TicketPolicy, grant: TicketGrant) -> None:
 
 
 class TicketStore:
-    """The tickets of one identity, by the identity called (canonical URI). Used
+    """The tickets of one identity, by the identity called (canonical URI).
 
-    from the event loop only, except ``at_hand``, which takes a ticket in one step. *shelf*: where
+    Used from the event loop only, except ``at_hand``, which takes a ticket in one step. *shelf*: where
     they are kept.
     """
 

@@ -89,9 +89,9 @@ class Table:
 
     @property
     def must_tell(self) -> bool:
-        """True where the other side waits for an offer (UPDATE) that reports the resources. It does
+        """True where the other side waits for an offer (UPDATE) that reports the resources.
 
-        once all that it asked about is there, and when that changes again (RFC 3312 section 7).
+        It waits until all that it asked about is there, and when that changes again (RFC 3312 section 7).
         """
         return not self.closed and (self.asked <= self.there) != (self.asked <= self.told)
 

@@ -58,9 +58,9 @@ class _Timed:
 
 
 class ClientTransaction(_Timed):
-    """One request of ours. *on_response* is called with each response, *on_failed* when none
+    """One request of ours.
 
-    came (408), *gone* at the end.
+    *on_response* is called with each response, *on_failed* when none came (408), *gone* at the end.
     """
 
     def __init__(

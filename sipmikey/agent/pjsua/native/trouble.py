@@ -1,7 +1,7 @@
-"""The reasons why pjmedia drops packets. It does not count
+"""The reasons why pjmedia drops packets.
 
-them and only logs each one, at its most verbose level. So this module reads the log while it looks for the
-reason why a proven stream has fallen silent.
+It does not count them and only logs each one, at its most verbose level. So this module reads the log while
+it looks for the reason why a proven stream has fallen silent.
 """
 
 from __future__ import annotations
