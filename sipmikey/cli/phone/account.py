@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sipmikey.agent import Agent, CallFailed
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import load
+from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.keys.key_text import parse_key
-from sipmikey.kms.client import HttpKmsClient
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.phone.assistant import Tried
 from sipmikey.phone.text import Text
-from sipmikey.sealed.vault import KEYRING_PREFIX, Vault
+from sipmikey.sealed.vault import Vault
 from sipmikey.ticket.identity import canonical
+from sipmikey.whole_file import write_whole
 
 CALL_S = 10.0
 
@@ -31,11 +33,24 @@ class Answers:
 
     identity: str
     kms_url: str
-    kms_identity: str
-    psk_id: str
     key: Secret
     server: str = ""
     password: Secret | None = None
+
+    @property
+    def kms_identity(self) -> str:
+        """The identity of the KMS, as it usually is."""
+        return f"sip:kms@{domain_of(self.identity)}"
+
+    @property
+    def psk_id(self) -> str:
+        """What the KMS calls our key, as it usually does: the user part."""
+        return self.identity.partition(":")[2].partition("@")[0]
+
+
+def domain_of(identity: str) -> str:
+    """Return the domain of a SIP URI."""
+    return identity.rpartition("@")[2]
 
 
 def read_identity(typed: str) -> str:
@@ -79,23 +94,23 @@ def read_password(typed: str) -> Secret | None:
     return Secret(typed.encode()) if typed else None
 
 
-def _toml(answers: Answers, *, secrets_in: Callable[[str, Secret], str]) -> str:
-    """Return the configuration; *secrets_in* keeps a secret by its name and returns what stands for it."""
+def _toml(answers: Answers, vault: Vault) -> str:
+    """Return the configuration, with the secrets in *vault*."""
     name = answers.identity.partition(":")[2]
     lines = [
         "[identity]", f'uri = "{answers.identity}"', "",
         "[kms]", f'url = "{answers.kms_url}"', f'identity = "{answers.kms_identity}"',
-        f'psk_id = "{answers.psk_id}"', f'psk = "{secrets_in(f"{name}/kms", answers.key)}"',
+        f'psk_id = "{answers.psk_id}"', f'psk = "{vault.keep(f"{name}/kms", answers.key)}"',
     ]  # fmt: skip
     if answers.server:
         lines += ["", "[sip]", f'registrar = "{answers.server}"', f'proxy = "{answers.server}"']
     if answers.password is not None:
-        lines += ["", "[credentials]", f'password = "{secrets_in(f"{name}/sip", answers.password)}"']
+        lines += ["", "[credentials]", f'password = "{vault.keep(f"{name}/sip", answers.password)}"']
     return "\n".join(lines) + "\n"
 
 
-def _agent(answers: Answers) -> tuple[Agent, HttpKmsClient]:
-    """Return an agent for checks, and its KMS client."""
+def _for_checks(answers: Answers) -> Configuration:
+    """Return the configuration of an agent that tries *answers*."""
     options: dict[tuple[str, str], object] = {
         ("identity", "uri"): answers.identity,
         ("kms", "url"): answers.kms_url,
@@ -108,16 +123,26 @@ def _agent(answers: Answers) -> tuple[Agent, HttpKmsClient]:
         options |= {("sip", "registrar"): answers.server, ("sip", "proxy"): answers.server}
     if answers.password is not None:
         options["credentials", "password"] = answers.password.reveal().decode()
-    loaded = load(path=Path(os.devnull), options=options)
-    client = kms_client(loaded.configuration)
-    assert client is not None, "setup asks for a KMS"
-    return Agent(agent_config(loaded.configuration), kms=client), client
+    return load(path=Path(os.devnull), options=options).configuration
+
+
+def _written(path: Path) -> Configuration:
+    """Return the configuration at *path*, of an agent that needs no sound device."""
+    return load(path=path, options={("media", "device"): "null"}).configuration
+
+
+@asynccontextmanager
+async def _opened(configuration: Configuration) -> AsyncIterator[Agent]:
+    """Open an agent that asks the KMS of *configuration*."""
+    client = kms_client(configuration)
+    assert client is not None, "an account that setup makes has a KMS"
+    async with client, Agent(agent_config(configuration), kms=client) as agent:
+        yield agent
 
 
 async def check_kms(answers: Answers) -> None:
     """Ask the KMS for a ticket for ourselves. Raises ``CommandFailed`` with what is wrong."""
-    agent, client = _agent(answers)
-    async with client, agent:
+    async with _opened(_for_checks(answers)) as agent:
         try:
             await agent.prefetch(answers.identity)
         except CallFailed as error:
@@ -128,10 +153,8 @@ async def check_kms(answers: Answers) -> None:
 
 async def check_enrolled(path: Path) -> None:
     """Ask the KMS for a ticket with the new key. Raises ``CommandFailed``; the configuration stays."""
-    configuration = load(path=path, options={("media", "device"): "null"}).configuration
-    client = kms_client(configuration)
-    assert client is not None, "an enrolled device has a KMS"
-    async with client, Agent(agent_config(configuration), kms=client) as agent:
+    configuration = _written(path)
+    async with _opened(configuration) as agent:
         try:
             await agent.prefetch(configuration.identity.uri)
         except CallFailed as error:
@@ -144,8 +167,7 @@ async def check_enrolled(path: Path) -> None:
 
 async def check_server(answers: Answers) -> None:
     """Register once. Raises ``CommandFailed`` with what is wrong."""
-    agent, client = _agent(answers)
-    async with client, agent:
+    async with _opened(_for_checks(answers)) as agent:
         try:
             await agent.register()
             await agent.unregister()
@@ -158,25 +180,14 @@ async def check_server(answers: Answers) -> None:
 
 def keep(answers: Answers, path: Path, vault: Vault) -> None:
     """Put the secrets into the vault and write the configuration."""
-
-    def secrets_in(name: str, secret: Secret) -> str:
-        vault.put(name, secret)
-        return f"{KEYRING_PREFIX}{name}"
-
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    text = _toml(answers, secrets_in=secrets_in)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    write_whole(path, _toml(answers, vault))
 
 
 async def try_call(path: Path, echo: str) -> Tried:
     """Call the echo service and return how that went; that it is not there is not an error of the setup."""
-    configuration = load(path=path, options={("media", "device"): "null"}).configuration
-    client = kms_client(configuration)
-    assert client is not None, "setup asks for a KMS"
+    configuration = _written(path)
     try:
-        async with client, Agent(agent_config(configuration), kms=client) as agent:
+        async with _opened(configuration) as agent:
             call = await agent.call(echo)
             async with asyncio.timeout(CALL_S):
                 await call.established()
@@ -200,4 +211,4 @@ async def try_call(path: Path, echo: str) -> Tried:
 
 def echo_of(identity: str) -> str:
     """Return where the echo service of the domain of *identity* is."""
-    return f"sip:echo@{identity.rpartition('@')[2]}"
+    return f"sip:echo@{domain_of(identity)}"

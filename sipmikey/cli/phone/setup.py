@@ -8,6 +8,7 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from sipmikey.cli.phone.account import (
     check_enrolled,
     check_kms,
     check_server,
+    domain_of,
     echo_of,
     keep,
     read_identity,
@@ -138,13 +140,10 @@ def _enrol(args: argparse.Namespace, invitation: Invitation, url: str, path: Pat
 
 def _ask() -> Answers:
     identity = _answer("1. Your SIP address (sip:you@example.com): ", read_identity)
-    domain = identity.rpartition("@")[2]
-    user = identity.partition(":")[2].partition("@")[0]
+    domain = domain_of(identity)
     kms_url = _answer(f"2. Address of the KMS [https://kms.{domain}]: ", read_url(f"https://kms.{domain}"))
     key = _answer("3. Your key for the KMS, or the file that has it: ", read_key, secret=True)
-    answers = Answers(
-        identity=identity, kms_url=kms_url, kms_identity=f"sip:kms@{domain}", psk_id=user, key=key
-    )
+    answers = Answers(identity=identity, kms_url=kms_url, key=key)
     asyncio.run(check_kms(answers))
     print("   The KMS accepts the key.")
     server = _answer("4. Your SIP server (example.com; empty for calls without one): ", read_server)
@@ -152,10 +151,7 @@ def _ask() -> Answers:
         print("5. (No password is needed without a server.)")
         return answers
     password = _answer("5. Your password at the SIP server (empty for none): ", read_password, secret=True)
-    whole = Answers(
-        identity=identity, kms_url=kms_url, kms_identity=answers.kms_identity, psk_id=user, key=key,
-        server=server, password=password,
-    )  # fmt: skip
+    whole = replace(answers, server=server, password=password)
     asyncio.run(check_server(whole))
     print("   The server accepts the registration.")
     return whole

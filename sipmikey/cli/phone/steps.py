@@ -15,6 +15,7 @@ from sipmikey.cli.phone.account import (
     check_enrolled,
     check_kms,
     check_server,
+    domain_of,
     echo_of,
     keep,
     read_identity,
@@ -77,10 +78,9 @@ class AccountSteps:
 
 def _answers(typed: Typed) -> Answers:
     identity = read_identity(typed.identity)
-    user, _, domain = identity.partition(":")[2].partition("@")
     return Answers(
-        identity=identity, kms_url=read_url(f"https://kms.{domain}")(typed.kms_url),
-        kms_identity=f"sip:kms@{domain}", psk_id=user, key=read_key(typed.key),
+        identity=identity, key=read_key(typed.key),
+        kms_url=read_url(f"https://kms.{domain_of(identity)}")(typed.kms_url),
         server=read_server(typed.server), password=read_password(typed.password),
     )  # fmt: skip
 
