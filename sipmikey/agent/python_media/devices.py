@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 from sipmikey.agent.config import Audio
+from sipmikey.agent.devices import AgentDevices
 from sipmikey.agent.stack import StackError
-from sipmikey.sound.commands import Command
-from sipmikey.sound.settings import News
-
-if TYPE_CHECKING:
-    from sipmikey.sound.device_room import DeviceRoom
 
 NO_SOUND_DEVICE = "no-sound-device"
 """Begins the text of the error where there is no sound device."""
@@ -31,15 +23,11 @@ def check_devices() -> None:
         raise StackError(f"{NO_SOUND_DEVICE}: {error}") from None
 
 
-class PythonDevices:
-    """``devices``: the room where the user and the calls meet; None where the settings say ``null``.
-
-    Raises ``StackError`` where there are none, though the settings ask for them.
-    """
+class PythonDevices(AgentDevices):
+    """The devices, unless the settings say ``null``. Raises ``StackError`` where there are none."""
 
     def __init__(self, audio: Audio) -> None:
-        self._news: deque[News] = deque()
-        self.devices: DeviceRoom | None = None
+        super().__init__()
         if audio.device == "null":
             return
         check_devices()
@@ -55,19 +43,4 @@ class PythonDevices:
                     "echo-cancel source of PulseAudio or PipeWire as media.input and set media.echo_tail = 0"
                 ) from None
             echo = WebrtcEcho()
-        self.devices = DeviceRoom(audio.sound, self._news.append, echo=echo)
-
-    def obey(self, command: Command) -> None:
-        """Do what *command* says to the devices; without devices there is nothing to do."""
-        if self.devices is not None:
-            self.devices.obey(command)
-
-    def take_news(self) -> Iterator[News]:
-        """Yield what the devices told, from whatever thread, since this was asked last."""
-        while self._news:
-            yield self._news.popleft()
-
-    def close(self) -> None:
-        """Give the devices back."""
-        if self.devices is not None:
-            self.devices.close()
+        self.devices = DeviceRoom(audio.sound, self.heard_news, echo=echo)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sipmikey.agent.config import AgentConfig
+from sipmikey.agent.devices import AgentDevices
 from sipmikey.agent.pjsua.library import logged, pj, refused, typed
 from sipmikey.agent.python_media.devices import check_devices
 from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.stack import Seat, StackObserver
 from sipmikey.guard import create_private
 from sipmikey.media.wav import read_wav, write_plain
-from sipmikey.sound.commands import Command
-from sipmikey.sound.settings import News
-
-if TYPE_CHECKING:
-    from sipmikey.sound.device_room import DeviceRoom
 
 
 class _Player(pj.AudioMediaPlayer):  # type: ignore[misc]
@@ -48,19 +43,17 @@ def _part(source: Any, sink: Any) -> None:
         source.stopTransmit(sink)
 
 
-class Sound:
+class Sound(AgentDevices):
     """The audio source and sink of all calls: WAV files, or the sound device.
 
     A file is played from its beginning, and a recording begun, when a call comes while no other is there;
-    recordings after the first get a number in their names. ``devices``: None where there are none.
-    *again*: see `Recordings`.
+    recordings after the first get a number in their names. *again*: see `Recordings`.
     """
 
     def __init__(self, config: AgentConfig, observer: StackObserver, *, again: bool = False) -> None:
+        super().__init__()
         self._audio = config.audio
         self._observer = observer
-        self.devices: DeviceRoom | None = None
-        self._news: deque[News] = deque()
         self._users: set[int] = set()
         self._lines: dict[int, tuple[Line, ...]] = {}
         self._seats: dict[int, Seat] = {}
@@ -89,17 +82,7 @@ class Sound:
         check_devices()
         from sipmikey.agent.pjsua.sound.devices import device_room
 
-        self.devices = device_room(self._audio.sound, self._news.append)
-
-    def obey(self, command: Command) -> None:
-        """Carry out *command* on the devices; without devices do nothing."""
-        if self.devices is not None:
-            self.devices.obey(command)
-
-    def take_news(self) -> Iterator[News]:
-        """Yield the news of the devices, told in any thread, since the last call."""
-        while self._news:
-            yield self._news.popleft()
+        self.devices = device_room(self._audio.sound, self.heard_news)
 
     def connect(self, user: int, lines: tuple[Line, ...]) -> None:
         """Let *lines*, all that the call with number *user* has now, be heard and hear, as it is seated."""
@@ -196,9 +179,7 @@ class Sound:
     def close(self) -> None:
         """End everything, before the library is destroyed."""
         self._finish()
-        if self.devices is not None:
-            self.devices.close()
-            self.devices = None
+        super().close()
 
     def _finish(self) -> None:
         """Delete player and recorder; pjmedia writes the length of a recording only then."""
