@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
+from sipmikey.media.lesser.receiver import LesserReceiver
 from sipmikey.media.srtp import SrtpReceiver
 
 _SOURCES = 8
@@ -17,20 +17,15 @@ _SSRC = slice(8, 12)
 _RTCP_SSRC = slice(4, 8)
 
 
-class AnySourceReceiver:
+class AnySourceReceiver(LesserReceiver):
     """Authenticates packets under *key*, whichever SSRC they have; its own ``ssrc`` does not count.
 
-    ``ssrc``: of the last packet that verified. A key that is replaced is still taken for the packets that
-    were under way.
+    A key that is replaced is still taken for the packets that were under way.
     """
 
-    steady = None
-
     def __init__(self, key: StreamKey) -> None:
-        self.failures: Counter[SrtpError] = Counter()
-        self.diagnoses: dict[SrtpError, PacketRefused] = {}
+        super().__init__(key.ssrc)
         self.key = key
-        self.ssrc = key.ssrc
         self._known: dict[int, SrtpReceiver] = {}
         self._before: dict[int, SrtpReceiver] = {}
         self._late = 0
@@ -63,20 +58,12 @@ class AnySourceReceiver:
                     return before.unprotect_rtcp(packet) if rtcp else before.unprotect(packet)
                 except PacketRefused:
                     pass
-            raise self._refuse(refused) from None
+            raise self.refused(refused) from None
         if new:
             if len(self._known) >= _SOURCES:
                 detail = f"more than {_SOURCES} sources with one key"
-                raise self._refuse(PacketRefused(SrtpError.OTHER_SSRC, detail))
+                raise self.refused(PacketRefused(SrtpError.OTHER_SSRC, detail))
             self._known[ssrc] = receiver
         self.ssrc = ssrc
         self._late -= self._late > 0
         return plain
-
-    def _refuse(self, refused: PacketRefused) -> PacketRefused:
-        self.failures[refused.error] += 1
-        self.diagnoses.setdefault(refused.error, refused)
-        return refused
-
-    def follow(self, index: int) -> None:
-        """Nothing else receives packets of this stream."""

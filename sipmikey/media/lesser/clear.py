@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from sipmikey.media.errors import PacketRefused, SrtpError
+from sipmikey.media.lesser.receiver import LesserReceiver
 from sipmikey.media.profile import RTCP_HEADER_LENGTH, RTP_HEADER_LENGTH
 
 _SSRC = slice(8, 12)
@@ -36,17 +35,11 @@ class ClearSender:
         """Nothing else sends packets of this stream."""
 
 
-class ClearReceiver:
-    """Takes packets of any SSRC as they are. ``ssrc``: of the last one; 0 before it."""
-
-    __slots__ = ("diagnoses", "failures", "ssrc")
-
-    steady = None
+class ClearReceiver(LesserReceiver):
+    """Takes packets of any SSRC as they are; ``ssrc`` is 0 before the first."""
 
     def __init__(self) -> None:
-        self.ssrc = 0
-        self.failures: Counter[SrtpError] = Counter()
-        self.diagnoses: dict[SrtpError, PacketRefused] = {}
+        super().__init__(0)
 
     def unprotect(self, packet: bytes) -> bytes:
         """Return the packet; raise `PacketRefused` for one too short to be RTP."""
@@ -62,12 +55,5 @@ class ClearReceiver:
 
     def _check(self, packet: bytes, shortest: int, kind: str) -> None:
         if len(packet) < shortest:
-            refused = PacketRefused(
-                SrtpError.TOO_SHORT, f"{len(packet)} bytes do not hold the header of {kind}"
-            )
-            self.failures[refused.error] += 1
-            self.diagnoses.setdefault(refused.error, refused)
-            raise refused
-
-    def follow(self, index: int) -> None:
-        """Nothing else receives packets of this stream."""
+            detail = f"{len(packet)} bytes do not hold the header of {kind}"
+            raise self.refused(PacketRefused(SrtpError.TOO_SHORT, detail))
