@@ -119,7 +119,7 @@ class PhoneWindow(QMainWindow):
         self.dial_field = _named(QLineEdit(), tr("Name, SIP address or number"))
         self.dial_field.setPlaceholderText(tr("Name, SIP address or number"))
         self._names = QStandardItemModel(self)
-        self._named_people: tuple[Contact, ...] = ()
+        self._people_of: Phone | None = None
         completer = QCompleter(self._names, self)
         completer.setCompletionRole(IDENTIFIER)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
@@ -235,27 +235,27 @@ class PhoneWindow(QMainWindow):
         self.accounts.setText("\n".join(account_line(one, tr) for one in phone.accounts.values()))
         fill(self.calls, [("|".join(one.key), call_line(one, phone, tr)) for one in phone.live])
         self.calls.setVisible(len(phone.live) > 1)
-        fill(self.contacts, [(one.identity, one.line) for one in phone.people])
+        self._render_people(phone)
         fill(
             self.history,
             [(one.peer or one.party, history_line(one, phone, tr)) for one in phone.history[:100]],
         )
         self.messages.show_messages(phone)
         self.tabs.setTabText(1, f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls"))
-        self._render_names()
         self._render_call(self.current)
         account = self.controller.account
         self.quiet.setChecked(account is not None and account.do_not_disturb)
         self._render_devices()
         self._ask_questions()
 
-    def _render_names(self) -> None:
-        """Offer the names and addresses that what is typed may stand for; names say which book has them."""
-        if self._named_people == self.phone.people:
+    def _render_people(self, phone: Phone) -> None:
+        """List all people, and offer their names and addresses where one is typed."""
+        if self._people_of is not None and phone.same_people(self._people_of):
             return
-        self._named_people = self.phone.people
+        self._people_of, people = phone, phone.people
+        fill(self.contacts, [(one.identity, one.line) for one in people])
         self._names.clear()
-        for one in self.phone.people:
+        for one in people:
             for typed, line in ((one.name, one.line), (one.identity, one.identity)):
                 if typed:
                     entry = QStandardItem(line)

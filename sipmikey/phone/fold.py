@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import chain
 from types import MappingProxyType
 
 from sipmikey.phone.advice import why
@@ -293,7 +294,12 @@ def _book(phone: Phone, document: Document) -> Phone:
         (replace(one, book=name, kms="", media="", signalling="") for one in found if one is not None),
         key=lambda one: one.label.casefold(),
     )
-    return replace(phone, books=MappingProxyType({**phone.books, name: tuple(people)}))
+    books = {**phone.books, name: tuple(people)}
+    by_uri: dict[str, Contact] = {}
+    for one in chain.from_iterable(books.values()):
+        for uri in (one.identity, *one.numbers):
+            by_uri.setdefault(uri, one)
+    return replace(phone, books=MappingProxyType(books), listed=MappingProxyType(by_uri))
 
 
 def _message(phone: Phone, document: Document) -> Phone:

@@ -123,13 +123,15 @@ class Conference:
 class Phone:
     """All of it, immutable; ``fold`` makes the next one. ``missed``: calls missed since the list was read.
 
-    ``conferences``: the one of each account that has one. ``books``: what address books have, by their names.
+    ``conferences``: the one of each account that has one. ``books``: what address books have, by their names;
+    ``listed``: their entries by URI, the first of each.
     """
 
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
     calls: Mapping[CallKey, ShownCall] = field(default_factory=lambda: MappingProxyType({}))
     contacts: tuple[Contact, ...] = ()
     books: Mapping[str, tuple[Contact, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    listed: Mapping[str, Contact] = field(default_factory=lambda: MappingProxyType({}))
     history: tuple[HistoryEntry, ...] = ()
     missed: int = 0
     questions: tuple[Question, ...] = ()
@@ -154,13 +156,14 @@ class Phone:
         others = (one for book in self.books.values() for one in book if one.identity not in known)
         return (*self.contacts, *others)
 
+    def same_people(self, other: Phone) -> bool:
+        """Return True where ``people`` did not change from one to the next: books may be large."""
+        return self.contacts is other.contacts and self.books is other.books
+
     def label(self, identity: str) -> str:
         """Return the name of *identity* among our contacts or, with its name, in an address book."""
         for contact in self.contacts:
             if identity in (contact.identity, *contact.numbers):
                 return clean(contact.label)
-        for book in self.books.values():
-            for contact in book:
-                if identity in (contact.identity, *contact.numbers):
-                    return clean(contact.line)
-        return clean(identity)
+        found = self.listed.get(identity)
+        return clean(identity if found is None else found.line)

@@ -87,6 +87,7 @@ class PhoneApp(App[None]):
         self._wanted = wanted
         self._books = books
         self._said: list[str] = []
+        self._people_of: Phone | None = None
         self._details = False
         self._asked: set[tuple[str, str]] = set()
         self.processes: dict[str, AgentProcess] = {}
@@ -193,7 +194,9 @@ class PhoneApp(App[None]):
         ladder = call_ladder(call, phone) if call is not None and self._details else ""
         root.query_one("#ladder", Static).update(ladder)
         root.query_one("#log", Static).update("\n".join(self._said[-5:]))
-        _fill(root.query_one("#contacts", OptionList), ((one.identity, one.line) for one in phone.people))
+        if self._people_of is None or not phone.same_people(self._people_of):
+            self._people_of = phone
+            _fill(root.query_one("#contacts", OptionList), ((one.identity, one.line) for one in phone.people))
         _fill(
             root.query_one("#history", OptionList),
             ((f"{place}", history_line(entry, phone, tr)) for place, entry in enumerate(phone.history[:100])),

@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from sipmikey.cli.calls.credentials import from_keyring
-from sipmikey.cli.config.load import load, read_secret_file
+from sipmikey.cli.config.load import read_secret_file
+from sipmikey.cli.config.schema import AddressBook
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.edge.carddav import Server, read_book
 
 
-def servers(paths: Iterable[Path | None]) -> tuple[Server, ...]:
-    """Return where the address books of the accounts in *paths* are. Raises ``LocalError``."""
+def servers(named: Iterable[AddressBook]) -> tuple[Server, ...]:
+    """Return where the address books are that the accounts have *named*. Raises ``LocalError``."""
     found: dict[tuple[str, str], Server] = {}
-    for path in paths:
-        book = load(path=path).configuration.address_book
+    for book in named:
         if not book.url:
             continue
         password = book.password and from_keyring(book.password, "address_book.password")

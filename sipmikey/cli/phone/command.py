@@ -128,11 +128,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _books(args: argparse.Namespace) -> Callable[[], Iterator[dict[str, Any]]] | None:
     """Return what reads the address books of the accounts, None where there are none."""
-    if not any(load(path=path).configuration.address_book.url for path in args.config or [None]):
+    named = [load(path=path).configuration.address_book for path in args.config or [None]]
+    if not any(book.url for book in named):
         return None
     from sipmikey.cli.phone.books import documents, servers
 
-    return partial(documents, servers(args.config or [None]))
+    return partial(documents, servers(named))
 
 
 def _exchange(args: argparse.Namespace, store: Store) -> int:
