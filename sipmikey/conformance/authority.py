@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import NameOID
 
+from sipmikey.conformance.certificates import make_certificate, new_rsa_key
 from sipmikey.keys.revocation import Revocation
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ticket.credentials import CertificateCredential, KmsKeyPair
 
-_BITS = 2048
+_CA = "Conformance CA"
 _LIFE = timedelta(days=365)
 
 
@@ -54,22 +54,22 @@ class Authority:
     def make(cls, kms: str, now_ns: int) -> Self:
         """Draw the keys of a CA and of the KMS *kms*, valid for a year about *now_ns*."""
         now = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
-        key, kms_key = _key(), _key()
-        own = _sign("Conformance CA", key, "Conformance CA", key, now)
+        key, kms_key = new_rsa_key(), new_rsa_key()
+        valid = _about(now)
+        own = make_certificate(_CA, None, key, _CA, key, valid=valid)
         pair = KmsKeyPair(
             private_key=kms_key,
-            certificate=_sign("KMS", kms_key, "Conformance CA", key, now, identity=kms),
+            certificate=make_certificate("KMS", kms, kms_key, _CA, key, valid=valid),
         )
         return cls(private_key=key, certificate=own, kms=pair, now=now)
 
     def holder(self, identity: str) -> CertificateCredential:
         """Return a key with a certificate for *identity*."""
-        key = _key()
+        key = new_rsa_key()
+        made = make_certificate(identity, identity, key, _CA, self.private_key, valid=_about(self.now))
         return CertificateCredential(
             private_key=key,
-            certificates=(
-                _sign(identity, key, "Conformance CA", self.private_key, self.now, identity=identity),
-            ),
+            certificates=(made,),
             kms_certificates=(self.kms.certificate,),
         )
 
@@ -154,45 +154,6 @@ def _read(path: Path) -> bytes:
         raise LocalError(f"{path}: {error.strerror}") from None
 
 
-def _key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
-
-
-def _sign(
-    subject: str,
-    key: rsa.RSAPrivateKey,
-    issuer: str,
-    issuer_key: rsa.RSAPrivateKey,
-    now: datetime,
-    *,
-    identity: str | None = None,
-) -> x509.Certificate:
-    ca = identity is None
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + _LIFE)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=not ca, content_commitment=False, key_encipherment=not ca,
-                data_encipherment=False, key_agreement=False, key_cert_sign=ca, crl_sign=ca,
-                encipher_only=False, decipher_only=False,
-            ),
-            critical=True,
-        )
-    )  # fmt: skip
-    if identity is not None:
-        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
-        ours = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
-        builder = builder.add_extension(names, critical=False).add_extension(ours, critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+def _about(now: datetime) -> tuple[datetime, datetime]:
+    """Return from when till when certificates are valid."""
+    return now - timedelta(days=1), now + _LIFE

@@ -10,16 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from sipmikey.cli.demo.actor import run_once
+from sipmikey.conformance.certificates import make_certificate, new_rsa_key
 
 DEFERRED = "deferred"
 GROUP = "group"
+_CA = "demonstration CA"
 
 MODES = ("full", "full-pk", "kerberos", "otway-rees", "preshared", GROUP, DEFERRED)
 
@@ -122,12 +120,13 @@ async def _share(made: Requisites, folder: Path, name: str, *, directory: Path, 
 
 def _certify(made: Requisites, folder: Path, *, directory: Path, kms: str, users: Mapping[str, str]) -> None:
     """Make a CA, and certificates of the KMS and of the users, who have no pre-shared keys at the KMS."""
-    authority = _new_key()
-    root = _certificate("demonstration CA", None, authority, "demonstration CA", authority)
+    authority, now = new_rsa_key(), datetime.now(UTC)
+    valid = (now - timedelta(minutes=5), now + timedelta(days=1))
+    root = make_certificate(_CA, None, authority, _CA, authority, valid=valid)
     (folder / "ca.pem").write_bytes(root.public_bytes(Encoding.PEM))
     for name, identity in {"kms": kms, **users}.items():
-        key = _new_key()
-        own = _certificate(name, identity, key, "demonstration CA", authority)
+        key = new_rsa_key()
+        own = make_certificate(name, identity, key, _CA, authority, valid=valid)
         (folder / f"{name}.pem").write_bytes(own.public_bytes(Encoding.PEM))
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write_private(folder / f"{name}.key", pem)
@@ -143,44 +142,6 @@ def _certify(made: Requisites, folder: Path, *, directory: Path, kms: str, users
             "private_key": _text(str(folder / f"{name}.key")),
             "kms_certificates": _text(str(folder / "kms.pem")),
         }
-
-
-def _new_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def _certificate(
-    subject: str, identity: str | None, key: rsa.RSAPrivateKey, issuer: str, signer: rsa.RSAPrivateKey
-) -> x509.Certificate:
-    """Return a certificate for a day; of a CA where there is no *identity*."""
-    now = datetime.now(UTC)
-    uses = dict.fromkeys(
-        (
-            "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-            "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
-        ),
-        False,
-    )  # fmt: skip
-    used = ("key_cert_sign",) if identity is None else ("digital_signature", "key_encipherment")
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=identity is None, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(**(uses | dict.fromkeys(used, True))), critical=True)
-    )
-    if identity is not None:
-        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
-        builder = builder.add_extension(names, critical=False)
-    return builder.sign(signer, hashes.SHA256())
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def _text(value: str) -> str:
