@@ -12,20 +12,21 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 
 .PHONY: demo test test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
 
-$(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+define make_venv
+@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	    { echo "Python 3.11 or later with venv not found: apt-get install python3 python3-venv (or set PYTHON=...)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
+$(PYTHON) -m venv $(VENV)
+$(BIN)/pip install --quiet --upgrade pip
+endef
+
+$(STAMP): pyproject.toml
+	$(make_venv)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.runs
 
 # What a call takes, without what tests and faces need.
 $(VENV)/.runs: pyproject.toml
-	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	    { echo "Python 3.11 or later with venv not found: apt-get install python3 python3-venv (or set PYTHON=...)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
+	$(make_venv)
 	$(BIN)/pip install --quiet --editable '.[pjsua2,media,kms]'
 	@touch $@
 
