@@ -224,7 +224,9 @@ async def test_a_certificate_names_the_one_who_was_invited_whatever_was_asked(tm
         assert await last_uses(kms.store) == {enrolled.given.device: kms.clock.seconds()}
         await kms.store.devices.revoke_device(enrolled.given.device, now_s=1)
         assert await kms.store.subscribers.certificates_of(ALICE) == []
-        for bad in (b"not a request", csr(ec.generate_private_key(ec.SECP256R1())), csr(key)[:-1] + b"\0"):
+        request = csr(key)
+        forged = request[:-1] + bytes((request[-1] ^ 1,))
+        for bad in (b"not a request", csr(ec.generate_private_key(ec.SECP256R1())), forged):
             code = await kms.invite()
             assert (await kms.redeem(code, csr=bad)).reason == "malformed-enrolment"
             assert (await kms.redeem(code)).status == 200, "the code can still be used"
