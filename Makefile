@@ -10,7 +10,7 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \
 	tests/media/test_srtp.py tests/media/test_stream.py tests/media/test_mki.py tests/media/test_endpoint.py
 
-.PHONY: demo test test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
+.PHONY: demo test test-again test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
 
 define make_venv
 @$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -39,6 +39,14 @@ test: $(STAMP)
 	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(if $(filter long,$(LATER)),-m 'not long') $(TESTS)
 	$(if $(TESTS)$(filter native,$(LATER)),,@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory test-native; \
 	    else echo "the native core is not tested: no cargo here"; fi)
+
+# The tests that failed in the last run, one at a time. Many failures are a fault: only a few are tried again.
+AGAIN_AT_MOST ?= 4
+FAILED = $(BIN)/pytest --last-failed --last-failed-no-failures none
+test-again: $(STAMP)
+	@failed=$$($(FAILED) --collect-only -q | grep -c '::'); echo "$$failed failed beside other tests"; \
+	    test "$$failed" -ge 1 && test "$$failed" -le $(AGAIN_AT_MOST)
+	SIPMIKEY_PURE=1 $(FAILED) -v
 
 # The tests that take longest, which CI runs last.
 test-long: $(STAMP)
