@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from sipmikey.deferred.errors import DisorderedDeposit, MalformedDeposit
 from sipmikey.media.codecs.codec import FRAME_MS
-from sipmikey.media.rtcp import RtcpType
+from sipmikey.media.rtcp.packets import RtcpType
 from sipmikey.mikey.errors import LimitExceeded, LocalError
 
 MAGIC = b"MTDD"

@@ -13,7 +13,7 @@ from sipmikey.keys.suite import Suite
 from sipmikey.media.codecs.codec import frame_ticks
 from sipmikey.media.g711 import G711
 from sipmikey.media.keying import StreamKey
-from sipmikey.media.rtcp import Bye, SenderReport, SourceDescription, encode_compound, ntp_timestamp
+from sipmikey.media.rtcp.packets import Bye, SenderReport, SourceDescription, encode_compound, ntp_timestamp
 from sipmikey.media.rtp import Packetiser
 from sipmikey.media.srtp import SrtpSender
 from sipmikey.mikey.errors import LocalError

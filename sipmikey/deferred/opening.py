@@ -12,7 +12,7 @@ from sipmikey.media.codecs.codec import FRAME_MS, frame_samples
 from sipmikey.media.errors import PacketRefused
 from sipmikey.media.g711 import G711, PCMA, PCMU
 from sipmikey.media.keying import StreamKey
-from sipmikey.media.rtcp import Bye, SenderReport, parse_compound
+from sipmikey.media.rtcp.packets import Bye, SenderReport, parse_compound
 from sipmikey.media.rtp import MalformedPacket, RtpPacket
 from sipmikey.media.srtp import SrtpReceiver
 from sipmikey.mikey.errors import InvalidTicketPolicy, InvalidTimestamp, MalformedMessage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipmikey.media.rtcp import ReportBlock, SenderReport, ntp_timestamp
+from sipmikey.media.rtcp.packets import ReportBlock, SenderReport, ntp_timestamp
 from sipmikey.native import native
 
 _SEQ_SPACE = 1 << 16

@@ -16,7 +16,7 @@ from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.lesser.any_source import AnySourceReceiver
 from sipmikey.media.lesser.clear import ClearReceiver, ClearSender
-from sipmikey.media.rtcp import (
+from sipmikey.media.rtcp.packets import (
     Bye,
     ReceiverReport,
     ReportBlock,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sipmikey.media.errors import PacketNotSent, PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.profile import RTCP_HEADER_LENGTH, RTP_HEADER_LENGTH
-from sipmikey.media.rtcp import ReceiverReport, UnknownRtcp, encode_compound, parse_compound
+from sipmikey.media.rtcp.packets import ReceiverReport, UnknownRtcp, encode_compound, parse_compound
 from sipmikey.media.rtp import MalformedPacket, RtpPacket
 from sipmikey.media.srtp import SrtpReceiver, SrtpSender
 from sipmikey.mikey.errors import LocalError, PeerError

@@ -27,7 +27,7 @@ from sipmikey.deferred.facts import facts_of
 from sipmikey.deferred.opened import parse_opened
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.server.body import decode_body
-from sipmikey.media.rtcp import parse_compound
+from sipmikey.media.rtcp.packets import parse_compound
 from sipmikey.media.rtp import RtpPacket
 from sipmikey.media.rtpdump import parse_rtpdump
 from sipmikey.mikey.errors import SipmikeyError

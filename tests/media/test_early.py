@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from sipmikey.media.early import EarlyMedia
-from sipmikey.media.rtcp import ReceiverReport, SourceDescription, encode_compound
+from sipmikey.media.rtcp.packets import ReceiverReport, SourceDescription, encode_compound
 from sipmikey.media.srtp import SrtpSender
 from tests.media.keys import SSRC, make_key, rtp
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sipmikey.media.context import SrtpContext
 from sipmikey.media.errors import PacketRefused, SrtpError
-from sipmikey.media.rtcp import Bye, ReceiverReport, SourceDescription, encode_compound
+from sipmikey.media.rtcp.packets import Bye, ReceiverReport, SourceDescription, encode_compound
 from sipmikey.media.rtp import RtpPacket
 from tests.media.keys import PYTHON_PROFILES, SSRC, make_key
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.media.rtcp import (
+from sipmikey.media.rtcp.packets import (
     Bye,
     ReceiverReport,
     ReportBlock,

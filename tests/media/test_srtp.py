@@ -11,7 +11,7 @@ import pytest
 from sipmikey.media.context import LIBSRTP_ERRORS, MAX_ROLLOVERS, SrtpContext
 from sipmikey.media.errors import PacketNotSent, PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
-from sipmikey.media.rtcp import ReceiverReport, SourceDescription, encode_compound
+from sipmikey.media.rtcp.packets import ReceiverReport, SourceDescription, encode_compound
 from sipmikey.media.srtp import LATE_PACKETS, SrtpReceiver, SrtpSender
 from sipmikey.mikey.errors import LocalError
 from tests.media.keys import AES_32, AES_80, GCM_128, PYTHON_PROFILES, SSRC, as_profile, make_key, rtp

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.media.playout import Playout
-from sipmikey.media.rtcp import SenderReport, ntp_timestamp
+from sipmikey.media.rtcp.packets import SenderReport, ntp_timestamp
 from sipmikey.media.statistics import ReceptionCounter, round_trip_ns
 
 MS = 1_000_000
