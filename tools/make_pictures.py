@@ -129,7 +129,7 @@ def window_pictures(names: Iterable[str], language: str) -> None:
         feed(window.controller, name)
         QApplication.processEvents()
         picture = window.grab()
-        for box in window._asked.values():
+        for box in window.questions.open.values():
             painter = QPainter(picture)
             painter.drawPixmap((picture.width() - box.width()) // 2, 220, box.grab())
             painter.end()

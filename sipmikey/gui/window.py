@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QCloseEvent, QKeySequence, QShortcut, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
     QCompleter,
     QHBoxLayout,
@@ -32,8 +31,10 @@ from sipmikey.gui.buttons import ActionButtons, DialPad
 from sipmikey.gui.facts import FactsPanel
 from sipmikey.gui.lists import IDENTIFIER, fill
 from sipmikey.gui.messages import MessageList
+from sipmikey.gui.named import menu_entry, named
 from sipmikey.gui.notify import Notifier
 from sipmikey.gui.process import AgentProcess
+from sipmikey.gui.questions import Questions
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, ShownCall, Stage, Text
 from sipmikey.phone.advice import advice_for, ended_text
@@ -44,10 +45,8 @@ from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action
 from sipmikey.phone.shown import account_line, call_line, call_title, deleting, history_line
-from sipmikey.phone.state import Message, Question
+from sipmikey.phone.state import Message
 from sipmikey.phone.text import Translate
-
-W = TypeVar("W", bound=QWidget)
 
 
 class PhoneWindow(QMainWindow):
@@ -64,7 +63,7 @@ class PhoneWindow(QMainWindow):
         super().__init__()
         self.say = tr
         self._store = store
-        self._asked: dict[tuple[str, str], QMessageBox] = {}
+        self.questions = Questions(self, tr)
         self._chosen: tuple[str, str] | None = None
         self.setWindowTitle("sipmikey")
         self.resize(900, 640)
@@ -116,7 +115,7 @@ class PhoneWindow(QMainWindow):
     def _side(self) -> QWidget:
         tr, side = self.say, QWidget()
         layout = QVBoxLayout(side)
-        self.dial_field = _named(QLineEdit(), tr("Name, SIP address or number"))
+        self.dial_field = named(QLineEdit(), tr("Name, SIP address or number"))
         self.dial_field.setPlaceholderText(tr("Name, SIP address or number"))
         self._names = QStandardItemModel(self)
         self._people_of: Phone | None = None
@@ -126,21 +125,21 @@ class PhoneWindow(QMainWindow):
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         self.dial_field.setCompleter(completer)
         self.dial_field.returnPressed.connect(self._dial_typed)
-        self.dial_button = _named(QPushButton(tr("&Call")), tr("Call"))
+        self.dial_button = named(QPushButton(tr("&Call")), tr("Call"))
         self.dial_button.clicked.connect(self._dial_typed)
         row = QHBoxLayout()
         row.addWidget(self.dial_field, 1)
         row.addWidget(self.dial_button)
-        self.contacts = _named(QListWidget(), tr("Contacts"))
+        self.contacts = named(QListWidget(), tr("Contacts"))
         self.contacts.itemActivated.connect(lambda item: self.dial(item.data(IDENTIFIER)))
         self.contacts.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.contacts.customContextMenuRequested.connect(self._contact_menu)
-        self.history = _named(QListWidget(), tr("Calls"))
+        self.history = named(QListWidget(), tr("Calls"))
         self.history.itemActivated.connect(lambda item: self.dial(item.data(IDENTIFIER)))
-        self.tabs = _named(QTabWidget(), tr("Contacts and calls"))
+        self.tabs = named(QTabWidget(), tr("Contacts and calls"))
         self.tabs.addTab(self.contacts, tr("Contacts"))
         self.tabs.addTab(self.history, tr("Calls"))
-        self.messages = _named(
+        self.messages = named(
             MessageList(
                 tr,
                 play=lambda one: self._about(self.controller.play, one),
@@ -160,29 +159,29 @@ class PhoneWindow(QMainWindow):
     def _main(self) -> QWidget:
         tr, main = self.say, QWidget()
         layout = QVBoxLayout(main)
-        self.accounts = _named(QLabel(), tr("Accounts"))
+        self.accounts = named(QLabel(), tr("Accounts"))
         self.accounts.setTextFormat(Qt.TextFormat.PlainText)
         self.accounts.setWordWrap(True)
-        self.calls = _named(QListWidget(), tr("Calls now"))
+        self.calls = named(QListWidget(), tr("Calls now"))
         self.calls.setMaximumHeight(90)
         self.calls.itemClicked.connect(self._choose)
-        self.title = _named(QLabel(), tr("Call"))
+        self.title = named(QLabel(), tr("Call"))
         self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.title.setStyleSheet("font-size: 17px; font-weight: bold;")
         self.title.setWordWrap(True)
         self.facts = FactsPanel(tr)
-        self.note = _named(QLabel(), tr("Conference"))
+        self.note = named(QLabel(), tr("Conference"))
         self.note.setTextFormat(Qt.TextFormat.PlainText)
         self.note.setWordWrap(True)
-        self.after = _named(QLabel(), tr("How the call ended"))
+        self.after = named(QLabel(), tr("How the call ended"))
         self.after.setTextFormat(Qt.TextFormat.PlainText)
         self.after.setWordWrap(True)
         self.buttons = ActionButtons(tr, self.act)
-        self.details = _named(QPlainTextEdit(), tr("Details"))
+        self.details = named(QPlainTextEdit(), tr("Details"))
         self.details.setReadOnly(True)
         self.details.setStyleSheet("font-family: monospace;")
         self.details.hide()
-        self.log = _named(QPlainTextEdit(), tr("What happened"))
+        self.log = named(QPlainTextEdit(), tr("What happened"))
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(200)
         self.log.setMaximumHeight(110)
@@ -204,15 +203,15 @@ class PhoneWindow(QMainWindow):
     def _menus(self) -> None:
         tr = self.say
         menu = self.menuBar().addMenu(tr("&Phone"))
-        self.quiet = _action(menu, tr("&Do not disturb"), "Ctrl+N", self._toggle_quiet)
+        self.quiet = menu_entry(menu, tr("&Do not disturb"), "Ctrl+N", self._toggle_quiet)
         self.quiet.setCheckable(True)
-        _action(menu, tr("Save c&ontact"), "Ctrl+S", self.save_contact)
-        self.details_action = _action(menu, tr("De&tails"), "F3", self._toggle_details)
+        menu_entry(menu, tr("Save c&ontact"), "Ctrl+S", self.save_contact)
+        self.details_action = menu_entry(menu, tr("De&tails"), "F3", self._toggle_details)
         self.details_action.setCheckable(True)
-        _action(menu, tr("&Louder"), "Ctrl+Up", lambda: self._louder(STEP_DB))
-        _action(menu, tr("So&fter"), "Ctrl+Down", lambda: self._louder(-STEP_DB))
+        menu_entry(menu, tr("&Louder"), "Ctrl+Up", lambda: self._louder(STEP_DB))
+        menu_entry(menu, tr("So&fter"), "Ctrl+Down", lambda: self._louder(-STEP_DB))
         self.devices_menu = menu.addMenu(tr("&Sound devices"))
-        _action(menu, tr("&Quit"), "Ctrl+Q", self.close)
+        menu_entry(menu, tr("&Quit"), "Ctrl+Q", self.close)
         QShortcut(QKeySequence("F2"), self, self.dial_field.setFocus)
 
     # Rendering
@@ -246,7 +245,7 @@ class PhoneWindow(QMainWindow):
         account = self.controller.account
         self.quiet.setChecked(account is not None and account.do_not_disturb)
         self._render_devices()
-        self._ask_questions()
+        self.questions.follow(phone.questions, self.controller.decide)
 
     def _render_people(self, phone: Phone) -> None:
         """List all people, and offer their names and addresses where one is typed."""
@@ -298,43 +297,11 @@ class PhoneWindow(QMainWindow):
 
     # Questions
 
-    def _ask_questions(self) -> None:
-        open_now = {(one.account, one.call): one for one in self.phone.questions}
-        for key, box in tuple(self._asked.items()):
-            if key not in open_now:
-                del self._asked[key]
-                box.done(0)
-        for key, question in open_now.items():
-            if key not in self._asked:
-                self._asked[key] = self._ask(question)
-
-    def _ask(self, question: Question) -> QMessageBox:
-        tr = self.say
-        decide = self.controller.decide
-        return self.question(
-            question.text.render(tr), safe=tr("&End the call"), other=tr("&Talk"),
-            decided=lambda accept: decide(question, accept),
-        )  # fmt: skip
-
-    def question(self, text: str, *, safe: str, other: str, decided: Callable[[bool], None]) -> QMessageBox:
-        """Ask with two answers: *safe* (False; the default, the first, and Escape) and *other* (True)."""
-        box = QMessageBox(QMessageBox.Icon.Question, "sipmikey", "", parent=self)
-        box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setText(text)
-        no = box.addButton(safe, QMessageBox.ButtonRole.ActionRole)
-        yes = box.addButton(other, QMessageBox.ButtonRole.ActionRole)
-        box.setDefaultButton(no)
-        box.setEscapeButton(no)
-        box.buttonClicked.connect(lambda button: decided(button is yes))
-        box.setModal(False)
-        box.show()
-        return box
-
     def ask_about_link(self, target: str) -> QMessageBox:
         """Ask whether to call what a link names."""
         tr = self.say
         text = Text("A link wants to call {target}. Call?", {"target": target}).render(tr)
-        return self.question(
+        return self.questions.ask(
             text, safe=tr("Do &not call"), other=tr("&Call"),
             decided=lambda accept: self._follow_link(target, accept),
         )  # fmt: skip
@@ -430,7 +397,7 @@ class PhoneWindow(QMainWindow):
                 self._about(self.controller.delete, message)
 
         text = deleting(message, self.phone, tr)
-        return self.question(text, safe=tr("Keep"), other=tr("Delete"), decided=decided)
+        return self.questions.ask(text, safe=tr("Keep"), other=tr("Delete"), decided=decided)
 
     def _about(self, do: Callable[[Message], None], message: Message) -> None:
         try:
@@ -440,22 +407,8 @@ class PhoneWindow(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
         """End all calls and processes."""
-        for box in self._asked.values():
-            with suppress(RuntimeError):
-                box.done(0)
+        self.questions.close()
         for process in self.processes.values():
             process.stop()
         self.notifier.hide()
         super().closeEvent(event)
-
-
-def _named(widget: W, name: str) -> W:
-    widget.setAccessibleName(name.replace("&", ""))
-    return widget
-
-
-def _action(menu: QMenu, text: str, keys: str, do: Callable[[], object]) -> QAction:
-    action = menu.addAction(text)
-    action.setShortcut(QKeySequence(keys))
-    action.triggered.connect(lambda: do())
-    return action

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from textual.app import App, ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import Key
-from textual.suggester import Suggester
 from textual.widgets import Footer, Input, OptionList, Static, TabbedContent, TabPane
-from textual.widgets.option_list import Option
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, Stage, Text
@@ -23,13 +19,14 @@ from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
 from sipmikey.phone.edge.process import AgentProcess
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.call import call_ladder
-from sipmikey.phone.people import completions
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may
 from sipmikey.phone.shown import account_line, call_line, deleting, history_line, message_line
 from sipmikey.phone.state import Message
 from sipmikey.phone.text import Translate
 from sipmikey.tui.dialogs import Ask, AskText
+from sipmikey.tui.keys import ACTIONS, BINDINGS, translated
+from sipmikey.tui.lists import Names, fill
 from sipmikey.tui.markup import call_markup
 from sipmikey.tui.messages import MessageList
 
@@ -46,28 +43,7 @@ class PhoneApp(App[None]):
     CSS_PATH = "phone.tcss"
     TITLE = "sipmikey"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS = [  # noqa: RUF012 - Textual's way
-        Binding("f2", "dial", "Dial"),
-        Binding("f4", "answer", "Answer"),
-        Binding("f5", "leave", "Hang up"),
-        Binding("f6", "hold", "Hold"),
-        Binding("f7", "mute", "Mute"),
-        Binding("f8", "swap", "Other call"),
-        Binding("f9", "transfer", "Transfer"),
-        Binding("f10", "rekey", "New keys"),
-        Binding("f3", "details", "Details"),
-        Binding("ctrl+g", "conference", "Conference"),
-        Binding("ctrl+t", "split", "Take out"),
-        Binding("ctrl+o", "step", "Step out, in"),
-        Binding("ctrl+l", "end_conference", "End conference"),
-        Binding("ctrl+b", "busy", "Busy", show=False),
-        Binding("ctrl+j", "join", "Join", show=False),
-        Binding("ctrl+n", "do_not_disturb", "Do not disturb"),
-        Binding("ctrl+s", "save_contact", "Save contact", show=False),
-        Binding("ctrl+up", "louder(1)", "Louder", show=False),
-        Binding("ctrl+down", "louder(-1)", "Softer", show=False),
-        Binding("ctrl+q", "quit", "Quit"),
-    ]
+    BINDINGS = list(BINDINGS)  # noqa: RUF012 - Textual's way
 
     def __init__(
         self,
@@ -82,7 +58,7 @@ class PhoneApp(App[None]):
         super().__init__()
         self.tr = tr
         for bindings in self._bindings.key_to_bindings.values():
-            bindings[:] = [_translated(binding, tr) for binding in bindings]
+            bindings[:] = [translated(binding, tr) for binding in bindings]
         self._store = store
         self._wanted = wanted
         self._books = books
@@ -123,7 +99,9 @@ class PhoneApp(App[None]):
         with Horizontal():
             with Vertical(id="side"):
                 yield Input(
-                    placeholder=self.tr("Name, SIP address or number"), id="dial", suggester=_Names(self)
+                    placeholder=self.tr("Name, SIP address or number"),
+                    id="dial",
+                    suggester=Names(lambda: self.phone),
                 )
                 with TabbedContent():
                     with TabPane(self.tr("Contacts"), id="people"):
@@ -185,7 +163,10 @@ class PhoneApp(App[None]):
         phone, tr, root = self.phone, self.tr, self.screen_stack[0]
         accounts = "\n".join(account_line(account, tr) for account in phone.accounts.values())
         root.query_one("#accounts", Static).update(_plain(accounts))
-        _fill(root.query_one("#calls", OptionList), _titles(phone, tr))
+        fill(
+            root.query_one("#calls", OptionList),
+            (("|".join(one.key), call_line(one, phone, tr)) for one in phone.live),
+        )
         root.query_one("#calls", OptionList).display = len(phone.live) > 1
         call = self.current
         root.query_one("#call", Static).update(
@@ -196,12 +177,12 @@ class PhoneApp(App[None]):
         root.query_one("#log", Static).update("\n".join(self._said[-5:]))
         if self._people_of is None or not phone.same_people(self._people_of):
             self._people_of = phone
-            _fill(root.query_one("#contacts", OptionList), ((one.identity, one.line) for one in phone.people))
-        _fill(
+            fill(root.query_one("#contacts", OptionList), ((one.identity, one.line) for one in phone.people))
+        fill(
             root.query_one("#history", OptionList),
             ((f"{place}", history_line(entry, phone, tr)) for place, entry in enumerate(phone.history[:100])),
         )
-        _fill(
+        fill(
             root.query_one("#messages", OptionList),
             ((f"{place}", message_line(one, phone, tr)) for place, one in enumerate(phone.messages[:100])),
         )
@@ -310,7 +291,7 @@ class PhoneApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave keys out of the footer that do nothing now."""
-        wanted = _ACTIONS.get(action)
+        wanted = ACTIONS.get(action)
         call = self.controller.current if wanted else None
         if wanted is None:
             return True
@@ -412,81 +393,6 @@ class PhoneApp(App[None]):
                 AskText(f"{self.tr('Name of the contact')} {call.name}", self.phone.label(call.name)),
                 lambda name: self.controller.save(Contact(identity=call.name, name=name)) if name else None,
             )
-
-
-_ACTIONS = {
-    "answer": (Action.ANSWER,),
-    "busy": (Action.BUSY,),
-    "leave": (Action.HANGUP, Action.DECLINE),
-    "hold": (Action.HOLD, Action.RESUME),
-    "mute": (Action.MUTE, Action.UNMUTE),
-    "swap": (Action.SWAP,),
-    "join": (Action.TRANSFER_TO,),
-    "conference": (Action.CONFERENCE,),
-    "split": (Action.SPLIT,),
-    "step": (Action.STEP_OUT, Action.STEP_IN),
-    "end_conference": (Action.END_CONFERENCE,),
-    "transfer": (Action.TRANSFER,),
-    "rekey": (Action.REKEY,),
-}
-"""Action of a key -> what it does with a call."""
-
-
-class _Names(Suggester):
-    """Completes what is typed into the dial field."""
-
-    def __init__(self, app: PhoneApp) -> None:
-        super().__init__(use_cache=False, case_sensitive=False)
-        self._phone_app = app
-
-    async def get_suggestion(self, value: str) -> str | None:
-        """Return the contact that *value* may stand for."""
-        for contact in completions(self._phone_app.phone.people, value):
-            for shown in (contact.name, contact.identity):
-                if shown.casefold().startswith(value.casefold()):
-                    return shown
-        return None
-
-
-KEY_WORDS = {
-    "dial": Text("Dial"),
-    "answer": Text("Answer"),
-    "leave": Text("Hang up"),
-    "hold": Text("Hold"),
-    "mute": Text("Mute"),
-    "swap": Text("Other call"),
-    "conference": Text("Conference"),
-    "split": Text("Take out"),
-    "step": Text("Step out, in"),
-    "end_conference": Text("End conference"),
-    "transfer": Text("Transfer"),
-    "rekey": Text("New keys"),
-    "details": Text("Details"),
-    "do_not_disturb": Text("Do not disturb"),
-    "quit": Text("Quit"),
-}
-"""Action of a key -> its word in the footer."""
-
-
-def _translated(binding: Binding, tr: Translate) -> Binding:
-    word = KEY_WORDS.get(binding.action)
-    return binding if word is None else replace(binding, description=word.render(tr))
-
-
-def _titles(phone: Phone, tr: Translate) -> Iterable[tuple[str, str]]:
-    return (("|".join(call.key), call_line(call, phone, tr)) for call in phone.live)
-
-
-def _fill(shown: OptionList, entries: Iterable[tuple[str, str]]) -> None:
-    """Show *entries*, leaving the cursor where it is; nothing is done where nothing changed."""
-    wanted = list(entries)
-    now = [(option.id, str(option.prompt)) for option in shown.options]
-    if now != wanted:
-        place = shown.highlighted
-        shown.clear_options()
-        shown.add_options([Option(text, id=identifier) for identifier, text in wanted])
-        if place is not None and place < len(wanted):
-            shown.highlighted = place
 
 
 def _plain(text: str) -> str:

@@ -176,7 +176,7 @@ def test_only_what_is_possible_is_enabled_and_the_rest_says_why(still: PhoneWind
 def test_a_question_of_policy_has_the_safe_choice_first(still: PhoneWindow, qtbot: QtBot) -> None:
     asked = event("policy.question", peer=CAROL, called=BOB, kms=KMS, wait_s=30.0)
     feed(still, *outgoing()[:2], asked)
-    (box,) = still._asked.values()
+    (box,) = still.questions.open.values()
     assert "Talk to sip:carol@example.com?" in box.text()
     assert box.defaultButton() is box.escapeButton()
     qtbot.keyClick(box, Qt.Key.Key_Escape)
