@@ -16,28 +16,15 @@ from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.lesser.any_source import AnySourceReceiver
 from sipmikey.media.lesser.clear import ClearReceiver, ClearSender
-from sipmikey.media.rtcp.packets import (
-    Bye,
-    ReceiverReport,
-    ReportBlock,
-    RtcpPacket,
-    SenderReport,
-    SourceDescription,
-    encode_compound,
-    ntp_timestamp,
-    parse_compound,
-)
+from sipmikey.media.rtcp.packets import Bye, RtcpPacket
+from sipmikey.media.rtcp.reports import RTCP_INTERVAL_S, Reports, Sending
 from sipmikey.media.rtp import MalformedPacket, Packetiser, RtpPacket, is_rtcp
 from sipmikey.media.srtp import SrtpReceiver, SrtpSender
-from sipmikey.media.statistics import ReceptionCount, ReceptionCounter, ReceptionStatistics, round_trip_ns
+from sipmikey.media.statistics import ReceptionCount, ReceptionCounter, ReceptionStatistics
 from sipmikey.media.voice.telephone_event import Digits, HeardDigits
 from sipmikey.media.wav import FrameSource
 from sipmikey.mikey.errors import LocalError
 
-RTCP_INTERVAL_S = 5.0
-"""Minimum interval of reports (RFC 3550 section 6.2)."""
-
-_NS = 1_000_000_000
 _PLAIN_HEADER = 0x80
 _HEADER_LENGTH = 12
 _START = struct.Struct("!BBHI")
@@ -109,11 +96,9 @@ class RtpStream:
         self.source = source
         self.sink = sink
         self.early = EarlyMedia()
-        self.peer_left = False
         self.listening_to: str | None = None
         self._paused = False
         self._branches: dict[str, SrtpReceiver] = {}
-        self._cname = cname
         self._on_refused = on_refused
         self.on_digit = on_digit
         self.type_heard = codec.payload_type
@@ -131,11 +116,7 @@ class RtpStream:
         self._counter = ReceptionCounter(self._codec.clock_rate)
         self._malformed = 0
         self._reported: set[SrtpError] = set()
-        self._rtcp_interval_ns = int(rtcp_interval_s * _NS)
-        self._rtcp_due_ns: int | None = None
-        self._rtcp_sent = 0
-        self._rtcp_received = 0
-        self._round_trip_ns: int | None = None
+        self._reports = Reports(cname, self._rng, rtcp_interval_s)
 
     def send_with(self, key: StreamKey) -> None:
         """Send under *key* from the next packet on; the first key also fixes SSRC and sequence number."""
@@ -316,7 +297,9 @@ class RtpStream:
             return
         try:
             if is_rtcp(packet):
-                self._receive_rtcp(receiver.unprotect_rtcp(packet), arrival_ns)
+                own = None if self._sender is None else self._sender.ssrc
+                plain = receiver.unprotect_rtcp(packet)
+                self._reports.take(plain, arrival_ns, own=own, counter=self._counter)
                 return
             plain = receiver.unprotect(packet)
             if plain[0] == _PLAIN_HEADER:
@@ -343,30 +326,12 @@ class RtpStream:
             if digit and self.on_digit is not None:
                 self.on_digit(digit)
 
-    def _receive_rtcp(self, plain: bytes, arrival_ns: int) -> None:
-        own = None if self._sender is None else self._sender.ssrc
-        for packet in parse_compound(plain):
-            if isinstance(packet, Bye):
-                self.peer_left = True
-            elif isinstance(packet, SenderReport | ReceiverReport):
-                if isinstance(packet, SenderReport):
-                    self._counter.sender_report(packet, arrival_ns)
-                for block in packet.blocks:
-                    if block.ssrc == own:
-                        self._round_trip_ns = round_trip_ns(block, arrival_ns)
-        self._rtcp_received += 1
-
     def report(self, now_ns: int) -> bytes | None:
         """Return a protected RTCP report when one is due at *now_ns* (Unix time), else None."""
         if self._sender is None or self._paused:
             return None
-        if self._rtcp_due_ns is None:
-            # The first comes after half an interval (RFC 3550 section 6.2).
-            self._rtcp_due_ns = now_ns + self._next_interval() // 2
+        if not self._reports.is_due(now_ns):
             return None
-        if now_ns < self._rtcp_due_ns:
-            return None
-        self._rtcp_due_ns = now_ns + self._next_interval()
         return self._compound(now_ns)
 
     def bye(self, now_ns: int) -> bytes | None:
@@ -375,32 +340,22 @@ class RtpStream:
             return None
         return self._compound(now_ns, Bye(ssrcs=(self._packetiser.ssrc,)))
 
-    def _next_interval(self) -> int:
-        # Spread over half to one and a half, so that parties do not report in step (RFC 3550 section 6.3.1).
-        return int(self._rtcp_interval_ns * (0.5 + self._rng.random()))
-
     def _compound(self, now_ns: int, *more: RtcpPacket) -> bytes | None:
         sender, packetiser = self._sender, self._packetiser
         if sender is None or packetiser is None:
             return None
-        blocks: tuple[ReportBlock, ...] = ()
+        block = None
         if self._receiver is not None and self._counter.received:
-            blocks = (self._counter.report_block(self._receiver.ssrc, now_ns),)
-        first: RtcpPacket
-        if self.sent:
-            first = SenderReport(
-                ssrc=packetiser.ssrc,
-                ntp=ntp_timestamp(now_ns),
-                rtp_timestamp=packetiser.timestamp,
-                packets=self.sent & 0xFFFF_FFFF,
-                octets=self._octets & 0xFFFF_FFFF,
-                blocks=blocks,
-            )
-        else:
-            first = ReceiverReport(ssrc=packetiser.ssrc, blocks=blocks)
-        compound = encode_compound((first, SourceDescription.cname(packetiser.ssrc, self._cname), *more))
-        self._rtcp_sent += 1
-        return sender.protect_rtcp(compound)
+            block = self._counter.report_block(self._receiver.ssrc, now_ns)
+        sending = Sending(
+            ssrc=packetiser.ssrc, timestamp=packetiser.timestamp, packets=self.sent, octets=self._octets
+        )
+        return sender.protect_rtcp(self._reports.make(sending, block, now_ns, *more))
+
+    @property
+    def peer_left(self) -> bool:
+        """True after the peer's RTCP said BYE."""
+        return self._reports.peer_left
 
     @property
     def steady_sender(self) -> tuple[SrtpContext, Packetiser, FrameSource] | None:
@@ -459,7 +414,7 @@ class RtpStream:
 
     def statistics(self) -> StreamReport:
         """Return the counts so far."""
-        receiver = self._receiver
+        receiver, reports = self._receiver, self._reports
         refused = Counter({} if receiver is None else receiver.failures)
         if self._malformed:
             refused[SrtpError.MALFORMED] += self._malformed
@@ -472,8 +427,8 @@ class RtpStream:
             held=len(self.early),
             held_dropped=self.early.dropped,
             fitting=dict(self.early.fitting),
-            rtcp_sent=self._rtcp_sent,
-            rtcp_received=self._rtcp_received,
-            round_trip_ms=None if self._round_trip_ns is None else self._round_trip_ns / 1e6,
-            peer_left=self.peer_left,
+            rtcp_sent=reports.sent,
+            rtcp_received=reports.received,
+            round_trip_ms=None if reports.round_trip_ns is None else reports.round_trip_ns / 1e6,
+            peer_left=reports.peer_left,
         )
