@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
@@ -39,6 +39,7 @@ from sipmikey.kms.server.supervisor import READY_LINE, supervise
 from sipmikey.kms.server.tls import ServerTls
 from sipmikey.kms.server.worker import PlainHttpRefused, Worker, bind, run_worker
 from sipmikey.kms.service import KeyManagementService
+from sipmikey.kms.stores.store import Store
 from sipmikey.settings import ConfigurationError
 from sipmikey.system import environment
 
@@ -164,44 +165,8 @@ def _work(
     async def body(_: argparse.Namespace) -> int:
         store = await open_configured(configuration)
         try:
-            env = environment(clock_skew_s=configuration.kms.clock_skew_s)
-            authority = device_authority(configuration)
-            service = KeyManagementService(
-                env,
-                settings(configuration, authority),
-                await current_policy(configuration, store),
-                lookups(configuration, store),
-            )
-            metrics = Metrics()
-
-            async def reload_policy() -> None:
-                service.policy = await current_policy(configuration, store)
-
-            enrols = serves_enrolment(configuration)
-            enrolment = enrolment_settings(configuration, authority) if enrols else None
-
-            async def reload_profile() -> None:
-                if enrolment is not None:
-                    enrolment.profile = profile_of(configuration)
-
-            if not enrols and configuration.enrolment.enabled:
-                log.warning("enrolment-off", extra={"fields": {"detail": "it needs TLS beyond loopback"}})
-            serving = Worker(
-                store,
-                Forwarder(service, peer_client(configuration), metrics),
-                public=public,
-                admin=admin,
-                tls=tls,
-                settings=worker_settings(configuration),
-                metrics=metrics,
-                by_address=by_address(configuration),
-                enrolment=None
-                if enrolment is None
-                else enrolment_pages(configuration, enrolment, env, store, metrics),
-                reload_policy=reload_policy,
-                reload_profile=reload_profile if enrols else None,
-                policy_in_store=configuration.policy.source == "store",
-                on_start=on_start,
+            serving = await _make_worker(
+                configuration, store, public=public, admin=admin, tls=tls, on_start=on_start
             )
             if worker:
                 _stop_with_supervisor(serving)
@@ -211,6 +176,54 @@ def _work(
         return ExitCode.OK
 
     return drive(args, body, runner=run_worker)
+
+
+async def _make_worker(
+    configuration: KmsConfiguration,
+    store: Store,
+    *,
+    public: Sequence[socket.socket],
+    admin: socket.socket | None,
+    tls: ServerTls | None,
+    on_start: Callable[[], None],
+) -> Worker:
+    """Return the worker that the configuration describes, on *store*."""
+    env = environment(clock_skew_s=configuration.kms.clock_skew_s)
+    authority = device_authority(configuration)
+    policy = await current_policy(configuration, store)
+    service = KeyManagementService(
+        env, settings(configuration, authority), policy, lookups(configuration, store)
+    )
+    metrics = Metrics()
+    enrolment = None
+    if serves_enrolment(configuration):
+        enrolment = enrolment_settings(configuration, authority)
+    elif configuration.enrolment.enabled:
+        log.warning("enrolment-off", extra={"fields": {"detail": "it needs TLS beyond loopback"}})
+
+    async def reload_policy() -> None:
+        service.policy = await current_policy(configuration, store)
+
+    async def reload_profile() -> None:
+        if enrolment is not None:
+            enrolment.profile = profile_of(configuration)
+
+    pages = None if enrolment is None else enrolment_pages(configuration, enrolment, env, store, metrics)
+    return Worker(
+        store,
+        Forwarder(service, peer_client(configuration), metrics),
+        public=public,
+        admin=admin,
+        tls=tls,
+        settings=worker_settings(configuration),
+        metrics=metrics,
+        by_address=by_address(configuration),
+        enrolment=pages,
+        reload_policy=reload_policy,
+        reload_profile=None if enrolment is None else reload_profile,
+        policy_in_store=configuration.policy.source == "store",
+        on_start=on_start,
+    )
 
 
 def _stop_with_supervisor(serving: Worker) -> None:
