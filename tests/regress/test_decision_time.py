@@ -6,7 +6,10 @@ from dataclasses import fields, replace
 
 from sipmikey.agent import Timeouts as AgentTimeouts
 from sipmikey.cli.calls.setup import agent_config
-from sipmikey.cli.config.schema import Configuration, Identity, Security, Timeouts
+from sipmikey.cli.config.schema import Configuration
+from sipmikey.cli.config.sections.keys import Security
+from sipmikey.cli.config.sections.media import Timeouts
+from sipmikey.cli.config.sections.signalling import Identity
 
 NOT_OF_CALLS = {"mailbox"}
 """Times that commands wait for what the agent does not ask."""

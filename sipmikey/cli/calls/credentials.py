@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sipmikey.cli.config.schema import Kms
+from sipmikey.cli.config.sections.keys import Kms
 from sipmikey.key_file import read_key_file
 from sipmikey.keys.key_text import parse_key
 from sipmikey.mikey.errors import LocalError

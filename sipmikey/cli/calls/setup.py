@@ -27,7 +27,8 @@ from sipmikey.cli.calls.credentials import (
     shared_ticket_key,
 )
 from sipmikey.cli.config.load import read_secret_file
-from sipmikey.cli.config.schema import Configuration, Media
+from sipmikey.cli.config.schema import Configuration
+from sipmikey.cli.config.sections.media import Media
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.media.codecs.known import codecs_here
 from sipmikey.media.voice.settings import JitterSettings

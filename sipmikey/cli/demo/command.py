@@ -16,7 +16,7 @@ from typing import Any
 
 from sipmikey.capture import CaptureError, LoopbackCapture, enter_private_network
 from sipmikey.cli.calls.narrate import narrate
-from sipmikey.cli.config.schema import STACKS
+from sipmikey.cli.config.sections.values import STACKS
 from sipmikey.cli.demo.actor import ActorFailed
 from sipmikey.cli.demo.checks import Check, Hearing, check_call, check_hearing, listen, messages, packets
 from sipmikey.cli.demo.deferred import judge_deferred, perform_deferred

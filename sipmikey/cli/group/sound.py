@@ -15,7 +15,7 @@ from sipmikey.agent.group.notice import Notice
 from sipmikey.agent.sound_control import sound_event
 from sipmikey.cli.calls.session import NO_DEVICE, NO_DEVICE_HELP, AgentSession
 from sipmikey.cli.config.options import warn
-from sipmikey.cli.config.schema import Media
+from sipmikey.cli.config.sections.media import Media
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.output import timestamp
 from sipmikey.media.endpoint import Address

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from sipmikey.cli.config.schema import Media
+from sipmikey.cli.config.sections.media import Media
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.deferred.opening import OpenedMessage
 from sipmikey.media.codecs.codec import FRAME_MS, frame_ticks

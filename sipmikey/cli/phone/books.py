@@ -9,7 +9,7 @@ from typing import Any
 
 from sipmikey.cli.calls.credentials import from_keyring
 from sipmikey.cli.config.load import read_secret_file
-from sipmikey.cli.config.schema import AddressBook
+from sipmikey.cli.config.sections.people import AddressBook
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.edge.carddav import Server, read_book
 
