@@ -4,57 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
+from sipmikey.agent.calls import Calls
 from sipmikey.agent.conference import Conference, Conferences
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
-from sipmikey.agent.driver.call_driver import CallDriver
-from sipmikey.agent.driver.started_keys import StartedKeys
 from sipmikey.agent.endings import closed_upon, not_called
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.group.sessions import GroupSessions
-from sipmikey.agent.incoming_calls import IncomingCalls
+from sipmikey.agent.host import Host
 from sipmikey.agent.listeners import Listeners
 from sipmikey.agent.location import Locator
-from sipmikey.agent.nat_watch import NatWatch
 from sipmikey.agent.network.moving import Moving
-from sipmikey.agent.outcomes import Outcomes
+from sipmikey.agent.network.nat_watch import NatWatch
 from sipmikey.agent.outside_calls import OutsideCalls
 from sipmikey.agent.registration import Registration
-from sipmikey.agent.settings import UsableHere, call_settings, keyings
 from sipmikey.agent.sound_control import SoundControl
-from sipmikey.agent.stack import CallObserver, Headers, Lane
+from sipmikey.agent.stack import Headers
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.keeping import TicketKeeping
 from sipmikey.agent.tickets.kms import KmsClient
 from sipmikey.agent.tickets.rehearsal import rehearse
 from sipmikey.agent.tickets.renewal import TicketRenewal
 from sipmikey.agent.tickets.requests import Requests
-from sipmikey.agent.transfer import NOT_YET
-from sipmikey.call.callee import CalleeMachine, Invitation
-from sipmikey.call.caller import CallerMachine
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import (
-    CallAnswered,
     CallEnded,
     Event,
-    MediaRoute,
-    ReplacementRequested,
-    TransferRequested,
 )
 from sipmikey.call.inputs import Start
 from sipmikey.call.inviting.consent import Decide
-from sipmikey.call.keying.keying import Keying
 from sipmikey.call.policy import Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Family, Reason
 from sipmikey.mikey.errors import LocalError, SipmikeyError
-from sipmikey.sip import SipMessage
 from sipmikey.system import environment
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.identity import canonical
@@ -119,19 +105,22 @@ class Agent:
             ticket=self._tickets.grants.take, decide=decide, decision_s=config.timeouts.decision,
             locator=self._locator,
         )  # fmt: skip
-        self._outcomes = Outcomes()
         self._conferences = Conferences(self._engine, config.policy, self._publish)
-        self._started = StartedKeys()
-        self._usable = UsableHere(config)
-        self._settings = call_settings(config, self._usable)
         self._outside = OutsideCalls(config, self._env, self.identity, self._tickets, self._send_message)
-        self._keyings = keyings(config, self._env, self._tickets.resolved)
-        self._incoming = IncomingCalls(config, self._keyings, self, self._engine.post, self._usable)
-        self._sip_call_ids: dict[str, str] = {}
-        self._numbers = itertools.count(1)
+        self._calls = Calls()
+        self._host = Host(
+            config,
+            self._env,
+            self._engine,
+            self._requests,
+            self._tickets,
+            self._outside,
+            self._calls,
+            publish=self._publish,
+            registered=lambda *answer: self._registration.result(*answer),
+            fetch=self._fetch,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: dict[str, Call] = {}
-        self._ringing: asyncio.Queue[IncomingCall] = asyncio.Queue()
         self._listeners = Listeners()
         self._watch()
 
@@ -152,7 +141,7 @@ class Agent:
             config,
             self._engine,
             self._registration,
-            calls=lambda: tuple(self._calls.values()),
+            calls=lambda: self._calls.living,
             publish=self._publish,
         )
 
@@ -160,7 +149,7 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._requests.open()
         located = await self._locator.with_servers(self.config.sip)
-        started = asyncio.wrap_future(self._engine.start(self._incoming, self._deliver, sip=located))
+        started = asyncio.wrap_future(self._engine.start(self._host.incoming, self._deliver, sip=located))
         if self.config.keys is not None:
             await asyncio.to_thread(rehearse, self._env, self.config.keys.suites[0])
         await started
@@ -182,13 +171,9 @@ class Agent:
         await asyncio.wrap_future(self._engine.close())
         # What the engine said last is in the loop's queue by now, before what comes next.
         await asyncio.sleep(0)
-        for number, call in tuple(self._calls.items()):
-            self._publish(closed_upon(number, call.security))
+        for call in self._calls.living:
+            self._publish(closed_upon(call.number, call.security))
         self._listeners.close()
-
-    def _number(self) -> str:
-        """Return a new number for a call; from either thread."""
-        return str(next(self._numbers))
 
     @property
     def contact(self) -> str:
@@ -228,42 +213,21 @@ class Agent:
             self.config.sip.check_target(plain, "the URI to call")
         if via is not None:
             self.config.sip.check_target(via, "via")
-        number = self._number()
+        number = self._host.new_number()
         try:
             await self._room()
             grant = await self._grant_for(called, number)
             await self._room()
-            driver = self._calling(number, uri.strip(), called, grant, via=via)
+            driver = self._host.outgoing(number, uri.strip(), called, grant, via=via)
         except SipmikeyError as error:
             raise self._not_called(number, called, error) from None
-        self._calls[number] = call = Call(driver, self._engine, self._outcomes)
+        call = Call(driver, self._engine, self._host.outcomes)
+        self._calls.add(call)
         try:
             await self._in_engine(lambda: driver.command(Start()))
         except SipmikeyError:
             raise CallFailed.of(await call.ended()) from None
         return call
-
-    def _calling(
-        self,
-        number: str,
-        uri: str,
-        called: str,
-        grant: TicketGrant | None,
-        *,
-        via: str | None = None,
-        redirects: int | None = None,
-    ) -> CallDriver:
-        settings = self._settings if redirects is None else replace(self._settings, redirects=redirects)
-        machine = CallerMachine(
-            number, settings, self._env, self._keyings, uri=uri, called=called, grant=grant, via=via
-        )
-        return self._driver(machine)
-
-    def _driver(self, machine: CallerMachine | CalleeMachine, *, waits: bool = False) -> CallDriver:
-        streams = self.config.audio.streams
-        return CallDriver(
-            machine, self._engine, self._requests, self, started=self._started, streams=streams, waits=waits
-        )
 
     async def conference(self, *calls: Call) -> Conference:
         """Let the peers of *calls*, which are answered, hear each other; more may be added.
@@ -279,7 +243,7 @@ class Agent:
         """
         codecs = tuple(name.upper() for name in names)
         await self._in_engine(lambda: self._engine.prefer_codecs(codecs))
-        self._usable.codecs = codecs
+        self._host.usable.codecs = codecs
 
     async def prefetch(self, uri: str) -> None:
         """Get a ticket for *uri* now, so that the next ``call`` needs no KMS. Raises ``CallFailed``."""
@@ -317,10 +281,7 @@ class Agent:
 
     async def incoming(self) -> IncomingCall:
         """Wait for the next incoming call that passed the early checks and whose ticket the KMS resolved."""
-        while True:
-            ringing = await self._ringing.get()
-            if not ringing.over:
-                return ringing
+        return await self._calls.incoming()
 
     def events(self) -> AsyncIterator[Event]:
         """Iterate over everything that happens from now on, until the agent is closed.
@@ -359,21 +320,11 @@ class Agent:
 
     def _publish(self, event: Event) -> None:
         self.sound.follow(event)
-        if isinstance(event, MediaRoute):
-            event = replace(event, call=self._sip_call_ids.get(event.sip_call_id, ""))
-        elif isinstance(event, CallAnswered):
-            self._sip_call_ids[event.sip_call_id] = event.call
-        call = self._calls.get(event.call)
-        if call is not None:
-            call.take(event)
-            if isinstance(event, TransferRequested | ReplacementRequested) and event.new_call:
-                call.followed_by(self._calls.get(event.new_call))
-            if isinstance(event, CallEnded):
-                self._drop_refused(event)
-                del self._calls[event.call]
-                for sip_call_id in [one for one, call in self._sip_call_ids.items() if call == event.call]:
-                    del self._sip_call_ids[sip_call_id]
-                self._requests.call_ended(event.call)
+        ends = isinstance(event, CallEnded) and event.call in self._calls
+        event = self._calls.follow(event)
+        if ends and isinstance(event, CallEnded):
+            self._drop_refused(event)
+            self._requests.call_ended(event.call)
         self._listeners.publish(event)
         self._conferences.follow(event)
 
@@ -384,105 +335,10 @@ class Agent:
 
     # What the engine's thread hands over
 
-    def _hand_over(self, work: Callable[[], None]) -> None:
-        self._engine.hand_out(work)
-
     def _deliver(self, outbox: list[Callable[[], None]]) -> None:
         assert self._loop is not None
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_run_all, outbox)
-
-    def emit(self, event: Event) -> None:
-        """Engine's thread: something happened."""
-        self._hand_over(lambda: self._publish(event))
-
-    def new_driver(
-        self,
-        invitation: Invitation,
-        keying: Keying | None,
-        *,
-        refusal: BaseException | None = None,
-        replacing: bool = False,
-    ) -> CallDriver:
-        """Engine's thread: return the driver of a new incoming call."""
-        machine = CalleeMachine(
-            self._number(),
-            self._settings,
-            self._env,
-            invitation,
-            keying,
-            refusal=refusal,
-            replacing=replacing,
-        )
-        return self._driver(machine, waits=replacing)
-
-    def call_arrived(self, driver: CallDriver) -> None:
-        """Engine's thread: from here on the call's events have a ``Call`` that follows them."""
-        self._hand_over(lambda: self._add(driver))
-
-    def call_rings(self, driver: CallDriver) -> None:
-        """Engine's thread: the call is ready for the user."""
-        self._hand_over(lambda: self._ring(driver))
-
-    def change_done(self, token: int, error: BaseException | None) -> None:
-        """Engine's thread: a change that was proposed is over."""
-        self._hand_over(lambda: self._outcomes.settle(token, error or 0))
-
-    def refer_done(self, token: int, status: int) -> None:
-        """Engine's thread: a transfer that was asked for is over."""
-        self._hand_over(lambda: self._outcomes.settle(token, status))
-
-    def mikey_arrived(self, sender: str, body: bytes) -> None:
-        """Engine's thread: a MIKEY message came without a call."""
-        if (ahead := self._outside.ahead) is not None:
-            self._hand_over(lambda: self._requests.run(ahead.take(sender, body)))
-
-    def group_arrived(self, sender: str, body: bytes) -> None:
-        """Engine's thread: a message about a group's session came."""
-        if (groups := self._outside.groups) is not None:
-            self._hand_over(lambda: self._requests.run(groups.take(sender, body)))
-
-    def registration(self, status: int, reason: str, expires_s: int) -> None:
-        """Engine's thread: the registrar answered."""
-        self._hand_over(lambda: self._registration.result(status, reason, expires_s))
-
-    def replace(self, number: str, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
-        """Engine's thread: an INVITE wants the place of call *number*."""
-        return self._incoming.replacement(number, invite, source, lane)
-
-    def transfer(self, number: str, target: str) -> CallObserver | int:
-        """Engine's thread: the peer of call *number* asks us to call *target*."""
-        outcome, new_call = self._judge_transfer(target)
-        status = outcome if isinstance(outcome, int) else 202
-        self.emit(
-            TransferRequested(
-                at=time.time(), call=number, target=target.partition("?")[0], status=status, new_call=new_call
-            )
-        )
-        return outcome
-
-    def _judge_transfer(self, target: str) -> tuple[CallObserver | int, str]:
-        policy = self.config.policy
-        try:
-            called = canonical(target)
-        except LocalError:
-            return 400, ""
-        if not policy.transfer:
-            return 603, ""
-        grant = None
-        if policy.security_for(called) is not SecurityMode.OFF:
-            if self._tickets.store is None:
-                return 503, ""
-            grant = self._tickets.store.at_hand(called)
-            if grant is None:
-                self._hand_over(lambda: self._fetch(called))
-                return NOT_YET, ""
-        number = self._number()
-        # The stack tells the peer how the first INVITE ends: the call has no other end than that.
-        driver = self._calling(number, target, called, grant, redirects=0)
-        self._hand_over(lambda: self._add(driver))
-        driver.take(Start(by_stack=True))
-        return driver, number
 
     def _fetch(self, called: str) -> None:
         async def fetch() -> None:
@@ -491,11 +347,3 @@ class Agent:
                 await self.prefetch(called)
 
         self._requests.run(fetch())
-
-    def _add(self, driver: CallDriver) -> None:
-        self._calls[driver.number] = Call(driver, self._engine, self._outcomes)
-
-    def _ring(self, driver: CallDriver) -> None:
-        call = self._calls.get(driver.number)
-        if call is not None and isinstance(driver.machine, CalleeMachine):
-            self._ringing.put_nowait(IncomingCall(call, driver.machine.invitation))
