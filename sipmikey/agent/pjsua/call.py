@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua import operations
 from sipmikey.agent.pjsua.account import PjsuaAccount
-from sipmikey.agent.pjsua.agreed_stream import agreed_on
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import CallbackCall
 from sipmikey.agent.pjsua.library import logged, pj
+from sipmikey.agent.pjsua.media.agreed_stream import agreed_on
+from sipmikey.agent.pjsua.media.path_watch import PathWatch
+from sipmikey.agent.pjsua.media.probation import end_probation
+from sipmikey.agent.pjsua.media.stream_counts import StreamCounts
 from sipmikey.agent.pjsua.moves import Moves
 from sipmikey.agent.pjsua.native.refusals import Refusals
 from sipmikey.agent.pjsua.native.sdp import SdpPrinter
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.agent.pjsua.native.srtp import NativeSrtp
 from sipmikey.agent.pjsua.native.trouble import Trouble
-from sipmikey.agent.pjsua.path_watch import PathWatch
-from sipmikey.agent.pjsua.probation import end_probation
 from sipmikey.agent.pjsua.sound.sound import Line, Sound
-from sipmikey.agent.pjsua.stream_counts import StreamCounts
 from sipmikey.agent.stack import (
     CallObserver,
     Headers,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.library import pj, read_message
-from sipmikey.agent.pjsua.sdp_version import VersionCounter
+from sipmikey.agent.pjsua.media.sdp_version import VersionCounter
 from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict
 from sipmikey.media.voice.telephone_event import DigitRate
 from sipmikey.sip import SipMessage

@@ -16,7 +16,6 @@ from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.call import PjsuaCall, Shared
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
-from sipmikey.agent.pjsua.codec_order import order_codecs
 from sipmikey.agent.pjsua.endpoint import CallbackEndpoint
 from sipmikey.agent.pjsua.library import (
     has_ipv6,
@@ -26,6 +25,7 @@ from sipmikey.agent.pjsua.library import (
     read_message,
     typed,
 )
+from sipmikey.agent.pjsua.media.codec_order import order_codecs
 from sipmikey.agent.pjsua.moves import Moves
 from sipmikey.agent.pjsua.native.capability import announce
 from sipmikey.agent.pjsua.native.codec_name import CodecName

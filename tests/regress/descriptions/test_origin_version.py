@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sipmikey.agent.pjsua.sdp_version import VersionCounter
+from sipmikey.agent.pjsua.media.sdp_version import VersionCounter
 from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.sdp import Offerer, Session
 from sipmikey.sdp.origin import succeeding
