@@ -29,7 +29,9 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 """Lowest first. A package may import itself and what lies below."""
 
-EDGE_MODULES = frozenset({"capture", "key_file", "network_errors", "ports", "system", "whole_file"})
+EDGE_MODULES = frozenset(
+    {"capture", "key_file", "network_errors", "pem_file", "ports", "system", "whole_file"}
+)
 """Modules of the top package that touch the operating system; the core may not import them."""
 
 CORE = (

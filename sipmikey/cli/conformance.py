@@ -15,7 +15,7 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.output import Output
 from sipmikey.conformance.agent import AGENT_REQUIREMENTS
 from sipmikey.conformance.agent_subject import AgentSubject, Door
-from sipmikey.conformance.authority import Certified, read_certificates, read_holder, untrusted_copy
+from sipmikey.conformance.authority import Certified, read_holder, untrusted_copy
 from sipmikey.conformance.broken_kms import BrokenKms
 from sipmikey.conformance.http import poster, serving
 from sipmikey.conformance.kms import KMS_REQUIREMENTS
@@ -31,6 +31,7 @@ from sipmikey.key_file import read_key_option
 from sipmikey.keys.suite import SUITE_128, SUITE_256
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.pem_file import read_certificates
 from sipmikey.system import environment
 from sipmikey.ticket.identity import canonical
 

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Self
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 
 from sipmikey.conformance.certificates import make_certificate, new_rsa_key
 from sipmikey.keys.revocation import Revocation
-from sipmikey.mikey.errors import LocalError
+from sipmikey.pem_file import read_certificates, read_rsa_key
 from sipmikey.ticket.credentials import CertificateCredential, KmsKeyPair
 
 _CA = "Conformance CA"
@@ -118,26 +116,8 @@ def untrusted_copy(credential: CertificateCredential, identity: str, now_ns: int
 
 def read_holder(path: Path, kms_certificates: tuple[x509.Certificate, ...]) -> CertificateCredential:
     """Read a private key and its certificate chain from one PEM file. Raises `LocalError`."""
-    octets = _read(path)
-    try:
-        key = load_pem_private_key(octets, None)
-        chain = x509.load_pem_x509_certificates(octets)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise LocalError(f"{path} needs an RSA key without a password and its certificates, in PEM") from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise LocalError(f"{path}: the key is not RSA, the only kind that MIKEY signs with")
-    return CertificateCredential(
-        private_key=key, certificates=tuple(chain), kms_certificates=kms_certificates
-    )
-
-
-def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    """Read the certificates in a PEM file. Raises `LocalError`."""
-    octets = _read(path)
-    try:
-        return tuple(x509.load_pem_x509_certificates(octets))
-    except ValueError:
-        raise LocalError(f"{path} has no certificate in PEM") from None
+    key, chain = read_rsa_key(path), read_certificates(path)
+    return CertificateCredential(private_key=key, certificates=chain, kms_certificates=kms_certificates)
 
 
 def write_holder(path: Path, credential: CertificateCredential) -> None:
@@ -145,13 +125,6 @@ def write_holder(path: Path, credential: CertificateCredential) -> None:
     key = credential.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.touch(mode=0o600)
     path.write_bytes(key + b"".join(one.public_bytes(Encoding.PEM) for one in credential.certificates))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise LocalError(f"{path}: {error.strerror}") from None
 
 
 def _about(now: datetime) -> tuple[datetime, datetime]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typing import TypeVar
 
 from sipmikey.cli.config.sections.keys import Kms
 from sipmikey.key_file import read_key_file
@@ -14,16 +12,19 @@ from sipmikey.keys.key_text import parse_key
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import SignatureType
 from sipmikey.mikey.secret import Secret
+from sipmikey.pem_file import read_certificates, read_rsa_key
 from sipmikey.sealed.vault import KEYRING_PREFIX, Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.credentials import CertificateCredential, TicketProtectionKey
 from sipmikey.ticket.shared_keys import SharedTicketKey
 
+T = TypeVar("T")
+
 
 def pre_shared_key(kms: Kms) -> Secret:
     """Return the key shared with the KMS. Raises ConfigurationError."""
     if kms.psk_file is not None:
-        return _key_file(kms.psk_file, "kms.psk_file")
+        return _read(read_key_file, kms.psk_file, "kms.psk_file")
     if kms.psk is None:
         raise ConfigurationError("no pre-shared key for the KMS: set kms.psk_file or --psk-file")
     try:
@@ -40,7 +41,7 @@ def shared_ticket_key(kms: Kms, owner: str) -> SharedTicketKey:
         key_id = bytes.fromhex(number)
     except ValueError:
         raise ConfigurationError(f"kms.ticket_key_ids {owner}: {number!r} is not hexadecimal") from None
-    key = _key_file(Path(kms.ticket_keys[owner]).expanduser(), what)
+    key = _read(read_key_file, Path(kms.ticket_keys[owner]).expanduser(), what)
     try:
         return SharedTicketKey(owner=owner, tpk=TicketProtectionKey(key=key, key_id=key_id or None))
     except LocalError as error:
@@ -57,42 +58,20 @@ def certificate_credential(kms: Kms) -> CertificateCredential | None:
     if kms.psk_file is not None or kms.psk is not None:
         raise ConfigurationError("kms.psk_file and kms.certificate: one of them proves who we are, not both")
     return CertificateCredential(
-        private_key=_rsa_key(private_key),
-        certificates=_certificates(certificate, "kms.certificate"),
-        kms_certificates=_certificates(of_kms, "kms.kms_certificates"),
+        private_key=_read(read_rsa_key, private_key, "kms.private_key"),
+        certificates=_read(read_certificates, certificate, "kms.certificate"),
+        kms_certificates=_read(read_certificates, of_kms, "kms.kms_certificates"),
         signature_type=SignatureType.RSA_PSS if kms.signature == "pss" else SignatureType.RSA_PKCS1,
         sends_certificates=kms.send_certificate,
     )
 
 
-def _key_file(path: Path, what: str) -> Secret:
+def _read(reader: Callable[[Path, str], T], path: Path, name: str) -> T:
+    """Return what *reader* finds in the file that setting *name* gives. Raises ConfigurationError."""
     try:
-        return read_key_file(path, what)
+        return reader(path, name)
     except LocalError as error:
         raise ConfigurationError(str(error)) from None
-
-
-def _certificates(path: Path, what: str) -> tuple[x509.Certificate, ...]:
-    try:
-        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
-    except OSError as error:
-        raise ConfigurationError(f"{what}: {path}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"{what}: {path}: no certificate in PEM") from None
-
-
-def _rsa_key(path: Path) -> rsa.RSAPrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except OSError as error:
-        raise ConfigurationError(f"kms.private_key: {path}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise ConfigurationError(
-            f"kms.private_key: {path}: not a private key in PEM without password"
-        ) from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigurationError(f"kms.private_key: {path}: MIKEY signs and encrypts with an RSA key")
-    return key
 
 
 def from_keyring(value: Secret, name: str) -> Secret:

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from cryptography import x509
-
 from sipmikey.agent import Agent, AgentConfig, CallFailed
 from sipmikey.agent.registration import RegistrationError
 from sipmikey.agent.stack import StackError
@@ -23,6 +21,7 @@ from sipmikey.cli.messages.box import box_of
 from sipmikey.mailbox.client import MailboxRefused
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.nat.servers import endpoint_text
+from sipmikey.pem_file import NoPem, read_certificates
 
 _SOON_S = 14 * 86400.0
 
@@ -113,16 +112,16 @@ def _certificates(configuration: Configuration) -> Iterator[Finding]:
 
 def _certificate(name: str, path: Path) -> Finding:
     try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
+        found = read_certificates(path, name)
+    except NoPem as error:
         return Finding(
-            name="certificates", state=State.BAD, detail=f"{name}: {path}: {error.strerror}",
-            advice=f"put the PEM file there, or change {name}",
-        )  # fmt: skip
-    except ValueError:
-        return Finding(
-            name="certificates", state=State.BAD, detail=f"{name}: {path} holds no PEM certificate",
+            name="certificates", state=State.BAD, detail=str(error),
             advice="convert it: openssl x509 -inform DER -in FILE -out FILE.pem",
+        )  # fmt: skip
+    except LocalError as error:
+        return Finding(
+            name="certificates", state=State.BAD, detail=str(error),
+            advice=f"put the PEM file there, or change {name}",
         )  # fmt: skip
     first = min(found, key=lambda one: one.not_valid_after_utc)
     left_s = first.not_valid_after_utc.timestamp() - time.time()

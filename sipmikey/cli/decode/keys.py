@@ -7,9 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from sipmikey.cli.kms.common import drive, opened
 from sipmikey.decode.results import Names
 from sipmikey.decode.unlock import Unlocker
@@ -19,6 +16,7 @@ from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.registry import IdRole
 from sipmikey.mikey.secret import Secret
+from sipmikey.pem_file import read_rsa_key
 
 
 def add_key_options(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +48,9 @@ def unlocker(args: argparse.Namespace, messages: Sequence[Message]) -> Unlocker:
     names = Names(initiator=args.initiator.encode(), responder=args.responder.encode(), kms=args.kms.encode())
     if args.wireshark_keys is not None:
         _write_key_file(args.wireshark_keys, psks, tpks, names)
-    return Unlocker(psks=psks, tpks=tpks, kms_keys=[_private_key(path) for path in args.kms_key], names=names)
+    return Unlocker(
+        psks=psks, tpks=tpks, kms_keys=[read_rsa_key(path, "--kms-key") for path in args.kms_key], names=names
+    )
 
 
 def _write_key_file(path: Path, psks: Sequence[Secret], tpks: Sequence[Secret], names: Names) -> None:
@@ -63,18 +63,6 @@ def _write_key_file(path: Path, psks: Sequence[Secret], tpks: Sequence[Secret], 
             file.write("".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise LocalError(f"--wireshark-keys {path}: {error.strerror}") from None
-
-
-def _private_key(path: Path) -> rsa.RSAPrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except OSError as error:
-        raise LocalError(f"--kms-key {path}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise LocalError(f"--kms-key {path}: not an unencrypted private key in PEM") from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise LocalError(f"--kms-key {path}: not an RSA key")
-    return key
 
 
 def _from_store(args: argparse.Namespace, messages: Sequence[Message]) -> tuple[list[Secret], list[Secret]]:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from sipmikey.cli.config.schema import SECTIONS as AGENT_SECTIONS
 from sipmikey.cli.kms.common import path_of
 from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS, KmsConfiguration
@@ -16,6 +12,7 @@ from sipmikey.kms.enrolment.authority import DeviceAuthority
 from sipmikey.kms.enrolment.desk import EnrolmentSettings
 from sipmikey.kms.enrolment.profile import FILES, SETTINGS, Profile
 from sipmikey.mikey.errors import LocalError
+from sipmikey.pem_file import read_certificates, read_rsa_key
 from sipmikey.settings import ConfigurationError, read_section, read_text, read_toml
 
 
@@ -95,7 +92,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def device_authority(configuration: KmsConfiguration) -> DeviceAuthority | None:
-    """Return what signs the certificates of devices, None where nothing does. Raises ConfigurationError.
+    """Return what signs the certificates of devices, None where nothing does. Raises LocalError.
 
     It is read where enrolment is off too: its certificates count only while their device is enrolled.
     """
@@ -104,13 +101,8 @@ def device_authority(configuration: KmsConfiguration) -> DeviceAuthority | None:
         return None
     if section.ca_certificate is None or section.ca_private_key is None:
         raise ConfigurationError("enrolment.ca_certificate and enrolment.ca_private_key go together")
-    try:
-        certificate = x509.load_pem_x509_certificate(section.ca_certificate.read_bytes())
-        key = load_pem_private_key(section.ca_private_key.read_bytes(), None)
-    except OSError as error:
-        raise ConfigurationError(f"enrolment: {error.filename}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise ConfigurationError("enrolment.ca_certificate, enrolment.ca_private_key: not PEM") from None
-    if not isinstance(key, rsa.RSAPrivateKey) or key.public_key() != certificate.public_key():
-        raise ConfigurationError("enrolment.ca_private_key is not the RSA key of enrolment.ca_certificate")
+    certificate = read_certificates(section.ca_certificate, "enrolment.ca_certificate")[0]
+    key = read_rsa_key(section.ca_private_key, "enrolment.ca_private_key")
+    if key.public_key() != certificate.public_key():
+        raise ConfigurationError("enrolment.ca_private_key is not the key of enrolment.ca_certificate")
     return DeviceAuthority(certificate=certificate, private_key=key)

@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sipmikey.cli.kms.configuration import PublicKeySection
 from sipmikey.keys.revocation import Revocation
 from sipmikey.mikey.errors import InvalidCertificate
+from sipmikey.pem_file import read_certificates, read_rsa_key
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.credentials import KmsKeyPair
 
 
 def key_pairs(section: PublicKeySection, directory: Path) -> tuple[KmsKeyPair, ...]:
-    """Return the KMS's key pairs, the one in use first. Raises ConfigurationError."""
+    """Return the KMS's key pairs, the one in use first. Raises LocalError."""
     return tuple(
-        KmsKeyPair(private_key=_rsa_key(key), certificate=_certificates(certificate)[0])
+        KmsKeyPair(private_key=read_rsa_key(key), certificate=read_certificates(certificate)[0])
         for certificate, key in _files(section, directory)
     )
 
@@ -37,8 +36,8 @@ def _files(section: PublicKeySection, directory: Path) -> Iterator[tuple[Path, P
 
 
 def trust_anchors(section: PublicKeySection) -> tuple[x509.Certificate, ...]:
-    """Return the CAs of subscribers' certificates. Raises ConfigurationError."""
-    return () if section.trust_anchors is None else tuple(_certificates(section.trust_anchors))
+    """Return the CAs of subscribers' certificates. Raises LocalError."""
+    return () if section.trust_anchors is None else read_certificates(section.trust_anchors)
 
 
 def revocation(
@@ -92,22 +91,3 @@ def _lists(path: Path) -> Iterator[x509.CertificateRevocationList]:
         yield from map(x509.load_pem_x509_crl, blocks)
     except ValueError:
         raise InvalidCertificate(f"{path}: not a revocation list in PEM or DER", field="CERT") from None
-
-
-def _rsa_key(path: Path) -> rsa.RSAPrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except (OSError, ValueError, TypeError):
-        raise ConfigurationError(f"{path}: not a private key in PEM without password") from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigurationError(f"{path}: MIKEY's envelopes need an RSA key")
-    return key
-
-
-def _certificates(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"{path}: no certificate in PEM") from None

@@ -316,12 +316,12 @@ def _certificate(configuration: KmsConfiguration, now_s: int, soon_s: int) -> Fi
     if path is None:
         text = "none: the KMS serves plain HTTP"
         return Finding(part="certificate", state=State.OK, text=text, fields={"expires_s": None})
-    from cryptography import x509
+    from sipmikey.pem_file import read_certificates
 
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
-        return Finding(part="certificate", state=State.FAILED, text=f"{path}: {error}")
+        certificate = read_certificates(path)[0]
+    except LocalError as error:
+        return Finding(part="certificate", state=State.FAILED, text=str(error))
     end_s = int(certificate.not_valid_after_utc.timestamp())
     fields = {"expires_s": end_s}
     text = f"of the server, until {datetime.fromtimestamp(end_s, UTC).date()}"

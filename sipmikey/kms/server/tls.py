@@ -9,9 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-
 from sipmikey.mikey.errors import LocalError
+from sipmikey.pem_file import read_certificates
 
 
 class ClientCertificates(StrEnum):
@@ -64,7 +63,7 @@ class ServerTls:
 
     def expires_at(self) -> float:
         """Return the Unix time at which the certificate in the file expires."""
-        certificate = x509.load_pem_x509_certificates(self._files.certificate.read_bytes())[0]
+        certificate = read_certificates(self._files.certificate)[0]
         return certificate.not_valid_after_utc.timestamp()
 
     def _state(self) -> tuple[tuple[int, int, int], ...]:

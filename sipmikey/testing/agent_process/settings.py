@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from sipmikey.agent import (
     AgentConfig,
     Alternative,
@@ -27,6 +23,7 @@ from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.call.policy import Forked
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
+from sipmikey.pem_file import read_certificates, read_rsa_key
 from sipmikey.sound.settings import SoundSettings
 from sipmikey.testing.agent_process.lines import Fields
 from sipmikey.ticket.credentials import CertificateCredential, TicketProtectionKey
@@ -83,13 +80,11 @@ def _ticket_key(section: Fields) -> SharedTicketKey:
 
 def _certificate(section: Fields) -> CertificateCredential:
     """``certificate``, ``private_key``, ``kms_certificates``: PEM files."""
-    octets = {name: Path(file).read_bytes() for name, file in section.items()}
-    key = load_pem_private_key(octets["private_key"], None)
-    assert isinstance(key, rsa.RSAPrivateKey)
+    paths = {name: Path(file) for name, file in section.items()}
     return CertificateCredential(
-        private_key=key,
-        certificates=tuple(x509.load_pem_x509_certificates(octets["certificate"])),
-        kms_certificates=tuple(x509.load_pem_x509_certificates(octets["kms_certificates"])),
+        private_key=read_rsa_key(paths["private_key"]),
+        certificates=read_certificates(paths["certificate"]),
+        kms_certificates=read_certificates(paths["kms_certificates"]),
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sipmikey.cli.exit_codes import ExitCode
@@ -19,6 +18,7 @@ from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.output import Output, timestamp
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
+from sipmikey.pem_file import read_certificates
 from sipmikey.settings import ConfigurationError
 
 ADD = """\
@@ -264,10 +264,4 @@ def _text(key_id: bytes) -> str:
 
 
 def _der(path: Path) -> bytes:
-    try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"{path}: not a certificate in PEM") from None
-    return certificate.public_bytes(Encoding.DER)
+    return read_certificates(path)[0].public_bytes(Encoding.DER)
