@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sipmikey.sound.bridge import EchoCanceller, SoundBridge
-from sipmikey.sound.clock import Clock
 from sipmikey.sound.commands import Command, PlayTone, StopTones
-from sipmikey.sound.room import PERIOD_MS, RATE, SAMPLES, Room
+from sipmikey.sound.room import RATE, Room
 from sipmikey.sound.settings import News, SoundSettings
+from sipmikey.sound.ticked_room import TickedRoom
 
 _TONES = -1
 """The number of the tones, among the numbers of calls that use the sound."""
 
 
-class DeviceRoom:
-    """Microphone and speaker, open while a call uses them. ``room``: mixes the sound of the calls.
+class DeviceRoom(TickedRoom):
+    """Microphone and speaker, open while a call uses them.
 
     *tell* is called with news of the devices, in any thread. *echo* takes the echo out of the microphone.
     *prepare* is called in the thread that ticks the room, before the first tick.
@@ -31,22 +31,18 @@ class DeviceRoom:
     ) -> None:
         self._echo = echo
         self._bridge = SoundBridge(settings, rate=RATE, tell=tell, echo=echo)
-        self.room = Room(self._bridge)
-        self._users: set[int] = set()
-        self._clock = Clock(PERIOD_MS / 1e3, lambda: self.room.tick(SAMPLES), prepare)
+        super().__init__(Room(self._bridge), prepare)
 
     def use(self, user: int) -> None:
         """Let the call with number *user* have the devices."""
-        self._users.add(user)
         self._bridge.begin()
-        self._clock.start()
+        super().use(user)
 
     def release(self, user: int) -> None:
         """The call with number *user* is over; after the last one the devices are given back."""
         if user in self._users:
-            self._users.discard(user)
+            super().release(user)
             if not self._users:
-                self._clock.stop()
                 self._bridge.end()
 
     def obey(self, command: Command) -> None:
@@ -59,8 +55,7 @@ class DeviceRoom:
 
     def close(self) -> None:
         """Close the devices."""
-        self._users.clear()
-        self._clock.stop()
+        super().close()
         self._bridge.close()
         if self._echo is not None:
             self._echo.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sound.settings import Role
+from sipmikey.whole_file import write_whole
 
 
 def place(environment: Mapping[str, str] | None = None) -> Path:
@@ -36,9 +37,6 @@ def remember(role: Role, name: str, path: Path | None = None) -> None:
     kept = {**remembered(path), role: name}
     document = {str(one): named for one, named in kept.items() if named}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     except OSError as error:
         raise LocalError(f"{path}: {error.strerror}") from None

@@ -6,33 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sipmikey.media.wav import read_mono
-from sipmikey.sound.clock import Clock
-from sipmikey.sound.room import PERIOD_MS, RATE, SAMPLES, Room
+from sipmikey.sound.room import RATE, Room
+from sipmikey.sound.ticked_room import TickedRoom
 
 
-class QuietSound:
-    """The user is the file *play*, or silent. ``room``: mixes the sound of the calls."""
+class QuietSound(TickedRoom):
+    """The user is the file *play*, or silent."""
 
     def __init__(self, play: Path | None, *, repeat: bool, played: Callable[[], None]) -> None:
-        self.room = Room(None if play is None else _FileUser(play, repeat=repeat, played=played))
-        self._users: set[int] = set()
-        self._clock = Clock(PERIOD_MS / 1e3, lambda: self.room.tick(SAMPLES))
-
-    def use(self, user: int) -> None:
-        """Let the call with number *user* into the room."""
-        self._users.add(user)
-        self._clock.start()
-
-    def release(self, user: int) -> None:
-        """The call with number *user* is over, or is no longer mixed."""
-        self._users.discard(user)
-        if not self._users:
-            self._clock.stop()
-
-    def close(self) -> None:
-        """Stop mixing."""
-        self._users.clear()
-        self._clock.stop()
+        super().__init__(Room(None if play is None else _FileUser(play, repeat=repeat, played=played)))
 
 
 class _FileUser:
