@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from sipmikey.mikey.errors import PeerError, SipmikeyError
+from sipmikey.sdp.errors import SentSdpAltered
 
 Side = Literal["local", "remote", "kms", "network"]
 """The side that ended it: this agent or its user, the peer or its proxy, the KMS, or the network."""
@@ -190,9 +191,13 @@ class AgentError(SipmikeyError):
         self.detail = detail
 
 
+_Telling = AgentError | PeerError | SentSdpAltered
+"""Errors that know their reason and the SIP status that answers them."""
+
+
 def reason_of(error: BaseException) -> Reason:
     """Return the reason of *error*; any error of another kind is ``INTERNAL_ERROR``."""
-    if not isinstance(error, AgentError | PeerError):
+    if not isinstance(error, _Telling):
         return Reason.INTERNAL_ERROR
     try:
         return Reason(error.reason)
@@ -204,7 +209,7 @@ def side_of(error: BaseException) -> Side:
     """Return where the fault of *error* lies."""
     if isinstance(error, AgentError):
         return error.side
-    if not isinstance(error, PeerError) or error.reason == Reason.SENT_SDP_ALTERED:
+    if not isinstance(error, PeerError):
         return "local"
     return "kms" if reason_of(error).family is Family.KMS else "remote"
 
@@ -222,7 +227,7 @@ def kms_fault(error: PeerError) -> AgentError:
 
 def status_of(error: BaseException) -> int:
     """Return the SIP status code that answers *error* (488, 403, 503, 513 or 500)."""
-    return error.sip_status if isinstance(error, AgentError | PeerError) else 500
+    return error.sip_status if isinstance(error, _Telling) else 500
 
 
 def warning_header(reason: Reason, detail: str, *, agent: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sipmikey.mikey.errors import InvalidIdentity, PeerError
+from typing import ClassVar
+
+from sipmikey.mikey.errors import InvalidIdentity, LocalError, PeerError
 from sipmikey.mikey.registry import ErrorNo
 
 
@@ -97,11 +99,16 @@ class OtherIpVersion(PeerError):
     reason = "address-family"
 
 
-class SentSdpAltered(PeerError):
-    """What the SIP stack sent is not the description that was made for it: the call must end.
+class SentSdpAltered(LocalError):
+    """What the SIP stack of this side sent is not the description that was made for it: the call must end.
 
-    It is a fault of this side, but ends a call like the others, with a reason.
+    ``field`` names what differs, ``reason`` and ``sip_status`` are as those of a `PeerError`.
     """
 
-    reason = "sent-sdp-altered"
-    sip_status = 500
+    reason: ClassVar[str] = "sent-sdp-altered"
+    sip_status: ClassVar[int] = 500
+
+    def __init__(self, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail if field is None else f"{field}: {detail}")
+        self.detail = detail
+        self.field = field

@@ -20,6 +20,7 @@ from sipmikey.agent.isolation.messages import Failure, Notice, Question
 from sipmikey.agent.stack import StackError
 from sipmikey.call.reasons import AgentError, Reason, reason_of, side_of, status_of
 from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.sdp.errors import SentSdpAltered
 
 _LENGTH = struct.Struct("!I")
 _LONGEST = 1 << 20
@@ -249,7 +250,7 @@ def failure_of(error: BaseException) -> Failure:
     """Return *error* for the other process. Of one that is not expected only the type is told."""
     if isinstance(error, StackError):
         return Failure(detail=error.detail, status=error.status)
-    if isinstance(error, AgentError | PeerError):
+    if isinstance(error, AgentError | PeerError | SentSdpAltered):
         word, side = reason_of(error), side_of(error)
         return Failure(detail=str(error), status=status_of(error), word=word, side=side)
     if isinstance(error, LocalError):
