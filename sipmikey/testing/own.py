@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from sipmikey.key_file import read_key_file
 from sipmikey.mikey.errors import LocalError
+from sipmikey.settings.toml import read_toml
 from sipmikey.testing.agent_driver import TestFailure
 from sipmikey.testing.kms import IDENTITY, User
 
@@ -76,12 +76,7 @@ def read_users(path: Path) -> tuple[dict[str, User], dict[str, Mapping[str, str]
     A table for each identity: ``psk_id``, ``psk_file`` (relative to the file), and for a proxy that asks
     ``username`` and ``password``. Raises `LocalError` naming the table and the field.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LocalError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise LocalError(f"{path}: {error}") from None
+    tables = read_toml(path)
     users: dict[str, User] = {}
     digest: dict[str, Mapping[str, str]] = {}
     for identity, table in tables.items():
