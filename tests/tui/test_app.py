@@ -220,6 +220,7 @@ def test_a_message_is_played_stopped_called_back_and_deleted() -> None:
             shown.focus()
             shown.highlighted = 0
             await pilot.press("enter")
+            await pilot.pause()
             app.controller.take({"type": "message.playing", "message": "5f0c", "from": BOB})
             await pilot.pause()
             assert str(shown.get_option_at_index(0).prompt) == f"▶ 0:05 from {BOB}"
