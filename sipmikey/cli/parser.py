@@ -32,7 +32,7 @@ def add_verb(
 
 
 class SuggestingParser(argparse.ArgumentParser):
-    """Adds "did you mean" to the error for an option or command that there is not. So do its subparsers."""
+    """Adds "did you mean" to the error for an option or command that does not exist. So do its subparsers."""
 
     def error(self, message: str) -> NoReturn:
         known = sorted(set(_names(self)))

@@ -1,4 +1,4 @@
-"""The deposit: a message as somebody keeps it who cannot open it. No I/O.
+"""The deposit: a message as a mailbox keeps it, which cannot open it. No I/O.
 
     octets  field
     4       magic, "MTDD"

@@ -27,17 +27,17 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """Who, for whom, which ticket, decision and rule. Never holds key material.
+    """One decision: who asked, for whom, for which ticket, and which rule decided. Never holds key material.
 
     ``time_ns``: Unix time of the decision. ``subscriber``: name of the authenticated subscriber, "" if none
     authenticated. ``identity``: the identity claimed. ``peers``: the others concerned (responders asked for,
     or the initiator of the ticket being resolved). ``ticket``: ticket identifier in hex, "" if none.
-    ``credential``: identifier of the credential used (hex of IDRpsk, or certificate fingerprint); of
-    enrolment the one that was made, else `invitation` and its number, or the device's identifier.
-    ``rule``: name of the policy rule that decided, "" if it did not come to that; of enrolment and
-    administration, the act.
-    ``reason``: a word of the closed set of `PeerError.reason`, or "granted", "forwarded", "unavailable".
-    ``kms``: the other KMS, if one was involved. ``source``: address the message came from.
+    ``credential``: identifier of the credential used (hex of IDRpsk, or certificate fingerprint); in
+    enrolment the credential that was made, else `invitation` and its number, or the device's identifier.
+    ``rule``: name of the policy rule that decided, "" where none was reached; in enrolment and
+    administration, the act. ``reason``: a word of the closed set of `PeerError.reason`, or "granted",
+    "forwarded", "unavailable". ``kms``: the other KMS, if one was involved. ``source``: address the message
+    came from.
     """
 
     time_ns: int

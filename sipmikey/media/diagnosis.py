@@ -176,7 +176,7 @@ _LOOKS: dict[SrtpError, tuple[Callable[[Suspect], PacketRefused | None], ...]] =
     SrtpError.REPLAYED: (_clear, _candidates),
     SrtpError.TOO_OLD: (_clear, _candidates),
 }
-"""Where to look, by what the library said; other errors say it all."""
+"""Where to look, by the library's error; other errors need no closer look."""
 
 
 def diagnose(suspect: Suspect) -> PacketRefused:

@@ -2,7 +2,8 @@
 
 The chair and each member send under the group key with an SSRC of their own, which the chair gave out. Each
 packet carries the key's number as its MKI. What is said about the session itself (who has the floor) goes in
-RTCP APP packets (RFC 3550 section 6.7) under the same keys, so that only who has the group key can say it.
+RTCP APP packets (RFC 3550 section 6.7) under the same keys, so that sending it takes
+the group key.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ SAMPLES = 160
 """Samples of a frame of 20 ms."""
 
 MOST_FRAMES = 1 << 16
-"""Frames that one party sends under one key: 21 minutes. The packet index then never leaves ROC 0, so who
-joins later need not be told it."""
+"""Frames that one party sends under one key: 21 minutes. The packet index then never leaves ROC 0, so later
+members need not be told it.
+"""
 
 MOST_SOURCES = 1024
 """SSRCs that are heard under one key: what is remembered of each keeps its packets from being replayed. Only

@@ -110,7 +110,7 @@ def _from_float(pcm: bytes, bits: int) -> bytes:
     samples = array.array("f" if bits == 32 else "d", pcm)
     if sys.byteorder == "big":
         samples.byteswap()
-    # A number that is none compares with nothing, and becomes silence.
+    # NaN compares with nothing, and becomes silence.
     whole = array.array("h", (round(min(1.0, max(-1.0, x if x == x else 0.0)) * _FULL) for x in samples))
     if sys.byteorder == "big":
         whole.byteswap()

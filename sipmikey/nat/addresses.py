@@ -1,4 +1,4 @@
-"""From which address we reach the network now, and that it changed, or the machine slept."""
+"""Our address towards the network, and news that it changed or that the machine slept."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from sipmikey.nat.servers import Address, NatSettings
 _WAIT_S = 2.0
 _RETRIES = 2
 _SHARE_OF_SECOND = 0.4
-"""Part of the time that a second server has, which only tells the kind of NAT."""
+"""The part of the time that the second server gets: it only tells the kind of NAT."""
 
 
 class NatKind(StrEnum):

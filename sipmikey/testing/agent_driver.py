@@ -50,7 +50,7 @@ class CallRefused(TestFailure):
 class AgentProcess:
     """A running agent. ``contact`` is its Contact URI, ``seen`` every event so far, in order.
 
-    ``situation`` returns what else a failure tells: where the other agents of the test stand.
+    ``situation`` returns what a failure tells beside: the state of the test's other agents.
 
     *settings* are those of `sipmikey.testing.agent_process`. Returns when the agent is ready; raises
     `AgentCrashed` or `TestFailure` when that does not happen. ``entry``: the function its process runs.

@@ -140,7 +140,7 @@ class Switchboard:
         self._rules.clear()
 
     def reset(self) -> None:
-        """Be as new: no agents, no faults, nothing passed."""
+        """Forget everything: no agents, no faults, nothing passed."""
         self.let_all_answer = False
         self.passed = []
         self._agents.clear()

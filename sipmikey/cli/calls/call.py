@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_uri(uri: str) -> None:
-    """Raise ``ConfigurationError`` for what cannot be called, before anybody is."""
+    """Raise ``ConfigurationError`` for a URI that cannot be called, before a call is made."""
     scheme, colon, rest = uri.partition(":")
     if scheme.lower() == "tel":
         raise ConfigurationError(

@@ -44,7 +44,7 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end the calls; SIGHUP comes when the terminal is closed."""
 
 NO_DEVICE = "no-sound-device"
-"""Begins the stack's text where there is no sound device, and is the reason told."""
+"""How the stack's error begins where there is no sound device; it is shown as the reason."""
 
 NO_DEVICE_HELP = "use --null-audio, with --play and --record; `sipmikey devices` shows what there is"
 
@@ -218,7 +218,7 @@ async def open_session(
     """
     config = _with_sip_log(agent_config(loaded.configuration), args.sip_log)
     if not called and config.keys is not None:
-        # Who makes one call does not stay to look after tickets for others.
+        # A command that makes one call does not stay to renew tickets for others.
         config = replace(config, keys=replace(config.keys, contacts=()))
     async with AsyncExitStack() as stack:
         client = kms_client(loaded.configuration)
@@ -245,7 +245,7 @@ async def open_session(
             # An agent that never opened has no end of events to wait for.
             await asyncio.wait((printing,), timeout=DRAIN_S)
             printing.cancel()
-        # What printing died of ends the command: a reader that went away, or a bug.
+        # The error that ended the printing ends the command: a reader that went away, or a bug.
         with suppress(asyncio.CancelledError):
             await printing
 

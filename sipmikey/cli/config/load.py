@@ -36,7 +36,7 @@ class Loaded:
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
-    """Return where the configuration is when nobody says: `$XDG_CONFIG_HOME/sipmikey/config.toml`."""
+    """Return where the configuration is by default: `$XDG_CONFIG_HOME/sipmikey/config.toml`."""
     base = environment.get("XDG_CONFIG_HOME") or str(
         Path(environment.get("HOME", "~")).expanduser() / ".config"
     )
@@ -76,7 +76,7 @@ def load(
 
 
 def _find(path: Path | None, environment: Mapping[str, str]) -> tuple[Path | None, bool]:
-    """Return the file to read, if any, and whether somebody named it."""
+    """Return the file to read, if any, and whether the user named it."""
     if path is None and environment.get("SIPMIKEY_CONFIG"):
         path = Path(environment["SIPMIKEY_CONFIG"])
     if path is not None:
@@ -94,7 +94,7 @@ def _reject_unknown_variables(environment: Mapping[str, str], known: tuple[str, 
 
 
 def _check(values: Mapping[tuple[str, str], Value]) -> None:
-    """What no field can check alone."""
+    """Check what takes more than one field."""
     for section, plain, file in (("credentials", "password", "password_file"), ("kms", "psk", "psk_file")):
         if values[section, plain] is not None and values[section, file] is not None:
             raise ConfigurationError(f"{section}.{plain} and {section}.{file} are both set: keep one")

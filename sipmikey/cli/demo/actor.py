@@ -53,7 +53,7 @@ class Actor:
         return cls(name, process, tell)
 
     async def _read(self, stream: asyncio.StreamReader | None) -> None:
-        """Take the events of *stream*; other lines are what the process has to say for itself."""
+        """Take the events of *stream*; other lines are kept as what the process reports."""
         assert stream is not None
         async for line in stream:
             if (event := _event(line)) is None:

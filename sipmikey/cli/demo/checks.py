@@ -104,7 +104,7 @@ def _identity(actor: Actor) -> str:
 
 
 def _peer(actor: Actor, peer: Actor, *, asked: bool) -> Check:
-    """Check whom *actor* takes the peer for; *asked*: a KMS says so."""
+    """Check who *actor* says the peer is; *asked*: a KMS vouches for that."""
     security = _security(actor)
     who, kms = security.get("peer"), security.get("kms")
     return Check(

@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _claim(path: Path) -> None:
-    """See that the capture can be written, before there is anything to lose."""
+    """Check that the capture can be written, before there is a call to lose."""
     try:
         path.touch(mode=0o600)
     except OSError as error:

@@ -22,7 +22,7 @@ from sipmikey.whole_file import write_whole
 FOLDER: Final = "enrolment"
 DAY_S: Final = 86_400
 AGAIN_S: Final = 900
-"""Seconds until the KMS is asked again that did not answer."""
+"""Seconds until a KMS that did not answer is asked again."""
 
 Settings = Mapping[tuple[str, str], Any]
 

@@ -115,7 +115,7 @@ def renew(configuration: Configuration, path: Path, vault: Vault, *, timeout_s: 
 
 
 def leave(configuration: Configuration, vault: Vault) -> None:
-    """Tell the KMS that this device is one no more, and forget its secrets. The files stay."""
+    """Give the enrolment of this device back to the KMS, and forget its secrets. The files stay."""
     _asked(configuration, Ask(act=Act.LEAVE, time_s=int(time.time())), 10.0)
     for secret in (configuration.kms.psk, configuration.enrolment.key):
         _forget(vault, secret)

@@ -69,7 +69,7 @@ async def take_part(args: argparse.Namespace, session: AgentSession, *, devices:
 
 
 async def _talk(member: Member, media: GroupMedia, changed: asyncio.Event) -> None:
-    """Ask for the floor until all is said that there is to say, also after it was lost; then free it."""
+    """Ask for the floor until everything has been said, again where it was lost; then give it back."""
     played = asyncio.ensure_future(media.played.wait())
     while not played.done() and not member.over:
         changed.clear()

@@ -43,7 +43,7 @@ def trust_anchors(section: PublicKeySection) -> tuple[x509.Certificate, ...]:
 def revocation(
     section: PublicKeySection, directory: Path, anchors: Sequence[x509.Certificate]
 ) -> Callable[[], Revocation] | None:
-    """Return what gives the revocation lists of the moment, None where certificates are judged by none.
+    """Return what reads the revocation lists in force, None where certificates are not checked against any.
 
     Raises ConfigurationError for a list that cannot be read now.
     """
@@ -68,7 +68,7 @@ class WatchedLists:
         self._read: tuple[tuple[tuple[int, int], ...], Revocation] | None = None
 
     def __call__(self) -> Revocation:
-        """Return the lists; raises InvalidCertificate while one cannot be read: nobody can tell then."""
+        """Return the lists; raises InvalidCertificate while one cannot be read and may revoke anything."""
         try:
             states = tuple((found.st_mtime_ns, found.st_size) for found in map(Path.stat, self._paths))
             if self._read is None or self._read[0] != states:

@@ -1,4 +1,4 @@
-"""`sipmikey kms serve`: its options. What it does is in `kms_run`, which loads the HTTP server."""
+"""`sipmikey kms serve`: its options. What it does is in `run`, which loads the HTTP server."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     at_once = min(args.at_once or int(args.rate * args.hold) + 4, MOST_AT_ONCE, args.calls)
     config = agent_config(loaded.configuration)
     quiet = dataclasses.replace(config.audio, device="null", play=None, record=None)
-    # Nobody's tickets are looked after beside the calls that are measured.
+    # No tickets are renewed beside the calls that are measured.
     keys = None if config.keys is None else dataclasses.replace(config.keys, contacts=())
     config = dataclasses.replace(config, audio=quiet, keys=keys, calls=max(config.calls, at_once))
 

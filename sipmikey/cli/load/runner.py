@@ -14,7 +14,7 @@ from sipmikey.mikey.errors import SipmikeyError
 
 PROOF_S = 10.0
 LEAST_GAP_S = 0.02
-"""Between two calls: pjsua2 does not bear two of one process within about 10 ms."""
+"""Between two calls: pjsua2 aborts on two of one process within about 10 ms."""
 
 
 @dataclass(kw_only=True)

@@ -139,7 +139,7 @@ async def _play(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
 async def _play_each(
     hearing: Hearing, mailbox: MailboxClient, box: str, chosen: Sequence[KeptMessage], *, delete: bool
 ) -> int:
-    """Play all of *chosen*; one that cannot be opened keeps nobody from hearing the others."""
+    """Play all of *chosen*; one that cannot be opened does not stop the others."""
     failure: CommandFailed | None = None
     for message in chosen:
         octets = await mailbox.fetch(box, message.name)
@@ -159,7 +159,7 @@ async def _play_each(
 
 
 def _named(listed: Sequence[KeptMessage], names: Sequence[str]) -> list[KeptMessage]:
-    """Return the messages that *names* begin the names of. Raises ``ConfigurationError``."""
+    """Return the messages whose names begin with one of *names*. Raises ``ConfigurationError``."""
     found: list[KeptMessage] = []
     for name in names:
         fitting = [message for message in listed if message.name.startswith(name.lower())]

@@ -35,7 +35,7 @@ def _expired(message: KeptMessage, now: float) -> bool:
 
 
 def line_of(message: KeptMessage, now: float) -> str:
-    """Return a message in one line for people. Whom it is from nobody has vouched for yet."""
+    """Return a message in one line for people. No KMS has vouched for its sender yet."""
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(message.deposited))
     state = "heard" if message.heard else "new"
     length = duration(message.duration_s)

@@ -20,7 +20,7 @@ class ConnectionBroke(OSError):
 
 
 class Connection(asyncio.Protocol):
-    """Reads answers with httptools. ``usable``: a further request may be sent."""
+    """Reads answers with httptools. ``usable``: another request may be sent."""
 
     def __init__(self) -> None:
         self._parser: httptools.HttpResponseParser | None = None
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None or self._parser is None:
-            self._transport.close()  # a server has nothing to say unasked
+            self._transport.close()  # a server sends nothing unless it is asked
             return
         try:
             self._parser.feed_data(data)

@@ -19,7 +19,7 @@ IDLE_CONNECTION_S: Final = 20.0
 """Shorter than any server's keep-alive time in use, so that we close first."""
 
 CONNECTIONS: Final = 64
-"""At once to one KMS; further requests wait."""
+"""Requests to one KMS at the same time; others wait."""
 
 HAPPY_EYEBALLS_S: Final = 0.25
 

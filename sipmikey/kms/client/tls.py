@@ -1,4 +1,4 @@
-"""Whom a client of a KMS trusts, and what it shows."""
+"""Whom a client of a KMS trusts, and the certificate it shows."""
 
 from __future__ import annotations
 

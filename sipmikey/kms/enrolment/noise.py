@@ -50,19 +50,19 @@ class _State:
         self._mix_hash(mixed)
 
     def mix_public(self, key: bytes) -> None:
-        """Take in an ephemeral public key; with a pre-shared key it enters the chaining key too."""
+        """Mix in an ephemeral public key; with a pre-shared key also into the chaining key."""
         self._mix_hash(key)
         self._mix_key(key)
 
     def mix_agreed(self, ours: X25519PrivateKey, theirs: bytes) -> None:
-        """Take in what both ephemeral keys agree on."""
+        """Mix in the secret that both ephemeral keys agree on."""
         try:
             self._mix_key(ours.exchange(X25519PublicKey.from_public_bytes(theirs)))
         except ValueError:
             raise HandshakeFailed("the public key of the other side is not one that can be used") from None
 
     def seal(self, payload: bytes) -> bytes:
-        """Encrypt *payload* and take the ciphertext in."""
+        """Encrypt *payload* and mix the ciphertext in."""
         ciphertext = AESGCM(self._key).encrypt(self._nonce(), payload, self.hash)
         self._mix_hash(ciphertext)
         return ciphertext
@@ -77,7 +77,7 @@ class _State:
         return payload
 
     def split(self) -> tuple[bytes, bytes]:
-        """Return the two keys that come out, of the initiator's and of the responder's direction."""
+        """Return the two resulting keys, of the initiator's direction and of the responder's."""
         first, second = _expand(self._chaining, b"", 2)
         return first, second
 

@@ -10,16 +10,16 @@ from sipmikey.kms.subscribers import PskRecord
 from sipmikey.mikey.secret import Secret
 
 MAX_TRIES: Final = 5
-"""Messages taken for one invitation; the right one is among them or it is over."""
+"""How many messages are tried for one invitation; after that it is void."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationRecord:
-    """An invitation. ``key``: what the code comes to (32 bytes), None once it was used. Times: Unix seconds.
+    """An invitation. ``key``: derived from the code (32 bytes), None once it was used. Times: Unix seconds.
 
     ``identity``: what the device will be; the ``subscriber`` owns it. ``secrets``: what else the device gets,
     by setting. ``request`` (SHA-256) and ``answer``: of the message that used it, so that the same message
-    has the same answer. ``revoked``: taken back.
+    gets the same answer again. ``revoked``: taken back.
     """
 
     number: str

@@ -191,7 +191,7 @@ class HttpConnection(asyncio.Protocol):
             self._forget(self._request)
         if self._in_message:
             self._metrics.rejected("client-gone")
-        # An answer being made is made to its end: its event is in the audit log even if nobody hears it.
+        # An answer in the making is finished: its event is in the audit log even if the client is gone.
 
     def data_received(self, data: bytes) -> None:
         if self._deaf or self._transport.is_closing():

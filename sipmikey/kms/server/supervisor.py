@@ -22,7 +22,7 @@ READY_LINE = b"ready\n"
 RESTART_FLOOR_S = 0.1
 RESTART_CEILING_S = 10.0
 STEADY_S = 30.0
-"""A worker that lived this long died of something new: its replacement starts at once."""
+"""A worker that lived this long died of something new: its replacement starts immediately."""
 
 
 class _Slot:
@@ -83,7 +83,7 @@ class _Supervisor:
                 slot.process.send_signal(number)
 
     async def _keep(self, slot: _Slot) -> None:
-        """Hold *slot* occupied until the service stops."""
+        """Keep a worker running in *slot* until the service stops."""
         while not self._stopping.is_set():
             born = time.monotonic()
             code = await self._one_life(slot)
@@ -138,7 +138,7 @@ def supervise(
     """Run *count* processes of *command*, which inherit *sockets* under their present descriptors.
 
     A worker writes `READY_LINE` to standard output when it serves; *on_start* is called when all have. Its
-    standard input is a pipe that ends when this process does, however that comes about: it must end too.
+    standard input is a pipe that closes when this process ends, for any reason: the worker must end then too.
     SIGTERM and SIGINT stop all gracefully, after *kill_after_s* seconds by force; SIGHUP is passed on.
     Returns 0, or the exit code of a worker that ended before it served.
     """

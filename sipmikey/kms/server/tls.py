@@ -14,7 +14,7 @@ from sipmikey.pem_file import read_certificates
 
 
 class ClientCertificates(StrEnum):
-    """True where clients show a certificate."""
+    """What the server asks of a client: no certificate, one where it has one, or one always."""
 
     NONE = "none"
     OPTIONAL = "optional"

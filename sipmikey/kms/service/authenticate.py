@@ -29,7 +29,7 @@ from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.kms_exchange.kms import AuthenticatedInit, KmsInit
 
 NEVER_S = 1 << 40
-"""Expiry of what carries a COUNTER: it tells no time after which it could be forgotten."""
+"""Expiry of a message with a COUNTER, which never becomes too old to be replayed."""
 
 MAX_IDENTITY = 512
 """Longest identity taken, in characters."""
@@ -145,7 +145,7 @@ async def _by_psk(
 async def _candidates(
     lookups: Lookups, init: KmsInit, claimed: str | None, trail: Trail
 ) -> tuple[PskCredential, ...]:
-    """The keys a message may be protected with: the one it names, or those of who it claims to be from."""
+    """The keys a message may be protected with: the one it names, or those of the claimed sender."""
     if init.psk_id is not None:
         trail.credential = init.psk_id[:64].hex()
         credential = await lookups.credentials.psk_by_key_id(init.psk_id)
@@ -185,7 +185,7 @@ async def _by_certificate(
 
 
 async def _kept_certificates(lookups: Lookups, claimed: str | None) -> tuple[x509.Certificate, ...]:
-    """Return the certificates kept for who a message claims to be from."""
+    """Return the certificates kept for the claimed sender of a message."""
     kept = () if claimed is None else await lookups.credentials.certificates_of(claimed)
     return tuple(x509.load_der_x509_certificate(der) for der in kept)
 

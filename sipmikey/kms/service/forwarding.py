@@ -24,7 +24,7 @@ from sipmikey.ticket.resolve import ResolveAtKms, ResolvedTicket, TicketResolve
 
 
 class ForwardingLoop(NotAuthorized):
-    """A KMS passed on a resolve that is not ours: it would go round."""
+    """Another KMS passed on a resolve that this KMS would pass on again: it could loop."""
 
     reason = "forwarding-loop"
 

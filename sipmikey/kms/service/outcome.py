@@ -29,10 +29,10 @@ class Outcome:
     ``status``: HTTP status that fits: 200; 400 malformed or mismatch, 401 unknown or expired key, 403
     refused, 404 another KMS is meant, 413 too large, 429 rate, 502 and 504 the other KMS failed, 503 a store
     is down. ``body``: response message, or the Error message of RFC 6043 section 5.4 where one is allowed, or
-    None. ``reason``: one word of a closed set (`AuditEvent.reason`). ``event``: what is in the audit log; not
-    there are only messages that cannot be parsed, 429 and 503. ``retry_after_s``: seconds for Retry-After,
-    with 429 and 503. ``forward``: set when the message must be passed on; then ``status`` (202) and ``body``
-    are not final and nothing is to be sent yet.
+    None. ``reason``: one word of a closed set (`AuditEvent.reason`). ``event``: the audit event; messages
+    that cannot be parsed, 429 and 503 are not audited. ``retry_after_s``: seconds for Retry-After, with 429
+    and 503. ``forward``: set when the message must be passed on; then ``status`` (202) and ``body`` are not
+    final and nothing is to be sent yet.
     """
 
     status: int

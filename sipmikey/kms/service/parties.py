@@ -9,8 +9,9 @@ from sipmikey.kms.service.lookups import CredentialSource
 async def party_of(credentials: CredentialSource, identity: str, *, look_up: bool = True) -> Party:
     """Return a canonical *identity* as a party.
 
-    Its groups are those of the subscriber who owns it, by whichever identity it is a member, or of the
-    identity itself where it is nobody's here. *look_up* False leaves that out, for policies that do not ask.
+    Its groups are those of the subscriber who owns it, by any of the subscriber's identities, or those of the
+    identity itself where no subscriber here owns it. *look_up* False leaves that out, for policies that do
+    not ask.
     """
     if not look_up:
         return Party(identities=(identity,))

@@ -21,7 +21,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response and what may be said about it."""
+    """A response, and what the audit log says about it."""
 
     body: bytes
     detail: str = ""
@@ -50,7 +50,7 @@ async def answer_request(
 
 
 def _normal(desired: TicketPolicy, settings: KmsSettings, sender: Sender) -> TicketPolicy:
-    """Return the desired policy with canonical identities, and with those filled in that go without saying.
+    """Return the desired policy with canonical identities, those that were left out filled in.
 
     Raises `NotOwner` where the ticket is asked in another's name.
     """

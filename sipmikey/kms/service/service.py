@@ -58,7 +58,8 @@ class KeyManagementService:
 
         *expected* is what the request's ``requesttype`` said; a message of the other exchange is refused with
         400. *source* is the sender's address, for the audit log. A grant is returned only when its event is
-        in the audit log, and so is a refusal, except of what cannot be parsed and of what comes too fast.
+        in the audit log, and so is a refusal, except of messages that cannot be parsed and of those that come
+        too fast.
         """
         trail = Trail(source=source, exchange=expected)
         init: KmsInit | None = None
@@ -86,7 +87,7 @@ class KeyManagementService:
         except StoreUnavailable as error:
             return self._unavailable(trail, error)
         except LocalError as error:
-            # What was asked for passed every check and still cannot be built: the asking is at fault.
+            # The request passed every check, and its ticket still cannot be built: the request is at fault.
             refusal = InvalidTicketPolicy(str(error))
             return await self._refused(trail, refusal, self._error_message(message, init, trail, refusal))
 

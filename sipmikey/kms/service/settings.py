@@ -39,10 +39,10 @@ class KmsSettings:
 
     ``identity``: its canonical URI, put into IDRkms; ``aliases``: others it answers to. ``peers``: the KMSs
     it trusts, by canonical identity; a resolve for a ticket of any other is refused. ``key_pairs`` and
-    ``trust_anchors`` serve the public-key variants, which are refused without them. ``revocation``: gives the
-    revocation lists of the moment, by which certificates are judged; None: by none. ``registered_issuers``:
-    CAs of whose certificates only those bound to a subscriber count, so that one that was revoked counts no
-    more. ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the replay cache.
+    ``trust_anchors`` serve the public-key variants, which are refused without them. ``revocation``: returns
+    the revocation lists in force; None: certificates are not checked against any. ``registered_issuers``: CAs
+    of whose certificates only those bound to a subscriber count, so that one that was revoked counts no more.
+    ``accept_counter``: accept COUNTER timestamps, each remembered for ever by the replay cache.
     """
 
     identity: str

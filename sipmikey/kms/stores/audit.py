@@ -31,7 +31,7 @@ _CONCERNS = """id IN (
     SELECT id FROM audit WHERE subscriber = {name} UNION SELECT id FROM audit WHERE identity = {name}
     UNION SELECT id FROM audit WHERE peers = {name}
     UNION SELECT id FROM audit WHERE several = 1 AND (' ' || peers || ' ') LIKE {among} ESCAPE '!')"""
-"""Events about somebody, an index for each way; ``several`` marks the few with more than one peer."""
+"""Events about one party, an index for each column; ``several`` marks the few with more than one peer."""
 
 
 class AuditStore:
@@ -141,7 +141,7 @@ def _row(event: AuditEvent) -> Sequence[object]:
 
 
 def _literal(text: str) -> str:
-    """Return *text* for LIKE with nothing in it that stands for anything else."""
+    """Return *text* for LIKE with its wildcards escaped."""
     return re.sub(r"[!%_]", r"!\g<0>", text)
 
 

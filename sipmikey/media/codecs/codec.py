@@ -34,7 +34,7 @@ class Decoder(Protocol):
 class Codec(Protocol):
     """``name`` as in a=rtpmap, ``payload_type`` of its packets, ``clock_rate`` of their timestamps (Hz).
 
-    ``rate``: samples per second. ``recovers``: a payload tells something of the one before it as well.
+    ``rate``: samples per second. ``recovers``: a payload also carries data of the one before it.
     """
 
     @property

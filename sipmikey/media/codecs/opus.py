@@ -28,7 +28,7 @@ _MOST_TICKS = _CLOCK_RATE * 120 // 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opus:
-    """What is heard may be stereo and of any bandwidth; libopus makes the mono of it that is wanted."""
+    """A payload may be stereo and of any bandwidth; libopus converts it to mono."""
 
     name: str = "opus"
     payload_type: int = 96

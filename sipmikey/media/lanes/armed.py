@@ -46,7 +46,7 @@ class Armed:
         self.receives = receiver is not None
 
     def fits(self, port: LanePort) -> bool:
-        """Tell whether the port has the address, source, sink and payload types it had."""
+        """Return whether the port has the address, source, sink and payload types it had."""
         stream = self._stream
         return (
             port.remote is self._remote

@@ -35,7 +35,7 @@ class FastLanes(Generic[P]):
         self._lanes.remove(number)
 
     def still_sends(self, port: P) -> bool:
-        """Tell whether the lane of a port sends; disarm it where the port says something else by now."""
+        """Return whether the lane of a port sends; disarm it where the port has changed meanwhile."""
         armed = self._armed.get(port)
         if armed is None:
             return False

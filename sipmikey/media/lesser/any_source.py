@@ -31,7 +31,7 @@ class AnySourceReceiver(LesserReceiver):
         self._late = 0
 
     def rekey(self, key: StreamKey) -> None:
-        """Take packets under *key*, and for a while those under the key of before."""
+        """Take packets under *key*, and for a while those under the previous key."""
         if key != self.key:
             self._before, self._known, self.key, self._late = self._known, {}, key, _LATE_PACKETS
 

@@ -1,4 +1,4 @@
-"""RTP in clear, for streams of calls that policy lets do without keys. Stands where SRTP does in a stream."""
+"""RTP in clear, in the place of SRTP, for streams of calls that policy lets do without keys."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Makes up for lost frames from what was heard before, as ITU-T G.711 Appendix I does. No I/O.
 
-The last period of the voice is said again, faded out from 10 ms on, and gone after 60 ms. Where the next
+The last period of the voice is repeated, faded out from 10 ms on, and gone after 60 ms. Where the next
 frame comes, both are faded into each other.
 """
 

@@ -19,7 +19,7 @@ _FAR_S = 2.0
 """A packet that far from the others begins something new."""
 
 _TALK_ENDS_S = 0.2
-"""Without a packet for so long, the buffer fills again before what comes next is heard."""
+"""After this time without a packet, the buffer fills again before the next one is heard."""
 
 _WINDOW_S = 2.0
 _WINDOWS = 5
@@ -30,7 +30,7 @@ _MOST_GROWTH_S = 0.040
 _SMOOTHING_S = 0.4
 
 _RECOVERING_S = 0.020
-"""How much longer packets wait, where some are lost and those behind them tell what was in them."""
+"""How much longer packets wait where some are lost and those behind them carry their data as well."""
 
 
 class Kind(Enum):

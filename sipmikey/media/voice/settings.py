@@ -13,7 +13,8 @@ _MOST_MS = 1000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JitterSettings:
     """``least_ms``, ``most_ms``: between these the buffer finds by itself how long what the peer says waits,
-    from the begin of a packet to when it is heard. 40 is what two clocks that move frames of 20 ms need."""
+    from the beginning of a packet to when it is heard. 40 is what two clocks that move frames of 20 ms need.
+    """
 
     least_ms: int = 50
     most_ms: int = 200

@@ -39,7 +39,7 @@ _BURST = 16
 class Step:
     """What is sent in one frame's time. ``payload``: None in a pause. ``begins``, ``ends``: an event.
 
-    ``lasted``: from the begin of the event to now, by the clock of the timestamps.
+    ``lasted``: from the beginning of the event to now, by the clock of the timestamps.
     """
 
     payload: bytes | None = None

@@ -34,7 +34,7 @@ class Desk:
 class Worker:
     """Carries out commands on the agent, each in a task of its own.
 
-    *incoming* is what it does with a call by itself: `ring`, `answer`, or anything else for nothing.
+    *incoming* is what it does with a call by itself: `ring`, `answer`, or anything else to do nothing.
     """
 
     def __init__(self, agent: Agent, desk: Desk, incoming: str) -> None:
@@ -117,7 +117,7 @@ class Worker:
         self._calls.clear()
 
     def _know_successors(self) -> None:
-        """Know the calls that transfers made of those known."""
+        """Note the calls that transfers made of known ones."""
         for known in tuple(self._calls.values()):
             if known.successor is not None:
                 self._calls[known.successor.number] = known.successor

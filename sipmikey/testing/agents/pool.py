@@ -17,8 +17,8 @@ CLEAR_S = 15.0
 class AgentPool:
     """Processes of agents for a whole run, and the switchboard that they all have as their proxy.
 
-    To start an agent takes the better part of a second; one that is here already is used by the next test at
-    once. Between tests each ends every call. Their logs are in *folder*.
+    Starting an agent takes most of a second; one that runs serves the next test immediately. Between tests
+    each ends every call. Their logs are in *folder*.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -148,7 +148,7 @@ async def _with_invitations(
                         credential=f"invitation {record.number}", detail=args.file.name,
                     )  # fmt: skip
                 _tell(len(done), len(people))
-        finally:  # the store keeps no code: those it has invited already are known here only
+        finally:  # the store does not keep codes: those already made are known only here
             file.write(write_csv([invited.document() for invited in done], INVITATION_COLUMNS))
     return done
 

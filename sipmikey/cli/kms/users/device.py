@@ -56,7 +56,7 @@ async def _list(args: argparse.Namespace) -> int:
         parts.append(f"key until {_day(device.valid_until_s)}")
         if used_s is not None:
             parts.append(f"last ticket {timestamp(used_s)[:16]}Z")
-        elif device.revoked_s is None:  # of a certificate that was destroyed the use is known no more
+        elif device.revoked_s is None:  # the last use of a destroyed certificate is not known any more
             parts.append("never used")
         out.text("  ".join(parts))
     out.text(f"{len(found)} device{'' if len(found) == 1 else 's'}")

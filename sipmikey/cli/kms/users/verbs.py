@@ -1,4 +1,4 @@
-"""The options of `user invite`, `user import` and their kin. What they do is in `invite` and `bulk`."""
+"""The options of `user invite`, `user import` and the like. What they do is in `invite` and `bulk`."""
 
 from __future__ import annotations
 
