@@ -6,6 +6,7 @@ import argparse
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output
+from sipmikey.cli.kms.users.acts import administration
 
 ADD = """\
   sipmikey kms group add sip:support@example.com sip:alice@example.com sip:bob@example.com
@@ -41,16 +42,13 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
 
 async def _add(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        await store.subscribers.add_group(args.group, args.member)
+        await administration(store).add_members(args.group, args.member)
     return _done(args, "added")
 
 
 async def _remove(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        if args.member:
-            await store.subscribers.remove_members(args.group, args.member)
-        else:
-            await store.subscribers.remove_group(args.group)
+        await administration(store).remove_members(args.group, args.member)
     return _done(args, "removed")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, open_configured, opened, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
-from sipmikey.cli.kms.users.acts import AdminAct, acted, who
+from sipmikey.cli.kms.users.acts import administration
 from sipmikey.keys.suite import SUITES
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.policy.rules import Policy
@@ -72,10 +72,11 @@ def _file_option(parser: argparse.ArgumentParser) -> None:
 
 async def current_policy(configuration: KmsConfiguration, store: Store) -> Policy:
     """Return the policy in force: the file's, or the newest in the store. Raises PolicyError."""
-    return parse_policy(await _text(configuration, store))
+    return parse_policy(await policy_text(configuration, store))
 
 
-async def _text(configuration: KmsConfiguration, store: Store) -> str:
+async def policy_text(configuration: KmsConfiguration, store: Store) -> str:
+    """Return the text of the policy in force. Raises ConfigurationError where there is none."""
     section = configuration.policy
     if section.source == "file":
         return read_text(section.file)
@@ -93,7 +94,7 @@ async def _chosen(args: argparse.Namespace) -> str:
     if configuration.policy.source == "file":
         return read_text(configuration.policy.file)
     async with opened(args) as store:
-        return await _text(configuration, store)
+        return await policy_text(configuration, store)
 
 
 async def _test(args: argparse.Namespace) -> int:
@@ -164,13 +165,12 @@ async def _check(args: argparse.Namespace) -> int:
 
 async def _put(args: argparse.Namespace) -> int:
     text = read_text(args.file)
-    policy = parse_policy(text)
+    parse_policy(text)
     if load(args.dir).policy.source != "store":
         raise ConfigurationError('this KMS reads its policy from a file: set source = "store" in [policy]')
     async with opened(args) as store:
-        await store.policies.put(text, author=who(), now_s=int(time.time()))
-        await acted(store, AdminAct.PUT_POLICY, detail=f"{len(policy.rules)} rules")
+        rules = await administration(store).put_policy(text)
     out = output(args)
-    out.document({"type": "kms.policy.put", "rules": len(policy.rules)})
-    out.text(f"{len(policy.rules)} rules in force within seconds")
+    out.document({"type": "kms.policy.put", "rules": rules})
+    out.text(f"{rules} rules in force within seconds")
     return ExitCode.OK

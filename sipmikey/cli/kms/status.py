@@ -18,8 +18,8 @@ from typing import Any
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import DAY_S, Actions, action, open_configured, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
-from sipmikey.cli.kms.users.device import state as device_state
 from sipmikey.cli.output import Output, timestamp
+from sipmikey.kms.administration.devices import state as device_state
 from sipmikey.kms.audit import AuditQuery, Decision
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.store import Store
@@ -93,7 +93,6 @@ async def _status(args: argparse.Namespace) -> int:
 async def _findings(
     configuration: KmsConfiguration, args: argparse.Namespace, out: Output
 ) -> AsyncIterator[Finding]:
-    now_s = int(time.time())
     soon_s = round(args.days * DAY_S)
     if not args.no_server:
         for address in configuration.http.listen:
@@ -104,20 +103,34 @@ async def _findings(
         yield Finding(part="store", state=State.FAILED, text=str(error))
         return
     try:
-        for part, look in (
-            ("store", lambda: _store(configuration, store)),
-            ("replay", lambda: _replay(configuration, store)),
-            ("audit", lambda: _audit(store, now_s)),
-            ("clock", lambda: _clock(store)),
-            ("ticket key", lambda: _ticket_keys(configuration, store, now_s)),
-            ("keys", lambda: _keys(store, now_s, soon_s, args.keys, out)),
-            ("devices", lambda: _devices(store, now_s, soon_s)),
-            ("invitations", lambda: _invitations(store, now_s)),
-        ):
-            yield await _looked(part, look)
-        yield _certificate(configuration, now_s, soon_s)
+        async for finding in store_findings(configuration, store, soon_s, each=args.keys, out=out):
+            yield finding
     finally:
         await store.close()
+
+
+async def store_findings(
+    configuration: KmsConfiguration,
+    store: Store,
+    soon_s: int,
+    *,
+    each: bool = False,
+    out: Output | None = None,
+) -> AsyncIterator[Finding]:
+    """Yield how the parts of an open store are, and the certificate. *each* prints every key to *out*."""
+    now_s = int(time.time())
+    for part, look in (
+        ("store", lambda: _store(configuration, store)),
+        ("replay", lambda: _replay(configuration, store)),
+        ("audit", lambda: _audit(store, now_s)),
+        ("clock", lambda: _clock(store)),
+        ("ticket key", lambda: _ticket_keys(configuration, store, now_s)),
+        ("keys", lambda: _keys(store, now_s, soon_s, out if each else None)),
+        ("devices", lambda: _devices(store, now_s, soon_s)),
+        ("invitations", lambda: _invitations(store, now_s)),
+    ):
+        yield await _looked(part, look)
+    yield _certificate(configuration, now_s, soon_s)
 
 
 async def _looked(part: str, look: Callable[[], Awaitable[Finding]]) -> Finding:
@@ -233,7 +246,7 @@ async def _ticket_keys(configuration: KmsConfiguration, store: Store, now_s: int
     return Finding(part="ticket key", state=State.OK, text=text, fields=fields)
 
 
-async def _keys(store: Store, now_s: int, soon_s: int, each: bool, out: Output) -> Finding:
+async def _keys(store: Store, now_s: int, soon_s: int, out: Output | None) -> Finding:
     uses = await store.audit.uses()
     generations = {device.device: device.generation for device in await store.devices.devices()}
     counts = {"keys": 0, "renewed": 0, "expired": 0, "expiring": 0, "never_used": 0}
@@ -252,7 +265,7 @@ async def _keys(store: Store, now_s: int, soon_s: int, each: bool, out: Output) 
             elif until_s is not None and until_s <= now_s + soon_s:
                 counts["expiring"] += 1
                 ending.append(name)
-            if each:
+            if out is not None:
                 _key_line(out, record.name, name, until_s, used_s)
     text = f"{counts['keys']} keys, {counts['never_used']} never used"
     if ending or counts["expired"]:

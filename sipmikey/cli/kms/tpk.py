@@ -11,8 +11,9 @@ from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
-from sipmikey.cli.kms.users.acts import AdminAct, acted
+from sipmikey.cli.kms.users.acts import acted, administration
 from sipmikey.cli.output import Output, timestamp
+from sipmikey.kms.administration.audited import AdminAct
 from sipmikey.kms.tpk import TpkRecord, generate
 
 SHARE = """\
@@ -93,8 +94,7 @@ async def _share(args: argparse.Namespace) -> int:
 
 async def _destroy(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        await store.ticket_keys.destroy(args.key_id)
-        await acted(store, AdminAct.DESTROY_TPK, credential=args.key_id.hex())
+        await administration(store).destroy_tpk(args.key_id)
     out = output(args)
     out.document({"type": "kms.tpk.destroyed", "key_id": args.key_id})
     out.text(f"{args.key_id.hex()} destroyed: its tickets resolve no more")
@@ -103,8 +103,7 @@ async def _destroy(args: argparse.Namespace) -> int:
 
 async def _rotate(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        key = await store.ticket_keys.rotate(now_s=int(time.time()))
-        await acted(store, AdminAct.ROTATE_TPK, credential=key.key_id.hex())
+        key = await administration(store).rotate_tpk()
     _line(output(args), key, "kms.tpk.rotated")
     return ExitCode.OK
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from sipmikey.cli.kms.users.device import last_uses
+from sipmikey.kms.administration.devices import last_uses
 from sipmikey.kms.audit import Exchange
 from sipmikey.kms.enrolment.authority import DeviceAuthority
 from sipmikey.kms.enrolment.desk import EnrolmentSettings

@@ -1,31 +1,18 @@
-"""What an administrator did by a command, for the audit log."""
+"""What an administrator does by a command, under the name of who is logged in."""
 
 from __future__ import annotations
 
 import getpass
 import os
-import time
-from enum import StrEnum
 
-from sipmikey.kms.audit import AuditEvent, Decision, Exchange
+from sipmikey.kms.administration.acts import Administration
+from sipmikey.kms.administration.audited import Actor, AdminAct
 from sipmikey.kms.stores.store import Store
 
 
-class AdminAct(StrEnum):
-    """What an administrator can do that is in the audit log, as its ``rule`` says it."""
-
-    ADD = "add"
-    ROTATE = "rotate"
-    REMOVE = "remove"
-    DISABLE = "disable"
-    ENABLE = "enable"
-    INVITE = "invite"
-    UNINVITE = "uninvite"
-    REVOKE = "revoke"
-    PUT_POLICY = "policy-put"
-    SHARE_TPK = "tpk-share"
-    ROTATE_TPK = "tpk-rotate"
-    DESTROY_TPK = "tpk-destroy"
+def administration(store: Store) -> Administration:
+    """Return what the person who runs this command may do to *store*."""
+    return Administration(store, Actor(name=who(), source="command"))
 
 
 async def acted(
@@ -38,19 +25,9 @@ async def acted(
     detail: str = "",
 ) -> None:
     """Put one act into the audit log, with the name of who is logged in."""
-    event = AuditEvent(
-        time_ns=time.time_ns(),
-        exchange=Exchange.ADMINISTRATION,
-        decision=Decision.GRANTED,
-        reason="granted",
-        subscriber=subscriber,
-        identity=identity,
-        credential=credential,
-        rule=act,
-        source="command",
-        detail=f"by {who()}" + (f": {detail}" if detail else ""),
+    await administration(store).acted(
+        act, subscriber=subscriber, identity=identity, credential=credential, detail=detail
     )
-    await store.audit.append(event)
 
 
 def who() -> str:

@@ -12,12 +12,13 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import create_private, open_configured, opened, output
 from sipmikey.cli.kms.configuration import KmsConfiguration, load
 from sipmikey.cli.kms.enrolment import profile_of, public_url
-from sipmikey.cli.kms.users.acts import AdminAct, acted
+from sipmikey.cli.kms.users.acts import acted
 from sipmikey.cli.kms.users.bundle import Bundle, write_bundle
-from sipmikey.cli.kms.users.device import last_uses
-from sipmikey.cli.kms.users.invite import Invited, invite
 from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.kms.users.people import Person, Problem, is_json, read_people, write_csv
+from sipmikey.kms.administration.audited import AdminAct
+from sipmikey.kms.administration.devices import last_uses
+from sipmikey.kms.administration.invite import Invited, invite
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import SubscriberRecord

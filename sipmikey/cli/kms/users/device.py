@@ -7,11 +7,9 @@ import time
 
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output
-from sipmikey.cli.kms.users.acts import AdminAct, acted
+from sipmikey.cli.kms.users.acts import administration
 from sipmikey.cli.output import timestamp
-from sipmikey.kms.audit import key_name
-from sipmikey.kms.enrolment.records import DeviceRecord
-from sipmikey.kms.stores.store import Store
+from sipmikey.kms.administration.devices import last_uses, state
 
 
 def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
@@ -63,43 +61,15 @@ async def _list(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def state(device: DeviceRecord, now_s: int) -> str:
-    """Return the state of a device in a word: active, disabled, expired or revoked."""
-    if device.revoked_s is not None:
-        return "revoked"
-    if not device.enabled:
-        return "disabled"
-    return "expired" if now_s >= device.valid_until_s else "active"
-
-
-async def last_uses(store: Store) -> dict[str, int]:
-    """Return when each device last used any of its keys and certificates, in Unix seconds.
-
-    A key that was destroyed still tells its device by its name.
-    """
-    owners = await store.devices.credentials()
-    found: dict[str, int] = {}
-    for credential, used_s in (await store.audit.uses()).items():
-        device = owners.get(credential) or key_name(credential).rpartition(".")[0]
-        if device:
-            found[device] = max(used_s, found.get(device, 0))
-    return found
-
-
 async def _revoke(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        device = await store.devices.device(args.device)
-        if device is None:
-            raise CommandFailed(
-                f"there is no device {args.device}: `sipmikey kms device list` shows them",
-                code=ExitCode.USAGE, reason="no-device",
-            )  # fmt: skip
-        changed = await store.devices.revoke_device(device.device, now_s=int(time.time()))
-        if changed:
-            await acted(
-                store, AdminAct.REVOKE, subscriber=device.subscriber, identity=device.identity,
-                credential=device.device, detail=device.name,
-            )  # fmt: skip
+        found = await administration(store).revoke_device(args.device)
+    if found is None:
+        raise CommandFailed(
+            f"there is no device {args.device}: `sipmikey kms device list` shows them",
+            code=ExitCode.USAGE, reason="no-device",
+        )  # fmt: skip
+    device, changed = found
     out = output(args)
     out.document({"type": "kms.device.revoked", "device": device.device, "identity": device.identity})
     out.text(

@@ -7,102 +7,20 @@ import io
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.kms.common import open_configured, opened, output
 from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.kms.enrolment import public_url
-from sipmikey.cli.kms.users.acts import AdminAct, acted
+from sipmikey.cli.kms.users.acts import administration
 from sipmikey.cli.output import Output, timestamp
-from sipmikey.kms.enrolment.codes import NUMBERS, Code, new_code, parse_number, uri_of
+from sipmikey.kms.administration.invite import Invited
+from sipmikey.kms.enrolment.codes import parse_number
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD
 from sipmikey.kms.enrolment.records import MAX_TRIES, InvitationRecord
-from sipmikey.kms.stores.store import Store
-from sipmikey.kms.subscribers import SubscriberRecord, normal_identity
+from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.errors import LocalError
-from sipmikey.mikey.secret import Secret
-
-DRAWS = 8
-"""How often new codes are drawn when another command took a number of theirs meanwhile."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invited:
-    """One invitation that was made. ``uri``: None where nothing tells the KMS's own URL."""
-
-    record: InvitationRecord
-    code: Code
-    uri: str | None
-
-    def document(self) -> dict[str, object]:
-        """Return what a program needs of it. It holds the code."""
-        return {
-            "subscriber": self.record.subscriber,
-            "identity": self.record.identity,
-            "number": self.record.number,
-            "code": self.code.written(),
-            "uri": self.uri,
-            "expires_s": self.record.expires_s,
-        }
-
-
-async def invite(
-    store: Store,
-    wanted: Sequence[tuple[str, str]],
-    *,
-    minutes: float,
-    url: str | None,
-    secrets: Mapping[str, Mapping[str, Secret]],
-) -> list[Invited]:
-    """Make one invitation for each (subscriber, identity) of *wanted*, all or none.
-
-    *secrets*: by identity, what else its device gets. Raises `LocalError` if numbers have run out.
-    """
-    now_s = int(time.time())
-    for _ in range(DRAWS):
-        codes = _codes(len(wanted), await store.devices.numbers())
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            keys = list(pool.map(Code.key, codes))
-        records = [
-            InvitationRecord(
-                number=code.number,
-                subscriber=subscriber,
-                identity=identity,
-                key=key,
-                created_s=now_s,
-                expires_s=now_s + round(minutes * 60),
-                secrets=secrets.get(identity, {}),
-            )
-            for code, key, (subscriber, identity) in zip(codes, keys, wanted, strict=True)
-        ]
-        if await store.devices.invite(records):
-            return [
-                Invited(record=record, code=code, uri=None if url is None else uri_of(url, code))
-                for record, code in zip(records, codes, strict=True)
-            ]
-    raise LocalError("other commands took the numbers that were drawn: try again")
-
-
-def _codes(count: int, taken: Set[str]) -> list[Code]:
-    """Draw *count* codes with numbers of their own, none of them *taken*.
-
-    Raises `LocalError` where more than half of all numbers would be in use: draws would become long.
-    """
-    if len(taken) + count > NUMBERS // 2:
-        raise LocalError(
-            f"{len(taken)} invitations have numbers, and {count} more are too many: they are free again"
-            " 30 days after an invitation is over"
-        )
-    found: dict[str, Code] = {}
-    while len(found) < count:
-        code = new_code(os.urandom)
-        if code.number not in taken:
-            found.setdefault(code.number, code)
-    return list(found.values())
 
 
 async def invite_command(args: argparse.Namespace) -> int:
@@ -113,25 +31,13 @@ async def invite_command(args: argparse.Namespace) -> int:
     if minutes <= 0:
         raise LocalError("--minutes is more than 0")
     url = args.url or public_url(configuration)
-    secrets = {}
+    secrets = None
     if args.sip_password_file is not None:
-        secrets[identity] = {SIP_PASSWORD: read_secret_file(args.sip_password_file, "--sip-password-file")}
+        secrets = {SIP_PASSWORD: read_secret_file(args.sip_password_file, "--sip-password-file")}
     store = await open_configured(configuration)
     try:
-        owner = await store.subscribers.principal_of(identity)
-        if owner is None:
-            groups = tuple(map(normal_identity, args.group))
-            await store.subscribers.add(
-                SubscriberRecord(name=identity, identities=(identity,), groups=groups)
-            )
-        name = identity if owner is None else owner.name
-        (invited,) = await invite(store, [(name, identity)], minutes=minutes, url=url, secrets=secrets)
-        await acted(
-            store,
-            AdminAct.INVITE,
-            subscriber=name,
-            identity=identity,
-            credential=f"invitation {invited.record.number}",
+        invited = await administration(store).invite(
+            identity, minutes=minutes, url=url, groups=args.group, secrets=secrets
         )
     finally:
         await store.close()
@@ -212,18 +118,10 @@ async def uninvite_command(args: argparse.Namespace) -> int:
     """Take an invitation back."""
     number = parse_number(args.number)
     async with opened(args) as store:
-        found = {record.number: record for record in await store.devices.invitations()}
-        if number not in found or not await store.devices.revoke_invitation(number):
-            raise CommandFailed(
-                f"there is no open invitation {number}", code=ExitCode.USAGE, reason="no-invitation"
-            )
-        record = found[number]
-        await acted(
-            store,
-            AdminAct.UNINVITE,
-            subscriber=record.subscriber,
-            identity=record.identity,
-            credential=f"invitation {number}",
+        record = await administration(store).uninvite(number)
+    if record is None:
+        raise CommandFailed(
+            f"there is no open invitation {number}", code=ExitCode.USAGE, reason="no-invitation"
         )
     out = output(args)
     out.document({"type": "kms.user.uninvited", "number": number, "identity": record.identity})

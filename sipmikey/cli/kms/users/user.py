@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import DAY_S, Actions, action, opened, output, write_private
 from sipmikey.cli.kms.users import verbs as more_verbs
-from sipmikey.cli.kms.users.acts import AdminAct, acted
+from sipmikey.cli.kms.users.acts import acted, administration
 from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.output import Output, timestamp
+from sipmikey.kms.administration.audited import AdminAct
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
 from sipmikey.pem_file import read_certificates
@@ -102,10 +103,7 @@ async def _add(args: argparse.Namespace) -> int:
     )
     with _key_file(args, psk):
         async with opened(args) as store:
-            await store.subscribers.add(record)
-            await acted(
-                store, AdminAct.ADD, subscriber=record.name, identity=identities[0], credential=_key_name(psk)
-            )
+            await administration(store).add(record)
     _show(args, "kms.user.added", record.name, identities, psk)
     return ExitCode.OK
 
@@ -141,25 +139,19 @@ async def _list(args: argparse.Namespace) -> int:
 
 async def _remove(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        record = await store.subscribers.get(args.name)
-        await store.subscribers.remove(record.name)
-        await acted(store, AdminAct.REMOVE, subscriber=record.name, identity=record.identities[0])
+        record = await administration(store).remove(args.name)
     return _done(args, "removed", record)
 
 
 async def _disable(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        record = await store.subscribers.get(args.name)
-        await store.subscribers.set_enabled(record.name, False)
-        await acted(store, AdminAct.DISABLE, subscriber=record.name, identity=record.identities[0])
+        record = await administration(store).set_enabled(args.name, False)
     return _done(args, "disabled", record)
 
 
 async def _enable(args: argparse.Namespace) -> int:
     async with opened(args) as store:
-        record = await store.subscribers.get(args.name)
-        await store.subscribers.set_enabled(record.name, True)
-        await acted(store, AdminAct.ENABLE, subscriber=record.name, identity=record.identities[0])
+        record = await administration(store).set_enabled(args.name, True)
     return _done(args, "enabled", record)
 
 
