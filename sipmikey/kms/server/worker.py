@@ -34,12 +34,22 @@ MAINTENANCE_S = 60.0
 READINESS_S = 2.0
 TLS_HANDSHAKE_S = 10.0
 FINISH_STEP_S = 0.02
+CONSOLE_CONNECTIONS = 256
 GC_THRESHOLD = 10_000
 """Objects made before the collector looks at the young ones: a request makes about a thousand."""
 
 
 class PlainHttpRefused(LocalError):
     """HTTP without TLS was to be served beyond this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """An application on an address of its own, beside what the KMS serves."""
+
+    application: Application
+    socket: socket.socket
+    tls: ServerTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +104,7 @@ class Worker:
     ``public`` and ``admin`` are listening sockets (`bind`). ``reload_policy`` puts the present policy into
     force, raising LocalError if it is not valid; with ``policy_in_store`` it is called all the time.
     ``reload_profile`` does so with the profile of devices. ``on_start`` is called when connections are
-    accepted.
+    accepted. ``console``: the administrators' own address.
     """
 
     def __init__(
@@ -112,6 +122,7 @@ class Worker:
         reload_policy: Callable[[], Awaitable[None]],
         reload_profile: Callable[[], Awaitable[None]] | None = None,
         policy_in_store: bool = False,
+        console: Listener | None = None,
         on_start: Callable[[], None],
     ) -> None:
         self.public = public
@@ -130,6 +141,8 @@ class Worker:
         self._ticket_key = TicketKeyWatch(store.ticket_keys, metrics)
         self._stopping = asyncio.Event()
         self._connections = Connections()
+        self._console = console
+        self._console_connections = Connections()
         self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
         self._application = KmsApplication(
             forwarder.handle,
@@ -148,6 +161,8 @@ class Worker:
             servers = [await self._listen(self._application, at, self.tls) for at in self.public]
             if self.admin is not None:
                 servers.append(await self._listen(AdminApplication(self.metrics), self.admin, None))
+            if self._console is not None:
+                servers.append(await self._listen_console(self._console))
             _settle_memory()
             self.started()
             log.info("started", extra={"fields": {"listen": [_address(at) for at in self.public]}})
@@ -166,6 +181,7 @@ class Worker:
     async def _finish(self) -> None:
         """Let the requests in flight end, for `WorkerSettings.shutdown_s` seconds at most."""
         self._connections.stop()
+        self._console_connections.stop()
         give_up = time.monotonic() + self.settings.shutdown_s
         while self._connections.open and time.monotonic() < give_up:
             await asyncio.sleep(FINISH_STEP_S)
@@ -189,6 +205,21 @@ class Worker:
             sock=listener,
             ssl=None if tls is None else tls.context,
             ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S,
+        )
+
+    async def _listen_console(self, console: Listener) -> asyncio.Server:
+        """Serve the console. Its connections are counted apart: neither side crowds out the other."""
+
+        def connection() -> asyncio.Protocol:
+            return HttpConnection(
+                console.application,
+                self._console_connections,
+                limits=ConnectionLimits(connections=CONSOLE_CONNECTIONS),
+                metrics=self.metrics,
+            )
+
+        return await asyncio.get_running_loop().create_server(
+            connection, sock=console.socket, ssl=console.tls.context, ssl_handshake_timeout=TLS_HANDSHAKE_S
         )
 
     def _take_signals(self) -> None:
@@ -223,6 +254,8 @@ class Worker:
         if self.tls is not None:
             self.tls.reload()
             self.metrics.certificate_expiry.set(self.tls.expires_at())
+        if self._console is not None:
+            self._console.tls.reload()
 
     async def _watch_readiness(self) -> None:
         """Ask the store now and then, so that the readiness page costs nothing and is seconds old at most."""
@@ -230,6 +263,7 @@ class Worker:
             try:
                 async with asyncio.timeout(self.settings.http.handle_s):
                     await self._store.ping()
+                    await self._store.master_key.refresh()
                     if self._policy_in_store:
                         await self._reload_policy()
             except LocalError as error:
@@ -261,6 +295,9 @@ class Worker:
                 if self.tls is not None and self.tls.changed():
                     await self._reload_tls()
                     log.info("reloaded", extra={"fields": {"what": "certificate"}})
+                if self._console is not None and self._console.tls.changed():
+                    self._console.tls.reload()
+                    log.info("reloaded", extra={"fields": {"what": "console certificate"}})
             except (StoreUnavailable, LocalError) as error:
                 log.error("maintenance-failed", extra={"fields": {"detail": str(error)}})
 

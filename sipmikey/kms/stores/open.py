@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.replay import DatabaseReplayCache, system_boot
-from sipmikey.kms.stores.schema import AUDIT, DIRECTORY, REPLAY, migrate
+from sipmikey.kms.stores.schema import AUDIT, CONSOLE, DIRECTORY, MASTER_KEY, REPLAY, migrate
 from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.store import Store, StoredReplayCache
 from sipmikey.kms.stores.vault import MasterKeyMismatch, Vault
@@ -65,6 +65,7 @@ async def open_store(
         rotate_tpk_every_s=rotate_tpk_every_s,
     )
     try:
+        await store.master_key.refresh()
         await _check_master_key(directory, vault)
     except BaseException:
         await store.close()
@@ -119,6 +120,8 @@ async def _open_sqlite(
     new = not path.exists()
     directory = SqliteDatabase(path, create=create)
     await migrate(directory, "directory", DIRECTORY)
+    await migrate(directory, "console", CONSOLE)
+    await migrate(directory, "master key", MASTER_KEY)
     audit = SqliteDatabase(path.with_name(path.name + "-audit"), create=True)
     await migrate(audit, "audit", AUDIT)
     if replay_from_s is None:
@@ -144,6 +147,8 @@ async def _open_postgres(
         if not there and not create:
             raise LocalError("the database holds no KMS; make one with: sipmikey kms init")
         await migrate(directory, "directory", DIRECTORY)
+        await migrate(directory, "console", CONSOLE)
+        await migrate(directory, "master key", MASTER_KEY)
         await migrate(directory, "audit", AUDIT)
         await migrate(directory, "replay", REPLAY)
         log = await PostgresDatabase.connect(url, connections=8, durable=False)

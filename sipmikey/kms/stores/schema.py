@@ -129,6 +129,25 @@ AUDIT: tuple[tuple[str, ...], ...] = (
 """Decisions. Triggers refuse change and deletion. Beside them, when each credential was used last."""
 
 
+CONSOLE: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE console_session (
+            token {BYTES} PRIMARY KEY, kind TEXT NOT NULL, sealed {BYTES} NOT NULL,
+            created_s {INT} NOT NULL, seen_s {INT} NOT NULL)""",
+    ),
+)
+"""Who is signed in at the console, by a digest of the token."""
+
+MASTER_KEY: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE master_key_change (
+            one {INT} PRIMARY KEY, old_key {BYTES} NOT NULL, new_key {BYTES} NOT NULL,
+            began_s {INT} NOT NULL, sealed_s {INT})""",
+    ),
+)
+"""The change of the master key that is under way, if one is: each key sealed under the other."""
+
+
 async def migrate(database: Database, part: str, migrations: tuple[tuple[str, ...], ...]) -> int:
     """Bring *part* of a database up to date, one transaction a step; return its version.
 

@@ -8,8 +8,10 @@ from typing import Protocol
 
 from sipmikey.kms.service.lookups import Admission, Lookups
 from sipmikey.kms.stores.audit import AuditStore
+from sipmikey.kms.stores.console_sessions import ConsoleSessionStore
 from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.devices import DeviceStore
+from sipmikey.kms.stores.master_key_change import MasterKeyChange
 from sipmikey.kms.stores.policies import PolicyStore
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.tpks import TpkStore
@@ -39,8 +41,8 @@ class Store:
     """An open store. Used by one event loop (or thread); a process of its own opens its own.
 
     ``subscribers`` and ``ticket_keys`` serve the administrator and the service; ``replay``, ``audit`` and
-    ``policies`` are what they say; ``devices`` keeps invitations too. Get one from
-    `sipmikey.kms.stores.open.open_store`.
+    ``policies`` are what they say; ``devices`` keeps invitations too,
+    ``console_sessions`` who is signed in at the console. Get one from `sipmikey.kms.stores.open.open_store`.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Store:
         self.ticket_keys = TpkStore(directory, vault, random, rotate_every_s=rotate_tpk_every_s)
         self.policies = PolicyStore(directory)
         self.devices = DeviceStore(directory, vault, self.subscribers)
+        self.console_sessions = ConsoleSessionStore(directory, vault)
+        self.master_key = MasterKeyChange(directory, vault)
         self.audit = AuditStore(audit)
         self.replay = replay
         self._now_s = now_s

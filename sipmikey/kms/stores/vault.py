@@ -87,29 +87,93 @@ class EnvironmentMasterKey:
 
 
 class Vault:
-    """Seals and opens the secrets of one store."""
+    """Seals and opens the secrets of one store.
+
+    While the master key is changed there are two: it seals under the new one and opens what is under either.
+    """
 
     def __init__(self, master_key: Secret, random: Callable[[int], bytes] = os.urandom) -> None:
-        if len(master_key) != MASTER_KEY_BYTES:
-            raise LocalError(f"a master key has {MASTER_KEY_BYTES} bytes, not {len(master_key)}")
-        self._cipher = AESGCM(_expand(master_key.reveal(), b"sipmikey kms secrets at rest"))
         self._random = random
+        self._given = master_key
+        self._first = _cipher(master_key)
+        self._new = self._old = self._first
+        self._new_key = master_key
 
     def seal(self, secret: Secret, *identity: bytes | str | int) -> bytes:
         """Encrypt *secret* for the row *identity* names: version (1), nonce (12), ciphertext, tag (16)."""
         nonce = self._random(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, secret.reveal(), _bound(identity))
+        return _VERSION + nonce + self._new.encrypt(nonce, secret.reveal(), _bound(identity))
 
     def open(self, sealed: bytes, *identity: bytes | str | int) -> Secret:
         """Decrypt what `seal` made for the same row; raise `MasterKeyMismatch` if it does not open."""
-        if sealed[:1] != _VERSION:
-            raise MasterKeyMismatch("a secret in the store is of an unknown version")
-        try:
-            return Secret(self._cipher.decrypt(sealed[1:13], sealed[13:], _bound(identity)))
-        except (InvalidTag, ValueError):
-            raise MasterKeyMismatch(
-                f"a secret of {identity[0]!r} does not open: another master key sealed it, or it was altered"
-            ) from None
+        bound = _bound(identity)
+        secret = _opened(self._new, sealed, bound)
+        if secret is None and self._old is not self._new:
+            secret = _opened(self._old, sealed, bound)
+        if secret is None:
+            raise _mismatch(identity)
+        return secret
+
+    # While the master key is changed
+
+    def open_first(self, sealed: bytes, *identity: bytes | str | int) -> Secret:
+        """Decrypt with the key that was given, and with no other."""
+        secret = _opened(self._first, sealed, _bound(identity))
+        if secret is None:
+            raise _mismatch(identity)
+        return secret
+
+    def first_key(self) -> Secret:
+        """Return the master key that was given."""
+        return self._given
+
+    def change_to(self, key: Secret) -> None:
+        """Seal under *key* from now on; what is under the key that was given opens, too."""
+        if not self.changes_to(key):
+            self._old, self._new, self._new_key = self._first, _cipher(key), key
+
+    def change_from(self, key: Secret) -> None:
+        """Open what is under *key*, too; the one that was given is the new one."""
+        if self._old is self._first:
+            self._old = _cipher(key)
+
+    def changes_to(self, key: Secret) -> bool:
+        """Return whether *key* is what this seals under."""
+        return hmac.compare_digest(self._new_key.reveal(), key.reveal())
+
+    def given_is_new(self) -> bool:
+        """Return whether the key that was given is what this seals under."""
+        return self._new is self._first
+
+    def is_new(self, sealed: bytes, *identity: bytes | str | int) -> bool:
+        """Return whether a secret is sealed under the new key."""
+        return _opened(self._new, sealed, _bound(identity)) is not None
+
+    def forget_others(self) -> None:
+        """Know only the key that was given."""
+        self._new = self._old = self._first
+        self._new_key = self._given
+
+
+def _mismatch(identity: tuple[bytes | str | int, ...]) -> MasterKeyMismatch:
+    return MasterKeyMismatch(
+        f"a secret of {identity[0]!r} does not open: another master key sealed it, or it was altered"
+    )
+
+
+def _cipher(master_key: Secret) -> AESGCM:
+    if len(master_key) != MASTER_KEY_BYTES:
+        raise LocalError(f"a master key has {MASTER_KEY_BYTES} bytes, not {len(master_key)}")
+    return AESGCM(_expand(master_key.reveal(), b"sipmikey kms secrets at rest"))
+
+
+def _opened(cipher: AESGCM, sealed: bytes, bound: bytes) -> Secret | None:
+    if sealed[:1] != _VERSION:
+        raise MasterKeyMismatch("a secret in the store is of an unknown version")
+    try:
+        return Secret(cipher.decrypt(sealed[1:13], sealed[13:], bound))
+    except (InvalidTag, ValueError):
+        return None
 
 
 def backup_key(master_key: Secret) -> Secret:
