@@ -91,7 +91,8 @@ class StoreSection:
     )
     master_key: str = setting(
         "file:master.key",
-        "key that encrypts the store's secrets: `file:PATH`, `env:NAME` or `provider:PACKAGE.MODULE:CLASS`",
+        "key that encrypts the store's secrets: `file:PATH`, `env:NAME`, `wrapped:PATH` (by a token or a "
+        "Vault) or `provider:PACKAGE.MODULE:CLASS`",
         read.text,
     )
 
@@ -199,6 +200,48 @@ class EnrolmentSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleSection:
+    """The web console for administrators, on an address of its own, always over TLS."""
+
+    listen: str = setting("", "`HOST:PORT` to serve the console on; empty: no console", read.optional_text)
+    url: str = setting(
+        "", "its URL as browsers have it, `https://...`; by default of `console.listen`", read.optional_text
+    )
+    certificate: Path | None = setting(
+        None, "its certificate, PEM; by default `tls.certificate`", read.optional_path
+    )
+    private_key: Path | None = setting(None, "its private key, PEM", read.optional_path)
+    client_ca: Path | None = setting(
+        None, "CAs of people's client certificates, PEM; they sign in by those", read.optional_path
+    )
+    oidc_issuer: str = setting(
+        "", "issuer URL of an OpenID provider; people sign in there", read.optional_text
+    )
+    oidc_client_id: str = setting("", "the console's name at the provider", read.optional_text)
+    oidc_client_secret: Path | None = setting(
+        None, "file with its secret there; without one PKCE alone protects the code", read.optional_path
+    )
+    oidc_ca: Path | None = setting(None, "CAs of the provider's TLS, PEM", read.optional_path)
+    oidc_claim: str = setting(
+        "email", "claim that names a person; an `email` must be verified there", read.text
+    )
+    oidc_groups_claim: str = setting(
+        "groups", "claim that lists a person's groups; empty: none counts", read.optional_text
+    )
+    administrators: tuple[str, ...] = setting(
+        (), "who may do everything: mail addresses or URIs of certificates, claims, `group:NAME`", read.texts
+    )
+    help_desk: tuple[str, ...] = setting(
+        (), "who may invite devices, revoke them, and disable and enable users", read.texts
+    )
+    auditors: tuple[str, ...] = setting((), "who may see everything and change nothing", read.texts)
+    idle_minutes: float = setting(
+        15.0, "minutes after which an idle session ends", read.number(1, 1440, "minutes")
+    )
+    session_hours: float = setting(8.0, "hours after which any session ends", read.number(0.02, 168, "hours"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTlsSection:
     """TLS towards other KMSs. All three are needed once there is a peer."""
 
@@ -229,6 +272,7 @@ class KmsConfiguration:
     tls: TlsSection = TlsSection()
     limits: LimitsSection = LimitsSection()
     enrolment: EnrolmentSection = EnrolmentSection()
+    console: ConsoleSection = ConsoleSection()
     peer_tls: PeerTlsSection = PeerTlsSection()
     peers: Mapping[str, PeerSection] = field(default_factory=dict)
 
@@ -242,6 +286,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "tls": TlsSection,
     "limits": LimitsSection,
     "enrolment": EnrolmentSection,
+    "console": ConsoleSection,
     "peer_tls": PeerTlsSection,
 }
 

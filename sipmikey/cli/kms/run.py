@@ -37,11 +37,24 @@ from sipmikey.kms.server.log import log, set_up
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.supervisor import READY_LINE, supervise
 from sipmikey.kms.server.tls import ServerTls
-from sipmikey.kms.server.worker import PlainHttpRefused, Worker, bind, run_worker
+from sipmikey.kms.server.worker import Listener, PlainHttpRefused, Worker, bind, run_worker
 from sipmikey.kms.service import KeyManagementService
 from sipmikey.kms.stores.store import Store
 from sipmikey.settings import ConfigurationError
 from sipmikey.system import environment
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sockets:
+    """The listening sockets: of devices and phones, of metrics, of the console."""
+
+    public: Sequence[socket.socket]
+    admin: socket.socket | None
+    console: socket.socket | None
+
+    def all(self) -> list[socket.socket]:
+        """Return those there are."""
+        return [*self.public, *(other for other in (self.admin, self.console) if other is not None)]
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -52,22 +65,24 @@ def serve(args: argparse.Namespace) -> int:
     if args.inherited is not None:
         public = [_inherited(int(number)) for number in args.inherited.split(",")]
         admin = None if args.inherited_metrics is None else _inherited(args.inherited_metrics)
-        return _work(args, configuration, tls, public, admin, Output(as_json=True), worker=True)
+        console = None if args.inherited_console is None else _inherited(args.inherited_console)
+        sockets = Sockets(public=public, admin=admin, console=console)
+        return _work(args, configuration, tls, sockets, Output(as_json=True), worker=True)
     if args.until_eof:
         threading.Thread(target=end_with_input, daemon=True).start()
     http = configuration.http
     public = [_bound(configuration, address, tls=tls is not None) for address in http.listen]
     admin = bind(http.metrics_listen, tls=False) if http.metrics_listen else None
+    console = bind(configuration.console.listen, tls=True) if configuration.console.listen else None
+    sockets = Sockets(public=public, admin=admin, console=console)
     out = output(args)
     if http.workers <= 1:
-        return _work(args, configuration, tls, public, admin, out, worker=False)
-    command = _worker_command(args, public, admin)
-    sockets = [*public, *([] if admin is None else [admin])]
+        return _work(args, configuration, tls, sockets, out, worker=False)
     return supervise(
-        command,
-        sockets,
+        _worker_command(args, sockets),
+        sockets.all(),
         http.workers,
-        on_start=lambda: _announce(out, configuration, public, admin),
+        on_start=lambda: _announce(out, configuration, sockets),
         kill_after_s=http.shutdown_s + 5.0,
     )
 
@@ -119,9 +134,7 @@ def _inherited(descriptor: int) -> socket.socket:
     return listener
 
 
-def _worker_command(
-    args: argparse.Namespace, public: Sequence[socket.socket], admin: socket.socket | None
-) -> list[str]:
+def _worker_command(args: argparse.Namespace, sockets: Sockets) -> list[str]:
     """Return the command line of a worker: ours, with the sockets that are bound already.
 
     The addresses go along: whether devices may enrol there is judged by them.
@@ -137,9 +150,11 @@ def _worker_command(
     ):
         if value is not None:
             command += [option, str(value)]
-    command += ["--inherited", ",".join(str(listener.fileno()) for listener in public)]
-    if admin is not None:
-        command += ["--inherited-metrics", str(admin.fileno())]
+    command += ["--inherited", ",".join(str(listener.fileno()) for listener in sockets.public)]
+    if sockets.admin is not None:
+        command += ["--inherited-metrics", str(sockets.admin.fileno())]
+    if sockets.console is not None:
+        command += ["--inherited-console", str(sockets.console.fileno())]
     return command
 
 
@@ -147,8 +162,7 @@ def _work(
     args: argparse.Namespace,
     configuration: KmsConfiguration,
     tls: ServerTls | None,
-    public: Sequence[socket.socket],
-    admin: socket.socket | None,
+    sockets: Sockets,
     out: Output,
     *,
     worker: bool,
@@ -160,13 +174,13 @@ def _work(
             sys.stdout.buffer.write(READY_LINE)
             sys.stdout.buffer.flush()
         else:
-            _announce(out, configuration, public, admin)
+            _announce(out, configuration, sockets)
 
     async def body(_: argparse.Namespace) -> int:
         store = await open_configured(configuration)
         try:
             serving = await _make_worker(
-                configuration, store, public=public, admin=admin, tls=tls, on_start=on_start
+                configuration, store, sockets, tls=tls, on_start=on_start
             )
             if worker:
                 _stop_with_supervisor(serving)
@@ -181,9 +195,8 @@ def _work(
 async def _make_worker(
     configuration: KmsConfiguration,
     store: Store,
+    sockets: Sockets,
     *,
-    public: Sequence[socket.socket],
-    admin: socket.socket | None,
     tls: ServerTls | None,
     on_start: Callable[[], None],
 ) -> Worker:
@@ -212,8 +225,8 @@ async def _make_worker(
     return Worker(
         store,
         Forwarder(service, peer_client(configuration), metrics),
-        public=public,
-        admin=admin,
+        public=sockets.public,
+        admin=sockets.admin,
         tls=tls,
         settings=worker_settings(configuration),
         metrics=metrics,
@@ -222,6 +235,7 @@ async def _make_worker(
         reload_policy=reload_policy,
         reload_profile=None if enrolment is None else reload_profile,
         policy_in_store=configuration.policy.source == "store",
+        console=_console(configuration, store, sockets.console),
         on_start=on_start,
     )
 
@@ -237,28 +251,40 @@ def _stop_with_supervisor(serving: Worker) -> None:
     loop.add_reader(sys.stdin.fileno(), ended)
 
 
-def _announce(
-    out: Output,
-    configuration: KmsConfiguration,
-    public: Sequence[socket.socket],
-    admin: socket.socket | None,
-) -> None:
+def _console(
+    configuration: KmsConfiguration, store: Store, listener: socket.socket | None
+) -> Listener | None:
+    """Return the console, None where none is served. Raises ConfigurationError."""
+    if listener is None:
+        return None
+    try:
+        from sipmikey.cli.kms.serving.console import console_listener
+    except ImportError as error:
+        raise ConfigurationError(f"the console needs {error.name}: pip install 'sipmikey[console]'") from None
+    return console_listener(configuration, store, listener)
+
+
+def _announce(out: Output, configuration: KmsConfiguration, sockets: Sockets) -> None:
     """Say where the KMS can be reached; ports that were 0 have their numbers now."""
     scheme = "http" if configuration.tls.certificate is None else "https"
-    urls = [f"{scheme}://{address_of(listener)}" for listener in public]
-    metrics = None if admin is None else f"http://{address_of(admin)}/metrics"
+    urls = [f"{scheme}://{address_of(listener)}" for listener in sockets.public]
+    metrics = None if sockets.admin is None else f"http://{address_of(sockets.admin)}/metrics"
+    console = None if sockets.console is None else f"https://{address_of(sockets.console)}"
     out.document(
         {
             "type": "kms.ready",
             "identity": configuration.kms.identity,
             "urls": urls,
             "metrics": metrics,
+            "console": console,
             "workers": configuration.http.workers,
         }
     )
     out.text(f"{configuration.kms.identity} serves {' '.join(urls)}")
     if metrics is not None:
         out.text(f"metrics at {metrics}")
+    if console is not None:
+        out.text(f"console at {configuration.console.url or console}")
 
 
 def address_of(listener: socket.socket) -> str:

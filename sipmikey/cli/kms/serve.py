@@ -44,6 +44,7 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
     # What a worker inherits from the process that started it.
     parser.add_argument("--inherited", help=argparse.SUPPRESS)
     parser.add_argument("--inherited-metrics", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--inherited-console", type=int, help=argparse.SUPPRESS)
 
 
 def _serve(args: argparse.Namespace) -> int:

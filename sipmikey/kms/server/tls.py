@@ -98,7 +98,8 @@ def _no_password() -> str:
 
 
 def peer_names(certificate: Mapping[str, Any] | None) -> frozenset[str]:
-    """Return the names of a verified client *certificate* (as `getpeercert` gives it): URIs and DNS names.
+    """Return the names of a verified client *certificate* (as `getpeercert` gives it): URIs, DNS names
+    and mail addresses, the last as ``mailto:`` URIs.
 
     Only subjectAltName counts (RFC 6125 section 6.4.4); a DNS name is in lower case.
     """
@@ -110,4 +111,6 @@ def peer_names(certificate: Mapping[str, Any] | None) -> frozenset[str]:
             names.add(value)
         elif kind == "DNS":
             names.add(value.lower())
+        elif kind == "email":
+            names.add(f"mailto:{value}")
     return frozenset(names)

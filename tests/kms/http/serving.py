@@ -137,6 +137,7 @@ class Service:
         self.url = running.url
         self.urls: list[str] = running.ready["urls"]
         self.metrics_url: str | None = running.ready["metrics"]
+        self.console_url: str | None = running.ready["console"]
         self._log = log
 
     @property
@@ -257,6 +258,8 @@ class Authority:
 
 def _general_name(name: str) -> x509.GeneralName:
     try:
+        if "@" in name and ":" not in name:
+            return x509.RFC822Name(name)
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.UniformResourceIdentifier(name) if ":" in name else x509.DNSName(name)

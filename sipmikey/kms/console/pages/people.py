@@ -1,0 +1,172 @@
+"""Users, devices, groups and invitations."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from sipmikey.kms.administration.devices import last_uses, state
+from sipmikey.kms.console.asked import Asked
+from sipmikey.kms.console.roles import Permission
+from sipmikey.kms.enrolment.records import MAX_TRIES
+from sipmikey.kms.subscribers import SubscriberRecord, normal_identity
+from sipmikey.mikey.errors import LocalError
+
+ROWS = 50
+MOST_DEVICES = 500
+
+
+async def users(asked: Asked) -> Response:
+    """List users by name from some text on; an exact name or identity leads to its page."""
+    after = asked.query.get("after", "")
+    sought = asked.query.get("find", "").strip()
+    if sought:
+        try:
+            record = await asked.store.subscribers.get(sought)
+        except LocalError:
+            after = sought  # names that begin with it come next
+        else:
+            return asked.back(f"/user?{urlencode({'name': record.name})}")
+    found = [record async for record in asked.store.subscribers.records(after=after, limit=ROWS + 1)]
+    more = found[ROWS - 1].name if len(found) > ROWS else None
+    count = await asked.store.subscribers.count()
+    return asked.page("users", found=found[:ROWS], more=more, count=count, sought=sought)
+
+
+async def user(asked: Asked) -> Response:
+    """Show one user with keys and devices."""
+    record = await asked.store.subscribers.get(asked.query.get("name", ""))
+    uses = await asked.store.audit.uses()
+    device_uses = await last_uses(asked.store)
+    devices = await asked.store.devices.devices(record.name)
+    now_s = int(time.time())
+    keys = [
+        {
+            "name": psk.key_id.decode(errors="backslashreplace"),
+            "until_s": psk.valid_until_s,
+            "used_s": uses.get(psk.key_id.hex()),
+            "over": psk.valid_until_s is not None and psk.valid_until_s <= now_s,
+        }
+        for psk in record.psks
+    ]
+    shown = [(device, state(device, now_s), device_uses.get(device.device)) for device in devices]
+    return asked.page("user", record=record, keys=keys, devices=shown)
+
+
+async def add_user(asked: Asked) -> Response:
+    """Add a user, who has no key before a device is invited."""
+    identities = tuple(dict.fromkeys(map(normal_identity, asked.form.get("identities", "").split())))
+    if not identities:
+        raise LocalError("a user needs an identity, e.g. sip:alice@example.com")
+    record = SubscriberRecord(
+        name=asked.form.get("name", "").strip() or identities[0],
+        identities=identities,
+        groups=tuple(map(normal_identity, asked.form.get("groups", "").split())),
+    )
+    await asked.admin.add(record)
+    return asked.back(f"/user?{urlencode({'name': record.name, 'said': 'added'})}")
+
+
+async def remove_user(asked: Asked) -> Response:
+    """Remove a user with all keys."""
+    await asked.admin.remove(_named(asked))
+    return asked.back("/users?said=removed")
+
+
+async def enable_user(asked: Asked) -> Response:
+    """Serve a user again."""
+    record = await asked.admin.set_enabled(_named(asked), True)
+    return asked.back(f"/user?{urlencode({'name': record.name, 'said': 'enabled'})}")
+
+
+async def disable_user(asked: Asked) -> Response:
+    """Refuse everything a user asks."""
+    record = await asked.admin.set_enabled(_named(asked), False)
+    return asked.back(f"/user?{urlencode({'name': record.name, 'said': 'disabled'})}")
+
+
+def _named(asked: Asked) -> str:
+    return asked.form.get("name", "")
+
+
+async def devices(asked: Asked) -> Response:
+    """List devices."""
+    owner = asked.query.get("user", "").strip()
+    now_s = int(time.time())
+    uses = await last_uses(asked.store)
+    found = await asked.store.devices.devices(owner or None)
+    shown = [(device, state(device, now_s), uses.get(device.device)) for device in found[:MOST_DEVICES]]
+    return asked.page("devices", devices=shown, count=len(found), owner=owner)
+
+
+async def revoke_device(asked: Asked) -> Response:
+    """Destroy the keys of a device."""
+    if await asked.admin.revoke_device(asked.form.get("device", "")) is None:
+        raise LocalError("there is no such device")
+    return asked.back("/devices?said=revoked")
+
+
+async def groups(asked: Asked) -> Response:
+    """List groups and their members."""
+    return asked.page("groups", groups=await asked.store.subscribers.groups())
+
+
+async def add_members(asked: Asked) -> Response:
+    """Make a group, or add members to it."""
+    await asked.admin.add_members(asked.form.get("group", ""), asked.form.get("members", "").split())
+    return asked.back("/groups?said=changed")
+
+
+async def remove_members(asked: Asked) -> Response:
+    """Take members out of a group, or remove it."""
+    members = asked.form.get("members", "").split()
+    if not members and asked.form.get("whole") != "yes":
+        raise LocalError("name the members to take out")
+    await asked.admin.remove_members(asked.form.get("group", ""), members)
+    return asked.back("/groups?said=changed")
+
+
+async def invitations(asked: Asked) -> Response:
+    """List invitations. Codes are not kept and not shown."""
+    now_s = int(time.time())
+    found = await asked.store.devices.invitations()
+    shown = [(record, record.open_at(now_s)) for record in found[:MOST_DEVICES]]
+    identity = asked.query.get("identity", "")
+    return asked.page(
+        "invitations", invitations=shown, tries=MAX_TRIES, identity=identity,
+        minutes=asked.settings.invitation_minutes,
+    )  # fmt: skip
+
+
+async def invite(asked: Asked) -> Response:
+    """Invite a device, and show its code once. Who may not add users may invite those there are."""
+    try:
+        minutes = float(asked.form.get("minutes") or asked.settings.invitation_minutes)
+    except ValueError:
+        raise LocalError("the minutes are a number") from None
+    invited = await asked.admin.invite(
+        asked.form.get("identity", "").strip(),
+        minutes=minutes,
+        url=asked.settings.device_url,
+        add_missing=asked.may(Permission.CHANGE_USERS),
+    )
+    return asked.page("invited", invited=invited, minutes=minutes, picture=_qr(invited.uri))
+
+
+def _qr(uri: str | None) -> str:
+    import segno
+
+    if uri is None:
+        return ""
+    return segno.make(uri, micro=False).svg_inline(
+        scale=5, border=4, light="#fff", title="QR of the invitation"
+    )
+
+
+async def take_back(asked: Asked) -> Response:
+    """Take an invitation back."""
+    if await asked.admin.uninvite(asked.form.get("number", "")) is None:
+        raise LocalError("there is no open invitation of that number")
+    return asked.back("/invitations?said=taken%20back")
