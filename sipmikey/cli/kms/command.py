@@ -18,6 +18,7 @@ from sipmikey.cli.kms import (
     status,
     tpk,
 )
+from sipmikey.cli.kms.master_key import command as master_key
 from sipmikey.cli.kms.users import device, user
 
 EXAMPLES = """\
@@ -52,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         config,
         audit,
         backup,
+        master_key,
         data,
     ):
         module.add_actions(actions)

@@ -23,6 +23,7 @@ from sipmikey.cli.kms.configuration import (
 )
 from sipmikey.cli.output import Output, complain
 from sipmikey.cli.parser import add_verb
+from sipmikey.kms.master_keys.wrapped import WrappedMasterKey
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.store import Store
@@ -89,17 +90,25 @@ def output(args: argparse.Namespace) -> Output:
 
 def master_key(configuration: KmsConfiguration) -> Secret:
     """Return the master key from where `store.master_key` says."""
-    kind, _, rest = configuration.store.master_key.partition(":")
+    return key_from(configuration, configuration.store.master_key, "store.master_key")
+
+
+def key_from(configuration: KmsConfiguration, source: str, setting: str) -> Secret:
+    """Return the master key that *source* names. Raises ConfigurationError naming *setting*."""
+    kind, _, rest = source.partition(":")
     provider: MasterKeyProvider
     if kind == "file" and rest:
         provider = FileMasterKey(path_of(configuration, rest))
     elif kind == "env":
         provider = EnvironmentMasterKey(rest or MASTER_KEY_VARIABLE)
+    elif kind == "wrapped" and rest:
+        provider = WrappedMasterKey(path_of(configuration, rest))
     elif kind == "provider":
         provider = _provider(rest)
     else:
         raise ConfigurationError(
-            f"store.master_key: unknown source {kind!r}; use file:PATH, env:NAME, provider:MODULE:CLASS"
+            f"{setting}: unknown source {kind!r}; "
+            "use file:PATH, env:NAME, wrapped:PATH or provider:MODULE:CLASS"
         )
     return provider.master_key()
 
