@@ -34,7 +34,7 @@ class AdminAct(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acts: the person's ``name``, and where from (``command``, or an address of the console)."""
+    """The person that acts, by ``name``, and where from (``command``, or an address of the console)."""
 
     name: str
     source: str

@@ -31,7 +31,7 @@ SAFE_HEADERS: Final = {
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer browsers send "Origin: null" along with forms
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), usb=(), payment=()",
@@ -55,7 +55,7 @@ class Guard:
     def guarded(
         self, handler: Handler, permission: Permission | None
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Return *handler* behind session, role and form token. *permission* None: whoever is signed in."""
+        """Return *handler* behind session, role (*permission* None: any role) and form token."""
 
         async def answer(request: Request) -> Response:
             if (late := self.waiting(request)) is not None:

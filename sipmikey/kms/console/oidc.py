@@ -40,7 +40,7 @@ class SignInFailed(LocalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """Who the provider says this is: a name, and the groups it is in (``group:NAME``)."""
+    """What the provider says of a person: a name, and the groups it is in (``group:NAME``)."""
 
     name: str
     groups: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Who may do what in the console."""
+"""Roles of the console, and what each may do."""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ _LOGIN = "login"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Who is signed in. ``names`` has what the role was found by; ``how``: ``certificate`` or ``oidc``."""
+    """A person who is signed in. ``names``: what the role was found by.
+
+    ``how``: ``certificate`` or ``oidc``.
+    """
 
     token: str
     name: str

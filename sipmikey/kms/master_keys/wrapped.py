@@ -85,7 +85,7 @@ def written(wrapper: Wrapper, wrapped: bytes) -> str:
     fields: dict[str, Any] = {"kind": wrapper.kind, **wrapper.settings()}
     fields["wrapped"] = base64.b64encode(wrapped).decode()
     lines = [f'{name} = "{_escaped(str(value))}"' for name, value in fields.items()]
-    return "\n".join(("# A wrapped master key. It is of no use without what unwraps it.", *lines)) + "\n"
+    return "\n".join(("# A wrapped master key. Only what is named here unwraps it.", *lines)) + "\n"
 
 
 def _escaped(text: str) -> str:

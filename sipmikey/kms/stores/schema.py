@@ -136,7 +136,7 @@ CONSOLE: tuple[tuple[str, ...], ...] = (
             created_s {INT} NOT NULL, seen_s {INT} NOT NULL)""",
     ),
 )
-"""Who is signed in at the console, by a digest of the token."""
+"""Sessions of the console, by a digest of the token."""
 
 MASTER_KEY: tuple[tuple[str, ...], ...] = (
     (

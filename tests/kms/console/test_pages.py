@@ -101,6 +101,7 @@ def test_every_answer_bounds_the_browser(desk: Desk, path: str, signed_in: bool)
     assert "frame-ancestors 'none'" in policy
     assert "script-src" not in policy
     assert "unsafe-inline" not in policy
+    assert headers["referrer-policy"] == "same-origin", "no-referrer would make the origin of forms null"
     assert headers["x-frame-options"] == "DENY"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"
