@@ -34,7 +34,7 @@ from sipmikey.kms.stores.vault import (
     MasterKeyProvider,
 )
 from sipmikey.mikey.secret import Secret
-from sipmikey.settings import ConfigurationError
+from sipmikey.settings import ConfigurationError, read_text
 
 DAY_S = 86_400
 
@@ -135,10 +135,22 @@ def path_of(configuration: KmsConfiguration, text: str) -> Path:
 
 def store_url(configuration: KmsConfiguration) -> str:
     """Return the store's URL, a SQLite path made relative to the configuration file."""
-    url = configuration.store.url
+    url = _url(configuration, configuration.store.url, "store.url")
     if url.startswith("sqlite:"):
         return f"sqlite:{path_of(configuration, url.removeprefix('sqlite:'))}"
     return url
+
+
+def _url(configuration: KmsConfiguration, text: str, setting: str) -> str:
+    """Return the URL in *text*, or the one that ``env:NAME`` or ``file:PATH`` holds."""
+    kind, _, rest = text.partition(":")
+    if kind == "file":
+        return read_text(path_of(configuration, rest)).strip()
+    if kind == "env":
+        if not os.environ.get(rest):
+            raise ConfigurationError(f"{setting}: environment variable {rest} is not set")
+        return os.environ[rest].strip()
+    return text
 
 
 async def open_configured(configuration: KmsConfiguration, *, create: bool = False) -> Store:
@@ -147,7 +159,7 @@ async def open_configured(configuration: KmsConfiguration, *, create: bool = Fal
     return await open_store(
         store_url(configuration),
         master_key(configuration),
-        replay_url=configuration.store.replay_url or None,
+        replay_url=_url(configuration, configuration.store.replay_url, "store.replay_url") or None,
         create=create,
         rotate_tpk_every_s=round(days * DAY_S) or None,
     )

@@ -85,9 +85,16 @@ class PublicKeySection:
 class StoreSection:
     """Where subscribers, keys and the audit log are kept."""
 
-    url: str = setting("sqlite:kms.sqlite", "`sqlite:PATH` or `postgresql://...`", read.text)
+    url: str = setting(
+        "sqlite:kms.sqlite",
+        "`sqlite:PATH` or `postgresql://...`; `env:NAME` or `file:PATH` where it holds a password",
+        read.text,
+    )
     replay_url: str = setting(
-        "", "replay cache, `redis://...`; empty keeps it in the store", read.optional_text
+        "",
+        "replay cache, `redis://...` or `redis+sentinel://HOST:PORT,.../NAME`; empty keeps it in the store; "
+        "`env:NAME` or `file:PATH` likewise",
+        read.optional_text,
     )
     master_key: str = setting(
         "file:master.key",
@@ -126,6 +133,14 @@ class HttpSection:
         (), "addresses of proxies whose X-Forwarded-For is believed", read.texts
     )
     metrics_listen: str = setting("", "`HOST:PORT` of Prometheus metrics; empty: none", read.optional_text)
+    traces: str = setting(
+        "",
+        "URL that takes OpenTelemetry traces (OTLP over HTTP), such as `http://127.0.0.1:4318/v1/traces`",
+        read.optional_text,
+    )
+    metrics_anywhere: bool = setting(
+        False, "serve metrics beyond loopback, where only the monitoring reaches them", read.boolean
+    )
     log_level: str = setting("info", "least level logged", read.word(*LOG_LEVELS), words=LOG_LEVELS)
     body_bytes: int = setting(98_304, "longest request body, bytes", read.count(0))
     request_s: float = setting(10.0, "seconds for a request to arrive", read.seconds(0, 86_400))

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import (
@@ -22,6 +23,7 @@ from sipmikey.cli.kms.common import (
 from sipmikey.cli.kms.configuration import PLAIN_HTTP_WORDS, KmsConfiguration, load
 from sipmikey.cli.kms.enrolment import device_authority, enrolment_settings, profile_of, serves_enrolment
 from sipmikey.cli.kms.policy import current_policy
+from sipmikey.cli.kms.serving.tracing import tracing_of
 from sipmikey.cli.kms.wiring import (
     by_address,
     enrolment_pages,
@@ -42,6 +44,9 @@ from sipmikey.kms.service import KeyManagementService
 from sipmikey.kms.stores.store import Store
 from sipmikey.settings import ConfigurationError
 from sipmikey.system import environment
+
+if TYPE_CHECKING:
+    from sipmikey.kms.server.tracing import Tracing
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,11 @@ def serve(args: argparse.Namespace) -> int:
         threading.Thread(target=end_with_input, daemon=True).start()
     http = configuration.http
     public = [_bound(configuration, address, tls=tls is not None) for address in http.listen]
-    admin = bind(http.metrics_listen, tls=False) if http.metrics_listen else None
+    admin = (
+        bind(http.metrics_listen, tls=False, plain_anywhere=http.metrics_anywhere)
+        if http.metrics_listen
+        else None
+    )
     console = bind(configuration.console.listen, tls=True) if configuration.console.listen else None
     sockets = Sockets(public=public, admin=admin, console=console)
     out = output(args)
@@ -177,16 +186,19 @@ def _work(
             _announce(out, configuration, sockets)
 
     async def body(_: argparse.Namespace) -> int:
+        tracing = tracing_of(configuration)
         store = await open_configured(configuration)
         try:
             serving = await _make_worker(
-                configuration, store, sockets, tls=tls, on_start=on_start
+                configuration, store, sockets, tls=tls, tracing=tracing, on_start=on_start
             )
             if worker:
                 _stop_with_supervisor(serving)
             await serving.serve()
         finally:
             await store.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
         return ExitCode.OK
 
     return drive(args, body, runner=run_worker)
@@ -198,6 +210,7 @@ async def _make_worker(
     sockets: Sockets,
     *,
     tls: ServerTls | None,
+    tracing: Tracing | None,
     on_start: Callable[[], None],
 ) -> Worker:
     """Return the worker that the configuration describes, on *store*."""
@@ -236,6 +249,7 @@ async def _make_worker(
         reload_profile=None if enrolment is None else reload_profile,
         policy_in_store=configuration.policy.source == "store",
         console=_console(configuration, store, sockets.console),
+        traced=tracing.traced if tracing is not None else lambda application: application,
         on_start=on_start,
     )
 

@@ -1,4 +1,4 @@
-"""What the operator's listener serves: metrics. Never on a public address."""
+"""What the operator's listener serves: metrics. Never where strangers reach it."""
 
 from __future__ import annotations
 

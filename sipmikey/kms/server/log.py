@@ -7,6 +7,7 @@ their text may hold anything, so it is left out unless it is one of ours.
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -33,10 +34,18 @@ class JsonFormatter(logging.Formatter):
         }
         if record.name not in _OURS:
             line["detail"] = record.getMessage()[:500]
+        line.update(_trace())
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[1] is not None:
             line.update(_described(record.exc_info[1]))
         return json_line(line, default=str)
+
+
+def _trace() -> dict[str, str]:
+    """Return the trace that this belongs to, where there are traces: nothing is loaded for it."""
+    module = sys.modules.get("opentelemetry.trace")
+    context = None if module is None else module.get_current_span().get_span_context()
+    return {"trace": f"{context.trace_id:032x}"} if context is not None and context.is_valid else {}
 
 
 def _described(error: BaseException) -> dict[str, Any]:

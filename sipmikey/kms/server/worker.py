@@ -104,7 +104,7 @@ class Worker:
     ``public`` and ``admin`` are listening sockets (`bind`). ``reload_policy`` puts the present policy into
     force, raising LocalError if it is not valid; with ``policy_in_store`` it is called all the time.
     ``reload_profile`` does so with the profile of devices. ``on_start`` is called when connections are
-    accepted. ``console``: the administrators' own address.
+    accepted. ``console``: the administrators' own address. ``traced`` puts spans around answers.
     """
 
     def __init__(
@@ -123,6 +123,7 @@ class Worker:
         reload_profile: Callable[[], Awaitable[None]] | None = None,
         policy_in_store: bool = False,
         console: Listener | None = None,
+        traced: Callable[[Application], Application] = lambda application: application,
         on_start: Callable[[], None],
     ) -> None:
         self.public = public
@@ -144,14 +145,16 @@ class Worker:
         self._console = console
         self._console_connections = Connections()
         self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
-        self._application = KmsApplication(
-            forwarder.handle,
-            settings=settings.http,
-            metrics=metrics,
-            pending=lambda: self._connections.pending,
-            ready=lambda: self._ready and not self._stopping.is_set(),
-            by_address=by_address,
-            enrolment=enrolment,
+        self._application = traced(
+            KmsApplication(
+                forwarder.handle,
+                settings=settings.http,
+                metrics=metrics,
+                pending=lambda: self._connections.pending,
+                ready=lambda: self._ready and not self._stopping.is_set(),
+                by_address=by_address,
+                enrolment=enrolment,
+            )
         )
 
     async def serve(self) -> None:

@@ -36,8 +36,9 @@ async def open_store(
     """Open the store at *url*, bring its schema up to date, and check that *master_key* opens it.
 
     *url*: ``sqlite:PATH`` (three files beside one another: PATH, PATH-audit, PATH-replay) or
-    ``postgresql://user@host/database``. *replay_url*: ``redis://host:port/db``, ``rediss://`` or
-    ``unix:///path/to/socket`` for a replay cache shared by machines; None keeps it in the store.
+    ``postgresql://user@host/database``. *replay_url*: ``redis://host:port/db``, ``rediss://``,
+    ``unix:///path/to/socket`` or ``redis+sentinel://host:port,host:port/NAME/db`` for a replay cache that
+    machines share; None keeps it in the store.
     *create* makes a new SQLite file or an empty database's tables; without it a missing store is an error.
     *rotate_tpk_every_s* None rotates TPKs by command only. *now_ns* is the clock, in nanoseconds since 1970.
     Raises `LocalError` for a wrong URL, `StoreUnavailable` if the server does not answer and

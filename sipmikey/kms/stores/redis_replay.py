@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
+from urllib.parse import unquote
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -19,17 +23,30 @@ TIMEOUT_S = 1.0
 BATCH = 256
 """Most messages asked about in one round trip."""
 
-_ADD = """
-local floor = redis.call('GET', KEYS[2])
-if not floor then
-  floor = ARGV[3]
-  redis.call('SET', KEYS[2], floor)
+_FLOOR = """
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local kept = redis.call('HMGET', KEYS[1], 'run', 'stamped_s')
+local floor = kept[2]
+if kept[1] ~= run then
+  floor = ARGV[1]
+  redis.call('HSET', KEYS[1], 'run', run, 'stamped_s', floor)
 end
-if tonumber(ARGV[1]) < tonumber(floor) then return 0 end
-if redis.call('SET', KEYS[1], '', 'NX', 'EX', ARGV[2]) then return 1 end
+"""
+"""Finds the floor: set when this run of this server has none of its own.
+
+A replica that was promoted, and a server that read an older file at its start, have the floor of another run,
+and may lack the digests that came last.
+"""
+
+_ADD = (
+    _FLOOR
+    + """
+if tonumber(ARGV[2]) < tonumber(floor) then return 0 end
+if redis.call('SET', KEYS[2], '', 'NX', 'EX', ARGV[3]) then return 1 end
 return 0
 """
-"""Checks the floor and adds, in one step. The floor is set when the server has no memory of one."""
+)
+"""Checks the floor and adds, in one step."""
 
 _Question = tuple[bytes, int, int, int]
 
@@ -37,23 +54,18 @@ _Question = tuple[bytes, int, int, int]
 class RedisReplayCache:
     """Satisfies `ReplayCache`. The server must not evict keys (``maxmemory-policy noeviction``).
 
-    Redis forgets on restart unless it persists; a floor kept beside the digests shows it, and then only what
-    is stamped after the loss is accepted. What arrives while a round trip is under way shares the next one.
+    Redis forgets on restart unless it persists, and a replica that takes over may lack what came last. A
+    floor kept beside the digests shows both, and then only what is stamped after the loss is accepted. What
+    arrives while a round trip is under way shares the next one.
     """
 
     def __init__(self, url: str, *, prefix: str = "sipmikey:replay:") -> None:
         try:
-            self._redis = redis.asyncio.Redis.from_url(
-                url,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                retry=Retry(NoBackoff(), 1),
-                retry_on_error=[RedisConnectionError],
-            )
+            self._redis = _client(url)
         except ValueError as error:
-            raise LocalError(f"replay cache {url!r}: {error}") from None
+            raise LocalError(f"replay cache {without_password(url)!r}: {error}") from None
         self._prefix = prefix.encode()
-        self._floor = self._prefix + b"floor"
+        self._floor = self._prefix + b"mark"
         self._batch = Batch(self._ask, size=BATCH)
 
     async def add(self, digest: bytes, *, stamped_s: int, expires_s: int, now_s: int) -> bool:
@@ -72,7 +84,7 @@ class RedisReplayCache:
     async def _round_trip(self, questions: Sequence[_Question]) -> list[object]:
         pipeline = self._redis.pipeline(transaction=False)
         for digest, stamped_s, seconds, now_s in questions:
-            pipeline.eval(_ADD, 2, self._prefix + digest, self._floor, stamped_s, seconds, now_s)
+            pipeline.eval(_ADD, 2, self._floor, self._prefix + digest, now_s, stamped_s, seconds)
         results: list[object] = await pipeline.execute(raise_on_error=False)
         return results
 
@@ -84,7 +96,7 @@ class RedisReplayCache:
         """
         try:
             await self._redis.set(self._prefix + b"ping", b"", ex=1)
-            await self._redis.set(self._floor, system.now_ns() // 1_000_000_000, nx=True)
+            await self._redis.eval(_FLOOR, 1, self._floor, system.now_ns() // 1_000_000_000)
         except (RedisError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
 
@@ -100,3 +112,50 @@ class RedisReplayCache:
 
 def _unavailable(error: BaseException) -> StoreUnavailable:
     return StoreUnavailable(f"replay cache: {type(error).__name__}: {error}")
+
+
+_OPTIONS: Final = {
+    "socket_timeout": TIMEOUT_S,
+    "socket_connect_timeout": TIMEOUT_S,
+    "retry_on_error": [RedisConnectionError],
+}
+
+
+def _client(url: str) -> redis.asyncio.Redis:
+    """Return the client of a server (``redis://``), or of the master that Sentinels name.
+
+    ``redis+sentinel://[user:password@]host:port,host:port/NAME[/DATABASE]``; ``rediss+sentinel://`` is TLS.
+    Raises ValueError.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("redis+sentinel", "rediss+sentinel"):
+        return redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **_OPTIONS)
+    login, _, place = rest.rpartition("@")
+    hosts, _, path = place.partition("/")
+    name, _, database = path.partition("/")
+    if not name or not (database or "0").isdecimal():
+        raise ValueError("write redis+sentinel://host:port,host:port/NAME/DATABASE")
+    user, _, password = login.rpartition(":") if ":" in login else ("", "", login)
+    options = {**_OPTIONS, "ssl": scheme.startswith("rediss")}
+    sentinel = Sentinel([_host(host) for host in hosts.split(",")], **options)
+    client: redis.asyncio.Redis = sentinel.master_for(
+        name,
+        db=int(database or 0),
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        retry=Retry(NoBackoff(), 1),
+        **options,
+    )
+    return client
+
+
+def _host(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"a Sentinel is host:port, not {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def without_password(url: str) -> str:
+    """Return *url* as it may be shown."""
+    return re.sub(r"(?<=//)[^/@]*@", "...@", url)
