@@ -21,7 +21,7 @@ from sipmikey.kms.stores.replay import DatabaseReplayCache
 from sipmikey.kms.stores.schema import DIRECTORY, migrate
 from sipmikey.kms.stores.sqlite import SqliteDatabase
 from sipmikey.kms.stores.store import SETTLING_S, Store
-from sipmikey.kms.stores.vault import MasterKeyMismatch
+from sipmikey.kms.stores.vault import MasterKeyMismatch, Vault
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, format_subscribers, parse_subscribers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
@@ -477,3 +477,34 @@ async def test_postgresql_down_is_unavailable_and_comes_back_by_itself(
 async def test_opening_a_database_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await open_store(f"postgresql:///x?host={tmp_path}&user=kms", MASTER)
+
+
+@pytest.mark.parametrize("version", range(1, len(DIRECTORY) + 1))
+@awaited
+async def test_a_store_of_an_earlier_release_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "kms.sqlite"
+    before = SqliteDatabase(path, create=True)
+    await migrate(before, "directory", DIRECTORY[:version])
+    vault = Vault(MASTER)
+    await before.execute(
+        "INSERT INTO subscriber (id, name, identities, enabled, created_s) VALUES (1, 'a', 'sip:a@b.c', 1, 0)"
+    )
+    await before.execute("INSERT INTO identity (uri, subscriber_id) VALUES ('sip:a@b.c', 1)")
+    sealed = vault.seal(Secret(bytes(32)), "psk", b"key", "a")
+    await before.execute(
+        "INSERT INTO psk (key_id, subscriber_id, sealed, created_s) VALUES (?1, 1, ?2, 0)", b"key", sealed
+    )
+    await before.execute(
+        "INSERT INTO tpk (key_id, sealed, created_s, resolves_until_s) VALUES (?1, ?2, 5, 9000000000)",
+        b"tpk",
+        vault.seal(Secret(bytes(32)), "tpk", b"tpk"),
+    )
+    await before.close()
+    for _ in range(2):
+        async with opened(f"sqlite:{path}", create=False) as store:
+            found = await store.subscribers.psk_by_key_id(b"key")
+            assert found is not None
+            assert found.key.reveal() == bytes(32)
+            assert [key.key_id for key in await store.ticket_keys.list()] == [b"tpk"]
+            assert await store.devices.devices() == []
+            await store.ping()
