@@ -28,14 +28,14 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local kept = redis.call('HMGET', KEYS[1], 'run', 'stamped_s')
 local floor = kept[2]
 if kept[1] ~= run then
-  floor = ARGV[1]
+  floor = string.format('%d', tonumber(ARGV[1]) + (kept[1] and 1 or 0))
   redis.call('HSET', KEYS[1], 'run', run, 'stamped_s', floor)
 end
 """
 """Finds the floor: set when this run of this server has none of its own.
 
 A replica that was promoted, and a server that read an older file at its start, have the floor of another run,
-and may lack the digests that came last.
+and may lack the digests that came last, of this very second too.
 """
 
 _ADD = (
