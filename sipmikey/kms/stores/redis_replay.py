@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import redis.asyncio
@@ -114,7 +114,7 @@ def _unavailable(error: BaseException) -> StoreUnavailable:
     return StoreUnavailable(f"replay cache: {type(error).__name__}: {error}")
 
 
-_OPTIONS: Final = {
+_OPTIONS: Final[dict[str, Any]] = {
     "socket_timeout": TIMEOUT_S,
     "socket_connect_timeout": TIMEOUT_S,
     "retry_on_error": [RedisConnectionError],
@@ -136,8 +136,8 @@ def _client(url: str) -> redis.asyncio.Redis:
     if not name or not (database or "0").isdecimal():
         raise ValueError("write redis+sentinel://host:port,host:port/NAME/DATABASE")
     user, _, password = login.rpartition(":") if ":" in login else ("", "", login)
-    options = {**_OPTIONS, "ssl": scheme.startswith("rediss")}
-    sentinel = Sentinel([_host(host) for host in hosts.split(",")], **options)
+    options: dict[str, Any] = {**_OPTIONS, "ssl": scheme.startswith("rediss")}
+    sentinel = Sentinel([_host(host) for host in hosts.split(",")], **options)  # type: ignore[no-untyped-call]
     client: redis.asyncio.Redis = sentinel.master_for(
         name,
         db=int(database or 0),

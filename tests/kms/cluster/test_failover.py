@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,10 @@ def redis_pair() -> Iterator[RedisPair]:
 
 
 def test_both_fail_over_and_nothing_is_lost_or_taken_twice(
-    tmp_path: Path, postgres_pair: Postgres, redis_pair: RedisPair, record_property: pytest.RecordProperty
+    tmp_path: Path,
+    postgres_pair: Postgres,
+    redis_pair: RedisPair,
+    record_property: Callable[[str, object], None],
 ) -> None:
     site = Site(tmp_path / "kms", "--store", postgres_pair.url, "--replay", redis_pair.url)
     alice, bob = site.add(ALICE), site.add(BOB)

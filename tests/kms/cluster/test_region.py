@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -145,7 +145,7 @@ def _post(port: int, path: str, message: bytes) -> tuple[int, bytes]:
 
 
 def test_a_region_of_three_hosts_loses_two(
-    region: tuple[Region, int], record_property: pytest.RecordProperty
+    region: tuple[Region, int], record_property: Callable[[str, object], None]
 ) -> None:
     hosts, port = region
     alice, bob = hosts.site.add(ALICE), hosts.site.add(BOB)

@@ -22,6 +22,8 @@ from sipmikey.kms.stores.store import Store
 from sipmikey.settings import ConfigurationError
 
 SOON_S = 14 * DAY_S
+MOST = 10_000
+"""Subscribers beyond which the page of health does not look at each key."""
 
 
 def console_listener(configuration: KmsConfiguration, store: Store, listener: socket.socket) -> Listener:
@@ -40,7 +42,7 @@ def console_settings(configuration: KmsConfiguration, store: Store, url: str) ->
     section = configuration.console
 
     async def health() -> Sequence[Finding]:
-        return [finding async for finding in store_findings(configuration, store, SOON_S)]
+        return [finding async for finding in store_findings(configuration, store, SOON_S, most=MOST)]
 
     async def policy() -> str:
         return await policy_text(configuration, store)
