@@ -17,7 +17,7 @@ from tests.kms.console.test_served import console_site
 from tests.kms.http.serving import ALICE, BOB, Site, command, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Request
 
 CHROMIUM = shutil.which("chromium")
 PAGES = ("health", "users", "devices", "groups", "invitations", "policy", "ticket keys", "audit log")
@@ -36,6 +36,7 @@ def page(tmp_path: Path) -> Iterator[tuple[Page, Site, list[str]]]:
     at = ("--dir", site.directory)
     command("group", "add", *at, "sip:support@example.com", ALICE, "sip:*@support.example.com")
     command("tpk", "rotate", *at)
+    site.configure("enrolment", url="https://kms.example.com")
     with serving(site) as service, api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         url = service.console_url or ""
@@ -54,7 +55,12 @@ def page(tmp_path: Path) -> Iterator[tuple[Page, Site, list[str]]]:
         trouble: list[str] = []
         opened = context.new_page()
         opened.on("console", lambda message: trouble.append(message.text))
-        opened.on("request", lambda asked: asked.url.startswith(url) or trouble.append(f"asked {asked.url}"))
+
+        def asked(request: Request) -> None:
+            if not request.url.startswith(url):
+                trouble.append(f"asked {request.url}")
+
+        opened.on("request", asked)
         try:
             yield opened, site, trouble
         finally:
