@@ -20,7 +20,7 @@
   if (new Set(ids).size !== ids.length) found.push('an id twice');
   const levels = [...document.querySelectorAll('h1, h2, h3')].map(e => Number(e.tagName[1]));
   if (levels[0] !== 1 || levels.some((l, i) => i && l > levels[i - 1] + 1)) found.push(`headings ${levels}`);
-  for (const s of ['main', 'header', 'title']) if (document.querySelectorAll(s).length !== 1) found.push(`not one ${s}`);
+  for (const s of ['main', 'header', 'head > title']) if (document.querySelectorAll(s).length !== 1) found.push(`not one ${s}`);
   if (!document.documentElement.lang) found.push('no language');
   for (const t of document.querySelectorAll('table')) if (!t.caption || !t.querySelector('th[scope]')) found.push('a table without words');
   if (document.documentElement.scrollWidth > innerWidth) found.push('wider than the window');
