@@ -153,7 +153,7 @@ def test_every_sealed_column_of_the_store_is_known_here(tmp_path: Path) -> None:
     plain = {
         ("psk", "key_id"), ("tpk", "key_id"), ("certificate", "fingerprint"), ("certificate", "der"),
         ("invitation", "request"), ("invitation", "answer"), ("console_session", "token"),
-        ("master_key_change", "old_key"), ("master_key_change", "new_key"),
+        ("master_key_change", "old_key"), ("master_key_change", "new_key"), ("access_token", "digest"),
     }  # fmt: skip
     assert columns - plain == {(sealed.table, sealed.column) for sealed in SEALED}
     assert SEALED[-1].table == "master_key_check"
