@@ -73,6 +73,7 @@ def console(store: Store, settings: ConsoleSettings) -> Starlette:
     return Starlette(
         routes=[
             Route("/static/console.css", _style, methods=["GET"]),
+            Route("/favicon.ico", _no_icon, methods=["GET"]),
             Route("/sign-in", sign_in.page, methods=["GET"]),
             Route("/sign-in/certificate", sign_in.by_certificate, methods=["POST"]),
             Route("/sign-in/oidc", sign_in.to_provider, methods=["GET"]),
@@ -92,3 +93,8 @@ _STYLE = (HERE / "static" / "console.css").read_text(encoding="utf-8")
 
 async def _style(request: Request) -> Response:
     return Response(_STYLE, media_type="text/css")
+
+
+async def _no_icon(request: Request) -> Response:
+    """Answer browsers, which ask for an icon whether a page names one or not."""
+    return Response(status_code=204)

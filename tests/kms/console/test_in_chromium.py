@@ -17,7 +17,7 @@ from tests.kms.console.test_served import console_site
 from tests.kms.http.serving import ALICE, BOB, Site, command, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Request
+    from playwright.sync_api import ConsoleMessage, Page, Request
 
 CHROMIUM = shutil.which("chromium")
 PAGES = ("health", "users", "devices", "groups", "invitations", "policy", "ticket keys", "audit log")
@@ -54,7 +54,12 @@ def page(tmp_path: Path) -> Iterator[tuple[Page, Site, list[str]]]:
         )
         trouble: list[str] = []
         opened = context.new_page()
-        opened.on("console", lambda message: trouble.append(message.text))
+
+        def complained(message: ConsoleMessage) -> None:
+            if "Content Security Policy" in message.text:
+                trouble.append(message.text)
+
+        opened.on("console", complained)
 
         def asked(request: Request) -> None:
             if not request.url.startswith(url):

@@ -106,7 +106,14 @@ def test_every_act_has_a_form_here_and_every_route_a_permission(desk: Desk) -> N
     assert posts == ACTS.keys() | {"/devices/revoke"}
     assert all(place.permission is not None for place in PLACES)
     app = console(desk.store, desk.settings)
-    free = {"/static/console.css", "/sign-in", "/sign-in/certificate", "/sign-in/oidc", "/sign-in/callback"}
+    free = {
+        "/static/console.css",
+        "/favicon.ico",
+        "/sign-in",
+        "/sign-in/certificate",
+        "/sign-in/oidc",
+        "/sign-in/callback",
+    }
     routes = {route.path for route in app.routes}  # type: ignore[attr-defined]
     assert routes == free | {"/sign-out"} | {place.path for place in PLACES}
 
