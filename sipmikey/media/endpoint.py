@@ -1,4 +1,4 @@
-"""Many RTP streams in one thread: UDP sockets, epoll, one clock.
+"""Many RTP streams in one thread: UDP sockets, epoll (poll where there is none), one clock.
 
 The loop wakes once a tick (5 ms), sends the frames whose turn it is and reads whatever came since. Streams
 are spread over the four ticks of a frame. Arrival times are the kernel's, so the tick does not show in the
@@ -13,6 +13,7 @@ import logging
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -60,8 +61,9 @@ def udp_socket(host: str, port: int = 0) -> socket.socket:
 def stamp_arrivals(sock: socket.socket) -> None:
     """Make *sock* what `MediaLoop` reads from: non-blocking, arrivals stamped by the kernel."""
     sock.setblocking(False)
-    with contextlib.suppress(OSError):  # without it the time of reading is taken
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # without it the time of reading is taken
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
 def udp_pair(host: str, first: int = 0, *, attempts: int = 100) -> tuple[socket.socket, socket.socket]:
@@ -124,6 +126,21 @@ class MediaPort:
         self.remote_rtcp = remote_rtcp
 
 
+class _Poll:
+    """``poll`` in the form of Linux's epoll, for systems without that (macOS). ``POLLIN`` is ``EPOLLIN``."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self.register, self.unregister = self._poll.register, self._poll.unregister
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        """Return the descriptors to which something came."""
+        return self._poll.poll(timeout)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 class MediaLoop:
     """Runs streams in a thread of its own.
 
@@ -132,7 +149,7 @@ class MediaLoop:
     """
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll: Any = select.epoll() if hasattr(select, "epoll") else _Poll()
         self._readers: dict[int, tuple[MediaPort, Callable[..., tuple[Any, ...]]]] = {}
         self._slots: list[list[MediaPort]] = [[] for _ in range(TICKS)]
         self._calls: deque[tuple[Callable[[], object], Future[Any] | None]] = deque()
@@ -199,7 +216,7 @@ class MediaLoop:
         for sock in (port.rtp if self._lanes is None else None, port.rtcp):
             if sock is not None:
                 self._readers[sock.fileno()] = (port, sock.recvmsg)
-                self._epoll.register(sock.fileno(), select.EPOLLIN)
+                self._epoll.register(sock.fileno(), select.POLLIN)
 
     def _remove(self, port: MediaPort) -> None:
         if port not in self._slots[port.slot]:
