@@ -196,10 +196,18 @@ class Call:
             done.cancel()
 
     async def send_dtmf(self, digits: str) -> None:
-        """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733). Raises ``LocalError``."""
+        """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733), and let the user hear them.
+
+        Raises ``LocalError``.
+        """
         if not digits or not set(digits) <= _DIGITS:
             raise LocalError(f"{digits!r}: DTMF has the digits 0-9, *, # and A-D")
-        await self._do(lambda: self._driver.live.dtmf(digits))
+
+        def send() -> None:
+            self._driver.live.dtmf(digits)
+            self._engine.let_keys_be_heard(digits)
+
+        await self._do(send)
 
     async def transfer(self, target: str | Call) -> None:
         """Have the peer call *target*, a URI or the peer of another call of this agent.

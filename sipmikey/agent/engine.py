@@ -31,7 +31,7 @@ from sipmikey.agent.stack import (
     StackObserver,
 )
 from sipmikey.call.keying.sdes_exchange import crypto_suites
-from sipmikey.sound.commands import Command
+from sipmikey.sound.commands import Command, PlayTone
 
 _log = logging.getLogger("sipmikey.agent.engine")
 
@@ -219,6 +219,11 @@ class Engine:
     def sound(self, command: Command) -> None:
         """In the engine's thread: carry out *command* on the sound devices."""
         self._up.sound_command(command)
+
+    def let_keys_be_heard(self, keys: str) -> None:
+        """In the engine's thread: play the tones of DTMF *keys* that the user pressed, unless it is quiet."""
+        for key in keys if self._config.audio.tones else "":
+            self.sound(PlayTone(tone=key))
 
     def follow_address(self) -> None:
         """In the engine's thread: our address changed: listen at the new one, and register.
