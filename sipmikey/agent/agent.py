@@ -21,6 +21,7 @@ from sipmikey.agent.listeners import Listeners
 from sipmikey.agent.location import Locator
 from sipmikey.agent.network.moving import Moving
 from sipmikey.agent.network.nat_watch import NatWatch
+from sipmikey.agent.network.repair import Repair
 from sipmikey.agent.outside_calls import OutsideCalls
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.sound_control import SoundControl
@@ -144,6 +145,7 @@ class Agent:
             calls=lambda: self._calls.living,
             publish=self._publish,
         )
+        self._repair = Repair(self._calls.get, look=self._nat.look, move=self._moving.move)
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
@@ -168,6 +170,7 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._requests.close()
+        self._repair.close()
         await asyncio.wrap_future(self._engine.close())
         # What the engine said last is in the loop's queue by now, before what comes next.
         await asyncio.sleep(0)
@@ -327,6 +330,7 @@ class Agent:
             self._requests.call_ended(event.call)
         self._listeners.publish(event)
         self._conferences.follow(event)
+        self._repair.follow(event)
 
     def _drop_refused(self, end: CallEnded) -> None:
         """Drop a ticket that the peer, or the KMS that the peer asked, did not accept."""

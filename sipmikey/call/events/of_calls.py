@@ -309,7 +309,10 @@ class NetworkChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallMoved(Event):
-    """The peer was told our new address, and agreed (``moved``), or not: ``detail`` says why."""
+    """The peer was told our new address, or new transports after ``media.stalled``, and agreed (``moved``).
+
+    ``detail``: why not.
+    """
 
     type: ClassVar[str] = "call.moved"
     moved: bool
