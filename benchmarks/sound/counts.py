@@ -66,9 +66,9 @@ def _count_devices(times: Times) -> None:
         if self._skips > before:
             times[f"{roles.get(id(self), 'other')} cut"].append(time.monotonic())
 
-    Line.__init__ = begin  # type: ignore[method-assign]
-    Elastic._gap = counted_gap  # type: ignore[method-assign]
-    Elastic.write = counted_write  # type: ignore[method-assign]
+    Line.__init__ = begin  # type: ignore[assignment, method-assign]
+    Elastic._gap = counted_gap  # type: ignore[assignment, method-assign]
+    Elastic.write = counted_write  # type: ignore[assignment, method-assign]
 
 
 def _count_clock(times: Times, ppm: float) -> None:
@@ -88,7 +88,7 @@ def _count_clock(times: Times, ppm: float) -> None:
 
         made(self, period_s * (1 + ppm * 1e-6), counted, *more)
 
-    Clock.__init__ = slow  # type: ignore[method-assign]
+    Clock.__init__ = slow  # type: ignore[assignment, method-assign]
 
 
 def _count_jitter(times: Times) -> dict[str, int]:
@@ -113,7 +113,7 @@ def _count_jitter(times: Times) -> dict[str, int]:
             pass  # a call that is over has no more counts
         return count(self, index, stream)
 
-    StreamCounts._count = counted  # type: ignore[method-assign]
+    StreamCounts._count = counted  # type: ignore[assignment, method-assign]
     return newest
 
 
