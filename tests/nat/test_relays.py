@@ -15,6 +15,7 @@ PORT = 3479
 TURN = {"stun": OUTSIDE, "turn": f"{OUTSIDE}:{PORT}", "turn_secret": SECRET, "silence": 1.0}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("comes_back", [True, False], ids=["started-again", "dead"])
 def test_a_call_outlives_its_relay(
     laboratory: Laboratory, agent: NewAgent, tmp_path: Path, comes_back: bool

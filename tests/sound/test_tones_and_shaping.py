@@ -120,7 +120,7 @@ def test_keys_pressed_are_heard_one_after_the_other_beside_the_call() -> None:
     block = RATE // 50
     played: list[np.ndarray] = []
     speaker = bridge._speaker.elastic
-    speaker.write = played.append  # type: ignore[method-assign]
+    speaker.write = played.append  # type: ignore[assignment, method-assign]
     for _ in range(20):
         bridge.exchange(to_octets(silence(block)))
     sound = np.concatenate(played)

@@ -145,6 +145,7 @@ FOCUSES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", FOCUSES)
 def test_a_peer_changes_its_leg_and_the_others_go_on(engine: str, kms: TestKms, tmp_path: Path) -> None:
     """Bob holds, gives new keys, changes the codec, and gets new transports: his leg alone is told of."""

@@ -236,7 +236,7 @@ def test_all_that_is_wrong_is_told_in_one_run(
     old = certificates.issue("old", "a", (-30, -1))
     file = written(
         tmp_path, alice, media={"device": "default", "codecs": ["AMR"]}, kms={"ca_file": str(old)},
-        nat={"stun": "stun.invalid", "turn": "127.0.0.1:9", "turn_username": "nobody"},
+        nat={"stun": "127.0.0.1:9", "turn": "127.0.0.1:9", "turn_username": "nobody"},
     )  # fmt: skip
     silent = {
         "PULSE_SERVER": f"unix:{tmp_path}/absent", "XDG_RUNTIME_DIR": str(tmp_path),
@@ -246,11 +246,10 @@ def test_all_that_is_wrong_is_told_in_one_run(
     found = {one["name"]: one for one in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 3, done.stderr
     assert {name: one["state"] for name, one in found.items()} == {
-        "certificates": "bad", "sound": "bad", "stun": "bad", "turn": "bad", "nat": "warning",
+        "certificates": "bad", "sound": "bad", "stun": "bad", "turn": "bad", "nat": "bad",
         "codecs": "bad",
         "kms": "ok", "registrar": "unused",
     }  # fmt: skip
     assert all(one["advice"] for one in found.values() if one["state"] in ("bad", "warning"))
-    assert found["stun"]["detail"].startswith("stun.invalid: ")
-    assert found["turn"]["detail"] == "no answer on UDP"
+    assert {found[name]["detail"] for name in ("stun", "turn")} == {"no answer on UDP"}
     assert "AMR" in found["codecs"]["detail"]
