@@ -215,14 +215,14 @@ def test_a_kms_whose_certificate_is_wrong_says_what_about_it(
 
 def test_files_of_certificates_are_looked_at(certificates: Certificates, tmp_path: Path) -> None:
     text = tmp_path / "text.pem"
-    text.write_text("no certificate")
+    text.write_text("nothing of the kind")
     for file, state, words in (
         (certificates.issue("old", "a", (-30, -1)), State.BAD, "out of date"),
         (certificates.issue("new", "a", (1, 30)), State.BAD, "not valid yet"),
         (certificates.issue("soon", "a", (-1, 3)), State.WARNING, "valid until"),
         (certificates.issue("good", "a", (-1, 300)), State.OK, "valid until"),
         (tmp_path / "absent.pem", State.BAD, "No such file"),
-        (text, State.BAD, "no PEM certificate"),
+        (text, State.BAD, "no certificate in PEM"),
     ):
         found = findings._certificate("kms.ca_file", file)
         assert (found.state, words in found.detail) == (state, True), found
