@@ -1,4 +1,4 @@
-"""Calls told to somebody who looks elsewhere: the tray, a notification, and the window that comes up."""
+"""Calls told to a user who looks elsewhere: the tray, a notification, and the window that comes up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def icon(mood: Mood) -> QIcon:
 
 
 def call_text(call: ShownCall, phone: Phone, tr: Translate) -> str:
-    """Return who calls: whom the KMS vouches for, and that it is a claim where nobody does."""
+    """Return who calls: whom the KMS vouches for, or that it is only a claim."""
     peer = call.facts[2]
     return f"{caller(call, phone, tr)}\n{peer.word.render(tr)}. {peer.sentence.render(tr)}"
 

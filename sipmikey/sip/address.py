@@ -18,7 +18,7 @@ _UNFIT = re.compile(r"[\x00-\x20\x7f<>\"]")
 class Address:
     """One address. ``uri``: as it is written, of any scheme. ``parameters``: those of the header field.
 
-    ``display_name``: without quotes and escapes; text of the sender's choice that names nobody.
+    ``display_name``: without quotes and escapes; text of the sender's choice, which proves nothing.
     """
 
     uri: str

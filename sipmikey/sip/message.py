@@ -112,7 +112,7 @@ class SipMessage:
         return values[0] if values else None
 
     def one(self, name: str) -> str:
-        """Return the value of a header field that stands once; raises ``SipMalformed`` for none or two."""
+        """Return the value of a header field that appears once; raises ``SipMalformed`` for none or two."""
         values = self.all(name)
         if len(values) != 1:
             raise SipMalformed(f"{len(values)} header fields, not 1", field=name)
@@ -126,7 +126,7 @@ class SipMessage:
     def address(self, name: str) -> Address | None:
         """Return the address in From, To, Refer-To or the like, None when absent.
 
-        Raises ``SipMalformed`` for a malformed one, and where the field stands twice.
+        Raises ``SipMalformed`` for a malformed one, and where the field appears twice.
         """
         return parse_address(self.one(name)) if self.all(name) else None
 

@@ -93,7 +93,7 @@ class Stage:
         return agent
 
     def situation(self) -> str:
-        """Return where the calls of the agents stand, in one line."""
+        """Return the state of the calls of the agents, in one line."""
         return situation((agent.folder.name, agent.events) for agent in self.agents)
 
     def stop(self) -> list[str]:

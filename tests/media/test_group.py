@@ -98,7 +98,7 @@ def test_a_late_member_takes_up_the_running_stream() -> None:
 
 def test_misuse_is_refused() -> None:
     party = Party()
-    with pytest.raises(LocalError, match="nobody has been invited"):
+    with pytest.raises(LocalError, match="no member has been invited"):
         party.group.key()
     with pytest.raises(LocalError, match="is not in the group"):
         party.group.remove(MEMBERS[0])

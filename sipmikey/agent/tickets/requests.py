@@ -98,7 +98,7 @@ class Requests:
         try:
             accepted = await asyncio.wait_for(self._decide(question), self._decision_s)
         except TimeoutError:
-            return f"nobody decided within {self._decision_s:g} s"
+            return f"the user did not decide within {self._decision_s:g} s"
         except SipmikeyError as error:
             return str(error)
         except Exception:  # noqa: BLE001 - the application's own error: it is a refusal

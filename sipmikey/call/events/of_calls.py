@@ -87,7 +87,7 @@ class CallRedirected(Event):
 class CallIn(Event):
     """An INVITE passed the early checks. ``caller``: From, not yet vouched for by any KMS.
 
-    ``display_name``: what the caller calls itself; it names nobody.
+    ``display_name``: what the caller calls itself, which proves nothing.
     """
 
     type: ClassVar[str] = "call.in"

@@ -149,7 +149,7 @@ async def _answer_calls(args: argparse.Namespace, session: AgentSession) -> list
 async def _first_end(
     session: AgentSession, outcomes: list[Outcome], handlers: set[asyncio.Task[None]]
 ) -> None:
-    """Wait for the end of a call; note its outcome if nobody else does."""
+    """Wait for the end of a call; note its outcome if no other task does."""
     outcome = await session.ended.get()
     if not handlers and not outcomes:
         outcomes.append(outcome)

@@ -362,7 +362,7 @@ def finish(session: AgentSession, outcome: Outcome) -> int:
     if outcome.code is not ExitCode.OK:
         why = ": ".join(filter(None, (outcome.reason, outcome.detail)))
         sip = f" (SIP {outcome.status})" if outcome.status >= 300 else ""
-        complain(f"{_whose(outcome)}; {why or 'no more is known'}{sip}")
+        complain(f"{_whose(outcome)}; {why or 'no further details'}{sip}")
     if session.documents:
         ladder = render(list(steps(session.documents, us="us", peer="other side")))
         print(printable_line(ladder), file=sys.stderr)

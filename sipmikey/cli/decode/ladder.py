@@ -1,4 +1,4 @@
-"""The messages of a capture as the steps of a ladder diagram. Keys never stand in one."""
+"""The messages of a capture as the steps of a ladder diagram. Keys are never shown in one."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _add_call(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> arg
         metavar="HOST:PORT",
         help="multicast address of the media: 239.255.60.43:5004, [ff15::60:43]:5004",
     )
-    call.add_argument("--announce", action="store_true", help="nobody talks but us")
+    call.add_argument("--announce", action="store_true", help="only the chair talks")
     call.add_argument(
         "--rekey",
         type=positive_seconds,

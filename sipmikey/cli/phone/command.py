@@ -70,7 +70,7 @@ def _set_up(args: argparse.Namespace) -> bool:
 
 
 def _first_start(args: argparse.Namespace, vault: Vault, tr: Translate) -> bool:
-    """Set the first account up, where there is somebody to ask; return True when that was done."""
+    """Set the first account up, where a user can be asked; return True when that was done."""
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if not (sys.stdin.isatty() if args.tui else any(os.environ.get(name) for name in displays)):
         return True  # `accounts` says what to do

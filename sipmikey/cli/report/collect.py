@@ -68,7 +68,7 @@ def _version(name: str) -> str | None:
 
 
 def configured(loaded: Loaded, redactor: Redactor) -> dict[str, JsonValue]:
-    """Return each setting that somebody set: its origin, and its value where that names nobody."""
+    """Return each setting that the user set: its origin, and its value unless that names a person."""
     shown: dict[str, JsonValue] = {}
     for section, key, described, default in settings(SECTIONS):
         value, origin = loaded.merged.values[section, key], loaded.merged.origins[section, key]

@@ -64,7 +64,7 @@ def test_somebody_else_is_heard_once_the_user_agrees(
 
 @pytest.mark.parametrize(
     ("more", "answer", "words"),
-    [({}, False, "the user refused"), ({"timeouts": {"decision": 0.5}}, None, "nobody decided within 0.5 s")],
+    [({}, False, "the user refused"), ({"timeouts": {"decision": 0.5}}, None, "did not decide within 0.5 s")],
     ids=["refused", "nobody there"],
 )
 def test_who_is_not_wanted_is_hung_up_on(
