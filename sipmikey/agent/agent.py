@@ -18,7 +18,7 @@ from sipmikey.agent.engine import Engine
 from sipmikey.agent.group.sessions import GroupSessions
 from sipmikey.agent.host import Host
 from sipmikey.agent.listeners import Listeners
-from sipmikey.agent.location import Locator
+from sipmikey.agent.network.location import Locator
 from sipmikey.agent.network.moving import Moving
 from sipmikey.agent.network.nat_watch import NatWatch
 from sipmikey.agent.network.repair import Repair

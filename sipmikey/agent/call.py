@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sipmikey.agent.driver.call_driver import CallDriver
+from sipmikey.agent.driver.outcomes import Outcomes
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.stack import StackCall, StackError
 from sipmikey.agent.transfer import until_transferred
 from sipmikey.call.callee import CalleeMachine, Invitation

@@ -12,8 +12,8 @@ import pytest
 
 from sipmikey.agent.call import Call, CallFailed
 from sipmikey.agent.conference import Conferences
+from sipmikey.agent.driver.outcomes import Outcomes
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.stack import Seat, StackError
 from sipmikey.call.events import (
     CallConference,

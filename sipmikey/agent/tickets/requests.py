@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.location import Locator
+from sipmikey.agent.network.location import Locator
 from sipmikey.agent.tickets.kms import KmsDesk, NoKmsAnswer
 from sipmikey.agent.tickets.store import first_granted
 from sipmikey.call.inputs import Decided, Input, KmsAnswered, KmsFailed, TicketGranted, TicketRefused

@@ -15,7 +15,7 @@ from sipmikey.agent.stack import StackError
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.sip.location import SRV_PREFIXES, Naptr, looked_up, transports_of, with_transport
 
-_log = logging.getLogger("sipmikey.agent.location")
+_log = logging.getLogger("sipmikey.agent.network.location")
 
 _LIFETIME_S = 3.0
 """How long one question may take, over all name servers."""
