@@ -26,6 +26,7 @@ from sipmikey.agent.outside_calls import OutsideCalls
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import Headers
+from sipmikey.agent.stack_choice import open_stack
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.keeping import TicketKeeping
 from sipmikey.agent.tickets.kms import KmsClient
@@ -95,7 +96,7 @@ class Agent:
         self._tickets = TicketKeeping(
             config, self._env, self.identity, file=ticket_file, client=kms, publish=self._publish
         )
-        self._engine = Engine(config)
+        self._engine = Engine(config, open_stack)
         self._locator = Locator(config.sip)
         self.sound = SoundControl(
             lambda command: self._engine.post(lambda: self._engine.sound(command)),

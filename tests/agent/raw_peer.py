@@ -24,6 +24,7 @@ from sipmikey.agent.stack import (
     StackCall,
     StackError,
 )
+from sipmikey.agent.stack_choice import open_stack
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
 from sipmikey.sip import SipMessage
@@ -127,7 +128,8 @@ class Peer:
                 calls=settings.get("calls", 4),
                 log_level=settings.get("log_level", 0),
                 log_file=Path(settings["log_file"]) if "log_file" in settings else None,
-            )
+            ),
+            open_stack,
         )
 
     def place(self, invite: SipMessage, source: str) -> Placement:
