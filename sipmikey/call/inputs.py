@@ -116,7 +116,10 @@ class Reject(Input):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Propose(Input):
-    """Ask the peer for a change; ``ChangeDone`` with ``token`` tells how it went. ``update``: by UPDATE."""
+    """Ask the peer for a change; ``ChangeDone`` with ``token`` tells how it went. ``update``: by UPDATE.
+
+    Where another is under way this one waits until that is over; a third is refused.
+    """
 
     kind: Kind
     token: int

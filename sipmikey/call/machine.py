@@ -97,6 +97,8 @@ class CallMachine:
                 self._out.put(o.Withhold(error=error))
             outcome = self._fail(error)
         self._move(row[outcome])
+        if self.state is CallState.TALKING:
+            self._renegotiation.go_on()
         return self._out.drain()
 
     def _move(self, state: CallState) -> None:
