@@ -12,7 +12,7 @@ from typing import Any
 from sipmikey.agent import CallFailed
 from sipmikey.cli.calls.lines import input_lines
 from sipmikey.cli.calls.session import AgentSession, Outcome, add_session_options, finish, open_session
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.messages.box import box_of
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
     sessions: list[AgentSession] = []
 
     def say(fields: dict[str, Any]) -> None:
@@ -87,7 +87,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     return finish(session, Outcome(code=ExitCode.OK))
 
 
-def _ready(session: AgentSession, loaded: Loaded, desk: Desk) -> dict[str, Any]:
+def _ready(session: AgentSession, loaded: LoadedConfiguration, desk: Desk) -> dict[str, Any]:
     return {
         "ts": timestamp(time.time()),
         "type": "agent.ready",

@@ -19,7 +19,7 @@ from sipmikey.cli.calls.session import (
     finish,
     positive_seconds,
 )
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import timestamp
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
     async with open_desk(loaded, args, called=True) as (session, desk):
         try:
             if loaded.configuration.sip.registrar:

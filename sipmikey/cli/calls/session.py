@@ -22,7 +22,7 @@ from sipmikey.call.events import CallEnded, PolicyRefused
 from sipmikey.cli.calls.narrate import narrate, route_words
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client, ticket_file
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.phone import Mood, Phone, fold
@@ -210,7 +210,11 @@ def _with_sip_log(config: AgentConfig, path: Path | None) -> AgentConfig:
 
 @asynccontextmanager
 async def open_session(
-    loaded: Loaded, args: argparse.Namespace, *, called: bool = False, decide: Decide = ask_at_terminal
+    loaded: LoadedConfiguration,
+    args: argparse.Namespace,
+    *,
+    called: bool = False,
+    decide: Decide = ask_at_terminal,
 ) -> AsyncIterator[AgentSession]:
     """Open an agent as *loaded* says, print its events, and close it at the end.
 

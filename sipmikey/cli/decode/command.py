@@ -18,7 +18,7 @@ from sipmikey.cli.output import Output
 from sipmikey.decode.explain.message import Explanation, explain
 from sipmikey.decode.explain.node import Finding, Node
 from sipmikey.decode.explain.rules import clock_doubts
-from sipmikey.decode.sources import Found, find, is_capture
+from sipmikey.decode.sources import FoundMessage, find, is_capture
 from sipmikey.decode.unpack import MAX_CAPTURE_OCTETS, unpacked
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.ladder.picture import render
@@ -52,7 +52,7 @@ something is wrong with one, and 2 when nothing in the input could be a MIKEY me
 class _Read:
     """What one input holds: messages, and the steps of a ladder where it is a capture."""
 
-    found: Sequence[Found]
+    found: Sequence[FoundMessage]
     ladder: str = ""
 
 
@@ -75,7 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Explain every message in the inputs."""
     output = Output(as_json=args.json)
-    found: list[Found] = []
+    found: list[FoundMessage] = []
     for text in args.inputs:
         read = _read(text, args.ladder)
         if args.ladder:
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(
     output: Output,
     args: argparse.Namespace,
-    item: Found,
+    item: FoundMessage,
     explanation: Explanation,
     findings: Sequence[Finding],
     key_nodes: Sequence[Node],

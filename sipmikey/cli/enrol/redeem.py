@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from sipmikey.cli.enrol.kept import Kept, applied, folder_of, put
+from sipmikey.cli.enrol.kept import KeptEnrolment, applied, folder_of, put
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.kms.client import ClientTls
 from sipmikey.kms.client.enrolment import post_question
@@ -130,7 +130,7 @@ def keep(enrolment: Enrolment, path: Path, vault: Vault) -> tuple[str, ...]:
         put(document, "kms", key, value)
     changed, _ = applied(document, Profile(), profile, folder)
     now_s = int(time.time())
-    Kept(
+    KeptEnrolment(
         device=given.device, profile=profile, issued_s=now_s, valid_until_s=given.valid_until_s,
         checked_s=now_s, tried_s=now_s,
     ).write()  # fmt: skip

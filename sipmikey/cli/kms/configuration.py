@@ -17,7 +17,7 @@ from typing import Final
 
 from sipmikey.settings import (
     ConfigurationError,
-    Merged,
+    MergedSettings,
     Section,
     merge,
     nearest,
@@ -264,7 +264,7 @@ def load(directory: Path) -> KmsConfiguration:
     return load_merged(directory)[0]
 
 
-def load_merged(directory: Path) -> tuple[KmsConfiguration, Merged]:
+def load_merged(directory: Path) -> tuple[KmsConfiguration, MergedSettings]:
     """Return the configuration in *directory*, and where each of its values came from."""
     path = directory / CONFIG_NAME
     if not path.exists():

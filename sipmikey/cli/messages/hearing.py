@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.cli.calls.setup import agent_config, kms_client
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.exit_codes import CommandFailed
 from sipmikey.cli.messages.opened_file import opened_path, read_opened, write_opened
@@ -68,7 +68,7 @@ def vouched(message: OpenedMessage, facts: DepositFacts) -> dict[str, Any]:
 class Hearing:
     """Plays messages on the speaker, or writes them where ``media.record`` says."""
 
-    def __init__(self, loaded: Loaded, out: Output) -> None:
+    def __init__(self, loaded: LoadedConfiguration, out: Output) -> None:
         self._configuration = loaded.configuration
         self._out = out
         self._identity = own_box(loaded.configuration)

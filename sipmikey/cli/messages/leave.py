@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from sipmikey.cli.calls.setup import agent_config, kms_client
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.messages.setup import failures_told, mailbox_of, own_box
 from sipmikey.cli.messages.speech import FRAMES_PER_S, speech_of, speech_of_microphone
 from sipmikey.cli.output import Output, timestamp
@@ -27,7 +27,7 @@ class LeavingMessage:
     Raises ``ConfigurationError`` for a file, a mailbox or a microphone that cannot be used.
     """
 
-    def __init__(self, args: argparse.Namespace, loaded: Loaded) -> None:
+    def __init__(self, args: argparse.Namespace, loaded: LoadedConfiguration) -> None:
         configuration = loaded.configuration
         self._configuration = configuration
         self._to = canonical(args.uri)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import JsonValue
@@ -94,7 +94,7 @@ def _report(args: argparse.Namespace) -> dict[str, JsonValue]:
     return report
 
 
-def _loaded(args: argparse.Namespace) -> tuple[Loaded | None, str]:
+def _loaded(args: argparse.Namespace) -> tuple[LoadedConfiguration | None, str]:
     """Return the configuration, or why there is none: that may be what the report is about."""
     try:
         return load_from(args), ""
@@ -102,7 +102,7 @@ def _loaded(args: argparse.Namespace) -> tuple[Loaded | None, str]:
         return None, str(error)
 
 
-def _findings(loaded: Loaded, redactor: Redactor) -> JsonValue:
+def _findings(loaded: LoadedConfiguration, redactor: Redactor) -> JsonValue:
     """Return what `sipmikey check` finds, up to what ended it."""
     found: list[JsonValue] = []
 
