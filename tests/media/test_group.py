@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
-from sipmikey.media.endpoint import MediaLoop, multicast_receiver, multicast_sender
+from sipmikey.media.endpoint import MediaLoop
 from sipmikey.media.errors import SrtpError
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.group import Group, Membership, group_ticket_policy
+from sipmikey.media.multicast import multicast_receiver, multicast_sender
 from sipmikey.media.srtp import SrtpReceiver, SrtpSender
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource
