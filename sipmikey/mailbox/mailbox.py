@@ -7,8 +7,8 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import parse_deposit
-from sipmikey.deferred.facts import facts_of
 from sipmikey.mailbox.refusals import MailboxRefusal, no_such_message, unfit
 from sipmikey.mailbox.settings import Depositors, MailboxSettings
 from sipmikey.mailbox.store import KeptMessage, MailboxStore

@@ -22,8 +22,8 @@ from sipmikey.cli.decode.printing import document, tree
 from sipmikey.cli.kms import configuration as kms_settings
 from sipmikey.decode import capture, sources
 from sipmikey.decode.explain.message import explain
+from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import parse_deposit
-from sipmikey.deferred.facts import facts_of
 from sipmikey.deferred.opened import parse_opened
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.server.body import decode_body

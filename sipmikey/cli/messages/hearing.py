@@ -14,8 +14,8 @@ from sipmikey.cli.messages.opened_file import opened_path, read_opened, write_op
 from sipmikey.cli.messages.setup import failures_told, own_box
 from sipmikey.cli.messages.speech import play_message, write_message
 from sipmikey.cli.output import Output, timestamp
+from sipmikey.deferred.claims import DepositFacts
 from sipmikey.deferred.deposit import parse_deposit
-from sipmikey.deferred.facts import DepositFacts
 from sipmikey.deferred.opening import OpenedMessage
 from sipmikey.mailbox.delivery import Delivery
 from sipmikey.phone.plain import duration
