@@ -207,9 +207,9 @@ class Agent:
         """Get a ticket (cached or from the KMS), send the INVITE, and return the call in progress.
 
         *uri* is the identity called; the INVITE goes where it points, or to *via* (a SIP URI) when given.
-        Raises ``CallFailed`` when no INVITE could be sent (KMS, policy, fifth call); failures after that are
-        reported by ``Call.established`` and the ``call.end`` event. Raises ``LocalError`` for what is not a
-        URI that can be called.
+        Raises ``CallFailed`` when no INVITE could be sent (KMS, policy, too many calls); failures after that
+        are reported by ``Call.established`` and the ``call.end`` event. Raises ``LocalError`` for what is
+        not a URI that can be called.
         """
         called = canonical(uri)
         plain = uri.rpartition("<")[2].partition(">")[0].strip()

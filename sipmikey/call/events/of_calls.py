@@ -203,7 +203,7 @@ class MikeyRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRefused(Event):
-    """This agent's policy refused something: an offer in clear, a fifth call, an identity."""
+    """This agent's policy refused something: an offer in clear, an identity, a call too many."""
 
     type: ClassVar[str] = "policy.refused"
     reason: Reason

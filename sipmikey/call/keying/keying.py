@@ -186,7 +186,9 @@ class NoKeying:
     may_rekey = False
 
     def _none(self) -> AgentError:
-        return AgentError(Reason.POLICY, "there are no keys, and clear is not allowed", side="local")
+        return AgentError(
+            Reason.POLICY, "no keys are available, and the policy forbids unprotected media", side="local"
+        )
 
     def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
         raise self._none()
