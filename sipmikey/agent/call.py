@@ -64,7 +64,9 @@ class CallFailed(SipmikeyError):
 class Call:
     """A call in progress, made by ``Agent.call`` or ``IncomingCall.answer``.
 
-    ``number``: the agent's own number of the call, the ``call`` field of its events.
+    ``number``: the agent's own number of the call, the ``call`` field of its events. Changes (``hold``,
+    ``resume``, ``refresh``, ``rekey``) go to the peer one at a time: one that is asked for while another is
+    under way waits for it, a third fails.
     """
 
     def __init__(self, driver: CallDriver, engine: Engine, outcomes: Outcomes) -> None:
