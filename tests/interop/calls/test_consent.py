@@ -123,7 +123,7 @@ def test_early_media_of_somebody_else_waits_too(
         carol.part(alice, number)
 
 
-def test_whoever_hangs_up_while_the_user_is_asked_ends_the_call(kamailio: Kamailio, kms: Kms) -> None:
+def test_either_side_may_hang_up_while_the_user_is_asked(kamailio: Kamailio, kms: Kms) -> None:
     with (
         Agent("carol", settings("carol", kms, proxy=kamailio)) as carol,
         Agent("alice", settings("alice", kms, proxy=kamailio, policy=ASK)) as alice,
