@@ -97,7 +97,7 @@ def _count_jitter(times: Times) -> dict[str, int]:
         _count_calls(times, name, f"jitter {word}")
     newest: dict[str, int] = {}
     try:
-        from sipmikey.agent.pjsua.stream_counts import StreamCounts
+        from sipmikey.agent.pjsua.media.stream_counts import StreamCounts
     except ImportError:
         return newest
     count = StreamCounts._count
