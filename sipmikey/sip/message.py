@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from sipmikey.sip.address import Address, parse_address, parse_addresses
 from sipmikey.sip.errors import SipMalformed
-from sipmikey.sip.grammar import list_items, readable, shown
+from sipmikey.sip.grammar import cut, list_items, readable, shown
 from sipmikey.sip.head import Headers, long_name, read_headers, split_head
 from sipmikey.sip.multipart import parts
 from sipmikey.sip.values import (
@@ -28,6 +27,19 @@ _RESPONSE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?", re.IGNORECASE | re.ASC
 _SDP = "application/sdp"
 
 T = TypeVar("T")
+
+
+class _Kept(Generic[T]):
+    """A property that is read once, as `functools.cached_property` is, which takes a lock to do so."""
+
+    def __init__(self, read: Callable[[Any], T]) -> None:
+        self.__doc__ = read.__doc__
+        self._read = read
+        self._name = read.__name__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        value = vars(instance)[self._name] = self._read(instance)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +67,12 @@ class SipMessage:
         octets = octets.lstrip(b"\r\n")
         head, body = split_head(octets)
         start, headers = read_headers(head)
-        if not (_REQUEST.fullmatch(start) or _RESPONSE.fullmatch(start)):
+        response = _RESPONSE.fullmatch(start)
+        if response is None and _REQUEST.fullmatch(start) is None:
             raise SipMalformed(f"not a SIP message: {shown(start)}")
-        return cls(start_line=start, headers=headers, content=octets[body:])
+        message = cls(start_line=start, headers=headers, content=octets[body:])
+        vars(message)["status"] = 0 if response is None else int(response[1])
+        return message
 
     def encode(self) -> bytes:
         """Return the message for the wire, its Content-Length set to the length of ``content``."""
@@ -67,7 +82,7 @@ class SipMessage:
 
     # The start line
 
-    @cached_property
+    @_Kept
     def status(self) -> int:
         """Status of a response, 0 for a request."""
         found = _RESPONSE.fullmatch(self.start_line)
@@ -79,7 +94,7 @@ class SipMessage:
         found = _RESPONSE.fullmatch(self.start_line)
         return "" if found is None else found[2] or ""
 
-    @cached_property
+    @_Kept
     def method(self) -> str:
         """Method of a request, or of the request that a response answers (CSeq)."""
         if not self.status:
@@ -94,17 +109,21 @@ class SipMessage:
 
     # Header fields
 
-    @cached_property
-    def _values(self) -> dict[str, tuple[str, ...]]:
+    @_Kept
+    def _values(self) -> dict[str, list[str]]:
         """Values by the long names of their header fields."""
         found: dict[str, list[str]] = {}
         for written, value in self.headers:
-            found.setdefault(long_name(written), []).append(value)
-        return {name: tuple(values) for name, values in found.items()}
+            name = long_name(written)
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
+        return found
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return the value of every header field *name*, compact forms included, in their order."""
-        return self._values.get(name) or self._values.get(long_name(name), ())
+        return tuple(self._values.get(name) or self._values.get(long_name(name)) or ())
 
     def first(self, name: str) -> str | None:
         """Return the value of the first header field *name*, or None."""
@@ -165,11 +184,12 @@ class SipMessage:
             raise SipMalformed("not one SIP URI, one tel URI or both", field="p-asserted-identity")
         return next(iter(sip + tel), None)
 
-    @cached_property
+    @_Kept
     def top_via(self) -> Via | None:
         """The topmost Via, None when there is none that can be read."""
+        value = self.first("via")
         try:
-            return next((parse_via(item) for item in self.items("via")), None)
+            return None if value is None else parse_via(cut(value, ",")[0])
         except SipMalformed:
             return None
 
@@ -237,7 +257,7 @@ class SipMessage:
         except SipMalformed:
             return None
 
-    @cached_property
+    @_Kept
     def sdp(self) -> str:
         """The session description, ``""`` when there is none.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sipmikey.agent.isolation import messages
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed
-from sipmikey.agent.screening.screen import judge, new_call
+from sipmikey.agent.screening.screen import examine
 from sipmikey.cli.config import load as agent_settings
 from sipmikey.cli.decode.printing import document, tree
 from sipmikey.cli.kms import configuration as kms_settings
@@ -106,8 +106,7 @@ def sip(data: bytes) -> None:
 
 def screen(data: bytes) -> None:
     """The screen before pjsip."""
-    if judge(data) is None:
-        new_call(data)
+    examine(data)
 
 
 def channel(data: bytes) -> None:

@@ -25,7 +25,7 @@ from sipmikey.agent.asyncio_sip.writing import (
 )
 from sipmikey.agent.config import Transport
 from sipmikey.agent.screening.arrivals import Arrivals, Verdict
-from sipmikey.agent.screening.screen import Fault, judge, new_call
+from sipmikey.agent.screening.screen import Fault, examine
 from sipmikey.agent.stack import Headers, Lane, Placement
 from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sip.message_summary import EVENT
@@ -52,7 +52,7 @@ class Reception:
         """Take a message."""
         if flow.transport is Transport.UDP:
             octets = trimmed(octets)
-        fault = judge(octets)
+        fault, _, name = examine(octets)
         if fault is None:
             try:
                 message = SipMessage.parse(octets)
@@ -61,7 +61,7 @@ class Reception:
                 fault = Fault(field=error.field or "start-line", detail=str(error), answerable=False)
             else:
                 self._flows.heard(flow)
-                self._take(message, octets, flow)
+                self._take(message, name, flow)
                 return
         self._count(f"{fault.field}: {fault.detail}")
         if fault.answerable:
@@ -79,11 +79,11 @@ class Reception:
             self._logged_at = now
             _log.warning("SIP message refused: %s (%d so far)", why, self.refused)
 
-    def _take(self, message: SipMessage, octets: bytes, flow: Flow) -> None:
+    def _take(self, message: SipMessage, name: bytes | None, flow: Flow) -> None:
+        """Take a fit message. *name*: of the call that it starts, None where it starts none."""
         if message.status:
             self._transactions.receive_response(message)
             return
-        name = new_call(octets)
         if name is not None:
             verdict = self._arrivals.judge(flow.remote[0], name)
             if verdict is not Verdict.ADMIT:
