@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipmikey.cli.decode.keys import add_key_options, unlocker
-from sipmikey.cli.decode.ladder import capture_steps
 from sipmikey.cli.decode.printing import document, finding_line, keys, tree
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
@@ -21,8 +21,10 @@ from sipmikey.decode.explain.rules import clock_doubts
 from sipmikey.decode.sources import FoundMessage, find, is_capture
 from sipmikey.decode.unpack import MAX_CAPTURE_OCTETS, unpacked
 from sipmikey.mikey.errors import LocalError
-from sipmikey.phone.ladder.picture import render
 from sipmikey.printable import printable
+
+if TYPE_CHECKING:
+    from sipmikey.cli.decode.ladder import Captured
 
 MAX_WORD = 4096
 """A longer word on the command line is not taken for a file name."""
@@ -145,8 +147,15 @@ def _read(text: str, ladder: bool) -> _Read:
     from sipmikey.decode.capture import messages_in  # the packet parsers load slowly
 
     messages = messages_in(octets, name)
-    drawing = render(capture_steps(messages)) if ladder else ""
+    drawing = _drawn(messages) if ladder else ""
     return _Read(found=[item for message in messages for item in message.found], ladder=drawing)
+
+
+def _drawn(messages: Sequence[Captured]) -> str:
+    from sipmikey.cli.decode.ladder import capture_steps  # most inputs have no ladder
+    from sipmikey.phone.ladder.picture import render
+
+    return render(capture_steps(messages))
 
 
 def _octets(path: Path | None, text: str) -> bytes:
