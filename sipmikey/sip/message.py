@@ -20,6 +20,7 @@ from sipmikey.sip.values import (
     parse_reason,
     parse_via,
     parse_warning,
+    via_transport,
 )
 
 _REQUEST = re.compile(r"([^\s]+) ([^\s]+) SIP/2\.0[ \t]*", re.IGNORECASE)
@@ -38,6 +39,8 @@ class _Kept(Generic[T]):
         self._name = read.__name__
 
     def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]
         value = vars(instance)[self._name] = self._read(instance)
         return value
 
@@ -123,11 +126,12 @@ class SipMessage:
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return the value of every header field *name*, compact forms included, in their order."""
-        return tuple(self._values.get(name) or self._values.get(long_name(name)) or ())
+        values = self._values.get(name) or self._values.get(long_name(name))
+        return tuple(values) if values else ()
 
     def first(self, name: str) -> str | None:
         """Return the value of the first header field *name*, or None."""
-        values = self.all(name)
+        values = self._values.get(name) or self._values.get(long_name(name))
         return values[0] if values else None
 
     def one(self, name: str) -> str:
@@ -147,7 +151,10 @@ class SipMessage:
 
         Raises ``SipMalformed`` for a malformed one, and where the field appears twice.
         """
-        return parse_address(self.one(name)) if self.all(name) else None
+        values = self.all(name)
+        if not values:
+            return None
+        return parse_address(values[0] if len(values) == 1 else self.one(name))
 
     def uri(self, name: str) -> str | None:
         """Return the URI in From, To, Contact or the like, None when absent; raises ``SipMalformed``."""
@@ -196,8 +203,7 @@ class SipMessage:
     @property
     def transport(self) -> str:
         """Transport of the topmost Via: ``udp``, ``tcp`` or ``tls``."""
-        via = self.top_via
-        return "udp" if via is None else via.transport
+        return via_transport(self.first("via") or "") or "udp"
 
     @property
     def warning(self) -> str | None:
@@ -207,7 +213,7 @@ class SipMessage:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Texts of all warnings (RFC 3261 section 20.43), malformed ones as they are."""
-        if not self.all("warning"):
+        if "warning" not in self._values:
             return ()
         return tuple(self._read("warning", lambda item: parse_warning(item).text, lambda item: item))
 
@@ -228,7 +234,7 @@ class SipMessage:
 
     @property
     def _reason(self) -> ReasonValue | None:
-        if not self.all("reason"):
+        if "reason" not in self._values:
             return None
         found = list(self._read("reason", _reason_value, _unread_reason))
         return next((one for one in found if one.protocol.upper() == "SIP"), found[0] if found else None)
