@@ -145,7 +145,7 @@ def test_json_never_holds_a_secret() -> None:
         (
             "import sipmikey.agent.isolation.messages, sipmikey.agent.stack",
             "sipmikey.call.events sipmikey.call.inputs sipmikey.call.outputs sipmikey.call.machine"
-            " sipmikey.agent.tickets sipmikey.agent.agent sipmikey.sdp asyncio sqlite3",
+            " sipmikey.agent.tickets sipmikey.agent.agent sipmikey.sdp.document asyncio sqlite3",
         ),
     ],
     ids=["the version", "decode", "answer", "the process of the stack"],
