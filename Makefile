@@ -10,7 +10,7 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \
 	tests/media/test_srtp.py tests/media/test_stream.py tests/media/test_mki.py tests/media/test_endpoint.py
 
-.PHONY: demo test test-again test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
+.PHONY: demo bench test test-again test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
 
 define make_venv
 @$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -83,6 +83,10 @@ COVERAGE_REST := $(wildcard $(addprefix tests/,mikey keys ticket sdp deferred ve
 	$(addprefix tests/kms/,test_service.py test_public_key.py test_forwarding.py) \
 	tests/agent/sdes/test_sdes_descriptions.py
 COVER := SIPMIKEY_PURE=1 $(BIN)/python -m coverage run -m pytest -q -m 'not interop and not processes'
+
+# Every figure of the documentation: PARTS="start codec" makes some of them.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.bench $(PARTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """How long commands take to start, as multiples of the start of Python itself, in one run.
 
-    python -m benchmarks.start [--runs 7] [--json FILE]
+    python -m benchmarks.start [--runs 7] [--json]
 
 The commands take turns with `python -c pass`; figures are medians of wall and processor time, and of the
 ratios to that start in the same turn. `answer` counts until it listens for calls, with a KMS beside it; the
@@ -14,10 +14,10 @@ import json
 import os
 import statistics
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
+from benchmarks.machine import build
 from benchmarks.phone_start import measured
 from sipmikey.testing import TestKms
 from tests.phone.agents import settings
@@ -25,12 +25,6 @@ from tests.phone.agents import settings
 ALICE = "sip:alice@example.com"
 VECTORS = Path(__file__).parents[1] / "tests/vectors/exchange-full.json"
 PYTHON = "python -c pass"
-
-
-def build() -> str:
-    """Return the version of this Python, and whether it was built with profile-guided optimisation."""
-    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return f"{sys.version.split()[0]}{' with PGO' if optimised else ' without PGO'}"
 
 
 def cases(folder: Path, kms: TestKms) -> dict[str, tuple[list[str], str]]:
@@ -55,7 +49,7 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=int, default=7, help="of each (default: 7), after one that is not counted"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     arguments = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -81,8 +75,9 @@ def main() -> None:
             "ratio": statistics.median(one[1] / other[1] for one, other in pairs),
         }
     result = {"python": build(), "load": os.getloadavg()[0], "runs": arguments.runs, "start": rows}
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+        return
     print(f"Python {result['python']}, load {result['load']:.0f}, {arguments.runs} runs of each")
     for name, row in rows.items():
         print(
