@@ -24,7 +24,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.printable import printable
 
 if TYPE_CHECKING:
-    from sipmikey.cli.decode.ladder import Captured
+    from sipmikey.cli.decode.ladder import CapturedMessage
 
 MAX_WORD = 4096
 """A longer word on the command line is not taken for a file name."""
@@ -151,7 +151,7 @@ def _read(text: str, ladder: bool) -> _Read:
     return _Read(found=[item for message in messages for item in message.found], ladder=drawing)
 
 
-def _drawn(messages: Sequence[Captured]) -> str:
+def _drawn(messages: Sequence[CapturedMessage]) -> str:
     from sipmikey.cli.decode.ladder import capture_steps  # most inputs have no ladder
     from sipmikey.phone.ladder.picture import render
 
