@@ -319,9 +319,10 @@ class AgentConfig:
             self._check_python_media()
 
     def _check_python_media(self) -> None:
-        if self.nat.uses_ice or self.nat.rtcp_mux:
+        if not self.sip.in_python and (self.nat.uses_ice or self.nat.rtcp_mux):
             raise LocalError(
-                "audio.engine python has no ICE and no rtcp-mux: leave the settings of nat empty"
+                "audio.engine python has no ICE and no rtcp-mux with sip.stack pjsua2: leave the settings"
+                " of nat empty, or take sip.stack python"
             )
         for name in self.audio.codecs:
             try:

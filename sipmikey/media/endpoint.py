@@ -189,6 +189,14 @@ class MediaLoop:
         self.call(lambda: self._add(port)) if self._thread is not None else self._add(port)
         return port
 
+    def share(self, port: MediaPort) -> None:
+        """In the loop's thread: send RTCP on the socket of RTP from now on, and close its own (RFC 5761)."""
+        sock, port.rtcp = port.rtcp, None
+        if sock is not None:
+            if self._readers.pop(sock.fileno(), None) is not None:
+                self._epoll.unregister(sock.fileno())
+            sock.close()
+
     def shut(self, port: MediaPort) -> Future[None]:
         """End one stream: BYE, then close its sockets."""
         return self.call(lambda: self._remove(port))

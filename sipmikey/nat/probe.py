@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
-from aioice import stun, turn
-
 from sipmikey.mikey.errors import LocalError
+from sipmikey.nat.library import stun, turn
 from sipmikey.nat.servers import Address, NatSettings
 
 _WAIT_S = 2.0
