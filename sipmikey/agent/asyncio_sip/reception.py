@@ -9,6 +9,7 @@ import time
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.referral import replace_call
 from sipmikey.agent.asyncio_sip.session import House, Session
+from sipmikey.agent.asyncio_sip.session_timer import TOO_SMALL, interval_too_small
 from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows, shown
 from sipmikey.agent.asyncio_sip.wire.framing import trimmed
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction, Transactions
@@ -173,19 +174,29 @@ class Reception:
             transaction.respond(response(message, _BUSY, tag=new_tag()))
             house.observer.turned_away(message.first("from") or "", _BUSY, "Busy Here")
             return
+        if (brief := interval_too_small(message)) is not None:
+            transaction.respond(response(message, TOO_SMALL, tag=new_tag(), headers=brief))
+            return
         if message.all("replaces"):
             replace_call(house, transaction, source)
             return
         placement = self._placed(message, source)
         session = CalleeSession(house, placement.lane, transaction)
         house.board.add(session)
-        try:
-            session.observer = house.observer.incoming(session, message, source, placement.lane)
-        except Exception:  # noqa: BLE001 - the INVITE gets its answer
-            _log.exception("an incoming call")
-            session.hangup(500)
-            return
-        session.describe()
+
+        def introduce() -> None:
+            if session.over:
+                return
+            try:
+                session.observer = house.observer.incoming(session, message, source, placement.lane)
+            except Exception:  # noqa: BLE001 - the INVITE gets its answer
+                _log.exception("an incoming call")
+                session.hangup(500)
+                return
+            session.describe()
+
+        if not session.prepare(introduce):
+            introduce()
 
     def _placed(self, message: SipMessage, source: str) -> Placement:
         try:
