@@ -118,6 +118,7 @@ class Peer:
             AgentConfig(
                 identity=settings.get("identity", "sip:raw@127.0.0.1"),
                 sip=Sip(
+                    stack=settings.get("stack", "pjsua2"),
                     bind=settings.get("bind", "127.0.0.1"),
                     transports=tuple(Transport(t) for t in settings.get("transports", ("udp", "tcp"))),
                     tls=TlsFiles(**{name: Path(path) for name, path in settings.get("tls", {}).items()}),  # type: ignore[arg-type]
