@@ -79,8 +79,12 @@ class CallerSession(AnsweringSession):
         Raises the error with which the agent refused to describe it, where it does not wait for ICE.
         """
         hop = self.house.config.sip.proxy or self._target
-        if fault := fault_of_way(self._target, hop, self.house.config.sip) or self.fault_of_keys(hop):
+        if fault := self.fault_of_keys(hop):
             raise StackError(f"INVITE to {self._target}: {fault}")
+        if fault := fault_of_way(self._target, hop, self.house.config.sip):
+            # As if the transport had failed: a redirected call goes on to its next contact.
+            self.house.soon(partial(self.on_failed, 503, f"INVITE to {self._target}: {fault}"))
+            return
 
         def go_on() -> None:
             if not self._ending and not self.over:

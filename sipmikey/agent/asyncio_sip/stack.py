@@ -213,10 +213,12 @@ class AsyncioStack:
 
     def follow_address(self) -> None:
         """Our address changed: look up the new one for each peer, and register again if we are registered."""
+        registered = self._registration.registered
+        self._registration.leave_flow()
         self._flows.forget_routes()
         if self._media is not None:
             self._media.move(self._own_address())
-        if self._registration.registered:
+        if registered:
             self._registration.want(True)
 
     def set_registration(self, renew: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from sipmikey.agent.screening.arrivals import Connections
 from sipmikey.agent.stack import StackError
 from sipmikey.nat.addresses import own_address
 from sipmikey.ports import free_port
+from sipmikey.sip import SipMessage
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
@@ -29,6 +31,8 @@ _MOST_SERVERS = 4
 _SILENT_S = 10.0
 _LONGEST_QUEUE = 1 << 20
 """Octets that may wait for a peer who does not read; then its connection ends."""
+
+_SENT_BY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?", re.ASCII)
 
 PING = b"\r\n\r\n"
 _PONG = b"\r\n"
@@ -136,6 +140,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, octets: bytes) -> None:
         if self._stream is None or self.closed:
+            self._flows.respond_elsewhere(octets)
             return
         if self._stream.get_write_buffer_size() > _LONGEST_QUEUE:
             self.close()
@@ -265,8 +270,11 @@ class Flows:
         return self._locals[remote]
 
     def forget_routes(self) -> None:
-        """Look up again from which local address each peer is reached."""
+        """Look up again from which local address each peer is reached, and leave all connections behind."""
         self._locals.clear()
+        for connection in tuple(self._connections.values()):
+            connection.close()
+        self._connections.clear()
 
     # Sending
 
@@ -347,6 +355,28 @@ class Flows:
             ssl=context, server_hostname=target.host if context else None, local_addr=local,
         )  # fmt: skip
         return connection
+
+    def respond_elsewhere(self, octets: bytes) -> None:
+        """Send a response whose connection is gone to where its Via says (RFC 3261 section 18.2.2)."""
+        message = SipMessage.parse(octets)
+        via = message.top_via
+        if not message.status or via is None:
+            return
+        transport = next((one for one in self._sip.transports if via.transport == one), None)
+        found = _SENT_BY.fullmatch(via.sent_by)
+        if transport is None or transport is Transport.UDP or found is None:
+            return
+        port = int(found[2] or (5061 if transport is Transport.TLS else 5060))
+        host = (via.parameter("received") or found[1]).strip("[]")
+        if port > 65535:
+            return
+        target = Target(transport=transport, host=host, port=port)
+
+        def send(flow: Flow | None, why: str) -> None:
+            if flow is not None:
+                flow.send(octets)
+
+        self.reach(target, send)
 
     def _begin(self, work: Any) -> None:
         task = self._loop.create_task(work)
