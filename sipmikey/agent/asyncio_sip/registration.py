@@ -121,7 +121,7 @@ class Registration:
             self._keeping = self._later(pause, self._keep_alive)
 
     def leave_flow(self) -> None:
-        """The connection with the registrar is left behind; that it ends is no news."""
+        """The connection with the registrar is left behind; nobody is told that it ends."""
         self._flow = None
         if self._keeping is not None:
             self._keeping.cancel()

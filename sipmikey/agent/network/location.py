@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 
 from sipmikey.agent.config import Sip
-from sipmikey.agent.names import Names
+from sipmikey.agent.network.names import Names
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.sip.location import SRV_PREFIXES, Naptr, looked_up, transports_of, with_transport
 

@@ -14,7 +14,7 @@ from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target
 from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
 from sipmikey.agent.asyncio_sip.writing import response
 from sipmikey.agent.config import Sip, Transport
-from sipmikey.agent.names import Names
+from sipmikey.agent.network.names import Names
 from sipmikey.sip import SipMessage
 from tests.agent.asyncio_sip.clock import Clock, Wire
 from tests.name_server import NameServer

@@ -71,9 +71,7 @@ async def party(
             assert await agent.close() == 0
 
 
-@pytest.mark.pjsua2_only(
-    "hears two calls in one file; media in Python records each call in its own"
-)
+@pytest.mark.pjsua2_only("hears two calls in one file; media in Python records each call in its own")
 def test_each_pair_is_heard_and_nobody_hears_himself(kms: TestKms, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with party(kms, tmp_path, "bob", "carol") as three:

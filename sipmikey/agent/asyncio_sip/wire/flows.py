@@ -16,7 +16,7 @@ from sipmikey.agent.asyncio_sip.wire.framing import FramingError, StreamFramer
 from sipmikey.agent.asyncio_sip.wire.servers import endpoints, is_address
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, shown
 from sipmikey.agent.config import ANY_ADDRESS, Sip, Transport
-from sipmikey.agent.names import Names
+from sipmikey.agent.network.names import Names
 from sipmikey.agent.screening.arrivals import Connections
 from sipmikey.agent.stack import StackError
 from sipmikey.nat.addresses import own_address

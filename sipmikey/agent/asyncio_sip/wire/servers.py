@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncGenerator
 
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target
-from sipmikey.agent.names import Names
+from sipmikey.agent.network.names import Names
 from sipmikey.sip.location import SRV_PREFIXES
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sipmikey.agent.config import Sip
 from sipmikey.agent.stack import StackError
 
-_log = logging.getLogger("sipmikey.agent.names")
+_log = logging.getLogger("sipmikey.agent.network.names")
 
 _LIFETIME_S = 3.0
 """How long one question may take, over all name servers."""
