@@ -72,8 +72,8 @@ OWN_NAMES = {
 """Names that a snippet takes from the reader's program, by page."""
 
 SYSTEM = {
-    "apt-get", "cd", "chmod", "cp", "curl", "git", "kill", "openssl", "pip-audit", "python3.11", "redis-cli",
-    "sudo", "tshark", "wireshark", ".",
+    "apt-get", "cd", "chmod", "cp", "curl", "git", "kill", "openssl", "pip-audit", "python3", "python3.11",
+    "redis-cli", "sudo", "tshark", "wireshark", ".",
 }  # fmt: skip
 """Commands of others that pages name."""
 
