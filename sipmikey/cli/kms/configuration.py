@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from sipmikey.settings import (
     ConfigurationError,
@@ -199,6 +199,31 @@ class EnrolmentSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentOidcSection:
+    """Single sign-on by the OAuth 2.0 device grant (RFC 8628) at the organisation's OpenID provider."""
+
+    issuer: str = setting("", "the provider's issuer, `https://...`; empty: no sign-on", read.optional_text)
+    client_id: str = setting("", "identifier of this KMS as the provider's client", read.optional_text)
+    client_secret_file: Path | None = setting(
+        None, "file that holds the client's secret; none for a public client", read.optional_path
+    )
+    audience: str = setting("", "what `aud` of ID tokens holds, if not the client_id", read.optional_text)
+    scopes: tuple[str, ...] = setting(("openid", "profile"), "scopes that are asked for", read.texts)
+    claim: str = setting("preferred_username", "claim of the ID token that names the person", read.text)
+    identity: str = setting(
+        "", "the person's identity, with the claim at {}: `sip:{}@example.com`", read.optional_text
+    )
+    groups_claim: str = setting("groups", "claim that lists the person's groups", read.text)
+    allowed_groups: tuple[str, ...] = setting(
+        (), "groups whose members may enrol devices; empty: everybody", read.texts
+    )
+    add_users: bool = setting(False, "make a subscriber of a person who is none yet", read.boolean)
+    ca_file: Path | None = setting(
+        None, "CAs of the provider, PEM, instead of the system's", read.optional_path
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTlsSection:
     """TLS towards other KMSs. All three are needed once there is a peer."""
 
@@ -229,6 +254,7 @@ class KmsConfiguration:
     tls: TlsSection = TlsSection()
     limits: LimitsSection = LimitsSection()
     enrolment: EnrolmentSection = EnrolmentSection()
+    enrolment_oidc: EnrolmentOidcSection = EnrolmentOidcSection()
     peer_tls: PeerTlsSection = PeerTlsSection()
     peers: Mapping[str, PeerSection] = field(default_factory=dict)
 
@@ -242,6 +268,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "tls": TlsSection,
     "limits": LimitsSection,
     "enrolment": EnrolmentSection,
+    "enrolment.oidc": EnrolmentOidcSection,
     "peer_tls": PeerTlsSection,
 }
 
@@ -274,6 +301,7 @@ def load_merged(directory: Path) -> tuple[KmsConfiguration, MergedSettings]:
         )
     tables = read_toml(path)
     peers = tables.pop("peers", {})
+    _take_inner_sections(tables)
     for name in tables:
         if name not in SECTIONS:
             raise ConfigurationError(
@@ -288,6 +316,15 @@ def load_merged(directory: Path) -> tuple[KmsConfiguration, MergedSettings]:
             identity: read_section(PeerSection, table, where=peer_name(identity), path=path)
             for identity, table in peers.items()
         },
-        **merged.sections(SECTIONS),
+        **{name.replace(".", "_"): section for name, section in merged.sections(SECTIONS).items()},
     )
     return configuration, merged
+
+
+def _take_inner_sections(tables: dict[str, Any]) -> None:
+    """Put a section within another, as `[enrolment.oidc]`, beside it under its whole name."""
+    for name in SECTIONS:
+        outer, _, inner = name.partition(".")
+        table = tables.get(outer)
+        if inner and isinstance(table, dict) and inner in table:
+            tables[name] = table.pop(inner)

@@ -208,7 +208,7 @@ async def _make_worker(
         if enrolment is not None:
             enrolment.profile = profile_of(configuration)
 
-    pages = None if enrolment is None else enrolment_pages(configuration, enrolment, env, store, metrics)
+    pages = [] if enrolment is None else enrolment_pages(configuration, enrolment, env, store, metrics)
     return Worker(
         store,
         Forwarder(service, peer_client(configuration), metrics),
@@ -218,7 +218,7 @@ async def _make_worker(
         settings=worker_settings(configuration),
         metrics=metrics,
         by_address=by_address(configuration),
-        enrolment=pages,
+        pages=pages,
         reload_policy=reload_policy,
         reload_profile=None if enrolment is None else reload_profile,
         policy_in_store=configuration.policy.source == "store",

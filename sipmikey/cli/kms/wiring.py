@@ -8,6 +8,7 @@ import time
 from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSection
 from sipmikey.cli.kms.public_key import key_pairs, revocation, trust_anchors
+from sipmikey.cli.kms.sign_on import sign_on_pages
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.enrolment.authority import DeviceAuthority
@@ -16,6 +17,7 @@ from sipmikey.kms.server.app import HttpSettings, current_peer_names
 from sipmikey.kms.server.enrolment import AddressFailures, EnrolmentPages
 from sipmikey.kms.server.forward import GuardedCredentials
 from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.pages import Pages
 from sipmikey.kms.server.protocol import ConnectionLimits
 from sipmikey.kms.server.tls import ClientCertificates, ServerTls, ServerTlsFiles
 from sipmikey.kms.server.worker import WorkerSettings
@@ -49,8 +51,8 @@ def enrolment_pages(
     env: Environment,
     store: Store,
     metrics: Metrics,
-) -> EnrolmentPages:
-    """Return what serves invitations and devices."""
+) -> list[Pages]:
+    """Return what serves invitations and devices, and single sign-on where a provider is set."""
     failures = limiter(1 / 60, configuration.enrolment.failures_burst)
     desk = EnrolmentDesk(
         env,
@@ -60,7 +62,9 @@ def enrolment_pages(
         replay=store.replay,
         failures=None if failures is None else AddressFailures(failures),
     )
-    return EnrolmentPages(desk, metrics=metrics, handle_s=configuration.http.answer_s)
+    pages: list[Pages] = [EnrolmentPages(desk, metrics=metrics, handle_s=configuration.http.answer_s)]
+    sign_on = sign_on_pages(configuration, env, store, metrics)
+    return pages if sign_on is None else [*pages, sign_on]
 
 
 def by_address(configuration: KmsConfiguration) -> RateLimiter | None:
