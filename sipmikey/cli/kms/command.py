@@ -18,7 +18,7 @@ from sipmikey.cli.kms import (
     status,
     tpk,
 )
-from sipmikey.cli.kms.users import device, user
+from sipmikey.cli.kms.users import device, ldap, scim, user
 
 EXAMPLES = """\
 a KMS in four commands:
@@ -46,6 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         user,
         device,
         group,
+        ldap,
+        scim,
         policy,
         probe,
         tpk,

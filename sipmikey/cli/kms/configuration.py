@@ -224,6 +224,56 @@ class EnrolmentOidcSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LdapSection:
+    """Users and groups from LDAP, taken over by `sipmikey kms ldap sync`."""
+
+    url: str = setting(
+        "", "`ldaps://HOST`, `ldap://HOST` (with StartTLS) or `ldapi://%2Fpath`; empty: no LDAP",
+        read.optional_text,
+    )  # fmt: skip
+    ca_file: Path | None = setting(
+        None, "CAs of the server, PEM; by default the system's", read.optional_path
+    )
+    bind_dn: str = setting("", "who reads; empty: anonymous", read.optional_text)
+    password_file: Path | None = setting(None, "file with its password", read.optional_path)
+    base: str = setting("", "where people are", read.optional_text)
+    filter: str = setting("(objectClass=inetOrgPerson)", "who of them has a phone", read.text)
+    key: str = setting("entryUUID", "attribute that names an entry for good", read.text)
+    identities: tuple[str, ...] = setting(
+        (), "identities, the primary first: `sip:{uid}@example.com`, `tel:{telephoneNumber}`", read.texts
+    )
+    group_base: str = setting("", "where groups are; empty: groups are left alone", read.optional_text)
+    group_filter: str = setting("(objectClass=groupOfNames)", "which of them", read.text)
+    group_identity: str = setting("", "what they are here: `sip:{cn}@groups.example.com`", read.optional_text)
+    group_member: str = setting("member", "attribute with the names of members", read.text)
+    page: int = setting(500, "entries asked for at once", read.count(1))
+    leavers_percent: float = setting(
+        20.0, "more leavers than this at once need `--force`", read.number(0, 100, "percent")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScimSection:
+    """Users and groups told by an identity provider (SCIM 2.0), at `/scim/v2`."""
+
+    enabled: bool = setting(False, "serve SCIM, over TLS or on this machine only", read.boolean)
+    identities: tuple[str, ...] = setting(
+        (), "identities, the primary first: of `{userName}`, `{externalId}`, `{emails}`, `{phoneNumbers}`",
+        read.texts,
+    )  # fmt: skip
+    group_identity: str = setting(
+        "", "what groups are here: `sip:{displayName}@groups.example.com`; empty: no groups",
+        read.optional_text,
+    )  # fmt: skip
+    client_certificates: tuple[str, ...] = setting(
+        (), "names in certificates of clients that need no token", read.texts
+    )
+    failures_burst: int = setting(
+        10, "wrong tokens that one address may show at once, then one a minute", read.count(1)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTlsSection:
     """TLS towards other KMSs. All three are needed once there is a peer."""
 
@@ -255,6 +305,8 @@ class KmsConfiguration:
     limits: LimitsSection = LimitsSection()
     enrolment: EnrolmentSection = EnrolmentSection()
     enrolment_oidc: EnrolmentOidcSection = EnrolmentOidcSection()
+    ldap: LdapSection = LdapSection()
+    scim: ScimSection = ScimSection()
     peer_tls: PeerTlsSection = PeerTlsSection()
     peers: Mapping[str, PeerSection] = field(default_factory=dict)
 
@@ -269,6 +321,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "limits": LimitsSection,
     "enrolment": EnrolmentSection,
     "enrolment.oidc": EnrolmentOidcSection,
+    "ldap": LdapSection,
+    "scim": ScimSection,
     "peer_tls": PeerTlsSection,
 }
 

@@ -24,8 +24,8 @@ from sipmikey.cli.kms.enrolment import device_authority, enrolment_settings, pro
 from sipmikey.cli.kms.policy import current_policy
 from sipmikey.cli.kms.wiring import (
     by_address,
-    enrolment_pages,
     lookups,
+    pages,
     peer_client,
     server_tls,
     settings,
@@ -208,7 +208,6 @@ async def _make_worker(
         if enrolment is not None:
             enrolment.profile = profile_of(configuration)
 
-    pages = [] if enrolment is None else enrolment_pages(configuration, enrolment, env, store, metrics)
     return Worker(
         store,
         Forwarder(service, peer_client(configuration), metrics),
@@ -218,7 +217,7 @@ async def _make_worker(
         settings=worker_settings(configuration),
         metrics=metrics,
         by_address=by_address(configuration),
-        pages=pages,
+        pages=pages(configuration, enrolment, env, store, metrics),
         reload_policy=reload_policy,
         reload_profile=None if enrolment is None else reload_profile,
         policy_in_store=configuration.policy.source == "store",

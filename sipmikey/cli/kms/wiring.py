@@ -8,7 +8,8 @@ import time
 from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSection
 from sipmikey.cli.kms.public_key import key_pairs, revocation, trust_anchors
-from sipmikey.cli.kms.sign_on import sign_on_pages
+from sipmikey.cli.kms.serving.scim import scim_pages
+from sipmikey.cli.kms.serving.sign_on import sign_on_pages
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.enrolment.authority import DeviceAuthority
@@ -45,14 +46,28 @@ def lookups(configuration: KmsConfiguration, store: Store) -> Lookups:
     return dataclasses.replace(found, credentials=GuardedCredentials(credentials, current_peer_names.get))
 
 
-def enrolment_pages(
+def pages(
+    configuration: KmsConfiguration,
+    enrolment: EnrolmentSettings | None,
+    env: Environment,
+    store: Store,
+    metrics: Metrics,
+) -> list[Pages]:
+    """Return what is served beside key management: invitations, devices and sign-on, and SCIM."""
+    served: list[Pages] = []
+    if enrolment is not None:
+        served.append(_enrolment_pages(configuration, enrolment, env, store, metrics))
+        served += sign_on_pages(configuration, env, store, metrics)
+    return served + scim_pages(configuration, store, metrics)
+
+
+def _enrolment_pages(
     configuration: KmsConfiguration,
     enrolment: EnrolmentSettings,
     env: Environment,
     store: Store,
     metrics: Metrics,
-) -> list[Pages]:
-    """Return what serves invitations and devices, and single sign-on where a provider is set."""
+) -> EnrolmentPages:
     failures = limiter(1 / 60, configuration.enrolment.failures_burst)
     desk = EnrolmentDesk(
         env,
@@ -62,9 +77,7 @@ def enrolment_pages(
         replay=store.replay,
         failures=None if failures is None else AddressFailures(failures),
     )
-    pages: list[Pages] = [EnrolmentPages(desk, metrics=metrics, handle_s=configuration.http.answer_s)]
-    sign_on = sign_on_pages(configuration, env, store, metrics)
-    return pages if sign_on is None else [*pages, sign_on]
+    return EnrolmentPages(desk, metrics=metrics, handle_s=configuration.http.answer_s)
 
 
 def by_address(configuration: KmsConfiguration) -> RateLimiter | None:

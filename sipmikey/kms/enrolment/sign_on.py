@@ -132,7 +132,7 @@ class SignOnStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignOnSettings:
-    """``add_users``: a person who is no subscriber yet is made one; else refused."""
+    """``add_users``: a person who is not a subscriber yet is made one; else refused."""
 
     issuer: str
     rule: IdentityRule

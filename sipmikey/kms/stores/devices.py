@@ -153,6 +153,14 @@ class DeviceStore:
         rows = await self._database.fetch(f"{_INVITATION} WHERE i.number = ?1", number)
         return self._invitation(rows[0]) if rows else None
 
+    async def open_invitations(self, subscriber: str) -> list[InvitationRecord]:
+        """Return what could still be redeemed of one subscriber, or only has to expire."""
+        owner = (await self._subscribers.row(subscriber))[0]
+        rows = await self._database.fetch(
+            f"{_INVITATION} WHERE i.subscriber_id = ?1 AND i.used_s IS NULL AND i.revoked = 0", owner
+        )
+        return [self._invitation(row) for row in rows]
+
     # Sign-on
 
     async def owner_of(self, identity: str) -> Principal | None:

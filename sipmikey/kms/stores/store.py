@@ -11,6 +11,7 @@ from sipmikey.kms.stores.audit import AuditStore
 from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.devices import DeviceStore
 from sipmikey.kms.stores.policies import PolicyStore
+from sipmikey.kms.stores.provisioned import ProvisionedStore
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.tpks import TpkStore
 from sipmikey.kms.stores.vault import Vault
@@ -39,7 +40,8 @@ class Store:
     """An open store. Used by one event loop (or thread); a process of its own opens its own.
 
     ``subscribers`` and ``ticket_keys`` serve the administrator and the service; ``replay``, ``audit`` and
-    ``policies`` are what they say; ``devices`` keeps invitations too. Get one from
+    ``policies`` are what they say; ``devices`` keeps invitations too, ``provisioned`` what ties
+    subscribers to another directory. Get one from
     `sipmikey.kms.stores.open.open_store`.
     """
 
@@ -60,6 +62,7 @@ class Store:
         self.ticket_keys = TpkStore(directory, vault, random, rotate_every_s=rotate_tpk_every_s)
         self.policies = PolicyStore(directory)
         self.devices = DeviceStore(directory, vault, self.subscribers)
+        self.provisioned = ProvisionedStore(directory, self.subscribers)
         self.audit = AuditStore(audit)
         self.replay = replay
         self._now_s = now_s

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kms.organisation.provider import Missing, Provider
+from tests.kms.organisation.slapd import Slapd
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,20 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
         pytest.skip(str(missing))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def slapd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    try:
+        running = Slapd(tmp_path_factory.mktemp("slapd"))
+    except Missing as missing:
+        pytest.skip(str(missing))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def slapd(slapd_server: Slapd) -> Slapd:
+    """A server without people."""
+    slapd_server.empty()
+    return slapd_server

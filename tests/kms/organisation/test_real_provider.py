@@ -13,7 +13,7 @@ import pytest
 from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.command import kept
 from sipmikey.cli.enrol.sign_on import print_code, signed_on
-from sipmikey.cli.exit_codes import CommandFailed
+from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.main import main
 from sipmikey.kms.enrolment.sign_on_documents import Begun
 from sipmikey.sealed.vault import Vault, data_folder
@@ -46,7 +46,7 @@ class Organisation(NamedTuple):
         return list(kept(enrolment, self.config, Vault(data_folder(), None)))
 
     def gave_up(self, seconds: float) -> None:
-        raise CommandFailed("still pending", code=4, reason="pending")
+        raise CommandFailed("still pending", code=ExitCode.KMS, reason="pending")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_person_signs_on_and_has_a_phone(
     # The provider's keys change: the next person is taken all the same.
     organisation.provider.rotate()
     organisation.sign_on()
-    # Who is in none of the groups, and who is no subscriber with a strange name, is not.
+    # Who is in none of the groups, and who has a name that makes no identity, is not taken.
     for person in ("bob", "eve*"):
         with pytest.raises(CommandFailed) as caught:
             organisation.sign_on(person)

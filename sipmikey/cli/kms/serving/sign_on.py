@@ -12,6 +12,7 @@ from sipmikey.kms.enrolment.codes import SIGN_ON_PATH
 from sipmikey.kms.enrolment.sign_on import SignOnDesk, SignOnSettings
 from sipmikey.kms.server.enrolment import SIGN_ON_PAGE, AddressFailures, EnrolmentPages
 from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.pages import Pages
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError
 from sipmikey.rate_limit import RateLimiter
@@ -29,11 +30,11 @@ POLLS_BURST: Final = 2
 
 def sign_on_pages(
     configuration: KmsConfiguration, env: Environment, store: Store, metrics: Metrics
-) -> EnrolmentPages | None:
-    """Return what serves sign-on, None where no provider is set. Raises ConfigurationError."""
+) -> list[Pages]:
+    """Return what serves sign-on, nothing where no provider is set. Raises ConfigurationError."""
     section = configuration.enrolment_oidc
     if not section.issuer:
-        return None
+        return []
     for name in ("client_id", "identity"):
         if not getattr(section, name):
             raise ConfigurationError(f"enrolment.oidc.{name} is missing")
@@ -79,13 +80,10 @@ def sign_on_pages(
         starts=_limit(STARTS_PER_S, STARTS_BURST),
         polls=_limit(POLLS_PER_S, POLLS_BURST),
     )
-    return EnrolmentPages(
-        desk,
-        metrics=metrics,
-        handle_s=configuration.http.answer_s,
-        path=SIGN_ON_PATH,
-        page=SIGN_ON_PAGE,
+    pages = EnrolmentPages(
+        desk, metrics=metrics, handle_s=configuration.http.answer_s, path=SIGN_ON_PATH, page=SIGN_ON_PAGE
     )
+    return [pages]
 
 
 def _limit(per_second: float, burst: int) -> AddressFailures:

@@ -1,0 +1,1 @@
+"""What `sipmikey kms serve` serves beside phones and devices."""
