@@ -23,6 +23,7 @@ from sipmikey.cli.calls.narrate import narrate, route_words
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client, ticket_file
 from sipmikey.cli.config.load import LoadedConfiguration
+from sipmikey.cli.enrol.present import present_key, renewed_in_time
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.phone import Mood, Phone, fold
@@ -224,7 +225,12 @@ async def open_session(
     if not called and config.keys is not None:
         # A command that makes one call does not stay to renew tickets for others.
         config = replace(config, keys=replace(config.keys, contacts=()))
+    present = present_key(loaded)
+    if present is not None and config.keys is not None:
+        config = replace(config, keys=replace(config.keys, present_psk=present))
     async with AsyncExitStack() as stack:
+        if present is not None and called:
+            stack.enter_context(renewed_in_time(present))
         client = kms_client(loaded.configuration)
         if client is not None:
             await stack.enter_async_context(client)
