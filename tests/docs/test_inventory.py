@@ -15,7 +15,7 @@ import pytest
 
 from sipmikey.cli.config.schema import SECTIONS as AGENT
 from sipmikey.cli.kms.configuration import SECTIONS as KMS
-from sipmikey.cli.kms.configuration import PeerSection
+from sipmikey.cli.kms.configuration import PeerSection, take_inner_sections
 from sipmikey.cli.mailbox.configuration import SECTIONS as MAILBOX
 from sipmikey.cli.main import parsed
 from sipmikey.kms.policy.file import parse_policy
@@ -200,6 +200,7 @@ def _check_toml(block: Block) -> None:
         limits = "" if "limits" in document else "\n[limits.staff]\nsuites = ['256']\n"
         parse_policy(f"{block.text}{limits}\n{'' if 'rule' in document else _RULE}")
         return
+    take_inner_sections(document)
     for section, table in document.items():
         known = [
             {key for key, *_ in section_settings(kinds[section])}

@@ -355,7 +355,7 @@ def load_merged(directory: Path) -> tuple[KmsConfiguration, MergedSettings]:
         )
     tables = read_toml(path)
     peers = tables.pop("peers", {})
-    _take_inner_sections(tables)
+    take_inner_sections(tables)
     for name in tables:
         if name not in SECTIONS:
             raise ConfigurationError(
@@ -375,7 +375,7 @@ def load_merged(directory: Path) -> tuple[KmsConfiguration, MergedSettings]:
     return configuration, merged
 
 
-def _take_inner_sections(tables: dict[str, Any]) -> None:
+def take_inner_sections(tables: dict[str, Any]) -> None:
     """Put a section within another, as `[enrolment.oidc]`, beside it under its whole name."""
     for name in SECTIONS:
         outer, _, inner = name.partition(".")
