@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +18,17 @@ from scim2_tester import Status, check_server
 from sipmikey.cli.kms.common import open_configured
 from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.main import main
+from sipmikey.kms.audit import AuditQuery
+from sipmikey.kms.provisioning.people import Pattern
+from sipmikey.kms.scim.desk import ScimDesk, ScimSettings
+from sipmikey.kms.server.enrolment import AddressFailures
+from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.protocol import RequestHead
+from sipmikey.kms.server.scim import ScimPages
+from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.store import Store
+from sipmikey.mikey.secret import Secret
+from sipmikey.rate_limit import RateLimiter
 from tests.kms.http.serving import Service, Site, serving
 
 T = TypeVar("T")
@@ -281,6 +292,59 @@ def test_a_token_that_is_taken_back_opens_nothing(scim: Scim, capsys: pytest.Cap
     assert scim.ask("GET", "/Users?count=0", **header)[0] == 401
     database = (scim.site.directory / "kms.sqlite").read_bytes()
     assert scim.token.encode() not in database
+
+
+def head(method: bytes, *headers: tuple[bytes, bytes], names: frozenset[str] = frozenset()) -> RequestHead:
+    return RequestHead(
+        method=method, path=b"/scim/v2/Users", query=b"count=0", headers=list(headers), source="192.0.2.1",
+        peer_names=names,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def pages(tmp_path: Path, *, burst: int) -> AsyncIterator[tuple[Store, ScimPages]]:
+    """Serve in this process, with a limit of wrong tokens and a client that has a certificate."""
+    store = await open_store(f"sqlite:{tmp_path}/kms.sqlite", Secret(bytes(32)), create=True)
+    settings = ScimSettings(identities=(Pattern("sip:{userName}@example.com", "x"),), group=None, base="/")
+    try:
+        yield (
+            store,
+            ScimPages(
+                ScimDesk(store, settings, lambda: 1_800_000_000_000_000_000),
+                store,
+                metrics=Metrics(),
+                failures=AddressFailures(RateLimiter(per_second=1 / 60, burst=burst, now=lambda: 0.0)),
+                certificates=frozenset({"scim.example.com"}),
+                handle_s=20.0,
+            ),
+        )
+    finally:
+        await store.close()
+
+
+def test_who_guesses_tokens_waits_and_is_in_the_audit_log(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with pages(tmp_path, burst=3) as (store, served):
+            wrong = [head(b"GET", (b"authorization", b"Bearer guess%d" % number)) for number in range(5)]
+            answers = [await served.answer(one, b"") for one in wrong]
+            assert [answer.status for answer in answers] == [401, 401, 401, 429, 429]
+            assert dict(answers[-1].headers)[b"retry-after"] == b"60"
+            events = await store.audit.query(AuditQuery())
+            assert [(event.decision, event.reason) for event in events] == [
+                ("refused", "token-not-valid")
+            ] * 3
+
+    asyncio.run(story())
+
+
+def test_a_client_with_its_certificate_needs_no_token(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with pages(tmp_path, burst=3) as (_, served):
+            for name, status in (("scim.example.com", 200), ("evil.example.com", 401)):
+                answer = await served.answer(head(b"GET", names=frozenset({name})), b"")
+                assert answer.status == status
+
+    asyncio.run(story())
 
 
 def test_scim_is_served_over_tls_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
