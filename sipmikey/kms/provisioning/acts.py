@@ -80,8 +80,6 @@ class Provisioner:
         await self._acted(AdminAct.ADD, user, detail if owner is None else f"taken over: {detail}")
         if owner is not None:
             await self._change_identities(replace(user, identities=owner.identities), identities)
-            if not owner.enabled:
-                await self.come_back(user)
         return user
 
     async def change(
@@ -126,13 +124,18 @@ class Provisioner:
     async def leave(self, user: ProvisionedUser) -> None:
         """Refuse everything the user asks and everything asked for him; close his devices at once."""
         await self.store.subscribers.set_enabled(user.subscriber, False)
+        await self.store.provisioned.keep_user(self._next(user, closed=True))
         await self._acted(AdminAct.DISABLE, user)
         await self._close_devices(user, None)
 
     async def come_back(self, user: ProvisionedUser) -> None:
-        """Serve a user again. Devices that were closed need a new enrolment."""
+        """Serve a user again who had left. Devices that were closed need a new enrolment."""
         await self.store.subscribers.set_enabled(user.subscriber, True)
+        await self.store.provisioned.keep_user(self._next(user, closed=False))
         await self._acted(AdminAct.ENABLE, user)
+
+    def _next(self, user: ProvisionedUser, *, closed: bool) -> ProvisionedUser:
+        return replace(user, closed=closed, version=user.version + 1, changed_s=self.now_s())
 
     async def remove(self, user: ProvisionedUser) -> None:
         """Remove a user with devices, keys and memberships."""

@@ -61,7 +61,9 @@ def plan_of(found: Found, users: Sequence[ProvisionedUser], groups: Sequence[Pro
     plan.changes += _of_users(here, there)
     gone = [user for key, user in here.items() if key not in there and key not in found.unusable]
     plan.changes += [
-        Change(what=What.LEAVE, shown=user.identities[0], user_here=user) for user in gone if user.enabled
+        Change(what=What.LEAVE, shown=user.identities[0], user_here=user)
+        for user in gone
+        if user.enabled or not user.closed
     ]
     known = {group.key: group for group in groups if group.key not in found.unusable}
     plan.changes += _of_groups(known, found.groups)
@@ -71,13 +73,13 @@ def plan_of(found: Found, users: Sequence[ProvisionedUser], groups: Sequence[Pro
 def check_leavers(plan: Plan, users: Sequence[ProvisionedUser], *, percent: float) -> None:
     """Raise `LocalError` where so many would leave that the filter is more likely wrong."""
     leaving = sum(change.what is What.LEAVE for change in plan.changes)
-    enabled = sum(user.enabled for user in users)
-    if leaving > FEW and leaving > enabled * percent / 100:
+    present = sum(not user.closed for user in users)
+    if leaving > FEW and leaving > present * percent / 100:
         raise LocalError(
-            f"{leaving} of {enabled} users would leave, more than ldap.leavers_percent allows: look at the"
+            f"{leaving} of {present} users would leave, more than ldap.leavers_percent allows: look at the"
             " filter with --dry-run; --force does it"
         )
-    if leaving and leaving == enabled > 1:
+    if leaving and leaving == present > 1:
         raise LocalError("all users would leave: look at the filter with --dry-run; --force does it")
 
 
@@ -104,7 +106,7 @@ def _of_users(here: Mapping[str, ProvisionedUser], there: Mapping[str, Directory
         if known is None:
             yield Change(what=What.ADD, shown=user.identities[0], user_there=user)
             continue
-        if not known.enabled:
+        if known.closed:
             yield Change(what=What.RETURN, shown=user.identities[0], user_here=known, user_there=user)
         if known.identities != user.identities:
             shown = f"{known.identities[0]}: {' '.join(user.identities)}"

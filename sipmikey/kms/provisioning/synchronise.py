@@ -70,7 +70,7 @@ async def _set_members(
     """Make the people of a group its members here; return whether that changed anything."""
     group = change.group_there
     assert group is not None
-    wanted = {users[key].identities[0] for key in group.members if key in users and users[key].enabled}
+    wanted = {users[key].identities[0] for key in group.members if key in users}
     ours = {user.identities[0] for user in users.values()}
     came, went = await provisioner.set_members(group.uri, wanted, ours, present=members.get(group.uri, set()))
     return bool(came or went)

@@ -108,7 +108,7 @@ def user_of(kept: ProvisionedUser, groups: Sequence[ProvisionedGroup], base: str
     """Return a user as clients see it. *groups*: those it is in; *base*: address of this service."""
     user = ScimUser.model_validate(json.loads(kept.document))
     user.id = kept.key
-    user.active = kept.enabled
+    user.active = not kept.closed
     user.groups = [
         GroupMembership(
             value=group.key,

@@ -117,9 +117,9 @@ class Users:
         except LocalError as error:
             raise UniquenessException(detail=str(error)) from None
         active = user.active is not False
-        if active and not kept.enabled:
+        if active and kept.closed:
             await self._provisioner.come_back(changed)
-        elif kept.enabled and not active:
+        elif not active and not kept.closed:
             await self._provisioner.leave(changed)
         return await self.get(kept.key)
 

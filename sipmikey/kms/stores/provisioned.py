@@ -13,7 +13,7 @@ from sipmikey.kms.stores.subscribers import SubscriberStore
 MAX_DOCUMENT: Final = 65_536
 
 _USER = """SELECT u.source, u.key, s.name, s.identities, s.enabled, u.document, u.version, u.created_s,
-    u.changed_s, u.label
+    u.changed_s, u.label, u.closed
     FROM provisioned_user u JOIN subscriber s ON s.id = u.subscriber_id"""
 _GROUP = "SELECT source, key, uri, document, version, created_s, changed_s FROM provisioned_group"
 
@@ -23,6 +23,7 @@ class ProvisionedUser:
     """A subscriber that is kept elsewhere. ``document``: what the source told. Times: Unix seconds.
 
     ``source`` and ``key`` name it there; so does ``label``, which may change. ``version`` counts changes.
+    ``closed``: the user has left there. ``enabled`` may differ: an administrator can disable a user here.
     """
 
     source: str
@@ -31,6 +32,7 @@ class ProvisionedUser:
     identities: tuple[str, ...]
     label: str = ""
     enabled: bool = True
+    closed: bool = False
     document: str = ""
     version: int = 1
     created_s: int = 0
@@ -109,12 +111,12 @@ class ProvisionedStore:
         owner = (await self._subscribers.row(user.subscriber))[0]
         await self._database.execute(
             """INSERT INTO provisioned_user
-            (source, key, label, subscriber_id, document, version, created_s, changed_s)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            (source, key, label, subscriber_id, document, version, created_s, changed_s, closed)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
             ON CONFLICT (source, key) DO UPDATE SET label = excluded.label, document = excluded.document,
-            version = excluded.version, changed_s = excluded.changed_s""",
+            version = excluded.version, changed_s = excluded.changed_s, closed = excluded.closed""",
             user.source, user.key, user.label or user.key, owner, user.document, user.version,
-            user.created_s, user.changed_s,
+            user.created_s, user.changed_s, int(user.closed),
         )  # fmt: skip
 
     # Groups
@@ -200,6 +202,7 @@ def _user(row: Row) -> ProvisionedUser:
     return ProvisionedUser(
         source=row[0], key=row[1], subscriber=row[2], identities=tuple(row[3].split()), enabled=bool(row[4]),
         document=row[5], version=row[6], created_s=row[7], changed_s=row[8], label=row[9],
+        closed=bool(row[10]),
     )  # fmt: skip
 
 

@@ -82,7 +82,8 @@ DIRECTORY: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE provisioned_user (
             source TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL, subscriber_id {INT} NOT NULL UNIQUE
             REFERENCES subscriber (id) ON DELETE CASCADE, document TEXT NOT NULL, version {INT} NOT NULL,
-            created_s {INT} NOT NULL, changed_s {INT} NOT NULL, PRIMARY KEY (source, key),
+            closed {INT} NOT NULL, created_s {INT} NOT NULL, changed_s {INT} NOT NULL,
+            PRIMARY KEY (source, key),
             UNIQUE (source, label))""",
         """CREATE TABLE provisioned_group (
             source TEXT NOT NULL, key TEXT NOT NULL, uri TEXT NOT NULL UNIQUE

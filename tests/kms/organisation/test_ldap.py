@@ -138,6 +138,11 @@ def test_users_come_change_leave_and_return(kms: Synchronised) -> None:
 
     assert kms.on_store(devices) == (True, 0)
 
+    # A new entry of the same name may be another person's.
+    new = kms.slapd.person("alice")
+    assert "is another user's" in kms.sync(code=2)[0]["detail"]
+    kms.slapd.remove(new)
+
     # An empty answer is more likely a wrong filter than that everybody has left.
     for name in others:
         kms.slapd.remove(name)
