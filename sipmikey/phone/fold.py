@@ -12,15 +12,24 @@ from sipmikey.phone.advice import why
 from sipmikey.phone.calls import CallKey, Direction, ShownCall, Stage, ended, follow
 from sipmikey.phone.documents import Document, flag, inner, number, text, texts
 from sipmikey.phone.history import entry_from, entry_of
+from sipmikey.phone.leaving import follow_message_of_ours
 from sipmikey.phone.people import Contact, contact_of, find, seen, warning_for
-from sipmikey.phone.state import Account, Conference, Device, Message, Notice, Phone, Question
+from sipmikey.phone.state import (
+    MAX_NOTICES,
+    Account,
+    Conference,
+    Device,
+    Message,
+    Notice,
+    Phone,
+    Question,
+)
 from sipmikey.phone.text import Text
 
 MAX_ENDED = 20
 """Ended calls that are kept with their events."""
 
 MAX_HISTORY = 1000
-MAX_NOTICES = 50
 MAX_MESSAGES = 1000
 MAX_BOOK = 20_000
 """Entries of an address book that are taken."""
@@ -62,6 +71,7 @@ def fold(phone: Phone, document: Document) -> Phone:
     phone = _account(phone, kind, account, document, at)
     phone = _belongings(phone, kind, document)
     phone = _conference(phone, kind, account, document)
+    phone = follow_message_of_ours(phone, kind, account, document, at)
     number_of_call = text(document, "call")
     if number_of_call and kind:
         phone = _call(phone, kind, (account, number_of_call), document, at)
@@ -85,11 +95,7 @@ def _account(phone: Phone, kind: str, name: str, document: Document, at: float) 
     if kind == "engine.down":
         phone = _engine_down(phone, name, document, at)
     elif kind == "stack.failed":
-        told = {"detail": text(document, "detail") or text(document, "reason") or "?"}
-        notice = Text(
-            "The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.", told
-        )
-        phone = _notice(phone, Notice(at=at, text=notice, bad=True, account=name))
+        phone = _notice(phone, Notice(at=at, text=_stack_failed(document), bad=True, account=name))
     elif kind == "network.changed":
         slept = text(document, "cause") == "waking"
         now = Text(_MOVED.message, {"now": text(document, "now") or "?"})
@@ -126,8 +132,11 @@ def _account_after(account: Account, kind: str, document: Document) -> Account:
             gone = replace(gone, muted=False, microphone_db=0.0, speaker_db=0.0)
             return replace(gone, registered=None if account.registered is None else False)
         case "stack.failed":
-            registered = None if account.registered is None else False
-            return replace(account, registered=registered, engine_ends=account.engine_ends + 1)
+            failed = replace(account, engine_ends=account.engine_ends + 1)
+            if account.registered is None:
+                return failed
+            # It stands there until the new registration; without a registrar nothing would take it away.
+            return replace(failed, registered=False, trouble=_stack_failed(document))
         case "agent.do-not-disturb":
             return replace(account, do_not_disturb=flag(document, "on"))
         case "agent.sound":
@@ -141,6 +150,10 @@ def _account_after(account: Account, kind: str, document: Document) -> Account:
         case "agent.devices":
             return replace(account, devices=_devices(document))
     return account
+
+
+def _stack_failed(document: Document) -> Text:
+    return Text(_STACK.message, {"detail": text(document, "detail") or text(document, "reason") or "?"})
 
 
 def _count(found: float) -> int:

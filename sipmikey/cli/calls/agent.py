@@ -16,6 +16,7 @@ from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.messages.box import box_of
+from sipmikey.cli.messages.outbox import outbox_of
 from sipmikey.cli.output import timestamp
 from sipmikey.phone import Phone
 from sipmikey.phone.edge.desk import Desk
@@ -62,7 +63,7 @@ async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
         told_at = told.pop("at")
         sessions[0].print({"ts": timestamp(told_at), **told})
 
-    desk = Desk(say, box=box_of(loaded.configuration))
+    desk = Desk(say, box=box_of(loaded.configuration), outbox=outbox_of(loaded.configuration))
 
     def look(fields: Mapping[str, Any], before: Phone) -> None:
         if fields["type"] == "message.waiting":

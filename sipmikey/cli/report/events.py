@@ -20,6 +20,9 @@ _OWN_LINES = {
     "result": frozenset({"exit_code", "exit_meaning", "reason", "side", "status", "detail"}),
     "error": frozenset({"exit_code", "reason", "detail"}),
     "agent.ready": frozenset({"identity", "contact"}),
+    "call.rings": frozenset({"caller", "called", "security"}),
+    "call.answering": frozenset(),
+    "call.declining": frozenset({"by"}),
     "check": frozenset({"name", "state", "detail", "advice"}),
     "kit.ready": frozenset({"contact"}),
 }
