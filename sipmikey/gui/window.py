@@ -36,8 +36,8 @@ from sipmikey.phone import Contact, Phone, ShownCall, Stage, Text
 from sipmikey.phone.advice import advice_for, ended_text
 from sipmikey.phone.conference import conference_note, shown_facts
 from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
-from sipmikey.phone.details import call_details
 from sipmikey.phone.edge.store import Store
+from sipmikey.phone.ladder.details import call_details
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action
 from sipmikey.phone.shown import account_lines, call_line, call_title, deleting, report_line
@@ -353,7 +353,7 @@ class PhoneWindow(QMainWindow):
         except LocalError as error:
             self._complain(error)
             return
-        self._tell(report_line(path, self.say))
+        self._tell(report_line(str(path), self.say))
 
     def ask_to_delete(self, message: Message) -> QMessageBox:
         """Ask whether to delete a message."""

@@ -12,14 +12,14 @@ from sipmikey.phone.advice import why
 from sipmikey.phone.calls import CallKey, Direction, ShownCall, Stage, ended, follow
 from sipmikey.phone.documents import Document, flag, inner, number, text, texts
 from sipmikey.phone.history import entry_from, entry_of
-from sipmikey.phone.leaving import follow_message_of_ours
+from sipmikey.phone.messages.leaving import follow_message_of_ours
+from sipmikey.phone.messages.received import message_left, message_played, messages_listed
 from sipmikey.phone.people import Contact, contact_of, find, seen, warning_for
 from sipmikey.phone.state import (
     MAX_NOTICES,
     Account,
     Conference,
     Device,
-    Message,
     Notice,
     Phone,
     Question,
@@ -30,7 +30,6 @@ MAX_ENDED = 20
 """Ended calls that are kept with their events."""
 
 MAX_HISTORY = 1000
-MAX_MESSAGES = 1000
 MAX_BOOK = 20_000
 """Entries of an address book that are taken."""
 
@@ -290,11 +289,11 @@ def _belongings(phone: Phone, kind: str, document: Document) -> Phone:
         case "notice.dismissed":
             return replace(phone, notices=())
         case "message.left":
-            return _message(phone, document)
+            return message_left(phone, document, at_of(document))
         case "messages.listed":
-            return _messages(phone, document)
+            return messages_listed(phone, document)
         case "message.playing" | "message.played" | "message.refused":
-            return _played(phone, kind, document)
+            return message_played(phone, kind, document)
     return phone
 
 
@@ -313,55 +312,6 @@ def _book(phone: Phone, document: Document) -> Phone:
         for uri in (one.identity, *one.numbers):
             by_uri.setdefault(uri, one)
     return replace(phone, books=MappingProxyType(books), listed=MappingProxyType(by_uri))
-
-
-def _message(phone: Phone, document: Document) -> Phone:
-    message = Message(
-        at=at_of(document),
-        identifier=text(document, "identifier"),
-        sender=text(document, "sender"),
-        peer=text(document, "peer"),
-        duration_s=number(document, "duration_s"),
-        heard=flag(document, "heard"),
-    )
-    others = tuple(one for one in phone.messages if one.identifier != message.identifier)
-    return replace(phone, messages=(message, *others))
-
-
-def _messages(phone: Phone, document: Document) -> Phone:
-    """Take what is in the box of an account for what it has; the newest first."""
-    account, listed = text(document, "account"), document.get("messages")
-    known = {one.identifier: one for one in phone.messages if one.account == account}
-    found = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list | tuple) else []
-    there = [
-        Message(
-            at=number(item, "left_at"), identifier=text(item, "message"), sender=text(item, "says_from"),
-            duration_s=number(item, "duration_s"), heard=flag(item, "heard"), expired=flag(item, "expired"),
-            account=account,
-        )
-        for item in found[:MAX_MESSAGES]
-    ]  # fmt: skip
-    there = [
-        replace(one, peer=before.peer, playing=before.playing)
-        if (before := known.get(one.identifier))
-        else one
-        for one in there
-    ]
-    others = [one for one in phone.messages if one.account != account]
-    return replace(phone, messages=tuple(sorted([*there, *others], key=lambda one: one.at, reverse=True)))
-
-
-def _played(phone: Phone, kind: str, document: Document) -> Phone:
-    """Take what became of a message that was to be heard: who it is from is vouched for from then on."""
-    name, account = text(document, "message"), text(document, "account")
-
-    def after(message: Message) -> Message:
-        if (message.identifier, message.account) != (name, account):
-            return message
-        peer = text(document, "from") or message.peer
-        return replace(message, peer=peer, playing=kind == "message.playing")
-
-    return replace(phone, messages=tuple(map(after, phone.messages)))
 
 
 def _with_contact(phone: Phone, contact: Contact) -> Phone:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sipmikey.phone.calls import Direction, Hold, ShownCall, Stage
 from sipmikey.phone.conference import conference_of, conference_title
 from sipmikey.phone.facts import Mood
@@ -128,7 +126,7 @@ def deleting(message: Message, phone: Phone, tr: Translate) -> str:
     return Text("Delete the message of {name}?", {"name": name}).render(tr)
 
 
-def report_line(path: Path, tr: Translate) -> str:
+def report_line(path: str, tr: Translate) -> str:
     """Return where the report of a call is, whole, and what to do with it."""
     return f"{Text('The report is written. Read it before you send it:').render(tr)} {path}"
 

@@ -17,9 +17,9 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, Stage, Text
 from sipmikey.phone.calls import Hold, ShownCall
 from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
-from sipmikey.phone.details import call_details
 from sipmikey.phone.edge.process import AgentProcess
 from sipmikey.phone.edge.store import Store
+from sipmikey.phone.ladder.details import call_details
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action, may, phone_actions
 from sipmikey.phone.shown import (
@@ -418,7 +418,7 @@ class PhoneApp(App[None]):
             return
 
         def write() -> None:
-            said = report_line(report(call), self.tr)
+            said = report_line(str(report(call)), self.tr)
             self.notify(said, markup=False)
             self._said.append(said)
 

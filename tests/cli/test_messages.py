@@ -17,7 +17,8 @@ import pytest
 
 from sipmikey.cli.calls.findings import State, mailbox_finding
 from sipmikey.cli.config.load import load
-from sipmikey.cli.config.schema import Configuration, Media
+from sipmikey.cli.config.schema import Configuration
+from sipmikey.cli.config.sections.media import Media
 from sipmikey.cli.main import main
 from sipmikey.cli.messages import hearing
 from sipmikey.cli.messages.box import OwnBox

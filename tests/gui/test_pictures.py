@@ -43,7 +43,8 @@ def kept(name: str) -> QImage:
 
 def pixels(image: QImage) -> NDArray[np.int16]:
     """Return red, green and blue of each pixel, one row each."""
-    octets = np.frombuffer(image.convertToFormat(QImage.Format.Format_RGBX8888).constBits(), np.uint8)
+    converted = image.convertToFormat(QImage.Format.Format_RGBX8888)  # has to live until it is copied
+    octets = np.frombuffer(converted.constBits(), np.uint8)
     return octets.reshape(-1, 4)[:, :3].astype(np.int16)
 
 
@@ -55,8 +56,11 @@ def differing(one: QImage, other: QImage) -> float:
 def covers(image: QImage) -> dict[Mood, int]:
     """Return how many pixels have the ground of each mood."""
     found = pixels(image)
-    grounds = {mood: QColor(ground).getRgb()[:3] for mood, (_, ground) in COLOURS.items()}
-    return {mood: int((found == ground).all(axis=1).sum()) for mood, ground in grounds.items()}
+    grounds = {mood: QColor(ground) for mood, (_, ground) in COLOURS.items()}
+    return {
+        mood: int((found == (one.red(), one.green(), one.blue())).all(axis=1).sum())
+        for mood, one in grounds.items()
+    }
 
 
 def check(now: QImage, was: QImage) -> None:

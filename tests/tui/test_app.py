@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +304,15 @@ def test_a_conference_shows_its_weakest_call_and_its_keys() -> None:
     asyncio.run(scenario())
 
 
+def are(sent: Sized, count: int) -> Callable[[], bool]:
+    return lambda: len(sent) == count
+
+
+def left(app: PhoneApp, name: str) -> Callable[[], bool]:
+    """Tell whether the focus has left the widget *name*."""
+    return lambda: str(app.focused and app.focused.id) != name
+
+
 ABLE = {"type": "agent.ready", "identity": ALICE, "features": ["leave-message"]}
 WORK = "sip:alice@work.example"
 
@@ -321,13 +330,13 @@ def test_a_message_is_said_and_sent_or_thrown_away() -> None:
                 app.query_one("#dial", Input).value = "bob"
                 asked = len(sent)
                 await pilot.press("ctrl+r")
-                await until(pilot, lambda asked=asked: len(sent) == asked + 1, "begun")
+                await until(pilot, are(sent, asked + 1), "begun")
                 app.controller.take({"type": "message.recording", "to": BOB, "longest_s": 120.0})
                 await until(pilot, lambda: isinstance(app.focused, Button), "asked")
                 assert isinstance(app.screen, AskToSend)
                 assert app.screen.said == f"Speak now: a message for {BOB} is recorded, 120 s at most."
                 await pilot.press(key)
-                await until(pilot, lambda asked=asked: len(sent) == asked + 2, "over")
+                await until(pilot, are(sent, asked + 2), "over")
                 app.controller.take({"type": outcome, "to": BOB})
                 await until(pilot, lambda: not isinstance(app.screen, AskToSend), "closed")
             assert f"The message for {BOB} was left." in screen(pilot)
@@ -412,7 +421,7 @@ def test_tab_leads_to_everything_that_can_be_used_and_a_contact_is_removed() -> 
                     await pilot.press("home", "delete")
                     await until(pilot, lambda: not app.phone.contacts, "removed")
                 await pilot.press("tab")
-                await until(pilot, lambda name=name: str(app.focused and app.focused.id) != name, "moved")
+                await until(pilot, left(app, name), "moved")
             assert {"dial", "contacts", "calls"} <= set(reached)
             assert reached[0] == "dial" == str(app.focused and app.focused.id)
 

@@ -17,7 +17,7 @@ def reporter(paths: Mapping[str, Path | None], folder: Path) -> Report:
     """Return what writes the report of a call into *folder*; *paths*: the configuration of each account."""
 
     def report(call: ShownCall) -> Path:
-        # Loaded late: what collects a report is of use to few.
+        # Loaded late: few ever ask for a report.
         from sipmikey.cli.report.command import make_report, write_report
 
         loaded = load(path=paths.get(call.account))
