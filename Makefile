@@ -10,7 +10,7 @@ NATIVE_TESTS ?= tests/native tests/mikey tests/keys tests/ticket tests/sdp tests
 	tests/kms/test_service.py tests/kms/test_public_key.py tests/kms/test_forwarding.py \
 	tests/media/test_srtp.py tests/media/test_stream.py tests/media/test_mki.py tests/media/test_endpoint.py
 
-.PHONY: demo test test-again test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
+.PHONY: demo bench test test-stacks test-again test-long test-core test-native check native native-check docs dist sbom audit coverage format clean fuzz
 
 define make_venv
 @$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -39,6 +39,16 @@ test: $(STAMP)
 	SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(if $(filter long,$(LATER)),-m 'not long') $(TESTS)
 	$(if $(TESTS)$(filter native,$(LATER)),,@if command -v cargo >/dev/null; then $(MAKE) --no-print-directory test-native; \
 	    else echo "the native core is not tested: no cargo here"; fi)
+
+# All tests of calls on each combination of the two SIP stacks (docs/stacks.md). It takes an hour or more.
+STACK_TESTS := tests/agent tests/interop tests/nat tests/regress tests/testing
+COMBINATIONS ?= pjsua2 python caller=pjsua2,callee=python caller=python,callee=pjsua2
+test-stacks: $(STAMP)
+	./tools/install-peers
+	@failed=; for stacks in $(COMBINATIONS); do echo "SIPMIKEY_TEST_STACK=$$stacks"; \
+	    SIPMIKEY_TEST_STACK=$$stacks SIPMIKEY_PURE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile \
+	        $(or $(TESTS),$(STACK_TESTS)) || failed="$$failed $$stacks"; done; \
+	    test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 # The tests that failed in the last run, one at a time. Many failures are a fault: only a few are tried again.
 AGAIN_AT_MOST ?= 4
@@ -83,6 +93,10 @@ COVERAGE_REST := $(wildcard $(addprefix tests/,mikey keys ticket sdp deferred ve
 	$(addprefix tests/kms/,test_service.py test_public_key.py test_forwarding.py) \
 	tests/agent/sdes/test_sdes_descriptions.py
 COVER := SIPMIKEY_PURE=1 $(BIN)/python -m coverage run -m pytest -q -m 'not interop and not processes'
+
+# Every figure of the documentation: PARTS="start codec" makes some of them.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.bench $(PARTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,98 +1,203 @@
-"""From start to ready: the agent, the terminal and the window, beside baresip; wall and processor time.
+"""From start to ready, and at rest: the terminal and the window beside baresip and linphone.
 
-    QT_QPA_PLATFORM=offscreen python -m benchmarks.phone_start
+    python -m benchmarks.phone_start [--runs 5] [--rest 10]
 
-Processor time is that of all processes of a run: it tells more than wall time where the machine is busy.
+Each is started as its user starts it, on a terminal, with one account and no registrar, in turns. *picture*:
+the first words on the terminal, or the first paint of the window (drawn offscreen). *ready*: it says that
+calls can be made and taken. *processor*: of all processes of the run until then. At rest: memory (each shared
+page counted in parts, PSS) and the share of one core. Medians.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import resource
+import pty
+import select
 import shutil
+import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sipmikey.testing import TestKms
-from tests.phone.agents import settings
+from tests.agent.processes import children_of
+from tests.phone.agents import configuration
 
 ALICE = "sip:alice@example.com"
-RUNS = 3
+LONGEST_S = 60.0
+SETTLE_S = 3.0
+TICKS = os.sysconf("SC_CLK_TCK")
 
 WINDOW = """
-import sys, time
-from PySide6.QtWidgets import QApplication
+import sys
+from sipmikey.cli.main import main
 from sipmikey.gui.window import PhoneWindow
-from sipmikey.phone.controller import Line
-from sipmikey.phone.edge.language import translation
-application = QApplication([])
-window = PhoneWindow([(Line("", "sip:alice@example.com"), sys.argv[1:])], store=None, tr=translation(["en"]))
-window.show()
-window.start()
-while not window.phone.accounts[""].engine:
-    application.processEvents()
-    time.sleep(0.005)
-window.close()
+paint, render = PhoneWindow.paintEvent, PhoneWindow.render_phone
+def painted(self, event):
+    paint(self, event)
+    print("PICTURE", flush=True)
+def rendered(self):
+    render(self)
+    if self.phone.accounts and next(iter(self.phone.accounts.values())).engine:
+        print("READY", flush=True)
+PhoneWindow.paintEvent, PhoneWindow.render_phone = painted, rendered
+sys.exit(main(sys.argv[1:]))
 """
-
-TERMINAL = """
-import asyncio, sys
-from sipmikey.phone.controller import Line
-from sipmikey.phone.edge.language import translation
-from sipmikey.tui.app import PhoneApp
-async def main():
-    app = PhoneApp([(Line("", "sip:alice@example.com"), sys.argv[1:])], store=None, tr=translation(["en"]))
-    async with app.run_test():
-        while not app.phone.accounts[""].engine:
-            await asyncio.sleep(0.005)
-asyncio.run(main())
-"""
+"""`sipmikey phone`, which says what a person would see."""
 
 
-def measured(words: list[str], until: str = "") -> tuple[float, float]:
-    """Run *words* until they end, or print *until*; return wall and processor seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A program: how it is started, and what it says with its first picture and when it is ready."""
+
+    name: str
+    words: list[str]
+    picture: str
+    ready: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Seconds until the first picture and until ready, processor seconds until then; MB, % at rest."""
+
+    picture: float
+    ready: float
+    processor: float
+    memory: float
+    rest: float
+
+
+def tree(pid: int) -> list[int]:
+    """Return *pid* and all processes below it."""
+    try:
+        below = children_of(pid)
+    except FileNotFoundError:
+        return []
+    return [pid, *(one for child in below for one in tree(child))]
+
+
+def processor_s(pid: int) -> float:
+    """Return the processor seconds of a tree, with those of children that have ended."""
+    used = 0
+    for one in tree(pid):
+        try:
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            continue
+        used += sum(map(int, fields[11:15]))
+    return used / TICKS
+
+
+def memory_mb(pid: int) -> float:
+    """Return the proportional set size of a tree."""
+    kilobytes = 0
+    for one in tree(pid):
+        try:
+            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except (FileNotFoundError, PermissionError):
+            continue
+        kilobytes += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return kilobytes / 1024
+
+
+def measured(case: Case, environment: Mapping[str, str], rest_s: float) -> Figures:
+    """Run *case* once."""
     began = time.perf_counter()
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for line in process.stdout:
-            if until and until in line:
-                break
-        wall = time.perf_counter() - began
-        process.stdin.close()
-        if until:
-            process.terminate()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(environment)
+        os.execvp(case.words[0], case.words)
+    screen, picture = "", 0.0
+    while case.ready not in screen:
+        left = LONGEST_S - (time.perf_counter() - began)
+        if left < 0 or not select.select([terminal], [], [], left)[0]:
+            raise SystemExit(f"{case.name} does not get ready:\n{screen[-2000:]}")
+        screen += os.read(terminal, 65536).decode(errors="replace")
+        if not picture and case.picture in screen:
+            picture = time.perf_counter() - began
+    ready, processor = time.perf_counter() - began, processor_s(pid)
+    _drain(terminal, SETTLE_S)
+    before = processor_s(pid)
+    _drain(terminal, rest_s)
+    rest, memory = (processor_s(pid) - before) / rest_s, memory_mb(pid)
+    os.kill(pid, signal.SIGTERM)
+    _drain(terminal, 2.0)
+    for one in tree(pid):
+        os.kill(one, signal.SIGKILL)
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    return Figures(picture=picture or ready, ready=ready, processor=processor, memory=memory, rest=100 * rest)
+
+
+def _drain(terminal: int, seconds: float) -> None:
+    """Read what comes for so long: a program whose terminal is full would stand still."""
+    end = time.perf_counter() + seconds
+    while (left := end - time.perf_counter()) > 0:
+        if select.select([terminal], [], [], left)[0]:
+            try:
+                os.read(terminal, 65536)
+            except OSError:
+                return
+
+
+def cases(folder: Path, configured: Path) -> list[Case]:
+    """Return what is measured: ours, and those of the others that are installed."""
+    phone = ["phone", "--config", str(configured), "--data", str(folder / "data"), "--language", "en"]
+    found = [
+        Case(
+            name="sipmikey phone --tui", words=[sys.executable, "-m", "sipmikey.cli", *phone, "--tui"],
+            picture="Contacts", ready="ready at",
+        ),
+        Case(
+            name="sipmikey phone", words=[sys.executable, "-c", WINDOW, *phone], picture="PICTURE",
+            ready="READY",
+        ),
+    ]  # fmt: skip
+    if (baresip := shutil.which("baresip")) is not None:
+        (folder / "baresip").mkdir()
+        (folder / "baresip" / "accounts").write_text(f"<{ALICE}>;regint=0\n")
+        words = [baresip, "-f", str(folder / "baresip")]
+        found.append(Case(name="baresip", words=words, picture="baresip", ready="baresip is ready"))
+    if (linphone := shutil.which("linphonec")) is not None:
+        found.append(Case(name="linphonec", words=[linphone], picture="linphonec>", ready="linphonec>"))
+    return found
 
 
 def main() -> None:
-    """Measure each and print the medians."""
-    folder = Path(tempfile.mkdtemp())
-    kms = TestKms(folder)
-    kms.start()
-    options = settings(kms, folder, ALICE)
-    (folder / "baresip").mkdir()
-    (folder / "baresip" / "accounts").write_text(f"<{ALICE}>;regint=0\n")
-    cases = {
-        "agent --json": ([sys.executable, "-m", "sipmikey.cli", "agent", "--json", *options], "agent.ready"),
-        "terminal": ([sys.executable, "-c", TERMINAL, *options], ""),
-        "window": ([sys.executable, "-c", WINDOW, *options], ""),
-    }
-    if (baresip := shutil.which("baresip")) is not None:
-        cases["baresip"] = ([baresip, "-f", str(folder / "baresip")], "baresip is ready")
-    for name, (words, until) in cases.items():
-        runs = [measured(words, until) for _ in range(RUNS)]
-        wall, processor = (statistics.median(one) for one in zip(*runs, strict=True))
-        print(f"{name:14} wall {wall:6.2f} s   processor {processor:6.2f} s   load {os.getloadavg()[0]:.0f}")
-    kms.stop()
+    """Measure each in turns and print the medians."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rest", type=float, default=10.0, help="seconds at rest")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        kms = TestKms(folder)
+        kms.start()
+        found = cases(folder, configuration(kms, folder, ALICE))
+        environment = {
+            "QT_QPA_PLATFORM": "offscreen", "HOME": made, "XDG_CONFIG_HOME": f"{made}/config",
+            "TERM": "xterm", "COLUMNS": "120", "LINES": "40",
+        }  # fmt: skip
+        runs: dict[str, list[Figures]] = {case.name: [] for case in found}
+        for _ in range(given.runs):
+            for case in found:
+                runs[case.name].append(measured(case, environment, given.rest))
+        kms.stop()
+    print(f"load {os.getloadavg()[0]:.1f}; {given.runs} runs each, medians")
+    for name, figures in runs.items():
+        picture, ready, processor, memory, rest = (
+            statistics.median(getattr(one, field) for one in figures)
+            for field in ("picture", "ready", "processor", "memory", "rest")
+        )
+        print(
+            f"{name:22} picture {picture:5.2f} s  ready {ready:5.2f} s  processor {processor:5.2f} s"
+            f"  memory {memory:4.0f} MB  at rest {rest:4.1f} % of a core"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Call somebody from a Python program, say a WAV file, and hang up when it was said.
+"""Make a call from a Python program, play a WAV file, and hang up when it ends.
 
     python examples/place_call.py sip:bob@example.com --as sip:alice@example.com --psk-id alice \
         --psk-file alice.psk --kms https://kms.example.com --play hello.wav --record heard.wav
@@ -47,7 +47,7 @@ async def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Call somebody and say a WAV file.")
+    parser = argparse.ArgumentParser(description="Make a call and play a WAV file.")
     parser.add_argument("uri", help="whom to call")
     parser.add_argument("--as", dest="identity", required=True, help="our SIP identity")
     parser.add_argument("--kms", required=True, help="base URL of the KMS")

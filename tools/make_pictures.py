@@ -6,16 +6,19 @@ Run it as `QT_QPA_PLATFORM=offscreen python -m tools.make_pictures` in the repos
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QByteArray
+from PySide6.QtCore import QByteArray, qVersion
 from PySide6.QtGui import QImage, QPainter
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication
+from textual.widgets import Input
 
 from sipmikey.gui.window import PhoneWindow
 from sipmikey.phone.controller import Controller, Line
@@ -67,6 +70,7 @@ def conference(*, present: bool, **facts: Any) -> list[Fields]:
     ]
 
 
+FEATURES = ["conference", "mute", "volume", "leave-message"]
 RINGS = security(media="held", suite=None, keying=None, called=ALICE, signalling="tcp")
 NOBODY = {"peer": None, "kms": None, "ticket": None}
 
@@ -97,6 +101,14 @@ STATES: dict[str, list[Fields]] = {
         present=True, media="off", keying=None, suite=None, signalling="udp", **NOBODY
     ),
     "conference-left": conference(present=False),
+    "recording": [
+        event("call.out", 0, uri=BOB),
+        event(
+            "call.end", 40, reason="no-answer", side="remote", status=480, detail="",
+            security=security(media="held", keying=None, **NOBODY),
+        ),
+        event("message.recording", 41, to=BOB, longest_s=120.0) | {"call": ""},
+    ],
     "question": [
         event("call.out", 0, uri=BOB),
         event("policy.question", 1, peer=CAROL, called=BOB, kms=KMS, wait_s=30.0),
@@ -106,7 +118,7 @@ STATES: dict[str, list[Fields]] = {
 
 def documents(name: str) -> Iterator[Fields]:
     """Yield what leads to state *name*."""
-    yield {"type": "agent.ready", "identity": ALICE, "contact": "", "features": ["conference"]}
+    yield {"type": "agent.ready", "identity": ALICE, "contact": "", "features": FEATURES}
     yield {"type": "reg.ok", "identity": ALICE, "registrar": "sip:example.com", "expires_s": 300}
     for identity, person in ((BOB, "Bob Berg"), (CAROL, "Carol Ek")):
         yield {"type": "contact.saved", "identity": identity, "name": person, "media": "PROVEN", "kms": KMS}
@@ -120,43 +132,68 @@ def feed(controller: Controller, name: str) -> None:
         controller.take(document)
 
 
-def window_pictures(names: Iterable[str], language: str) -> None:
-    """Save a picture of the window in each state."""
-    for name in names:
-        window = PhoneWindow([(Line("", ALICE), [])], store=None, tr=translation([language]))
-        window.processes.clear()
-        window.show()
-        feed(window.controller, name)
-        QApplication.processEvents()
-        picture = window.grab()
-        for box in window.questions.open.values():
-            painter = QPainter(picture)
-            painter.drawPixmap((picture.width() - box.width()) // 2, 220, box.grab())
-            painter.end()
-        picture.save(str(FOLDER / f"window-{name}.{language}.png"))
-        window.close()
+def drawn_with() -> str:
+    """Return what decides how text and widgets are drawn: versions, and a digest of some drawn text."""
+    sample = QImage(240, 30, QImage.Format.Format_Grayscale8)
+    sample.fill(0xFF)
+    painter = QPainter(sample)
+    for left, family in ((0, ""), (120, "DejaVu Sans Mono")):
+        font = painter.font()
+        font.setFamily(family or QApplication.font().family())
+        painter.setFont(font)
+        painter.drawText(left, 20, "● Who: Äg◐▲")
+    painter.end()
+    digest = hashlib.sha256(bytes(sample.constBits())).hexdigest()[:16]
+    return f"Qt {qVersion()}, Textual {version('textual')}, text {digest}"
 
 
-async def terminal_pictures(names: Iterable[str], language: str) -> None:
-    """Save a picture of the terminal in each state."""
-    for name in names:
-        app = PhoneApp([(Line("", ALICE), [])], store=None, tr=translation([language]))
-        app.processes.clear()
-        async with app.run_test(size=(110, 34)) as pilot:
-            feed(app.controller, name)
-            for _ in range(3):
-                await pilot.pause()
-            # QtSvg takes one font, not a list of them.
-            drawn = re.sub(
-                r"font-family: Fira Code[^;]*", "font-family: DejaVu Sans Mono", app.export_screenshot()
-            )
-            drawing = QSvgRenderer(QByteArray(drawn.encode()))
-        picture = QImage(drawing.defaultSize() * 0.7, QImage.Format.Format_ARGB32)
-        picture.fill(0xFF1E1E1E)
+def window_picture(name: str, language: str) -> QImage:
+    """Return a picture of the window in state *name*."""
+    window = PhoneWindow([(Line("", ALICE), [])], store=None, tr=translation([language]))
+    window.processes.clear()
+    window.show()
+    feed(window.controller, name)
+    QApplication.processEvents()
+    if (focused := window.focusWidget()) is not None:
+        focused.clearFocus()  # whether the window has the focus is not ours to say, and a cursor blinks
+    picture = window.grab()
+    for box in (*window.questions.open.values(), *window.recordings.boxes.values()):
         painter = QPainter(picture)
-        drawing.render(painter)
+        left, top = (picture.width() - box.width()) // 2, 220
+        painter.drawPixmap(left, top, box.grab())
+        painter.drawRect(left - 1, top - 1, box.width() + 1, box.height() + 1)  # as its frame would
         painter.end()
-        picture.save(str(FOLDER / f"terminal-{name}.{language}.png"))
+    window.close()
+    return picture.toImage()
+
+
+async def terminal_picture(name: str, language: str) -> QImage:
+    """Return a picture of the terminal in state *name*."""
+    app = PhoneApp([(Line("", ALICE), [])], store=None, tr=translation([language]))
+    app.processes.clear()
+    async with app.run_test(size=(110, 34)) as pilot:
+        app.query_one("#dial", Input).cursor_blink = False
+        feed(app.controller, name)
+        app.clear_notifications()  # they go by themselves after some seconds
+        for _ in range(3):
+            await pilot.pause()
+        # QtSvg takes one font, not a list of them.
+        drawn = re.sub(
+            r"font-family: Fira Code[^;]*", "font-family: DejaVu Sans Mono", app.export_screenshot()
+        )
+        drawing = QSvgRenderer(QByteArray(drawn.encode()))
+    picture = QImage(drawing.defaultSize() * 0.7, QImage.Format.Format_ARGB32)
+    picture.fill(0xFF1E1E1E)
+    painter = QPainter(picture)
+    drawing.render(painter)
+    painter.end()
+    return picture
+
+
+def save(picture: QImage, path: Path) -> None:
+    """Save *picture*, with what it was drawn with."""
+    picture.setText("Drawn with", drawn_with())
+    picture.save(str(path))
 
 
 def main(words: list[str]) -> None:
@@ -165,8 +202,10 @@ def main(words: list[str]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     names = words or list(STATES)
     for language in ("en", "de"):
-        window_pictures(names, language)
-        asyncio.run(terminal_pictures(names, language))
+        for name in names:
+            save(window_picture(name, language), FOLDER / f"window-{name}.{language}.png")
+            terminal = asyncio.run(terminal_picture(name, language))
+            save(terminal, FOLDER / f"terminal-{name}.{language}.png")
     application.quit()
 
 

@@ -1,13 +1,13 @@
-"""What pjsua2 in processes of its own costs, and what the death of one does.
+"""What pjsua2 in processes of its own costs, what the death of one does, and calls of each stack.
 
     python -m benchmarks.isolation.run setup [--calls 40]
     python -m benchmarks.isolation.run deaths [--calls 1 4 20] [--after 3]
-    python -m benchmarks.isolation.run many [--calls 50] [--seconds 10]
+    python -m benchmarks.isolation.run many [--calls 50] [--seconds 10] [--stack pjsua2 python]
 
 ``setup``: calls with and without isolation in turns, one at a time. ``deaths``: kill -9 of the stack
 process that has the SIP port, in the middle of so many calls, so many seconds after the start. ``many``: so
-many calls of one agent at a time. Agents, KMS and registrar run here, on loopback. Prints one JSON object a
-result.
+many calls of one agent at a time, on each of the SIP stacks named. Agents, KMS and registrar run here, on
+loopback. Prints one JSON object a result.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from typing import Any
 
 from benchmarks.isolation.parties import Registrar, cpu_s, memory_mb, parties
+from sipmikey.testing.stacks import STACKS
 from tests.agent.calls.scripted import ScriptedPeer
 from tests.agent.calls.test_caller import Pair
 from tests.agent.processes import Process, children_of, stacks_of
@@ -127,9 +128,9 @@ async def heard_again(agent: Process, over: set[str]) -> int:
     return heard
 
 
-async def many(calls: int, seconds: float) -> None:
+async def many(calls: int, seconds: float, stack: str) -> None:
     """Print how many calls of one agent, to another one here, are heard at once."""
-    async with parties(calls=calls) as pair:
+    async with parties(calls=calls, stack=stack) as pair:
         times, failed = [], 0
         for _ in range(calls):
             try:
@@ -144,10 +145,12 @@ async def many(calls: int, seconds: float) -> None:
         passed = time.monotonic() - begin
         load = [(cpu_s(one) - was) / passed for one, was in zip((pair.alice, pair.bob), cpu, strict=True)]
         moved = [[new - old for new, old in zip(now[call], before[call], strict=True)] for call in before]
+        stacks = stacks_of(pair.alice) if stack == "pjsua2" else []
         show(
+            stack=stack,
             calls=len(before),
             failed=failed,
-            processes=len(stacks_of(pair.alice)),
+            processes=len(stacks),
             setup_ms=round(statistics.median(times), 1),
             setup_p95_ms=round(sorted(times)[int(0.95 * len(times))], 1),
             heard=sum(one[1] > 0 for one in moved),
@@ -155,7 +158,7 @@ async def many(calls: int, seconds: float) -> None:
             lost=sum(one[2] for one in moved),
             cores_of_the_agent=round(load[0], 2),
             cores_of_its_peer=round(load[1], 2),
-            memory_mb=[memory_mb(pid) for pid in stacks_of(pair.alice)[:2]],
+            memory_mb=[memory_mb(pid) for pid in (*stacks[:2], pair.alice.child.pid)],
         )
 
 
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, nargs="+")
     parser.add_argument("--after", type=float, default=3.0)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--stack", choices=STACKS, nargs="+", default=["pjsua2"])
     given = parser.parse_args()
     match given.what:
         case "setup":
@@ -188,7 +192,8 @@ def main() -> None:
             for calls in given.calls or (1, 4, 20):
                 asyncio.run(deaths(calls, given.after))
         case "many":
-            asyncio.run(many((given.calls or [50])[0], given.seconds))
+            for stack in given.stack:
+                asyncio.run(many((given.calls or [50])[0], given.seconds, stack))
 
 
 if __name__ == "__main__":

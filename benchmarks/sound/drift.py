@@ -1,11 +1,14 @@
 """Ten minutes of a call whose one end has a clock that is 200 ppm slow, in real time: gaps and delay.
 
 Both engines at the same time, each between two agents with microphones and speakers of a PulseAudio server of
-the benchmark's own. A tone with a burst of noise every two seconds goes into both microphones; both speakers
+the benchmark's own. A tone with a burst of noise every two seconds goes into all microphones; the speakers
 are recorded. The clock that paces one agent's calls is slow, so it disagrees with its own sound card and with
-the peer. Needs pulseaudio and the extras `pjsua2`, `sound`, `codecs`:
+the peer. In the same run, as the control, ``parec`` gives what another microphone hears to ``pacat``, which
+plays it: no program of ours, no network, no clocks that drift. `counts` has what the agents themselves count.
+Needs pulseaudio and the extras `pjsua2`, `sound`, `codecs`:
 
     python -m benchmarks.sound.drift --minutes 10
+    python -m benchmarks.sound.drift --minutes 10 --ppm 0     # the same without drift
 """
 
 from __future__ import annotations
@@ -16,15 +19,17 @@ import statistics
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.sound import latency
+from benchmarks.sound import counts, latency
 from benchmarks.sound.latency import Recording, found
-from sipmikey.sound.clock import Clock
-from sipmikey.testing import agent_process
+from sipmikey.testing.agent_driver import AgentProcess
+from sipmikey.testing.process import Process
 from tests.interop.lab.agents import Agent, settings
 from tests.interop.lab.kms import Kms, uri
 from tests.sound.pulse import Pulse, write_wav
@@ -32,29 +37,46 @@ from tests.sound.pulse import Pulse, write_wav
 RATE = 16000
 PPM = 200
 ENGINES = ("native", "python")
+CONTROL = "control"
 EVERY_S = 2
 SETTLING_S = 8.0
 WINDOW = RATE // 100
 QUIET = 0.3
 LATEST = RATE
+LOUD = 8000
+"""Samples this large are of a burst only."""
+
+NEAR_S = 0.05
+APART_S = 0.2
+"""PulseAudio refuses programs that come all at once."""
+
 BURST = latency.noise()[:: latency.RATE // RATE]
 
 
-class Drifting(Agent):
-    """An agent whose calls are paced by a slow clock."""
+class Counting(Agent):
+    """An agent that counts what its sound goes through, and whose clock may be slow."""
 
-    entry = "benchmarks.sound.drift:run"
+    entry = "benchmarks.sound.counts:run"
+
+    def __exit__(self, *_: object) -> None:
+        """End it politely: its counts are written at its end."""
+        AgentProcess.stop(self)
 
 
-def run() -> None:
-    """Run an agent with a slow clock; the entry of its process."""
-    right = Clock.__init__
+class Subject(NamedTuple):
+    """What is spoken into one microphone and heard at one speaker."""
 
-    def slow(self: Clock, period_s: float, *more: object) -> None:
-        right(self, period_s * (1 + PPM * 1e-6), *more)  # type: ignore[arg-type]
+    name: str
+    which: str
+    mouth: str
+    ear: str
 
-    Clock.__init__ = slow  # type: ignore[assignment, method-assign]
-    agent_process.run()
+
+class Gap(NamedTuple):
+    """A stretch in which the tone is not there: since when (seconds), and how long."""
+
+    at: float
+    ms: int
 
 
 def speech(minutes: float) -> bytes:
@@ -68,9 +90,8 @@ def speech(minutes: float) -> bytes:
 def delays(said: np.ndarray, heard: np.ndarray, later: int) -> list[tuple[float, float]]:
     """Return the second of each burst, and how much later it is heard, in milliseconds."""
     burst = BURST.astype(np.float32)
-    first = found(burst, said[: EVERY_S * RATE + len(burst)])
     times: list[tuple[float, float]] = []
-    at = first or 0
+    at = int(np.argmax(np.abs(said) > LOUD))
     while at + LATEST < len(said):
         near = max(0, at - RATE // 10)
         place = found(burst, said[near : at + RATE // 10 + len(burst)])
@@ -84,20 +105,29 @@ def delays(said: np.ndarray, heard: np.ndarray, later: int) -> list[tuple[float,
     return times
 
 
-def gaps(heard: np.ndarray) -> list[int]:
-    """Return how long each stretch is in which the tone is not there, in milliseconds."""
+def gaps(heard: np.ndarray, begun: float) -> list[Gap]:
+    """Return the stretches in which the tone is not there, in a recording that began at *begun*."""
     windows = heard[: len(heard) // WINDOW * WINDOW].reshape(-1, WINDOW)
     loudness = np.sqrt(np.mean(windows**2, axis=1))
     quiet = loudness < QUIET * np.median(loudness)
     there = np.flatnonzero(~quiet)
-    lengths, run_of = [], 0
-    for one in quiet[there[0] : there[-1] + 1] if len(there) else ():
-        if one:
-            run_of += 1
-        elif run_of:
-            lengths.append(10 * run_of)
-            run_of = 0
-    return lengths
+    found_there, since = [], -1
+    for number in range(there[0], there[-1] + 1) if len(there) else ():
+        if quiet[number]:
+            since = number if since < 0 else since
+        elif since >= 0:
+            found_there.append(Gap(begun + since / 100, 10 * (number - since)))
+            since = -1
+    return found_there
+
+
+def shared(some: list[Gap], others: list[Gap]) -> int:
+    """Return how many of *some* are at the time of one of *others*."""
+    return sum(
+        any(one.at - NEAR_S < other.at + other.ms / 1e3 and other.at < one.at + one.ms / 1e3 + NEAR_S
+            for other in others)
+        for one in some
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -105,70 +135,110 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--ppm", type=float, default=PPM)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         pulse = stack.enter_context(Pulse(folder / "pulse"))
-        _measure(folder, options.minutes, pulse, stack)
+        _measure(folder, options.minutes, options.ppm, pulse, stack)
 
 
-def _measure(folder: Path, minutes: float, pulse: Pulse, stack: ExitStack) -> None:
+@contextmanager
+def calls(folder: Path, ppm: float, pulse: Pulse) -> Iterator[list[Subject]]:
+    """Have a call of each engine, and the control; each agent's counts are written when it ends."""
     kms = Kms(folder / "kms")
-    people = {engine: (f"alice{engine}", f"bob{engine}") for engine in ENGINES}
-    for pair in people.values():
-        for person in pair:
+    subjects = [Subject(CONTROL, "parec and pacat", f"{CONTROL}_mouth.monitor", f"{CONTROL}_ear.monitor")]
+    pulse.add_person(CONTROL)
+    for engine in ENGINES:
+        alice, bob = people = f"alice{engine}", f"bob{engine}"
+        for person in people:
             kms.add_user(person)
             pulse.add_person(person)
-    stack.enter_context(kms)
-    for engine, (alice, bob) in people.items():
-        bobs = stack.enter_context(Agent(bob, _settings(bob, engine, kms)))
-        alices = stack.enter_context(Drifting(alice, _settings(alice, engine, kms, peer=bobs)))
-        alices.do("proven", call=alices.call(uri(bob)))
-    wav = folder / "said.wav"
-    write_wav(wav, speech(minutes), RATE)
-    time.sleep(SETTLING_S)
-    everybody = [person for pair in people.values() for person in pair]
-    ends = [f"{person}_{end}.monitor" for person in everybody for end in ("mouth", "ear")]
-    recordings = {end: Recording(end, RATE) for end in ends}
-    time.sleep(1.0)
-    loads = [os.getloadavg()[0]]
-    players = [subprocess.Popen(["paplay", f"--device={person}_mouth", str(wav)]) for person in everybody]
-    while any(player.poll() is None for player in players):
-        time.sleep(10)
-        loads.append(os.getloadavg()[0])
-    time.sleep(1.5)
-    sound = {end: (one.stop(), one.begun) for end, one in recordings.items()}
-    print(f"{minutes:g} minutes, {PPM} ppm, load {min(loads):.1f} to {max(loads):.1f}\n")
-    print("| engine | speaks | bursts heard | delay, first minute | last minute | gaps | gaps as said |")
-    print("|---|---|---|---|---|---|---|")
-    for engine, (alice, bob) in people.items():
         for which, speaker, hearer in (("the slow clock", alice, bob), ("the other", bob, alice)):
-            said, said_at = sound[f"{speaker}_mouth.monitor"]
-            heard, heard_at = sound[f"{hearer}_ear.monitor"]
-            times = delays(said, heard, round((said_at - heard_at) * RATE))
-            last = times[-1][0] if times else 0.0
-            begin = [ms for at, ms in times if at < 60]
-            end = [ms for at, ms in times if at > last - 60]
-            print(
-                f"| {engine} | {which} | {len(times)} of {int(minutes * 60 / EVERY_S)} "
-                f"| {_median(begin)} | {_median(end)} | {_counted(gaps(heard))} | {_counted(gaps(said))} |"
-            )
+            subjects.append(Subject(engine, which, f"{speaker}_mouth.monitor", f"{hearer}_ear.monitor"))
+    with ExitStack() as stack:
+        stack.enter_context(kms)
+        for engine in ENGINES:
+            alice, bob = f"alice{engine}", f"bob{engine}"
+            bobs = stack.enter_context(_agent(folder, bob, engine, kms, 0.0))
+            alices = stack.enter_context(_agent(folder, alice, engine, kms, ppm, peer=bobs))
+            alices.do("proven", call=alices.call(uri(bob)))
+        loop = (
+            f"parec --raw --device={CONTROL}_mouth.monitor --rate={RATE} --channels=1 --latency-msec=10 | "
+            f"pacat --raw --device={CONTROL}_ear --rate={RATE} --channels=1 --latency-msec=30"
+        )
+        stack.callback(Process(["sh", "-c", loop], name=CONTROL).stop)
+        yield subjects
 
 
-def _counted(lengths: list[int]) -> str:
-    return f"{len(lengths)}, {sum(lengths)} ms"
+def _measure(folder: Path, minutes: float, ppm: float, pulse: Pulse, stack: ExitStack) -> None:
+    with calls(folder, ppm, pulse) as subjects:
+        wav = folder / "said.wav"
+        write_wav(wav, speech(minutes), RATE)
+        time.sleep(SETTLING_S)
+        ends = {end for one in subjects for end in (one.mouth, one.ear)}
+        recordings = {}
+        for end in ends:
+            recordings[end] = Recording(end, RATE)
+            time.sleep(APART_S)
+        time.sleep(1.0)
+        since, loads = time.monotonic(), [os.getloadavg()[0]]
+        mouths = [one.mouth.removesuffix(".monitor") for one in subjects]
+        players = []
+        for mouth in mouths:
+            players.append(subprocess.Popen(["paplay", f"--device={mouth}", str(wav)]))
+            time.sleep(APART_S)
+        while any(player.poll() is None for player in players):
+            time.sleep(10)
+            loads.append(os.getloadavg()[0])
+        time.sleep(1.5)
+        sound = {end: (one.stop(), one.begun) for end, one in recordings.items()}
+    print(f"{minutes:g} minutes, {ppm:g} ppm, load {min(loads):.1f} to {max(loads):.1f}\n")
+    _tell_heard(subjects, sound, int(minutes * 60 / EVERY_S))
+    counts.tell(folder, since)
+
+
+def _tell_heard(subjects: list[Subject], sound: dict[str, tuple[np.ndarray, float]], bursts: int) -> None:
+    missing = {one: gaps(*sound[one.ear]) for one in subjects}
+    print("| | speaks | bursts heard | delay, first minute | last minute | gaps | in the last half | "
+          "when the control has one | when another call has one |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
+    control = next(one for one in subjects if one.name == CONTROL)
+    for one in subjects:
+        (said, said_at), (heard, heard_at) = sound[one.mouth], sound[one.ear]
+        times = delays(said, heard, round((said_at - heard_at) * RATE))
+        last = times[-1][0] if times else 0.0
+        begin = [ms for at, ms in times if at < 60]
+        end = [ms for at, ms in times if at > last - 60]
+        half = heard_at + len(heard) / RATE / 2
+        elsewhere = [
+            gap for other in subjects if other.name not in (one.name, CONTROL) for gap in missing[other]
+        ]
+        print(
+            f"| {one.name} | {one.which} | {len(times)} of {bursts} | {_median(begin)} | {_median(end)} "
+            f"| {_counted(missing[one])} | {_counted([gap for gap in missing[one] if gap.at > half])} "
+            f"| {shared(missing[one], missing[control])} | {shared(missing[one], elsewhere)} |"
+        )
+
+
+def _counted(some: list[Gap]) -> str:
+    return f"{len(some)}, {sum(gap.ms for gap in some)} ms"
 
 
 def _median(times: list[float]) -> str:
     return f"{statistics.median(times):.0f} ms" if times else "none"
 
 
-def _settings(person: str, engine: str, kms: Kms, **more: object) -> dict[str, object]:
+@contextmanager
+def _agent(folder: Path, person: str, engine: str, kms: Kms, ppm: float, **more: object) -> Iterator[Agent]:
     audio = {
         "codecs": ["G722"], "engine": engine, "device": "default",
         "sound": {"input": f"{person} mic", "output": f"{person} ear"},
     }  # fmt: skip
-    return settings(person, kms, audio=audio, keys={"suites": ["128"]}, isolated=False, **more)
+    counts.order(folder, person, ppm)
+    given = settings(person, kms, audio=audio, keys={"suites": ["128"]}, isolated=False, **more)
+    with Counting(person, given) as agent:
+        yield agent
 
 
 if __name__ == "__main__":

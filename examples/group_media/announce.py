@@ -19,9 +19,10 @@ from pathlib import Path
 
 from sipmikey.keys.suite import SUITE_256
 from sipmikey.kms.client import HttpKmsClient
-from sipmikey.media.endpoint import MediaLoop, multicast_receiver, multicast_sender
+from sipmikey.media.endpoint import MediaLoop
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.group import Group, Membership, group_ticket_policy
+from sipmikey.media.multicast import multicast_receiver, multicast_sender
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource, read_frames
 from sipmikey.mikey import Secret, SrtpPolicy

@@ -18,13 +18,15 @@ from sipmikey.agent.engine import Engine
 from sipmikey.agent.group.sessions import GroupSessions
 from sipmikey.agent.host import Host
 from sipmikey.agent.listeners import Listeners
-from sipmikey.agent.location import Locator
+from sipmikey.agent.network.location import Locator
 from sipmikey.agent.network.moving import Moving
 from sipmikey.agent.network.nat_watch import NatWatch
+from sipmikey.agent.network.repair import Repair
 from sipmikey.agent.outside_calls import OutsideCalls
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.sound_control import SoundControl
 from sipmikey.agent.stack import Headers
+from sipmikey.agent.stack_choice import open_stack
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.keeping import TicketKeeping
 from sipmikey.agent.tickets.kms import KmsClient
@@ -94,7 +96,7 @@ class Agent:
         self._tickets = TicketKeeping(
             config, self._env, self.identity, file=ticket_file, client=kms, publish=self._publish
         )
-        self._engine = Engine(config)
+        self._engine = Engine(config, open_stack)
         self._locator = Locator(config.sip)
         self.sound = SoundControl(
             lambda command: self._engine.post(lambda: self._engine.sound(command)),
@@ -144,6 +146,7 @@ class Agent:
             calls=lambda: self._calls.living,
             publish=self._publish,
         )
+        self._repair = Repair(self._calls.get, look=self._nat.look, move=self._moving.move)
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()
@@ -168,6 +171,7 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._requests.close()
+        self._repair.close()
         await asyncio.wrap_future(self._engine.close())
         # What the engine said last is in the loop's queue by now, before what comes next.
         await asyncio.sleep(0)
@@ -203,9 +207,9 @@ class Agent:
         """Get a ticket (cached or from the KMS), send the INVITE, and return the call in progress.
 
         *uri* is the identity called; the INVITE goes where it points, or to *via* (a SIP URI) when given.
-        Raises ``CallFailed`` when no INVITE could be sent (KMS, policy, fifth call); failures after that are
-        reported by ``Call.established`` and the ``call.end`` event. Raises ``LocalError`` for what is not a
-        URI that can be called.
+        Raises ``CallFailed`` when no INVITE could be sent (KMS, policy, too many calls); failures after that
+        are reported by ``Call.established`` and the ``call.end`` event. Raises ``LocalError`` for what is
+        not a URI that can be called.
         """
         called = canonical(uri)
         plain = uri.rpartition("<")[2].partition(">")[0].strip()
@@ -327,6 +331,7 @@ class Agent:
             self._requests.call_ended(event.call)
         self._listeners.publish(event)
         self._conferences.follow(event)
+        self._repair.follow(event)
 
     def _drop_refused(self, end: CallEnded) -> None:
         """Drop a ticket that the peer, or the KMS that the peer asked, did not accept."""

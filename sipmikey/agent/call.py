@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sipmikey.agent.driver.call_driver import CallDriver
+from sipmikey.agent.driver.outcomes import Outcomes
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.stack import StackCall, StackError
 from sipmikey.agent.transfer import until_transferred
 from sipmikey.call.callee import CalleeMachine, Invitation
@@ -64,7 +64,9 @@ class CallFailed(SipmikeyError):
 class Call:
     """A call in progress, made by ``Agent.call`` or ``IncomingCall.answer``.
 
-    ``number``: the agent's own number of the call, the ``call`` field of its events.
+    ``number``: the agent's own number of the call, the ``call`` field of its events. Changes (``hold``,
+    ``resume``, ``refresh``, ``rekey``) go to the peer one at a time: one that is asked for while another is
+    under way waits for it, a third fails.
     """
 
     def __init__(self, driver: CallDriver, engine: Engine, outcomes: Outcomes) -> None:
@@ -196,10 +198,18 @@ class Call:
             done.cancel()
 
     async def send_dtmf(self, digits: str) -> None:
-        """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733). Raises ``LocalError``."""
+        """Send *digits* (0-9 * # A-D) as telephone events (RFC 4733), and let the user hear them.
+
+        Raises ``LocalError``.
+        """
         if not digits or not set(digits) <= _DIGITS:
             raise LocalError(f"{digits!r}: DTMF has the digits 0-9, *, # and A-D")
-        await self._do(lambda: self._driver.live.dtmf(digits))
+
+        def send() -> None:
+            self._driver.live.dtmf(digits)
+            self._engine.let_keys_be_heard(digits)
+
+        await self._do(send)
 
     async def transfer(self, target: str | Call) -> None:
         """Have the peer call *target*, a URI or the peer of another call of this agent.

@@ -34,6 +34,10 @@ class Calls:
         """The calls that have not ended."""
         return tuple(self._calls.values())
 
+    def get(self, number: str) -> Call | None:
+        """Return the call of that number, None once it has ended."""
+        return self._calls.get(number)
+
     def add(self, call: Call) -> None:
         """Know a new call."""
         self._calls[call.number] = call

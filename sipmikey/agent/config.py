@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.util import find_spec
@@ -223,7 +223,8 @@ class KeyManagement:
     caller while it is valid: quicker, but the KMS can no longer refuse. ``others``: KMSs of other domains
     that this agent asks directly about their tickets. For all other tickets it asks its own KMS, which
     forwards the question (RFC 6043 section 10). ``contacts``: canonical URIs for which a ticket is fetched
-    ahead of calls and renewed before it expires.
+    ahead of calls and renewed before it expires. ``present_psk``: asked for the pre-shared key as it is now,
+    where it may be renewed while the agent runs; ``psk`` is the one at the start.
     """
 
     kms: str = ""
@@ -241,6 +242,7 @@ class KeyManagement:
     keep_resolved: bool = False
     others: frozenset[str] = frozenset()
     contacts: tuple[str, ...] = ()
+    present_psk: Callable[[], PreSharedKey] | None = None
 
     def asked_about(self, kms: str | None) -> str | None:
         """Return the KMS to ask about a ticket of *kms* where that is not this agent's own, else None."""
@@ -268,6 +270,8 @@ class KeyManagement:
     @property
     def credential(self) -> ClientCredential | None:
         """The credential that proves this agent's identity to the KMS; None without a KMS."""
+        if self.present_psk is not None:
+            return self.present_psk()
         if self.psk is not None:
             return PreSharedKey(key=self.psk, key_id=self.psk_id)
         return self.certificate
@@ -319,9 +323,10 @@ class AgentConfig:
             self._check_python_media()
 
     def _check_python_media(self) -> None:
-        if self.nat.uses_ice or self.nat.rtcp_mux:
+        if not self.sip.in_python and (self.nat.uses_ice or self.nat.rtcp_mux):
             raise LocalError(
-                "audio.engine python has no ICE and no rtcp-mux: leave the settings of nat empty"
+                "audio.engine python has no ICE and no rtcp-mux with sip.stack pjsua2: leave the settings"
+                " of nat empty, or take sip.stack python"
             )
         for name in self.audio.codecs:
             try:

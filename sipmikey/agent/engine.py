@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig, Sip, Transport
@@ -30,8 +29,7 @@ from sipmikey.agent.stack import (
     StackError,
     StackObserver,
 )
-from sipmikey.call.keying.sdes_exchange import crypto_suites
-from sipmikey.sound.commands import Command
+from sipmikey.sound.commands import Command, PlayTone
 
 _log = logging.getLogger("sipmikey.agent.engine")
 
@@ -84,11 +82,19 @@ class Stack(Protocol):
     def destroy(self) -> None: ...
 
 
-class Engine:
-    """Owns pjsua2 for this process. Methods may be called from any thread unless they say otherwise."""
+OpenStack = Callable[[AgentConfig, StackObserver, Callable[[float, Callable[[], None]], None]], Stack]
+"""Starts a SIP stack that tells the observer what happens; the last argument calls a function later."""
 
-    def __init__(self, config: AgentConfig) -> None:
+
+class Engine:
+    """Owns the SIP stack, which *open_stack* opens in the engine's thread.
+
+    Methods may be called from any thread unless they say otherwise.
+    """
+
+    def __init__(self, config: AgentConfig, open_stack: OpenStack) -> None:
         self._config = config
+        self._open_stack = open_stack
         self._observer: StackObserver | None = None
         self._work: deque[Callable[[], object]] = deque()
         self._outbox: list[Callable[[], None]] = []
@@ -220,6 +226,11 @@ class Engine:
         """In the engine's thread: carry out *command* on the sound devices."""
         self._up.sound_command(command)
 
+    def let_keys_be_heard(self, keys: str) -> None:
+        """In the engine's thread: play the tones of DTMF *keys* that the user pressed, unless it is quiet."""
+        for key in keys if self._config.audio.tones else "":
+            self.sound(PlayTone(tone=key))
+
     def follow_address(self) -> None:
         """In the engine's thread: our address changed: listen at the new one, and register.
 
@@ -249,7 +260,7 @@ class Engine:
     def _run(self) -> None:
         assert self._observer is not None
         try:
-            stack = _open_stack(self._config, self._observer, self.later)
+            stack = self._open_stack(self._config, self._observer, self.later)
             self._addresses = dict(stack.addresses)
             self._stack = stack
         except BaseException as error:  # noqa: BLE001 - start() reports it
@@ -299,31 +310,6 @@ class Engine:
             next_due = self._timers[0][0] - time.monotonic()
             longest = min(longest, max(0, int(next_due * 1000) + 1))
         return longest
-
-
-def _open_stack(
-    config: AgentConfig, observer: StackObserver, later: Callable[[float, Callable[[], None]], None]
-) -> Stack:
-    if config.sip.in_python:
-        try:
-            from sipmikey.agent.asyncio_sip.stack import AsyncioStack
-        except ImportError as error:
-            raise StackError(
-                f"media in Python needs pylibsrtp ({error}); pip install 'sipmikey[media]'"
-            ) from None
-        return AsyncioStack(config, observer, later)
-    suites = crypto_suites(config.keys.suites if config.keys else ("256", "128"))
-    try:
-        if config.isolated:
-            from sipmikey.agent.isolation.stack import IsolatedStack
-
-            if find_spec("pjsua2") is None:
-                raise ImportError("there is no module named pjsua2")
-            return IsolatedStack(config, observer, later, suites=suites)
-        from sipmikey.agent.pjsua.stack import PjsuaStack
-    except ImportError as error:
-        raise StackError(f"pjsua2 is not installed ({error}); pip install 'sipmikey[pjsua2]'") from None
-    return PjsuaStack(config, observer, later, suites=suites)
 
 
 def _guarded(work: Callable[[], object]) -> None:

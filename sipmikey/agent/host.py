@@ -11,10 +11,10 @@ from sipmikey.agent.call import Call
 from sipmikey.agent.calls import Calls
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.driver.call_driver import CallDriver
+from sipmikey.agent.driver.outcomes import Outcomes
 from sipmikey.agent.driver.started_keys import StartedKeys
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.incoming_calls import IncomingCalls
-from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.outside_calls import OutsideCalls
 from sipmikey.agent.settings import UsableHere, call_settings, keyings
 from sipmikey.agent.stack import CallObserver, Lane

@@ -56,7 +56,7 @@ def keyings(config: AgentConfig, env: Environment, kept: KeptTickets | None = No
         config.policy,
         identity=identity,
         suites=keys.suites,
-        credential=keys.credential,
+        credential=lambda: keys.credential,  # it may be renewed meanwhile
         kms=keys.kms,
         asked_about=keys.asked_about,
         kept=kept,

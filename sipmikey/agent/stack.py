@@ -10,18 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from sipmikey.call.ending import TOO_LONG
-from sipmikey.call.inputs import StreamCount
-from sipmikey.call.keying.keying import Lane, SrtpKeys
-from sipmikey.call.outputs import Headers
+from sipmikey.call.keying.lanes import Lane, SrtpKeys
+from sipmikey.call.stream_count import StreamCount
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
-from sipmikey.sip import SipMessage
+from sipmikey.sip import Headers, SipMessage
 from sipmikey.sound.settings import News
 
 __all__ = [
-    "TOO_LONG",
     "CallObserver",
     "Headers",
     "HelpingServers",

@@ -70,7 +70,7 @@ class CalleeMachine(CallMachine):
         self._asked = ""
         self._tries = 0
         self._own_sdp: str | None = None
-        self._call_id = invitation.sip_call_id
+        self._record.call_id = invitation.sip_call_id
         self._conditions = (
             Preconditions(ours=True, offers=False) if settings.preconditions and not replacing else None
         )
@@ -268,7 +268,7 @@ class CalleeMachine(CallMachine):
         super()._bind(agreement, to_tag)
 
     def _accept(self) -> Outcome:
-        self._started_ns = self._out.now_ns
+        self._record.begin()
         self._accepted = True
         if self._answered_early and self._attempt.agreement is not None:
             self._bind(self._attempt.agreement, self._attempt.to_tag)

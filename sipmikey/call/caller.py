@@ -101,7 +101,7 @@ class CallerMachine(CallMachine):
     def _handle(self, item: i.Input) -> Outcome:
         match item:
             case i.Start():
-                self._started_ns = self._out.now_ns
+                self._record.begin()
                 return Outcome.INVITES if item.by_stack else self._invite()
             case i.Decided():
                 return self._decided(item.refusal)
@@ -193,7 +193,7 @@ class CallerMachine(CallMachine):
         ):
             self._early.sent(self._attempt, message)
         elif self.state is CallState.CALLING and message.method == "INVITE" and not message.status:
-            self._call_id = message.call_id
+            self._record.call_id = message.call_id
             self._protection.show(signalling=message.transport)
             self._attempt.keying.check_sent(message.sdp or "", message.transport)
             tell_mikey(self._out, e.MikeySent, message.sdp)
@@ -362,7 +362,7 @@ class CallerMachine(CallMachine):
             # No response said so: the stack ended the INVITE because this side hung up.
             detail = "given up before an answer"
             attempt.ending = Ending(reason=Reason.CANCELLED, side="local", status=status, detail=detail)
-        if self._established_ns is not None or self.state is CallState.ASKING:
+        if self._record.answered or self.state is CallState.ASKING:
             return super()._disconnected(status, reason)
         decision = next_attempt(
             attempt,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sipmikey.call.outputs import Output, Timer
+from sipmikey.call.stream_count import StreamCount as StreamCount
 from sipmikey.ticket.request import TicketGrant
 
 
@@ -58,24 +59,6 @@ class Message:
     reliable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamCount:
-    """``sent`` and ``received`` count RTP packets; under SRTP only those that verified are received.
-
-    ``trouble``: what the media library found of packets that did not verify since the last count, in words;
-    ``""`` when it found none, or cannot tell. ``source``: SSRC of the last packet received, 0 where there was
-    none, or the library does not tell it or accepts the expected one only.
-    """
-
-    index: int
-    codec: str
-    sent: int
-    received: int
-    lost: int
-    trouble: str = ""
-    source: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Input:
     """Base of all inputs."""
@@ -116,7 +99,10 @@ class Reject(Input):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Propose(Input):
-    """Ask the peer for a change; ``ChangeDone`` with ``token`` tells how it went. ``update``: by UPDATE."""
+    """Ask the peer for a change; ``ChangeDone`` with ``token`` tells how it went. ``update``: by UPDATE.
+
+    Where another is under way this one waits until that is over; a third is refused.
+    """
 
     kind: Kind
     token: int

@@ -12,18 +12,16 @@ from sipmikey.call.keying.keying import Agreement
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.protection import Protection
 from sipmikey.call.reasons import AgentError, Reason, status_of
+from sipmikey.call.record import CallRecord
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import TABLE, CallState, Outcome
-from sipmikey.call.streams import Streams, stream_stats
+from sipmikey.call.streams import Streams
 from sipmikey.call.unexpected import answer_unexpected
 from sipmikey.call.within.renegotiation import Renegotiation, renews_keys
 from sipmikey.call.within.transfer import Transfer
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
-
-_NS = 1e9
-_MS = 1e6
 
 
 class CallMachine:
@@ -50,11 +48,8 @@ class CallMachine:
         self._attempt = attempt
         self._protection = Protection(self._out, settings.patience, security, calls=self.calls)
         self._renegotiation = Renegotiation(self._out, env.random, owner=self.calls)
-        self._call_id = ""
-        self._started_ns = 0
-        self._established_ns: int | None = None
+        self._record = CallRecord(self._out)
         self._transfer = Transfer(self._out)
-        self._counts: tuple[i.StreamCount, ...] = ()
         self._conditions_within: Preconditions | None = None
 
     @property
@@ -97,6 +92,8 @@ class CallMachine:
                 self._out.put(o.Withhold(error=error))
             outcome = self._fail(error)
         self._move(row[outcome])
+        if self.state is CallState.TALKING:
+            self._renegotiation.go_on()
         return self._out.drain()
 
     def _move(self, state: CallState) -> None:
@@ -134,7 +131,7 @@ class CallMachine:
                 self._attempt.confirmed = True
                 return self._confirmed()
             case i.Disconnected():
-                self._counts = item.counts
+                self._record.keep(item.counts)
                 return self._disconnected(item.status, item.reason)
             case i.Fault():
                 return self._fail(item.error)
@@ -272,19 +269,11 @@ class CallMachine:
         """The call is established: tell, open the audio, and expect the packet that proves the keys."""
         if self._streams.spent:
             self._renew()
-        now_ns = self._out.now_ns
-        self._established_ns = now_ns
         self._out.stop(o.Timer.SETUP, o.Timer.LATE)
         self._protection.established()
         if self.security.media is not MediaProtection.HELD:
             self._out.put(o.OpenAudio())
-        self._out.tell(
-            e.CallAnswered,
-            sip_call_id=self._call_id,
-            to_tag=self._attempt.to_tag,
-            setup_ms=(now_ns - self._started_ns) / _MS,
-            security=self.security,
-        )
+        self._record.tell_answered(self._attempt.to_tag, self.security)
         return Outcome.TALKS
 
     def _propose(self, item: i.Propose) -> None:
@@ -423,7 +412,7 @@ class CallMachine:
         attempt = self._attempt
         attempt.attached = False
         if attempt.ending is None:
-            answered = self._established_ns is not None or attempt.branches.any
+            answered = self._record.answered or attempt.branches.any
             ending = Ending.by_peer(attempt.last, status, reason, answered=answered)
             by_transfer = self._transfer.given_away and ending.reason is Reason.HANGUP
             attempt.ending = TRANSFERRED if by_transfer else ending
@@ -445,15 +434,4 @@ class CallMachine:
         self._transfer.forget()
         ending = attempt.ending
         assert ending is not None
-        since_ns = self._established_ns
-        if attempt.confirmed:
-            self._out.tell(e.Stats, streams=stream_stats(self._counts))
-        self._out.tell(
-            e.CallEnded,
-            reason=ending.reason,
-            side=ending.side,
-            status=ending.status,
-            detail=ending.detail,
-            duration_s=0.0 if since_ns is None else (self._out.now_ns - since_ns) / _NS,
-            security=self.security,
-        )
+        self._record.tell_ended(ending, self.security, confirmed=attempt.confirmed)

@@ -1,4 +1,4 @@
-"""Why a call, a registration or a KMS request ended: a closed set of words, and what SIP says for each."""
+"""Why a call, a registration or a KMS request ended: a closed set of words, and the SIP status of each."""
 
 from __future__ import annotations
 

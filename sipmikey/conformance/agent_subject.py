@@ -90,7 +90,7 @@ class Door:
 
 @dataclass(slots=True, kw_only=True)
 class AgentSubject:
-    """The user agent of ``kms.responder``, called by ``kms.initiator``. ``address`` stands in offers."""
+    """The user agent of ``kms.responder``, called by ``kms.initiator``. ``address`` is in offers."""
 
     kms: KmsSubject
     call: Call

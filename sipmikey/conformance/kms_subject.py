@@ -72,7 +72,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class AnsweredRequest:
     """A Ticket Request and what came back."""
 
     request: TicketRequest
@@ -101,7 +101,7 @@ class KmsSubject:
     stranger: Party | None = None
     certified: Certified | None = None
     suite: Suite = SUITE_256
-    _asked: dict[str, Asked] = field(default_factory=dict)
+    _asked: dict[str, AnsweredRequest] = field(default_factory=dict)
 
     def policy(self, flags: TicketFlags = FORKING, **fields: object) -> TicketPolicy:
         """Return the policy that is asked for unless a requirement is about another."""
@@ -135,7 +135,7 @@ class KmsSubject:
         message = Message.parse(self.request(party=party).message)
         return Forger(message=message, inkey=party.key, following=following)
 
-    def ask(self, flags: TicketFlags = FORKING, *, fresh: bool = False) -> Asked:
+    def ask(self, flags: TicketFlags = FORKING, *, fresh: bool = False) -> AnsweredRequest:
         """Return a Ticket Request that was answered; the same one again unless *fresh*.
 
         Raises `BrokenRequirementError` where the KMS gives no REQUEST_RESP.
@@ -150,7 +150,7 @@ class KmsSubject:
             )
             assert response is not None
             init = Message.parse(request.message)
-            self._asked[str(flags)] = Asked(
+            self._asked[str(flags)] = AnsweredRequest(
                 request=request,
                 init=init,
                 response=response,

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import dpkt
 
 from sipmikey.decode.packets import BROKEN, Address, Reassembly, Transport, network_layer
-from sipmikey.decode.sources import Found, TextMessage, find, in_text_message, looks_like_mikey
+from sipmikey.decode.sources import FoundMessage, TextMessage, find, in_text_message, looks_like_mikey
 from sipmikey.decode.sources import split_text_messages as split
 from sipmikey.mikey.errors import LocalError
 
@@ -33,7 +33,7 @@ class Message:
     target: Address
     label: str
     content: TextMessage | None
-    found: tuple[Found, ...]
+    found: tuple[FoundMessage, ...]
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ class Names:
 
 
 @dataclass(slots=True, kw_only=True)
-class Opened:
+class OpenedMessage:
     """The keys of a ticket: from the TPK or the KMS before forking, or forked from RESOLVE_RESP."""
 
     mpk_i: Secret

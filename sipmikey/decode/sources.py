@@ -47,7 +47,7 @@ _MAX_PATH = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundMessage:
     """A message and where it stood. ``problems`` are faults of what carried it."""
 
     data: bytes
@@ -82,10 +82,10 @@ def looks_like_mikey(octets: bytes) -> bool:
     return len(octets) >= 10 and octets[0] == MIKEY_VERSION and octets[1] in DataType._value2member_map_
 
 
-def find(octets: bytes, where: str = "") -> list[Found]:
+def find(octets: bytes, where: str = "") -> list[FoundMessage]:
     """Return the messages in *octets*, none where there is nothing that could be one."""
     if octets.startswith(b"\x01") and looks_like_mikey(octets):
-        return [Found(data=octets, where=where or "octets")]
+        return [FoundMessage(data=octets, where=where or "octets")]
     if _START.match(octets.lstrip()):
         return [item for message in split_text_messages(octets) for item in in_text_message(message, where)]
     text = octets.decode("utf-8", "replace").lstrip("\ufeff")
@@ -95,7 +95,7 @@ def find(octets: bytes, where: str = "") -> list[Found]:
     return []
 
 
-def _in_json(text: str, where: str) -> list[Found]:
+def _in_json(text: str, where: str) -> list[FoundMessage]:
     """Return the messages in the strings of a JSON document, or of one document a line."""
     if text.lstrip()[:1] not in ("{", "["):
         return []
@@ -130,29 +130,29 @@ def _strings(document: object) -> Iterator[tuple[str, str]]:
             waiting += [(f"{path}[{number}]"[:_MAX_PATH], item) for number, item in numbered]
 
 
-def _in_lines_of_sdp(text: str, where: str) -> list[Found]:
+def _in_lines_of_sdp(text: str, where: str) -> list[FoundMessage]:
     if _ATTRIBUTE.search(text) or "keymgmt" in text.lower():
         return [*in_sdp(text, where), *in_key_mgmt(text, where)]
     return []
 
 
-def _in_dump(text: str, where: str) -> list[Found]:
+def _in_dump(text: str, where: str) -> list[FoundMessage]:
     """Return what a hex dump holds: a message, text that carries some, or a frame with either."""
     octets = read_octets(text)
     if octets is None:
         return []
     if looks_like_mikey(octets):
-        return [Found(data=octets, where=where)]
+        return [FoundMessage(data=octets, where=where)]
     from sipmikey.decode.packets import in_frame  # the packet parsers load slowly
 
     if (frame := in_frame(octets)) is not None and (found := find(frame.data, where)):
         return found
     if _START.search(octets) or _ATTRIBUTE.search(octets.decode("utf-8", "replace")):
         return find(octets, where)
-    return [Found(data=octets, where=where)] if len(octets) >= _SHORTEST_GUESS else []
+    return [FoundMessage(data=octets, where=where)] if len(octets) >= _SHORTEST_GUESS else []
 
 
-def _line_by_line(text: str, where: str) -> list[Found]:
+def _line_by_line(text: str, where: str) -> list[FoundMessage]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) < 2:
         return []
@@ -160,20 +160,20 @@ def _line_by_line(text: str, where: str) -> list[Found]:
     if not all(item is not None and looks_like_mikey(item.data) for item in each):
         return []
     return [
-        Found(data=item.data, where=f"{where} line {number}".strip(), problems=item.problems)
+        FoundMessage(data=item.data, where=f"{where} line {number}".strip(), problems=item.problems)
         for number, item in enumerate(each, 1)
         if item is not None
     ]
 
 
-def _as_a_whole(text: str, where: str) -> list[Found]:
+def _as_a_whole(text: str, where: str) -> list[FoundMessage]:
     whole = decode_text(text)
     if whole is None or (whole.data[:1] != b"\x01" and len(whole.data) < _SHORTEST_GUESS):
         return []  # any short word is base64 of something
-    return [Found(data=whole.data, where=where, problems=whole.problems)]
+    return [FoundMessage(data=whole.data, where=where, problems=whole.problems)]
 
 
-def decode_text(text: str) -> Found | None:
+def decode_text(text: str) -> FoundMessage | None:
     """Return the octets a text stands for, in hexadecimal or base64, or None for neither."""
     text = text.strip().removeprefix("mikey ").strip().strip("\"'")
     bare = _SEPARATORS.sub("", text)
@@ -181,14 +181,14 @@ def decode_text(text: str) -> Found | None:
     if _HEX.fullmatch(bare) and len(bare.removeprefix("0x")) % 2 == 0:
         as_hex = bytes.fromhex(bare.removeprefix("0x"))
         if as_hex[:1] == b"\x01":
-            return Found(data=as_hex, where="")
+            return FoundMessage(data=as_hex, where="")
     as_base64 = _decode_base64("".join(text.splitlines()))
     if as_base64 is not None and (as_hex is None or as_base64.data[:1] == b"\x01"):
         return as_base64
-    return None if as_hex is None else Found(data=as_hex, where="")
+    return None if as_hex is None else FoundMessage(data=as_hex, where="")
 
 
-def _decode_base64(text: str) -> Found | None:
+def _decode_base64(text: str) -> FoundMessage | None:
     if not _BASE64.fullmatch(text):
         return None
     problems = []
@@ -206,10 +206,10 @@ def _decode_base64(text: str) -> Found | None:
         return None
     if base64.b64encode(octets).decode().rstrip("=") != bare:
         problems.append("the unused bits of the last base64 character are not zero")
-    return Found(data=octets, where="", problems=tuple(problems))
+    return FoundMessage(data=octets, where="", problems=tuple(problems))
 
 
-def in_sdp(text: str, where: str = "") -> Iterator[Found]:
+def in_sdp(text: str, where: str = "") -> Iterator[FoundMessage]:
     """Yield the message of every a=key-mgmt attribute, at session and media level."""
     media = 0
     for line in text.splitlines():
@@ -224,7 +224,7 @@ def in_sdp(text: str, where: str = "") -> Iterator[Found]:
         yield _attribute(match["value"], f"{where}, {level}" if where else level)
 
 
-def _attribute(value: str, where: str) -> Found:
+def _attribute(value: str, where: str) -> FoundMessage:
     """Decode an attribute strictly, and leniently where that fails, with what was wrong."""
     try:
         protocol, octets = parse_value(value, max_bytes=MAX_ATTRIBUTE_OCTETS)
@@ -232,15 +232,15 @@ def _attribute(value: str, where: str) -> Found:
         protocol, _, data = value.strip().partition(" ")
         lenient = decode_text(data or protocol)
         problems = (f"a=key-mgmt: {error.detail}",)
-        return Found(data=b"" if lenient is None else lenient.data, where=where, problems=problems)
+        return FoundMessage(data=b"" if lenient is None else lenient.data, where=where, problems=problems)
     if protocol != "mikey":
-        return Found(
+        return FoundMessage(
             data=b"", where=where, problems=(f"the key management protocol is {protocol}, not mikey",)
         )
-    return Found(data=octets, where=where)
+    return FoundMessage(data=octets, where=where)
 
 
-def in_key_mgmt(text: str, where: str = "") -> Iterator[Found]:
+def in_key_mgmt(text: str, where: str = "") -> Iterator[FoundMessage]:
     """Yield the message of every KeyMgmt header of RTSP (RFC 4567 section 3.2)."""
     for line in _FOLD.sub(" ", text).splitlines():
         match = _KEY_MGMT.match(line)
@@ -250,7 +250,7 @@ def in_key_mgmt(text: str, where: str = "") -> Iterator[Found]:
         for spec in _KEY_MGMT_SPECS.split(match["value"]):
             protocol, data = _KEY_MGMT_PROTOCOL.match(spec), _KEY_MGMT_DATA.search(spec)
             if protocol is None or data is None:
-                yield Found(data=b"", where=place, problems=('KeyMgmt: is not prot=...;data="..."',))
+                yield FoundMessage(data=b"", where=place, problems=('KeyMgmt: is not prot=...;data="..."',))
             else:
                 yield _attribute(f"{protocol[1]} {data[1]}", place)
 
@@ -274,17 +274,17 @@ def split_text_messages(octets: bytes) -> list[TextMessage]:
     return messages
 
 
-def in_text_message(message: TextMessage, where: str = "") -> list[Found]:
+def in_text_message(message: TextMessage, where: str = "") -> list[FoundMessage]:
     """Return the MIKEY messages in a SIP, RTSP or HTTP message: in its body, and in KeyMgmt headers."""
     kind = message.header("content-type").partition(";")[0].strip().lower()
     place = ", ".join(part for part in (where, message.start) if part)
     if kind in _MIKEY_TYPES:
         if looks_like_mikey(message.body):
-            return [Found(data=message.body, where=place)]
+            return [FoundMessage(data=message.body, where=place)]
         decoded = decode_text(message.body.decode("utf-8", "replace"))
         if decoded is None:
-            return [Found(data=message.body, where=place)]
-        return [Found(data=decoded.data, where=place, problems=decoded.problems)]
+            return [FoundMessage(data=message.body, where=place)]
+        return [FoundMessage(data=decoded.data, where=place, problems=decoded.problems)]
     headers = "\n".join(f"{name}: {value}" for name, value in message.headers if name == "keymgmt")
     body = message.body.decode("utf-8", "replace")
     return [*in_key_mgmt(headers, place), *in_sdp(body, place)]

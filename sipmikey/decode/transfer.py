@@ -9,7 +9,7 @@ from sipmikey.decode.explain.node import Finding, Node
 from sipmikey.decode.results import (
     Init,
     Names,
-    Opened,
+    OpenedMessage,
     key_group,
     open_kemac,
     proven,
@@ -59,7 +59,7 @@ class Transfers:
         """Return the TRANSFER_INIT of a CSB ID, if it verified."""
         return self._inits.get(csb_id)
 
-    def look(self, message: Message, tickets: Mapping[bytes, Opened], has_tpk: bool) -> Seen:
+    def look(self, message: Message, tickets: Mapping[bytes, OpenedMessage], has_tpk: bool) -> Seen:
         """Verify a TRANSFER_INIT or TRANSFER_RESP, of an initial exchange or an update."""
         csb_id = message.header.csb_id
         if message.header.data_type is DataType.TRANSFER_RESP:
@@ -81,7 +81,7 @@ class Transfers:
         names = replace(self._names, initiator=owner or self._names.initiator)
         return names.of(message, IdRole.INITIATOR), names.of(message, IdRole.RESPONDER)
 
-    def _transfer_init(self, message: Message, opened: Opened) -> Seen:
+    def _transfer_init(self, message: Message, opened: OpenedMessage) -> Seen:
         ticket = message.one(TICKET)
         policy = TicketPolicy.of(ticket)
         rand = message.one(RANDR, RandRole.INITIATOR).rand
@@ -101,7 +101,7 @@ class Transfers:
         if not policy.flags.response_sent:
             yield from self._established(init, message, opened.keys)
 
-    def _transfer_resp(self, message: Message, tickets: Mapping[bytes, Opened]) -> Seen:
+    def _transfer_resp(self, message: Message, tickets: Mapping[bytes, OpenedMessage]) -> Seen:
         init = self._inits.get(message.header.csb_id)
         if init is None:
             yield unknown("the TRANSFER_INIT, which the MAC covers, was not seen or not verified")
@@ -173,7 +173,9 @@ class Transfers:
         yield session_group(bundle.crypto_sessions)
 
 
-def _branch(message: Message, opened: Opened, policy: TicketPolicy) -> tuple[Secret, tuple[KeyData, ...]]:
+def _branch(
+    message: Message, opened: OpenedMessage, policy: TicketPolicy
+) -> tuple[Secret, tuple[KeyData, ...]]:
     """Return the MPK and session keys of the branch that answered."""
     if not policy.flags.key_forking:
         return opened.mpk_i, opened.keys

@@ -11,7 +11,7 @@ from sipmikey.decode.explain.node import Finding, Node
 from sipmikey.decode.results import (
     Init,
     Names,
-    Opened,
+    OpenedMessage,
     key_group,
     open_kemac,
     proven,
@@ -55,7 +55,7 @@ class Unlocker:
     kms_keys: Sequence[rsa.RSAPrivateKey] = ()
     names: Names = field(default_factory=Names)
     _inits: dict[int, Init] = field(default_factory=dict)
-    _tickets: dict[bytes, Opened] = field(default_factory=dict)
+    _tickets: dict[bytes, OpenedMessage] = field(default_factory=dict)
     _shown: set[bytes] = field(default_factory=set)
     _transfers: Transfers = field(init=False)
 
@@ -126,7 +126,7 @@ class Unlocker:
                 contents = open_ticket(ticket, policy, TicketProtectionKey(key=tpk), DEFAULT_LIMITS)
             except PeerError:
                 continue
-            self._tickets[ticket.ticket_data] = Opened(
+            self._tickets[ticket.ticket_data] = OpenedMessage(
                 mpk_i=contents.mpk_i, mpk_r=contents.mpk_r, keys=contents.keys
             )
             self._shown.add(ticket.ticket_data)
@@ -221,7 +221,7 @@ class Unlocker:
         tickets = (message if request else init).all(TICKET)
         if not tickets:
             return
-        opened = self._tickets.setdefault(tickets[0].ticket_data, Opened(mpk_i=mpks[0]))
+        opened = self._tickets.setdefault(tickets[0].ticket_data, OpenedMessage(mpk_i=mpks[0]))
         second = mpks[1] if mpks[1:] else None
         if request:
             opened.mpk_r, opened.keys = second, keys

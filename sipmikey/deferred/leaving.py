@@ -1,6 +1,6 @@
-"""The sender's side: a ticket that nobody answers, and the deposit made with it. No I/O.
+"""The sender's side: a ticket that expects no answer, and the deposit made with it. No I/O.
 
-The sender gets a ticket, makes TRANSFER_INIT and SRTP packets, and leaves both with somebody who keeps them.
+The sender gets a ticket, makes TRANSFER_INIT and SRTP packets, and leaves both at a mailbox.
 Nobody answers, so the ticket has F 0, G 0 (hence H 1) and I 0.
 """
 
@@ -38,7 +38,7 @@ _CNAME = "message"
 def deferred_ticket_policy(
     suite: Suite, *, initiator: str, addressee: str, kms: str, valid_until: Timestamp
 ) -> TicketPolicy:
-    """Return the policy to ask the KMS for; after *valid_until* nobody can open the message."""
+    """Return the policy to ask the KMS for; after *valid_until* the message cannot be opened."""
     return TicketPolicy(
         suite=suite,
         flags=DEFERRED_FLAGS,
@@ -102,7 +102,7 @@ def _transfer(
     initiator: str,
     addressee: str,
 ) -> TransferInitiator:
-    """Return TRANSFER_INIT, which describes the crypto session completely: nobody adds to it."""
+    """Return TRANSFER_INIT, which describes the crypto session completely: no answer adds to it."""
     entry = GenericIdEntry(
         cs_id=CS_ID,
         policies=(_POLICY_NO,),

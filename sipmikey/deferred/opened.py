@@ -1,4 +1,4 @@
-"""What was opened before: a message that somebody leaves again, word for word, is refused. No I/O."""
+"""What was opened before: a message that is left again, word for word, is refused. No I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OpenedBefore:
         before = self.known.get(digest)
         if before is not None and before[0] != name:
             raise ReplayedMessage(
-                f"was opened before, as {before[0]}: somebody left it once more", field="TRANSFER_INIT"
+                f"was opened before, as {before[0]}: it was left once more", field="TRANSFER_INIT"
             )
         kept = {one: entry for one, entry in self.known.items() if entry[1] > now}
         kept[digest] = (name, until)

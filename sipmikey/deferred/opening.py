@@ -44,7 +44,7 @@ def read_transfer(env: Environment, message: bytes, *, identity: str, kept_for_s
 
     Then its ticket has to be resolved and the transfer verified. Raises what `TransferResponder` raises,
     `TicketNotValid` for a ticket that has expired meanwhile, `InvalidTimestamp` for a message from the future
-    or kept longer, and `InvalidTicketPolicy` for a ticket whose answer somebody waits for.
+    or kept longer, and `InvalidTicketPolicy` for a ticket whose sender waits for an answer.
     """
     patient = replace(env, clock_skew_s=max(env.clock_skew_s, kept_for_s))
     transfer = TransferResponder(patient, message, identity=identity)

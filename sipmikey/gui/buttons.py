@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import MappingProxyType
 
 from PySide6.QtGui import QKeySequence
@@ -14,28 +14,34 @@ from sipmikey.phone.text import Translate
 
 BUTTONS = MappingProxyType(
     {
-        Action.ANSWER: (Text("&Answer"), "F4"),
-        Action.DECLINE: (Text("&Decline"), "Shift+F5"),
-        Action.BUSY: (Text("&Busy"), "Ctrl+B"),
-        Action.HANGUP: (Text("&Hang up"), "F5"),
-        Action.HOLD: (Text("H&old"), "F6"),
-        Action.RESUME: (Text("&Off hold"), "Shift+F6"),
-        Action.MUTE: (Text("&Mute"), "F7"),
-        Action.UNMUTE: (Text("Un&mute"), "Shift+F7"),
-        Action.SWAP: (Text("O&ther call"), "F8"),
-        Action.TRANSFER: (Text("T&ransfer"), "F9"),
-        Action.TRANSFER_TO: (Text("&Join both and leave"), "Ctrl+J"),
-        Action.REKEY: (Text("New &keys"), "F10"),
-        Action.CONFERENCE: (Text("Con&ference"), "Ctrl+G"),
-        Action.SPLIT: (Text("Take o&ut"), "Ctrl+T"),
-        Action.STEP_OUT: (Text("&Step out"), "Ctrl+O"),
-        Action.STEP_IN: (Text("Step &in"), "Ctrl+I"),
-        Action.END_CONFERENCE: (Text("&End conference"), "Ctrl+L"),
+        Action.ANSWER: (Text("&Answer"), "F4", (0, 0)),
+        Action.DECLINE: (Text("&Decline"), "Shift+F5", (0, 1)),
+        Action.BUSY: (Text("&Busy"), "Ctrl+B", (0, 2)),
+        Action.HANGUP: (Text("&Hang up"), "F5", (0, 3)),
+        Action.HOLD: (Text("H&old"), "F6", (1, 0)),
+        Action.RESUME: (Text("&Off hold"), "F6", (1, 0)),
+        Action.MUTE: (Text("&Mute"), "F7", (1, 1)),
+        Action.UNMUTE: (Text("Un&mute"), "F7", (1, 1)),
+        Action.SWAP: (Text("O&ther call"), "F8", (1, 2)),
+        Action.REKEY: (Text("New &keys"), "F10", (1, 3)),
+        Action.TRANSFER: (Text("T&ransfer"), "F9", (2, 0)),
+        Action.TRANSFER_TO: (Text("&Join both and leave"), "Ctrl+J", (2, 1)),
+        Action.CONFERENCE: (Text("Con&ference"), "Ctrl+G", (2, 2)),
+        Action.SPLIT: (Text("Take o&ut"), "Ctrl+T", (3, 0)),
+        Action.STEP_OUT: (Text("&Step out"), "Ctrl+O", (3, 1)),
+        Action.STEP_IN: (Text("Step &in"), "Ctrl+O", (3, 1)),
+        Action.END_CONFERENCE: (Text("&End conference"), "Ctrl+L", (3, 2)),
     }
 )
-"""Action -> text of its button, with the letter for the keyboard, and its key."""
+"""Action -> text of its button with the letter for the keyboard, its key, and its place: row and column."""
 
-COLUMNS = 4
+TWINS = MappingProxyType(
+    {Action.RESUME: Action.HOLD, Action.UNMUTE: Action.MUTE, Action.STEP_IN: Action.STEP_OUT}
+)
+"""Action -> the one that it takes back. They share a place and a key; the first shows while it is of use."""
+
+IN_CONFERENCE = frozenset({Action.SPLIT, Action.STEP_OUT, Action.STEP_IN, Action.END_CONFERENCE})
+"""What shows only where there is a conference."""
 
 
 class ActionButtons(QWidget):
@@ -47,13 +53,14 @@ class ActionButtons(QWidget):
         self.buttons: dict[Action, QPushButton] = {}
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for place, (action, (text, keys)) in enumerate(BUTTONS.items()):
+        for action, (text, keys, place) in BUTTONS.items():
             button = QPushButton(text.render(tr))
             button.setAccessibleName(text.render(tr).replace("&", ""))
             button.setShortcut(QKeySequence(keys))
             button.clicked.connect(lambda _=False, action=action: act(action))
             self.buttons[action] = button
-            layout.addWidget(button, place // COLUMNS, place % COLUMNS)
+            layout.addWidget(button, *place)
+        self._show(())
 
     def show_call(self, phone: Phone, call: ShownCall | None) -> None:
         """Enable what may be done with *call*, and say of the rest why not."""
@@ -64,6 +71,21 @@ class ActionButtons(QWidget):
             button.setEnabled(entry is not None and entry.may)
             button.setToolTip(why)
             button.setAccessibleDescription(why)
+        self._show([action for action, entry in possible.items() if entry.may])
+
+    def _show(self, may: Collection[Action]) -> None:
+        """Show one of twins; what is for conferences only where one of that may be done."""
+        conference = bool(IN_CONFERENCE & set(may))
+        shown = set(self.buttons) if conference else set(self.buttons) - IN_CONFERENCE
+        for back, there in TWINS.items():
+            shown.discard(there if back in may else back)
+        focused = [action for action, button in self.buttons.items() if button.hasFocus()]
+        for action, button in self.buttons.items():
+            button.setVisible(action in shown)
+        for action in focused:
+            for pair in TWINS.items():
+                if action in pair and action not in shown:
+                    self.buttons[next(one for one in pair if one != action)].setFocus()
 
 
 class DialPad(QWidget):

@@ -1,4 +1,4 @@
-"""Calls told to somebody who looks elsewhere: the tray, a notification, and the window that comes up."""
+"""Calls told to a user who looks elsewhere: the tray, a notification, and the window that comes up."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QSystemTrayIcon
 
-from sipmikey.phone import Mood, Phone, ShownCall
+from sipmikey.phone import Mood, Phone
 from sipmikey.phone.palette import COLOURS
-from sipmikey.phone.shown import caller
+from sipmikey.phone.shown import call_text
 from sipmikey.phone.text import Translate
 
 
@@ -31,12 +31,6 @@ def icon(mood: Mood) -> QIcon:
     painter.drawText(picture.rect(), Qt.AlignmentFlag.AlignCenter, letter)
     painter.end()
     return QIcon(picture)
-
-
-def call_text(call: ShownCall, phone: Phone, tr: Translate) -> str:
-    """Return who calls: whom the KMS vouches for, and that it is a claim where nobody does."""
-    peer = call.facts[2]
-    return f"{caller(call, phone, tr)}\n{peer.word.render(tr)}. {peer.sentence.render(tr)}"
 
 
 class Notifier:

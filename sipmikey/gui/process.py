@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, QProcess, QTimer
 
-from sipmikey.phone.edge.process import agent_command
+from sipmikey.phone.edge.process import agent_command, how_it_ended
 
 STOP_MS = 5000
 
@@ -69,7 +69,7 @@ class AgentProcess(QObject):
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         crashed = status is QProcess.ExitStatus.CrashExit
-        self._again(f"signal {code}" if crashed else self._complaint or f"exit code {code}")
+        self._again(how_it_ended(-code) if crashed else self._complaint or f"exit code {code}")
 
     def _again(self, detail: str) -> None:
         if self._stopping:

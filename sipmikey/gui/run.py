@@ -11,7 +11,7 @@ from PySide6.QtCore import QLibraryInfo, QLocale, QTimer, QTranslator
 from PySide6.QtWidgets import QApplication
 
 from sipmikey.gui.assistant import Assistant
-from sipmikey.gui.window import PhoneWindow
+from sipmikey.gui.window import PhoneWindow, Report
 from sipmikey.gui.worker import Work, Worker
 from sipmikey.phone.assistant import Steps
 from sipmikey.phone.controller import Line
@@ -63,13 +63,15 @@ def run_window(
     tr: Translate,
     wanted: str,
     books: Work | None = None,
+    report: Report | None = None,
 ) -> int:
     """Show the window until it is closed; SIGINT, SIGTERM and SIGHUP close it, and end the calls.
 
-    *books* reads the address books, which may take seconds, and returns documents.
+    *books* reads the address books, which may take seconds, and returns documents. *report* writes the report
+    of a call.
     """
     application = _application()
-    window = PhoneWindow(accounts, store=store, tr=tr)
+    window = PhoneWindow(accounts, store=store, tr=tr, report=report)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: window.close())
     wake = QTimer(window)

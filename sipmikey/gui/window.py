@@ -4,53 +4,56 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
-    QCompleter,
-    QHBoxLayout,
     QInputDialog,
     QLabel,
-    QLineEdit,
     QListWidget,
     QListWidgetItem,
     QMainWindow,
-    QMenu,
     QMessageBox,
     QPlainTextEdit,
-    QPushButton,
     QSplitter,
-    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from sipmikey.gui.buttons import ActionButtons, DialPad
+from sipmikey.gui.buttons import ActionButtons
 from sipmikey.gui.facts import FactsPanel
 from sipmikey.gui.lists import IDENTIFIER, fill
-from sipmikey.gui.messages import MessageList
 from sipmikey.gui.named import menu_entry, named
 from sipmikey.gui.notify import Notifier
 from sipmikey.gui.process import AgentProcess
 from sipmikey.gui.questions import Questions
+from sipmikey.gui.recordings import Recordings
+from sipmikey.gui.side import Side, Wishes
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, ShownCall, Stage, Text
 from sipmikey.phone.advice import advice_for, ended_text
 from sipmikey.phone.conference import conference_note, shown_facts
 from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
 from sipmikey.phone.edge.store import Store
-from sipmikey.phone.ladder.call import call_ladder
+from sipmikey.phone.ladder.details import call_details
 from sipmikey.phone.plain import lines
 from sipmikey.phone.possible import Action
-from sipmikey.phone.shown import account_line, call_line, call_title, deleting, history_line
+from sipmikey.phone.shown import account_lines, call_line, call_title, deleting, report_line
 from sipmikey.phone.state import Message
 from sipmikey.phone.text import Translate
 
+Report: TypeAlias = Callable[[ShownCall], Path]
+SAID_MS = 8000
+"""How long a sentence stands below the window."""
+
 
 class PhoneWindow(QMainWindow):
-    """The phone. *accounts* gives each account with the options of its `sipmikey agent`."""
+    """The phone. *accounts* gives each account with the options of its `sipmikey agent`.
+
+    *report* writes the report of a call and returns where it is.
+    """
 
     def __init__(
         self,
@@ -59,16 +62,21 @@ class PhoneWindow(QMainWindow):
         store: Store | None,
         tr: Translate,
         clock: Callable[[], float] = time.time,
+        report: Report | None = None,
     ) -> None:
         super().__init__()
         self.say = tr
         self._store = store
+        self._report = report
         self.questions = Questions(self, tr)
         self._chosen: tuple[str, str] | None = None
         self.setWindowTitle("sipmikey")
         self.resize(900, 640)
         self._lay_out()
         self.notifier = Notifier(self, tr)
+        self.recordings = Recordings(
+            self, tr, lambda one, send: self.controller.end_recording(one, send=send)
+        )
         self.controller = Controller(
             (line for line, _ in accounts), send=self._send, changed=self._changed, clock=clock
         )
@@ -106,55 +114,27 @@ class PhoneWindow(QMainWindow):
 
     def _lay_out(self) -> None:
         split = QSplitter()
-        split.addWidget(self._side())
+        self.side = self._side()
+        self.side.looked_at_calls.connect(self._looked_at_calls)
+        split.addWidget(self.side)
         split.addWidget(self._main())
         split.setStretchFactor(1, 1)
         self.setCentralWidget(split)
         self._menus()
 
-    def _side(self) -> QWidget:
-        tr, side = self.say, QWidget()
-        layout = QVBoxLayout(side)
-        self.dial_field = named(QLineEdit(), tr("Name, SIP address or number"))
-        self.dial_field.setPlaceholderText(tr("Name, SIP address or number"))
-        self._names = QStandardItemModel(self)
-        self._people_of: Phone | None = None
-        completer = QCompleter(self._names, self)
-        completer.setCompletionRole(IDENTIFIER)
-        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        completer.setFilterMode(Qt.MatchFlag.MatchContains)
-        self.dial_field.setCompleter(completer)
-        self.dial_field.returnPressed.connect(self._dial_typed)
-        self.dial_button = named(QPushButton(tr("&Call")), tr("Call"))
-        self.dial_button.clicked.connect(self._dial_typed)
-        row = QHBoxLayout()
-        row.addWidget(self.dial_field, 1)
-        row.addWidget(self.dial_button)
-        self.contacts = named(QListWidget(), tr("Contacts"))
-        self.contacts.itemActivated.connect(lambda item: self.dial(item.data(IDENTIFIER)))
-        self.contacts.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.contacts.customContextMenuRequested.connect(self._contact_menu)
-        self.history = named(QListWidget(), tr("Calls"))
-        self.history.itemActivated.connect(lambda item: self.dial(item.data(IDENTIFIER)))
-        self.tabs = named(QTabWidget(), tr("Contacts and calls"))
-        self.tabs.addTab(self.contacts, tr("Contacts"))
-        self.tabs.addTab(self.history, tr("Calls"))
-        self.messages = named(
-            MessageList(
-                tr,
-                play=lambda one: self._about(self.controller.play, one),
-                call=lambda one: self.dial(one.peer or one.sender),
+    def _side(self) -> Side:
+        return Side(
+            self.say,
+            Wishes(
+                dial=self.dial,
+                leave=self.leave_message,
+                choose=lambda account: self.controller.choose(account),
+                digit=lambda digit: self.act(Action.DIGITS, digits=digit),
+                play=lambda one: self._try(lambda: self.controller.play(one)),
                 delete=self.ask_to_delete,
+                remove=lambda identity: self.controller.remove(identity),
             ),
-            tr("Messages"),
         )
-        self.tabs.addTab(self.messages, tr("Messages"))
-        self.tabs.currentChanged.connect(self._looked_at)
-        self.pad = DialPad(tr, self._digit)
-        for widget in (self.tabs, self.pad):
-            layout.addWidget(widget)
-        layout.insertLayout(0, row)
-        return side
 
     def _main(self) -> QWidget:
         tr, main = self.say, QWidget()
@@ -208,11 +188,12 @@ class PhoneWindow(QMainWindow):
         menu_entry(menu, tr("Save c&ontact"), "Ctrl+S", self.save_contact)
         self.details_action = menu_entry(menu, tr("De&tails"), "F3", self._toggle_details)
         self.details_action.setCheckable(True)
+        self.report_action = menu_entry(menu, tr("Write a &report of this call"), "Ctrl+E", self.write_report)
         menu_entry(menu, tr("&Louder"), "Ctrl+Up", lambda: self._louder(STEP_DB))
         menu_entry(menu, tr("So&fter"), "Ctrl+Down", lambda: self._louder(-STEP_DB))
         self.devices_menu = menu.addMenu(tr("&Sound devices"))
         menu_entry(menu, tr("&Quit"), "Ctrl+Q", self.close)
-        QShortcut(QKeySequence("F2"), self, self.dial_field.setFocus)
+        QShortcut(QKeySequence("F2"), self, self.side.dial_field.setFocus)
 
     # Rendering
 
@@ -231,40 +212,21 @@ class PhoneWindow(QMainWindow):
     def render_phone(self) -> None:
         """Show the phone as it is."""
         phone, tr = self.phone, self.say
-        self.accounts.setText("\n".join(account_line(one, tr) for one in phone.accounts.values()))
+        account = self.controller.account
+        self.accounts.setText(account_lines(phone, account, tr))
         fill(self.calls, [("|".join(one.key), call_line(one, phone, tr)) for one in phone.live])
         self.calls.setVisible(len(phone.live) > 1)
-        self._render_people(phone)
-        fill(
-            self.history,
-            [(one.peer or one.party, history_line(one, phone, tr)) for one in phone.history[:100]],
-        )
-        self.messages.show_messages(phone)
-        self.tabs.setTabText(1, f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls"))
+        self.side.show_phone(phone, account)
         self._render_call(self.current)
-        account = self.controller.account
         self.quiet.setChecked(account is not None and account.do_not_disturb)
         self._render_devices()
         self.questions.follow(phone.questions, self.controller.decide)
-
-    def _render_people(self, phone: Phone) -> None:
-        """List all people, and offer their names and addresses where one is typed."""
-        if self._people_of is not None and phone.same_people(self._people_of):
-            return
-        self._people_of, people = phone, phone.people
-        fill(self.contacts, [(one.identity, one.line) for one in people])
-        self._names.clear()
-        for one in people:
-            for typed, line in ((one.name, one.line), (one.identity, one.identity)):
-                if typed:
-                    entry = QStandardItem(line)
-                    entry.setData(typed, IDENTIFIER)
-                    self._names.appendRow(entry)
+        self.recordings.show_recordings(phone)
 
     def _render_call(self, call: ShownCall | None) -> None:
         self.facts.setVisible(call is not None)
         self.buttons.show_call(self.phone, call)
-        self.pad.setEnabled(call is not None and call.stage is Stage.TALKING)
+        self.side.pad.setEnabled(call is not None and call.stage is Stage.TALKING)
         self.after.setVisible(call is not None and not call.live)
         self.note.hide()
         if call is None:
@@ -281,7 +243,7 @@ class PhoneWindow(QMainWindow):
             texts = (ended_text(call.reason, call.side, call.detail), advice)
             self.after.setText("\n".join(one.render(self.say) for one in texts if one is not None))
         if self.details.isVisible():
-            self.details.setPlainText(call_ladder(call, self.phone, width=100))
+            self.details.setPlainText(call_details(call, self.phone, self.say))
 
     def _render_devices(self) -> None:
         account = self.controller.account
@@ -312,14 +274,20 @@ class PhoneWindow(QMainWindow):
 
     # What a person does
 
-    def _dial_typed(self) -> None:
-        if self.dial(self.dial_field.text()):
-            self.dial_field.clear()
-
     def dial(self, typed: str) -> bool:
         """Call whom *typed* means; return False, and say why, when it is not possible."""
+        return self._try(lambda: self.controller.dial(typed))
+
+    def leave_message(self, typed: str) -> bool:
+        """Record a message for whom *typed* means, or else for the other side of the call that is over."""
+        call = self.current
+        if not typed.strip() and call is not None and not call.live:
+            typed = call.name
+        return self._try(lambda: self.controller.leave(typed))
+
+    def _try(self, do: Callable[[], object]) -> bool:
         try:
-            self.controller.dial(typed)
+            do()
         except LocalError as error:
             self._complain(error)
             return False
@@ -335,13 +303,7 @@ class PhoneWindow(QMainWindow):
             if not (ok and typed.strip()):
                 return
             fields = {"uri": typed}
-        try:
-            self.controller.act(action, call.key, **fields)
-        except LocalError as error:
-            self._complain(error)
-
-    def _digit(self, digit: str) -> None:
-        self.act(Action.DIGITS, digits=digit)
+        self._try(lambda: self.controller.act(action, call.key, **fields))
 
     def _choose(self, item: QListWidgetItem) -> None:
         account, _, number = str(item.data(IDENTIFIER)).partition("|")
@@ -350,14 +312,14 @@ class PhoneWindow(QMainWindow):
 
     def _complain(self, error: LocalError) -> None:
         said = error.text.render(self.say) if isinstance(error, NotPossible) else str(error)
-        self.statusBar().showMessage(said, 8000)
+        self._tell(said)
+
+    def _tell(self, said: str) -> None:
+        self.statusBar().showMessage(said, SAID_MS)
         self.log.appendPlainText(said)
 
     def _louder(self, step_db: float) -> None:
-        try:
-            self.controller.louder(step_db)
-        except LocalError as error:
-            self._complain(error)
+        self._try(lambda: self.controller.louder(step_db))
 
     def _toggle_quiet(self) -> None:
         account = self.controller.account
@@ -367,8 +329,8 @@ class PhoneWindow(QMainWindow):
         self.details.setVisible(self.details_action.isChecked())
         self.render_phone()
 
-    def _looked_at(self, tab: int) -> None:
-        if tab == 1 and self.phone.missed:
+    def _looked_at_calls(self) -> None:
+        if self.phone.missed:
             self.controller.note("history.looked-at")
 
     def save_contact(self) -> None:
@@ -380,13 +342,18 @@ class PhoneWindow(QMainWindow):
         if ok and name.strip():
             self.controller.save(Contact(identity=call.name, name=name.strip()))
 
-    def _contact_menu(self, place: Any) -> None:
-        item = self.contacts.itemAt(place)
-        if item is not None:
-            menu = QMenu(self)
-            remove = menu.addAction(self.say("Remove"))
-            remove.triggered.connect(lambda: self.controller.remove(item.data(IDENTIFIER)))
-            menu.popup(self.contacts.mapToGlobal(place))
+    def write_report(self) -> None:
+        """Write the report of the call that is shown, and say where it is."""
+        call = self.current
+        if call is None or self._report is None:
+            self.statusBar().showMessage(self.say("No call."), SAID_MS)
+            return
+        try:
+            path = self._report(call)
+        except LocalError as error:
+            self._complain(error)
+            return
+        self._tell(report_line(str(path), self.say))
 
     def ask_to_delete(self, message: Message) -> QMessageBox:
         """Ask whether to delete a message."""
@@ -394,20 +361,15 @@ class PhoneWindow(QMainWindow):
 
         def decided(accept: bool) -> None:
             if accept:
-                self._about(self.controller.delete, message)
+                self._try(lambda: self.controller.delete(message))
 
         text = deleting(message, self.phone, tr)
         return self.questions.ask(text, safe=tr("Keep"), other=tr("Delete"), decided=decided)
 
-    def _about(self, do: Callable[[Message], None], message: Message) -> None:
-        try:
-            do(message)
-        except LocalError as error:
-            self._complain(error)
-
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
         """End all calls and processes."""
         self.questions.close()
+        self.recordings.close()
         for process in self.processes.values():
             process.stop()
         self.notifier.hide()

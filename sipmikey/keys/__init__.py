@@ -5,7 +5,11 @@ keys of one message. `compute_mac` and `verify_mac` protect a message; `seal_key
 decrypt the keys of a KEMAC payload.
 """
 
-from sipmikey.keys.certificate import certificate_identities, load_certificate, rsa_public_key, verify_chain
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from sipmikey.keys.derivation import (
     ProtectionKeys,
     derive_mpks,
@@ -23,6 +27,14 @@ from sipmikey.keys.prf import Prf
 from sipmikey.keys.signature import sign, verify_signature
 from sipmikey.keys.suite import SUITE_128, SUITE_256, SUITES, Suite, suite_named, suite_of
 from sipmikey.keys.transport import open_keys, seal_keys
+
+if TYPE_CHECKING:
+    from sipmikey.keys.certificate import (
+        certificate_identities,
+        load_certificate,
+        rsa_public_key,
+        verify_chain,
+    )
 
 __all__ = [
     "SUITES",
@@ -54,3 +66,17 @@ __all__ = [
     "verify_mac",
     "verify_signature",
 ]
+
+_HOMES = {
+    "certificate_identities": "sipmikey.keys.certificate",
+    "load_certificate": "sipmikey.keys.certificate",
+    "rsa_public_key": "sipmikey.keys.certificate",
+    "verify_chain": "sipmikey.keys.certificate",
+}
+"""Imported when asked for: reading certificates loads slowly, and few programs do it."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

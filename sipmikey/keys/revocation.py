@@ -30,9 +30,9 @@ class Revocation:
     def check(self, chain: Sequence[x509.Certificate], at: datetime, *, kept: bool = False) -> None:
         """Raise `InvalidCertificate` unless no certificate of a verified chain is revoked.
 
-        Each needs a list of its issuer that is in force *at* that time: without one, nobody can tell, and it
-        is refused. *kept*: the certificate is configured on this side, and is refused only where a list
-        names it.
+        Each needs a list of its issuer that is in force *at* that time: without one, its state is unknown,
+        and it is refused. *kept*: the certificate is configured on this side, and is refused only where a
+        list names it.
         """
         for index, certificate in enumerate(chain):
             if certificate in self.anchors and not kept:

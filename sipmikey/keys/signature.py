@@ -52,7 +52,7 @@ def _padding(
 
 
 def signature_length(key: rsa.RSAPrivateKey | rsa.RSAPublicKey) -> int:
-    """Return the length of a signature, in bytes: it stands in the message before the signature is made."""
+    """Return the length of a signature, in bytes: it is in the message before the signature is made."""
     return (key.key_size + 7) // 8
 
 

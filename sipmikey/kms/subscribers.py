@@ -69,12 +69,16 @@ class PskCredential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PskRecord:
-    """A pre-shared key as stored. ``key`` None in an export without secrets."""
+    """A pre-shared key as stored. ``key`` None in an export without secrets.
+
+    ``device``: the enrolled device that has it, "" for a key that an administrator made.
+    """
 
     key_id: bytes
     key: Secret | None
     valid_from_s: int | None = None
     valid_until_s: int | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +171,7 @@ def parse_subscribers(lines: Iterable[str]) -> Iterator[SubscriberRecord]:
 
 _FIELDS = {"name": str, "identities": list, "enabled": bool, "psks": list, "certificates": list,
            "groups": list, "vouches_for": list}  # fmt: skip
-_PSK_FIELDS = {"key_id": str, "key": str, "valid_from_s": int, "valid_until_s": int}
+_PSK_FIELDS = {"key_id": str, "key": str, "valid_from_s": int, "valid_until_s": int, "device": str}
 
 
 def _psk_json(psk: PskRecord) -> dict[str, Any]:
@@ -178,6 +182,8 @@ def _psk_json(psk: PskRecord) -> dict[str, Any]:
         fields["valid_from_s"] = psk.valid_from_s
     if psk.valid_until_s is not None:
         fields["valid_until_s"] = psk.valid_until_s
+    if psk.device:
+        fields["device"] = psk.device
     return fields
 
 
@@ -208,6 +214,7 @@ def _psk(value: object) -> PskRecord:
         key=key,
         valid_from_s=fields.get("valid_from_s"),
         valid_until_s=fields.get("valid_until_s"),
+        device=fields.get("device", ""),
     )
 
 

@@ -179,7 +179,7 @@ def _refusal(answer: _Answer) -> PeerError:
     if not word:
         return MailboxFailure(f"HTTP {answer.status}: is this a mailbox?")
     detail = answer.body[:500].decode("utf-8", "replace").strip().removeprefix(f"{word}: ")
-    return MailboxRefused(answer.status, word, detail or "no more is known")
+    return MailboxRefused(answer.status, word, detail or "no further details")
 
 
 def _parsed(answer: _Answer) -> Mapping[str, object]:

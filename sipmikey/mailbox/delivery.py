@@ -8,8 +8,8 @@ from typing import Protocol
 
 from sipmikey.agent.config import KeyManagement
 from sipmikey.call.reasons import AgentError, Reason, kms_fault
+from sipmikey.deferred.claims import DepositFacts, facts_of
 from sipmikey.deferred.deposit import Deposit, parse_deposit
-from sipmikey.deferred.facts import DepositFacts, facts_of
 from sipmikey.deferred.leaving import deferred_ticket_policy, leave_message
 from sipmikey.deferred.opening import OpenedMessage, open_message, read_transfer
 from sipmikey.keys.suite import suite_named

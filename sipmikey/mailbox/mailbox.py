@@ -7,8 +7,8 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import parse_deposit
-from sipmikey.deferred.facts import facts_of
 from sipmikey.mailbox.refusals import MailboxRefusal, no_such_message, unfit
 from sipmikey.mailbox.settings import Depositors, MailboxSettings
 from sipmikey.mailbox.store import KeptMessage, MailboxStore
@@ -61,7 +61,7 @@ class Mailbox:
         if member is None and self.settings.depositors is Depositors.MEMBERS:
             raise MailboxRefusal(401, "not-a-member", "only who has a box here may leave messages")
         if not self._store.has_box(box):
-            raise MailboxRefusal(404, "no-such-box", "nobody of that identity has a box here")
+            raise MailboxRefusal(404, "no-such-box", "that identity does not have a box here")
         use = self._store.use(box)
         if use.new + use.old >= self.settings.box_messages or use.octets >= self.settings.box_bytes:
             raise MailboxRefusal(507, "box-full", "the box is full: its owner has to delete messages")
@@ -83,11 +83,11 @@ class Mailbox:
         except PeerError as error:
             raise unfit(error) from None
         if not same_identity(facts.addressee, box):
-            raise MailboxRefusal(422, "other-addressee", "the message is for somebody else than the box")
+            raise MailboxRefusal(422, "other-addressee", "the message is for another identity than the box")
         if self.settings.depositors is Depositors.MEMBERS and not same_identity(facts.sender, member or ""):
             raise MailboxRefusal(403, "other-sender", "the message names another sender than who leaves it")
         if facts.valid_until and facts.valid_until <= now:
-            raise MailboxRefusal(422, "ticket-expired", "nobody can open the message any more")
+            raise MailboxRefusal(422, "ticket-expired", "the message can no longer be opened")
         digest = hashlib.sha256(deposit.transfer_init).digest()
         if self._store.was_left(box, digest):
             raise MailboxRefusal(409, "replayed-message", "the same message was left before")
@@ -137,7 +137,7 @@ class Mailbox:
     def _check_owner(self, box: str, visitor: Visitor) -> None:
         """Raise `MailboxRefusal` unless the visitor proves to own the box.
 
-        The answer is the same for a box that there is not: nobody learns who has one.
+        The answer is the same for a box that does not exist: a stranger does not learn who has one.
         """
         kept = self._store.token_digest(box)
         shown = token_digest(visitor.token)

@@ -42,7 +42,7 @@ _LISTED = "name, sender, deposited, expires, valid_until, duration, size, heard"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptMessage:
-    """A message in a box. ``sender``: whom it says it is from; nobody vouches for that before it is opened.
+    """A message in a box. ``sender``: whom it says it is from; no KMS vouches for that before it is opened.
 
     ``deposited``, ``expires`` (when the mailbox deletes it) and ``valid_until`` (when its ticket ends, 0 for
     never) are Unix seconds. ``size``: octets of the deposit.

@@ -1,4 +1,4 @@
-"""Many RTP streams in one thread: UDP sockets, epoll, one clock.
+"""Many RTP streams in one thread: UDP sockets, epoll (poll where there is none), one clock.
 
 The loop wakes once a tick (5 ms), sends the frames whose turn it is and reads whatever came since. Streams
 are spread over the four ticks of a frame. Arrival times are the kernel's, so the tick does not show in the
@@ -13,6 +13,7 @@ import logging
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -60,8 +61,9 @@ def udp_socket(host: str, port: int = 0) -> socket.socket:
 def stamp_arrivals(sock: socket.socket) -> None:
     """Make *sock* what `MediaLoop` reads from: non-blocking, arrivals stamped by the kernel."""
     sock.setblocking(False)
-    with contextlib.suppress(OSError):  # without it the time of reading is taken
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # without it the time of reading is taken
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
 def udp_pair(host: str, first: int = 0, *, attempts: int = 100) -> tuple[socket.socket, socket.socket]:
@@ -124,6 +126,21 @@ class MediaPort:
         self.remote_rtcp = remote_rtcp
 
 
+class _Poll:
+    """``poll`` in the form of Linux's epoll, for systems without that (macOS). ``POLLIN`` is ``EPOLLIN``."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self.register, self.unregister = self._poll.register, self._poll.unregister
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        """Return the descriptors to which something came."""
+        return self._poll.poll(timeout)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 class MediaLoop:
     """Runs streams in a thread of its own.
 
@@ -132,7 +149,7 @@ class MediaLoop:
     """
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll: Any = select.epoll() if hasattr(select, "epoll") else _Poll()
         self._readers: dict[int, tuple[MediaPort, Callable[..., tuple[Any, ...]]]] = {}
         self._slots: list[list[MediaPort]] = [[] for _ in range(TICKS)]
         self._calls: deque[tuple[Callable[[], object], Future[Any] | None]] = deque()
@@ -172,6 +189,14 @@ class MediaLoop:
         self.call(lambda: self._add(port)) if self._thread is not None else self._add(port)
         return port
 
+    def share(self, port: MediaPort) -> None:
+        """In the loop's thread: send RTCP on the socket of RTP from now on, and close its own (RFC 5761)."""
+        sock, port.rtcp = port.rtcp, None
+        if sock is not None:
+            if self._readers.pop(sock.fileno(), None) is not None:
+                self._epoll.unregister(sock.fileno())
+            sock.close()
+
     def shut(self, port: MediaPort) -> Future[None]:
         """End one stream: BYE, then close its sockets."""
         return self.call(lambda: self._remove(port))
@@ -199,7 +224,7 @@ class MediaLoop:
         for sock in (port.rtp if self._lanes is None else None, port.rtcp):
             if sock is not None:
                 self._readers[sock.fileno()] = (port, sock.recvmsg)
-                self._epoll.register(sock.fileno(), select.EPOLLIN)
+                self._epoll.register(sock.fileno(), select.POLLIN)
 
     def _remove(self, port: MediaPort) -> None:
         if port not in self._slots[port.slot]:
@@ -383,62 +408,3 @@ def _settle(condition: Callable[[], bool], future: Future[None]) -> bool:
     if met:
         future.set_result(None)
     return met
-
-
-_ANY = "0.0.0.0"
-
-
-def _index(interface: str) -> int:
-    """Return the number of the interface of that name, 0 for none. Raises ``OSError``."""
-    return socket.if_nametoindex(interface) if interface else 0
-
-
-def multicast_sender(interface: str, *, hops: int = 1, ipv6: bool = False) -> socket.socket:
-    """Return a socket that sends multicast out of *interface*: an IPv4 address or, with *ipv6*, a name.
-
-    An empty one stands for what the routes say. *hops* is how many routers a packet may pass; members on the
-    same host hear it too.
-    """
-    sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        if ipv6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, _index(interface))
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, hops)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 1)
-        else:
-            address = interface or _ANY
-            sock.bind((address, 0))
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, hops)
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-        stamp_arrivals(sock)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def multicast_receiver(group: Address, interface: str) -> socket.socket:
-    """Return a socket that has joined *group* on *interface*; several may share the port.
-
-    *interface* is as in `multicast_sender`.
-    """
-    host, port = group
-    ipv6 = ":" in host
-    sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if ipv6:
-            index = _index(interface)
-            sock.bind((host, port, 0, index))
-            membership = socket.inet_pton(socket.AF_INET6, host) + struct.pack("@I", index)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
-        else:
-            sock.bind(group)
-            membership = socket.inet_aton(host) + socket.inet_aton(interface or _ANY)
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
-        stamp_arrivals(sock)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -184,7 +184,7 @@ class Group:
         del self._updates[member]
 
     def key(self) -> StreamKey:
-        """Return the present key for sending; known once somebody has been invited."""
+        """Return the present key for sending; known once a member has been invited."""
         return self._key(self._entry(None))
 
     def member_key(self) -> StreamKey:
@@ -193,7 +193,7 @@ class Group:
 
     def _key(self, entry: GenericIdEntry) -> StreamKey:
         if self._rand_i is None:
-            raise LocalError("nobody has been invited: the group has no RANDRi yet")
+            raise LocalError("no member has been invited: the group has no RANDRi yet")
         policy = TicketPolicy(suite=self._suite, flags=GROUP_FLAGS, responders=(self._initiator,))
         session = derive_crypto_session(
             entry,

@@ -51,7 +51,7 @@ def read_wav(path: Path | str) -> WavAudio:
     """
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):
-            # To open it would wait for somebody who writes.
+            # Opening it would wait for a program that writes.
             raise LocalError(f"{path}: a pipe, not a file")
         with open(path, "rb") as file:
             octets = file.read(_MOST_OCTETS + 1)

@@ -138,7 +138,7 @@ class UnsupportedHash(PeerError):
 
 
 class InvalidIdentity(PeerError):
-    """An identity is missing, malformed or not the one that must stand here."""
+    """An identity is missing, malformed or not the one that belongs here."""
 
     reason = "invalid-identity"
     error_no = ErrorNo.INVALID_ID

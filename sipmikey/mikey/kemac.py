@@ -169,7 +169,7 @@ def encode_key_data(keys: Sequence[KeyData]) -> bytes:
 def decode_key_data(plaintext: bytes, limits: Limits) -> tuple[KeyData, ...]:
     """Read the plaintext of a KEMAC; offsets in errors count from its first octet.
 
-    Only key data sub-payloads may stand there (RFC 6043 section 4.2.1.5); the first has no number of its
+    Only key data sub-payloads may be there (RFC 6043 section 4.2.1.5); the first has no number of its
     own. An empty plaintext holds no keys.
     """
     if not plaintext:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
-from aioice import stun, turn
-
 from sipmikey.mikey.errors import LocalError
+from sipmikey.nat.library import stun, turn
 from sipmikey.nat.servers import Address, NatSettings
 
 _WAIT_S = 2.0
 _RETRIES = 2
+NO_ANSWER = "no answer on UDP"
+
 _SHARE_OF_SECOND = 0.4
 """The part of the time that the second server gets: it only tells the kind of NAT."""
 
@@ -26,7 +27,7 @@ class NatKind(StrEnum):
     """``NONE``: others see our own address. ``ENDPOINT_INDEPENDENT``: one outer port for all peers, so
     that STUN is enough. ``SYMMETRIC``: another port for each peer, so that a TURN server may be needed.
     ``BEHIND``: there is a NAT, and one server does not tell its kind. ``BLOCKED``: no server answers on UDP.
-    ``UNKNOWN``: there is no server to ask."""
+    ``UNKNOWN``: there is no server that tells."""
 
     NONE = "none"
     ENDPOINT_INDEPENDENT = "endpoint-independent"
@@ -64,7 +65,8 @@ async def probe(settings: NatSettings, *, bind: str = "", wait_s: float = _WAIT_
         _ask_stun(settings, bind, wait_s), ask_turn(settings, wait_s) if settings.turn else _nothing()
     )
     state, local, mapped = bound
-    return NatReport(kind=_kind(settings, state, local, mapped), local=local, stun=state, turn=relay)
+    kind = _kind(settings, state, relay, local, mapped)
+    return NatReport(kind=kind, local=local, stun=state, turn=relay)
 
 
 async def _nothing() -> None:
@@ -72,12 +74,18 @@ async def _nothing() -> None:
 
 
 def _kind(
-    settings: NatSettings, state: ServerState | None, local: Address | None, mapped: list[Address]
+    settings: NatSettings,
+    state: ServerState | None,
+    relay: ServerState | None,
+    local: Address | None,
+    mapped: list[Address],
 ) -> NatKind:
     if settings.stun_server is None:
         return NatKind.UNKNOWN
     if not mapped:
-        return NatKind.BLOCKED
+        asked = [one for one in (state, relay) if one is not None]
+        blocked = all(not one.works and one.detail == NO_ANSWER for one in asked)
+        return NatKind.BLOCKED if blocked else NatKind.UNKNOWN
     if local is not None and mapped[0] == local:
         return NatKind.NONE
     if len(mapped) < 2:
@@ -108,7 +116,7 @@ async def _ask_stun(
                 asking.close()
                 local = asking.local
     except (TimeoutError, stun.TransactionError):
-        return ServerState(works=False, detail="no answer on UDP"), None, []
+        return ServerState(works=False, detail=NO_ANSWER), None, []
     except (OSError, LocalError) as error:
         return ServerState(works=False, detail=str(error)), None, []
     return ServerState(works=True, address=mapped, took_ms=took_ms), local, found
@@ -136,7 +144,7 @@ async def ask_turn(settings: NatSettings, wait_s: float = _WAIT_S) -> ServerStat
             relayed = transport.get_extra_info("sockname")
             transport.close()
     except (TimeoutError, stun.TransactionTimeout):
-        return ServerState(works=False, detail="no answer on UDP")
+        return ServerState(works=False, detail=NO_ANSWER)
     except stun.TransactionFailed as error:
         code, reason = error.response.attributes.get("ERROR-CODE", (0, "refused"))
         hint = ": wrong user name or password" if code == 401 else ""
@@ -148,7 +156,10 @@ async def ask_turn(settings: NatSettings, wait_s: float = _WAIT_S) -> ServerStat
 
 
 async def _resolved(server: Address) -> Address:
-    found = await asyncio.get_running_loop().getaddrinfo(*server, type=socket.SOCK_DGRAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(*server, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise LocalError(f"{server[0]}: {error.strerror or error}") from None
     if not found:
         raise LocalError(f"{server[0]}: no address is known")
     host, port = found[0][4][:2]

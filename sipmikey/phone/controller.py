@@ -16,7 +16,7 @@ from sipmikey.phone.keys import current, other
 from sipmikey.phone.people import Contact, to_dial
 from sipmikey.phone.possible import Action, call_actions, phone_actions
 from sipmikey.phone.shown import EXPIRED
-from sipmikey.phone.state import Account, Message, Phone, Question
+from sipmikey.phone.state import Account, Message, Phone, Question, Recording
 from sipmikey.phone.text import Text
 
 Send: TypeAlias = Callable[[str, str], None]
@@ -33,6 +33,9 @@ MIN_DB, MAX_DB = -60.0, 20.0
 
 STEP_DB = 3.0
 """By how much a key changes the volume."""
+
+_TOLD_OTHERWISE = frozenset({"call", "answer", "devices", "leave-message"})
+"""Commands whose failure an event tells, such as the end of a call."""
 
 STEADY_S = 60.0
 """A process that ran so long may end and is started again at once."""
@@ -70,6 +73,7 @@ class Controller:
         self._ends: dict[str, int] = {}
         self._asked = 0
         self._asking: dict[int, str] = {}
+        self._chosen: str | None = None
         self.load(
             {"type": "account.opened", "account": line.name, "identity": line.identity} for line in lines
         )
@@ -118,15 +122,17 @@ class Controller:
         identifier = document.get("id")
         verb = self._asking.pop(identifier, "") if isinstance(identifier, int) else ""
         detail = str(document.get("detail") or document.get("reason") or "")
-        if verb and verb not in ("call", "answer", "devices"):  # the end of a call tells of those itself
+        if verb and verb not in _TOLD_OTHERWISE:
             self.note("notice.given", detail=detail, account=document.get("account", ""))
 
     # What a user does
 
     @property
     def account(self) -> Account | None:
-        """The account that new calls are made with: the first that can be called, else the first."""
+        """The account that new calls are made with: the chosen one, else the first that can be called."""
         accounts = tuple(self.phone.accounts.values())
+        if self._chosen is not None and (chosen := self.phone.accounts.get(self._chosen)) is not None:
+            return chosen
         return next((one for one in accounts if one.registered), accounts[0] if accounts else None)
 
     @property
@@ -134,17 +140,37 @@ class Controller:
         """The call that is of most interest now."""
         return current(self.phone)
 
+    def choose(self, account: str | None = None) -> None:
+        """Make new calls with *account*, or with the one after that which they are made with now."""
+        names = tuple(self.phone.accounts)
+        if account is None and names:
+            now = self.account
+            account = names[(names.index(now.name) + 1) % len(names)] if now is not None else names[0]
+        self._chosen = account
+        self._changed(self.phone, self.phone)
+
     def dial(self, typed: str, *, account: str | None = None) -> str:
         """Call what *typed* means; return the URI. Raises ``NotPossible`` and ``LocalError``."""
+        return self._with_somebody(Action.DIAL, typed, account)
+
+    def leave(self, typed: str, *, account: str | None = None) -> str:
+        """Record a message for whom *typed* means; return the URI. Raises ``NotPossible``, ``LocalError``."""
+        return self._with_somebody(Action.LEAVE_MESSAGE, typed, account)
+
+    def _with_somebody(self, action: Action, typed: str, account: str | None) -> str:
         chosen = self.account if account is None else self.phone.accounts.get(account)
         if chosen is None:
             raise NotPossible(Text("No account is set up. Run sipmikey setup."))
         uri = to_dial(self.phone.people, typed, domain=chosen.domain)
-        possible = phone_actions(self.phone, chosen.name)[Action.DIAL]
+        possible = phone_actions(self.phone, chosen.name)[action]
         if possible.why_not is not None:
             raise NotPossible(possible.why_not)
-        self._command(chosen.name, "call", {"uri": uri})
+        self._command(chosen.name, str(action), {"uri": uri})
         return uri
+
+    def end_recording(self, recording: Recording, *, send: bool) -> None:
+        """Leave the message that is recorded, or throw it away."""
+        self._command(recording.account, "send-message" if send else "drop-message", {})
 
     def act(self, action: Action, key: CallKey, **fields: Any) -> None:
         """Do *action* with a call. Raises ``NotPossible``.

@@ -12,16 +12,24 @@ from sipmikey.phone.advice import why
 from sipmikey.phone.calls import CallKey, Direction, ShownCall, Stage, ended, follow
 from sipmikey.phone.documents import Document, flag, inner, number, text, texts
 from sipmikey.phone.history import entry_from, entry_of
+from sipmikey.phone.messages.leaving import follow_message_of_ours
+from sipmikey.phone.messages.received import message_left, message_played, messages_listed
 from sipmikey.phone.people import Contact, contact_of, find, seen, warning_for
-from sipmikey.phone.state import Account, Conference, Device, Message, Notice, Phone, Question
+from sipmikey.phone.state import (
+    MAX_NOTICES,
+    Account,
+    Conference,
+    Device,
+    Notice,
+    Phone,
+    Question,
+)
 from sipmikey.phone.text import Text
 
 MAX_ENDED = 20
 """Ended calls that are kept with their events."""
 
 MAX_HISTORY = 1000
-MAX_NOTICES = 50
-MAX_MESSAGES = 1000
 MAX_BOOK = 20_000
 """Entries of an address book that are taken."""
 
@@ -62,6 +70,7 @@ def fold(phone: Phone, document: Document) -> Phone:
     phone = _account(phone, kind, account, document, at)
     phone = _belongings(phone, kind, document)
     phone = _conference(phone, kind, account, document)
+    phone = follow_message_of_ours(phone, kind, account, document, at)
     number_of_call = text(document, "call")
     if number_of_call and kind:
         phone = _call(phone, kind, (account, number_of_call), document, at)
@@ -85,11 +94,7 @@ def _account(phone: Phone, kind: str, name: str, document: Document, at: float) 
     if kind == "engine.down":
         phone = _engine_down(phone, name, document, at)
     elif kind == "stack.failed":
-        told = {"detail": text(document, "detail") or text(document, "reason") or "?"}
-        notice = Text(
-            "The part that speaks SIP has ended: {detail}. Its calls are lost; it is started again.", told
-        )
-        phone = _notice(phone, Notice(at=at, text=notice, bad=True, account=name))
+        phone = _notice(phone, Notice(at=at, text=_stack_failed(document), bad=True, account=name))
     elif kind == "network.changed":
         slept = text(document, "cause") == "waking"
         now = Text(_MOVED.message, {"now": text(document, "now") or "?"})
@@ -126,8 +131,11 @@ def _account_after(account: Account, kind: str, document: Document) -> Account:
             gone = replace(gone, muted=False, microphone_db=0.0, speaker_db=0.0)
             return replace(gone, registered=None if account.registered is None else False)
         case "stack.failed":
-            registered = None if account.registered is None else False
-            return replace(account, registered=registered, engine_ends=account.engine_ends + 1)
+            failed = replace(account, engine_ends=account.engine_ends + 1)
+            if account.registered is None:
+                return failed
+            # It stands there until the new registration; without a registrar nothing would take it away.
+            return replace(failed, registered=False, trouble=_stack_failed(document))
         case "agent.do-not-disturb":
             return replace(account, do_not_disturb=flag(document, "on"))
         case "agent.sound":
@@ -141,6 +149,10 @@ def _account_after(account: Account, kind: str, document: Document) -> Account:
         case "agent.devices":
             return replace(account, devices=_devices(document))
     return account
+
+
+def _stack_failed(document: Document) -> Text:
+    return Text(_STACK.message, {"detail": text(document, "detail") or text(document, "reason") or "?"})
 
 
 def _count(found: float) -> int:
@@ -277,11 +289,11 @@ def _belongings(phone: Phone, kind: str, document: Document) -> Phone:
         case "notice.dismissed":
             return replace(phone, notices=())
         case "message.left":
-            return _message(phone, document)
+            return message_left(phone, document, at_of(document))
         case "messages.listed":
-            return _messages(phone, document)
+            return messages_listed(phone, document)
         case "message.playing" | "message.played" | "message.refused":
-            return _played(phone, kind, document)
+            return message_played(phone, kind, document)
     return phone
 
 
@@ -300,55 +312,6 @@ def _book(phone: Phone, document: Document) -> Phone:
         for uri in (one.identity, *one.numbers):
             by_uri.setdefault(uri, one)
     return replace(phone, books=MappingProxyType(books), listed=MappingProxyType(by_uri))
-
-
-def _message(phone: Phone, document: Document) -> Phone:
-    message = Message(
-        at=at_of(document),
-        identifier=text(document, "identifier"),
-        sender=text(document, "sender"),
-        peer=text(document, "peer"),
-        duration_s=number(document, "duration_s"),
-        heard=flag(document, "heard"),
-    )
-    others = tuple(one for one in phone.messages if one.identifier != message.identifier)
-    return replace(phone, messages=(message, *others))
-
-
-def _messages(phone: Phone, document: Document) -> Phone:
-    """Take what is in the box of an account for what it has; the newest first."""
-    account, listed = text(document, "account"), document.get("messages")
-    known = {one.identifier: one for one in phone.messages if one.account == account}
-    found = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list | tuple) else []
-    there = [
-        Message(
-            at=number(item, "left_at"), identifier=text(item, "message"), sender=text(item, "says_from"),
-            duration_s=number(item, "duration_s"), heard=flag(item, "heard"), expired=flag(item, "expired"),
-            account=account,
-        )
-        for item in found[:MAX_MESSAGES]
-    ]  # fmt: skip
-    there = [
-        replace(one, peer=before.peer, playing=before.playing)
-        if (before := known.get(one.identifier))
-        else one
-        for one in there
-    ]
-    others = [one for one in phone.messages if one.account != account]
-    return replace(phone, messages=tuple(sorted([*there, *others], key=lambda one: one.at, reverse=True)))
-
-
-def _played(phone: Phone, kind: str, document: Document) -> Phone:
-    """Take what became of a message that was to be heard: who it is from is vouched for from then on."""
-    name, account = text(document, "message"), text(document, "account")
-
-    def after(message: Message) -> Message:
-        if (message.identifier, message.account) != (name, account):
-            return message
-        peer = text(document, "from") or message.peer
-        return replace(message, peer=peer, playing=kind == "message.playing")
-
-    return replace(phone, messages=tuple(map(after, phone.messages)))
 
 
 def _with_contact(phone: Phone, contact: Contact) -> Phone:

@@ -61,7 +61,7 @@ class HistoryEntry:
 
     @property
     def missed(self) -> bool:
-        """True when somebody called and nobody took the call."""
+        """True when a call came and was not taken."""
         return self.outcome is Outcome.MISSED
 
 

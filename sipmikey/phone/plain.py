@@ -73,7 +73,7 @@ def duration(seconds: float) -> str:
 
 def _account_lines(before: Account | None, now: Account) -> Iterator[Line]:
     if now.contact and not (before and before.contact == now.contact):
-        values = {"identity": now.identity, "contact": now.contact}
+        values: dict[str, str | Text] = {"identity": now.identity, "contact": now.place}
         yield Line(Text("Ready: {identity} at {contact}.", values))
     if now.registered and not (before and before.registered):
         yield Line(Text("{identity} can be called.", {"identity": now.identity or now.name}), Mood.GOOD)

@@ -38,6 +38,7 @@ class Action(StrEnum):
     END_CONFERENCE = "end-conference"
     REKEY = "rekey"
     DO_NOT_DISTURB = "do-not-disturb"
+    LEAVE_MESSAGE = "leave-message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ _NOT_MUTED = Text("The microphone is on.")
 _NO_FEATURE = Text("The engine that makes the calls cannot do this.")
 _NO_ENGINE = Text("The engine that makes the calls is not running.")
 _NO_ACCOUNT = Text("No account is set up. Run sipmikey setup.")
+_NO_MAILBOX = Text("No mailbox is set up: set mailbox.url in the configuration.")
+_RECORDING = Text("A message is recorded already.")
+_BUSY = Text("You are in a call. End it first.")
 _FULL = Text("There are four calls already. End one first.")
 
 
@@ -133,7 +137,16 @@ def phone_actions(phone: Phone, account: str) -> dict[Action, Possible]:
     return {
         Action.DIAL: Possible(Action.DIAL, stopped or full),
         Action.DO_NOT_DISTURB: Possible(Action.DO_NOT_DISTURB, stopped),
+        Action.LEAVE_MESSAGE: Possible(Action.LEAVE_MESSAGE, stopped or _no_message(phone, known)),
     }
+
+
+def _no_message(phone: Phone, account: Account | None) -> Text | None:
+    if account is None or "leave-message" not in account.features:
+        return _NO_MAILBOX
+    if account.name in phone.recordings:
+        return _RECORDING
+    return _BUSY if any(one.account == account.name for one in phone.live) else None
 
 
 def may(phone: Phone, call: ShownCall, action: Action) -> bool:

@@ -188,6 +188,14 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             {"message": _MESSAGE},
         ),
         "stop-message": Verb("stop the message that plays", {}),
+        "leave-message": Verb(
+            "leave a message for somebody: the WAV in `file` at once, else what is said into the microphone"
+            " from now (`message.recording`) until `send-message`, or the longest time is over; the result"
+            " has `sent`, and what `message.sent` has",
+            {"uri": _URI, "file": Field(_text, "WAV file", optional=True)},
+        ),
+        "send-message": Verb("end the recording of a message, and leave it", {}),
+        "drop-message": Verb("end the recording of a message, and throw it away; so does a call", {}),
         "delete-message": Verb("delete a message in our box", {"message": _MESSAGE}),
         "stats": Verb("count the packets of a call; the result has `streams`", {"call": _CALL}),
         "quit": Verb("end all calls, remove the registration, and end the process", {}),

@@ -7,7 +7,7 @@ from sipmikey.phone.conference import conference_of, conference_title
 from sipmikey.phone.facts import Mood
 from sipmikey.phone.history import OUTCOMES, HistoryEntry, mood_of
 from sipmikey.phone.plain import duration
-from sipmikey.phone.state import Account, Message, Phone
+from sipmikey.phone.state import Account, Message, Phone, Recording
 from sipmikey.phone.text import Text, Translate
 
 STAGES = {
@@ -19,6 +19,7 @@ STAGES = {
     Stage.TALKING: Text("talking"),
     Stage.ENDED: Text("ended"),
 }
+NOT_REGISTERED = Text("not registered: the server sends no calls here")
 STARTING, QUIET, MUTED = Text("starting"), Text("do not disturb"), Text("microphone off")
 EXPIRED = Text("its time is over: nobody can open it")
 HOLDS = {
@@ -35,16 +36,27 @@ def account_line(account: Account, tr: Translate) -> str:
         return f"▲ {name}: {account.trouble.render(tr)}"
     if not account.engine:
         return f"◐ {name}: {STARTING.render(tr)}"
+    if account.registered is False:
+        return f"◐ {name}: {NOT_REGISTERED.render(tr)}"
     state = (
         Text("can be called")
         if account.registered
-        else Text("ready at {contact}", {"contact": account.contact})
+        else Text("ready at {contact}", {"contact": account.place})
     )
     quiet = f", {QUIET.render(tr)}" if account.do_not_disturb else ""
     muted = f", {MUTED.render(tr)}" if account.muted else ""
     waiting = Text("messages: {count}", {"count": str(account.messages_new)})
     messages = f", {waiting.render(tr)}" if account.messages_new else ""
     return f"● {name}: {state.render(tr)}{quiet}{muted}{messages}"
+
+
+def account_lines(phone: Phone, chosen: Account | None, tr: Translate) -> str:
+    """Return a line about each account; of several the one that new calls are made with is marked."""
+    lines = [(account, account_line(account, tr)) for account in phone.accounts.values()]
+    if len(lines) < 2:
+        return "\n".join(line for _, line in lines)
+    mine = Text("you call with this one").render(tr)
+    return "\n".join(f"{line} ← {mine}" if account is chosen else line for account, line in lines)
 
 
 def call_title(call: ShownCall, phone: Phone, tr: Translate) -> str:
@@ -62,7 +74,17 @@ def call_line(call: ShownCall, phone: Phone, tr: Translate) -> str:
 
 def _one(call: ShownCall, phone: Phone, tr: Translate) -> str:
     stage = HOLDS.get(call.hold, STAGES[call.stage]) if call.stage is Stage.TALKING else STAGES[call.stage]
-    return f"{caller(call, phone, tr)}: {stage.render(tr)}"
+    return f"{caller(call, phone, tr)}: {stage.render(tr)}{_through(call, phone, tr)}"
+
+
+def _through(call: ShownCall, phone: Phone, tr: Translate) -> str:
+    """Return which account a call is of, where there are several."""
+    account = phone.accounts.get(call.account)
+    if account is None or len(phone.accounts) < 2:
+        return ""
+    who = {"identity": account.identity or account.name}
+    text = Text("for {identity}", who) if call.direction is Direction.IN else Text("from {identity}", who)
+    return f" ({text.render(tr)})"
 
 
 def caller(call: ShownCall, phone: Phone, tr: Translate) -> str:
@@ -71,6 +93,21 @@ def caller(call: ShownCall, phone: Phone, tr: Translate) -> str:
     if not call.says:
         return name
     return Text('{name} (calls itself "{says}")', {"name": name, "says": call.says}).render(tr)
+
+
+def call_text(call: ShownCall, phone: Phone, tr: Translate) -> str:
+    """Return who calls, for a notification: whom the KMS vouches for, or that it is only a claim."""
+    peer = call.facts[2]
+    who = f"{caller(call, phone, tr)}{_through(call, phone, tr)}"
+    return f"{who}\n{peer.word.render(tr)}. {peer.sentence.render(tr)}"
+
+
+def recording_line(recording: Recording, phone: Phone, tr: Translate) -> str:
+    """Return what happens with a message that is being said."""
+    told = {"name": phone.label(recording.to), "longest": f"{recording.longest_s:.0f}"}
+    if recording.sends:
+        return Text("The message for {name} is protected and left.", told).render(tr)
+    return Text("Speak now: a message for {name} is recorded, {longest} s at most.", told).render(tr)
 
 
 def message_line(message: Message, phone: Phone, tr: Translate) -> str:
@@ -87,6 +124,11 @@ def deleting(message: Message, phone: Phone, tr: Translate) -> str:
     """Return the question before a message is deleted."""
     name = phone.label(message.peer or message.sender)
     return Text("Delete the message of {name}?", {"name": name}).render(tr)
+
+
+def report_line(path: str, tr: Translate) -> str:
+    """Return where the report of a call is, whole, and what to do with it."""
+    return f"{Text('The report is written. Read it before you send it:').render(tr)} {path}"
 
 
 def history_line(entry: HistoryEntry, phone: Phone, tr: Translate) -> str:

@@ -11,6 +11,9 @@ from sipmikey.phone.history import HistoryEntry
 from sipmikey.phone.people import Contact
 from sipmikey.phone.text import Text, clean
 
+MAX_NOTICES = 50
+"""Notices that are kept, the latest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
@@ -48,6 +51,14 @@ class Account:
     features: tuple[str, ...] = ()
     messages_new: int = 0
     messages_old: int = 0
+
+    @property
+    def place(self) -> Text:
+        """Where it waits for calls. An agent that listens everywhere has no address that others could use."""
+        host, _, port = self.contact.rpartition("@")[2].partition(";")[0].rpartition(":")
+        if host in ("0.0.0.0", "[::]"):
+            return Text("port {port} of this machine", {"port": port})
+        return Text("{contact}", {"contact": self.contact})
 
     @property
     def domain(self) -> str:
@@ -111,6 +122,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A message of ours for ``to`` that is being said, or, once it ``sends``, is on its way to a mailbox.
+
+    ``began``: Unix seconds. ``longest_s``: it ends by itself after so many seconds.
+    """
+
+    account: str
+    to: str
+    began: float = 0.0
+    longest_s: float = 0.0
+    sends: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conference:
     """Calls of an account that hear each other. ``legs``: their numbers. ``present``: the user is in it."""
 
@@ -123,8 +148,8 @@ class Conference:
 class Phone:
     """All of it, immutable; ``fold`` makes the next one. ``missed``: calls missed since the list was read.
 
-    ``conferences``: the one of each account that has one. ``books``: what address books have, by their names;
-    ``listed``: their entries by URI, the first of each.
+    ``conferences``, ``recordings``: the one of each account that has one. ``books``: what address books
+    have, by their names; ``listed``: their entries by URI, the first of each.
     """
 
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
@@ -137,6 +162,7 @@ class Phone:
     questions: tuple[Question, ...] = ()
     notices: tuple[Notice, ...] = ()
     messages: tuple[Message, ...] = ()
+    recordings: Mapping[str, Recording] = field(default_factory=lambda: MappingProxyType({}))
     conferences: Mapping[str, Conference] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

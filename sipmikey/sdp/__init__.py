@@ -4,26 +4,32 @@ Text in, text out, for any SIP stack. `Offerer` is the caller, `Answerer` the ca
 for re-INVITE and UPDATE. `SessionKeys` holds the SRTP keys of every m-line.
 """
 
-from sipmikey.sdp.answer import Answerer
-from sipmikey.sdp.errors import (
-    AnswerMissing,
-    BiddingDown,
-    Glare,
-    IdentityMismatch,
-    KeyMgmtDuplicate,
-    KeyMgmtMalformed,
-    KeyMgmtMissing,
-    MediaMismatch,
-    MediaNotSecured,
-    OfferMissing,
-    SdpMalformed,
-    SentSdpAltered,
-)
-from sipmikey.sdp.keys import MediaKeys, ReceivedOffer, SessionKeys
-from sipmikey.sdp.mapping import Direction
-from sipmikey.sdp.offer import Offerer
-from sipmikey.sdp.session import Session
-from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sipmikey.sdp.answer import Answerer
+    from sipmikey.sdp.errors import (
+        AnswerMissing,
+        BiddingDown,
+        Glare,
+        IdentityMismatch,
+        KeyMgmtDuplicate,
+        KeyMgmtMalformed,
+        KeyMgmtMissing,
+        MediaMismatch,
+        MediaNotSecured,
+        OfferMissing,
+        SdpMalformed,
+        SentSdpAltered,
+    )
+    from sipmikey.sdp.keys import MediaKeys, ReceivedOffer, SessionKeys
+    from sipmikey.sdp.mapping import Direction
+    from sipmikey.sdp.offer import Offerer
+    from sipmikey.sdp.session import Session
+    from sipmikey.sdp.suite import DEFAULT_SUITES, SrtpSuite
 
 __all__ = [
     "DEFAULT_SUITES",
@@ -48,3 +54,34 @@ __all__ = [
     "SessionKeys",
     "SrtpSuite",
 ]
+
+_HOMES = {
+    "Answerer": "sipmikey.sdp.answer",
+    "AnswerMissing": "sipmikey.sdp.errors",
+    "BiddingDown": "sipmikey.sdp.errors",
+    "Glare": "sipmikey.sdp.errors",
+    "IdentityMismatch": "sipmikey.sdp.errors",
+    "KeyMgmtDuplicate": "sipmikey.sdp.errors",
+    "KeyMgmtMalformed": "sipmikey.sdp.errors",
+    "KeyMgmtMissing": "sipmikey.sdp.errors",
+    "MediaMismatch": "sipmikey.sdp.errors",
+    "MediaNotSecured": "sipmikey.sdp.errors",
+    "OfferMissing": "sipmikey.sdp.errors",
+    "SdpMalformed": "sipmikey.sdp.errors",
+    "SentSdpAltered": "sipmikey.sdp.errors",
+    "MediaKeys": "sipmikey.sdp.keys",
+    "ReceivedOffer": "sipmikey.sdp.keys",
+    "SessionKeys": "sipmikey.sdp.keys",
+    "Direction": "sipmikey.sdp.mapping",
+    "Offerer": "sipmikey.sdp.offer",
+    "Session": "sipmikey.sdp.session",
+    "DEFAULT_SUITES": "sipmikey.sdp.suite",
+    "SrtpSuite": "sipmikey.sdp.suite",
+}
+"""Imported when asked for: the words for what is wrong with a description need no description."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

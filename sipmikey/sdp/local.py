@@ -19,7 +19,7 @@ class LocalDescription:
     """A description with SRTP profiles and without a MIKEY attribute.
 
     ``streams`` are all its m-lines, ``keyed`` those that need keys, ``protocols`` the key management
-    protocols it will list once a MIKEY attribute stands at session level.
+    protocols it will list once a MIKEY attribute is at session level.
     """
 
     document: Document

@@ -4,7 +4,7 @@ A section is a frozen dataclass whose fields are made by `setting`. `merge` read
 variables over the file and options over both; `show` prints the result, `reference` what can be set.
 """
 
-from sipmikey.settings.merge import Merged, Name, merge, read_section
+from sipmikey.settings.merge import MergedSettings, Name, merge, read_section
 from sipmikey.settings.schema import Section, Setting, Value, setting, settings
 from sipmikey.settings.show import MASK, as_document, as_toml, reference_table
 from sipmikey.settings.toml import ConfigurationError, nearest, parse_toml, read_text, read_toml
@@ -12,7 +12,7 @@ from sipmikey.settings.toml import ConfigurationError, nearest, parse_toml, read
 __all__ = [
     "MASK",
     "ConfigurationError",
-    "Merged",
+    "MergedSettings",
     "Name",
     "Section",
     "Setting",

@@ -15,7 +15,7 @@ Name = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
+class MergedSettings:
     """The value of every setting, and its origin: `default`, `file`, `environment` or `option`.
 
     ``path`` is the file that was read, if any.
@@ -41,7 +41,7 @@ def merge(
     variables: Mapping[Name, str] | None = None,
     environment: Mapping[str, str] | None = None,
     options: Mapping[Name, object] | None = None,
-) -> Merged:
+) -> MergedSettings:
     """Return every setting of *kinds* (sections by name).
 
     *path* is a TOML file, *tables* its content where the caller has read it already. *variables* names the
@@ -68,7 +68,7 @@ def merge(
             values[name], origins[name] = read_value(where, described, option), "option"
         if described.required and origins[name] == "default":
             raise ConfigurationError(f"{path}: {section}.{key} is missing")
-    return Merged(values=values, origins=origins, path=path)
+    return MergedSettings(values=values, origins=origins, path=path)
 
 
 def read_section(kind: Section, table: object, *, where: str, path: Path) -> Any:

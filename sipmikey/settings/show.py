@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.mikey.secret import Secret
-from sipmikey.settings.merge import Merged
+from sipmikey.settings.merge import MergedSettings
 from sipmikey.settings.schema import Section, Value, settings
 
 MASK = "********"
@@ -34,7 +34,7 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def as_document(merged: Merged) -> dict[str, Any]:
+def as_document(merged: MergedSettings) -> dict[str, Any]:
     """Return each setting as ``{"value": ..., "origin": ...}``, by its dotted name."""
     return {
         f"{section}.{key}": {"value": plain(value), "origin": merged.origins[section, key]}
@@ -42,7 +42,7 @@ def as_document(merged: Merged) -> dict[str, Any]:
     }
 
 
-def as_toml(merged: Merged) -> str:
+def as_toml(merged: MergedSettings) -> str:
     """Return the settings as TOML, the origin of each beside it; one without a value is a comment."""
     lines: list[str] = []
     last = ""

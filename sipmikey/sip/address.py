@@ -18,7 +18,7 @@ _UNFIT = re.compile(r"[\x00-\x20\x7f<>\"]")
 class Address:
     """One address. ``uri``: as it is written, of any scheme. ``parameters``: those of the header field.
 
-    ``display_name``: without quotes and escapes; text of the sender's choice that names nobody.
+    ``display_name``: without quotes and escapes; text of the sender's choice, which proves nothing.
     """
 
     uri: str
@@ -86,6 +86,11 @@ def _address(item: str, *, alone: bool = False) -> Address:
 
 def _at_bracket(item: str) -> tuple[str, bool, str]:
     """Partition at the first angle bracket that is not in quotes."""
+    if '"' not in item:
+        before, opening, after = item.partition("<")
+        if opening and ">" not in after:
+            raise _unended(item)
+        return before, bool(opening), after
     quoted, escaped = False, False
     for at, character in enumerate(item):
         if escaped:
@@ -94,13 +99,17 @@ def _at_bracket(item: str) -> tuple[str, bool, str]:
             escaped, quoted = character == "\\", character != '"'
         elif character == "<":
             if ">" not in item[at:]:
-                raise SipMalformed(f"the angle bracket in {shown(item)} does not end")
+                raise _unended(item)
             return item[:at], True, item[at + 1 :]
         else:
             quoted = character == '"'
     if quoted:
         raise SipMalformed(f"the quotation in {shown(item)} does not end")
     return item, False, ""
+
+
+def _unended(item: str) -> SipMalformed:
+    return SipMalformed(f"the angle bracket in {shown(item)} does not end")
 
 
 def _display_name(text: str, item: str) -> str:

@@ -86,15 +86,24 @@ def parameters(text: str) -> Parameters:
     text = strip(text)
     if text and not text.startswith(";"):
         raise SipMalformed(f"{shown(text)} stands where parameters begin with a semicolon")
-    text = text.removeprefix(";")
-    while text:
-        item, _, text = cut(text, ";")
+    for item in _pieces(text.removeprefix(";")):
         name, equals, value = cut(item, "=")
         name = strip(name)
         if TOKEN.fullmatch(name) is None:
             raise SipMalformed(f"{shown(item)} is not a parameter")
         found.append((name.lower(), unquote(value) if equals else None))
     return tuple(found)
+
+
+def _pieces(text: str) -> list[str]:
+    if '"' not in text and "<" not in text:
+        pieces = text.split(";")
+        return pieces if pieces[-1] else pieces[:-1]
+    pieces = []
+    while text:
+        piece, _, text = cut(text, ";")
+        pieces.append(piece)
+    return pieces
 
 
 def unquote(text: str) -> str:

@@ -20,9 +20,7 @@ COMPACT = {
 
 _END = re.compile(rb"(?>\r\n?|\n){2}")
 _USUAL_END = b"\r\n\r\n"
-_OTHER_ENDS = (b"\n\n", b"\n\r", b"\r\r")
 _LINE = re.compile(r"\r\n?|\n")
-_FIELD = re.compile(rf"^({TOKEN.pattern}+)[ \t]*+:(.*)", re.MULTILINE)
 
 
 @lru_cache(maxsize=64)
@@ -38,8 +36,10 @@ def split_head(octets: bytes, at: int = 0) -> tuple[bytes, int]:
     Lines may end with CR or LF alone, as the parser of pjsip has it too.
     """
     usual = -1 if at else octets.find(_USUAL_END)
-    if usual >= 0 and all(octets.find(other, 0, usual + 1) < 0 for other in _OTHER_ENDS):
-        return octets[:usual], usual + len(_USUAL_END)
+    if usual >= 0:
+        before = octets[: usual + 1]
+        if not (b"\n\n" in before or b"\n\r" in before or b"\r\r" in before):
+            return octets[:usual], usual + len(_USUAL_END)
     end = _END.search(octets, at)
     return (octets[at:], len(octets)) if end is None else (octets[at : end.start()], end.end())
 
@@ -52,8 +52,20 @@ def read_headers(head: bytes | str) -> tuple[str, Headers]:
     text = readable(head).replace("\r\n", "\n")
     if any(mark in text for mark in ("\r", "\n ", "\n\t")):
         return _read_lines(text)
-    first, _, lines = text.partition("\n")
-    return first, tuple((name, value.strip(BLANK)) for name, value in _FIELD.findall(lines))
+    first, *lines = text.split("\n")
+    fields: list[tuple[str, str]] = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon and (name := _token(name)):
+            fields.append((name, value.strip(BLANK)))
+    return first, tuple(fields)
+
+
+@lru_cache(maxsize=64)
+def _token(name: str) -> str:
+    """Return the name that stands before a colon, ``""`` where it is not a token."""
+    name = strip(name)
+    return name if TOKEN.fullmatch(name) else ""
 
 
 def _read_lines(text: str) -> tuple[str, Headers]:
@@ -66,6 +78,6 @@ def _read_lines(text: str) -> tuple[str, Headers]:
                 fields[-1][1].append(strip(line))
             continue
         name, colon, value = line.partition(":")
-        if colon and TOKEN.fullmatch(strip(name)) is not None:
-            fields.append((strip(name), [strip(value)]))
+        if colon and (name := _token(name)):
+            fields.append((name, [strip(value)]))
     return first, tuple((name, strip(" ".join(parts))) for name, parts in fields)

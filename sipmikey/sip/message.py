@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from sipmikey.sip.address import Address, parse_address, parse_addresses
 from sipmikey.sip.errors import SipMalformed
-from sipmikey.sip.grammar import list_items, readable, shown
+from sipmikey.sip.grammar import cut, list_items, readable, shown
 from sipmikey.sip.head import Headers, long_name, read_headers, split_head
 from sipmikey.sip.multipart import parts
 from sipmikey.sip.values import (
@@ -21,6 +20,7 @@ from sipmikey.sip.values import (
     parse_reason,
     parse_via,
     parse_warning,
+    via_transport,
 )
 
 _REQUEST = re.compile(r"([^\s]+) ([^\s]+) SIP/2\.0[ \t]*", re.IGNORECASE)
@@ -28,6 +28,21 @@ _RESPONSE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?", re.IGNORECASE | re.ASC
 _SDP = "application/sdp"
 
 T = TypeVar("T")
+
+
+class _Kept(Generic[T]):
+    """A property that is read once, as `functools.cached_property` is, which takes a lock to do so."""
+
+    def __init__(self, read: Callable[[Any], T]) -> None:
+        self.__doc__ = read.__doc__
+        self._read = read
+        self._name = read.__name__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        value = vars(instance)[self._name] = self._read(instance)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +70,12 @@ class SipMessage:
         octets = octets.lstrip(b"\r\n")
         head, body = split_head(octets)
         start, headers = read_headers(head)
-        if not (_REQUEST.fullmatch(start) or _RESPONSE.fullmatch(start)):
+        response = _RESPONSE.fullmatch(start)
+        if response is None and _REQUEST.fullmatch(start) is None:
             raise SipMalformed(f"not a SIP message: {shown(start)}")
-        return cls(start_line=start, headers=headers, content=octets[body:])
+        message = cls(start_line=start, headers=headers, content=octets[body:])
+        vars(message)["status"] = 0 if response is None else int(response[1])
+        return message
 
     def encode(self) -> bytes:
         """Return the message for the wire, its Content-Length set to the length of ``content``."""
@@ -67,7 +85,7 @@ class SipMessage:
 
     # The start line
 
-    @cached_property
+    @_Kept
     def status(self) -> int:
         """Status of a response, 0 for a request."""
         found = _RESPONSE.fullmatch(self.start_line)
@@ -79,7 +97,7 @@ class SipMessage:
         found = _RESPONSE.fullmatch(self.start_line)
         return "" if found is None else found[2] or ""
 
-    @cached_property
+    @_Kept
     def method(self) -> str:
         """Method of a request, or of the request that a response answers (CSeq)."""
         if not self.status:
@@ -94,25 +112,30 @@ class SipMessage:
 
     # Header fields
 
-    @cached_property
-    def _values(self) -> dict[str, tuple[str, ...]]:
+    @_Kept
+    def _values(self) -> dict[str, list[str]]:
         """Values by the long names of their header fields."""
         found: dict[str, list[str]] = {}
         for written, value in self.headers:
-            found.setdefault(long_name(written), []).append(value)
-        return {name: tuple(values) for name, values in found.items()}
+            name = long_name(written)
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
+        return found
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return the value of every header field *name*, compact forms included, in their order."""
-        return self._values.get(name) or self._values.get(long_name(name), ())
+        values = self._values.get(name) or self._values.get(long_name(name))
+        return tuple(values) if values else ()
 
     def first(self, name: str) -> str | None:
         """Return the value of the first header field *name*, or None."""
-        values = self.all(name)
+        values = self._values.get(name) or self._values.get(long_name(name))
         return values[0] if values else None
 
     def one(self, name: str) -> str:
-        """Return the value of a header field that stands once; raises ``SipMalformed`` for none or two."""
+        """Return the value of a header field that appears once; raises ``SipMalformed`` for none or two."""
         values = self.all(name)
         if len(values) != 1:
             raise SipMalformed(f"{len(values)} header fields, not 1", field=name)
@@ -126,9 +149,12 @@ class SipMessage:
     def address(self, name: str) -> Address | None:
         """Return the address in From, To, Refer-To or the like, None when absent.
 
-        Raises ``SipMalformed`` for a malformed one, and where the field stands twice.
+        Raises ``SipMalformed`` for a malformed one, and where the field appears twice.
         """
-        return parse_address(self.one(name)) if self.all(name) else None
+        values = self.all(name)
+        if not values:
+            return None
+        return parse_address(values[0] if len(values) == 1 else self.one(name))
 
     def uri(self, name: str) -> str | None:
         """Return the URI in From, To, Contact or the like, None when absent; raises ``SipMalformed``."""
@@ -165,19 +191,19 @@ class SipMessage:
             raise SipMalformed("not one SIP URI, one tel URI or both", field="p-asserted-identity")
         return next(iter(sip + tel), None)
 
-    @cached_property
+    @_Kept
     def top_via(self) -> Via | None:
         """The topmost Via, None when there is none that can be read."""
+        value = self.first("via")
         try:
-            return next((parse_via(item) for item in self.items("via")), None)
+            return None if value is None else parse_via(cut(value, ",")[0])
         except SipMalformed:
             return None
 
     @property
     def transport(self) -> str:
         """Transport of the topmost Via: ``udp``, ``tcp`` or ``tls``."""
-        via = self.top_via
-        return "udp" if via is None else via.transport
+        return via_transport(self.first("via") or "") or "udp"
 
     @property
     def warning(self) -> str | None:
@@ -187,7 +213,7 @@ class SipMessage:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Texts of all warnings (RFC 3261 section 20.43), malformed ones as they are."""
-        if not self.all("warning"):
+        if "warning" not in self._values:
             return ()
         return tuple(self._read("warning", lambda item: parse_warning(item).text, lambda item: item))
 
@@ -208,7 +234,7 @@ class SipMessage:
 
     @property
     def _reason(self) -> ReasonValue | None:
-        if not self.all("reason"):
+        if "reason" not in self._values:
             return None
         found = list(self._read("reason", _reason_value, _unread_reason))
         return next((one for one in found if one.protocol.upper() == "SIP"), found[0] if found else None)
@@ -237,7 +263,7 @@ class SipMessage:
         except SipMalformed:
             return None
 
-    @cached_property
+    @_Kept
     def sdp(self) -> str:
         """The session description, ``""`` when there is none.
 

@@ -100,6 +100,12 @@ class Via:
         return self.parameter("branch") or ""
 
 
+def via_transport(value: str) -> str:
+    """Return the transport of the first item of a Via header field, ``""`` where it cannot be read."""
+    found = _VIA.match(value)
+    return "" if found is None else found[1].lower()
+
+
 @lru_cache(maxsize=64)
 def parse_via(item: str) -> Via:
     """Read one item of a Via header field. Raises ``SipMalformed``."""

@@ -120,7 +120,7 @@ class SoundBridge:
         self._volumes[role].db = db
 
     def play(self, tone: Tone) -> None:
-        """Let *tone* be heard in the speaker, beside the calls."""
+        """Let *tone* be heard in the speaker, beside the calls. Tones that end by themselves take turns."""
         with self._lock:
             self._tones.append(TonePlayer(tone, self._rate))
 
@@ -174,8 +174,10 @@ class SoundBridge:
     def _with_tones(self, out: Samples) -> Samples:
         with self._lock:
             self._tones = [one for one in self._tones if not one.over]
+            once = next((one for one in self._tones if not one.repeats), None)
             for one in self._tones:
-                out = out + one.next(len(out))
+                if one.repeats or one is once:
+                    out = out + one.next(len(out))
         return out
 
     def _without_echo(self, echo: EchoCanceller, taken: Samples, out: Samples) -> Samples:

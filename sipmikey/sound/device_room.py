@@ -9,6 +9,7 @@ from sipmikey.sound.commands import Command, PlayTone, StopTones
 from sipmikey.sound.room import RATE, Room
 from sipmikey.sound.settings import News, SoundSettings
 from sipmikey.sound.ticked_room import TickedRoom
+from sipmikey.sound.tones import tone_of
 
 _TONES = -1
 """The number of the tones, among the numbers of calls that use the sound."""
@@ -48,7 +49,8 @@ class DeviceRoom(TickedRoom):
     def obey(self, command: Command) -> None:
         """Carry out *command*."""
         self._bridge.obey(command)
-        if isinstance(command, PlayTone):
+        if isinstance(command, PlayTone) and tone_of(command.tone).repeat:
+            # The tone of a key is heard in a call, and keeps no device open after it.
             self.use(_TONES)
         elif isinstance(command, StopTones):
             self.release(_TONES)

@@ -16,6 +16,11 @@ import miniaudio
 from sipmikey.sound.errors import NoSoundDevice
 
 PERIOD_MS = 10
+"""Milliseconds from one block that a device takes or gives to the next; it holds three of them."""
+
+UNHURRIED_MS = 40
+"""The same where nobody waits for an answer: a ring tone, a recording that is played."""
+
 _APPLICATION = "sipmikey"
 
 
@@ -104,23 +109,25 @@ def open_input(rate: int, identifier: Any, feed: Generator[None, bytes, None]) -
 
     *identifier* None: the system's default. Raises ``NoSoundDevice``.
     """
-    return _started(miniaudio.CaptureDevice, "input_format", rate, identifier, feed)
+    return _started(miniaudio.CaptureDevice, "input_format", rate, identifier, feed, PERIOD_MS)
 
 
-def open_output(rate: int, identifier: Any, source: Generator[bytes, int, None]) -> Any:
+def open_output(
+    rate: int, identifier: Any, source: Generator[bytes, int, None], *, period_ms: int = UNHURRIED_MS
+) -> Any:
     """Start a speaker that asks *source* for so many 16-bit mono samples; close it with ``close()``.
 
     *identifier* None: the system's default. Raises ``NoSoundDevice``.
     """
-    return _started(miniaudio.PlaybackDevice, "output_format", rate, identifier, source)
+    return _started(miniaudio.PlaybackDevice, "output_format", rate, identifier, source, period_ms)
 
 
-def _started(kind: Any, format_name: str, rate: int, identifier: Any, generator: Any) -> Any:
+def _started(kind: Any, format_name: str, rate: int, identifier: Any, generator: Any, period_ms: int) -> Any:
     try:
         device = kind(
             nchannels=1,
             sample_rate=rate,
-            buffersize_msec=PERIOD_MS,
+            buffersize_msec=period_ms,
             device_id=identifier,
             app_name=_APPLICATION,
             **{format_name: miniaudio.SampleFormat.SIGNED16},

@@ -37,6 +37,9 @@ _WINDOWS = 6
 _GROWTH_S = 0.010
 _SPARE_S = 0.008
 _SHRINK_S = 0.001
+_SHRINK_SHARE = 0.125
+"""Of what is to spare: a busy minute is not to be heard as a delay for half an hour."""
+
 _FADE = 32
 
 
@@ -162,4 +165,5 @@ class Elastic:
         self._lowest, self._passed = math.inf, 0
         spare = min(self._lows) - _SPARE_S * self._rate
         if spare > 0 and len(self._lows) == _WINDOWS:
-            self._target = max(self._least, self._target - min(spare, _SHRINK_S * self._rate))
+            step = min(spare, max(_SHRINK_S * self._rate, _SHRINK_SHARE * spare))
+            self._target = max(self._least, self._target - step)

@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from sipmikey.sound.devices import Device, Devices, Direction, choose, open_input, open_output
+from sipmikey.sound.devices import PERIOD_MS, Device, Devices, Direction, choose, open_input, open_output
 from sipmikey.sound.elastic import Elastic
 from sipmikey.sound.errors import NoSoundDevice
 from sipmikey.sound.samples import from_octets, to_octets
 
 _STALLED_S = 3.0
 DEFAULT = ""
+
+_WINDOW_S = 4.0
+_LONGEST_WINDOW_S = 8.0
+_ENOUGH = 0.98
+_LONGEST_PERIOD_MS = 4 * PERIOD_MS
 
 Told = Callable[[str, str, str], None]
 """Takes what happened (``open``, ``lost``, ``failed``), the device's name (empty: the default), and why."""
@@ -23,6 +28,9 @@ class Line:
 
     *wanted* is a name, or a part of one; empty for the system's default. While the device of that name is
     not there, the default takes its place. All methods belong to one thread; `elastic` may be used by others.
+
+    A speaker that is served late plays silence, and takes less than it should in that time. Where that is
+    told by what it took, it is opened again with longer blocks, for as long as this object lives.
     """
 
     def __init__(self, direction: Direction, rate: int, wanted: str, tell: Told) -> None:
@@ -34,6 +42,9 @@ class Line:
         self._device: Any = None
         self._name: str | None = None
         self._beat = 0.0
+        self._period_ms = PERIOD_MS
+        self._taken = 0
+        self._counted_from: tuple[float, int] | None = None
         self._complained = ""
 
     def select(self, wanted: str) -> None:
@@ -52,6 +63,10 @@ class Line:
             self._tell("lost", self._name or DEFAULT, "the device is gone")
             self.close()
         if self._device is None or name != self._name:
+            if self._open(devices, name):
+                self._tell("open", name, "")
+        elif self._served_late():
+            self._period_ms *= 2
             self._open(devices, name)
 
     def close(self) -> None:
@@ -76,7 +91,20 @@ class Line:
         )
         return gone or time.monotonic() - self._beat > _STALLED_S
 
-    def _open(self, devices: Devices, name: str) -> None:
+    def _served_late(self) -> bool:
+        """Return whether the speaker took too little for some seconds, and longer blocks may help."""
+        now, taken = time.monotonic(), self._taken
+        before, self._counted_from = self._counted_from, self._counted_from or (now, taken)
+        if before is None or now - before[0] < _WINDOW_S or self._direction is Direction.INPUT:
+            return False
+        self._counted_from = now, taken
+        wanted = (now - before[0]) * self._rate * _ENOUGH
+        # A machine that slept has no speaker that was late.
+        late = taken - before[1] < wanted and now - before[0] < _LONGEST_WINDOW_S
+        return late and self._period_ms < _LONGEST_PERIOD_MS
+
+    def _open(self, devices: Devices, name: str) -> bool:
+        """Open the device, and return whether that went well."""
         self.close()
         identifier = None if name == DEFAULT else devices.identifier(name, self._direction)
         self._beat = time.monotonic()
@@ -84,14 +112,14 @@ class Line:
             if self._direction is Direction.INPUT:
                 self._device = open_input(self._rate, identifier, self._feed())
             else:
-                self._device = open_output(self._rate, identifier, self._source())
+                self._device = open_output(self._rate, identifier, self._source(), period_ms=self._period_ms)
         except NoSoundDevice as error:
             self.complain(str(error))
-            return
-        self._name = name
+            return False
+        self._name, self._counted_from = name, None
         if name != DEFAULT or self.wanted == DEFAULT:
             self._complained = ""
-        self._tell("open", name, "")
+        return True
 
     def complain(self, why: str) -> None:
         """Tell of a trouble once, not every second."""
@@ -110,4 +138,5 @@ class Line:
         while True:
             count = yield made
             self._beat = time.monotonic()
+            self._taken += count
             made = to_octets(self.elastic.read(count))

@@ -65,6 +65,11 @@ class TonePlayer:
         self._at = 0
 
     @property
+    def repeats(self) -> bool:
+        """False for a tone that ends by itself."""
+        return self._repeat
+
+    @property
     def over(self) -> bool:
         """True when a tone that does not repeat has been played."""
         return not self._repeat and self._at >= len(self._period)

@@ -15,6 +15,7 @@ from sipmikey.sound.shaping import Level, Meter
 
 RATE = 16000
 _SLACK_S = 3.0
+_RUNS_S = 1.5
 _AUDIBLE_DB = -60.0
 
 
@@ -87,6 +88,36 @@ def record(seconds: float, name: str = "", *, stop: threading.Event | None = Non
     level = Meter(RATE, len(samples) / RATE).add(samples)
     assert level is not None, "a meter whose window is what was recorded"
     return Recording(samples=samples, level=level)
+
+
+def open_and_close(direction: Direction, name: str = "") -> None:
+    """Find out whether the device *name* (empty: the default) runs. Nothing is heard or kept.
+
+    Raises ``NoSoundDevice``.
+    """
+    runs = threading.Event()
+
+    def feed() -> Generator[None, bytes, None]:
+        while True:
+            yield
+            runs.set()
+
+    def source() -> Generator[bytes, int, None]:
+        made = b""
+        while True:
+            made = bytes(2 * (yield made))
+            runs.set()
+
+    identifier = _identifier(name, direction)
+    if direction is Direction.INPUT:
+        device, what = open_input(RATE, identifier, feed()), "microphone gives"
+    else:
+        device, what = open_output(RATE, identifier, source()), "speaker takes"
+    try:
+        if not runs.wait(_RUNS_S):
+            raise NoSoundDevice(f"the {what} nothing")
+    finally:
+        device.close()
 
 
 def _identifier(name: str, direction: Direction) -> object:

@@ -6,9 +6,9 @@ The pytest plugin is `sipmikey.testing.plugin`; what it is made of can be used w
 from sipmikey.testing.agent_driver import AgentCrashed, AgentProcess, CallRefused, TestFailure
 from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent
 from sipmikey.testing.determinism import FakeClock, seeded_environment
+from sipmikey.testing.external import Own, OwnKms, PhoneUnderTest
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.kms import KmsDirectory, TestKms
-from sipmikey.testing.own import Own, OwnKms, PhoneUnderTest
 from sipmikey.testing.stage import Stage
 from sipmikey.testing.switchboard import Switchboard
 

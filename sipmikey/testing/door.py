@@ -11,7 +11,7 @@ class Door:
     """Passes connections on to `127.0.0.1:target`, in a thread of its own from `start` to `stop`.
 
     ``delay_s``: how long each answer is held back. ``shut``: connections are refused by closing them.
-    ``port`` is where it stands. All can be changed at any time.
+    ``port`` is its own. All can be changed at any time.
     """
 
     def __init__(self, target: int) -> None:

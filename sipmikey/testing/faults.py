@@ -46,7 +46,7 @@ def alter_octet(place: int) -> Fault:
 
 
 bad_mac: Fault = alter_octet(-1)
-"""The MAC stands at the end of TRANSFER_INIT and TRANSFER_RESP: change its last bit."""
+"""The MAC is at the end of TRANSFER_INIT and TRANSFER_RESP: change its last bit."""
 
 
 def replay() -> Fault:

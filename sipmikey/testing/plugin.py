@@ -14,9 +14,9 @@ import pytest
 
 from sipmikey.testing.agents import AgentPool, TestAgent
 from sipmikey.testing.determinism import FakeClock, seeded_environment
+from sipmikey.testing.external import DOMAIN, Own, OwnKms, PhoneUnderTest, read_users
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.kms import IDENTITY, TestKms
-from sipmikey.testing.own import DOMAIN, Own, OwnKms, PhoneUnderTest, read_users
 from sipmikey.testing.stage import Stage
 from sipmikey.testing.switchboard import Switchboard
 from sipmikey.ticket.environment import Environment

@@ -12,8 +12,8 @@ from typing import Any
 from sipmikey.capture import CaptureError, LoopbackCapture
 from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent
 from sipmikey.testing.agents.situation import situation
+from sipmikey.testing.external import Own, OwnKms
 from sipmikey.testing.kms import TestKms
-from sipmikey.testing.own import Own, OwnKms
 from sipmikey.testing.switchboard import Passed, Switchboard
 
 MIKEY_LINE = re.compile(rb"(?m)^(a=key-mgmt:mikey )(\S{16})\S*")
@@ -93,7 +93,7 @@ class Stage:
         return agent
 
     def situation(self) -> str:
-        """Return where the calls of the agents stand, in one line."""
+        """Return the state of the calls of the agents, in one line."""
         return situation((agent.folder.name, agent.events) for agent in self.agents)
 
     def stop(self) -> list[str]:

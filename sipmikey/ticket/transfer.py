@@ -126,7 +126,7 @@ class TransferInitiator:
         """Verify a TRANSFER_RESP and return the bundle with the branch that sent it.
 
         Raises `PeerReportedError` for an Error message, otherwise a `PeerError` that says what is wrong.
-        Every answer is judged on its own: a bad one takes nothing from the others.
+        Every answer is judged on its own: a bad one does not affect the others.
         """
         env, policy = self._env, self._grant.policy
         message = Message.parse(data, env.limits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from textual.app import App, ComposeResult
@@ -18,14 +19,24 @@ from sipmikey.phone.calls import Hold, ShownCall
 from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
 from sipmikey.phone.edge.process import AgentProcess
 from sipmikey.phone.edge.store import Store
-from sipmikey.phone.ladder.call import call_ladder
+from sipmikey.phone.ladder.details import call_details
 from sipmikey.phone.plain import lines
-from sipmikey.phone.possible import Action, may
-from sipmikey.phone.shown import account_line, call_line, deleting, history_line, message_line
-from sipmikey.phone.state import Message
+from sipmikey.phone.possible import Action, may, phone_actions
+from sipmikey.phone.shown import (
+    account_lines,
+    call_line,
+    call_text,
+    deleting,
+    history_line,
+    message_line,
+    recording_line,
+    report_line,
+)
+from sipmikey.phone.state import Message, Recording
 from sipmikey.phone.text import Translate
-from sipmikey.tui.dialogs import Ask, AskText
-from sipmikey.tui.keys import ACTIONS, BINDINGS, translated
+from sipmikey.tui.contacts import ContactList
+from sipmikey.tui.dialogs import Ask, AskText, AskToSend, AskWhich
+from sipmikey.tui.keys import ACTIONS, bindings
 from sipmikey.tui.lists import Names, fill
 from sipmikey.tui.markup import call_markup
 from sipmikey.tui.messages import MessageList
@@ -37,13 +48,13 @@ SAID = 200
 class PhoneApp(App[None]):
     """The phone. *accounts* maps each account to the options of its `sipmikey agent`.
 
-    *books* reads the address books, which may take seconds, and returns documents.
+    *books* reads the address books, which may take seconds, and returns documents. *report* writes the report
+    of a call and returns where it is.
     """
 
     CSS_PATH = "phone.tcss"
     TITLE = "sipmikey"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS = list(BINDINGS)  # noqa: RUF012 - Textual's way
 
     def __init__(
         self,
@@ -53,15 +64,18 @@ class PhoneApp(App[None]):
         tr: Translate,
         wanted: str = "",
         books: Callable[[], Iterable[dict[str, Any]]] | None = None,
+        report: Callable[[ShownCall], Path] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self.tr = tr
-        for bindings in self._bindings.key_to_bindings.values():
-            bindings[:] = [translated(binding, tr) for binding in bindings]
+        for one in bindings(tr):
+            self.bind(one.key, one.action, description=one.description, show=one.show)
         self._store = store
         self._wanted = wanted
         self._books = books
+        self._report = report
+        self._recording: dict[str, AskToSend] = {}
         self._said: list[str] = []
         self._people_of: Phone | None = None
         self._details = False
@@ -105,7 +119,7 @@ class PhoneApp(App[None]):
                 )
                 with TabbedContent():
                     with TabPane(self.tr("Contacts"), id="people"):
-                        yield OptionList(id="contacts", markup=False)
+                        yield ContactList(remove=self.controller.remove, id="contacts")
                     with TabPane(self.tr("Calls"), id="past"):
                         yield OptionList(id="history", markup=False)
                     with TabPane(self.tr("Messages"), id="left"):
@@ -149,8 +163,10 @@ class PhoneApp(App[None]):
             self._store.keep(before, after)
         self._said = [*self._said, *(line.text.render(self.tr) for line in lines(before, after))][-SAID:]
         if self._laid_out:
-            if len(after.incoming) > len(before.incoming):
-                self.bell()
+            for call in after.incoming:
+                if call.key not in {one.key for one in before.incoming}:
+                    self.bell()
+                    self.notify(call_text(call, after, self.tr), title=self.tr("Call"), markup=False)
             self.render_phone()
 
     @property
@@ -161,18 +177,15 @@ class PhoneApp(App[None]):
     def render_phone(self) -> None:
         """Show the phone as it is."""
         phone, tr, root = self.phone, self.tr, self.screen_stack[0]
-        accounts = "\n".join(account_line(account, tr) for account in phone.accounts.values())
+        accounts = account_lines(phone, self.controller.account, tr)
         root.query_one("#accounts", Static).update(_plain(accounts))
-        fill(
-            root.query_one("#calls", OptionList),
-            (("|".join(one.key), call_line(one, phone, tr)) for one in phone.live),
-        )
+        fill(root.query_one("#calls", OptionList), _titles(phone, tr))
         root.query_one("#calls", OptionList).display = len(phone.live) > 1
         call = self.current
         root.query_one("#call", Static).update(
             call_markup(call, phone, tr) if call else _plain(tr("No call."))
         )
-        ladder = call_ladder(call, phone) if call is not None and self._details else ""
+        ladder = call_details(call, phone, tr, width=78) if call is not None and self._details else ""
         root.query_one("#ladder", Static).update(ladder)
         root.query_one("#log", Static).update("\n".join(self._said[-5:]))
         if self._people_of is None or not phone.same_people(self._people_of):
@@ -189,6 +202,7 @@ class PhoneApp(App[None]):
         tab = root.query_one(TabbedContent).get_tab("past")
         tab.label = f"{tr('Calls')} ({phone.missed})" if phone.missed else tr("Calls")
         self._ask_questions()
+        self._show_recordings()
         self.refresh_bindings()
 
     @property
@@ -205,6 +219,25 @@ class PhoneApp(App[None]):
                     Ask(question.text.render(self.tr), safe=self.tr("End the call"), other=self.tr("Talk")),
                     lambda accept, asked=question: self.controller.decide(asked, bool(accept)),
                 )
+
+    def _show_recordings(self) -> None:
+        """Open the question of each message that is being said, and close it when that is over."""
+        for account, asked in tuple(self._recording.items()):
+            recording = self.phone.recordings.get(account)
+            if recording is None or recording.sends:
+                del self._recording[account]
+                if asked.is_current:
+                    asked.dismiss(None)
+        for account, recording in self.phone.recordings.items():
+            if account not in self._recording and not recording.sends:
+                text = recording_line(recording, self.phone, self.tr)
+                ask = AskToSend(text, send=self.tr("Send"), drop=self.tr("Throw away"))
+                self._recording[account] = ask
+                self.push_screen(ask, lambda send, one=recording: self._end_recording(one, send))
+
+    def _end_recording(self, recording: Recording, send: bool | None) -> None:
+        if send is not None:
+            self.controller.end_recording(recording, send=send)
 
     def _ask_about_link(self, target: str) -> None:
         question = Text("A link wants to call {target}. Call?", {"target": target}).render(self.tr)
@@ -232,7 +265,7 @@ class PhoneApp(App[None]):
             entry = self.phone.history[int(chosen)]
             self._dial(entry.peer or entry.party)
         elif event.option_list.id == "messages":
-            self._about(self.controller.play, self.phone.messages[int(chosen)])
+            self._try(lambda: self.controller.play(self.phone.messages[int(chosen)]))
         elif (call := self.current) is not None and chosen != "|".join(call.key):
             self._act(Action.SWAP)
 
@@ -257,33 +290,27 @@ class PhoneApp(App[None]):
 
         def answered(accept: bool | None) -> None:
             if accept:
-                self._about(self.controller.delete, message)
+                self._try(lambda: self.controller.delete(message))
 
         self.push_screen(ask, answered)
 
-    def _about(self, do: Callable[[Message], None], message: Message) -> None:
+    def _try(self, do: Callable[[], object]) -> bool:
         try:
-            do(message)
-        except LocalError as error:
-            self._complain(error)
-
-    def _dial(self, typed: str) -> bool:
-        try:
-            self.controller.dial(typed)
+            do()
         except LocalError as error:
             self._complain(error)
             return False
         return True
+
+    def _dial(self, typed: str) -> bool:
+        return self._try(lambda: self.controller.dial(typed))
 
     def _act(self, action: Action, **fields: Any) -> None:
         call = self.controller.current
         if call is None:
             self.notify(self.tr("No call."), severity="warning")
             return
-        try:
-            self.controller.act(action, call.key, **fields)
-        except LocalError as error:
-            self._complain(error)
+        self._try(lambda: self.controller.act(action, call.key, **fields))
 
     def _complain(self, error: LocalError) -> None:
         said = error.text.render(self.tr) if isinstance(error, NotPossible) else str(error)
@@ -291,7 +318,13 @@ class PhoneApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave keys out of the footer that do nothing now."""
-        wanted = ACTIONS.get(action)
+        account = self.controller.account
+        if action == "next_account":
+            return len(self.phone.accounts) > 1
+        if action == "leave_message":
+            name = "" if account is None else account.name
+            return phone_actions(self.phone, name)[Action.LEAVE_MESSAGE].may
+        wanted = ACTIONS.get(str(parameters[0]) if action == "act" else action)
         call = self.controller.current if wanted else None
         if wanted is None:
             return True
@@ -303,13 +336,9 @@ class PhoneApp(App[None]):
         """Go to the dial field."""
         self.query_one("#dial", Input).focus()
 
-    def action_answer(self) -> None:
-        """Answer the call that rings."""
-        self._act(Action.ANSWER)
-
-    def action_busy(self) -> None:
-        """Refuse the call that rings: busy."""
-        self._act(Action.BUSY)
+    def action_act(self, name: str) -> None:
+        """Do what a key stands for with the call of most interest."""
+        self._act(ACTIONS[name][0])
 
     def action_leave(self) -> None:
         """Decline the call that rings, or hang up."""
@@ -327,35 +356,11 @@ class PhoneApp(App[None]):
         account = self.controller.account
         self._act(Action.UNMUTE if account is not None and account.muted else Action.MUTE)
 
-    def action_swap(self) -> None:
-        """Talk to the other call."""
-        self._act(Action.SWAP)
-
-    def action_join(self) -> None:
-        """Connect the other sides of both calls and leave."""
-        self._act(Action.TRANSFER_TO)
-
-    def action_conference(self) -> None:
-        """Let the other sides of two calls hear each other."""
-        self._act(Action.CONFERENCE)
-
-    def action_split(self) -> None:
-        """Take the call out of the conference."""
-        self._act(Action.SPLIT)
-
     def action_step(self) -> None:
         """Let the others of the conference go on without the user, or with him again."""
         call = self.controller.current
         away = call is not None and may(self.phone, call, Action.STEP_IN)
         self._act(Action.STEP_IN if away else Action.STEP_OUT)
-
-    def action_end_conference(self) -> None:
-        """End all calls of the conference."""
-        self._act(Action.END_CONFERENCE)
-
-    def action_rekey(self) -> None:
-        """Replace the keys."""
-        self._act(Action.REKEY)
 
     def action_transfer(self) -> None:
         """Ask whom to hand the call to."""
@@ -375,10 +380,50 @@ class PhoneApp(App[None]):
 
     def action_louder(self, steps: int) -> None:
         """Turn the speaker up, or down."""
-        try:
-            self.controller.louder(steps * STEP_DB)
-        except LocalError as error:
-            self._complain(error)
+        self._try(lambda: self.controller.louder(steps * STEP_DB))
+
+    def action_leave_message(self) -> None:
+        """Record a message for whom was typed, or else for the other side of the call that is over."""
+        field, call = self.query_one("#dial", Input), self.current
+        typed = field.value
+        if not typed.strip() and call is not None and not call.live:
+            typed = call.name
+        if self._try(lambda: self.controller.leave(typed)):
+            field.value = ""
+
+    def action_next_account(self) -> None:
+        """Make new calls with the next account."""
+        self.controller.choose()
+
+    def action_devices(self) -> None:
+        """Choose a sound device."""
+        account = self.controller.account
+        devices = () if account is None else account.devices
+        if account is None or not devices:
+            self.notify(self.tr("There are no sound devices."), severity="warning")
+            return
+        entries = [f"{'●' if one.chosen else '○'} {one.kind}: {one.name}" for one in devices]
+
+        def chosen(place: int | None) -> None:
+            if place is not None:
+                self.controller.select_device(account.name, devices[place].kind, devices[place].name)
+
+        self.push_screen(AskWhich(self.tr("Sound devices"), entries), chosen)
+
+    def action_report(self) -> None:
+        """Write the report of the call that is shown, and say where it is."""
+        call, report = self.current, self._report
+        if call is None or report is None:
+            self.notify(self.tr("No call."), severity="warning")
+            return
+
+        def write() -> None:
+            said = report_line(str(report(call)), self.tr)
+            self.notify(said, markup=False)
+            self._said.append(said)
+
+        self._try(write)
+        self.render_phone()
 
     def action_do_not_disturb(self) -> None:
         """Refuse calls, or let them ring."""
@@ -393,6 +438,10 @@ class PhoneApp(App[None]):
                 AskText(f"{self.tr('Name of the contact')} {call.name}", self.phone.label(call.name)),
                 lambda name: self.controller.save(Contact(identity=call.name, name=name)) if name else None,
             )
+
+
+def _titles(phone: Phone, tr: Translate) -> Iterable[tuple[str, str]]:
+    return (("|".join(call.key), call_line(call, phone, tr)) for call in phone.live)
 
 
 def _plain(text: str) -> str:

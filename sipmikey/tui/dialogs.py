@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label
+from textual.widgets import Button, Input, Label, OptionList
 
 
 class Ask(ModalScreen[bool]):
@@ -39,6 +41,64 @@ class Ask(ModalScreen[bool]):
     def action_safe(self) -> None:
         """Take the safe answer."""
         self.dismiss(False)
+
+
+class AskToSend(ModalScreen[bool | None]):
+    """A message is said: it is sent (True), or thrown away (False, Escape). None: it ended by itself."""
+
+    BINDINGS = [Binding("escape", "drop", show=False)]  # noqa: RUF012 - Textual's way
+
+    def __init__(self, said: str, *, send: str, drop: str) -> None:
+        super().__init__()
+        self.said = said
+        self._send = send
+        self._drop = drop
+
+    def compose(self) -> ComposeResult:
+        """Lay the question out."""
+        with Vertical(id="ask"):
+            yield Label(self.said, id="question", markup=False)
+            with Horizontal():
+                yield Button(self._send, id="send", variant="primary")
+                yield Button(self._drop, id="drop")
+
+    def on_mount(self) -> None:
+        """Give the button that sends the focus."""
+        self.query_one("#send", Button).focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take the answer."""
+        self.dismiss(event.button.id == "send")
+
+    def action_drop(self) -> None:
+        """Throw the message away."""
+        self.dismiss(False)
+
+
+class AskWhich(ModalScreen[int | None]):
+    """One of several is chosen: its place among *entries*; None with Escape."""
+
+    BINDINGS = [Binding("escape", "leave", show=False)]  # noqa: RUF012 - Textual's way
+
+    def __init__(self, question: str, entries: Sequence[str]) -> None:
+        super().__init__()
+        self._question = question
+        self._entries = entries
+
+    def compose(self) -> ComposeResult:
+        """Lay the choice out."""
+        with Vertical(id="ask"):
+            yield Label(self._question, id="question", markup=False)
+            yield OptionList(*self._entries, id="which", markup=False)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Take the answer."""
+        event.stop()
+        self.dismiss(event.option_index)
+
+    def action_leave(self) -> None:
+        """Choose none."""
+        self.dismiss(None)
 
 
 class AskText(ModalScreen[str]):

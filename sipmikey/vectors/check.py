@@ -47,7 +47,7 @@ def check(vector: Vector, bases: Mapping[str, Vector]) -> Verdict:
         elif kind in _CHECKS_ON_BASE:
             base = bases.get(text(vector, "base", kind))
             if base is None:
-                raise LocalError(f"base {vector['base']} is in no file given or beside one")
+                raise LocalError(f"base {vector['base']}: not found in the given files or beside them")
             faults, note = _CHECKS_ON_BASE[kind](vector, base)
         else:
             raise LocalError(f"unknown kind {kind}")

@@ -75,7 +75,7 @@ def number(vector: Vector, name: str, what: str) -> int:
 
 
 def octets(vector: Vector, name: str, what: str) -> bytes:
-    """Return octets that stand in hexadecimal in a vector."""
+    """Return octets that a vector has in hexadecimal."""
     try:
         return bytes.fromhex(text(vector, name, what))
     except ValueError as error:

@@ -13,13 +13,13 @@ TONES: Mapping[str, int] = {"alice": 500, "bob": 800, "carol": 1300, "dave": 190
 """Name -> Hz: none is a multiple of another, and each has whole periods in a frame of 20 ms or 100 ms."""
 
 RATE = 16000
-"""Samples a second of pjmedia's recordings."""
+"""Samples a second of the files that are played, and of pjmedia's recordings."""
 
 LOUD = 0.02
 """Of full scale; the tones are sent at 0.2."""
 
 _HEADER = 44
-_SAMPLES = RATE // 4
+_RATE_AT = slice(24, 28)
 _WAIT_S = 15.0
 _LOOK_S = 0.1
 
@@ -34,14 +34,14 @@ def write_voice(folder: Path, name: str) -> str:
     return str(path)
 
 
-def voices(samples: array.array[int]) -> set[str]:
-    """Return whose tones are in *samples*."""
-    return {name for name, hertz in TONES.items() if _level(samples, hertz) > LOUD}
+def voices(samples: array.array[int], rate: int) -> set[str]:
+    """Return whose tones are in *samples*, of which a second has *rate*."""
+    return {name for name, hertz in TONES.items() if _level(samples, hertz, rate) > LOUD}
 
 
-def _level(samples: array.array[int], hertz: int) -> float:
+def _level(samples: array.array[int], hertz: int, rate: int) -> float:
     """Return the amplitude of a tone, of full scale (Goertzel's algorithm)."""
-    coefficient = 2 * math.cos(2 * math.pi * hertz / RATE)
+    coefficient = 2 * math.cos(2 * math.pi * hertz / rate)
     before = last = 0.0
     for sample in samples:
         before, last = last, sample + coefficient * last - before
@@ -59,11 +59,14 @@ async def until_heard(path: Path, names: set[str]) -> None:
     start, heard = len(_recorded(path)) & ~1, set[str]()
     deadline = asyncio.get_running_loop().time() + _WAIT_S
     while asyncio.get_running_loop().time() < deadline:
-        octets = _recorded(path)[max(start, _HEADER) :]
-        if len(octets) >= 2 * _SAMPLES:
+        whole = _recorded(path)
+        # The stack in Python records at the rate of the codec.
+        rate = int.from_bytes(whole[_RATE_AT], "little")
+        octets, wanted = whole[max(start, _HEADER) :], rate // 4
+        if wanted and len(octets) >= 2 * wanted:
             tail = len(octets) - len(octets) % 2
-            samples = array.array("h", octets[tail - 2 * _SAMPLES : tail])
-            heard = await asyncio.to_thread(voices, samples)
+            samples = array.array("h", octets[tail - 2 * wanted : tail])
+            heard = await asyncio.to_thread(voices, samples, rate)
             if heard == names:
                 return
             start += len(octets) - len(octets) % 2

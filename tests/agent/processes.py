@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from sipmikey.testing.program import Program
+from sipmikey.testing.stacks import stack_of
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 20.0
 LONGEST_LINE = 1 << 20
-
-STACK = os.environ.get("SIPMIKEY_TEST_STACK", "pjsua2")
-"""The SIP stack of agents whose settings name none."""
 
 TOP = {"isolated", "calls", "log_level", "log_file", "judge_after_s"}
 KEYS = {"psk", "psk_id", "suites", "keep_resolved"}
@@ -231,7 +229,7 @@ def document(settings: Fields) -> Fields:
         section: {name: settings[name] for name in names & settings.keys()}
         for section, names in SECTIONS.items()
     }
-    made["sip"].setdefault("stack", STACK)
+    made["sip"].setdefault("stack", stack_of(settings["identity"]) or "pjsua2")
     made["sip"] |= {"bind": "127.0.0.1", "trusted_proxies": settings.get("trusted", ())}
     made["audio"] |= {"repeat": settings.get("repeat", True)}
     made["timeouts"] = {

@@ -24,6 +24,7 @@ from sipmikey.agent.stack import (
     StackCall,
     StackError,
 )
+from sipmikey.agent.stack_choice import open_stack
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
 from sipmikey.sip import SipMessage
@@ -117,6 +118,7 @@ class Peer:
             AgentConfig(
                 identity=settings.get("identity", "sip:raw@127.0.0.1"),
                 sip=Sip(
+                    stack=settings.get("stack", "pjsua2"),
                     bind=settings.get("bind", "127.0.0.1"),
                     transports=tuple(Transport(t) for t in settings.get("transports", ("udp", "tcp"))),
                     tls=TlsFiles(**{name: Path(path) for name, path in settings.get("tls", {}).items()}),  # type: ignore[arg-type]
@@ -127,7 +129,8 @@ class Peer:
                 calls=settings.get("calls", 4),
                 log_level=settings.get("log_level", 0),
                 log_file=Path(settings["log_file"]) if "log_file" in settings else None,
-            )
+            ),
+            open_stack,
         )
 
     def place(self, invite: SipMessage, source: str) -> Placement:

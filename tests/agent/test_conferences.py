@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
 from sipmikey.agent.call import Call, CallFailed
 from sipmikey.agent.conference import Conferences
+from sipmikey.agent.driver.outcomes import Outcomes
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.outcomes import Outcomes
 from sipmikey.agent.stack import Seat, StackError
 from sipmikey.call.events import (
     CallConference,
@@ -125,6 +125,25 @@ def test_a_conference_is_followed_though_another_call_ends_while_it_is_opened() 
         assert made.legs == (bob,)
         assert carol.seats[-1] == Seat()
         assert any(isinstance(one, PolicyRefused) for one in mixing.events)
+
+    asyncio.run(scenario())
+
+
+def test_a_leg_that_is_proven_no_longer_is_told_as_the_weakest_until_it_is_again() -> None:
+    """As when packets come under another SSRC, or ICE is restarted: the other leg is not concerned."""
+
+    async def scenario() -> None:
+        mixing, bob, carol = Mixing(), Leg("1"), Leg("2", SECURED)
+        await mixing.open(bob, carol)
+        for media in (MediaProtection.KEYED, MediaProtection.HELD, MediaProtection.PROVEN):
+            carol.security = replace(SECURED, media=media)
+            mixing.all.follow(CallState(at=0.0, call="2", state="keyed", security=carol.security))
+        told = [(one.weakest, one.security) for one in mixing.events if isinstance(one, ConferenceChanged)]
+        assert [(leg, security and security.media) for leg, security in told] == [
+            ("1", MediaProtection.PROVEN), ("2", MediaProtection.KEYED), ("2", MediaProtection.HELD),
+            ("1", MediaProtection.PROVEN),
+        ]  # fmt: skip
+        assert [len(leg.seats) for leg in (bob, carol)] == [1, 1], "nobody is moved"
 
     asyncio.run(scenario())
 

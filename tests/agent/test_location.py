@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sipmikey.agent.config import Sip, Transport
-from sipmikey.agent.location import Locator
+from sipmikey.agent.network.location import Locator
 from sipmikey.call.reasons import AgentError, Reason
 from tests.name_server import NameServer, Records
 
@@ -70,7 +70,7 @@ def test_without_any_record_the_stack_decides_and_never_against_the_transports_t
 
 
 def test_name_servers_that_do_not_answer_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipmikey.agent.location._LIFETIME_S", 0.2)
+    monkeypatch.setattr("sipmikey.agent.network.names._LIFETIME_S", 0.2)
     records: Records = {("example.com", "NAPTR"): NAPTR}
     assert located("sip:example.com", records, silent=True) == "sip:example.com"
 

@@ -12,11 +12,12 @@ import pytest
 from sipmikey.agent.call import Call, CallFailed
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.network import moving
+from sipmikey.agent.network import moving, repair
 from sipmikey.agent.network.moving import Moving
+from sipmikey.agent.network.repair import Repair
 from sipmikey.agent.registration import Registration
 from sipmikey.agent.stack import StackError
-from sipmikey.call.events import CallMoved, Event
+from sipmikey.call.events import CallMoved, Event, MediaResumed, MediaRoute, MediaStalled
 from sipmikey.call.reasons import Reason
 from sipmikey.nat.addresses import Cause, Change
 
@@ -144,5 +145,50 @@ def test_a_call_that_rings_ends_and_says_why(fails: bool, outgoing: bool) -> Non
         assert await fixture.next() == ("1", False)
         assert call.left_behind.startswith("our address changed from 192.0.2.1 to 192.0.2.2 before")
         assert call.offers == 0
+
+    run(test())
+
+
+ROUTE = MediaRoute(
+    at=0.0, call="1", sip_call_id="x", index=0, way="relayed", local="192.0.2.1:1", local_kind="relay",
+    remote="192.0.2.9:1", remote_kind="relay", relay="192.0.2.3",
+)  # fmt: skip
+STALLED = MediaStalled(
+    at=0.0, call="1", index=0, reason=Reason.MEDIA_STALLED, side="network", detail="nothing", silent_s=5.0
+)
+
+
+@pytest.mark.parametrize("outgoing", [True, False])
+def test_a_call_that_ice_led_is_moved_where_it_stalls(
+    outgoing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "_CALLEE_WAITS_S", 0.001)
+
+    async def test() -> None:
+        call = FakeCall("1", outgoing=outgoing)
+        told: list[str] = []
+        moved = asyncio.Event()
+
+        async def look() -> None:
+            told.append("servers asked")
+
+        def move(one: Call) -> None:
+            told.append(one.number)
+            moved.set()
+
+        made = Repair(lambda number: cast(Call, call) if number == "1" else None, look=look, move=move)
+        made.follow(STALLED)
+        await asyncio.sleep(0.02)
+        assert told == [], "without ICE there is no other way"
+        made.follow(ROUTE)
+        made.follow(STALLED)
+        made.follow(STALLED)
+        await moved.wait()
+        assert told == ["servers asked", "1"]
+        moved.clear()
+        made.follow(STALLED)
+        made.follow(MediaResumed(at=0.0, call="1", index=0, silent_s=6.0))
+        await asyncio.sleep(0.02)
+        assert not moved.is_set(), "it came back by itself"
 
     run(test())

@@ -13,7 +13,7 @@ import pytest
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.isolation import stack as isolated_stack
 from sipmikey.agent.isolation.calls import RemoteCall
-from sipmikey.agent.isolation.nursery import Nursery, Spawned
+from sipmikey.agent.isolation.nursery import Nursery, SpawnedProcess
 from sipmikey.agent.isolation.slot import START_S, Slot, Started
 from sipmikey.agent.isolation.stack import IsolatedStack
 from sipmikey.agent.isolation.worker import Worker
@@ -98,9 +98,9 @@ def test_a_first_process_that_hangs_is_replaced(
     make, kept = Nursery.make, socket.socketpair()
     asked: list[Nursery] = []
 
-    def hang_once(self: Nursery) -> Spawned:
+    def hang_once(self: Nursery) -> SpawnedProcess:
         asked.append(self)
-        return Spawned(sleeper.pid, kept[0]) if len(asked) == 1 else make(self)
+        return SpawnedProcess(sleeper.pid, kept[0]) if len(asked) == 1 else make(self)
 
     monkeypatch.setattr(Nursery, "make", hang_once)
     monkeypatch.setattr(isolated_stack, "START_S", 5.0)

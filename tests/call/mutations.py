@@ -15,6 +15,7 @@ from sipmikey.call.inviting.early_offer import EarlyOffer
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.protection import Protection
 from sipmikey.call.state import TABLE, CallState, Outcome
+from sipmikey.call.within import renegotiation
 from sipmikey.call.within.renegotiation import Renegotiation
 from tests.call.fakes import FakeTicket
 from tests.call.scenarios import run
@@ -46,6 +47,7 @@ EARLY = ("caller, an UPDATE before the 200, consent", "caller, an UPDATE before 
 REDIRECTED = ("caller, redirected to another, consent", "caller, redirected")
 CALLEE = ("callee", "callee, replacing")
 BOTH = ("within a call, both sides",)
+WAITS = ("within a call, a change that waits",)
 WITHIN = ("within a call, all but changes", "within a call, the caller")
 
 
@@ -254,6 +256,22 @@ def _twice(self: Any, there: CallState) -> None:
             self._finish()
 
 
+def _proposed_at_once(self: Any, kind: i.Kind, token: int | None, *, update: bool = False) -> None:
+    """Send a change beside the one under way."""
+    self._change = renegotiation._Change(kind=kind, token=token, update=update)
+    self.send()
+
+
+def _replaced(self: Any, kind: i.Kind, token: int | None, *, update: bool = False) -> None:
+    """Forget a change that waits when another is asked for."""
+    change = renegotiation._Change(kind=kind, token=token, update=update)
+    if self.busy:
+        self._waiting = change
+    else:
+        self._change = change
+        self.send()
+
+
 CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
     ("a 2xx gets no ACK", CALLER, _method(Outbox, "put", _without_output(o.Acknowledge))),
     ("a surplus 2xx gets no BYE", CALLER, _method(Outbox, "put", _without_output(o.EndBranch))),
@@ -302,6 +320,9 @@ CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
     ("after glare nothing is tried again", BOTH, _method(Renegotiation, "_try_later", _yes)),
     ("an answer that was sent has no effect", BOTH, _method(Renegotiation, "sent", _nothing)),
     ("answers of changes are not judged", WITHIN[1:], _method(Renegotiation, "received", _nothing)),
+    ("a change that waits is never sent", WAITS, _method(Renegotiation, "go_on", _nothing)),
+    ("a change does not wait", WAITS, _method(Renegotiation, "propose", _proposed_at_once)),
+    ("a third change takes the place of the second", WAITS, _method(Renegotiation, "propose", _replaced)),
     ("a packet proves nothing", WITHIN[:1], _method(streams.Streams, "counted", _nothing)),
 )
 

@@ -69,6 +69,7 @@ SCENARIOS: dict[str, Callable[[], World | Pair]] = {
     "within a call, the caller": TalkingCaller,
     "within a call, the callee": TalkingCallee,
     "within a call, all but changes": lambda: TalkingCaller(changes=False),
+    "within a call, a change that waits": lambda: TalkingCaller(wishes=True),
     "within a call, keys that age": lambda: TalkingCaller(rekey=True),
     "within a call, a branch that came back": ReturnedCaller,
     "within a call, both sides": Pair,

@@ -26,18 +26,20 @@ class _Talk:
 
     ``wanted``: the machine asked the stack for a re-INVITE. ``ours``: our offer is out: ``request``, or
     ``200`` where the peer's re-INVITE had none. ``theirs``: an offer of the peer waits for our answer.
-    ``proposed``: the user waits for a change. ``referred``: for a transfer.
+    ``proposed``: tokens of changes that the user waits for. ``referred``: the user waits for a transfer.
     """
 
-    def settle(self: Any, changes: bool, ages: bool) -> None:
+    def settle(self: Any, changes: bool, ages: bool, wishes: bool = False) -> None:
         """Begin with the established call. *changes*: explore offers within it, else all the rest.
 
-        *ages*: the keys are replaced because of their age, and for nothing else.
+        *ages*: the keys are replaced because of their age, and for nothing else. *wishes*: the user wants new
+        keys, and a hold while they are under way, and the peer offers nothing itself.
         """
-        self.changes, self.ages = changes, ages
+        self.changes, self.ages, self.wishes = changes, ages, wishes
         self.wanted = ""
         self.ours = self.theirs = ""
-        self.proposed = self.referred = False
+        self.proposed: frozenset[int] = frozenset()
+        self.referred = False
         self.renews = False
 
     def _forget_absolute_counts(self: Any) -> None:
@@ -53,7 +55,8 @@ class _Talk:
                 yield name, move
         if state is CallState.TALKING and self.changes:
             yield from self.changes_of_ours()
-            yield from self.changes_of_theirs()
+            if not self.wishes:
+                yield from self.changes_of_theirs()
         if state is CallState.TALKING and not self.changes:
             yield "propose hold", functools.partial(propose, kind=i.Kind.HOLD)
             yield "DTMF", dtmf
@@ -72,17 +75,22 @@ class _Talk:
             yield "BYE", functools.partial(bye, tag=self.machine._attempt.to_tag)
 
     def changes_of_ours(self: Any) -> Moves:
-        for kind in () if self.ages else (i.Kind.HOLD, i.Kind.REKEY):
+        busy = self.machine._renegotiation.busy
+        if self.wishes:
+            kind = i.Kind.HOLD if busy else i.Kind.REKEY
             yield f"propose {kind}", functools.partial(propose, kind=kind)
+        elif not self.ages and not busy:
+            for kind in (i.Kind.HOLD, i.Kind.REKEY):
+                yield f"propose {kind}", functools.partial(propose, kind=kind)
         if self.wanted:
             if not self.theirs and self.ours != "200":
                 # No stack offers while an offer waits for its answer (RFC 3264 section 4).
                 yield "the stack sends the request", offers
             yield "the stack does not send the request", not_sent
         if self.ours == "request":
-            for sdp in ("good", "bad", "none", None):
+            for sdp in ("good", "bad") if self.wishes else ("good", "bad", "none", None):
                 yield f"200 {sdp}", functools.partial(answered, status=200, sdp=sdp)
-            for status in (401, 488, 491):
+            for status in (488, 491) if self.wishes else (401, 488, 491):
                 yield f"{status}", functools.partial(answered, status=status, sdp=None)
         if self.ours == "challenged":
             yield "the stack has a password", authorized
@@ -106,8 +114,8 @@ class _Talk:
                 assert not self.wanted, "two requests at once"
                 self.wanted = "re-INVITE"
             case o.ChangeDone():
-                assert self.proposed, "a change is told to be over twice"
-                self.proposed = False
+                assert output.token in self.proposed, "a change is told to be over twice"
+                self.proposed -= {output.token}
             case o.ReferDone():
                 assert self.referred, "a transfer is told to be over twice"
                 self.referred = False
@@ -123,7 +131,11 @@ class _Talk:
             self.ours = ""
         idle = not (self.wanted or self.ours or o.Timer.GLARE in self.timers)
         assert idle != machine._renegotiation.busy, "the call is stuck for every later change"
-        assert self.proposed <= machine._renegotiation.busy, "a change that was proposed is lost"
+        waiting = machine._renegotiation._waiting
+        assert waiting is None or machine._renegotiation.busy, "a change waits for nothing"
+        parts = (machine._renegotiation._change, waiting)
+        known = {part.token for part in parts if part is not None} - {None}
+        assert known == self.proposed, "a change that was proposed is lost"
         keying = machine._attempt.keying
         if isinstance(keying, FakeTicket) and not self.theirs:
             made = machine._renegotiation._made is not None or (self.keys is None and self.renews)
@@ -131,17 +143,16 @@ class _Talk:
 
 
 def propose(world: Any, kind: i.Kind) -> None:
-    busy = world.machine._renegotiation.busy
-    if busy or world.proposed:
-        taken = world.proposed
-        world.proposed = True
-        world.give(i.Propose(kind=kind, token=TOKEN))
-        assert not world.proposed, "a second change is taken while one is under way"
-        world.proposed = taken
-        return
-    world.proposed = True
-    world.give(i.Propose(kind=kind, token=TOKEN))
-    assert world.wanted, "nothing is sent"
+    """The user asks for a change: it is sent, or waits for the one under way; a third is refused."""
+    busy, waits = world.machine._renegotiation.busy, world.machine._renegotiation._waiting is not None
+    token = min({TOKEN, TOKEN + 1, TOKEN + 2} - world.proposed)
+    under_way = world.wanted
+    world.proposed |= {token}
+    world.give(i.Propose(kind=kind, token=token))
+    assert (token in world.proposed) != waits, "a change is lost, or a third one is taken"
+    sends = any(isinstance(output, o.Reinvite) for output in world.outputs)
+    assert sends != busy, "a change is not sent, or beside another"
+    assert world.wanted == ("re-INVITE" if sends else under_way)
 
 
 def offers(world: Any, *, in_200: bool = False) -> None:
@@ -237,13 +248,13 @@ def transfer(world: Any) -> None:
 class TalkingCaller(_Talk, CallerWorld):
     """A caller from the 200 on."""
 
-    def __init__(self, *, changes: bool = True, rekey: bool = False) -> None:
+    def __init__(self, *, changes: bool = True, rekey: bool = False, wishes: bool = False) -> None:
         super().__init__(tags="a")
         self.machine._keyings = FakeKeyings(INTERVAL_S)  # type: ignore[attr-defined]
         keying = self.keying
         assert isinstance(keying, FakeTicket)
         keying.rekey_s = INTERVAL_S if rekey else None
-        self.settle(changes, rekey)
+        self.settle(changes, rekey, wishes)
         start(self)
         stack_invites(self)
         respond(self, "a", 200, "good a")

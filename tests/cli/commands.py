@@ -12,6 +12,7 @@ import pytest
 
 from sipmikey.testing import TestKms
 from sipmikey.testing.program import COMMAND, Program
+from sipmikey.testing.stacks import stack_of
 
 Document = dict[str, Any]
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
@@ -102,6 +103,8 @@ def options(kms: TestKms, tmp_path: Path) -> Callable[..., list[str]]:
             "--identity": identity, "--kms": kms.url, "--kms-identity": kms.identity, "--psk-id": user.psk_id,
             "--psk-file": str(key), "--listen": "127.0.0.1:0",
         }  # fmt: skip
+        if stack := stack_of(identity):
+            words["--stack"] = stack
         words |= {f"--{name.replace('_', '-')}": value for name, value in more.items()}
         return ["--null-audio", "--json", *(text for pair in words.items() for text in pair)]
 

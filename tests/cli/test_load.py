@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.cli.load.figures import Limits, Made, document, junit, percentile, verdicts
+from sipmikey.cli.load.figures import Limits, MadeCall, document, junit, percentile, verdicts
 from sipmikey.testing.kms import TestKms
 from sipmikey.testing.program import run
 from tests.cli.commands import ALICE, BOB, Command
@@ -19,7 +19,7 @@ from tests.cli.commands import command as command
 from tests.cli.commands import kms as kms
 from tests.cli.commands import kms_server as kms_server
 
-GOOD = [Made(answered_ms=float(ms), proven_ms=ms + 10.0) for ms in range(1, 101)]
+GOOD = [MadeCall(answered_ms=float(ms), proven_ms=ms + 10.0) for ms in range(1, 101)]
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.integers(1, 100))
@@ -31,7 +31,9 @@ def test_a_percentile_is_a_value_that_so_many_do_not_exceed(values: list[float],
 
 
 def test_figures_of_calls() -> None:
-    told = document([*GOOD, Made(reason="busy"), Made(reason="busy")], seconds=51.0, held_at_once=7, rate=2.0)
+    told = document(
+        [*GOOD, MadeCall(reason="busy"), MadeCall(reason="busy")], seconds=51.0, held_at_once=7, rate=2.0
+    )
     assert told["calls"] == 102
     assert told["failed"] == 2
     assert told["reasons"] == {"busy": 2}
@@ -55,7 +57,7 @@ def test_figures_of_calls() -> None:
     ],
 )
 def test_what_has_to_hold(limits: Limits, holds: list[bool]) -> None:
-    found = list(verdicts([*GOOD, Made(reason="kms-timeout")], limits))
+    found = list(verdicts([*GOOD, MadeCall(reason="kms-timeout")], limits))
     assert [verdict.holds for verdict in found] == holds
     suite = ET.fromstring(junit(found, seconds=1.0))
     assert (suite.get("tests"), suite.get("failures")) == (str(len(holds)), str(holds.count(False)))
@@ -63,7 +65,7 @@ def test_what_has_to_hold(limits: Limits, holds: list[bool]) -> None:
 
 
 def test_where_no_call_was_answered_no_percentile_holds() -> None:
-    _, answered = verdicts([Made(reason="busy")], Limits(failures=1, answered_ms=1e9))
+    _, answered = verdicts([MadeCall(reason="busy")], Limits(failures=1, answered_ms=1e9))
     assert (answered.holds, answered.found) == (False, "no call was")
 
 

@@ -129,12 +129,31 @@ def test_json_never_holds_a_secret() -> None:
     assert value == {"key": f"secret:{Secret(KEY).fingerprint()}", "raw": ["01ff"], "set": [1], "code": 7}
 
 
-def test_the_version_is_told_without_loading_the_codec() -> None:
+@pytest.mark.parametrize(
+    ("doing", "spared"),
+    [
+        ("from sipmikey.cli.main import main; main(['--version'])", "sipmikey.mikey cryptography asyncio"),
+        (
+            "from sipmikey.cli.main import main; main(['decode', 'AQAg'])",
+            "sipmikey.kms sipmikey.cli.kms sipmikey.agent sipmikey.call sipmikey.phone asyncio sqlite3 ssl",
+        ),
+        (
+            "from sipmikey.cli.main import main; main(['answer', '--help'])",
+            "sipmikey.kms.service sipmikey.kms.stores sipmikey.agent.pjsua sipmikey.agent.python_media"
+            " sipmikey.agent.asyncio_sip sipmikey.agent.isolation pjsua2 numpy textual PySide6",
+        ),
+        (
+            "import sipmikey.agent.isolation.messages, sipmikey.agent.stack",
+            "sipmikey.call.events sipmikey.call.inputs sipmikey.call.outputs sipmikey.call.machine"
+            " sipmikey.agent.tickets sipmikey.agent.agent sipmikey.sdp.document asyncio sqlite3",
+        ),
+    ],
+    ids=["the version", "decode", "answer", "the process of the stack"],
+)
+def test_a_start_loads_nothing_that_it_does_not_need(doing: str, spared: str) -> None:
     script = (
-        "import sys\n"
-        "from sipmikey.cli.main import main\n"
-        "main(['--version'])\n"
-        "print([name for name in sys.modules if name.startswith(('sipmikey.mikey', 'cryptography'))])\n"
+        f"import sys\n{doing}\nspared = {spared.split()}\n"
+        "print([name for name in sys.modules for one in spared if f'{name}.'.startswith(f'{one}.')])\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert result.stdout.splitlines()[-1] == "[]"

@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sipmikey.cli.calls.findings import State, mailbox_finding
 from sipmikey.cli.config.load import load
 from sipmikey.cli.config.schema import Configuration
+from sipmikey.cli.config.sections.media import Media
 from sipmikey.cli.main import main
 from sipmikey.cli.messages import hearing
 from sipmikey.cli.messages.box import OwnBox
 from sipmikey.cli.messages.opened_file import read_opened
+from sipmikey.cli.messages.speech import speech_at_terminal
 from sipmikey.mailbox.store import KeptMessage, MailboxStore
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.similarity import compare_files
 from sipmikey.media.wav import read_frames
 from sipmikey.phone.edge.box import MessageFailed
+from sipmikey.sound.shaping import Level
+from sipmikey.sound.trial import Recording
 from sipmikey.testing import TestKms
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
@@ -396,3 +402,19 @@ def test_a_message_that_cannot_be_left_is_told_before_the_call(
     code, told = without("call", BOB, "--leave-message", "--message", SPEECH)
     assert code == 2
     assert "mailbox.url" in told[-1]["detail"]
+
+
+def test_what_is_said_at_a_terminal_takes_the_microphone_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[float, str]] = []
+
+    def record(seconds: float, name: str, *, stop: threading.Event) -> Recording:
+        asked.append((seconds, name))
+        return Recording(samples=np.full(16_000, 0.5, np.float32), level=Level(peak_db=-6.0, rms_db=-6.0))
+
+    monkeypatch.setattr("sipmikey.sound.trial.record", record)
+    frames = speech_at_terminal(Media(input="Headset"), longest_s=120.0)
+    assert asked == [(120.0, "Headset")]
+    assert len(frames) == 50
+    assert "recording a message of 120 s" in capsys.readouterr().err

@@ -32,6 +32,9 @@ def test_every_command_and_its_options_are_there() -> None:
         ("sipmikey phone --tu", {"--tui"}),
         ("sipmikey kms user a", {"add"}),
         ("sipmikey answer --aut", {"--auto"}),
+        ("sipmikey completion f", {"fish"}),
+        ("sipmikey call --config phone --leave", {"--leave-message"}),
+        ("sipmikey demo --suite 2", {"256"}),
     ],
 )
 def test_bash_completes(line: str, expected: set[str]) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import MAGIC, Deposit, DepositLimits, parse_deposit
 from sipmikey.deferred.errors import DisorderedDeposit, MalformedDeposit
-from sipmikey.deferred.facts import facts_of
 from sipmikey.mikey.errors import LimitExceeded, LocalError, PeerError
 
 SSRC = bytes.fromhex("cafebabe")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import Deposit, parse_deposit
 from sipmikey.deferred.errors import DisorderedDeposit, ForgedPacket, IncompleteDeposit
-from sipmikey.deferred.facts import facts_of
 from sipmikey.deferred.leaving import DEFERRED_FLAGS, leave_message
 from sipmikey.deferred.opened import OpenedBefore, parse_opened
 from sipmikey.deferred.opening import OpenedMessage, open_message, read_transfer

@@ -15,7 +15,7 @@ import pytest
 
 from sipmikey.cli.config.schema import SECTIONS as AGENT
 from sipmikey.cli.kms.configuration import SECTIONS as KMS
-from sipmikey.cli.kms.configuration import PeerSection
+from sipmikey.cli.kms.configuration import PeerSection, take_inner_sections
 from sipmikey.cli.mailbox.configuration import SECTIONS as MAILBOX
 from sipmikey.cli.main import parsed
 from sipmikey.kms.policy.file import parse_policy
@@ -73,7 +73,7 @@ OWN_NAMES = {
 
 SYSTEM = {
     "apt-get", "cd", "chmod", "cp", "curl", "git", "helm", "kill", "kubectl", "openssl", "pip-audit",
-    "podman", "python3.11", "redis-cli", "sudo", "tshark", "vault", "wireshark", ".",
+    "podman", "python3", "python3.11", "redis-cli", "sudo", "tshark", "vault", "wireshark", ".",
 }  # fmt: skip
 """Commands of others that pages name."""
 
@@ -200,6 +200,7 @@ def _check_toml(block: Block) -> None:
         limits = "" if "limits" in document else "\n[limits.staff]\nsuites = ['256']\n"
         parse_policy(f"{block.text}{limits}\n{'' if 'rule' in document else _RULE}")
         return
+    take_inner_sections(document)
     for section, table in document.items():
         known = [
             {key for key, *_ in section_settings(kinds[section])}

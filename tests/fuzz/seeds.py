@@ -59,6 +59,10 @@ def seeds(target: str) -> list[bytes]:
             *WRONG.values(),
             *([messages[0].hex().encode()] if target == "decoded" else ()),
         ]
+    if target == "signalling":
+        return [_call(), *ODD.values()]
+    if target == "described":
+        return [_DESCRIPTION]
     if target == "sdp":
         return [_offer(message) for message in messages[:8]]
     if target == "vectors":
@@ -74,6 +78,35 @@ def seeds(target: str) -> list[bytes]:
             b"Messages-Waiting: yes\r\nMessage-Account: sip:bob@example.com\r\nVoice-Message: 2/8 (0/2)\r\n"
         ]
     return {"captured": [_CAPTURE], "rtpdump": [_DUMP], "rtp": [_RTP, _RTCP]}[target]
+
+
+_DESCRIPTION = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\na=ice-ufrag:abcd\r\n"
+    b"a=ice-pwd:abcdefghijklmnopqrstuv\r\nm=audio 4000 RTP/AVPF 8 96 101\r\na=rtpmap:96 opus/48000/2\r\n"
+    b"a=rtpmap:101 telephone-event/8000\r\na=rtcp:4001 IN IP4 192.0.2.9\r\na=rtcp-mux\r\na=sendrecv\r\n"
+    b"a=candidate:1 1 UDP 2130706431 192.0.2.9 4000 typ host\r\n"
+)
+
+
+def _call() -> bytes:
+    """Return an INVITE, its ACK and what may come within the call, between them two zero octets."""
+    within = ("ACK", "UPDATE", "INVITE", "PRACK", "INFO", "REFER", "NOTIFY", "BYE")
+    made = []
+    for number, method in enumerate(("INVITE", *within), start=1):
+        body = _DESCRIPTION if method in ("INVITE", "UPDATE") else b""
+        tag = ";tag=@tag@" if number > 1 else ""
+        counted = 1 if method == "ACK" else number
+        head = (
+            f"{method} sip:bob@192.0.2.1 SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 192.0.2.2;rport;branch=z9hG4bK{number}\r\n"
+            f"From: <sip:alice@example.com>;tag=1\r\nTo: <sip:bob@example.com>{tag}\r\n"
+            f"Call-ID: x\r\nCSeq: {counted} {method}\r\n"
+            "Contact: <sip:alice@192.0.2.2>\r\nRefer-To: <sip:carol@example.com>\r\nEvent: refer\r\n"
+            "Supported: timer, 100rel\r\nSession-Expires: 300\r\n"
+            f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        made.append(head.encode() + body)
+    return b"\0\0".join(made)
 
 
 def _deposit(message: bytes) -> bytes:

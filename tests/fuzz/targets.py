@@ -14,16 +14,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from sipmikey.agent.asyncio_sip.media.description import agreed, answer, offer
+from sipmikey.agent.asyncio_sip.media.description import read as read_description
 from sipmikey.agent.isolation import messages
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed
-from sipmikey.agent.screening.screen import judge, new_call
+from sipmikey.agent.screening.screen import examine
 from sipmikey.cli.config import load as agent_settings
 from sipmikey.cli.decode.printing import document, tree
 from sipmikey.cli.kms import configuration as kms_settings
 from sipmikey.decode import capture, sources
 from sipmikey.decode.explain.message import explain
+from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import parse_deposit
-from sipmikey.deferred.facts import facts_of
 from sipmikey.deferred.opened import parse_opened
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.server.body import decode_body
@@ -41,6 +43,7 @@ from sipmikey.system import environment
 from sipmikey.ticket.identity import canonical, matches, same_identity
 from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.vectors import check, file
+from tests.fuzz import signalling as signalling_stack
 
 Target = Callable[[bytes], None]
 
@@ -106,8 +109,22 @@ def sip(data: bytes) -> None:
 
 def screen(data: bytes) -> None:
     """The screen before pjsip."""
-    if judge(data) is None:
-        new_call(data)
+    examine(data)
+
+
+def signalling(data: bytes) -> None:
+    """Messages to the stack in Python, between them two zero octets."""
+    signalling_stack.take(data.split(b"\0\0")[:12])
+
+
+def described(data: bytes) -> None:
+    """A description to the stack in Python: read, answered, and taken for an answer."""
+    text = data.decode("utf-8", "surrogateescape")
+    with _refused:
+        theirs = read_description(text)
+        ours = answer(theirs, "192.0.2.1", 1, ("PCMA", "PCMU"), held=False, shared=True)
+        agreed(ours, text, ours_offered=False)
+        agreed(offer("192.0.2.1", 1, ["RTP/AVP"] * len(theirs), ("PCMA",), held=False), text)
 
 
 def channel(data: bytes) -> None:
@@ -218,8 +235,8 @@ def summary(data: bytes) -> None:
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
-        mikey, explained, ticket, sdp, sip, screen, channel, decoded, captured, rtpdump, rtp, policy,
-        agent_toml, kms_toml, vectors, body, identity, deposit, summary,
+        mikey, explained, ticket, sdp, sip, screen, signalling, described, channel, decoded, captured,
+        rtpdump, rtp, policy, agent_toml, kms_toml, vectors, body, identity, deposit, summary,
     )
 }  # fmt: skip
 

@@ -14,9 +14,21 @@ import pytest
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QLineEdit, QListWidget, QPlainTextEdit, QPushButton, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QLineEdit,
+    QListWidget,
+    QPlainTextEdit,
+    QPushButton,
+    QSystemTrayIcon,
+    QTabBar,
+    QToolButton,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
+from sipmikey.cli.phone.reports import reporter
 from sipmikey.gui.facts import FactLabel
 from sipmikey.gui.window import PhoneWindow
 from sipmikey.phone import Contact, Mood, facts_of
@@ -25,6 +37,9 @@ from sipmikey.phone.edge.language import translation
 from sipmikey.phone.palette import COLOURS, contrast
 from sipmikey.phone.possible import Action
 from sipmikey.testing import TestKms
+from sipmikey.testing.kamailio import Kamailio
+from sipmikey.testing.plugin import forking_proxy as forking_proxy
+from tests.agent.processes import children_of
 from tests.phone.agents import JsonAgent, settings
 from tests.phone.documents import (
     ALICE,
@@ -57,8 +72,8 @@ def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
 def peer(kms: TestKms, tmp_path: Path) -> Iterator[Callable[..., JsonAgent]]:
     running: list[JsonAgent] = []
 
-    def start(identity: str) -> JsonAgent:
-        running.append(JsonAgent(settings(kms, tmp_path, identity)))
+    def start(identity: str, *more: str) -> JsonAgent:
+        running.append(JsonAgent([*settings(kms, tmp_path, identity), *more]))
         running[-1].contact = running[-1].until("agent.ready")["contact"]
         return running[-1]
 
@@ -111,15 +126,52 @@ def test_a_call_is_taken_held_rekeyed_and_ended(
     qtbot.waitUntil(buttons[Action.HOLD].isEnabled, timeout=WAIT_MS)
     qtbot.mouseClick(buttons[Action.REKEY], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bob.heard("media.rekeyed"), timeout=WAIT_MS)
-    qtbot.mouseClick(window.pad.keys["5"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(window.side.pad.keys["5"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bob.heard("dtmf.received"), timeout=WAIT_MS)
-    process = window.processes[""].process_id
-    os.kill(process, signal.SIGABRT)
-    qtbot.waitUntil(lambda: window.phone.accounts[""].engine_ends == 1, timeout=WAIT_MS)
+    qtbot.mouseClick(buttons[Action.HANGUP], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: words(window)[1] == "○  Sound: PROVEN", timeout=WAIT_MS)
+    assert bob.until("call.end")["side"] == "remote"
+    window.close()
+
+
+def test_the_window_outlives_what_makes_the_calls_and_registers_again(
+    qtbot: QtBot, kms: TestKms, tmp_path: Path, peer: Callable[..., JsonAgent], forking_proxy: Kamailio
+) -> None:
+    """The process of the SIP stack is killed in a call, then the whole engine in the next one."""
+    through = ("--registrar", forking_proxy.uri, "--proxy", forking_proxy.uri)
+    bob = peer(BOB, *through)
+    window = PhoneWindow([(Line("", ALICE), [*settings(kms, tmp_path, ALICE), *through])], store=None, tr=TR)
+    qtbot.addWidget(window)
+    window.show()
+    window.start()
+
+    def talk() -> None:
+        reachable = f"● {ALICE}: can be called"
+        qtbot.waitUntil(lambda: window.accounts.text() == reachable, timeout=WAIT_MS)
+        bob.begin("call", uri=ALICE)
+        qtbot.waitUntil(lambda: bool(window.phone.incoming), timeout=WAIT_MS)
+        qtbot.mouseClick(window.buttons.buttons[Action.ANSWER], Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: words(window)[1] == "●  Sound: PROVEN", timeout=WAIT_MS)
+
+    talk()
+    engine = window.processes[""].process_id
+    (stack,) = (stack for loader in children_of(engine) for stack in children_of(loader))
+    os.kill(stack, signal.SIGKILL)
+    qtbot.waitUntil(lambda: not window.phone.live, timeout=WAIT_MS)
     assert window.isVisible()
     assert words(window)[1] == "○  Sound: PROVEN"
-    assert "The engine ended, and with it the call" in window.log.toPlainText()
-    qtbot.waitUntil(lambda: "● sip:alice@example.com: ready at" in window.accounts.text(), timeout=WAIT_MS)
+    assert window.after.text().startswith("The part that speaks SIP has ended, and the call with it.")
+    assert "Its calls are lost; it is started again." in window.log.toPlainText()
+    assert bob.until("call.end")["reason"] == "stack-failed"
+    talk()
+    assert window.processes[""].process_id == engine
+    os.kill(engine, signal.SIGKILL)
+    qtbot.waitUntil(lambda: not window.phone.live, timeout=WAIT_MS)
+    assert window.isVisible()
+    assert "The engine that makes the calls has ended: signal SIGKILL" in window.accounts.text()
+    assert f"The engine ended, and with it the call with {BOB}." in window.log.toPlainText()
+    qtbot.waitUntil(lambda: window.accounts.text() == f"● {ALICE}: can be called", timeout=WAIT_MS)
+    assert window.log.toPlainText().count(f"{ALICE} can be called.") == 3
     window.close()
 
 
@@ -208,17 +260,17 @@ def test_every_widget_a_person_uses_has_a_name_and_the_keyboard_suffices(still: 
 
 def test_typing_completes_names_and_dials_the_identity(still: PhoneWindow, qtbot: QtBot) -> None:
     still.controller.save(Contact(identity=BOB, name="Bob Berg"))
-    assert still.dial_field.completer().model().rowCount() == 2
-    qtbot.keyClicks(still.dial_field, "bob berg")
-    qtbot.keyClick(still.dial_field, Qt.Key.Key_Return)
+    assert still.side.dial_field.completer().model().rowCount() == 2
+    qtbot.keyClicks(still.side.dial_field, "bob berg")
+    qtbot.keyClick(still.side.dial_field, Qt.Key.Key_Return)
     assert f'"do": "call", "uri": "{BOB}"' in still.sent[-1]  # type: ignore[attr-defined]
-    assert isinstance(still.dial_button, QPushButton)
+    assert isinstance(still.side.dial_button, QPushButton)
 
 
 def test_a_message_is_played_stopped_and_deleted(still: PhoneWindow, qtbot: QtBot) -> None:
     kept = {"message": "5f0c", "says_from": BOB, "left_at": 10.0, "duration_s": 5.0, "heard": False}
     feed(still, event("messages.listed", "", messages=[kept]))
-    shown = still.messages
+    shown = still.side.messages
     assert shown.item(0).text() == f"● 0:05 says it is from {BOB}"
     still.sent.clear()  # type: ignore[attr-defined]
     shown.itemActivated.emit(shown.item(0))
@@ -241,7 +293,7 @@ def test_a_message_whose_time_is_over_is_not_played(still: PhoneWindow) -> None:
     kept = {"message": "5f0c", "says_from": BOB, "left_at": 10.0, "duration_s": 5.0, "expired": True}
     feed(still, event("messages.listed", "", messages=[kept]))
     still.sent.clear()  # type: ignore[attr-defined]
-    still.messages.itemActivated.emit(still.messages.item(0))
+    still.side.messages.itemActivated.emit(still.side.messages.item(0))
     assert still.sent == []  # type: ignore[attr-defined]
     assert "nobody can open it" in still.log.toPlainText()
 
@@ -275,10 +327,32 @@ def test_a_name_cannot_reverse_or_widen_what_the_window_says(still: PhoneWindow,
 
 def test_missed_calls_are_counted_and_told(still: PhoneWindow) -> None:
     feed(still, *incoming(), ended(reason="cancelled"))
-    assert still.tabs.tabText(1) == "Calls (1)"
+    assert still.side.tabs.tabText(1) == "Calls (1)"
     assert any("Missed" in told for told in still.notifier.told)
-    still.tabs.setCurrentIndex(1)
-    assert still.tabs.tabText(1) == "Calls"
+    still.side.tabs.setCurrentIndex(1)
+    assert still.side.tabs.tabText(1) == "Calls"
+
+
+def test_a_call_raises_the_window_and_stands_in_the_tray(
+    monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    monkeypatch.setattr(QSystemTrayIcon, "isSystemTrayAvailable", lambda: True)
+    shown: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        QSystemTrayIcon, "showMessage", lambda self, title, text, *_: shown.append((title, text))
+    )
+    window = PhoneWindow([(Line("", ALICE), [])], store=None, tr=TR)
+    window.processes.clear()
+    qtbot.addWidget(window)
+    window.showMinimized()
+    feed(window, event("agent.ready", "", identity=ALICE), *incoming())
+    assert not window.isMinimized()
+    assert window.isVisible()
+    assert shown == [("Call", f"{BOB}\nVOUCHED FOR. {KMS} vouches that this is {BOB}.")]
+    (tray,) = window.findChildren(QSystemTrayIcon)
+    assert [entry.text() for entry in tray.contextMenu().actions()] == ["Show", "Quit"]
+    window.close()
+    assert not tray.isVisible()
 
 
 def test_a_conference_shows_its_weakest_call_and_what_may_be_done(still: PhoneWindow, qtbot: QtBot) -> None:
@@ -302,3 +376,102 @@ def test_a_conference_shows_its_weakest_call_and_what_may_be_done(still: PhoneWi
     feed(still, mixed(legs=()))
     assert words(still)[1] == "●  Sound: PROVEN"
     assert not still.note.isVisible()
+
+
+ABLE = event("agent.ready", "", identity=ALICE, features=["leave-message"])
+RECORDS = event("message.recording", "", to=BOB, longest_s=120.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "verb"), [(Qt.Key.Key_Return, "send-message"), (Qt.Key.Key_Escape, "drop-message")]
+)
+def test_a_message_is_said_and_sent_or_thrown_away(
+    still: PhoneWindow, qtbot: QtBot, key: Qt.Key, verb: str
+) -> None:
+    assert not still.side.leave_button.isEnabled()
+    assert "No mailbox is set up" in still.side.leave_button.toolTip()
+    feed(still, ABLE)
+    qtbot.keyClicks(still.side.dial_field, "bob")
+    qtbot.mouseClick(still.side.leave_button, Qt.MouseButton.LeftButton)
+    feed(still, RECORDS)
+    (box,) = still.recordings.boxes.values()
+    assert box.text() == f"Speak now: a message for {BOB} is recorded, 120 s at most."
+    qtbot.keyClick(box, key)
+    sent = [json.loads(line) for line in still.sent]  # type: ignore[attr-defined]
+    assert [(one["do"], one.get("uri")) for one in sent] == [("leave-message", BOB), (verb, None)]
+    feed(still, event("message.sending", "", to=BOB), event("message.sent", "", to=BOB))
+    assert not still.recordings.boxes
+    assert f"The message for {BOB} was left." in still.log.toPlainText()
+
+
+def test_somebody_who_did_not_answer_is_left_a_message(still: PhoneWindow, qtbot: QtBot) -> None:
+    feed(still, ABLE, *outgoing()[:2], ended(reason="no-answer"))
+    qtbot.mouseClick(still.side.leave_button, Qt.MouseButton.LeftButton)
+    assert f'"do": "leave-message", "uri": "{BOB}"' in still.sent[-1]  # type: ignore[attr-defined]
+
+
+def test_of_several_accounts_one_is_chosen_to_call_with_and_the_called_one_is_shown(
+    still: PhoneWindow, qtbot: QtBot
+) -> None:
+    work = "sip:alice@work.example"
+    assert not still.side.account.isVisible()
+    feed(
+        still,
+        event("agent.ready", "", identity=work, contact="sip:alice@127.0.0.1:5062") | {"account": "work"},
+    )
+    assert still.side.account.isVisible()
+    assert [still.side.account.itemText(row) for row in range(2)] == [ALICE, work]
+    qtbot.keyClick(still.side.account, Qt.Key.Key_Down)
+    assert f"● {work}: ready at sip:alice@127.0.0.1:5062 ← you call with this one" in still.accounts.text()
+    asked: list[str] = []
+    still.controller._send = lambda account, line: asked.append(account)
+    still.dial(BOB)
+    assert asked == ["work"]
+    feed(still, *(one | {"account": "work"} for one in incoming()))
+    assert still.title.text() == f"{BOB}: calls you (for {work})"
+    assert any(f"(for {work})" in told for told in still.notifier.told)
+
+
+def test_a_report_of_the_call_is_one_click_away(still: PhoneWindow, tmp_path: Path) -> None:
+    configured = tmp_path / "alice.toml"
+    configured.write_text(f'[identity]\nuri = "{ALICE}"\n')
+    still._report = reporter({"": configured}, tmp_path / "reports")
+    feed(still, *incoming(), ended(reason="cancelled"))
+    still.report_action.trigger()
+    (path,) = (tmp_path / "reports").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert f"Read it before you send it: {path}" in still.log.toPlainText()
+    report = path.read_text()
+    assert [one["type"] for one in json.loads(report)["events"]["1"]["events"]] == [
+        "call.in", "call.state", "call.rings", "call.end",
+    ]  # fmt: skip
+    assert "bob@example.com" not in report
+    assert "alice@example.com" not in report
+
+
+def test_the_details_tell_keys_ticket_kms_and_path(still: PhoneWindow) -> None:
+    feed(still, *outgoing(), event("media.path", way="relayed"))
+    still.details_action.trigger()
+    said = still.details.toPlainText()
+    suite = "AES_256_CM_HMAC_SHA1_80"
+    for word in ("MIKEY-TICKET (RFC 6043)", "3a9cd2f1", KMS, suite, "through a relay", "INVITE"):
+        assert word in said
+
+
+def test_tab_leads_to_everything_that_can_be_used(still: PhoneWindow, qtbot: QtBot) -> None:
+    """From the dial field on, Tab comes to every button, field and list once, and back to the first."""
+    feed(still, ABLE | {"features": ["leave-message", "mute", "conference"]}, *outgoing())
+    still.details_action.trigger()
+    still.activateWindow()
+    still.side.dial_field.setFocus()
+    qtbot.waitUntil(still.side.dial_field.hasFocus)
+    reached: list[QWidget] = []
+    while (now := QApplication.focusWidget()) is not None and now not in reached:
+        reached.append(now)
+        still.focusNextChild()
+    used = (QAbstractButton, QLineEdit, QListWidget, QPlainTextEdit)
+    for widget in still.findChildren(QWidget):
+        ours = not widget.objectName().startswith("qt_") and not isinstance(widget, QToolButton)
+        if ours and isinstance(widget, used) and widget.isVisible() and widget.isEnabled():
+            assert widget in reached, widget.accessibleName()
+    assert all(widget.accessibleName() for widget in reached if not isinstance(widget, QTabBar))

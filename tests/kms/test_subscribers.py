@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipmikey.kms.service import run
+from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.subscribers import (
     Principal,
     PskRecord,
@@ -120,3 +123,20 @@ def test_any_line_is_a_subscriber_or_a_local_error(line: str) -> None:
 def test_keys_are_not_shown() -> None:
     record = PskRecord(key_id=b"k", key=Secret(b"0123456789abcdef"))
     assert "0123456789abcdef" not in repr(record)
+
+
+def test_a_key_says_whose_device_it_is_in_an_export_too(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = await open_store(f"sqlite:{tmp_path}/kms.sqlite", Secret(bytes(32)), create=True)
+        try:
+            key = PskRecord(key_id=b"alice.1.1", key=Secret(bytes(32)), device="alice.1")
+            plain = PskRecord(key_id=b"alice", key=Secret(bytes(32)))
+            record = SubscriberRecord(name="alice", identities=("sip:alice@example.com",), psks=(plain, key))
+            (read,) = parse_subscribers(format_subscribers([record]))
+            await store.subscribers.add(read)
+            kept = await store.subscribers.get("alice", with_keys=True)
+            assert {psk.key_id: psk.device for psk in kept.psks} == {b"alice": "", b"alice.1.1": "alice.1"}
+        finally:
+            await store.close()
+
+    run(story())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -72,6 +74,16 @@ def test_many_calls_in_one_thread_lose_nothing(shared_port: bool, host: str) -> 
         found = port.stream.statistics()
         assert (found.reception.lost, found.refused, port.unsent) == (0, {}, 0)
         assert port.rtp.fileno() == -1
+
+
+def test_without_epoll_calls_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(select, "epoll", raising=False)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    loop = MediaLoop()
+    ports = make_call(loop, 0)
+    with loop:
+        loop.when(lambda: all(port.stream.received == len(FRAMES) for port in ports)).result(PATIENCE_S)
+        loop.when(lambda: all(port.stream.statistics().rtcp_received for port in ports)).result(PATIENCE_S)
 
 
 def test_what_is_on_the_wire_is_not_the_sound() -> None:

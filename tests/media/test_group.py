@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
-from sipmikey.media.endpoint import MediaLoop, multicast_receiver, multicast_sender
+from sipmikey.media.endpoint import MediaLoop
 from sipmikey.media.errors import SrtpError
 from sipmikey.media.g711 import PCMA
 from sipmikey.media.group import Group, Membership, group_ticket_policy
+from sipmikey.media.multicast import multicast_receiver, multicast_sender
 from sipmikey.media.srtp import SrtpReceiver, SrtpSender
 from sipmikey.media.stream import RtpStream
 from sipmikey.media.wav import FrameSource
@@ -98,7 +99,7 @@ def test_a_late_member_takes_up_the_running_stream() -> None:
 
 def test_misuse_is_refused() -> None:
     party = Party()
-    with pytest.raises(LocalError, match="nobody has been invited"):
+    with pytest.raises(LocalError, match="no member has been invited"):
         party.group.key()
     with pytest.raises(LocalError, match="is not in the group"):
         party.group.remove(MEMBERS[0])

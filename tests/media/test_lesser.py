@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sipmikey.agent.asyncio_sip.sdes import DescribedKeys
+from sipmikey.agent.asyncio_sip.media.sdes import DescribedKeys
 from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.lesser.any_source import AnySourceReceiver
 from sipmikey.media.lesser.clear import ClearReceiver

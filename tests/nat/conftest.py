@@ -66,7 +66,15 @@ def agent(laboratory: Laboratory, kms: OutsideKms) -> Iterator[NewAgent]:
     """`agent("alice", "a", stun=...)` starts and registers alice in the network of that side."""
     with contextlib.ExitStack() as running:
 
-        def start(name: str, side: str, *, bind: str = "", incoming: str = "answer", **nat: Any) -> Agent:
+        def start(
+            name: str,
+            side: str,
+            *,
+            bind: str = "",
+            incoming: str = "answer",
+            silence: float = 5.0,
+            **nat: Any,
+        ) -> Agent:
             sip = {
                 "bind": bind or HOSTS[side],
                 "proxy": f"sip:{OUTSIDE}:5060;transport=tcp;lr",
@@ -83,7 +91,7 @@ def agent(laboratory: Laboratory, kms: OutsideKms) -> Iterator[NewAgent]:
                             nat=nat,
                             incoming=incoming,
                             plain_kms=True,
-                            timeouts={"media": 8.0},
+                            timeouts={"media": 8.0, "silence": silence},
                         ),
                     )
                 )

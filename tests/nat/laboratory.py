@@ -119,12 +119,14 @@ class Laboratory:
             subprocess.run(["ip", "netns", "del", self.name(part)], check=False, capture_output=True)
 
 
-def turn_server(laboratory: Laboratory, directory: Path) -> Process:
-    """Start coturn outside, for credentials with a time limit."""
-    directory.mkdir()
+def turn_server(laboratory: Laboratory, directory: Path, *, port: int = 3478, more: str = "") -> Process:
+    """Start coturn outside, for credentials with a time limit. *more*: further lines of its configuration."""
+    directory.mkdir(exist_ok=True)
     file = directory / "turn.conf"
+    relays = 49152 + 250 * (port - 3478)
     file.write_text(
-        f"listening-ip={OUTSIDE}\nrelay-ip={OUTSIDE}\nlistening-port=3478\nmin-port=49152\nmax-port=49400\n"
+        f"listening-ip={OUTSIDE}\nrelay-ip={OUTSIDE}\nlistening-port={port}\n"
+        f"min-port={relays}\nmax-port={relays + 249}\n{more}"
         f"realm=example.test\nuse-auth-secret\nstatic-auth-secret={SECRET}\nno-tls\nno-dtls\nno-cli\n"
         f"log-file=stdout\nsimple-log\npidfile={directory}/turn.pid\nuserdb={directory}/turn.db\n"
     )

@@ -12,6 +12,7 @@ import pytest
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import Candidate, Way, paths_in_dump
+from sipmikey.nat.probe import NO_ANSWER, NatKind, ServerState, _kind
 from sipmikey.nat.servers import NatSettings, server_address, timed_credentials
 
 
@@ -60,6 +61,27 @@ def test_ice_is_on_where_a_server_is_and_turn_serves_as_stun() -> None:
     with_turn = NatSettings(turn="turn.example.com")
     assert with_turn.uses_ice
     assert with_turn.stun_server == with_turn.turn_server
+
+
+DEAD, WRONG = ServerState(works=False, detail=NO_ANSWER), ServerState(works=False, detail="refused with 401")
+WORKS = ServerState(works=True, address=("192.0.2.9", 4000))
+
+
+@pytest.mark.parametrize(
+    ("state", "relay", "kind"),
+    [
+        (DEAD, None, NatKind.BLOCKED),
+        (DEAD, DEAD, NatKind.BLOCKED),
+        (DEAD, WORKS, NatKind.UNKNOWN),
+        (DEAD, WRONG, NatKind.UNKNOWN),
+        (ServerState(works=False, detail="stun.example.com: no address is known"), None, NatKind.UNKNOWN),
+    ],
+)
+def test_udp_is_blocked_where_no_server_answers_and_not_where_one_is_wrong(
+    state: ServerState, relay: ServerState | None, kind: NatKind
+) -> None:
+    settings = NatSettings(stun="192.0.2.1", turn="" if relay is None else "192.0.2.2")
+    assert _kind(settings, state, relay, None, []) is kind
 
 
 def test_timed_credentials_are_those_of_the_turn_rest_scheme() -> None:

@@ -95,7 +95,8 @@ TYPES = (
     "media.rekeyed", "media.path", "policy.question", "policy.decided", "policy.fallback",
     "policy.alternative", "policy.refused", "contact.saved", "contact.removed", "history.entry",
     "history.cleared", "history.looked-at", "notice.dismissed", "message.left", "messages.listed",
-    "message.waiting", "message.playing", "message.played", "message.refused",
+    "message.waiting", "message.playing", "message.played", "message.refused", "message.recording",
+    "message.sending", "message.sent", "message.dropped", "message.unsent",
     "kms.request", "kms.error", "dtmf.received", "of.tomorrow",
 )  # fmt: skip
 
@@ -128,7 +129,7 @@ _FIELDS = (
     "legs", "present", "moved", "cause", "now",
     "kms", "wait_s", "direction",
     "outcome", "devices", "features", "name", "numbers", "seen", "media", "signalling", "who", "proven",
-    "duration_s", "identifier", "account", "new", "old", "messages", "message", "from",
+    "duration_s", "identifier", "account", "new", "old", "messages", "message", "from", "to", "longest_s",
 )  # fmt: skip
 
 documents = st.builds(

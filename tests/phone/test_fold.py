@@ -51,7 +51,7 @@ def test_no_events_make_the_fold_fail(events: list[Fields]) -> None:
     phone = replay(events)
     for call in phone.calls.values():
         assert all(str(fact.word) and str(fact.sentence) for fact in call.facts)
-        assert len(call_actions(phone, call)) == len(Action) - 2
+        assert len(call_actions(phone, call)) == len(Action) - len(phone_actions(phone, ""))
     for account in phone.accounts:
         phone_actions(phone, account)
     for notice in phone.notices:
@@ -245,6 +245,18 @@ def test_a_call_that_failed_before_its_invite_is_in_the_history() -> None:
     facts = security(media="held", peer=None, kms=None)
     (entry,) = folded(ended(reason="kms-unreachable", **facts)).history
     assert (entry.party, entry.outcome, entry.proven) == (BOB, Outcome.FAILED, False)
+
+
+@pytest.mark.parametrize(
+    ("contact", "said"),
+    [
+        ("sip:bob@0.0.0.0:5070", "port 5070 of this machine"),
+        ("sip:bob@[::]:5070;transport=tcp", "port 5070 of this machine"),
+        ("sip:bob@192.0.2.20:5070", "sip:bob@192.0.2.20:5070"),
+    ],
+)
+def test_an_address_that_nobody_can_call_is_not_told(contact: str, said: str) -> None:
+    assert str(folded(READY | {"contact": contact}).accounts[""].place) == said
 
 
 # Contacts

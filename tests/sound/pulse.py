@@ -37,7 +37,7 @@ class Pulse:
     def __enter__(self) -> Self:
         modules = [f"module-native-protocol-unix auth-anonymous=1 socket={self._directory}/socket"]
         self._process = Process(
-            ["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "-vvv",
+            ["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "-v",
              "--realtime=no", "--high-priority=no", *(f"--load={module}" for module in modules)],
             env=self.variables,
         )  # fmt: skip

@@ -78,6 +78,26 @@ def test_bursts_raise_the_target_until_they_leave_no_gap() -> None:
     assert states[-1].gaps == states[len(states) // 2].gaps
 
 
+def test_what_a_busy_minute_needed_is_given_back_within_minutes() -> None:
+    elastic = Elastic(RATE)
+    block = np.ones(WRITTEN, dtype=np.float32)
+    for _ in range(20):  # the writer stops for longer and longer
+        for _ in range(int(elastic.state.target_ms / 10) + 4):
+            elastic.write(block)
+        while elastic.state.filling_ms >= 20:
+            elastic.read(READ)
+        elastic.read(READ)
+    busy = elastic.state
+    for _ in range(5 * 60 * 50):
+        elastic.write(block)
+        elastic.write(block)
+        elastic.read(READ)
+    calm = elastic.state
+    assert busy.target_ms == 160
+    assert calm.target_ms < 60
+    assert calm.gaps == busy.gaps
+
+
 def test_a_reader_that_stops_does_not_hear_old_sound_for_ever() -> None:
     elastic = Elastic(RATE)
     for _ in range(1000):

@@ -64,7 +64,7 @@ def test_the_space_bar_takes_the_floor_and_gives_it_back(pulse: Pulse, kms: Kms,
         bob.until("[space] give the floor back")
         alice.until(f"{uri('bob')} talks")
         alice.type(" ")
-        alice.until("somebody else talks")
+        alice.until("another member talks")
         wait_until(lambda: loudest(recorded(heard)) > LOUD, "what bob says at alice's ear")
         listening.stop()
         bob.type(" ")

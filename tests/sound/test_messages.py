@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from sipmikey.testing import program
 from tests.interop.lab.agents import wait_until
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.speech import write_speech
 from tests.mailbox.serving import ServedMailbox
+from tests.phone.agents import JsonAgent
 from tests.sound.likeness import SAME, likeness
 from tests.sound.pulse import Pulse, recorded
 
@@ -20,19 +22,27 @@ SECONDS = 4.0
 """Room for the voice, which is spoken over and over, from its beginning to its end."""
 
 
-def run(name: str, kms: Kms, folder: Path, *words: str) -> str:
-    """Run a command of `sipmikey` as the user *name* with the devices of that person."""
+def options(name: str, kms: Kms, folder: Path) -> list[str]:
+    """Return the options of the user *name* with the devices of that person."""
     key = folder / f"{name}.psk"
     key.write_text(kms.subscribers[name].psk)
     key.chmod(0o600)
     user = kms.subscribers[name]
-    options = [
+    return [
         "--identity", uri(name), "--kms", kms.url, "--kms-identity", kms.identity, "--psk-id", user.psk_id,
         "--psk-file", str(key), "--input", f"{name} mic", "--output", f"{name} ear",
     ]  # fmt: skip
-    done = program.run(*words, *options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+
+
+@contextmanager
+def phone(name: str, kms: Kms, folder: Path, *words: str) -> Iterator[JsonAgent]:
+    """Run what a window or a terminal talks to, as the user *name*."""
+    agent = JsonAgent([*options(name, kms, folder), "--listen", "127.0.0.1:0", *words])
+    try:
+        agent.until("agent.ready")
+        yield agent
+    finally:
+        agent.kill()
 
 
 def test_what_is_said_is_heard_later(
@@ -49,12 +59,20 @@ def test_what_is_said_is_heard_later(
     served.start()
     try:
         speaking = pulse.say("alice", voices["alice"])
-        words = ("call", uri("bob"), "--leave-message", "--without-calling", "--mailbox", served.url)
-        assert f"A message of {SECONDS:.0f} s was left" in run("alice", kms, tmp_path, *words)
+        with phone("alice", kms, tmp_path, "--mailbox", served.url) as alice:
+            left = alice.do("leave-message", uri=uri("bob"))  # it ends by itself after the longest time
         speaking.stop()
+        assert (left["sent"], left["duration_s"]) == (True, SECONDS)
         listening = pulse.listen("bob ear", tmp_path / "heard")
         shown = ("--mailbox", served.url, "--token-file", str(token))
-        assert f"from {uri('alice')}" in run("bob", kms, tmp_path, "messages", "play", *shown)
+        with phone("bob", kms, tmp_path, *shown) as bob:
+            listed = bob.until("messages.listed")["messages"]
+            assert [one["message"] for one in listed] == [left["message"]]
+            bob.do("play-message", message=left["message"])
+            played = next(one for one in bob.seen if one["type"] == "message.played")
+            assert (played["from"], played["stopped"]) == (uri("alice"), False)
+            bob.do("delete-message", message=left["message"])
+            assert bob.do("messages")["new"] == 0
         wait_until(lambda: len(recorded(tmp_path / "heard")) > 2 * 8000 * SECONDS, "what was heard")
         listening.stop()
         assert likeness(voices["alice"], recorded(tmp_path / "heard")) > SAME

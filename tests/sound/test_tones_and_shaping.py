@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from sipmikey.mikey.errors import LocalError
+from sipmikey.sound.bridge import SoundBridge
+from sipmikey.sound.clock import Clock
+from sipmikey.sound.commands import PlayTone, StopTones
+from sipmikey.sound.device_room import DeviceRoom
 from sipmikey.sound.samples import from_octets, silence, to_octets
+from sipmikey.sound.settings import SoundSettings
 from sipmikey.sound.shaping import FLOOR_DB, Gate, Meter, Volume
 from sipmikey.sound.tones import NAMES, RING_BACK, Tone, TonePlayer, digit
 
@@ -106,3 +111,33 @@ def test_the_gate_lets_speech_pass_and_turns_noise_down() -> None:
     speech = (rng.standard_normal(320) * 0.1).astype(np.float32)
     gate.apply(speech)
     assert np.array_equal(gate.apply(speech), speech)
+
+
+def test_keys_pressed_are_heard_one_after_the_other_beside_the_call() -> None:
+    bridge = SoundBridge(SoundSettings(), rate=RATE, tell=lambda news: None)
+    for command in (PlayTone(tone="1"), PlayTone(tone="9")):
+        bridge.obey(command)
+    block = RATE // 50
+    played: list[np.ndarray] = []
+    speaker = bridge._speaker.elastic
+    speaker.write = played.append  # type: ignore[assignment, method-assign]
+    for _ in range(20):
+        bridge.exchange(to_octets(silence(block)))
+    sound = np.concatenate(played)
+    assert loudest(sound[: int(0.12 * RATE)], 2) == pytest.approx([697, 1209], abs=10)
+    assert loudest(sound[int(0.16 * RATE) : int(0.28 * RATE)], 2) == pytest.approx([852, 1477], abs=10)
+    assert not sound[int(0.33 * RATE) :].any()
+
+
+def test_the_tone_of_a_key_keeps_no_device_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices that a ring-back tone opened are given back when it stops."""
+    wished: list[str] = []
+    for name in ("begin", "end"):
+        monkeypatch.setattr(SoundBridge, name, lambda self, name=name: wished.append(name))
+    monkeypatch.setattr(Clock, "start", lambda self: None)
+    room = DeviceRoom(SoundSettings(), lambda news: None)
+    room.obey(PlayTone(tone="5"))
+    assert wished == []
+    room.obey(PlayTone(tone="ring-back"))
+    room.obey(StopTones())
+    assert wished == ["begin", "end"]

@@ -14,8 +14,8 @@ from typing import Self
 
 from sipmikey.ports import free_port
 from sipmikey.sip import SipMessage
+from sipmikey.testing.external import OwnKms
 from sipmikey.testing.kms import TestKms
-from sipmikey.testing.own import OwnKms
 from sipmikey.testing.program import Program
 
 ROOT = Path(__file__).parents[2]

@@ -20,8 +20,8 @@ from sipmikey.testing import (
     TestAgent,
     TestFailure,
 )
+from sipmikey.testing.external import read_users
 from sipmikey.testing.kamailio import Kamailio
-from sipmikey.testing.own import read_users
 from sipmikey.testing.program import run as run_program
 
 SUITE = """

@@ -102,25 +102,25 @@ def policy(change: Callable[[TP], TP]) -> bytes:
     return Forger(FULL).edited("request_init", replacing(TP, lambda tp: change(tp)))
 
 
-def made_anew(tp: TP, **changes: object) -> TP:
+def changed(tp: TP, **changes: object) -> TP:
     """Return TP with other fields; its octets follow."""
     return replace(tp, policy_octets=b"", **changes)  # type: ignore[arg-type]
 
 
 class TestTicketPolicy:
     def test_flag_k_of_tp_is_ignored(self):
-        octets = policy(lambda tp: made_anew(tp, flags=type(tp.flags).of(f"{tp.flags}K")))
+        octets = policy(lambda tp: changed(tp, flags=type(tp.flags).of(f"{tp.flags}K")))
         assert str(Message.parse(octets).one(TP).flags).count("K")
         accepted("request_init", octets)
 
     def test_reserved_bits_are_ignored(self):
-        accepted("request_init", policy(lambda tp: made_anew(tp, res=0x1F)))
+        accepted("request_init", policy(lambda tp: changed(tp, res=0x1F)))
 
     @pytest.mark.parametrize("payload", ["RAND", "ID", "vendor extension", "IDR of an unregistered role"])
     def test_unexpected_payloads_in_tp_data_are_ignored(self, payload):
         accepted(
             "request_init",
-            policy(lambda tp: made_anew(tp, payloads=(*tp.payloads, UNEXPECTED[payload]))),
+            policy(lambda tp: changed(tp, payloads=(*tp.payloads, UNEXPECTED[payload]))),
         )
 
     def test_unexpected_payloads_in_the_ticket_policy_are_ignored(self):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from functools import partial
 
+from sipmikey.agent.asyncio_sip.answering import AnsweringSession
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.repeated import UnacknowledgedResponses
-from sipmikey.agent.asyncio_sip.session import House, Session
+from sipmikey.agent.asyncio_sip.session import House
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import has_option, new_tag, response
 from sipmikey.agent.stack import Headers, Lane, Phase, StackError
+from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.sip import SipMessage
 
 _TERMINATED = 487
 
 
-class CalleeSession(Session):
+class CalleeSession(AnsweringSession):
     """The call that the INVITE of *transaction* asks for."""
 
     def __init__(self, house: House, lane: Lane, transaction: ServerTransaction) -> None:
@@ -41,6 +45,17 @@ class CalleeSession(Session):
     def takes(self, transaction: ServerTransaction) -> bool:
         """Return True where *transaction* is that of this call's INVITE."""
         return transaction is self._transaction
+
+    def prepare(self, introduce: Callable[[], None]) -> bool:
+        """Have ICE look for our addresses, and call *introduce* then; return False where they are known."""
+        if self.lane is Lane.REFUSED or not (self.invite.has_sdp or self.lane is Lane.CLEAR):
+            return False
+        theirs = self.invite.sdp if self.invite.has_sdp else ""
+        try:
+            return self.streams.prepare(partial(self.house.from_thread, introduce), theirs=theirs)
+        except SipmikeyError:
+            # The description will be refused with what is wrong with it.
+            return False
 
     def describe(self) -> None:
         """Give the agent our description as it is before the keys: an offer where the INVITE has none.

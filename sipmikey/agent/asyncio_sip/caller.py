@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+from sipmikey.agent.asyncio_sip.answering import AnsweringSession
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Silent, fault_of_way
 from sipmikey.agent.asyncio_sip.requests_within import acknowledge, draft_within, send_within
-from sipmikey.agent.asyncio_sip.session import House, Session
+from sipmikey.agent.asyncio_sip.session import House
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import (
     ALLOW,
@@ -42,7 +44,7 @@ class Branch:
     headers: Headers = field(default=())
 
 
-class CallerSession(Session):
+class CallerSession(AnsweringSession):
     """An INVITE of ours. *uri*: in To. *target*: Request-URI."""
 
     def __init__(self, house: House, lane: Lane, observer: CallObserver, uri: str, target: str) -> None:
@@ -56,6 +58,7 @@ class CallerSession(Session):
         self._answered = False
         self._cancelled = False
         self._exchange: Exchange | None = None
+        self._again: Callable[[], None] = lambda: None
         self.progress: Callable[[int, str, bool], None] | None = None
         """Called with the progress of the INVITE, for the party that asked for the call (REFER)."""
 
@@ -70,15 +73,36 @@ class CallerSession(Session):
         branch = self._branches.get(tag)
         return None if branch is None or branch.ended else branch.dialog
 
-    def invite(self, headers: Headers) -> None:
-        """Send the INVITE. Raises the error with which the agent refused to describe it."""
-        assert self.observer is not None
-        config = self.house.config
-        hop = config.sip.proxy or self._target
-        if fault := fault_of_way(self._target, hop, config.sip) or self.fault_of_keys(hop):
+    def begin(self, headers: Headers) -> None:
+        """Send the INVITE, as soon as ICE knows our addresses.
+
+        Raises the error with which the agent refused to describe it, where it does not wait for ICE.
+        """
+        hop = self.house.config.sip.proxy or self._target
+        if fault := self.fault_of_keys(hop):
             raise StackError(f"INVITE to {self._target}: {fault}")
+        if fault := fault_of_way(self._target, hop, self.house.config.sip):
+            # As if the transport had failed: a redirected call goes on to its next contact.
+            self.house.soon(partial(self.on_failed, 503, f"INVITE to {self._target}: {fault}"))
+            return
+
+        def go_on() -> None:
+            if not self._ending and not self.over:
+                with self.guarded():
+                    self._invite(hop, headers)
+
+        if not self.streams.prepare(partial(self.house.from_thread, go_on)):
+            self._invite(hop, headers)
+
+    def _invite(self, hop: str, headers: Headers) -> None:
+        assert self.observer is not None
         self._offer = self.observer.local_sdp(self.own_offer(held=False), "")
+        self._send(hop, headers)
+
+    def _send(self, hop: str, headers: Headers) -> None:
+        config = self.house.config
         supported = (*SUPPORTED, *(("precondition",) if config.sip.preconditions else ()))
+        self._again = partial(self._send, hop, headers)
         draft = Draft(
             method="INVITE",
             uri=self._target,
@@ -89,7 +113,7 @@ class CallerSession(Session):
             number=lambda: next(self.numbers),
             headers=(
                 *route_through(config.sip.proxy), ("Allow", ALLOW), ("Supported", ", ".join(supported)),
-                *headers, SDP_TYPE,
+                *self.timer.asked(), *headers, SDP_TYPE,
             ),
             content=self._offer.encode(),
             contact=True,
@@ -122,6 +146,10 @@ class CallerSession(Session):
         elif message.status < 300:
             self._accepted(message)
         elif not self._answered:
+            if not self._ending and self.timer.longer(message):
+                self._branches.clear()
+                self._again()
+                return
             self._answered = True
             self.tell_received(message)
             self.finish(message.status, message.reason_phrase)
@@ -196,6 +224,7 @@ class CallerSession(Session):
         if first or not self._chosen:
             self._chosen = message.to_tag
         if not self.confirmed or self.dialog is branch.dialog:
+            self.timer.agreed(message)
             if (message.has_sdp or branch.sdp) and self._heard != message.to_tag:
                 self._hear(branch, message)
             self.confirm()

@@ -16,7 +16,7 @@ class Dialog:
     """One dialog, early or confirmed. ``local`` and ``remote``: From and To of our requests, tags included.
 
     ``target``: the peer's Contact. ``routes``: in the order of our requests. ``numbers``: of our requests;
-    the branches of one INVITE share them.
+    the branches of one INVITE share them. ``takes_update``: the peer allows UPDATE.
     """
 
     call_id: str
@@ -26,6 +26,7 @@ class Dialog:
     target: str
     routes: tuple[str, ...]
     numbers: itertools.count[int]
+    takes_update: bool = False
     _last_of_peer: int = field(default=-1, init=False)
 
     @classmethod
@@ -39,6 +40,7 @@ class Dialog:
             target=_contact(message) or "",
             routes=tuple(reversed(_routes(message))),
             numbers=numbers,
+            takes_update=_allows_update(message),
         )
 
     @classmethod
@@ -52,6 +54,7 @@ class Dialog:
             target=_contact(invite) or invite.uri("from") or "",
             routes=_routes(invite),
             numbers=itertools.count(1),
+            takes_update=_allows_update(invite),
         )
         made.accepts(invite)
         return made
@@ -68,6 +71,7 @@ class Dialog:
     def follow(self, message: SipMessage) -> None:
         """Send to the Contact of *message* from now on (section 12.2)."""
         self.target = _contact(message) or self.target
+        self.takes_update = self.takes_update or _allows_update(message)
 
     def settle(self, message: SipMessage) -> None:
         """Take route set and target of the 2xx: they replace those of its provisional responses."""
@@ -78,6 +82,11 @@ class Dialog:
     def request_uri(self) -> str:
         """Request-URI of our requests (section 12.2.1.1)."""
         return self.target if self._loose else _uri(self.routes[0])
+
+    @property
+    def remote_uri(self) -> str:
+        """The URI that the peer is known by: of its From or To."""
+        return without_tag(self.remote).rpartition("<")[2].partition(">")[0].strip()
 
     @property
     def route_headers(self) -> Headers:
@@ -102,6 +111,12 @@ def _uri(route: str) -> str:
 
 def _routes(message: SipMessage) -> tuple[str, ...]:
     return tuple(item for value in message.all("record-route") for item in list_items(value))
+
+
+def _allows_update(message: SipMessage) -> bool:
+    return any(
+        word.strip().upper() == "UPDATE" for value in message.all("allow") for word in value.split(",")
+    )
 
 
 def _contact(message: SipMessage) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from sipmikey.agent.asyncio_sip.wire.digest import Digest
-from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows, Target, shown
+from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
+from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, shown
 from sipmikey.agent.asyncio_sip.wire.transactions import ClientTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import cancellation, new_branch, request
 from sipmikey.agent.config import Sip, Transport
@@ -16,6 +17,9 @@ from sipmikey.sip import Headers, SipMessage
 
 _LONGEST_DATAGRAM: Final = 1300
 """Octets of a request that may leave over UDP while the path's MTU is unknown (section 18.1.1)."""
+
+_UNAVAILABLE: Final = 503
+_MOST_SERVERS: Final = 4
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:;?\[\]]+)(?::(\d{1,5}))?((?:;[^?]*)?)")
 
@@ -112,7 +116,9 @@ def target_of(uri: str, sip: Sip) -> Target | None:
         transport = preferred or first
     port = int(found[2] or (5061 if transport is Transport.TLS else 5060))
     host = parameters.get("maddr") or found[1].strip("[]")
-    return Target(transport=transport, host=host, port=port, named=named) if port < 65536 else None
+    if port > 65535:
+        return None
+    return Target(transport=transport, host=host, port=port, named=named, open_port=found[2] is None)
 
 
 def fault_of_way(uri: str, hop: str, sip: Sip) -> str:
@@ -144,6 +150,8 @@ class Exchange:
         self._transaction: ClientTransaction | None = None
         self._given_up = self._cancel_wanted = self._fell_back = False
         self._cancel_headers: Headers = ()
+        self._tried: set[Endpoint] = set()
+        self._failure: Callable[[], None] | None = None
         self.message: SipMessage | None = None
         self.flow: Flow | None = None
 
@@ -157,7 +165,19 @@ class Exchange:
             self._go(target)
 
     def _go(self, target: Target) -> None:
-        self._means.flows.reach(target, lambda flow, why: self._reached(target, flow, why))
+        tried = frozenset(self._tried)
+        self._means.flows.reach(target, lambda flow, why: self._reached(target, flow, why), tried=tried)
+
+    def _try_next(self, failure: Callable[[], None]) -> None:
+        """Send it to the next server of the same name (RFC 3263 section 4.3); without another, *failure*."""
+        target = target_of(self._draft.hop, self._means.sip)
+        if target is None or self.flow is None or self._cancel_wanted or len(self._tried) >= _MOST_SERVERS:
+            failure()
+            return
+        self._tried.add(self.flow.remote)
+        self._failure = failure
+        self._transaction = None
+        self._go(replace(target, transport=self.flow.transport))
 
     def _reached(self, target: Target, flow: Flow | None, why: str) -> None:
         if self._given_up:
@@ -171,6 +191,9 @@ class Exchange:
                 # The peer has no TCP, whatever the RFC says of large requests: UDP is better than nothing.
                 self._fell_back = True
                 self._go(replace(target, transport=Transport.UDP))
+                return
+            if self._failure is not None:
+                self._failure()
                 return
             self._listener.on_failed(503, why)
             return
@@ -215,11 +238,14 @@ class Exchange:
                 return
         if message.status < 200 and self._cancel_wanted:
             self._send_cancel()
+        if message.status == _UNAVAILABLE:
+            self._try_next(lambda: self._listener.on_response(message))
+            return
         self._listener.on_response(message)
 
     def _failed(self, status: int, reason: str) -> None:
         if not self._given_up:
-            self._listener.on_failed(status, reason)
+            self._try_next(lambda: self._listener.on_failed(status, reason))
 
     def cancel(self, headers: Headers = ()) -> bool:
         """Cancel an INVITE, as soon as it has a provisional response; return False where it never left."""

@@ -9,8 +9,10 @@ import time
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.referral import replace_call
 from sipmikey.agent.asyncio_sip.session import House, Session
-from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows, shown
+from sipmikey.agent.asyncio_sip.session_timer import TOO_SMALL, interval_too_small
+from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
 from sipmikey.agent.asyncio_sip.wire.framing import trimmed
+from sipmikey.agent.asyncio_sip.wire.target import shown
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import (
     ACCEPT,
@@ -25,7 +27,7 @@ from sipmikey.agent.asyncio_sip.writing import (
 )
 from sipmikey.agent.config import Transport
 from sipmikey.agent.screening.arrivals import Arrivals, Verdict
-from sipmikey.agent.screening.screen import Fault, judge, new_call
+from sipmikey.agent.screening.screen import Fault, examine
 from sipmikey.agent.stack import Headers, Lane, Placement
 from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sip.message_summary import EVENT
@@ -52,7 +54,7 @@ class Reception:
         """Take a message."""
         if flow.transport is Transport.UDP:
             octets = trimmed(octets)
-        fault = judge(octets)
+        fault, _, name = examine(octets)
         if fault is None:
             try:
                 message = SipMessage.parse(octets)
@@ -61,7 +63,7 @@ class Reception:
                 fault = Fault(field=error.field or "start-line", detail=str(error), answerable=False)
             else:
                 self._flows.heard(flow)
-                self._take(message, octets, flow)
+                self._take(message, name, flow)
                 return
         self._count(f"{fault.field}: {fault.detail}")
         if fault.answerable:
@@ -79,11 +81,11 @@ class Reception:
             self._logged_at = now
             _log.warning("SIP message refused: %s (%d so far)", why, self.refused)
 
-    def _take(self, message: SipMessage, octets: bytes, flow: Flow) -> None:
+    def _take(self, message: SipMessage, name: bytes | None, flow: Flow) -> None:
+        """Take a fit message. *name*: of the call that it starts, None where it starts none."""
         if message.status:
             self._transactions.receive_response(message)
             return
-        name = new_call(octets)
         if name is not None:
             verdict = self._arrivals.judge(flow.remote[0], name)
             if verdict is not Verdict.ADMIT:
@@ -173,19 +175,29 @@ class Reception:
             transaction.respond(response(message, _BUSY, tag=new_tag()))
             house.observer.turned_away(message.first("from") or "", _BUSY, "Busy Here")
             return
+        if (brief := interval_too_small(message)) is not None:
+            transaction.respond(response(message, TOO_SMALL, tag=new_tag(), headers=brief))
+            return
         if message.all("replaces"):
             replace_call(house, transaction, source)
             return
         placement = self._placed(message, source)
         session = CalleeSession(house, placement.lane, transaction)
         house.board.add(session)
-        try:
-            session.observer = house.observer.incoming(session, message, source, placement.lane)
-        except Exception:  # noqa: BLE001 - the INVITE gets its answer
-            _log.exception("an incoming call")
-            session.hangup(500)
-            return
-        session.describe()
+
+        def introduce() -> None:
+            if session.over:
+                return
+            try:
+                session.observer = house.observer.incoming(session, message, source, placement.lane)
+            except Exception:  # noqa: BLE001 - the INVITE gets its answer
+                _log.exception("an incoming call")
+                session.hangup(500)
+                return
+            session.describe()
+
+        if not session.prepare(introduce):
+            introduce()
 
     def _placed(self, message: SipMessage, source: str) -> Placement:
         try:

@@ -54,7 +54,8 @@ class CallTransfers:
             if other is None:
                 raise StackError("the other call is over")
             value = f"{other.call_id};to-tag={other.remote_tag};from-tag={replacing.tag}"
-            refer_to = f"<{other.target}?Replaces={percent(value, safe='')}>"
+            # Its identity, not its Contact: the ticket of the new call is for an identity.
+            refer_to = f"<{other.remote_uri}?Replaces={percent(value, safe='')}>"
         headers = (("Refer-To", refer_to), ("Referred-By", f"<{session.house.config.identity}>"))
         Exchange(session.house.means, draft_within("REFER", dialog, headers), _Referring(session)).begin()
 

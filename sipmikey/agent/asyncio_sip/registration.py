@@ -120,6 +120,13 @@ class Registration:
             self._flow.send(PING)
             self._keeping = self._later(pause, self._keep_alive)
 
+    def leave_flow(self) -> None:
+        """The connection with the registrar is left behind; nobody is told that it ends."""
+        self._flow = None
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+
     def connection_lost(self, flow: Flow) -> None:
         """A connection ended; if it was the registrar's, the registrar can no longer reach us."""
         if flow is self._flow and self.registered:

@@ -49,7 +49,15 @@ class Proposal:
     """An offer of ours within the call, under way: *sdp*, sent by *method*. *held*: it holds the peer."""
 
     def __init__(
-        self, session: Proposer, means: Means, method: str, dialog: Dialog, sdp: str, *, held: bool
+        self,
+        session: Proposer,
+        means: Means,
+        method: str,
+        dialog: Dialog,
+        sdp: str,
+        *,
+        held: bool,
+        headers: Headers = (),
     ) -> None:
         self._session = session
         self._means = means
@@ -57,7 +65,9 @@ class Proposal:
         self.dialog = dialog
         self.sdp = sdp
         self.held = held
-        self.exchange = Exchange(means, draft_within(method, dialog, (SDP_TYPE,), sdp.encode()), self)
+        self.exchange = Exchange(
+            means, draft_within(method, dialog, (*headers, SDP_TYPE), sdp.encode()), self
+        )
         self._answered = False
         self._ack: SipMessage | None = None
 
@@ -97,6 +107,21 @@ class Farewell(Silent):
 
     def on_failed(self, status: int, reason: str) -> None:
         self._over()
+
+
+class Refreshing(Silent):
+    """A refresh of the session by UPDATE (RFC 4028 section 7.4). *done* is called with its response."""
+
+    def __init__(self, done: Callable[[SipMessage], None], failed: Callable[[], None]) -> None:
+        self._done = done
+        self._failed = failed
+
+    def on_response(self, message: SipMessage) -> None:
+        if message.status >= 200:
+            self._done(message)
+
+    def on_failed(self, status: int, reason: str) -> None:
+        self._failed()
 
 
 def acknowledge(dialog: Dialog, exchange: Exchange, message: SipMessage) -> SipMessage:

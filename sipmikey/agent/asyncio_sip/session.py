@@ -15,13 +15,14 @@ from typing import Protocol
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Exchange, Means, Silent, target_of
-from sipmikey.agent.asyncio_sip.media import Media
+from sipmikey.agent.asyncio_sip.media.all_calls import Media
+from sipmikey.agent.asyncio_sip.media.streams import SessionStreams
 from sipmikey.agent.asyncio_sip.repeated import UnacknowledgedResponses
-from sipmikey.agent.asyncio_sip.requests_within import Farewell, Proposal, draft_within
+from sipmikey.agent.asyncio_sip.requests_within import Farewell, Proposal, Refreshing, draft_within
 from sipmikey.agent.asyncio_sip.session_table import SessionTable
-from sipmikey.agent.asyncio_sip.streams import SessionStreams
+from sipmikey.agent.asyncio_sip.session_timer import SessionTimer
 from sipmikey.agent.asyncio_sip.wire.transactions import LIFETIME, Later, ServerTransaction
-from sipmikey.agent.asyncio_sip.writing import ALLOW, SUPPORTED, response, session_response
+from sipmikey.agent.asyncio_sip.writing import session_response
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.stack import (
     CallObserver,
@@ -36,11 +37,13 @@ from sipmikey.agent.stack import (
     StreamCount,
 )
 from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.nat.path import MediaPath
 from sipmikey.sip import SipMessage
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
 _NO_DIALOG = frozenset((408, 481))
+_REFRESH_AGAIN_S = 5.0
 _BYE_S = 4.0
 """How long a call whose BYE gets no answer still counts as a call."""
 
@@ -69,6 +72,8 @@ class House:
     later: Later
     board: SessionTable[Session]
     soon: Callable[[Callable[[], None]], None]
+    from_thread: Callable[[Callable[[], None]], None]
+    """Runs a callable in the engine's thread; from any thread."""
     codecs: Callable[[], tuple[str, ...]]
     referrals: Referrals
     call: Callable[[str, Lane, CallObserver, Headers, Callable[[int, str, bool], None]], None]
@@ -91,6 +96,11 @@ class Session:
         self.numbers = itertools.count(1)
         self.streams = SessionStreams(
             house.media, lane, house.codecs, house.config.audio.streams, self._heard_digit
+        )
+        self.streams.on_path = self._chose_path
+        self._gathers_for_us = self._gathers_for_peer = False
+        self.timer = SessionTimer(
+            house.later, house.config.sip.session_expires_s, self._refresh, self._expired
         )
         self._held = False
         self._proposal: Proposal | None = None
@@ -155,9 +165,22 @@ class Session:
         self, *, hold: bool = False, unhold: bool = False, moved: bool = False, restart: bool = False
     ) -> None:
         """Offer again, by re-INVITE. Raises ``StackError`` where the media is to have another address."""
-        if moved or restart:
-            raise StackError("sip.stack python has no other address for the media of a call: use pjsua2")
-        self._propose("INVITE", held=True if hold else False if unhold else self._held)
+        held = True if hold else False if unhold else self._held
+        if not restart:
+            # Where our address changed, descriptions name the new one already.
+            self._propose("INVITE", held=held)
+            return
+        self._check_proposal()
+
+        def go_on() -> None:
+            self._gathers_for_us = False
+            if not self.over:
+                with self.guarded():
+                    self._propose("INVITE", held=held)
+
+        self._gathers_for_us = self.streams.prepare(partial(self.house.from_thread, go_on), again=True)
+        if not self._gathers_for_us:
+            self._propose("INVITE", held=held)
 
     def update(self) -> None:
         """Offer again, by UPDATE."""
@@ -212,6 +235,7 @@ class Session:
             return
         self.over = True
         self._unacknowledged_2xx.stop()
+        self.timer.stop()
         if self._proposal is not None:
             self._proposal.exchange.drop()
         self.tell_phase(Phase.DISCONNECTED, status, reason)
@@ -257,18 +281,31 @@ class Session:
             return f"keys of SDES do not go over {transport}, where policy wants TLS"
         return ""
 
+    def _chose_path(self, index: int, path: MediaPath) -> None:
+        observer = self.house.observer
+        self.house.from_thread(lambda: observer.media_path(self.sip_call_id, index, path))
+
     # Our requests within the dialog
 
-    def _propose(self, method: str, *, held: bool) -> None:
+    def _check_proposal(self) -> tuple[Dialog, CallObserver]:
+        """Return whom to offer to, and who describes it. Raises ``StackError`` where neither may be."""
         dialog = self.dialog
         if dialog is None or self.over:
             raise StackError("the call is over")
-        if self._proposal is not None or self.observer is None:
+        if self._proposal is not None or self._gathers_for_us or self.observer is None:
             raise StackError("an offer of ours is under way")
+        if self._gathers_for_peer:
+            raise StackError("an offer of the peer is under way")
         if fault := self.fault_of_keys(dialog.next_hop):
             raise StackError(fault)
-        sdp = self.observer.local_sdp(self.own_offer(held=held), "")
-        self._proposal = Proposal(self, self.house.means, method, dialog, sdp, held=held)
+        return dialog, self.observer
+
+    def _propose(self, method: str, *, held: bool) -> None:
+        dialog, observer = self._check_proposal()
+        sdp = observer.local_sdp(self.own_offer(held=held), "")
+        timer = self.timer.asked() if self.confirmed else ()
+        means = self.house.means
+        self._proposal = Proposal(self, means, method, dialog, sdp, held=held, headers=timer)
         self._proposal.exchange.begin()
 
     def proposal_done(self, proposal: Proposal, message: SipMessage) -> None:
@@ -277,6 +314,8 @@ class Session:
         if 200 <= message.status < 300:
             proposal.dialog.follow(message)
             self._held = proposal.held
+            if self.confirmed:
+                self.timer.agreed(message)
             if message.has_sdp:
                 with self.guarded():
                     self.negotiated(proposal.sdp, message.sdp, ours_offered=True)
@@ -289,6 +328,37 @@ class Session:
         self._proposal = None
         self.bye(())
         self.finish(status, reason)
+
+    def _refresh(self) -> None:
+        """Refresh the session, or let an offer that is under way do that (RFC 4028 section 7.4)."""
+        dialog = self.dialog
+        if dialog is None or self.over:
+            return
+        if self._proposal is not None or self._gathers_for_us or self._gathers_for_peer:
+            self.house.later(_REFRESH_AGAIN_S, self._refresh)
+        elif dialog.takes_update:
+            listener = Refreshing(partial(self._refreshed, dialog), self._expired)
+            Exchange(self.house.means, draft_within("UPDATE", dialog, self.timer.asked()), listener).begin()
+        else:
+            with self.guarded():
+                self._propose("INVITE", held=self._held)
+
+    def _refreshed(self, dialog: Dialog, message: SipMessage) -> None:
+        if self.over:
+            return
+        if message.status < 300:
+            dialog.follow(message)
+            self.timer.agreed(message)
+        elif message.status in _NO_DIALOG:
+            self._expired()
+        elif self.timer.longer(message):
+            self._refresh()
+
+    def _expired(self) -> None:
+        """The session was not refreshed (RFC 4028 section 10)."""
+        if not self.over:
+            self.bye(())
+            self.finish(408, "the session timer expired")
 
     def bye(self, headers: Headers, dialog: Dialog | None = None, *, last: bool = False) -> None:
         """Send BYE; *last*: the session is over with its response."""
@@ -303,126 +373,9 @@ class Session:
         if last:
             self.house.later(_BYE_S, over)
 
-    # Requests of the peer within the dialog
-
     def receive(self, transaction: ServerTransaction) -> None:
         """Take a request of the peer."""
-        message = transaction.request
-        dialog = self.dialog_with(message.tag("from"))
-        if dialog is None or (self.over and message.method != "ACK"):
-            transaction.respond(response(message, 481))
-        elif message.method == "ACK":
-            self._acknowledged(message)
-        elif not dialog.accepts(message):
-            transaction.respond(response(message, 500, headers=(("Retry-After", "1"),)))
-        else:
-            handler = getattr(self, f"_on_{message.method.lower()}", None)
-            if handler is None:
-                transaction.respond(response(message, 405, headers=(("Allow", ALLOW),)))
-            else:
-                handler(transaction, dialog)
-
-    def _on_bye(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        transaction.respond(response(transaction.request, 200))
-        self.tell_received(transaction.request)
-        self.finish(200, "Normal call clearing")
-
-    def _on_options(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        headers = (("Allow", ALLOW), ("Supported", ", ".join(SUPPORTED)), ("Accept", "application/sdp"))
-        transaction.respond(response(transaction.request, 200, headers=headers))
-
-    def _on_info(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        transaction.respond(response(transaction.request, 415 if transaction.request.content else 200))
-
-    def _on_message(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        transaction.respond(response(transaction.request, 200))
-        remote = transaction.flow.remote
-        self.house.observer.message(transaction.request, f"{remote[0]}:{remote[1]}")
-
-    def _on_refer(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        self.house.referrals.receive(self, transaction, dialog)
-
-    def _on_notify(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        self.house.referrals.notified(self, transaction)
-
-    def _on_prack(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        transaction.respond(response(transaction.request, 481))
-
-    def _on_update(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        dialog.follow(transaction.request)
-        if transaction.request.has_sdp:
-            self._answer_offer(transaction, dialog)
-            return
-        self.respond(transaction, 200)
-
-    def _on_invite(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        message = transaction.request
-        if not self.confirmed or self._proposal is not None:
-            status = 491 if self._proposal is not None else 500
-            later = () if status == 491 else (("Retry-After", "1"),)
-            transaction.respond(response(message, status, headers=later))
-            return
-        dialog.follow(message)
-        if message.has_sdp:
-            self._answer_offer(transaction, dialog)
-        else:
-            self._offer_in_200(transaction)
-
-    def offer_taken(self, dialog: Dialog) -> None:
-        """The offer of the peer with *dialog* is answered; the streams are that branch's now."""
-
-    def _answer_offer(self, transaction: ServerTransaction, dialog: Dialog) -> None:
-        """Judge the offer of the peer, and answer it. One that is refused leaves the streams as they are."""
-        message, observer = transaction.request, self.observer
-        if observer is None:
-            transaction.respond(response(message, 481))
-            return
-        try:
-            observer.message("received", message)
-            if fault := self._fault_over(transaction.flow.transport):
-                raise StackError(fault)
-            verdict = observer.remote_offer(message.sdp)
-            if verdict.status != 200:
-                self.respond(transaction, verdict.status, headers=verdict.headers)
-                return
-            sdp = observer.local_sdp(self.own_answer(message.sdp), message.sdp)
-            self.offer_taken(dialog)
-            self.negotiated(sdp, message.sdp, ours_offered=False)
-        except SipmikeyError as error:
-            self.respond(transaction, 488)
-            failure = error
-            self.house.soon(lambda: observer.failed(failure))
-            return
-        self.respond(transaction, 200, sdp=sdp)
-
-    def _offer_in_200(self, transaction: ServerTransaction) -> None:
-        """Offer in the 200 to an INVITE without an offer; the ACK has the answer."""
-        observer = self.observer
-        if observer is None:
-            return
-        try:
-            observer.message("received", transaction.request)
-            if fault := self._fault_over(transaction.flow.transport):
-                raise StackError(fault)
-            sdp = observer.local_sdp(self.own_offer(held=self._held), "")
-        except SipmikeyError as error:
-            self.respond(transaction, 488)
-            failure = error
-            self.house.soon(lambda: observer.failed(failure))
-            return
-        self.respond(transaction, 200, sdp=sdp, offers=True)
-
-    def _acknowledged(self, message: SipMessage) -> None:
-        number = (message.first("cseq") or "").partition(" ")[0]
-        offered = self._unacknowledged_2xx.acknowledged(number)
-        if offered is None:
-            return
-        if offered and message.has_sdp:
-            with self.guarded():
-                self.negotiated(offered, message.sdp, ours_offered=True)
-        if offered:
-            self.tell_received(message)
-        self.confirm()
+        raise NotImplementedError
 
     def respond(
         self,
@@ -436,6 +389,10 @@ class Session:
         """Send a response, tell of it, and repeat a 2xx to an INVITE until its ACK comes."""
         message = transaction.request
         contact = self.house.means.contact(transaction.flow)
+        if 200 <= status < 300 and (
+            message.method == "INVITE" or (message.method == "UPDATE" and self.confirmed)
+        ):
+            headers = (*self.timer.answer(message), *headers)
         made = session_response(message, status, tag=self.tag, contact=contact, headers=headers, sdp=sdp)
         transaction.respond(made)
         if message.method == "INVITE" and 200 <= status < 300:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from sipmikey.agent.asyncio_sip.caller import CallerSession
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
-from sipmikey.agent.asyncio_sip.media import Media
+from sipmikey.agent.asyncio_sip.media.all_calls import Media
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.registration import Registration
@@ -69,9 +69,7 @@ class AsyncioStack:
         self._registration = Registration(config, self._means, self._later, observer.registration)
         try:
             self._loop.run_until_complete(self._flows.open())
-            bind = config.sip.bind
-            own = self._flows.local_host(_NOWHERE[config.sip.ipv6]) if bind in ANY_ADDRESS else bind
-            self._media = Media(config, config.sip.public_address or own)
+            self._media = Media(config, self._own_address())
         except BaseException:
             self.destroy()
             raise
@@ -84,6 +82,7 @@ class AsyncioStack:
             later=self._later,
             board=self._board,
             soon=lambda work: later(0.0, work),
+            from_thread=self._from_thread,
             codecs=lambda: self._codecs,
             referrals=CallTransfers(),
             call=self._refer,
@@ -150,7 +149,7 @@ class AsyncioStack:
         observer.attached(session)
         self._board.add(session)
         try:
-            session.invite(headers)
+            session.begin(headers)
         except BaseException:
             session.observer = None
             session.finish(0)
@@ -171,7 +170,7 @@ class AsyncioStack:
         self._board.add(session)
         observer.attached(session)
         with session.guarded():
-            session.invite(headers)
+            session.begin(headers)
 
     def send_message(self, uri: str, content_type: str, body: str, headers: Headers) -> None:
         """Send a MESSAGE (RFC 3428); its response is not waited for."""
@@ -208,14 +207,18 @@ class AsyncioStack:
             self._media.obey(command)
 
     def use_servers(self, servers: HelpingServers) -> None:
-        """Raise ``StackError`` for servers: there is no ICE here yet."""
-        if servers != HelpingServers():
-            raise StackError("sip.stack python has no ICE, STUN and TURN yet: use sip.stack pjsua2")
+        """Use these STUN and TURN servers for streams that begin. Raises ``LocalError`` for a wrong one."""
+        if self._media is not None:
+            self._media.use_servers(servers)
 
     def follow_address(self) -> None:
         """Our address changed: look up the new one for each peer, and register again if we are registered."""
+        registered = self._registration.registered
+        self._registration.leave_flow()
         self._flows.forget_routes()
-        if self._registration.registered:
+        if self._media is not None:
+            self._media.move(self._own_address())
+        if registered:
             self._registration.want(True)
 
     def set_registration(self, renew: bool) -> None:
@@ -251,6 +254,22 @@ class AsyncioStack:
     def _connection_lost(self, flow: Flow) -> None:
         if not self._closed:
             self._registration.connection_lost(flow)
+
+    def _own_address(self) -> str:
+        sip = self.config.sip
+        bound = self._flows.local_host(_NOWHERE[sip.ipv6]) if sip.bind in ANY_ADDRESS else sip.bind
+        return sip.public_address or bound
+
+    def _from_thread(self, work: Callable[[], None]) -> None:
+        """Run *work* in the engine's thread; from any thread."""
+
+        def run() -> None:
+            if not self._closed:
+                work()
+                self._loop.stop()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(run)
 
     def _stop_polling(self) -> None:
         if not self._closed:

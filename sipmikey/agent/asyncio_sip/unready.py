@@ -8,10 +8,7 @@ from sipmikey.mikey.errors import LocalError
 
 def check_ready(config: AgentConfig) -> None:
     """Raise ``LocalError`` that names the first setting which needs the stack pjsua2."""
-    needs = (
-        ("nat", "ICE, STUN, TURN and rtcp-mux", config.nat.uses_ice or config.nat.rtcp_mux),
-        ("media.echo", "an echo service", config.audio.echo),
-    )
+    needs = (("media.echo", "an echo service", config.audio.echo),)
     for setting, what, needed in needs:
         if needed:
             raise LocalError(f"{setting}: sip.stack python has no {what} yet; use sip.stack pjsua2")

@@ -14,7 +14,7 @@ ALLOW: Final = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, OPTIONS, MESSAGE, NOTIF
 METHODS: Final = frozenset(ALLOW.split(", "))
 SDP_TYPE: Final = ("Content-Type", "application/sdp")
 
-SUPPORTED: Final = ("replaces", "100rel", "norefersub")
+SUPPORTED: Final = ("replaces", "100rel", "norefersub", "timer")
 ACCEPT: Final = "application/sdp"
 _MAX_FORWARDS: Final = "70"
 

@@ -10,8 +10,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from sipmikey.media.endpoint import Address, multicast_receiver, multicast_sender
+from sipmikey.media.endpoint import Address
 from sipmikey.media.errors import PacketNotSent, PacketRefused
+from sipmikey.media.multicast import multicast_receiver, multicast_sender
 from sipmikey.media.rtp import MalformedPacket, RtpPacket, is_rtcp
 from sipmikey.media.stream import Sink, Source
 from sipmikey.media.talk import SAMPLES, Talk

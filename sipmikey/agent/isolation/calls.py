@@ -120,6 +120,9 @@ class RemoteCall:
             case m.MessagePassed(direction=direction, message=passed):
                 self.dialog.take(direction, passed)
                 observer.message(direction, passed)
+            case m.MessageSent(message=sent):
+                self.dialog.take("sent", sent)
+                observer.message("sent", sent)
             case m.PhaseChanged():
                 self._take_phase(observer, message)
             case m.TransferProgress(status=status, final=final):

@@ -113,7 +113,10 @@ class ForwardingCall:
         self._ask(m.StreamCreated(call=self._number, index=index))
 
     def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
-        self._ask(m.MessagePassed(call=self._number, direction=direction, message=message))
+        if direction == "sent" and not message.has_sdp:
+            self._process.channel.tell(m.MessageSent(call=self._number, message=message))
+        else:
+            self._ask(m.MessagePassed(call=self._number, direction=direction, message=message))
 
     def phase(self, phase: Phase, status: int, reason: str) -> None:
         call = self._process.calls.get(self._number)

@@ -283,6 +283,14 @@ class MessagePassed(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent(Notice):
+    """The stack sent a message without a description: it does not wait for what the agent makes of it."""
+
+    call: int
+    message: SipMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Named(Notice):
     """The Call-ID of a call that the stack process has made."""
 
@@ -425,7 +433,7 @@ TO_STACK: tuple[type[Notice | Question], ...] = (
 
 FROM_STACK: tuple[type[Notice | Question], ...] = (
     PlaceCall, PlaceInvite, Incoming, Attached, LocalSdp, RemoteOffer, StreamCreated, MessagePassed,
-    Named, PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived, Replaced,
-    CallFailed, TurnedAway, MessageArrived, Played, SoundTold, PathFound, Registration, MessagesWaiting,
-    Logged,
+    MessageSent, Named, PhaseChanged, TransferRequested, ReplacementAsked, TransferProgress, DtmfReceived,
+    Replaced, CallFailed, TurnedAway, MessageArrived, Played, SoundTold, PathFound, Registration,
+    MessagesWaiting, Logged,
 )  # fmt: skip

@@ -15,7 +15,7 @@ _PACKET = 128
 _ANSWER_S = 30.0
 
 
-class Spawned(NamedTuple):
+class SpawnedProcess(NamedTuple):
     """A process that has loaded pjsua2, holds nothing, and waits at ``sock`` to be told what to do."""
 
     pid: int
@@ -50,7 +50,7 @@ class Nursery:
         self._child: Loader | None = None
         self._sock: socket.socket | None = None
 
-    def make(self) -> Spawned:
+    def make(self) -> SpawnedProcess:
         """Make a stack process. Raises ``StackError``."""
         if self._sock is not None:
             # It may have been killed.
@@ -94,7 +94,7 @@ class Nursery:
             self._child = start_loader(theirs.fileno())
         return ours
 
-    def _make(self, sock: socket.socket) -> Spawned:
+    def _make(self, sock: socket.socket) -> SpawnedProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -102,7 +102,7 @@ class Nursery:
         except OSError:
             ours.close()
             raise
-        return Spawned(int(answer.split()[1]), ours)
+        return SpawnedProcess(int(answer.split()[1]), ours)
 
     def _ask(self, sock: socket.socket, question: bytes, *descriptors: int) -> bytes:
         socket.send_fds(sock, [question], descriptors)

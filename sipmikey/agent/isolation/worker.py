@@ -203,6 +203,8 @@ class Worker:
     def _handle_of_call(self, message: Any) -> Any:
         call = self.calls.get(message.call)
         if call is None or call.observer is None:
+            if isinstance(message, m.Notice):
+                return None
             raise StackError("no such call")
         observer = call.observer
         if isinstance(message, m.CallFailed):
@@ -221,6 +223,8 @@ class Worker:
             # The call ends because of it, but after the stack's callback has returned.
             cause = error.with_traceback(None)
             self._later(0.0, lambda: observer.failed(cause))
+            if isinstance(message, m.Notice):
+                return None  # nobody waits for an answer
             raise
         finally:
             if call.over:

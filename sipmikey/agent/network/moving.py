@@ -83,7 +83,7 @@ class Moving:
             # A NAT forgets where datagrams to us go while we sleep.
             for call in self._calls():
                 if call.answered and not call.over:
-                    self._begin(call)
+                    self.move(call)
 
     def _leave_behind(self, change: Change, *, outgoing: bool) -> None:
         """End the calls that are not answered where the old address is gone."""
@@ -96,8 +96,8 @@ class Moving:
                 call.leave_behind(detail)
                 self._tell(call, detail)
 
-    def _begin(self, call: Call) -> None:
-        """Move *call*, whatever becomes of the others; what was under way for an older change is given up."""
+    def move(self, call: Call) -> None:
+        """Begin to move *call*, whatever becomes of the others. What is under way for it is given up."""
         if (older := self._moves.pop(call.number, None)) is not None:
             older.cancel()
         self._moves[call.number] = move = asyncio.create_task(self._move(call))

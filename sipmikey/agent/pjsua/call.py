@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.pjsua import operations
 from sipmikey.agent.pjsua.account import PjsuaAccount
 from sipmikey.agent.pjsua.call_table import CallTable
-from sipmikey.agent.pjsua.callbacks import CallbackCall
+from sipmikey.agent.pjsua.callbacks import CallbackCall, Guard
 from sipmikey.agent.pjsua.library import logged, pj
 from sipmikey.agent.pjsua.media.agreed_stream import agreed_on
 from sipmikey.agent.pjsua.media.path_watch import PathWatch
@@ -39,14 +39,11 @@ from sipmikey.agent.stack import (
     StackObserver,
     StreamCount,
 )
-from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.nat.path import MediaPath
 from sipmikey.sip import SipMessage
 
 if TYPE_CHECKING:
     from sipmikey.agent.python_media.engine import PythonMedia
-
-_log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
 _ACTIVE = pj.PJSUA_CALL_MEDIA_ACTIVE
 _REMOTE_HOLD = pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
@@ -279,19 +276,9 @@ class PjsuaCall:
             self._pj.release()
             self._pj = None
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[CallObserver | None]:
+    def guarded(self) -> AbstractContextManager[CallObserver | None]:
         """Run an observer's method; an exception in it ends the call, and never reaches pjsua2."""
-        try:
-            yield self._observer
-        except BaseException as error:  # noqa: BLE001 - an exception in a callback would end the process
-            if not isinstance(error, SipmikeyError):
-                _log.exception("a callback failed")
-            # The traceback would keep pjsua2's object alive beyond the call.
-            observer, cause = self._observer, error.with_traceback(None)
-            if observer is None:
-                return
-            self._shared.later(0.0, lambda: observer.failed(cause))
+        return Guard(self._observer, self._shared.later)
 
     def on_phase(self, info: Any) -> None:
         phase = _PHASES.get(info.state)

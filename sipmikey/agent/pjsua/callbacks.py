@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, Protocol
 
 from sipmikey.agent.pjsua.account import PjsuaAccount
@@ -13,7 +16,10 @@ from sipmikey.agent.pjsua.library import pj, read_message
 from sipmikey.agent.pjsua.media.sdp_version import VersionCounter
 from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict
 from sipmikey.media.voice.telephone_event import DigitRate
+from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.sip import SipMessage
+
+_log = logging.getLogger("sipmikey.agent.pjsua.stack")
 
 
 class CallOwner(Protocol):
@@ -53,6 +59,37 @@ class CallOwner(Protocol):
 
     def successor(self, observer: CallObserver, streams: int) -> CallbackCall:
         """Make the call that a REFER or an INVITE with Replaces asks for, for the stack to place."""
+
+
+class Guard:
+    """A context manager that yields *observer*. An exception in the block ends the call, and goes no further.
+
+    *later* runs a callable in the engine's thread after a delay in seconds.
+    """
+
+    __slots__ = ("_later", "_observer")
+
+    def __init__(
+        self, observer: CallObserver | None, later: Callable[[float, Callable[[], None]], None]
+    ) -> None:
+        self._observer = observer
+        self._later = later
+
+    def __enter__(self) -> CallObserver | None:
+        return self._observer
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            return True
+        if not isinstance(error, SipmikeyError):
+            _log.error("a callback failed", exc_info=error)
+        # The traceback would keep pjsua2's object alive beyond the call.
+        observer, cause = self._observer, error.with_traceback(None)
+        if observer is not None:
+            self._later(0.0, lambda: observer.failed(cause))
+        return True
 
 
 class CallbackCall(pj.Call):  # type: ignore[misc]

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 import pjsua2 as pj
@@ -21,13 +22,22 @@ LIBRARY: str = pj._pjsua2.__file__
 """Path of the extension module, which exports the C interface of pjlib, pjsip and pjmedia."""
 
 
-@contextlib.contextmanager
-def typed(doing: str) -> Iterator[None]:
-    """Turn pjsua2's own exception into a ``StackError`` that says what was being done."""
-    try:
-        yield
-    except pj.Error as error:
-        raise StackError(f"{doing}: {error.reason}", int(error.status)) from None
+class typed:  # noqa: N801 - used as a function
+    """A context manager: turns pjsua2's own exception into a ``StackError`` that says what was being done."""
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, pj.Error):
+            raise StackError(f"{self._doing}: {error.reason}", int(error.status)) from None
 
 
 @contextlib.contextmanager
@@ -61,12 +71,24 @@ def has_ipv6() -> bool:
     return bool(pj.AccountConfig().mediaConfig.ipv6Use != pj.PJSUA_IPV6_DISABLED)
 
 
-@contextlib.contextmanager
-def logged(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception:  # noqa: BLE001 - an exception in a callback would end the process
-        _log.exception("%s could not be handled", what)
+class logged:  # noqa: N801 - used as a function
+    """A context manager: logs an exception, which in a callback would end the process."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        _log.error("%s could not be handled", self._what, exc_info=error)
+        return True
 
 
 def reachable(address: str) -> tuple[str, int]:

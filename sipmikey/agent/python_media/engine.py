@@ -11,7 +11,7 @@ import logging
 import re
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -20,6 +20,7 @@ from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.python_media.agreed import Agreed
 from sipmikey.agent.python_media.line import PythonLine
 from sipmikey.agent.python_media.recordings import Recordings
+from sipmikey.agent.python_media.ways import Countdown, Ways
 from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
 from sipmikey.call.keying.sdes_exchange import AgreedCrypto
 from sipmikey.media.codecs.codec import Codec, frame_samples
@@ -32,6 +33,9 @@ from sipmikey.media.stream import RtpStream, Source
 from sipmikey.media.wav import FrameSource, WavRecorder, read_frames
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.nat.candidates import PeerIce
+from sipmikey.nat.path import MediaPath
+from sipmikey.nat.servers import Address
 
 if TYPE_CHECKING:
     from sipmikey.agent.python_media.quiet import QuietSound
@@ -44,7 +48,8 @@ _log = logging.getLogger("sipmikey.agent.media")
 
 _MEDIA_LINE = re.compile(r"^m=audio (\d+) ")
 _OPUS = re.compile(r"^a=rtpmap:(\d+) opus/48000/2\r?$", re.MULTILINE | re.IGNORECASE)
-_REPLACED = ("a=rtcp:", "a=rtcp-mux", "a=ssrc:", "c=")
+_REPLACED = ("a=rtcp:", "a=ssrc:", "c=", "a=ice-", "a=candidate:")
+_LOOPBACK = "127.0.0.1"
 
 
 class RoomKeeper(Protocol):
@@ -104,6 +109,7 @@ class PythonMedia:
         record = config.audio.record
         self._recordings = None if record is None else Recordings(record, again=again)
         self._played = 0
+        self._ways: Ways | None = None
         self.digits: deque[tuple[CallMedia, str]] = deque()
         self.loop.start()
 
@@ -113,6 +119,15 @@ class PythonMedia:
         *on_digit* is called with each DTMF key heard, in the engine's thread.
         """
         return CallMedia(self, on_digit)
+
+    def use_ways(self, ways: Ways) -> None:
+        """Have *ways* find the way of the media of new streams."""
+        self._ways = ways
+
+    @property
+    def ways(self) -> Ways | None:
+        """What finds the way of the media; None where it goes straight."""
+        return self._ways
 
     def plain(self, sdp: str) -> str:
         """Return the description of a call in pjmedia, without the codec that it has in name only."""
@@ -211,6 +226,37 @@ class CallMedia:
         self._speaking = False
         self._seat = Seat()
         self._keeper: RoomKeeper | None = None
+        self.on_path: Callable[[int, MediaPath], None] = lambda index, path: None
+        """Called with the path that ICE chose for the stream of an m-line, in a thread of ICE."""
+
+    def gather(self, indices: Iterable[int], then: Callable[[], None], *, again: bool = False) -> bool:
+        """Find ICE candidates for those m-lines that have none, or with *again* for all; call *then* after.
+
+        *then* is called in another thread. Returns False, and calls nothing, where nothing is to be found.
+        """
+        ways = self._media.ways
+        wanted = [index for index in indices if ways is not None and (again or index not in self._lines)]
+        if ways is None or not wanted:
+            return False
+        left = Countdown(len(wanted), then)
+        for index in wanted:
+            line = self._line(index, loopback=True)
+            if line.loopback:
+                if line.ice is not None:
+                    line.ice.close()
+                line.ice = ways.stream(line.ports, partial(self._chose, index))
+                line.ice.gather(left.one_less)
+            else:
+                left.one_less()
+        return True
+
+    def _chose(self, index: int, path: MediaPath) -> None:
+        self.on_path(index, path)
+
+    def another_peer(self, index: int, peer: PeerIce | None) -> bool:
+        """Return whether *peer* starts ICE again for the stream of an m-line."""
+        line = self._lines.get(index)
+        return peer is not None and line is not None and line.ice is not None and line.ice.knows_another(peer)
 
     def describe(self, sdp: str) -> str:
         """Return the stack's description with our addresses and SSRCs, opening sockets for new m-lines."""
@@ -223,18 +269,30 @@ class CallMedia:
                 described.append(section)
                 continue
             line = self._line(index)
-            rtp, rtcp = line.ports
+            (host, rtp), (rtcp_host, rtcp), ice = self._whereabouts(line)
+            here = f"IN IP{6 if ':' in host else 4} {host}"
+            there = f"IN IP{6 if ':' in rtcp_host else 4} {rtcp_host}"
             first, *rest = section.rstrip("\r\n").split("\r\n")
-            lines = [_MEDIA_LINE.sub(f"m=audio {rtp} ", first), f"c={address}"]
+            if line.shared and "a=rtcp-mux" in rest:
+                rtcp = rtp
+            lines = [_MEDIA_LINE.sub(f"m=audio {rtp} ", first), f"c={here}"]
             lines += [one for one in rest if not one.startswith(_REPLACED)]
             lines += [f"a=fmtp:{number} {OPUS_PARAMETERS}" for number in _OPUS.findall(section)]
-            lines += [f"a=rtcp:{rtcp} {address}", f"a=ssrc:{line.ssrc} cname:{self._media.cname}", ""]
+            lines += [f"a=rtcp:{rtcp} {there}", f"a=ssrc:{line.ssrc} cname:{self._media.cname}", *ice, ""]
             described.append("\r\n".join(lines))
         return "".join(described)
 
-    def _line(self, index: int) -> PythonLine:
+    def _whereabouts(self, line: PythonLine) -> tuple[Address, Address, tuple[str, ...]]:
+        """Return where a stream takes RTP and RTCP, and its attributes of ICE."""
+        if line.ice is not None and line.ice.default is not None:
+            return (*line.ice.default, line.ice.attributes)
+        rtp, rtcp = line.ports
+        return (self._media.address, rtp), (self._media.address, rtcp), ()
+
+    def _line(self, index: int, *, loopback: bool = False) -> PythonLine:
         if index not in self._lines:
-            rtp, rtcp = udp_pair(self._media.bind, self._media.first_port)
+            bind = _LOOPBACK if loopback else self._media.bind
+            rtp, rtcp = udp_pair(bind, 0 if loopback else self._media.first_port)
             stream = RtpStream(
                 codec=PCMA,
                 cname=self._media.cname,
@@ -244,6 +302,7 @@ class CallMedia:
                 self._media.loop.open(stream, rtp, rtcp),
                 ssrc=stream.new_ssrc(),
                 ports=(_port_of(rtp), _port_of(rtcp)),
+                loopback=loopback,
             )
         return self._lines[index]
 
@@ -252,6 +311,11 @@ class CallMedia:
         codec = self._media.codec(agreed.codec)
         line = self._line(index)
         (self._takes_digits.discard if agreed.event_types[0] is None else self._takes_digits.add)(index)
+        line.find_way(agreed)
+        if agreed.shared and not line.shared:
+            line.shared = True
+            if line.ice is None:
+                self._media.post(partial(self._media.loop.share, line.port))
         self._media.post(partial(line.connect, agreed, codec))
         if self._speaking:
             self.speak()
@@ -342,8 +406,12 @@ class CallMedia:
     def close(self) -> None:
         """End the streams and the recordings."""
         for line in self._lines.values():
-            self._media.loop.shut(line.port).add_done_callback(_report)
+            closing = self._media.loop.shut(line.port)
+            closing.add_done_callback(_report)
             self._media.post(line.end)
+            if line.ice is not None:
+                # After the BYE of RTCP.
+                closing.add_done_callback(line.close_ice)
         if self._keeper is not None:
             self._keeper.release(id(self))
             self._keeper = None

@@ -19,6 +19,7 @@ from sipmikey.media.wav import WavRecorder
 
 if TYPE_CHECKING:
     from sipmikey.media.voice.party import StreamParty
+    from sipmikey.nat.ice import IceStream
     from sipmikey.sound.room import Room
 
 
@@ -49,15 +50,20 @@ class _Both:
 class PythonLine:
     """``ports``: of RTP and RTCP, ``ssrc``: of what is sent.
 
-    ``chosen``: the call is the branch's that is heard. Without a room, the stream itself plays the file
-    configured; in one, the user and the others of the room are heard.
+    ``loopback``: the sockets are on the loopback interface, and ``ice`` finds the way and carries the
+    packets. ``shared``: RTCP goes on the port of RTP. ``chosen``: the call is the branch's that is heard.
+    Without a room, the stream itself plays the file configured; in one, the user and the others of the room
+    are heard.
     """
 
-    def __init__(self, port: MediaPort, *, ssrc: int, ports: tuple[int, int]) -> None:
+    def __init__(self, port: MediaPort, *, ssrc: int, ports: tuple[int, int], loopback: bool = False) -> None:
         self.port = port
         self.ssrc = ssrc
         self.ports = ports
         self.chosen = False
+        self.loopback = loopback
+        self.shared = False
+        self.ice: IceStream | None = None
         self._heard = 0
         self._refused: Mapping[SrtpError, int] = {}
         self._refused_before: Mapping[SrtpError, int] = {}
@@ -97,8 +103,28 @@ class PythonLine:
         self.stream.event_type_sent, self.stream.event_type_heard = agreed.event_types
         self._agreed, self._both_ways = True, agreed.both_ways
         self.port.remote = self.port.remote_rtcp = None
-        if agreed.remote is not None:
-            self.port.send_to(agreed.remote, agreed.remote_rtcp)
+        if agreed.remote is None:
+            return
+        if self.ice is not None and self.ice.relays is not None:
+            self.port.send_to(*self.ice.relays)
+        else:
+            self.port.send_to(agreed.remote, None if self.port.rtcp is None else agreed.remote_rtcp)
+
+    def close_ice(self, _: object) -> None:
+        """Give back what ICE has."""
+        if self.ice is not None:
+            self.ice.close()
+
+    def find_way(self, agreed: Agreed) -> None:
+        """Have ICE find the way to the peer; from any thread."""
+        if self.ice is None or self.ice.relays is None:
+            return
+        if agreed.ice is not None:
+            self.ice.connect(agreed.ice, controlling=agreed.offered, shared=agreed.shared)
+        elif agreed.remote is not None:
+            host, port = agreed.remote
+            rtcp = agreed.remote if agreed.shared else agreed.remote_rtcp or (host, port + 1)
+            self.ice.connect_without(agreed.remote, rtcp)
 
     def equip(self, means: Means, room: Room | None, seat: Seat, *, from_file: bool) -> None:
         """Connect the peer's sound as *seat* says; *from_file*: the peer hears the configured file."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,7 @@ _DIALOG_METHODS = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"RE
 _METHODS = frozenset((*_DIALOG_METHODS, b"ACK", b"BYE", b"CANCEL", b"INFO", b"MESSAGE", b"OPTIONS", b"PRACK"))
 """Methods that pjsip accepts in lower case too, although case matters (RFC 3261 section 7.1)."""
 _REPEATED_IN_ANSWERS = (*_NEEDED, b"record-route")
+_NAMES_A_CALL = (b"via", b"from", b"call-id", b"cseq")
 _SHOWN = 60
 
 
@@ -82,63 +83,74 @@ class _Unfit(Exception):
         self.detail = detail
 
 
+class Judgement(NamedTuple):
+    """What the screen found. ``fault``: why the message is refused, None where it is fit.
+
+    ``method``: of a request, ``b""`` for a response. ``new_call``: the name of the call that a fit INVITE
+    outside of any dialog (without a To-tag, RFC 3261 section 12.2) starts, None for any other message;
+    retransmissions have the same name.
+    """
+
+    fault: Fault | None
+    method: bytes = b""
+    new_call: bytes | None = None
+
+
 def judge(message: bytes) -> Fault | None:
-    """Return what is wrong with a SIP message (start line, header fields, body); None for nothing.
+    """Return what is wrong with a SIP message, None for nothing; see `examine`."""
+    return examine(message).fault
+
+
+def examine(message: bytes) -> Judgement:
+    """Judge a SIP message (start line, header fields, body).
 
     Keep-alives, which are only line ends (RFC 5626 section 3.5.1), are fit. Rules are those of RFC 3261
     section 25.1 for the fields looked at; RFC 3515, 3891, 3327, 3608, 3325 and 6665 for theirs.
     """
     if not message.strip(b"\r\n\x00"):
-        return None
-    start, fields, body = _read(message)
+        return Judgement(None)
+    head, _, body = message.partition(b"\r\n\r\n")
+    lines = _lines(head)
+    start = _START.fullmatch(lines[0].rstrip())
     method = b"" if start is None else (start[1] or b"")
+    fields = {} if start is None else _fields(lines)
     try:
         if start is None:
             raise _Unfit(b"start-line", "neither a request line nor a status line of SIP/2.0")
         _check_presence(fields)
-        status = int(start[3] or 0)
-        if method:
-            _check_uri(b"start-line", start[2])
-        if method != method.upper() and method.upper() in _METHODS:
-            raise _Unfit(b"start-line", f"{_shown(method)} is in lower case, but methods are in upper case")
-        cseq = _cseq_method(fields[b"cseq"][0])
-        if method and cseq != method:
-            raise _Unfit(b"cseq", f"the method is {_shown(cseq)}, and that of the request {_shown(method)}")
-        for name, values in fields.items():
-            for value in values if name in _CHECKED else ():
-                _check_field(name, value, cseq, status)
-        if method == b"ACK" and not _TO_TAG.search(_QUOTED_OR_URI.sub(b"", fields[b"to"][0])):
+        _check_fields(start, method, fields)
+        outside = method in (b"INVITE", b"ACK") and not _has_tag(fields[b"to"][0])
+        if outside and method == b"ACK":
             raise _Unfit(b"to", "an ACK without a To-tag belongs to no transaction")
         _check_body(fields, body)
     except _Unfit as unfit:
         faulty = unfit.field in (*_REPEATED_IN_ANSWERS, b"start-line") or not _has_fit_answer(fields)
         answerable = method not in (b"", b"ACK") and not faulty
-        return Fault(field=unfit.field.decode("latin-1"), detail=unfit.detail, answerable=answerable)
-    return None
+        fault = Fault(field=unfit.field.decode("latin-1"), detail=unfit.detail, answerable=answerable)
+        return Judgement(fault, method)
+    if not outside:
+        return Judgement(None, method)
+    return Judgement(None, method, b"\n".join([fields[name][0] for name in _NAMES_A_CALL]))
 
 
-def new_call(message: bytes) -> bytes | None:
-    """Return the name of the call that a good INVITE starts; None for any other message.
-
-    Such an INVITE is outside of any dialog: it has no To-tag (RFC 3261 section 12.2). Retransmissions have
-    the same name.
-    """
-    start, fields, _ = _read(message)
-    if start is None or start[1] != b"INVITE" or _TO_TAG.search(_QUOTED_OR_URI.sub(b"", fields[b"to"][0])):
-        return None
-    return b"\n".join(fields[name][0] for name in (b"via", b"from", b"call-id", b"cseq"))
+def _has_tag(to: bytes) -> bool:
+    plain = _QUOTED_OR_URI.sub(b"", to)
+    return _TO_TAG.search(plain) is not None
 
 
-@lru_cache(maxsize=1)
-def _read(message: bytes) -> tuple[re.Match[bytes] | None, dict[bytes, list[bytes]], bytes]:
-    """Return the start line, None where it is not one of SIP, the header fields, and the body.
-
-    What is asked of one message is asked at once: the last one is kept.
-    """
-    head, _, body = message.partition(b"\r\n\r\n")
-    lines = _lines(head)
-    start = _START.fullmatch(lines[0].rstrip())
-    return start, {} if start is None else _fields(lines[1:]), body
+def _check_fields(start: re.Match[bytes], method: bytes, fields: dict[bytes, list[bytes]]) -> None:
+    if method:
+        _check_uri(b"start-line", start[2])
+    if method != method.upper() and method.upper() in _METHODS:
+        raise _Unfit(b"start-line", f"{_shown(method)} is in lower case, but methods are in upper case")
+    cseq = _cseq_method(fields[b"cseq"][0])
+    if method and cseq != method:
+        raise _Unfit(b"cseq", f"the method is {_shown(cseq)}, and that of the request {_shown(method)}")
+    status = int(start[3] or 0)
+    for name, values in fields.items():
+        if name in _CHECKED:
+            for value in values:
+                _check_field(name, value, cseq, status)
 
 
 def _lines(head: bytes) -> list[bytes]:
@@ -150,11 +162,16 @@ def _lines(head: bytes) -> list[bytes]:
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
+    """Return the values of the header fields below the first line."""
     fields: dict[bytes, list[bytes]] = {}
-    for line in lines:
+    for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if colon:
-            fields.setdefault(_long_name(name), []).append(value.strip())
+            name, value = _long_name(name), value.strip()
+            if name in fields:
+                fields[name].append(value)
+            else:
+                fields[name] = [value]
     return fields
 
 
@@ -168,8 +185,8 @@ def _check_presence(fields: dict[bytes, list[bytes]]) -> None:
     for name in _NEEDED:
         if name not in fields:
             raise _Unfit(name, "the header field is missing")
-    for name in _ONCE:
-        if len(fields.get(name, ())) > 1:
+    for name, values in fields.items():
+        if len(values) > 1 and name in _ONCE:
             raise _Unfit(name, "the header field is there more than once")
     if not fields[b"call-id"][0]:
         raise _Unfit(b"call-id", "the header field is empty")

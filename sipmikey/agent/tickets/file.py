@@ -139,7 +139,7 @@ class SealedShelf(Generic[T]):
         try:
             return self._seal.open(sealed, self._context(row))
         except (LocalError, ValueError):
-            # A ticket can be asked for again: an unreadable one must not stand in the way of a call.
+            # A ticket can be asked for again: an unreadable one must not prevent a call.
             _log.warning("%s: a kept ticket cannot be read", self._path)
             return None
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from sipmikey.agent.engine import Engine
-from sipmikey.agent.location import Locator
+from sipmikey.agent.network.location import Locator
 from sipmikey.agent.tickets.kms import KmsDesk, NoKmsAnswer
 from sipmikey.agent.tickets.store import first_granted
 from sipmikey.call.inputs import Decided, Input, KmsAnswered, KmsFailed, TicketGranted, TicketRefused
@@ -98,7 +98,7 @@ class Requests:
         try:
             accepted = await asyncio.wait_for(self._decide(question), self._decision_s)
         except TimeoutError:
-            return f"nobody decided within {self._decision_s:g} s"
+            return f"the user did not decide within {self._decision_s:g} s"
         except SipmikeyError as error:
             return str(error)
         except Exception:  # noqa: BLE001 - the application's own error: it is a refusal

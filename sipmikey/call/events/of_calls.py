@@ -87,7 +87,7 @@ class CallRedirected(Event):
 class CallIn(Event):
     """An INVITE passed the early checks. ``caller``: From, not yet vouched for by any KMS.
 
-    ``display_name``: what the caller calls itself; it names nobody.
+    ``display_name``: what the caller calls itself, which proves nothing.
     """
 
     type: ClassVar[str] = "call.in"
@@ -203,7 +203,7 @@ class MikeyRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRefused(Event):
-    """This agent's policy refused something: an offer in clear, a fifth call, an identity."""
+    """This agent's policy refused something: an offer in clear, an identity, a call too many."""
 
     type: ClassVar[str] = "policy.refused"
     reason: Reason
@@ -309,7 +309,10 @@ class NetworkChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallMoved(Event):
-    """The peer was told our new address, and agreed (``moved``), or not: ``detail`` says why."""
+    """The peer was told our new address, or new transports after ``media.stalled``, and agreed (``moved``).
+
+    ``detail``: why not.
+    """
 
     type: ClassVar[str] = "call.moved"
     moved: bool

@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from sipmikey.call.events import Keying as KeyingName
 from sipmikey.call.events import MediaProtection
+from sipmikey.call.keying.lanes import Lane as Lane
+from sipmikey.call.keying.lanes import SrtpKeys as SrtpKeys
 from sipmikey.call.reasons import AgentError, Reason
-from sipmikey.media.keying import StreamKey
-from sipmikey.mikey.secret import Secret
-
-
-class Lane(StrEnum):
-    """Which of the stack's accounts takes a call.
-
-    ``SECURED``: SRTP that drops everything until it is given keys. ``SDES``: SRTP that the stack keys by
-    itself in the descriptions (RFC 4568); there is none unless policy names it. ``CLEAR``: plain RTP.
-    ``REFUSED``: no media at all; such a call is answered with a failure.
-    """
-
-    SECURED = "secured"
-    SDES = "sdes"
-    CLEAR = "clear"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SrtpKeys:
-    """Keys of one stream. ``suite``: pjmedia's name of the profile. ``send``, ``receive``: key || salt.
-
-    ``directions``: the same with SSRC and packet index, (sending, receiving), for media in Python.
-    """
-
-    suite: str
-    send: Secret
-    receive: Secret
-    directions: tuple[StreamKey, StreamKey] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +158,9 @@ class NoKeying:
     may_rekey = False
 
     def _none(self) -> AgentError:
-        return AgentError(Reason.POLICY, "there are no keys, and clear is not allowed", side="local")
+        return AgentError(
+            Reason.POLICY, "no keys are available, and the policy forbids unprotected media", side="local"
+        )
 
     def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
         raise self._none()

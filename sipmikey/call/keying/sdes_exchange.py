@@ -191,7 +191,7 @@ def agreed_crypto(
     for index, lines in answered.items():
         name = f"m-line {index + 1}"
         if len(lines) != 1 or _count(answer, index) != 1:
-            raise MediaMismatch(f"{name}: an answer has one a=crypto line", field=_FIELD)
+            raise MediaMismatch(f"{name}: an answer must have exactly one a=crypto line", field=_FIELD)
         (chosen,) = lines.values()
         source = offered.get(index, {}).get(chosen.tag)
         if source is None or source.suite != chosen.suite:

@@ -26,9 +26,10 @@ def _own_kms(kms: str | None) -> str | None:
 class StandardKeyings:
     """Makes keyings for the calls of *identity*, in both directions.
 
-    *suites*: suite words (``256``, ``128``), best first. *credential*: ours at the KMS *kms*; None without a
-    KMS. *asked_about*: the KMS to ask about a ticket of another one, None where that is ours. *kept*: tickets
-    that need not be resolved again. *ticket_keys*: shared with a KMS or a peer. All calls share one replay
+    *suites*: suite words (``256``, ``128``), best first. *credential*: ours at the KMS *kms*, or what
+    returns it as it is now; None without a KMS. *asked_about*: the KMS to ask about a ticket of another one,
+    None where that is ours. *kept*: tickets that need not be resolved again. *ticket_keys*: shared with a KMS
+    or a peer. All calls share one replay
     cache.
     """
 
@@ -39,7 +40,7 @@ class StandardKeyings:
         *,
         identity: str,
         suites: tuple[str, ...] = ("256", "128"),
-        credential: ClientCredential | None = None,
+        credential: ClientCredential | Callable[[], ClientCredential | None] | None = None,
         kms: str = "",
         asked_about: Callable[[str | None], str | None] = _own_kms,
         kept: KeptTickets | None = None,
@@ -98,7 +99,7 @@ class StandardKeyings:
             caller=caller,
             suites=self._srtp,
             replay=self._replay,
-            credential=self._credential,
+            credential=self._credential() if callable(self._credential) else self._credential,
             kms=self._kms,
             asked_about=self._asked_about,
             kept=self._kept,

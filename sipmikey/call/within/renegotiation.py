@@ -1,4 +1,7 @@
-"""Offers within a call: hold, resume, refresh, new keys. One at a time; glare (491) is tried again."""
+"""Offers within a call: hold, resume, refresh, new keys. One at a time; glare (491) is tried again.
+
+A change that the user asks for while another is under way waits until that one is over.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,7 @@ class Renegotiation:
         self._random = random
         self._owner = owner
         self._change: _Change | None = None
+        self._waiting: _Change | None = None
         self._asked = False
         self._requested = False
         self._challenged = False
@@ -72,11 +76,26 @@ class Renegotiation:
     # What this side wants
 
     def propose(self, kind: Kind, token: int | None, *, update: bool = False) -> None:
-        """Ask the peer for a change. Raises ``AgentError`` while another is under way."""
-        if self.busy:
-            raise AgentError(Reason.UNEXPECTED_MESSAGE, "an offer is under way", side="local")
-        self._change = _Change(kind=kind, token=token, update=update)
-        self.send()
+        """Ask the peer for a change, after the one under way (RFC 3264 section 4: one offer at a time).
+
+        Raises ``AgentError`` where another waits already, and for what the call itself wants (*token* None)
+        also while one is under way.
+        """
+        change = _Change(kind=kind, token=token, update=update)
+        if not self.busy:
+            self._change = change
+            self.send()
+        elif token is None or self._waiting is not None:
+            which = "an offer is under way" if token is None else "another change waits already"
+            raise AgentError(Reason.UNEXPECTED_MESSAGE, which, side="local")
+        else:
+            self._waiting = change
+
+    def go_on(self) -> None:
+        """Send the change that waits, when none is under way any more."""
+        if self._waiting is not None and not self.busy:
+            self._change, self._waiting = self._waiting, None
+            self.send()
 
     def again(self, keying: Keying) -> bool:
         """The time is over until the change is tried again, or the stack should have answered a challenge.
@@ -220,7 +239,7 @@ class Renegotiation:
     def forget(self) -> None:
         """The call is over: nothing more is tried."""
         self._out.stop(Timer.GLARE)
-        self._change = None
+        self._change = self._waiting = None
         self._made = None
         self._asked = self._requested = self._offering = self._answering = False
         self._offered_in_200 = self._challenged = False

@@ -12,10 +12,11 @@ from typing import Any
 from sipmikey.agent import CallFailed
 from sipmikey.cli.calls.lines import input_lines
 from sipmikey.cli.calls.session import AgentSession, Outcome, add_session_options, finish, open_session
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.messages.box import box_of
+from sipmikey.cli.messages.outbox import outbox_of
 from sipmikey.cli.output import timestamp
 from sipmikey.phone import Phone
 from sipmikey.phone.edge.desk import Desk
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
     sessions: list[AgentSession] = []
 
     def say(fields: dict[str, Any]) -> None:
@@ -62,7 +63,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
         told_at = told.pop("at")
         sessions[0].print({"ts": timestamp(told_at), **told})
 
-    desk = Desk(say, box=box_of(loaded.configuration))
+    desk = Desk(say, box=box_of(loaded.configuration), outbox=outbox_of(loaded.configuration))
 
     def look(fields: Mapping[str, Any], before: Phone) -> None:
         if fields["type"] == "message.waiting":
@@ -87,7 +88,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     return finish(session, Outcome(code=ExitCode.OK))
 
 
-def _ready(session: AgentSession, loaded: Loaded, desk: Desk) -> dict[str, Any]:
+def _ready(session: AgentSession, loaded: LoadedConfiguration, desk: Desk) -> dict[str, Any]:
     return {
         "ts": timestamp(time.time()),
         "type": "agent.ready",

@@ -19,7 +19,7 @@ from sipmikey.cli.calls.session import (
     finish,
     positive_seconds,
 )
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import timestamp
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
     async with open_desk(loaded, args, called=True) as (session, desk):
         try:
             if loaded.configuration.sip.registrar:
@@ -149,7 +149,7 @@ async def _answer_calls(args: argparse.Namespace, session: AgentSession) -> list
 async def _first_end(
     session: AgentSession, outcomes: list[Outcome], handlers: set[asyncio.Task[None]]
 ) -> None:
-    """Wait for the end of a call; note its outcome if nobody else does."""
+    """Wait for the end of a call; note its outcome if no other task does."""
     outcome = await session.ended.get()
     if not handlers and not outcomes:
         outcomes.append(outcome)

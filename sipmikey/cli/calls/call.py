@@ -15,7 +15,7 @@ from sipmikey.cli.calls.session import (
     finish,
     positive_seconds,
 )
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.messages.leave_options import UNANSWERED, add_leaving_options
@@ -99,7 +99,7 @@ def _check_uri(uri: str) -> None:
     canonical(uri)
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded, message: LeavingMessage | None) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration, message: LeavingMessage | None) -> int:
     async with open_desk(loaded, args) as (session, desk):
         try:
             ready = await _get_ready(args, loaded, session)
@@ -113,7 +113,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded, message: LeavingMessage
     return finish(session, outcome)
 
 
-async def _get_ready(args: argparse.Namespace, loaded: Loaded, session: AgentSession) -> bool:
+async def _get_ready(args: argparse.Namespace, loaded: LoadedConfiguration, session: AgentSession) -> bool:
     """Register and get the ticket, where that is asked for; return False after Ctrl-C."""
     agent = session.agent
     if loaded.configuration.sip.registrar and not await session.until_stopped(agent.register()):

@@ -11,7 +11,7 @@ from typing import Any
 from sipmikey.cli.calls.console import Console
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.session import AgentSession, open_session
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.output import timestamp
 from sipmikey.phone import fold
 from sipmikey.phone.edge.desk import Desk
@@ -19,7 +19,7 @@ from sipmikey.phone.edge.desk import Desk
 
 @asynccontextmanager
 async def open_desk(
-    loaded: Loaded, args: argparse.Namespace, *, called: bool = False
+    loaded: LoadedConfiguration, args: argparse.Namespace, *, called: bool = False
 ) -> AsyncIterator[tuple[AgentSession, Desk]]:
     """Open an agent whose calls a person at the terminal handles with keys. *called*: calls come in."""
     sessions: list[AgentSession] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -13,7 +14,7 @@ from pathlib import Path
 from sipmikey.agent import Agent, AgentConfig, CallFailed
 from sipmikey.agent.registration import RegistrationError
 from sipmikey.agent.stack import StackError
-from sipmikey.call.reasons import Family
+from sipmikey.call.reasons import Reason
 from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.options import warn
 from sipmikey.cli.config.schema import Configuration
@@ -48,8 +49,11 @@ class Finding:
 async def findings(configuration: Configuration) -> AsyncIterator[Finding]:
     """Yield all of them, as they are found. Raises ``ConfigurationError`` where no agent can be made."""
     config = agent_config(configuration)
-    for finding in offline_findings(configuration, config):
+    for finding in _certificates(configuration):
         yield finding
+    for finding in _sound(config):
+        works = finding.state is not State.OK
+        yield finding if works else await asyncio.to_thread(_running_sound, config, finding)
     async for finding in _nat(config):
         yield finding
     async for finding in _agent(configuration, config):
@@ -177,6 +181,25 @@ def _sound(config: AgentConfig) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _running_sound(config: AgentConfig, found: Finding) -> Finding:
+    """Return *found*, or what is wrong where microphone or speaker do not run."""
+    from sipmikey.sound.devices import Direction
+    from sipmikey.sound.trial import open_and_close
+
+    sound = config.audio.sound
+    for role, direction, name in (
+        ("input", Direction.INPUT, sound.input), ("output", Direction.OUTPUT, sound.output),
+    ):  # fmt: skip
+        try:
+            open_and_close(direction, name)
+        except LocalError as error:
+            return replace(
+                found, state=State.BAD, detail=f"{found.detail}; media.{role}: {error}",
+                advice="sipmikey devices --test tries the others; --null-audio does without",
+            )  # fmt: skip
+    return found
+
+
 async def _nat(config: AgentConfig) -> AsyncIterator[Finding]:
     if not config.nat.stun and not config.nat.turn:
         yield Finding(
@@ -201,15 +224,18 @@ async def _nat(config: AgentConfig) -> AsyncIterator[Finding]:
             detail = f"{what} {endpoint_text(server.address)}, after {server.took_ms:.0f} ms"
             yield Finding(name=name, state=State.OK, detail=detail)
         else:
-            yield Finding(
-                name=name, state=State.BAD, detail=server.detail,
-                advice=f"check nat.{name}, its credentials, and that UDP leaves this network",
-            )  # fmt: skip
+            what = "nat.stun" if name == "stun" and config.nat.stun else "nat.turn"
+            advice = f"check {what}, and that UDP leaves this network"
+            if server.detail.startswith("refused"):
+                advice = "check nat.turn_username and nat.turn_password_file, or nat.turn_secret_file"
+            yield Finding(name=name, state=State.BAD, detail=server.detail, advice=advice)
     advice = ""
     if report.kind is NatKind.SYMMETRIC and not config.nat.turn:
         advice = "STUN alone is not enough behind a symmetric NAT: set nat.turn"
     elif report.kind is NatKind.BLOCKED:
-        advice = "let UDP out of this network, or use another: media needs it"
+        advice = "where the servers are right, UDP does not leave this network: media needs it"
+    elif report.kind is NatKind.UNKNOWN:
+        advice = "no server tells: mend the one above"
     bad = report.kind is NatKind.BLOCKED
     state = State.BAD if bad else State.WARNING if advice else State.OK
     yield Finding(name="nat", state=state, detail=report.kind.replace("-", " "), advice=advice)
@@ -226,11 +252,19 @@ async def _agent(configuration: Configuration, config: AgentConfig) -> AsyncIter
         try:
             await stack.enter_async_context(agent)
         except (StackError, LocalError) as error:
-            what = "codecs" if "codec" in str(error) else "sip"
-            yield Finding(name=what, state=State.BAD, detail=str(error), advice="change the configuration")
-            return
-        offered = ", ".join(config.audio.offered) or "all of this pjsua2"
-        yield Finding(name="codecs", state=State.OK, detail=offered)
+            if "codec" not in str(error):
+                yield Finding(
+                    name="sip", state=State.BAD, detail=str(error), advice="change sip.listen or [sip]"
+                )
+                return
+            yield Finding(
+                name="codecs", state=State.BAD, detail=str(error), advice="set media.codecs to some of these"
+            )
+            agent = Agent(replace(quiet, audio=replace(quiet.audio, codecs=())), kms=client)
+            await stack.enter_async_context(agent)
+        else:
+            offered = ", ".join(config.audio.offered) or "all of this pjsua2"
+            yield Finding(name="codecs", state=State.OK, detail=offered)
         yield await _kms(agent, config)
         yield await _registrar(agent, config)
 
@@ -242,14 +276,36 @@ async def _kms(agent: Agent, config: AgentConfig) -> Finding:
     try:
         await agent.prefetch(config.identity)
     except CallFailed as error:
-        advice = (
-            "check kms.url and the network" if error.reason.family is Family.KMS
-            else "check kms.psk_file, kms.psk_id and the clock of this machine"
-        )  # fmt: skip
-        return Finding(name="kms", state=State.BAD, detail=str(error), advice=advice)
+        detail, advice = _advised(str(error), error.reason)
+        return Finding(name="kms", state=State.BAD, detail=detail, advice=advice)
     took_ms = (time.monotonic() - started) * 1e3
     return Finding(
         name="kms", state=State.OK, detail=f"{config.keys.kms} gave a ticket after {took_ms:.0f} ms"
+    )
+
+
+_CERTIFICATES = {
+    "expired": "its administrator has to renew it; or the clock of this machine is wrong",
+    "not yet valid": "set the clock of this machine by NTP",
+    "mismatch": "kms.url has to name the KMS as its certificate does",
+    "not valid for": "kms.url has to name the KMS as its certificate does",
+}
+"""What OpenSSL says of a certificate, in part -> what to do."""
+
+
+def _advised(told: str, reason: Reason) -> tuple[str, str]:
+    """Return what is wrong with the KMS, and what to do. *told*: both, or the first only."""
+    if "is not trusted" in told:
+        fitting = (advice for words, advice in _CERTIFICATES.items() if words in told)
+        return told, next(fitting, "set kms.ca_file to the certificate of the CA that issued it")
+    if reason in (Reason.KMS_UNREACHABLE, Reason.KMS_TIMEOUT):
+        return told, "check kms.url and the network"
+    detail, told_so, advice = told.partition("): ")
+    if told_so:
+        return f"{detail})", advice
+    return (
+        told,
+        "check kms.psk_file, kms.psk_id and the clock of this machine, or ask the KMS's administrator",
     )
 
 

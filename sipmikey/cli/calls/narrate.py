@@ -240,8 +240,8 @@ def _network(event: Document, paint: Paint) -> str:
 
 def _moved(event: Document, paint: Paint) -> str:
     if event["moved"]:
-        return "the peer sends to the new address"
-    return paint.bad(f"the peer does not send to the new address: {event['detail']}")
+        return "the peer sends to our new address"
+    return paint.bad(f"the peer does not send to our new address: {event['detail']}")
 
 
 def _replacement(event: Document, paint: Paint) -> str:

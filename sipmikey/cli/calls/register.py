@@ -7,7 +7,7 @@ import asyncio
 
 from sipmikey.agent import CallFailed
 from sipmikey.cli.calls.session import Outcome, add_session_options, finish, open_session, positive_seconds
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.settings import ConfigurationError
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
     async with open_session(loaded, args) as session:
         try:
             if await session.until_stopped(session.agent.register()):

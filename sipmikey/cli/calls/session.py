@@ -22,7 +22,8 @@ from sipmikey.call.events import CallEnded, PolicyRefused
 from sipmikey.cli.calls.narrate import narrate, route_words
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client, ticket_file
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
+from sipmikey.cli.enrol.present import present_key, renewed_in_time
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.phone import Mood, Phone, fold
@@ -210,7 +211,11 @@ def _with_sip_log(config: AgentConfig, path: Path | None) -> AgentConfig:
 
 @asynccontextmanager
 async def open_session(
-    loaded: Loaded, args: argparse.Namespace, *, called: bool = False, decide: Decide = ask_at_terminal
+    loaded: LoadedConfiguration,
+    args: argparse.Namespace,
+    *,
+    called: bool = False,
+    decide: Decide = ask_at_terminal,
 ) -> AsyncIterator[AgentSession]:
     """Open an agent as *loaded* says, print its events, and close it at the end.
 
@@ -220,7 +225,12 @@ async def open_session(
     if not called and config.keys is not None:
         # A command that makes one call does not stay to renew tickets for others.
         config = replace(config, keys=replace(config.keys, contacts=()))
+    present = present_key(loaded)
+    if present is not None and config.keys is not None:
+        config = replace(config, keys=replace(config.keys, present_psk=present))
     async with AsyncExitStack() as stack:
+        if present is not None and called:
+            stack.enter_context(renewed_in_time(present))
         client = kms_client(loaded.configuration)
         if client is not None:
             await stack.enter_async_context(client)
@@ -362,7 +372,7 @@ def finish(session: AgentSession, outcome: Outcome) -> int:
     if outcome.code is not ExitCode.OK:
         why = ": ".join(filter(None, (outcome.reason, outcome.detail)))
         sip = f" (SIP {outcome.status})" if outcome.status >= 300 else ""
-        complain(f"{_whose(outcome)}; {why or 'no more is known'}{sip}")
+        complain(f"{_whose(outcome)}; {why or 'no further details'}{sip}")
     if session.documents:
         ladder = render(list(steps(session.documents, us="us", peer="other side")))
         print(printable_line(ladder), file=sys.stderr)

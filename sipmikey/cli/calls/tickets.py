@@ -17,7 +17,7 @@ from sipmikey.call.events import TicketFacts
 from sipmikey.call.reasons import AgentError, reason_of
 from sipmikey.cli.calls.session import add_session_options, open_session
 from sipmikey.cli.calls.setup import agent_config, kms_client, ticket_file
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end, table
 from sipmikey.cli.output import Output, complain, timestamp
@@ -91,7 +91,7 @@ def _verb(
 class _Kept:
     """The tickets of the identity that is configured."""
 
-    loaded: Loaded
+    loaded: LoadedConfiguration
     config: AgentConfig
     keys: KeyManagement
     file: TicketFile

@@ -11,7 +11,7 @@ from typing import cast
 
 from sipmikey.cli.config.schema import SECTIONS, Configuration
 from sipmikey.mikey.secret import Secret
-from sipmikey.settings import ConfigurationError, Merged, Value, merge, nearest, settings
+from sipmikey.settings import ConfigurationError, MergedSettings, Value, merge, nearest, settings
 
 PREFIX = "SIPMIKEY_"
 OWN_VARIABLES = frozenset({"SIPMIKEY_CONFIG", "SIPMIKEY_DEBUG", "SIPMIKEY_PURE"})
@@ -22,7 +22,7 @@ FOREIGN_PREFIXES = ("SIPMIKEY_TEST_", "SIPMIKEY_KMSD_", "SIPMIKEY_MAILBOXD_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedConfiguration:
     """A configuration, and where each value came from.
 
     ``merged`` has every value with its origin. ``path`` is the file that was read. ``warnings`` are problems
@@ -30,7 +30,7 @@ class Loaded:
     """
 
     configuration: Configuration
-    merged: Merged
+    merged: MergedSettings
     path: Path | None
     warnings: tuple[str, ...]
 
@@ -53,7 +53,7 @@ def load(
     path: Path | None = None,
     environment: Mapping[str, str] | None = None,
     options: Mapping[tuple[str, str], object] | None = None,
-) -> Loaded:
+) -> LoadedConfiguration:
     """Return the merged configuration.
 
     *path* is the file named by `--config`; without it `SIPMIKEY_CONFIG` and then the default place are
@@ -67,7 +67,7 @@ def load(
     merged = merge(SECTIONS, path=found, variables=variables, environment=environment, options=options)
     warnings = _warnings(found, merged.values, merged.origins)
     _check(merged.values)
-    return Loaded(
+    return LoadedConfiguration(
         configuration=Configuration(**merged.sections(SECTIONS)),
         merged=merged,
         path=found if named or found else None,

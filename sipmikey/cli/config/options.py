@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sipmikey.cli.config.load import Loaded, load, variable
+from sipmikey.cli.config.load import LoadedConfiguration, load, variable
 from sipmikey.cli.config.schema import SECTIONS
 from sipmikey.cli.output import Paint
 from sipmikey.printable import printable
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_from(args: argparse.Namespace) -> Loaded:
+def load_from(args: argparse.Namespace) -> LoadedConfiguration:
     """Return the configuration that *args*, the environment and the file make; warn on stderr.
 
     Once a day the KMS that this device is enrolled at is asked for changes first. Raises ConfigurationError.

@@ -9,20 +9,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipmikey.cli.decode.keys import add_key_options, unlocker
-from sipmikey.cli.decode.ladder import capture_steps
 from sipmikey.cli.decode.printing import document, finding_line, keys, tree
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
 from sipmikey.decode.explain.message import Explanation, explain
 from sipmikey.decode.explain.node import Finding, Node
 from sipmikey.decode.explain.rules import clock_doubts
-from sipmikey.decode.sources import Found, find, is_capture
+from sipmikey.decode.sources import FoundMessage, find, is_capture
 from sipmikey.decode.unpack import MAX_CAPTURE_OCTETS, unpacked
 from sipmikey.mikey.errors import LocalError
-from sipmikey.phone.ladder.picture import render
 from sipmikey.printable import printable
+
+if TYPE_CHECKING:
+    from sipmikey.cli.decode.ladder import CapturedMessage
 
 MAX_WORD = 4096
 """A longer word on the command line is not taken for a file name."""
@@ -52,7 +54,7 @@ something is wrong with one, and 2 when nothing in the input could be a MIKEY me
 class _Read:
     """What one input holds: messages, and the steps of a ladder where it is a capture."""
 
-    found: Sequence[Found]
+    found: Sequence[FoundMessage]
     ladder: str = ""
 
 
@@ -75,7 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Explain every message in the inputs."""
     output = Output(as_json=args.json)
-    found: list[Found] = []
+    found: list[FoundMessage] = []
     for text in args.inputs:
         read = _read(text, args.ladder)
         if args.ladder:
@@ -111,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 def _print(
     output: Output,
     args: argparse.Namespace,
-    item: Found,
+    item: FoundMessage,
     explanation: Explanation,
     findings: Sequence[Finding],
     key_nodes: Sequence[Node],
@@ -145,8 +147,15 @@ def _read(text: str, ladder: bool) -> _Read:
     from sipmikey.decode.capture import messages_in  # the packet parsers load slowly
 
     messages = messages_in(octets, name)
-    drawing = render(capture_steps(messages)) if ladder else ""
+    drawing = _drawn(messages) if ladder else ""
     return _Read(found=[item for message in messages for item in message.found], ladder=drawing)
+
+
+def _drawn(messages: Sequence[CapturedMessage]) -> str:
+    from sipmikey.cli.decode.ladder import capture_steps  # most inputs have no ladder
+    from sipmikey.phone.ladder.picture import render
+
+    return render(capture_steps(messages))
 
 
 def _octets(path: Path | None, text: str) -> bytes:

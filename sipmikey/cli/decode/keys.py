@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sipmikey.cli.kms.common import drive, opened
 from sipmikey.decode.results import Names
 from sipmikey.decode.unlock import Unlocker
 from sipmikey.key_file import read_key_option
@@ -67,6 +66,8 @@ def _write_key_file(path: Path, psks: Sequence[Secret], tpks: Sequence[Secret], 
 
 def _from_store(args: argparse.Namespace, messages: Sequence[Message]) -> tuple[list[Secret], list[Secret]]:
     """Return the PSKs that the messages may be protected with, and every TPK."""
+    from sipmikey.cli.kms.common import drive, opened  # loads the KMS
+
     psks: list[Secret] = []
     tpks: list[Secret] = []
     key_ids = {item.data for message in messages for item in message.all(IDR, IdRole.PSK)}

@@ -1,4 +1,4 @@
-"""The messages of a capture as the steps of a ladder diagram. Keys never stand in one."""
+"""The messages of a capture as the steps of a ladder diagram. Keys are never shown in one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from sipmikey.decode.explain.message import Explanation, explain
-from sipmikey.decode.sources import Found, TextMessage
+from sipmikey.decode.sources import FoundMessage, TextMessage
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.registry import DataType, IdRole
 from sipmikey.phone.ladder.picture import Step
@@ -24,7 +24,7 @@ _ASKERS = {
 Address = tuple[str, int]
 
 
-class Captured(Protocol):
+class CapturedMessage(Protocol):
     """A message of a capture, as `sipmikey.decode.capture` gives it."""
 
     @property
@@ -38,10 +38,10 @@ class Captured(Protocol):
     @property
     def content(self) -> TextMessage | None: ...
     @property
-    def found(self) -> tuple[Found, ...]: ...
+    def found(self) -> tuple[FoundMessage, ...]: ...
 
 
-def capture_steps(messages: Sequence[Captured]) -> list[Step]:
+def capture_steps(messages: Sequence[CapturedMessage]) -> list[Step]:
     """Return one step a message, with the MIKEY messages in it named.
 
     A party is called by the identity it gives itself, so that its ports share a lane, and by its address
@@ -63,7 +63,9 @@ def capture_steps(messages: Sequence[Captured]) -> list[Step]:
     return steps
 
 
-def _names(messages: Sequence[Captured], explanations: Sequence[Sequence[Explanation]]) -> dict[Address, str]:
+def _names(
+    messages: Sequence[CapturedMessage], explanations: Sequence[Sequence[Explanation]]
+) -> dict[Address, str]:
     """Return what addresses are called: those of which exactly one thing is known."""
     known: dict[Address, set[str]] = {}
     for message, explained in zip(messages, explanations, strict=True):
@@ -77,7 +79,7 @@ def _names(messages: Sequence[Captured], explanations: Sequence[Sequence[Explana
     }
 
 
-def _mikey_names(message: Captured, explained: Iterable[Explanation]) -> Iterator[tuple[Address, str]]:
+def _mikey_names(message: CapturedMessage, explained: Iterable[Explanation]) -> Iterator[tuple[Address, str]]:
     for item in explained:
         if item.message is None or (role := _ASKERS.get(item.message.header.data_type)) is None:
             continue
@@ -87,7 +89,7 @@ def _mikey_names(message: Captured, explained: Iterable[Explanation]) -> Iterato
             yield message.target, idr.data.decode("utf-8", "replace")
 
 
-def _sip_names(message: Captured) -> Iterator[tuple[Address, str]]:
+def _sip_names(message: CapturedMessage) -> Iterator[tuple[Address, str]]:
     """A sender with one Via is the user agent itself or a proxy; `_proxies` finds out which."""
     text = message.content
     if text is None or "SIP/2.0" not in text.start or len(_vias(text)) != 1:
@@ -107,7 +109,7 @@ def _vias(text: TextMessage) -> list[str]:
     return found
 
 
-def _proxies(messages: Sequence[Captured]) -> set[Address]:
+def _proxies(messages: Sequence[CapturedMessage]) -> set[Address]:
     """Return the addresses that send requests on which they received."""
     received: set[tuple[Address, str, str]] = set()
     found = set()
@@ -137,7 +139,7 @@ def _short(label: str) -> str:
     return words[0]
 
 
-def _summary(found: Found, explanation: Explanation) -> str:
+def _summary(found: FoundMessage, explanation: Explanation) -> str:
     """Return the name of a MIKEY message, and whether something is wrong with it."""
     if not found.data:
         return "no MIKEY"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sipmikey.cli.config.load import load
-from sipmikey.cli.enrol.redeem import device_name, keep, redeemed
+from sipmikey.cli.enrol.redeem import Enrolment, device_name, keep, redeemed
 from sipmikey.cli.enrol.refresh import leave, refresh, told
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.kms.client.errors import word_of
@@ -32,6 +32,12 @@ def enrolled(
     enrolment = redeemed(
         invitation, kms_url, name=name or device_name(), ca_file=ca_file, with_certificate=with_certificate
     )
+    yield from kept(enrolment, path, vault)
+
+
+def kept(enrolment: Enrolment, path: Path, vault: Vault) -> Iterator[str]:
+    """Keep what came of an enrolment, write the configuration, yield what there is to tell."""
+    ca_file = enrolment.ca_file
     given = enrolment.received.given
     if enrolment.proven_by_code:
         yield "This machine does not trust the certificate of the KMS; the code has proven the KMS instead."

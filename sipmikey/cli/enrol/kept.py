@@ -28,7 +28,7 @@ Settings = Mapping[tuple[str, str], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeptEnrolment:
     """What is known of a device's enrolment. Times: Unix seconds.
 
     ``profile``: as it was taken last. ``issued_s``, ``valid_until_s``: life of the present key.
@@ -71,7 +71,7 @@ class Kept:
         write_whole(self.file, json.dumps(document, indent=1) + "\n")
 
     @classmethod
-    def read(cls, device: str) -> Kept:
+    def read(cls, device: str) -> KeptEnrolment:
         """Return what is kept of *device*; nothing is known where there is no file or it is damaged."""
         kept = cls(device=device)
         try:

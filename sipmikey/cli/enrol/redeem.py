@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from sipmikey.cli.enrol.kept import Kept, applied, folder_of, put
+from sipmikey.cli.enrol.kept import KeptEnrolment, applied, folder_of, put
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.kms.client import ClientTls
 from sipmikey.kms.client.enrolment import post_question
@@ -27,8 +27,8 @@ from sipmikey.kms.client.errors import (
     word_of,
 )
 from sipmikey.kms.client.exchange import KmsUrl
-from sipmikey.kms.enrolment.codes import Invitation
-from sipmikey.kms.enrolment.device import Received, redeem
+from sipmikey.kms.enrolment.codes import PATH, Invitation
+from sipmikey.kms.enrolment.device import Question, Received, redeem
 from sipmikey.kms.enrolment.documents import MAX_NAME
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD, Profile
 from sipmikey.mikey.errors import PeerError
@@ -60,19 +60,29 @@ def redeemed(
 
     Raises `CommandFailed` saying what to do.
     """
-    url = KmsUrl.parse(kms_url)
     private_key, csr = certificate_request() if with_certificate else ("", b"")
     question = redeem(invitation.code, name=name[:MAX_NAME], random=os.urandom, csr=csr)
+    return enrolment_of(question, kms_url, ca_file=ca_file, private_key=private_key, by_code=True)
+
+
+def enrolment_of(
+    question: Question, kms_url: str, *, ca_file: Path | None, private_key: str, by_code: bool
+) -> Enrolment:
+    """Ask *question* of the KMS and return what came of it. Raises `CommandFailed`.
+
+    *by_code*: a code proves the KMS, so that its certificate need not be trusted.
+    """
+    url = KmsUrl.parse(kms_url)
     tls = ClientTls(ca_file=ca_file)
     proven_by_code = False
     try:
         try:
-            answer = _asked(url, question.body, tls, verify=True)
+            answer = asked(url, question.body, tls, verify=True)
         except UntrustedCertificate:
-            if ca_file is not None:
+            if ca_file is not None or not by_code:
                 raise
             proven_by_code = True
-            answer = _asked(url, question.body, tls, verify=False)
+            answer = asked(url, question.body, tls, verify=False)
         received = question.receive(answer)
     except PeerError as error:
         raise CommandFailed(
@@ -84,10 +94,11 @@ def redeemed(
     )  # fmt: skip
 
 
-def _asked(url: KmsUrl, body: bytes, tls: ClientTls, *, verify: bool) -> bytes:
+def asked(url: KmsUrl, body: bytes, tls: ClientTls, *, verify: bool = True, path: str = PATH) -> bytes:
+    """Post *body* and return the answer, trying again where none comes. Raises `KmsFailure`."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return post_question(url, body, tls=tls, verify=verify)
+            return post_question(url, body, tls=tls, verify=verify, path=path)
         except UntrustedCertificate:
             raise
         except (KmsTimeout, KmsUnreachable):
@@ -130,7 +141,7 @@ def keep(enrolment: Enrolment, path: Path, vault: Vault) -> tuple[str, ...]:
         put(document, "kms", key, value)
     changed, _ = applied(document, Profile(), profile, folder)
     now_s = int(time.time())
-    Kept(
+    KeptEnrolment(
         device=given.device, profile=profile, issued_s=now_s, valid_until_s=given.valid_until_s,
         checked_s=now_s, tried_s=now_s,
     ).write()  # fmt: skip

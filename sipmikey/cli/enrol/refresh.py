@@ -12,9 +12,9 @@ from typing import Final
 import tomlkit
 
 from sipmikey.cli.calls.credentials import from_keyring
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.schema import Configuration
-from sipmikey.cli.enrol.kept import Kept, applied, read_document
+from sipmikey.cli.enrol.kept import KeptEnrolment, applied, read_document
 from sipmikey.cli.enrol.redeem import certificate_request, keep_certificate, keep_psk
 from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls
@@ -35,7 +35,7 @@ START_TIMEOUT_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refreshed:
+class RefreshOutcome:
     """What came of asking. ``changed``: settings; ``stay``: those that the user had changed.
 
     ``looser``: why a profile that protects less was not taken. ``renewed``: whether there is a new key.
@@ -51,7 +51,7 @@ class Refreshed:
 
 def refresh(
     configuration: Configuration, path: Path, vault: Vault, *, accept: bool = False, timeout_s: float = 10.0
-) -> Refreshed:
+) -> RefreshOutcome:
     """Ask for the profile, and for a new key if the last third of the old one's life has begun.
 
     *path*: the configuration's file, which is changed. *accept*: take a profile that protects less, too.
@@ -63,12 +63,12 @@ def refresh(
             f"{path}: this device was not enrolled by an invitation (no enrolment.device)"
         )
     now_s = int(time.time())
-    kept = replace(Kept.read(device), tried_s=now_s)
+    kept = replace(KeptEnrolment.read(device), tried_s=now_s)
     kept.write()
     version = kept.profile.version
     given = _asked(configuration, Ask(act=Act.PROFILE, time_s=now_s, version=version), timeout_s).given
     kept = replace(kept, checked_s=now_s, valid_until_s=given.valid_until_s)
-    result = Refreshed(valid_until_s=kept.valid_until_s)
+    result = RefreshOutcome(valid_until_s=kept.valid_until_s)
     if given.profile is not None:
         kept, result = _take_profile(kept, given.profile, path, accept=accept)
     kept.write()
@@ -78,15 +78,17 @@ def refresh(
     return result
 
 
-def _take_profile(kept: Kept, profile: Profile, path: Path, *, accept: bool) -> tuple[Kept, Refreshed]:
+def _take_profile(
+    kept: KeptEnrolment, profile: Profile, path: Path, *, accept: bool
+) -> tuple[KeptEnrolment, RefreshOutcome]:
     looser = () if accept else loosened(kept.profile, profile)
     if looser:
-        return kept, Refreshed(looser=looser, valid_until_s=kept.valid_until_s)
+        return kept, RefreshOutcome(looser=looser, valid_until_s=kept.valid_until_s)
     document = read_document(path)
     changed, stay = applied(document, kept.profile, profile, kept.folder)
     write_whole(path, tomlkit.dumps(document))
     kept = replace(kept, profile=profile)
-    return kept, Refreshed(changed=changed, stay=stay, valid_until_s=kept.valid_until_s)
+    return kept, RefreshOutcome(changed=changed, stay=stay, valid_until_s=kept.valid_until_s)
 
 
 def renew(configuration: Configuration, path: Path, vault: Vault, *, timeout_s: float = 10.0) -> int:
@@ -95,7 +97,7 @@ def renew(configuration: Configuration, path: Path, vault: Vault, *, timeout_s: 
     The old one stays valid at the KMS for a while, for programs that run with it.
     """
     now_s = int(time.time())
-    kept = Kept.read(configuration.enrolment.device)
+    kept = KeptEnrolment.read(configuration.enrolment.device)
     private_key, csr = ("", b"")
     if configuration.kms.certificate is not None:
         private_key, csr = certificate_request()
@@ -121,13 +123,13 @@ def leave(configuration: Configuration, vault: Vault) -> None:
         _forget(vault, secret)
 
 
-def refresh_at_start(loaded: Loaded) -> Iterator[str]:
+def refresh_at_start(loaded: LoadedConfiguration) -> Iterator[str]:
     """Refresh if that is due; yield what is to be told. No failure ends the start."""
     configuration, path = loaded.configuration, loaded.path
     if path is None or not configuration.enrolment.device:
         return
     now_s = int(time.time())
-    kept = Kept.read(configuration.enrolment.device)
+    kept = KeptEnrolment.read(configuration.enrolment.device)
     if not kept.due(now_s):
         return
     vault = Vault(data_folder(), system_keyring())
@@ -143,7 +145,7 @@ def refresh_at_start(loaded: Loaded) -> Iterator[str]:
         yield from told(result)
 
 
-def told(result: Refreshed) -> Iterator[str]:
+def told(result: RefreshOutcome) -> Iterator[str]:
     """Yield what came of a refresh, a sentence each."""
     if result.changed:
         yield f"the organisation changed {', '.join(result.changed)}"

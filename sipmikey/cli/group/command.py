@@ -15,7 +15,7 @@ from sipmikey.cli.calls.session import (
     open_session,
     positive_seconds,
 )
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import table
 from sipmikey.cli.group.call import chair
@@ -85,7 +85,7 @@ def _add_call(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> arg
         metavar="HOST:PORT",
         help="multicast address of the media: 239.255.60.43:5004, [ff15::60:43]:5004",
     )
-    call.add_argument("--announce", action="store_true", help="nobody talks but us")
+    call.add_argument("--announce", action="store_true", help="only the chair talks")
     call.add_argument(
         "--rekey",
         type=positive_seconds,
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded, devices=devices))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded, *, devices: bool) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration, *, devices: bool) -> int:
     async with open_session(loaded, args) as session:
         try:
             if loaded.configuration.sip.registrar:

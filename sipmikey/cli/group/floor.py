@@ -14,7 +14,7 @@ TALK, TAKE = " ", "t"
 _WANTED = "[space] talk  {}[q] leave"
 _PRESSED = "[space] give the floor back  {}[q] leave"
 _CHAIRS = "[t] take the floor away  "
-_TAKEN = "somebody else talks: wait until nobody does"
+_TAKEN = "another member talks: wait until the floor is free"
 
 
 class FloorKey:

@@ -19,7 +19,7 @@ from sipmikey.cli.kms import (
     tpk,
 )
 from sipmikey.cli.kms.master_key import command as master_key
-from sipmikey.cli.kms.users import device, user
+from sipmikey.cli.kms.users import device, ldap, scim, user
 
 EXAMPLES = """\
 a KMS in four commands:
@@ -47,6 +47,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         user,
         device,
         group,
+        ldap,
+        scim,
         policy,
         probe,
         tpk,

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from sipmikey.settings import (
     ConfigurationError,
-    Merged,
+    MergedSettings,
     Section,
     merge,
     nearest,
@@ -257,6 +257,81 @@ class ConsoleSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentOidcSection:
+    """Single sign-on by the OAuth 2.0 device grant (RFC 8628) at the organisation's OpenID provider."""
+
+    issuer: str = setting("", "the provider's issuer, `https://...`; empty: no sign-on", read.optional_text)
+    client_id: str = setting("", "identifier of this KMS as the provider's client", read.optional_text)
+    client_secret_file: Path | None = setting(
+        None, "file that holds the client's secret; none for a public client", read.optional_path
+    )
+    audience: str = setting("", "what `aud` of ID tokens holds, if not the client_id", read.optional_text)
+    scopes: tuple[str, ...] = setting(("openid", "profile"), "scopes that are asked for", read.texts)
+    claim: str = setting("preferred_username", "claim of the ID token that names the person", read.text)
+    identity: str = setting(
+        "", "the person's identity, with the claim at {}: `sip:{}@example.com`", read.optional_text
+    )
+    groups_claim: str = setting("groups", "claim that lists the person's groups", read.text)
+    allowed_groups: tuple[str, ...] = setting(
+        (), "groups whose members may enrol devices; empty: everybody", read.texts
+    )
+    add_users: bool = setting(False, "make a subscriber of a person who is none yet", read.boolean)
+    ca_file: Path | None = setting(
+        None, "CAs of the provider, PEM, instead of the system's", read.optional_path
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LdapSection:
+    """Users and groups from LDAP, taken over by `sipmikey kms ldap sync`."""
+
+    url: str = setting(
+        "", "`ldaps://HOST`, `ldap://HOST` (with StartTLS) or `ldapi://%2Fpath`; empty: no LDAP",
+        read.optional_text,
+    )  # fmt: skip
+    ca_file: Path | None = setting(
+        None, "CAs of the server, PEM; by default the system's", read.optional_path
+    )
+    bind_dn: str = setting("", "who reads; empty: anonymous", read.optional_text)
+    password_file: Path | None = setting(None, "file with its password", read.optional_path)
+    base: str = setting("", "where people are", read.optional_text)
+    filter: str = setting("(objectClass=inetOrgPerson)", "who of them has a phone", read.text)
+    key: str = setting("entryUUID", "attribute that names an entry for good", read.text)
+    identities: tuple[str, ...] = setting(
+        (), "identities, the primary first: `sip:{uid}@example.com`, `tel:{telephoneNumber}`", read.texts
+    )
+    group_base: str = setting("", "where groups are; empty: groups are left alone", read.optional_text)
+    group_filter: str = setting("(objectClass=groupOfNames)", "which of them", read.text)
+    group_identity: str = setting("", "what they are here: `sip:{cn}@groups.example.com`", read.optional_text)
+    group_member: str = setting("member", "attribute with the names of members", read.text)
+    page: int = setting(500, "entries asked for at once", read.count(1))
+    leavers_percent: float = setting(
+        20.0, "more leavers than this at once need `--force`", read.number(0, 100, "percent")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScimSection:
+    """Users and groups told by an identity provider (SCIM 2.0), at `/scim/v2`."""
+
+    enabled: bool = setting(False, "serve SCIM, over TLS or on this machine only", read.boolean)
+    identities: tuple[str, ...] = setting(
+        (), "identities, the primary first: of `{userName}`, `{externalId}`, `{emails}`, `{phoneNumbers}`",
+        read.texts,
+    )  # fmt: skip
+    group_identity: str = setting(
+        "", "what groups are here: `sip:{displayName}@groups.example.com`; empty: no groups",
+        read.optional_text,
+    )  # fmt: skip
+    client_certificates: tuple[str, ...] = setting(
+        (), "names in certificates of clients that need no token", read.texts
+    )
+    failures_burst: int = setting(
+        10, "wrong tokens that one address may show at once, then one a minute", read.count(1)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTlsSection:
     """TLS towards other KMSs. All three are needed once there is a peer."""
 
@@ -288,6 +363,9 @@ class KmsConfiguration:
     limits: LimitsSection = LimitsSection()
     enrolment: EnrolmentSection = EnrolmentSection()
     console: ConsoleSection = ConsoleSection()
+    enrolment_oidc: EnrolmentOidcSection = EnrolmentOidcSection()
+    ldap: LdapSection = LdapSection()
+    scim: ScimSection = ScimSection()
     peer_tls: PeerTlsSection = PeerTlsSection()
     peers: Mapping[str, PeerSection] = field(default_factory=dict)
 
@@ -302,6 +380,9 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "limits": LimitsSection,
     "enrolment": EnrolmentSection,
     "console": ConsoleSection,
+    "enrolment.oidc": EnrolmentOidcSection,
+    "ldap": LdapSection,
+    "scim": ScimSection,
     "peer_tls": PeerTlsSection,
 }
 
@@ -324,7 +405,7 @@ def load(directory: Path) -> KmsConfiguration:
     return load_merged(directory)[0]
 
 
-def load_merged(directory: Path) -> tuple[KmsConfiguration, Merged]:
+def load_merged(directory: Path) -> tuple[KmsConfiguration, MergedSettings]:
     """Return the configuration in *directory*, and where each of its values came from."""
     path = directory / CONFIG_NAME
     if not path.exists():
@@ -334,6 +415,7 @@ def load_merged(directory: Path) -> tuple[KmsConfiguration, Merged]:
         )
     tables = read_toml(path)
     peers = tables.pop("peers", {})
+    take_inner_sections(tables)
     for name in tables:
         if name not in SECTIONS:
             raise ConfigurationError(
@@ -348,6 +430,15 @@ def load_merged(directory: Path) -> tuple[KmsConfiguration, Merged]:
             identity: read_section(PeerSection, table, where=peer_name(identity), path=path)
             for identity, table in peers.items()
         },
-        **merged.sections(SECTIONS),
+        **{name.replace(".", "_"): section for name, section in merged.sections(SECTIONS).items()},
     )
     return configuration, merged
+
+
+def take_inner_sections(tables: dict[str, Any]) -> None:
+    """Put a section within another, as `[enrolment.oidc]`, beside it under its whole name."""
+    for name in SECTIONS:
+        outer, _, inner = name.partition(".")
+        table = tables.get(outer)
+        if inner and isinstance(table, dict) and inner in table:
+            tables[name] = table.pop(inner)

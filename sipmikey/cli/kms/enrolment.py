@@ -79,8 +79,11 @@ def public_url(configuration: KmsConfiguration) -> str | None:
 
 def serves_enrolment(configuration: KmsConfiguration) -> bool:
     """Return whether devices may enrol here: over TLS, or on this machine only (a proxy ends TLS there)."""
-    if not configuration.enrolment.enabled:
-        return False
+    return configuration.enrolment.enabled and is_protected(configuration)
+
+
+def is_protected(configuration: KmsConfiguration) -> bool:
+    """Return whether what is served cannot be read on the way: over TLS, or on this machine only."""
     if configuration.tls.certificate is not None or configuration.http.plain_http != PLAIN_HTTP_WORDS:
         return True
     return all(_is_loopback(address) for address in configuration.http.listen)

@@ -26,8 +26,8 @@ from sipmikey.cli.kms.policy import current_policy
 from sipmikey.cli.kms.serving.tracing import tracing_of
 from sipmikey.cli.kms.wiring import (
     by_address,
-    enrolment_pages,
     lookups,
+    pages,
     peer_client,
     server_tls,
     settings,
@@ -234,7 +234,6 @@ async def _make_worker(
         if enrolment is not None:
             enrolment.profile = profile_of(configuration)
 
-    pages = None if enrolment is None else enrolment_pages(configuration, enrolment, env, store, metrics)
     return Worker(
         store,
         Forwarder(service, peer_client(configuration), metrics),
@@ -244,7 +243,7 @@ async def _make_worker(
         settings=worker_settings(configuration),
         metrics=metrics,
         by_address=by_address(configuration),
-        enrolment=pages,
+        pages=pages(configuration, enrolment, env, store, metrics),
         reload_policy=reload_policy,
         reload_profile=None if enrolment is None else reload_profile,
         policy_in_store=configuration.policy.source == "store",

@@ -8,6 +8,8 @@ import time
 from sipmikey.cli.kms.common import loaded, path_of
 from sipmikey.cli.kms.configuration import CONFIG_NAME, KmsConfiguration, TlsSection
 from sipmikey.cli.kms.public_key import key_pairs, revocation, trust_anchors
+from sipmikey.cli.kms.serving.scim import scim_pages
+from sipmikey.cli.kms.serving.sign_on import sign_on_pages
 from sipmikey.key_file import read_key_file
 from sipmikey.kms.client import ClientTls, HttpKmsClient
 from sipmikey.kms.enrolment.authority import DeviceAuthority
@@ -16,6 +18,7 @@ from sipmikey.kms.server.app import HttpSettings, current_peer_names
 from sipmikey.kms.server.enrolment import AddressFailures, EnrolmentPages
 from sipmikey.kms.server.forward import GuardedCredentials
 from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.pages import Pages
 from sipmikey.kms.server.protocol import ConnectionLimits
 from sipmikey.kms.server.tls import ClientCertificates, ServerTls, ServerTlsFiles
 from sipmikey.kms.server.worker import WorkerSettings
@@ -43,14 +46,28 @@ def lookups(configuration: KmsConfiguration, store: Store) -> Lookups:
     return dataclasses.replace(found, credentials=GuardedCredentials(credentials, current_peer_names.get))
 
 
-def enrolment_pages(
+def pages(
+    configuration: KmsConfiguration,
+    enrolment: EnrolmentSettings | None,
+    env: Environment,
+    store: Store,
+    metrics: Metrics,
+) -> list[Pages]:
+    """Return what is served beside key management: invitations, devices and sign-on, and SCIM."""
+    served: list[Pages] = []
+    if enrolment is not None:
+        served.append(_enrolment_pages(configuration, enrolment, env, store, metrics))
+        served += sign_on_pages(configuration, env, store, metrics)
+    return served + scim_pages(configuration, store, metrics)
+
+
+def _enrolment_pages(
     configuration: KmsConfiguration,
     enrolment: EnrolmentSettings,
     env: Environment,
     store: Store,
     metrics: Metrics,
 ) -> EnrolmentPages:
-    """Return what serves invitations and devices."""
     failures = limiter(1 / 60, configuration.enrolment.failures_burst)
     desk = EnrolmentDesk(
         env,

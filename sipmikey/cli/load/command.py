@@ -11,10 +11,10 @@ from pathlib import Path
 from sipmikey.agent import Agent, CallFailed
 from sipmikey.cli.calls.session import opened, positive_seconds
 from sipmikey.cli.calls.setup import agent_config, kms_client
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
-from sipmikey.cli.load.figures import Limits, Made, document, junit, verdicts
+from sipmikey.cli.load.figures import Limits, MadeCall, document, junit, verdicts
 from sipmikey.cli.load.runner import Load
 from sipmikey.cli.output import Output
 from sipmikey.mikey.errors import LocalError
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
     output = Output(as_json=args.json)
     at_once = min(args.at_once or int(args.rate * args.hold) + 4, MOST_AT_ONCE, args.calls)
     config = agent_config(loaded.configuration)
@@ -92,7 +92,7 @@ async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
     keys = None if config.keys is None else dataclasses.replace(config.keys, contacts=())
     config = dataclasses.replace(config, audio=quiet, keys=keys, calls=max(config.calls, at_once))
 
-    def tell(made: Made) -> None:
+    def tell(made: MadeCall) -> None:
         if made.reason:
             output.text(f"call {len(load.calls)}: {made.reason}")
 

@@ -13,7 +13,7 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class MadeCall:
     """One call. Milliseconds from the order to call: ``answered_ms`` to the 200, ``proven_ms`` to the first
     packet that verified; None where that did not happen. ``reason``: why it failed, empty when not."""
 
@@ -57,7 +57,7 @@ def spread(values: Sequence[float]) -> dict[str, JsonValue]:
 
 
 def document(
-    calls: Sequence[Made], *, seconds: float, held_at_once: int, rate: float
+    calls: Sequence[MadeCall], *, seconds: float, held_at_once: int, rate: float
 ) -> dict[str, JsonValue]:
     """Return everything about the calls, for programs."""
     failed = _failed(calls)
@@ -75,22 +75,22 @@ def document(
     }
 
 
-def _failed(calls: Sequence[Made]) -> Counter[str]:
+def _failed(calls: Sequence[MadeCall]) -> Counter[str]:
     """Return how many calls failed, by their reasons."""
     return Counter(call.reason for call in calls if call.reason)
 
 
-def answered(calls: Sequence[Made]) -> list[float]:
+def answered(calls: Sequence[MadeCall]) -> list[float]:
     """Return how long each call took to be answered."""
     return [call.answered_ms for call in calls if call.answered_ms is not None]
 
 
-def proven(calls: Sequence[Made]) -> list[float]:
+def proven(calls: Sequence[MadeCall]) -> list[float]:
     """Return how long each call took until its media was proven."""
     return [call.proven_ms for call in calls if call.proven_ms is not None]
 
 
-def verdicts(calls: Sequence[Made], limits: Limits) -> Iterator[Verdict]:
+def verdicts(calls: Sequence[MadeCall], limits: Limits) -> Iterator[Verdict]:
     """Yield what was to hold."""
     reasons = _failed(calls)
     failed = reasons.total()

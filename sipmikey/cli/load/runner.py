@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sipmikey.agent import Agent, Call, CallFailed
-from sipmikey.cli.load.figures import Made
+from sipmikey.cli.load.figures import MadeCall
 from sipmikey.mikey.errors import SipmikeyError
 
 PROOF_S = 10.0
@@ -32,8 +32,8 @@ class Load:
     rate: float
     hold_s: float
     at_once: int
-    progress: Callable[[Made], None] = lambda made: None
-    calls: list[Made] = field(default_factory=list)
+    progress: Callable[[MadeCall], None] = lambda made: None
+    calls: list[MadeCall] = field(default_factory=list)
     late: int = 0
     most_at_once: int = 0
     _now: int = 0
@@ -71,7 +71,7 @@ class Load:
         self.calls.append(made)
         self.progress(made)
 
-    async def _made(self) -> Made:
+    async def _made(self) -> MadeCall:
         began = time.monotonic()
         answered_ms: float | None = None
         call: Call | None = None
@@ -84,14 +84,14 @@ class Load:
             await asyncio.sleep(self.hold_s)
             if call.over:
                 end = await call.ended()
-                return Made(answered_ms=answered_ms, proven_ms=proven_ms, reason=f"early {end.reason}")
-            return Made(answered_ms=answered_ms, proven_ms=proven_ms)
+                return MadeCall(answered_ms=answered_ms, proven_ms=proven_ms, reason=f"early {end.reason}")
+            return MadeCall(answered_ms=answered_ms, proven_ms=proven_ms)
         except CallFailed as error:
-            return Made(answered_ms=answered_ms, reason=str(error.reason))
+            return MadeCall(answered_ms=answered_ms, reason=str(error.reason))
         except TimeoutError:
-            return Made(answered_ms=answered_ms, reason="media-unproven")
+            return MadeCall(answered_ms=answered_ms, reason="media-unproven")
         except SipmikeyError as error:
-            return Made(answered_ms=answered_ms, reason=type(error).__name__)
+            return MadeCall(answered_ms=answered_ms, reason=type(error).__name__)
         finally:
             if call is not None and not call.over:
                 with contextlib.suppress(SipmikeyError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sipmikey.cli.kms.configuration import LOG_LEVELS, PLAIN_HTTP_WORDS, TlsSection
-from sipmikey.settings import ConfigurationError, Merged, Section, merge, setting
+from sipmikey.settings import ConfigurationError, MergedSettings, Section, merge, setting
 from sipmikey.settings import readers as read
 
 CONFIG_NAME: Final = "mailbox.toml"
@@ -108,7 +108,7 @@ def load(directory: Path) -> MailboxConfiguration:
     return load_merged(directory)[0]
 
 
-def load_merged(directory: Path) -> tuple[MailboxConfiguration, Merged]:
+def load_merged(directory: Path) -> tuple[MailboxConfiguration, MergedSettings]:
     """Return the configuration in *directory*, and where each of its values came from."""
     path = directory / CONFIG_NAME
     if not path.exists():

@@ -59,7 +59,7 @@ class OwnBox:
             )
         self.stop()
         playing = self._playing = _Playing()
-        with _failures_named():
+        with failures_named():
             octets = await self._mailbox.fetch(self._box, name)
             message, facts = await open_kept(self._configuration, self._box, name, octets)
             told = vouched(message, facts)
@@ -78,12 +78,13 @@ class OwnBox:
 
     async def delete(self, name: str) -> None:
         """Delete the message *name* at the mailbox."""
-        with _failures_named():
+        with failures_named():
             await self._mailbox.delete(self._box, name)
 
 
 @contextmanager
-def _failures_named() -> Iterator[None]:
+def failures_named() -> Iterator[None]:
+    """Turn what goes wrong with mailbox, KMS or sound into ``MessageFailed``."""
     try:
         with failures_told():
             yield

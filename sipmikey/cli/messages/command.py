@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.messages.setup import failures_told, own_box, own_mailbox
@@ -36,7 +36,7 @@ A message is named by the first characters of its name. The mailbox tells whom a
 the KMS tells who it is from, when it is played.
 """
 
-Body = Callable[[argparse.Namespace, Loaded, Output], Coroutine[Any, Any, int]]
+Body = Callable[[argparse.Namespace, LoadedConfiguration, Output], Coroutine[Any, Any, int]]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         return asyncio.run(body(args, loaded, Output(as_json=args.json)))
 
 
-async def _list(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
+async def _list(args: argparse.Namespace, loaded: LoadedConfiguration, out: Output) -> int:
     box = own_box(loaded.configuration, args.box)
     now = time.time()
     found = await own_mailbox(loaded.configuration, args.box).messages(box)
@@ -92,7 +92,7 @@ async def _list(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
     return ExitCode.OK
 
 
-async def _fetch(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
+async def _fetch(args: argparse.Namespace, loaded: LoadedConfiguration, out: Output) -> int:
     box = own_box(loaded.configuration, args.box)
     mailbox = own_mailbox(loaded.configuration, args.box)
     (message,) = _named(await mailbox.messages(box), [args.name])
@@ -106,7 +106,7 @@ async def _fetch(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
     return ExitCode.OK
 
 
-async def _delete(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
+async def _delete(args: argparse.Namespace, loaded: LoadedConfiguration, out: Output) -> int:
     box = own_box(loaded.configuration, args.box)
     mailbox = own_mailbox(loaded.configuration, args.box)
     for message in _named(await mailbox.messages(box), args.names):
@@ -116,7 +116,7 @@ async def _delete(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
     return ExitCode.OK
 
 
-async def _play(args: argparse.Namespace, loaded: Loaded, out: Output) -> int:
+async def _play(args: argparse.Namespace, loaded: LoadedConfiguration, out: Output) -> int:
     # Loaded late: what opens messages takes SRTP in Python, which a list does without.
     from sipmikey.cli.messages.hearing import Hearing
 

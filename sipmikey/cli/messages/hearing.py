@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.cli.calls.setup import agent_config, kms_client
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.exit_codes import CommandFailed
 from sipmikey.cli.messages.opened_file import opened_path, read_opened, write_opened
 from sipmikey.cli.messages.setup import failures_told, own_box
 from sipmikey.cli.messages.speech import play_message, write_message
 from sipmikey.cli.output import Output, timestamp
+from sipmikey.deferred.claims import DepositFacts
 from sipmikey.deferred.deposit import parse_deposit
-from sipmikey.deferred.facts import DepositFacts
 from sipmikey.deferred.opening import OpenedMessage
 from sipmikey.mailbox.delivery import Delivery
 from sipmikey.phone.plain import duration
@@ -68,7 +68,7 @@ def vouched(message: OpenedMessage, facts: DepositFacts) -> dict[str, Any]:
 class Hearing:
     """Plays messages on the speaker, or writes them where ``media.record`` says."""
 
-    def __init__(self, loaded: Loaded, out: Output) -> None:
+    def __init__(self, loaded: LoadedConfiguration, out: Output) -> None:
         self._configuration = loaded.configuration
         self._out = out
         self._identity = own_box(loaded.configuration)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from sipmikey.cli.calls.setup import agent_config, kms_client
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
+from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.messages.setup import failures_told, mailbox_of, own_box
-from sipmikey.cli.messages.speech import FRAMES_PER_S, speech_of, speech_of_microphone
+from sipmikey.cli.messages.speech import FRAMES_PER_S, speech_at_terminal, speech_of
 from sipmikey.cli.output import Output, timestamp
-from sipmikey.mailbox.delivery import Delivery, SealedMessage
-from sipmikey.mailbox.store import KeptMessage
+from sipmikey.mailbox.client import MailboxClient
+from sipmikey.mailbox.delivery import Delivery
 from sipmikey.media.g711 import PCMA
 from sipmikey.settings import ConfigurationError
 from sipmikey.system import environment
@@ -27,7 +29,7 @@ class LeavingMessage:
     Raises ``ConfigurationError`` for a file, a mailbox or a microphone that cannot be used.
     """
 
-    def __init__(self, args: argparse.Namespace, loaded: Loaded) -> None:
+    def __init__(self, args: argparse.Namespace, loaded: LoadedConfiguration) -> None:
         configuration = loaded.configuration
         self._configuration = configuration
         self._to = canonical(args.uri)
@@ -42,41 +44,43 @@ class LeavingMessage:
     async def leave(self, out: Output, *, quiet: bool) -> None:
         """Say it, protect it, leave it, and print that. Raises ``CommandFailed``."""
         configuration = self._configuration
-        frames = self._frames or speech_of_microphone(
+        frames = self._frames or speech_at_terminal(
             configuration.media, longest_s=configuration.mailbox.longest
         )
-        sealed, kept = await self._left(frames)
-        length = len(frames) / FRAMES_PER_S
-        out.document(
-            {
-                "ts": timestamp(time.time()),
-                "type": "message.sent",
-                "call": "",
-                "to": self._to,
-                "message": kept.name,
-                "duration_s": length,
-                "octets": kept.size,
-                "valid_until": sealed.valid_until or None,
-                "shortened": sealed.shortened,
-                "kept_until": kept.expires,
-            }
-        )
-        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(sealed.valid_until))
-        when = f"; it can be heard until {until}" if sealed.valid_until else ""
-        why = ", as the KMS allows" if sealed.shortened else ""
+        sent = await deliver(configuration, self._mailbox, self._to, frames)
+        out.document({"ts": timestamp(time.time()), "type": "message.sent", "call": "", **sent})
+        valid_until = sent["valid_until"]
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(valid_until))
+        when = f"; it can be heard until {until}" if valid_until else ""
+        why = ", as the KMS allows" if sent["shortened"] else ""
         if not quiet:
-            out.text(f"A message of {length:.0f} s was left for {self._to}{when}{why}.")
+            out.text(f"A message of {sent['duration_s']:.0f} s was left for {self._to}{when}{why}.")
 
-    async def _left(self, frames: Sequence[bytes]) -> tuple[SealedMessage, KeptMessage]:
-        configuration = self._configuration
-        keys = agent_config(configuration).keys
-        client = kms_client(configuration)
-        valid_s = configuration.mailbox.valid_days * DAY_S
-        with failures_told():
-            try:
-                delivery = Delivery(environment(), keys, client, own_box(configuration))
-                sealed = await delivery.seal(self._to, frames, PCMA, valid_s=valid_s)
-                return sealed, await self._mailbox.leave(self._to, sealed.deposit.encode())
-            finally:
-                if client is not None:
-                    await client.close()
+
+async def deliver(
+    configuration: Configuration, mailbox: MailboxClient, to: str, frames: Sequence[bytes]
+) -> dict[str, Any]:
+    """Protect *frames* with a ticket for *to*, leave them at *mailbox*, and return what became of them.
+
+    Raises ``CommandFailed``.
+    """
+    keys = agent_config(configuration).keys
+    client = kms_client(configuration)
+    valid_s = configuration.mailbox.valid_days * DAY_S
+    with failures_told():
+        try:
+            delivery = Delivery(environment(), keys, client, own_box(configuration))
+            sealed = await delivery.seal(to, frames, PCMA, valid_s=valid_s)
+            kept = await mailbox.leave(to, sealed.deposit.encode())
+        finally:
+            if client is not None:
+                await client.close()
+    return {
+        "to": to,
+        "message": kept.name,
+        "duration_s": len(frames) / FRAMES_PER_S,
+        "octets": kept.size,
+        "valid_until": sealed.valid_until or None,
+        "shortened": sealed.shortened,
+        "kept_until": kept.expires,
+    }

@@ -33,8 +33,29 @@ def speech_of(path: Path, *, longest_s: float) -> tuple[bytes, ...]:
     return frames
 
 
-def speech_of_microphone(media: Media, *, longest_s: float) -> tuple[bytes, ...]:
+def speech_at_terminal(media: Media, *, longest_s: float) -> tuple[bytes, ...]:
     """Return the frames of what is said into the microphone until Enter, or the longest time, is over.
+
+    Raises ``CommandFailed`` where nothing can be recorded.
+    """
+    stop = threading.Event()
+    if sys.stdin.isatty():
+        print(f"speak now, {longest_s:g} s at most; Enter ends the message", file=sys.stderr, flush=True)
+        threading.Thread(target=_until_enter, args=(stop,), daemon=True, name="enter").start()
+    else:
+        print(f"recording a message of {longest_s:g} s", file=sys.stderr, flush=True)
+    try:
+        return speech_of_microphone(media.input, longest_s=longest_s, stop=stop)
+    except CommandFailed as error:
+        if error.reason != _NO_DEVICE:
+            raise
+        raise CommandFailed(
+            f"{error}: give the message as a file with --message", code=error.code, reason=error.reason
+        ) from None
+
+
+def speech_of_microphone(name: str, *, longest_s: float, stop: threading.Event) -> tuple[bytes, ...]:
+    """Return the frames of what is said into the microphone *name* until *stop*, at most *longest_s* seconds.
 
     Raises ``CommandFailed`` where nothing can be recorded.
     """
@@ -43,18 +64,10 @@ def speech_of_microphone(media: Media, *, longest_s: float) -> tuple[bytes, ...]
     from sipmikey.sound.trial import RATE as RECORDED_RATE
     from sipmikey.sound.trial import record
 
-    stop = threading.Event()
-    if sys.stdin.isatty():
-        print(f"speak now, {longest_s:g} s at most; Enter ends the message", file=sys.stderr, flush=True)
-        threading.Thread(target=_until_enter, args=(stop,), daemon=True, name="enter").start()
-    else:
-        print(f"recording a message of {longest_s:g} s", file=sys.stderr, flush=True)
     try:
-        made = record(longest_s, media.input, stop=stop)
+        made = record(longest_s, name, stop=stop)
     except NoSoundDevice as error:
-        raise CommandFailed(
-            f"{error}: give the message as a file with --message", code=ExitCode.USAGE, reason=_NO_DEVICE
-        ) from None
+        raise CommandFailed(str(error), code=ExitCode.USAGE, reason=_NO_DEVICE) from None
     if not made.audible:
         raise CommandFailed(
             "the microphone gave silence, so no message was left: another one is meant (--input NAME)",

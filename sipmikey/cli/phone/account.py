@@ -77,7 +77,7 @@ def read_url(usual: str) -> Callable[[str], str]:
 
 
 def read_key(typed: str) -> Secret:
-    """Return the key as it was typed, or as it stands in a file; both are checked."""
+    """Return the key as it was typed, or as it is in a file; both are checked."""
     path = Path(typed).expanduser()
     text = typed.encode()
     if typed and len(typed) < 4096 and path.is_file():

@@ -13,6 +13,7 @@ from typing import Any
 
 from sipmikey.cli.config.load import default_path, load
 from sipmikey.cli.exit_codes import ExitCode, table
+from sipmikey.cli.phone.reports import reporter
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.language import translation
@@ -70,7 +71,7 @@ def _set_up(args: argparse.Namespace) -> bool:
 
 
 def _first_start(args: argparse.Namespace, vault: Vault, tr: Translate) -> bool:
-    """Set the first account up, where there is somebody to ask; return True when that was done."""
+    """Set the first account up, where a user can be asked; return True when that was done."""
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if not (sys.stdin.isatty() if args.tui else any(os.environ.get(name) for name in displays)):
         return True  # `accounts` says what to do
@@ -116,14 +117,16 @@ def run(args: argparse.Namespace) -> int:
         books = _books(args)
         domain = opened[0][0].identity.rpartition("@")[2].partition(":")[0]
         wanted = link_target(args.link, domain=domain) if args.link else ""
+        paths = dict(zip((line.name for line, _ in opened), args.config or [None], strict=True))
+        report = reporter(paths, folder / "reports")
         if args.tui:
             from sipmikey.tui.app import PhoneApp
 
-            PhoneApp(opened, store=store, tr=tr, wanted=wanted, books=books).run()
+            PhoneApp(opened, store=store, tr=tr, wanted=wanted, books=books, report=report).run()
             return ExitCode.OK
         from sipmikey.gui.run import run_window
 
-        return run_window(opened, store=store, tr=tr, wanted=wanted, books=books)
+        return run_window(opened, store=store, tr=tr, wanted=wanted, books=books, report=report)
 
 
 def _books(args: argparse.Namespace) -> Callable[[], Iterator[dict[str, Any]]] | None:

@@ -15,7 +15,7 @@ from sipmikey.cli.calls.session import (
     open_session,
     positive_seconds,
 )
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.phone.ready import ready_document
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return asyncio.run(_run(args, loaded))
 
 
-async def _run(args: argparse.Namespace, loaded: Loaded) -> int:
+async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
     tasks: set[asyncio.Task[None]] = set()
 
     async def accept(session: AgentSession) -> None:

@@ -50,20 +50,24 @@ def manual_pages(
     """Yield (name, page) of *parser* and of every command below it."""
     below: list[tuple[str, str, argparse.ArgumentParser]] = []
     options: list[str] = []
+    arguments: list[str] = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
             below += [(child, helps.get(child, ""), one) for child, one in action.choices.items()]
         elif action.help != argparse.SUPPRESS:
+            if not action.option_strings:
+                arguments.append(_argument(action))
             options += [
                 ".TP",
                 _invocation(action),
                 _roff(" ".join((action.help or "").replace("%%", "%").split())),
             ]
+    after = " ".join(("[options]", *arguments, *(("COMMAND",) if below else ())))
     lines = [
         f'.TH {_roff(name.upper())} 1 "" "sipmikey {__version__}" "User Commands"',
         ".SH NAME", f"{_roff(name)} \\- {_roff(summary)}",
-        ".SH SYNOPSIS", f".B {_roff(parser.prog)}", "[options]" + (" COMMAND" if below else ""),
+        ".SH SYNOPSIS", f".B {_roff(parser.prog)}", after,
         ".SH DESCRIPTION", _roff(parser.description or summary),
         ".SH OPTIONS", *options,
     ]  # fmt: skip
@@ -76,6 +80,13 @@ def manual_pages(
     yield name, "\n".join(lines) + "\n"
     for child, text, one in below:
         yield from manual_pages(one, f"{name}-{child}", text)
+
+
+def _argument(action: argparse.Action) -> str:
+    """Return an argument without an option as it stands in the synopsis."""
+    name = str(action.metavar or "|".join(map(str, action.choices or ())) or action.dest.upper())
+    many = f"{name} ..." if action.nargs in ("*", "+") else name
+    return _roff(f"[{many}]" if action.nargs in ("?", "*") else many)
 
 
 def _invocation(action: argparse.Action) -> str:

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from sipmikey.cli.calls.session import AgentSession
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.output import timestamp
 
 
-def ready_document(session: AgentSession, loaded: Loaded) -> dict[str, Any]:
+def ready_document(session: AgentSession, loaded: LoadedConfiguration) -> dict[str, Any]:
     """Return the `agent.ready` document of *session*."""
     return {
         "ts": timestamp(time.time()),

@@ -7,13 +7,14 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from sipmikey.cli.config.load import default_path, load
 from sipmikey.cli.enrol.command import enrolled, leave_command, refresh_command
+from sipmikey.cli.enrol.sign_on import sign_on_and_enrol
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.phone.account import (
     Answers,
@@ -39,6 +40,7 @@ EXAMPLES = """\
 examples:
   sipmikey setup 7KQ2-M3XA-0VZD-J8TN --kms https://kms.example.com
   sipmikey setup 'https://kms.example.com/enrolment#7KQ2-M3XA-0VZD-J8TN'
+  sipmikey setup --sso https://kms.example.com
   sipmikey setup --refresh
   sipmikey setup
   sipmikey setup --config work.toml
@@ -71,6 +73,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--ca", type=Path, metavar="FILE", help="certificates to verify the KMS by, instead of the system's"
     )
+    parser.add_argument(
+        "--sso", metavar="URL", help="sign on with your account at the organisation of the KMS at URL"
+    )
     parser.add_argument("--name", help="what this device is called at the KMS [the host's name]")
     parser.add_argument(
         "--certificate", action="store_true", help="ask for a certificate instead of a pre-shared key"
@@ -98,10 +103,15 @@ def run(args: argparse.Namespace) -> int:
     if args.refresh or args.leave:
         return (refresh_command if args.refresh else leave_command)(args, path, vault)
     invitation = parse_invitation(args.invitation) if args.invitation else None
+    if invitation is not None and args.sso:
+        raise LocalError("an invitation or --sso, one of them")
     if path.exists() and not args.force:
         raise LocalError(
             f"{path} is there already: give --force to replace it, or --config for another account"
         )
+    if args.sso:
+        _told(sign_on_and_enrol(args, read_url("")(args.sso), path, vault), path, vault)
+        return _finish(args, path, load(path=path).configuration.identity.uri)
     if invitation is not None:
         url = args.kms or invitation.kms_url or _answer("Address of the KMS (https://...): ", read_url(""))
         _enrol(args, invitation, url, path, vault)
@@ -126,10 +136,16 @@ def _finish(args: argparse.Namespace, path: Path, identity: str) -> int:
 
 def _enrol(args: argparse.Namespace, invitation: Invitation, url: str, path: Path, vault: Vault) -> None:
     """Redeem *invitation*, and say what came of it."""
-    for line in enrolled(
+    lines = enrolled(
         invitation, url, path, vault, name=args.name, ca_file=args.ca, with_certificate=args.certificate
-    ):
-        print(line)
+    )
+    _told(lines, path, vault)
+
+
+def _told(lines: Iterator[str], path: Path, vault: Vault) -> None:
+    """Say what an enrolment comes to, and ask for a ticket with the new key."""
+    for line in lines:
+        print(line, flush=True)
     print(place_of(vault))
     asyncio.run(check_enrolled(path))
     print("The KMS gives tickets for this device's key.")

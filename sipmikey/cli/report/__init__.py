@@ -1,1 +1,1 @@
-"""`sipmikey report`: what somebody who looks into a defect has to know, without names and secrets."""
+"""`sipmikey report`: what a developer who looks into a defect has to know, without names and secrets."""

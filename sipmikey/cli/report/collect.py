@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from sipmikey import __version__
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.schema import SECTIONS
 from sipmikey.cli.output import JsonValue
 from sipmikey.cli.report.redaction import Redactor
@@ -67,8 +67,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def configured(loaded: Loaded, redactor: Redactor) -> dict[str, JsonValue]:
-    """Return each setting that somebody set: its origin, and its value where that names nobody."""
+def configured(loaded: LoadedConfiguration, redactor: Redactor) -> dict[str, JsonValue]:
+    """Return each setting that the user set: its origin, and its value unless that names a person."""
     shown: dict[str, JsonValue] = {}
     for section, key, described, default in settings(SECTIONS):
         value, origin = loaded.merged.values[section, key], loaded.merged.origins[section, key]
@@ -100,7 +100,7 @@ def _file(path: Path) -> str:
     return f"(a file of {found.st_size} octets, mode {stat.S_IMODE(found.st_mode):04o})"
 
 
-def secrets_of(loaded: Loaded) -> Iterator[str]:
+def secrets_of(loaded: LoadedConfiguration) -> Iterator[str]:
     """Yield every secret that the configuration holds, or that a file has which it names."""
     for (section, key), value in loaded.merged.values.items():
         if isinstance(value, Secret):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from sipmikey.cli.config.load import Loaded
+from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import JsonValue
@@ -64,37 +64,58 @@ def run(args: argparse.Namespace) -> int:
     to_stdout = str(args.output) == "-"
     if not to_stdout and args.output.exists() and not args.force:
         raise LocalError(f"{args.output} is there already: --force overwrites it, --to FILE takes another")
-    document = json.dumps(_report(args), indent=1, ensure_ascii=False) + "\n"
+    report = _report(args)
     if to_stdout:
-        sys.stdout.write(document)
+        sys.stdout.write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
         return ExitCode.OK
-    try:
-        create_private(args.output)
-        args.output.write_text(document, encoding="utf-8")
-    except OSError as error:
-        raise LocalError(f"{args.output}: {error.strerror}") from None
+    write_report(report, args.output)
     print(f"{args.output} is written. Read it before you send it: you know what should not be in it.")
     return ExitCode.OK
 
 
 def _report(args: argparse.Namespace) -> dict[str, JsonValue]:
     loaded, wrong = _loaded(args)
+    sources = [_read(path) for path in args.events]
+    return make_report(loaded, sources, wrong=wrong, keep_names=args.keep_names, check=not args.no_check)
+
+
+def make_report(
+    loaded: LoadedConfiguration | None,
+    sources: Iterable[Iterable[str]],
+    *,
+    wrong: str = "",
+    keep_names: bool = False,
+    check: bool = False,
+) -> dict[str, JsonValue]:
+    """Return a report with the events of *sources*, each the lines that one command printed.
+
+    *wrong*: why there is no configuration. *check*: do what `sipmikey check` does, which takes seconds.
+    """
     secrets = () if loaded is None else tuple(secrets_of(loaded))
-    redactor = Redactor(secrets, keep_names=args.keep_names)
+    redactor = Redactor(secrets, keep_names=keep_names)
     report: dict[str, JsonValue] = {
         "report": SCHEMA_VERSION,
-        "names": "kept" if args.keep_names else "replaced",
+        "names": "kept" if keep_names else "replaced",
         "versions": redactor.value(versions()),
         "packages": packages(),
         "variables": variables(),
         "configuration": {"error": redactor.text(wrong)} if loaded is None else configured(loaded, redactor),
-        "check": "left out" if loaded is None or args.no_check else _findings(loaded, redactor),
+        "check": "left out" if loaded is None or not check else _findings(loaded, redactor),
     }
-    report["events"] = {str(number): _events(path, redactor) for number, path in enumerate(args.events, 1)}
+    report["events"] = {str(number): _events(lines, redactor) for number, lines in enumerate(sources, 1)}
     return report
 
 
-def _loaded(args: argparse.Namespace) -> tuple[Loaded | None, str]:
+def write_report(report: dict[str, JsonValue], path: Path) -> None:
+    """Write *report* for its owner alone. Raises ``LocalError``."""
+    try:
+        create_private(path)
+        path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise LocalError(f"{path}: {error.strerror}") from None
+
+
+def _loaded(args: argparse.Namespace) -> tuple[LoadedConfiguration | None, str]:
     """Return the configuration, or why there is none: that may be what the report is about."""
     try:
         return load_from(args), ""
@@ -102,7 +123,7 @@ def _loaded(args: argparse.Namespace) -> tuple[Loaded | None, str]:
         return None, str(error)
 
 
-def _findings(loaded: Loaded, redactor: Redactor) -> JsonValue:
+def _findings(loaded: LoadedConfiguration, redactor: Redactor) -> JsonValue:
     """Return what `sipmikey check` finds, up to what ended it."""
     found: list[JsonValue] = []
 
@@ -121,12 +142,15 @@ def _findings(loaded: Loaded, redactor: Redactor) -> JsonValue:
     return found
 
 
-def _events(path: Path, redactor: Redactor) -> JsonValue:
+def _events(lines: Iterable[str], redactor: Redactor) -> JsonValue:
+    kept, left_out = redacted_events(lines, redactor)
+    return {"events": kept, "lines_left_out": left_out}
+
+
+def _read(path: Path) -> Iterable[str]:
     try:
-        lines: Iterable[str] = (
-            sys.stdin if str(path) == "-" else path.read_text(encoding="utf-8", errors="replace").splitlines()
-        )
-        kept, left_out = redacted_events(lines, redactor)
+        if str(path) == "-":
+            return sys.stdin.readlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise LocalError(f"{path}: {error.strerror}") from None
-    return {"events": kept, "lines_left_out": left_out}

@@ -20,6 +20,9 @@ _OWN_LINES = {
     "result": frozenset({"exit_code", "exit_meaning", "reason", "side", "status", "detail"}),
     "error": frozenset({"exit_code", "reason", "detail"}),
     "agent.ready": frozenset({"identity", "contact"}),
+    "call.rings": frozenset({"caller", "called", "security"}),
+    "call.answering": frozenset(),
+    "call.declining": frozenset({"by"}),
     "check": frozenset({"name", "state", "detail", "advice"}),
     "kit.ready": frozenset({"contact"}),
 }
@@ -41,7 +44,7 @@ def redacted_events(lines: Iterable[str], redactor: Redactor) -> tuple[list[Json
     """Return the events in *lines*, the latest 2000, and how many lines were left out.
 
     A line that is not a JSON object with a type is left out whole. Of a type that is not known only the type
-    and the names of its fields are kept, since nobody can say what stands in them.
+    and the names of its fields are kept, since it is unknown what they hold.
     """
     known, kept, left_out = known_fields(), list[JsonValue](), 0
     for line in lines:

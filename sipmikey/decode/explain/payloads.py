@@ -1,4 +1,4 @@
-"""What stands in each payload (RFC 3830 section 6, RFC 6043 section 6 and Appendix A)."""
+"""What is in each payload (RFC 3830 section 6, RFC 6043 section 6 and Appendix A)."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ class AdminAct(StrEnum):
     REMOVE = "remove"
     DISABLE = "disable"
     ENABLE = "enable"
+    CHANGE = "change"
     INVITE = "invite"
     UNINVITE = "uninvite"
     REVOKE = "revoke"
@@ -30,11 +31,13 @@ class AdminAct(StrEnum):
     EXPORT_AUDIT = "audit-export"
     SIGN_IN = "sign-in"
     SIGN_OUT = "sign-out"
+    ADD_CLIENT = "client-add"
+    REMOVE_CLIENT = "client-remove"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """The person that acts, by ``name``, and where from (``command``, or an address of the console)."""
+    """The party that acts: its ``name``, and where from (``command``, or an address)."""
 
     name: str
     source: str

@@ -20,9 +20,15 @@ MAX_ANSWER: Final = 262_144
 
 
 def post_question(
-    url: KmsUrl, body: bytes, *, tls: ClientTls | None = None, verify: bool = True, timeout_s: float = 10.0
+    url: KmsUrl,
+    body: bytes,
+    *,
+    tls: ClientTls | None = None,
+    verify: bool = True,
+    timeout_s: float = 10.0,
+    path: str = PATH,
 ) -> bytes:
-    """Post *body* to the KMS at *url* and return the body of its answer.
+    """Post *body* to *path* of the KMS at *url* and return the body of its answer.
 
     Without *verify* any certificate is taken. That is for redeeming an invitation, whose handshake proves the
     KMS by itself. Raises `UntrustedCertificate`, KmsUnreachable, KmsTimeout, KmsBusy, KmsRefused (with the
@@ -30,7 +36,7 @@ def post_question(
     """
     connection = _connection(url, tls, verify, timeout_s)
     try:
-        connection.request("POST", f"{url.path}{PATH}", body, {"Content-Type": MEDIA_TYPE})
+        connection.request("POST", f"{url.path}{path}", body, {"Content-Type": MEDIA_TYPE})
         response = connection.getresponse()
         answer = response.read(MAX_ANSWER + 1)
     except NETWORK_ERRORS as error:

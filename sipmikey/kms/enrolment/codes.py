@@ -25,6 +25,7 @@ NUMBERS: Final = len(ALPHABET) ** NUMBER_SYMBOLS
 """How many numbers of invitations there are."""
 
 PATH: Final = "/enrolment"
+SIGN_ON_PATH: Final = "/enrolment/sso"
 
 _READ_AS = str.maketrans({"I": "1", "L": "1", "O": "0"})
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 12, 8, 1

@@ -71,8 +71,8 @@ class TooManyFailures(PeerError):
     reason: ClassVar[str] = "too-many-failures"
     http_status: ClassVar[int] = 429
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"too many wrong codes from this address; wait {retry_after_s:.0f} s")
+    def __init__(self, retry_after_s: float, what: str = "too many wrong codes from this address") -> None:
+        super().__init__(f"{what}; wait {retry_after_s:.0f} s")
         self.retry_after_s = retry_after_s
 
 

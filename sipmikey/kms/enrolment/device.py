@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipmikey.kms.enrolment.codes import Code
+from sipmikey.kms.enrolment.codes import Code, parse_number
 from sipmikey.kms.enrolment.documents import (
     DEVICE_LABEL,
     PSK_LABEL,
@@ -17,6 +17,16 @@ from sipmikey.kms.enrolment.documents import (
     prologue_of,
 )
 from sipmikey.kms.enrolment.noise import HandshakeFailed, Initiator, Random
+from sipmikey.kms.enrolment.sign_on_documents import (
+    PROLOGUE,
+    PUBLIC_KEY,
+    SESSION_LABEL,
+    Beginning,
+    Begun,
+    decode_begun,
+    encode_beginning,
+    encode_poll,
+)
 from sipmikey.mikey.errors import AuthenticationFailure
 from sipmikey.mikey.secret import Secret
 
@@ -69,6 +79,36 @@ def redeem(code: Code, *, name: str, random: Random, csr: bytes = b"") -> Questi
     """Ask to enrol this device, called *name*, with *code*; with a *csr* (DER) for a certificate."""
     ask = Ask(act=Act.REDEEM, name=name, csr=csr)
     return Question(code.key(), ask, invitation=code.number, random=random)
+
+
+class SignOn:
+    """A single sign-on: post ``body``, `receive` its answer, post ``poll`` until the state is approved.
+
+    ``body`` and ``poll`` may be posted as often as it takes until an answer comes.
+    """
+
+    def __init__(self, *, name: str, random: Random) -> None:
+        self._name = name
+        self._random = random
+        self._side = Initiator(PUBLIC_KEY, prologue=PROLOGUE, random=random)
+        self.body = encode_beginning(self._side.write(Beginning(name=name).encode()))
+        self.poll = b""
+
+    def receive(self, body: bytes) -> Begun:
+        """Read the answer: what the person has to be shown. Raises `BadEnrolment`."""
+        message, session = decode_begun(body)
+        try:
+            begun = Begun.decode(self._side.read(message))
+        except HandshakeFailed:
+            raise BadEnrolment("not the second message of this handshake", field="message") from None
+        self.poll = encode_poll(session)
+        return begun
+
+    def redeem(self, number: str, *, csr: bytes = b"") -> Question:
+        """Redeem the invitation *number* that the sign-on has become, as `redeem` does with a code."""
+        ask = Ask(act=Act.REDEEM, name=self._name, csr=csr)
+        key = self._side.derived(SESSION_LABEL)
+        return Question(key, ask, invitation=parse_number(number), random=self._random)
 
 
 def ask(device: str, key: Secret, what: Ask, *, random: Random) -> Question:

@@ -62,15 +62,15 @@ class Envelope:
     def encode(self) -> bytes:
         """Return the body of the HTTP request."""
         who = {"invitation": self.invitation} if self.invitation else {"device": self.device}
-        return _json({"version": VERSION, **who, "message": _base64(self.message)})
+        return json_of({"version": VERSION, **who, "message": text_of(self.message)})
 
     @classmethod
     def decode(cls, body: bytes) -> Envelope:
         """Read the body of a request. Raises `BadEnrolment`."""
-        fields = _object(body, {"version": int, "invitation": str, "device": str, "message": str})
+        fields = json_object(body, {"version": int, "invitation": str, "device": str, "message": str})
         if fields.get("version") != VERSION:
             raise BadEnrolment(f"version {VERSION} is spoken here", field="version")
-        message = _octets(fields, "message")
+        message = octets_in(fields, "message")
         invitation, device = fields.get("invitation", ""), fields.get("device", "")
         if bool(invitation) == bool(device):
             raise BadEnrolment("a request names an invitation or a device, and not both")
@@ -94,12 +94,12 @@ def prologue_of(*, invitation: str = "", device: str = "") -> bytes:
 
 def encode_answer(message: bytes) -> bytes:
     """Return the body of an HTTP answer."""
-    return _json({"version": VERSION, "message": _base64(message)})
+    return json_of({"version": VERSION, "message": text_of(message)})
 
 
 def decode_answer(body: bytes) -> bytes:
     """Return the handshake's message in the body of an answer. Raises `BadEnrolment`."""
-    return _octets(_object(body, None), "message")
+    return octets_in(json_object(body, None), "message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,18 +122,18 @@ class Ask:
             fields["time_s"] = self.time_s
         for key, value in (
             ("name", self.name),
-            ("csr", self.csr and _base64(self.csr)),
+            ("csr", self.csr and text_of(self.csr)),
             ("profile", self.version),
         ):
             if value:
                 fields[key] = value
-        return _json(fields)
+        return json_of(fields)
 
     @classmethod
     def decode(cls, payload: bytes) -> Ask:
         """Read the payload of a first message. Raises `BadEnrolment`."""
         kinds = {"act": str, "name": str, "csr": str, "time_s": int, "profile": str}
-        fields = _object(payload, kinds)
+        fields = json_object(payload, kinds)
         try:
             act = Act(fields.get("act", ""))
         except ValueError:
@@ -146,7 +146,7 @@ class Ask:
         return cls(
             act=act,
             name=name,
-            csr=_octets(fields, "csr") if "csr" in fields else b"",
+            csr=octets_in(fields, "csr") if "csr" in fields else b"",
             time_s=fields.get("time_s", 0),
             version=fields.get("profile", ""),
         )
@@ -181,12 +181,12 @@ class Given:
             fields["profile"] = self.profile.document()
         if self.secrets:
             fields["secrets"] = {name: secret.reveal().decode() for name, secret in self.secrets.items()}
-        return _json(fields)
+        return json_of(fields)
 
     @classmethod
     def decode(cls, payload: bytes) -> Given:
         """Read the payload of a second message. Raises `BadEnrolment`."""
-        fields = _object(payload, None)
+        fields = json_object(payload, None)
         texts = {}
         for key in ("device", "identity", "kms_identity", "psk_id", "certificate"):
             texts[key] = fields.get(key, "")
@@ -210,12 +210,16 @@ class Given:
         )
 
 
-def _json(fields: Mapping[str, Any]) -> bytes:
+def json_of(fields: Mapping[str, Any]) -> bytes:
+    """Return *fields* as JSON in its shortest form."""
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _object(octets: bytes, kinds: Mapping[str, type] | None) -> dict[str, Any]:
-    """Return the JSON object in *octets*; with *kinds* it has no other members, each of its kind."""
+def json_object(octets: bytes, kinds: Mapping[str, type] | None) -> dict[str, Any]:
+    """Return the JSON object in *octets*; with *kinds* it has no other members, each of its kind.
+
+    Raises `BadEnrolment`.
+    """
     try:
         fields = json.loads(octets, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -234,7 +238,8 @@ def _no_constant(word: str) -> object:
     raise ValueError(word)
 
 
-def _octets(fields: Mapping[str, Any], key: str) -> bytes:
+def octets_in(fields: Mapping[str, Any], key: str) -> bytes:
+    """Return the octets that a member of *fields* holds in base64. Raises `BadEnrolment`."""
     text = fields.get(key)
     try:
         return base64.b64decode(text if isinstance(text, str) else "!", validate=True)
@@ -242,5 +247,6 @@ def _octets(fields: Mapping[str, Any], key: str) -> bytes:
         raise BadEnrolment("base64 is needed", field=key) from None
 
 
-def _base64(octets: bytes) -> str:
+def text_of(octets: bytes) -> str:
+    """Return *octets* in base64."""
     return base64.b64encode(octets).decode()

@@ -1,4 +1,4 @@
-"""Bringing a desired Ticket Policy within limits, and judging one that stands."""
+"""Bringing a desired Ticket Policy within limits, and judging that of a ticket."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,9 +17,9 @@ from urllib.parse import parse_qs
 
 from sipmikey.kms.audit import AuditEvent, Exchange, key_name
 from sipmikey.kms.server.body import MEDIA_TYPE, decode_body, encode_body
-from sipmikey.kms.server.enrolment import EnrolmentPages
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.pages import Pages
 from sipmikey.kms.server.protocol import Header, RequestHead, Response
 from sipmikey.kms.service import Outcome
 from sipmikey.mikey.errors import MalformedMessage
@@ -71,8 +71,8 @@ class KmsApplication:
     """Satisfies `Application` over the service.
 
     ``handler`` answers messages; ``pending`` tells how many requests the server is answering; ``ready`` tells
-    whether the stores answer; ``by_address`` limits requests of one address (None: no limit). ``enrolment``
-    answers what has to do with it (None: nothing does).
+    whether the stores answer; ``by_address`` limits requests of one address (None: no limit). ``pages`` are
+    what else is served: enrolment, sign-on, SCIM.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class KmsApplication:
         pending: Callable[[], int],
         ready: Callable[[], bool],
         by_address: RateLimiter | None = None,
-        enrolment: EnrolmentPages | None = None,
+        pages: Sequence[Pages] = (),
     ) -> None:
         self.body_bytes = settings.body_bytes
         self._handler = handler
@@ -93,7 +93,7 @@ class KmsApplication:
         self._pending = pending
         self._ready = ready
         self._by_address = by_address
-        self._enrolment = enrolment
+        self._pages = tuple(pages)
         self._path = settings.path.encode()
         # The two queries that nearly every request has need no parsing.
         self._queries = {
@@ -101,13 +101,13 @@ class KmsApplication:
         }
 
     def refuse(self, head: RequestHead) -> Response | None:
-        """Return the refusal of a key management request that its head suffices for, else None."""
-        enrols = self._enrolment is not None and head.path == self._enrolment.path
-        if head.path != self._path and not enrols:
+        """Return the refusal that the head of a request suffices for, else None."""
+        asked = head.path == self._path
+        if not asked and self._page(head.path) is None:
             return None
         try:
             self._admit(head.source)
-            if not enrols:
+            if asked:
                 self._check(head)
         except _Refusal as refusal:
             return self._refused(refusal, Exchange.UNKNOWN, head.source)
@@ -122,13 +122,16 @@ class KmsApplication:
         """Answer one request."""
         if head.path == self._path:
             return await self._key_management(head, body)
-        if self._enrolment is not None and head.path == self._enrolment.path:
-            return await self._enrolment.answer(head, body)
+        if (page := self._page(head.path)) is not None:
+            return await page.answer(head, body)
         if head.path == b"/health/live":
             return _plain(200, b"alive\n")
         if head.path == b"/health/ready":
             return _plain(200, b"ready\n") if self._ready() else _plain(503, b"a store does not answer\n")
         return _plain(404, b"not found\n")
+
+    def _page(self, path: bytes) -> Pages | None:
+        return next((page for page in self._pages if page.serves(path)), None)
 
     async def _key_management(self, head: RequestHead, body: bytes) -> Response:
         started = time.perf_counter()

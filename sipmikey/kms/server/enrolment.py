@@ -6,9 +6,10 @@ import asyncio
 import json
 import math
 import time
+from typing import Final, Protocol
 
 from sipmikey.kms.enrolment.codes import PATH
-from sipmikey.kms.enrolment.desk import EnrolmentDesk, Reply
+from sipmikey.kms.enrolment.desk import Reply
 from sipmikey.kms.enrolment.documents import MEDIA_TYPE
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
@@ -28,6 +29,21 @@ Nobody but you should see it: who uses it first has your phone.
 """
 
 
+SIGN_ON_PAGE: Final = """\
+Here a sipmikey phone signs on with your account. Start it on the phone:
+
+    sipmikey setup --sso ADDRESS-OF-THIS-SERVER
+"""
+
+
+class Desk(Protocol):
+    """Answers the requests of one kind."""
+
+    async def handle(self, body: bytes, *, source: str = "") -> Reply:
+        """Answer one request; never raises for anything its sender can do."""
+        ...
+
+
 class AddressFailures:
     """Satisfies `Failures`: a source that fails too often waits; one that never fails is never counted."""
 
@@ -44,19 +60,25 @@ class AddressFailures:
 
 
 class EnrolmentPages:
-    """Answers what is asked at `path`. ``handle_s``: seconds for the stores to answer."""
+    """Answers what is asked at one path. ``handle_s``: seconds for the stores to answer."""
 
-    path = PATH.encode()
-
-    def __init__(self, desk: EnrolmentDesk, *, metrics: Metrics, handle_s: float) -> None:
+    def __init__(
+        self, desk: Desk, *, metrics: Metrics, handle_s: float, path: str = PATH, page: str = _PAGE
+    ) -> None:
+        self._path = path.encode()
+        self._page = page.encode()
         self._desk = desk
         self._metrics = metrics
         self._handle_s = handle_s
 
+    def serves(self, path: bytes) -> bool:
+        """Return whether *path* is that of these pages."""
+        return path == self._path
+
     async def answer(self, head: RequestHead, body: bytes) -> Response:
         """Answer one request."""
         if head.method in (b"GET", b"HEAD"):
-            return Response(200, _PAGE.encode(), (*_SAFE, (b"content-type", b"text/plain; charset=utf-8")))
+            return Response(200, self._page, (*_SAFE, (b"content-type", b"text/plain; charset=utf-8")))
         started = time.perf_counter()
         reply = await self._reply(head, body)
         self._metrics.answered(EXCHANGE, reply.status, reply.reason, time.perf_counter() - started)

@@ -17,10 +17,10 @@ import uvloop
 
 from sipmikey.kms.server.admin import AdminApplication
 from sipmikey.kms.server.app import HttpSettings, KmsApplication
-from sipmikey.kms.server.enrolment import EnrolmentPages
 from sipmikey.kms.server.forward import Forwarder
 from sipmikey.kms.server.log import log
 from sipmikey.kms.server.metrics import Metrics
+from sipmikey.kms.server.pages import Pages
 from sipmikey.kms.server.protocol import Application, ConnectionLimits, Connections, HttpConnection
 from sipmikey.kms.server.proxy import TrustedProxies
 from sipmikey.kms.server.ticket_key import TicketKeyWatch
@@ -100,7 +100,7 @@ def bind(address: str, *, tls: bool, plain_anywhere: bool = False, backlog: int 
 class Worker:
     """Serves until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads certificate and policy.
 
-    ``store`` is open; ``forwarder`` is the service over it; ``enrolment`` serves devices, if anything does.
+    ``store`` is open; ``forwarder`` is the service over it; ``pages`` are served beside it.
     ``public`` and ``admin`` are listening sockets (`bind`). ``reload_policy`` puts the present policy into
     force, raising LocalError if it is not valid; with ``policy_in_store`` it is called all the time.
     ``reload_profile`` does so with the profile of devices. ``on_start`` is called when connections are
@@ -118,7 +118,7 @@ class Worker:
         settings: WorkerSettings,
         metrics: Metrics,
         by_address: RateLimiter | None = None,
-        enrolment: EnrolmentPages | None = None,
+        pages: Sequence[Pages] = (),
         reload_policy: Callable[[], Awaitable[None]],
         reload_profile: Callable[[], Awaitable[None]] | None = None,
         policy_in_store: bool = False,
@@ -153,7 +153,7 @@ class Worker:
                 pending=lambda: self._connections.pending,
                 ready=lambda: self._ready and not self._stopping.is_set(),
                 by_address=by_address,
-                enrolment=enrolment,
+                pages=pages,
             )
         )
 

@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 
 from sipmikey.kms.enrolment.records import MAX_TRIES, DeviceRecord, InvitationRecord, Issued
+from sipmikey.kms.stores.credentials import PRINCIPAL
 from sipmikey.kms.stores.database import Database, Row
 from sipmikey.kms.stores.subscribers import SubscriberStore
-from sipmikey.kms.stores.vault import Vault
+from sipmikey.kms.stores.vault import MasterKeyMismatch, Vault
+from sipmikey.kms.subscribers import Principal, SubscriberRecord
 from sipmikey.mikey.secret import Secret
 
 KEPT_S = 30 * 86_400
@@ -30,7 +32,10 @@ _ENDED = (
 
 
 class DeviceStore:
-    """Satisfies `EnrolmentStore`, and is the administrator's side of it. Codes and keys are sealed."""
+    """Satisfies `EnrolmentStore` and `SignOnStore`, and is the administrator's side of them.
+
+    Codes and keys are sealed.
+    """
 
     def __init__(self, database: Database, vault: Vault, subscribers: SubscriberStore) -> None:
         self._database = database
@@ -88,8 +93,7 @@ class DeviceStore:
             now_s,
             MAX_TRIES,
         )
-        rows = await self._database.fetch(f"{_INVITATION} WHERE i.number = ?1", number)
-        return self._invitation(rows[0]) if rows else None
+        return await self.invitation(number)
 
     async def redeem(
         self, number: str, device: DeviceRecord, issued: Issued, *, request: bytes, answer: bytes, now_s: int
@@ -143,6 +147,53 @@ class DeviceStore:
         """Return all invitations, the newest first."""
         rows = await self._database.fetch(f"{_INVITATION} ORDER BY i.created_s DESC, i.number")
         return [self._invitation(row) for row in rows]
+
+    async def invitation(self, number: str) -> InvitationRecord | None:
+        """Return the invitation of that number, without counting a try."""
+        rows = await self._database.fetch(f"{_INVITATION} WHERE i.number = ?1", number)
+        return self._invitation(rows[0]) if rows else None
+
+    async def open_invitations(self, subscriber: str) -> list[InvitationRecord]:
+        """Return what could still be redeemed of one subscriber, or only has to expire."""
+        owner = (await self._subscribers.row(subscriber))[0]
+        rows = await self._database.fetch(
+            f"{_INVITATION} WHERE i.subscriber_id = ?1 AND i.used_s IS NULL AND i.revoked = 0", owner
+        )
+        return [self._invitation(row) for row in rows]
+
+    # Sign-on
+
+    async def owner_of(self, identity: str) -> Principal | None:
+        """Return the subscriber who owns *identity*, without groups, or None. Nothing of it is cached."""
+        rows = await self._database.fetch(
+            f"""SELECT {PRINCIPAL} FROM identity i JOIN subscriber s ON s.id = i.subscriber_id
+            WHERE i.uri = ?1""",
+            identity,
+        )
+        if not rows:
+            return None
+        name, identities, enabled, vouches_for = rows[0]
+        return Principal(
+            name=name,
+            identities=tuple(identities.split()),
+            enabled=bool(enabled),
+            vouches_for=tuple(vouches_for.split()),
+        )
+
+    async def add_subscriber(self, record: SubscriberRecord) -> None:
+        """Add a subscriber. Raises `LocalError` where a name or identity is taken."""
+        await self._subscribers.add(record)
+
+    def seal_session(self, session: Secret) -> bytes:
+        """Seal what the session of a sign-on holds, for this KMS alone to open."""
+        return self._vault.seal(session, "sign-on session")
+
+    def open_session(self, sealed: bytes) -> Secret | None:
+        """Open what `seal_session` made; None for anything else."""
+        try:
+            return self._vault.open(sealed, "sign-on session")
+        except MasterKeyMismatch:
+            return None
 
     # Devices
 

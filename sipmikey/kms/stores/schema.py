@@ -78,8 +78,25 @@ DIRECTORY: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX device_end ON device (valid_until_s)",
         "CREATE INDEX device_revoked ON device (revoked_s) WHERE revoked_s IS NOT NULL",
     ),
+    (
+        """CREATE TABLE provisioned_user (
+            source TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL, subscriber_id {INT} NOT NULL UNIQUE
+            REFERENCES subscriber (id) ON DELETE CASCADE, document TEXT NOT NULL, version {INT} NOT NULL,
+            closed {INT} NOT NULL, created_s {INT} NOT NULL, changed_s {INT} NOT NULL,
+            PRIMARY KEY (source, key),
+            UNIQUE (source, label))""",
+        """CREATE TABLE provisioned_group (
+            source TEXT NOT NULL, key TEXT NOT NULL, uri TEXT NOT NULL UNIQUE
+            REFERENCES subscriber_group (uri) ON DELETE CASCADE, document TEXT NOT NULL,
+            version {INT} NOT NULL, created_s {INT} NOT NULL, changed_s {INT} NOT NULL,
+            PRIMARY KEY (source, key))""",
+        """CREATE TABLE access_token (
+            name TEXT PRIMARY KEY, digest {BYTES} NOT NULL UNIQUE, created_s {INT} NOT NULL,
+            expires_s {INT}, used_s {INT})""",
+    ),
 )
-"""Subscribers, credentials, groups, TPKs and the policy table; invitations and devices; what has ended."""
+"""Subscribers, credentials, groups, TPKs and the policy table; invitations and devices; what has ended;
+what is kept elsewhere."""
 
 REPLAY: tuple[tuple[str, ...], ...] = (
     (

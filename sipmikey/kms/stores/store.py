@@ -13,6 +13,7 @@ from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.devices import DeviceStore
 from sipmikey.kms.stores.master_key_change import MasterKeyChange
 from sipmikey.kms.stores.policies import PolicyStore
+from sipmikey.kms.stores.provisioned import ProvisionedStore
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.tpks import TpkStore
 from sipmikey.kms.stores.vault import Vault
@@ -41,8 +42,10 @@ class Store:
     """An open store. Used by one event loop (or thread); a process of its own opens its own.
 
     ``subscribers`` and ``ticket_keys`` serve the administrator and the service; ``replay``, ``audit`` and
-    ``policies`` are what they say; ``devices`` keeps invitations too,
-    ``console_sessions`` who is signed in at the console. Get one from `sipmikey.kms.stores.open.open_store`.
+    ``policies`` are what they say; ``devices`` keeps invitations too, ``provisioned`` what ties
+    subscribers to another directory. ``console_sessions`` who is signed in
+    at the console. Get one from
+    `sipmikey.kms.stores.open.open_store`.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Store:
         self.devices = DeviceStore(directory, vault, self.subscribers)
         self.console_sessions = ConsoleSessionStore(directory, vault)
         self.master_key = MasterKeyChange(directory, vault)
+        self.provisioned = ProvisionedStore(directory, self.subscribers)
         self.audit = AuditStore(audit)
         self.replay = replay
         self._now_s = now_s

@@ -196,7 +196,7 @@ class SubscriberStore(CredentialLookups):
     async def _record(self, row: Row, *, with_keys: bool) -> SubscriberRecord:
         subscriber_id, name, identities, enabled, vouches_for = row
         psks = await self._database.fetch(
-            """SELECT key_id, sealed, valid_from_s, valid_until_s FROM psk
+            """SELECT key_id, sealed, valid_from_s, valid_until_s, device FROM psk
             WHERE subscriber_id = ?1 ORDER BY created_s, key_id""",
             subscriber_id,
         )
@@ -223,7 +223,9 @@ class SubscriberStore(CredentialLookups):
     def _psk_record(self, row: Row, name: str, with_keys: bool) -> PskRecord:
         key_id = bytes(row[0])
         key = self._vault.open(bytes(row[1]), "psk", key_id, name) if with_keys else None
-        return PskRecord(key_id=key_id, key=key, valid_from_s=row[2], valid_until_s=row[3])
+        return PskRecord(
+            key_id=key_id, key=key, valid_from_s=row[2], valid_until_s=row[3], device=row[4] or ""
+        )
 
     async def _load_batch(self, batch: Sequence[SubscriberRecord]) -> None:
         now = self._now_s()
@@ -281,8 +283,10 @@ class SubscriberStore(CredentialLookups):
             else:
                 name = names[subscriber_id]
             sealed = self._vault.seal(psk.key, "psk", psk.key_id, name)
-            rows.append((psk.key_id, subscriber_id, sealed, psk.valid_from_s, psk.valid_until_s, now))
-        columns = ("key_id", "subscriber_id", "sealed", "valid_from_s", "valid_until_s", "created_s")
+            life = (psk.valid_from_s, psk.valid_until_s, now)
+            rows.append((psk.key_id, subscriber_id, sealed, *life, psk.device or None))
+        life_columns = ("valid_from_s", "valid_until_s", "created_s")
+        columns = ("key_id", "subscriber_id", "sealed", *life_columns, "device")
         await _insert(database, "psk", columns, rows, "pre-shared key with the identifier")
 
 

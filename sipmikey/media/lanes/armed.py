@@ -17,7 +17,7 @@ class LanePort(Protocol):
     error: Exception | None
 
 
-class Armed:
+class ArmedPort:
     """What a lane was armed with."""
 
     __slots__ = (

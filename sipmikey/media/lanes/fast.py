@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from sipmikey.media.errors import PacketNotSent, SrtpError
-from sipmikey.media.lanes.armed import Armed, LanePort
+from sipmikey.media.lanes.armed import ArmedPort, LanePort
 from sipmikey.native import native_only
 
 P = TypeVar("P", bound=LanePort)
@@ -20,7 +20,7 @@ class FastLanes(Generic[P]):
         self._lanes = lanes
         self._ports: dict[int, P] = {}
         self._numbers: dict[P, int] = {}
-        self._armed: dict[P, Armed] = {}
+        self._armed: dict[P, ArmedPort] = {}
 
     def add(self, port: P, descriptor: int) -> None:
         """Read the socket of a port from now on."""
@@ -65,7 +65,7 @@ class FastLanes(Generic[P]):
             payload_type, kept = stream.type_heard, stream.sink is not None
             self._lanes.receive_on(number, *receiver, payload_type, kept, stream.event_type_heard)
         if sender is not None or receiver is not None:
-            self._armed[port] = Armed(port, sender, receiver)
+            self._armed[port] = ArmedPort(port, sender, receiver)
 
     def disarm(self, port: P) -> None:
         """Leave all to the stream, which goes on where the lane has got to."""

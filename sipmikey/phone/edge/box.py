@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from sipmikey.mikey.errors import LocalError
@@ -42,4 +43,34 @@ class Box(Protocol):
 
     async def delete(self, name: str) -> None:
         """Delete a message at the mailbox."""
+        ...
+
+
+class Outbox(Protocol):
+    """What leaves messages for others: a microphone, the KMS, and mailboxes. One message at a time.
+
+    What goes wrong is a ``LocalError``, of the kind ``MessageFailed`` where mailbox, KMS or sound say no.
+    """
+
+    @property
+    def recording(self) -> bool:
+        """True while a message is recorded."""
+        ...
+
+    async def leave(
+        self, uri: str, *, file: Path | None, device: str, tell: Callable[[Facts], None]
+    ) -> Facts:
+        """Leave for *uri* what *file* says, or what is said into the microphone *device*.
+
+        *tell* is given ``message.recording`` and ``message.sending`` as they begin. Returns facts of what
+        was left, or ``{"sent": False}`` for what was thrown away.
+        """
+        ...
+
+    def send(self) -> bool:
+        """End the recording and leave it; return False where nothing is recorded."""
+        ...
+
+    def drop(self) -> bool:
+        """End the recording and throw it away; return False where nothing is recorded."""
         ...

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 from sipmikey.agent import Agent, Call, CallFailed, IncomingCall, Question
 from sipmikey.mikey.errors import LocalError, SipmikeyError
-from sipmikey.phone.edge.box import Box, MessageFailed
+from sipmikey.phone.edge.box import Box, MessageFailed, Outbox
 from sipmikey.phone.edge.conferring import Conferring
+from sipmikey.phone.edge.messages import Messages
 from sipmikey.phone.protocol import PROTOCOL, VERBS, BadCommand, Command, read_command
 
 Fields: TypeAlias = dict[str, Any]
@@ -30,14 +31,13 @@ class Desk:
 
     *say* is given documents of the desk's own: outcomes of commands, calls that ring, what was decided.
     Give ``decide`` to the agent, and ``use`` the agent, before it is opened. *box* is ours at the mailbox,
-    where there is one.
+    *outbox* what leaves messages for others, where there are such.
     """
 
-    def __init__(self, say: Say, *, box: Box | None = None) -> None:
+    def __init__(self, say: Say, *, box: Box | None = None, outbox: Outbox | None = None) -> None:
         self.quitting = asyncio.Event()
         self.do_not_disturb = False
         self._say = say
-        self._box = box
         self._agent: Agent | None = None
         self._calls: dict[str, Call] = {}
         self._ringing: dict[str, IncomingCall] = {}
@@ -50,6 +50,7 @@ class Desk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sound: Fields = {"muted": False, "input_db": 0.0, "output_db": 0.0}
         self._chosen: dict[str, str] = {}
+        self._messages = Messages(box, outbox, tell=self._tell, chosen=self._chosen)
 
     def use(self, agent: Agent) -> None:
         """Work with *agent* from now on."""
@@ -71,7 +72,7 @@ class Desk:
     def features(self) -> tuple[str, ...]:
         """What this agent can do that another may not: without sound devices there is nothing to mute."""
         devices = ("mute", "volume", "devices") if self.agent.config.audio.device != "null" else ()
-        return (*devices, "conference")
+        return (*devices, "conference", *self._messages.features)
 
     def hello(self) -> None:
         """Say which commands there are."""
@@ -152,10 +153,7 @@ class Desk:
             "unregister": lambda given: self.agent.unregister(),
             "prefetch": lambda given: self.agent.prefetch(given["uri"]),
             "send-ahead": self._send_ahead,
-            "messages": lambda given: self._look(),
-            "play-message": lambda given: self._play_message(given["message"]),
-            "stop-message": self._stop_message,
-            "delete-message": lambda given: self._delete_message(given["message"]),
+            **self._messages.verbs,
             "stats": self._stats,
             "quit": self._quit,
         }
@@ -232,9 +230,11 @@ class Desk:
     async def _hold_others(self, *numbers: str) -> None:
         """Put every call on hold that is talked to, but *numbers*: nobody listens to another's call.
 
-        Where none of *numbers* is in the conference, the user steps out of that, and the others go on. Raises
-        ``CallFailed`` when one cannot be put on hold.
+        A message that is recorded is thrown away: the microphone is for the call. Where none of *numbers* is
+        in the conference, the user steps out of that, and the others go on. Raises ``CallFailed`` when one
+        cannot be put on hold.
         """
+        self._messages.drop()
         legs = set(self._conference.legs)
         if not legs & set(numbers):
             await self._conference.step_out()
@@ -296,43 +296,9 @@ class Desk:
     async def _send_ahead(self, given: Mapping[str, Any]) -> Fields:
         return {"peer": await self.agent.send_ahead(given["uri"])}
 
-    @property
-    def _our_box(self) -> Box:
-        if self._box is None:
-            raise LocalError("no mailbox is configured: set mailbox.url and mailbox.token_file")
-        return self._box
-
-    async def _play_message(self, name: str) -> Fields:
-        def begins(facts: Fields) -> None:
-            self._tell("message.playing", message=name, **facts)
-
-        output = self._chosen.get("output", "")
-        try:
-            played = await self._our_box.play(name, output=output, begins=begins)
-        except SipmikeyError as error:
-            reason = error.reason if isinstance(error, MessageFailed) else "usage"
-            self._tell("message.refused", message=name, reason=reason, detail=str(error))
-            raise
-        self._tell("message.played", message=name, **played)
-        await self._look()
-        return {"message": name, "stopped": played["stopped"]}
-
-    async def _stop_message(self, given: Mapping[str, Any]) -> None:
-        self._our_box.stop()
-
-    async def _delete_message(self, name: str) -> Fields:
-        await self._our_box.delete(name)
-        await self._look()
-        return {"message": name}
-
-    async def _look(self) -> Fields:
-        messages = await self._our_box.listed()
-        self._tell("messages.listed", messages=messages)
-        return {"new": sum(not message["heard"] for message in messages)}
-
     def look_into_box(self) -> None:
         """Have our box looked into, if there is one; what comes of it is said."""
-        if self._box is not None:
+        if self._messages.has_box:
             self._run(self._carry_out(Command(do="messages", values={})))
 
     async def _quit(self, given: Mapping[str, Any]) -> None:
@@ -342,8 +308,7 @@ class Desk:
 
     async def close(self) -> None:
         """End all calls, so that nobody is left in one with us, and remove the registration."""
-        if self._box is not None:
-            self._box.stop()
+        self._messages.stop()
         for task in tuple(self._tasks):
             task.cancel()
         leaving = [incoming.reject(DO_NOT_DISTURB_STATUS) for incoming in self._ringing.values()]

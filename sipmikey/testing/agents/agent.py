@@ -22,7 +22,7 @@ from sipmikey.testing.agent_driver import (
 from sipmikey.testing.agents.pool import AgentPool
 from sipmikey.testing.agents.settings import AgentSettings
 from sipmikey.testing.agents.verbs import CallVerbs
-from sipmikey.testing.own import PhoneUnderTest
+from sipmikey.testing.external import PhoneUnderTest
 from sipmikey.testing.switchboard import Switchboard
 
 EVENTS = tuple(kind.type for kind in event_types())

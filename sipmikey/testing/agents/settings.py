@@ -10,6 +10,7 @@ from typing import Any
 from sipmikey.call.policy import Alternative, Fallback, Retarget, SecurityMode
 from sipmikey.settings import nearest
 from sipmikey.testing.agent_driver import Fields
+from sipmikey.testing.stacks import STACKS, stack_of
 from sipmikey.ticket.mode import Mode
 
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -20,6 +21,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "mode": tuple(Mode),
     "suites": ("256", "128"),
     "transports": ("udp", "tcp", "tls"),
+    "stack": ("", *STACKS),
 }
 """The words that a setting may be, or be made of."""
 
@@ -32,7 +34,8 @@ class AgentSettings:
     names, best first, empty for all. ``tls``: the files of ``sipmikey.agent.TlsFiles`` by field, or a file of
     CA certificates. ``nat``: fields of ``sipmikey.nat.servers.NatSettings``. ``digest``: ``username`` and
     ``password``. ``ticket_keys``: each with ``owner``, ``key`` and ``key_id``, for modes that share one.
-    ``bind``: the local address.
+    ``bind``: the local address. ``stack``: the SIP stack, ``pjsua2`` or ``python``; empty: what the variable
+    SIPMIKEY_TEST_STACK says, else the one that is installed.
     """
 
     identity: str
@@ -51,6 +54,7 @@ class AgentSettings:
     groups: tuple[str, ...] = ()
     transfer: bool = False
     bind: str = "127.0.0.1"
+    stack: str = ""
     transports: tuple[str, ...] = ("udp", "tcp")
     proxy: str | None = None
     registrar: str | None = None
@@ -99,6 +103,7 @@ class AgentSettings:
         }
         sip = {
             "bind": self.bind,
+            "stack": self.stack or stack_of(self.identity),
             "transports": self.transports,
             "proxy": self.proxy,
             "registrar": self.registrar,

@@ -1,4 +1,4 @@
-"""Where the calls of a test stand, in words: for a test that waited in vain."""
+"""The state of the calls of a test, in words: for a test whose wait was over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS: Mapping[str, str] = {
 
 
 def situation(agents: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> str:
-    """Return one line that says of each agent, by name and events, where it stands."""
+    """Return one line with the state of each agent, by name and events."""
     return "; ".join(f"{name} {_stands(events)}" for name, events in agents)
 
 

@@ -71,6 +71,7 @@ async def party(
             assert await agent.close() == 0
 
 
+@pytest.mark.pjsua2_only("hears two calls in one file; media in Python records each call in its own")
 def test_each_pair_is_heard_and_nobody_hears_himself(kms: TestKms, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with party(kms, tmp_path, "bob", "carol") as three:
@@ -135,5 +136,55 @@ def test_calls_whose_media_runs_in_python_are_mixed_too(kms: TestKms, tmp_path: 
             await three.do("step_out")
             await three.hear(bob={"carol"}, carol={"bob"})
             await three.do("remove", call=three.calls["bob"])
+
+    asyncio.run(scenario())
+
+
+FOCUSES: dict[str, dict[str, Any]] = {
+    "native": {"codecs": ["G722", "PCMA", "PCMU"]},
+    "python": {"codecs": ["G722", "PCMA", "PCMU"], "engine": "python", "suites": ["128"]},
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", FOCUSES)
+def test_a_peer_changes_its_leg_and_the_others_go_on(engine: str, kms: TestKms, tmp_path: Path) -> None:
+    """Bob holds, gives new keys, changes the codec, and gets new transports: his leg alone is told of."""
+    everybody = {"bob": {"alice", "carol"}, "carol": {"alice", "bob"}}
+    mine = {"alice": {"carol"}}
+    if engine == "native":
+        everybody["alice"] = {"bob", "carol"}
+    else:
+        mine = {}  # alice's first file is of bob's call alone
+
+    async def scenario() -> None:
+        bob, carol = {"codecs": ["G722", "PCMA"]}, {"codecs": ["PCMU"]}
+        async with party(kms, tmp_path, "bob", "carol", focus=FOCUSES[engine], bob=bob, carol=carol) as three:
+            leg, peer = three.calls["bob"], three.agents["bob"]
+            number = (await peer.until(type="call.answered"))["call"]
+            await peer.until(type="done")
+
+            async def change(verb: str, **given: Any) -> None:
+                peer.do(verb, call=number, **given)
+                await peer.until(type="done")
+
+            await three.do("conference", calls=list(three.calls.values()))
+            await three.hear(**everybody)
+            first = len(three.focus.seen)
+            await change("hold")
+            await three.hear(carol={"alice"}, **mine)
+            await change("resume")
+            await three.hear(**everybody)
+            await change("rekey")
+            await three.focus.until(type="media.rekeyed", call=leg)
+            peer.do("prefer_codecs", names=["PCMA"])
+            await peer.until(type="done")
+            await change("refresh")
+            await change("move", new_transports=True)
+            await three.hear(**everybody)
+            changed = [
+                one for one in three.focus.seen[first:] if one["type"] in ("media.keyed", "media.rekeyed")
+            ]
+            assert {one["call"] for one in changed} == {leg}
 
     asyncio.run(scenario())

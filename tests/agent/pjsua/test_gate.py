@@ -1,4 +1,4 @@
-"""A running stack outlives every message that ends pjsip, answers what it can, and calls go on."""
+"""Both stacks outlive every message that ends pjsip, answer what they can, and calls go on."""
 
 from __future__ import annotations
 
@@ -51,11 +51,16 @@ ANSWERED = [
 ]
 
 
+on_both = pytest.mark.parametrize("stack", ["pjsua2", "python"])
+
+
+@on_both
 @pytest.mark.parametrize("transports", [("udp", "tcp"), ("tcp",)])
-def test_a_callee_outlives_what_ends_pjsip(transports: tuple[str, ...]) -> None:
+def test_a_callee_outlives_what_ends_pjsip(transports: tuple[str, ...], stack: str) -> None:
     async def scenario() -> None:
         peer = await ScriptedPeer.open()
-        async with running("raw_peer.py", {"transports": transports, "refuse": 486}) as callee:
+        settings = {"transports": transports, "refuse": 486, "stack": stack}
+        async with running("raw_peer.py", settings) as callee:
             address = (await callee.until(what="ready"))["addresses"][transports[0]]
             if transports == ("tcp",):
                 await over_tcp(peer, address)
@@ -107,6 +112,7 @@ async def over_tcp(peer: ScriptedPeer, address: str) -> None:
     writer.close()
 
 
+@on_both
 @pytest.mark.parametrize(
     ("status", "field", "value"),
     [
@@ -117,10 +123,10 @@ async def over_tcp(peer: ScriptedPeer, address: str) -> None:
         (302, "Contact", "<sip:[]>"),
     ],
 )
-def test_a_caller_outlives_what_ends_pjsip(status: int, field: str, value: str) -> None:
+def test_a_caller_outlives_what_ends_pjsip(status: int, field: str, value: str, stack: str) -> None:
     async def scenario() -> None:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-        async with running("raw_peer.py", {}) as caller:
+        async with running("raw_peer.py", {"stack": stack}) as caller:
             await caller.until(what="ready")
             await called(caller, peer)
             invite = await peer.request("INVITE")
@@ -137,10 +143,11 @@ def test_a_caller_outlives_what_ends_pjsip(status: int, field: str, value: str) 
     asyncio.run(scenario())
 
 
-def test_a_call_goes_on_through_what_ends_pjsip() -> None:
+@on_both
+def test_a_call_goes_on_through_what_ends_pjsip(stack: str) -> None:
     async def scenario() -> None:
         peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-        async with running("raw_peer.py", {}) as caller:
+        async with running("raw_peer.py", {"stack": stack}) as caller:
             address = (await caller.until(what="ready"))["addresses"]["udp"]
             await called(caller, peer)
             invite = await peer.request("INVITE")

@@ -31,6 +31,7 @@ async def hears(phone: Process) -> None:
             return
 
 
+@pytest.mark.pjsua2_only("reads the log of pjsip, which may not have keys in it")
 def test_a_call_to_a_phone_that_knows_sdes_only(kms: TestKms, speech: str, tls: str, tmp_path: Path) -> None:
     log = tmp_path / "pjsip.log"
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from sipmikey.testing.agent_driver import AgentProcess, CallRefused, TestFailure
 from sipmikey.testing.process import PeerFailed
-from tests.agent.processes import STACK
+from sipmikey.testing.stacks import stack_of
 from tests.interop.lab.kamailio import DOMAIN, Kamailio, password
 from tests.interop.lab.kms import IDENTITY, Kms, uri
 from tests.interop.lab.sip import bracketed
@@ -125,7 +125,7 @@ def settings(
     ``timeouts``, ``audio``, ``keys``) are merged into those made here.
     """
     subscriber = kms.subscribers.get(user) if kms else None
-    sip: dict[str, Any] = {"bind": host, "stack": STACK}
+    sip: dict[str, Any] = {"bind": host, "stack": stack_of(uri(user))}
     made: dict[str, Any] = {"identity": uri(user), "incoming": incoming, "reveal_keys": True}
     if proxy is not None:
         at = {"proxy": proxy.uri, "trusted_proxies": [proxy.address]}

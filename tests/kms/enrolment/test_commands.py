@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.command import leave_command
-from sipmikey.cli.enrol.kept import Kept, folder_of
+from sipmikey.cli.enrol.kept import KeptEnrolment, folder_of
 from sipmikey.cli.enrol.redeem import keep, redeemed
 from sipmikey.cli.enrol.refresh import refresh_at_start
 from sipmikey.cli.exit_codes import CommandFailed
@@ -89,7 +89,7 @@ def test_an_invitation_makes_a_phone_and_the_device_can_be_lost(served: Served, 
     device = settings.enrolment.device
     assert (settings.identity.uri, settings.kms.psk_id) == (ALICE, f"{device}.1")
     assert (settings.kms.identity, settings.nat.stun) == ("sip:kms@example.com", "stun.example.com")
-    for file in (path, tmp_path / "data" / "sipmikey" / "secrets.json", Kept(device=device).file):
+    for file in (path, tmp_path / "data" / "sipmikey" / "secrets.json", KeptEnrolment(device=device).file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     (listed,) = served.json("device", "list", ALICE)
     assert (listed["device"], listed["name"], listed["state"]) == (device, "desk phone", "active")
@@ -145,7 +145,7 @@ def test_a_profile_that_protects_less_is_taken_only_when_told(served: Served, en
     ca = served.site.directory.parent / "ca.pem"
     served.profile(PROFILE.format(ca=ca, stun="a") + '\n[security]\npolicy = "preferred"\n')
     loaded = load(path=enrolled)
-    Kept.read(loaded.configuration.enrolment.device).file.unlink()  # it is due again
+    KeptEnrolment.read(loaded.configuration.enrolment.device).file.unlink()  # it is due again
     (line, *_) = refresh_at_start(loaded)
     assert "would protect less" in line
     assert load(path=enrolled).configuration.security.policy == "required"
@@ -158,14 +158,14 @@ def test_a_key_is_renewed_in_the_last_third_of_its_life(
 ) -> None:
     loaded = load(path=enrolled)
     assert list(refresh_at_start(loaded)) == []
-    kept = Kept.read(loaded.configuration.enrolment.device)
+    kept = KeptEnrolment.read(loaded.configuration.enrolment.device)
     old = loaded.configuration.kms
     document = json.loads(kept.file.read_text())
     now_s = int(time.time())
     document |= {"issued_s": now_s - 70 * 86_400, "checked_s": now_s - 86_401, "tried_s": now_s - 86_401}
     document["valid_until_s"] = now_s + 20 * 86_400
     kept.file.write_text(json.dumps(document))
-    assert Kept.read(kept.device).renewal_due(now_s)
+    assert KeptEnrolment.read(kept.device).renewal_due(now_s)
     # The KMS tells when the key ends: it must have begun long ago for its last third to be here.
     document["issued_s"] = now_s - 900 * 86_400
     kept.file.write_text(json.dumps(document))
@@ -337,6 +337,6 @@ def _write_certificate(folder: Path, name: str, uri: str | None, *, ca: bool) ->
 
 def test_a_device_has_one_folder_whatever_its_identifier() -> None:
     assert folder_of("alice.1") != folder_of("alice.2")
-    assert Kept(device="alice.1").file != Kept(device="alice.2").file
+    assert KeptEnrolment(device="alice.1").file != KeptEnrolment(device="alice.2").file
     for odd in ("../../etc/passwd", "..", "", "a/b"):
         assert folder_of(odd).parent == data_folder() / "enrolment"

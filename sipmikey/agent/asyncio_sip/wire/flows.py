@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -12,34 +13,29 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sipmikey.agent.asyncio_sip.wire.framing import FramingError, StreamFramer
+from sipmikey.agent.asyncio_sip.wire.servers import endpoints, is_address
+from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, shown
 from sipmikey.agent.config import ANY_ADDRESS, Sip, Transport
+from sipmikey.agent.network.names import Names
 from sipmikey.agent.screening.arrivals import Connections
 from sipmikey.agent.stack import StackError
 from sipmikey.nat.addresses import own_address
 from sipmikey.ports import free_port
+from sipmikey.sip import SipMessage
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
 _CONNECT_S = 5.0
 _CONNECTIONS = 400
+_MOST_SERVERS = 4
 _SILENT_S = 10.0
 _LONGEST_QUEUE = 1 << 20
 """Octets that may wait for a peer who does not read; then its connection ends."""
 
+_SENT_BY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?", re.ASCII)
+
 PING = b"\r\n\r\n"
 _PONG = b"\r\n"
-
-Endpoint = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a request goes: *host* is a name or an address. *named*: the URI itself names the transport."""
-
-    transport: Transport
-    host: str
-    port: int
-    named: bool = True
 
 
 class Flow(Protocol):
@@ -60,12 +56,6 @@ class Flow(Protocol):
 
 Receive = Callable[[bytes, Flow], None]
 Reached = Callable[[Flow | None, str], None]
-
-
-def shown(endpoint: Endpoint) -> str:
-    """Return ``host:port``, with brackets around an IPv6 address."""
-    host, port = endpoint
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -150,6 +140,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, octets: bytes) -> None:
         if self._stream is None or self.closed:
+            self._flows.respond_elsewhere(octets)
             return
         if self._stream.get_write_buffer_size() > _LONGEST_QUEUE:
             self.close()
@@ -190,7 +181,8 @@ class Flows:
         self._numbers: dict[int, _Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._locals: dict[str, str] = {}
-        self._pending: dict[tuple[Transport, str, int], list[Reached]] = {}
+        self._pending: dict[tuple[Target, frozenset[Endpoint]], list[Reached]] = {}
+        self._names = Names(sip) if sip.name_servers else None
         self.ports: dict[Transport, int] = {}
 
     # Listening
@@ -278,8 +270,11 @@ class Flows:
         return self._locals[remote]
 
     def forget_routes(self) -> None:
-        """Look up again from which local address each peer is reached."""
+        """Look up again from which local address each peer is reached, and leave all connections behind."""
         self._locals.clear()
+        for connection in tuple(self._connections.values()):
+            connection.close()
+        self._connections.clear()
 
     # Sending
 
@@ -289,10 +284,16 @@ class Flows:
             with contextlib.suppress(OSError):
                 self._udp.transport.sendto(octets, remote)
 
-    def reach(self, target: Target, then: Reached) -> None:
-        """Have *then* called with a flow to *target*; with None, and why, where there is none."""
-        if _is_address(target.host):
+    def reach(self, target: Target, then: Reached, *, tried: frozenset[Endpoint] = frozenset()) -> None:
+        """Have *then* called with a flow to *target*; with None, and why, where there is none.
+
+        *tried*: addresses that failed (RFC 3263 section 4.3).
+        """
+        if is_address(target.host):
             endpoint = (target.host, target.port)
+            if endpoint in tried:
+                then(None, "")
+                return
             if target.transport is Transport.UDP:
                 then(_UdpFlow(self, endpoint), "")
                 return
@@ -300,35 +301,48 @@ class Flows:
             if known is not None and not known.closed:
                 then(known, "")
                 return
-        key = (target.transport, target.host, target.port)
+        key = (target, tried)
         waiting = self._pending.setdefault(key, [])
         waiting.append(then)
         if len(waiting) == 1:
             self._begin(self._reach(target, key))
 
-    async def _reach(self, target: Target, key: tuple[Transport, str, int]) -> None:
+    async def _reach(self, target: Target, key: tuple[Target, frozenset[Endpoint]]) -> None:
         flow, why = None, ""
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                flow = await self._open_flow(target)
-        except TimeoutError:
-            why = f"no connection to {target.host} within {_CONNECT_S:g} s"
-        except ssl.SSLError as error:
-            why = f"TLS with {target.host}: {error.reason or error}"
-        except OSError as error:
-            why = error.strerror or str(error)
-        except StackError as error:
-            why = error.detail
+        tried = set(key[1])
+        for _ in range(_MOST_SERVERS):
+            found: list[Endpoint] = []
+            try:
+                async with asyncio.timeout(_CONNECT_S):
+                    flow = await self._open_flow(target, tried, found)
+            except TimeoutError:
+                why = f"no connection to {target.host} within {_CONNECT_S:g} s"
+            except ssl.SSLError as error:
+                why = f"TLS with {target.host}: {error.reason or error}"
+            except OSError as error:
+                why = error.strerror or str(error)
+            if flow is not None or not found:
+                break
+            # The next server may be there.
+            tried.update(found)
+        if flow is None and not why and not tried:
+            why = f"{target.host} has no address"
         for then in self._pending.pop(key, []):
             then(flow, why)
         self._woken()
 
-    async def _open_flow(self, target: Target) -> Flow:
-        family = socket.AF_INET6 if self._sip.ipv6 else socket.AF_INET
-        found = await self._loop.getaddrinfo(target.host, target.port, family=family, type=socket.SOCK_DGRAM)
-        if not found:
-            raise StackError(f"{target.host} has no address")
-        endpoint = (str(found[0][4][0]), target.port)
+    async def _open_flow(self, target: Target, tried: set[Endpoint], found: list[Endpoint]) -> Flow | None:
+        """Return a flow to the first address that was not *tried*, noted in *found*; None without another."""
+        known_all = endpoints(target, self._names, ipv6=self._sip.ipv6, loop=self._loop)
+        async with contextlib.aclosing(known_all) as known_addresses:
+            endpoint = None
+            async for one in known_addresses:
+                if one not in tried:
+                    endpoint = one
+                    break
+        if endpoint is None:
+            return None
+        found.append(endpoint)
         if target.transport is Transport.UDP:
             return _UdpFlow(self, endpoint)
         known = self._connections.get((target.transport, endpoint))
@@ -341,6 +355,28 @@ class Flows:
             ssl=context, server_hostname=target.host if context else None, local_addr=local,
         )  # fmt: skip
         return connection
+
+    def respond_elsewhere(self, octets: bytes) -> None:
+        """Send a response whose connection is gone to where its Via says (RFC 3261 section 18.2.2)."""
+        message = SipMessage.parse(octets)
+        via = message.top_via
+        if not message.status or via is None:
+            return
+        transport = next((one for one in self._sip.transports if via.transport == one), None)
+        found = _SENT_BY.fullmatch(via.sent_by)
+        if transport is None or transport is Transport.UDP or found is None:
+            return
+        port = int(found[2] or (5061 if transport is Transport.TLS else 5060))
+        host = (via.parameter("received") or found[1]).strip("[]")
+        if port > 65535:
+            return
+        target = Target(transport=transport, host=host, port=port)
+
+        def send(flow: Flow | None, why: str) -> None:
+            if flow is not None:
+                flow.send(octets)
+
+        self.reach(target, send)
 
     def _begin(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -400,16 +436,6 @@ class Flows:
         if self._udp.transport is not None:
             self._udp.transport.close()
         await asyncio.sleep(0)
-
-
-def _is_address(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
 
 
 def _route_to(remote: str) -> str:

@@ -1,7 +1,7 @@
 """The screen in front of pjsip: a pjsip module, written with ctypes, ahead of its transaction layer.
 
 pjsip hands each message it parsed to its modules in the order of their priorities. This one judges the text
-of the message (`screen.judge`); a bad message is answered with 400 or dropped, and no other module sees it.
+of the message (`screen.examine`); a bad message is answered with 400 or dropped, and no other module sees it.
 New calls beyond a rate are answered with 503 before pjsip opens anything for them. At the start, a message
 to ourselves shows where text and source are in a ``pjsip_rx_data``.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from sipmikey.agent.pjsua.native.functions import Module, OnMessage, Text, c_function, endpoint, register
 from sipmikey.agent.pjsua.native.passage import Passage
 from sipmikey.agent.screening.arrivals import Arrivals, Connections, Verdict
-from sipmikey.agent.screening.screen import judge, new_call
+from sipmikey.agent.screening.screen import examine
 from sipmikey.agent.stack import StackError
 
 _log = logging.getLogger("sipmikey.agent.pjsua.native.gate")
@@ -116,13 +116,12 @@ class Gate:
             return _TAKEN
 
     def _judge(self, rdata: int, text: bytes) -> int:
-        fault = judge(text)
+        fault, method, name = examine(text)
         if fault is None:
             transport = ctypes.c_void_p.from_address(rdata + _TRANSPORT_OFFSET).value
             self._connections.heard(transport or 0, time.monotonic())
-            if self.on_ack is not None and text.lstrip(b"\r\n")[:4] == b"ACK ":
+            if method == b"ACK" and self.on_ack is not None:
                 self.on_ack(text)
-            name = new_call(text)
             if name is not None and self._admit(rdata, name) is _TAKEN:
                 return _TAKEN
             return _PASS if self.passage is None else self._pass_on(rdata, text, name is not None)

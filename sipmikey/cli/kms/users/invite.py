@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import sys
 import time
 
 from sipmikey.cli.config.load import read_secret_file
@@ -15,6 +12,7 @@ from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.kms.enrolment import public_url
 from sipmikey.cli.kms.users.acts import administration
 from sipmikey.cli.output import Output, timestamp
+from sipmikey.cli.qr import qr_text
 from sipmikey.kms.administration.invite import Invited
 from sipmikey.kms.enrolment.codes import parse_number
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD
@@ -57,27 +55,11 @@ def _show(out: Output, invited: Invited, minutes: float, *, qr: bool) -> None:
         out.text("Set enrolment.url in kms.toml to print an address and a QR too.")
         return
     out.text(f"On the device: sipmikey setup '{invited.uri}'")
-    if qr and (picture := _qr(invited.uri)):
+    if qr and (picture := qr_text(invited.uri)):
         out.text(f"\n{picture}")
     out.text(
         "Hand it over by a way nobody else reads: who uses it first is this user. It is not shown again."
     )
-
-
-def _qr(uri: str) -> str:
-    """Return a QR of *uri* for a terminal, "" where segno is not installed."""
-    try:
-        import segno
-    except ModuleNotFoundError:
-        return ""
-    picture = io.StringIO()
-    segno.make(uri, micro=False).terminal(picture, compact=True)
-    lines = picture.getvalue().splitlines()
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        lines = [
-            f"\x1b[40;97m{line}\x1b[0m" for line in lines
-        ]  # dark on light whatever the terminal's colours
-    return "\n".join(lines)
 
 
 async def list_command(args: argparse.Namespace) -> int:

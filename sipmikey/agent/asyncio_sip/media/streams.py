@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from sipmikey.agent.asyncio_sip.description import agreed, answer, offer, read
-from sipmikey.agent.asyncio_sip.media import Media
-from sipmikey.agent.asyncio_sip.sdes import DescribedKeys
+from sipmikey.agent.asyncio_sip.media.all_calls import Media
+from sipmikey.agent.asyncio_sip.media.description import agreed, answer, offer, plain_profile, read
+from sipmikey.agent.asyncio_sip.media.sdes import DescribedKeys
 from sipmikey.agent.python_media.engine import CallMedia
 from sipmikey.agent.stack import Lane, Seat, SrtpKeys, StackError, StreamCount
+from sipmikey.nat.path import MediaPath
+
+_PROFILE = "RTP/AVP"
 
 
 class SessionStreams:
@@ -34,20 +37,52 @@ class SessionStreams:
         self._crypto = DescribedKeys(media.suites, secrets.token_bytes) if lane is Lane.SDES else None
         self._media: CallMedia | None = None
         self._session_id = secrets.randbelow(1 << 62)
-        self._default_lines = [True] * lines
-        self._lines: list[bool] = []
+        self._default_lines = [_PROFILE] * lines
+        self._lines: list[str] = []
+        self.on_path: Callable[[int, MediaPath], None] = lambda index, path: None
+        """Called with the path that ICE chose for the stream of an m-line, in a thread of ICE."""
         self.existing: frozenset[int] = frozenset()
+
+    def prepare(self, then: Callable[[], None], *, theirs: str = "", again: bool = False) -> bool:
+        """Have ICE look for our addresses, and call *then* in another thread when it knows them.
+
+        Returns False, without a call of *then*, where they are known already. *theirs*: the offer that is to
+        be answered. *again*: look for all of them again. Raises ``SdpMalformed``.
+        """
+        wanted: set[int] = set()
+        if theirs:
+            for index, stream in enumerate(read(theirs)):
+                if stream.port and stream.media == "audio":
+                    wanted.add(index)
+                    again = again or self._opened().another_peer(index, stream.ice)
+        else:
+            wanted |= {index for index, profile in enumerate(self._lines or self._default_lines) if profile}
+        return self._opened().gather(sorted(wanted), then, again=again)
 
     def own_offer(self, *, held: bool) -> str:
         """Return an offer of ours, without keys but those of SDES."""
         lines = self._lines or self._default_lines
-        text = offer(self._engine.address, self._session_id, lines, self._codecs(), held=held)
+        text = offer(
+            self._engine.address,
+            self._session_id,
+            lines,
+            self._codecs(),
+            held=held,
+            shared=self._engine.shares_port,
+        )
         sdp = self._opened().describe(text)
         return sdp if self._crypto is None else self._crypto.offer(sdp)
 
     def own_answer(self, theirs: str, *, held: bool) -> str:
         """Return our answer to *theirs*, without keys but those of SDES. Raises ``PeerError``."""
-        text = answer(read(theirs), self._engine.address, self._session_id, self._codecs(), held=held)
+        text = answer(
+            read(theirs),
+            self._engine.address,
+            self._session_id,
+            self._codecs(),
+            held=held,
+            shared=self._engine.shares_port,
+        )
         sdp = self._opened().describe(text)
         return sdp if self._crypto is None else self._crypto.answer(sdp, theirs)
 
@@ -58,8 +93,8 @@ class SessionStreams:
         """
         media = self._opened()
         crypto = () if self._crypto is None else self._crypto.agreed(ours, theirs, ours_offered=ours_offered)
-        streams = agreed(ours, theirs)
-        self._lines = [bool(stream.port) for stream in read(ours)]
+        streams = agreed(ours, theirs, ours_offered=ours_offered)
+        self._lines = [plain_profile(stream.protocol) if stream.port else "" for stream in read(ours)]
         for index, stream in streams.items():
             if self._lane is Lane.CLEAR:
                 media.run_in_clear(index)
@@ -117,4 +152,5 @@ class SessionStreams:
     def _opened(self) -> CallMedia:
         if self._media is None:
             self._media = self._engine.call(self._on_digit)
+            self._media.on_path = self.on_path
         return self._media

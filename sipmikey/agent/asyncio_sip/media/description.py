@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.nat.candidates import PeerIce, peer_ice
 from sipmikey.sdp.document import Document
 
 _KNOWN = {
@@ -33,7 +34,7 @@ class Stream:
     """One m-line of a description. ``formats``: payload types of codecs we know, by their names, in order.
 
     ``events``: payload types of telephone events, by their clock rates. ``port`` 0: it is not used.
-    ``rtcp``: None where it is the usual one.
+    ``rtcp``: None where it is the usual one. ``shared``: RTCP may go on the port of RTP (a=rtcp-mux).
     """
 
     media: str
@@ -45,6 +46,8 @@ class Stream:
     events: tuple[tuple[int, int], ...]
     rtcp: Address | None
     line: str
+    shared: bool = False
+    ice: PeerIce | None = None
 
     def event_type(self, codec: str) -> int | None:
         """Return the payload type of telephone events with a codec's clock rate, None where there is none."""
@@ -66,10 +69,13 @@ def read(sdp: str) -> tuple[Stream, ...]:
     document = Document.parse(sdp)
     common = _address(document, None)
     session = _direction(document, None) or "sendrecv"
-    return tuple(_stream(document, index, common, session) for index in range(len(document.media)))
+    above = [(name, value or "") for _, name, value in document.attributes(None)]
+    return tuple(_stream(document, index, common, session, above) for index in range(len(document.media)))
 
 
-def _stream(document: Document, index: int, common: str, session: str) -> Stream:
+def _stream(
+    document: Document, index: int, common: str, session: str, above: Sequence[tuple[str, str]]
+) -> Stream:
     line = document.media_line(index)
     attributes = [(name, value or "") for _, name, value in document.attributes(index)]
     mapped, events = dict(_STATIC), dict[int, int]()
@@ -93,6 +99,8 @@ def _stream(document: Document, index: int, common: str, session: str) -> Stream
         formats=tuple((mapped[number], number) for number in numbers if mapped.get(number) in _KNOWN),
         rtcp=rtcp,
         line=line.text(),
+        shared=any(name == "rtcp-mux" for name, _ in attributes),
+        ice=peer_ice((*above, *attributes), (address, line.port)),
     )
 
 
@@ -108,19 +116,44 @@ def _direction(document: Document, level: int | None) -> str | None:
     return next((name for _, name, _ in document.attributes(level) if name in _DIRECTIONS), None)
 
 
-def offer(host: str, session_id: int, streams: Sequence[bool], codecs: Sequence[str], *, held: bool) -> str:
-    """Return an offer with an m-line for each of *streams*, False for one that is not used."""
+def offer(
+    host: str,
+    session_id: int,
+    streams: Sequence[str],
+    codecs: Sequence[str],
+    *,
+    held: bool,
+    shared: bool = False,
+) -> str:
+    """Return an offer with an m-line for each of *streams*: its profile, ``""`` for one that is not used.
+
+    *shared*: offer RTCP on the port of RTP.
+    """
     lines = _head(host, session_id)
     direction = "sendonly" if held else "sendrecv"
     rates = {_CLOCK_RATES[name] for name in codecs}
     events = {rate: number for rate, number in _EVENT_TYPES.items() if rate in rates}
-    for used in streams:
-        lines += _section(codecs, direction, events=events) if used else ["m=audio 0 RTP/AVP 0"]
+    for profile in streams:
+        if not profile:
+            lines.append("m=audio 0 RTP/AVP 0")
+            continue
+        lines += _section(codecs, direction, events=events, profile=profile, shared=shared)
     return "\r\n".join([*lines, ""])
 
 
-def answer(theirs: Sequence[Stream], host: str, session_id: int, codecs: Sequence[str], *, held: bool) -> str:
-    """Return the answer to an offer with streams *theirs*: their first codec that is one of *codecs*."""
+def answer(
+    theirs: Sequence[Stream],
+    host: str,
+    session_id: int,
+    codecs: Sequence[str],
+    *,
+    held: bool,
+    shared: bool = False,
+) -> str:
+    """Return the answer to an offer with streams *theirs*: their first codec that is one of *codecs*.
+
+    *shared*: RTCP may go on the port of RTP, where the peer offers that.
+    """
     lines = _head(host, session_id)
     for stream in theirs:
         codec = next((name for name, _ in stream.formats if name in codecs), None)
@@ -134,8 +167,20 @@ def answer(theirs: Sequence[Stream], host: str, session_id: int, codecs: Sequenc
         )
         number, rate = stream.event_type(codec), _CLOCK_RATES[codec]
         events = {} if number is None else {rate: number}
-        lines += _section([codec], direction, dict(stream.formats), events=events)
+        lines += _section(
+            [codec],
+            direction,
+            dict(stream.formats),
+            events=events,
+            profile=plain_profile(stream.protocol),
+            shared=shared and stream.shared,
+        )
     return "\r\n".join([*lines, ""])
+
+
+def plain_profile(protocol: str) -> str:
+    """Return the profile of an m-line as it is without keys: an answer keeps that of its offer (RFC 3264)."""
+    return protocol.replace("/SAVP", "/AVP")
 
 
 def _head(host: str, session_id: int) -> list[str]:
@@ -144,19 +189,25 @@ def _head(host: str, session_id: int) -> list[str]:
 
 
 def _section(
-    codecs: Sequence[str], direction: str, numbers: dict[str, int] | None = None, *, events: dict[int, int]
+    codecs: Sequence[str],
+    direction: str,
+    numbers: dict[str, int] | None = None,
+    *,
+    events: dict[int, int],
+    profile: str,
+    shared: bool,
 ) -> list[str]:
     given = numbers or {}
     named = [(given.get(name, _KNOWN[name][0]), _KNOWN[name][1]) for name in codecs]
     named += [(number, f"telephone-event/{rate}") for rate, number in events.items()]
-    lines = [f"m=audio 9 RTP/AVP {' '.join(str(number) for number, _ in named)}"]
+    lines = [f"m=audio 9 {profile} {' '.join(str(number) for number, _ in named)}"]
     lines += [f"a=rtpmap:{number} {name}" for number, name in named]
     lines += [f"a=fmtp:{number} 0-16" for number in events.values()]
-    return [*lines, f"a={direction}"]
+    return [*lines, f"a={direction}", *(["a=rtcp-mux"] if shared else [])]
 
 
-def agreed(ours: str, theirs: str) -> dict[int, Agreed]:
-    """Return what an offer and its answer agree on, by m-lines, whichever of the two is *ours*."""
+def agreed(ours: str, theirs: str, *, ours_offered: bool = True) -> dict[int, Agreed]:
+    """Return what an offer and its answer agree on, by m-lines. *ours_offered*: the offer is *ours*."""
     found = {}
     for index, (mine, other) in enumerate(zip(read(ours), read(theirs), strict=False)):
         common = [name for name, _ in other.formats if name in dict(mine.formats)]
@@ -172,5 +223,8 @@ def agreed(ours: str, theirs: str) -> dict[int, Agreed]:
             remote=(other.address, other.port) if goes else None,
             remote_rtcp=other.rtcp if goes else None,
             both_ways=goes and other.sends and mine.hears,
+            shared=mine.shared and other.shared,
+            ice=other.ice,
+            offered=ours_offered,
         )
     return found

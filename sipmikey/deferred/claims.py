@@ -19,7 +19,7 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepositFacts:
-    """What TRANSFER_INIT says of itself; nobody has vouched for it.
+    """What TRANSFER_INIT says of itself; no KMS has vouched for it.
 
     ``sender``, ``addressee``: canonical URIs. ``kms``: who can resolve the ticket, "" where it names nobody.
     ``sent`` and ``valid_until`` (the end of the ticket's validity, 0 for none): Unix seconds.

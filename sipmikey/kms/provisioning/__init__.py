@@ -1,0 +1,1 @@
+"""Users and groups that are kept elsewhere: read from LDAP or told by SCIM, and carried over."""

@@ -1,0 +1,50 @@
+"""What stands behind the three facts of a call, for somebody who wants to know: keys, ticket, KMS, path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sipmikey.phone.calls import ShownCall
+from sipmikey.phone.documents import text
+from sipmikey.phone.ladder.call import call_ladder
+from sipmikey.phone.state import Phone
+from sipmikey.phone.text import Text, Translate, clean
+
+_KEYING = {
+    "mikey-ticket": Text("MIKEY-TICKET (RFC 6043)"),
+    "sdes": Text("SDES: the servers on the way know the keys"),
+    "": Text("none"),
+}
+_WAYS = {
+    "direct": Text("direct"),
+    "reflexive": Text("through a NAT"),
+    "relayed": Text("through a relay"),
+}
+NOT_TOLD = Text("not told")
+
+
+def call_details(call: ShownCall, phone: Phone, tr: Translate, *, width: int = 100) -> str:
+    """Return the details of *call* as lines of text, and its ladder below them."""
+    rows = [(label.render(tr), value) for label, value in _rows(call, phone, tr)]
+    room = max(len(label) for label, _ in rows)
+    lines = [f"{label.ljust(room)}  {clean(value)}" for label, value in rows]
+    return "\n".join((*lines, "", call_ladder(call, phone, width=width)))
+
+
+def _rows(call: ShownCall, phone: Phone, tr: Translate) -> Iterator[tuple[Text, str]]:
+    facts, untold = call.security, NOT_TOLD.render(tr)
+    account = phone.accounts.get(call.account)
+    yield Text("Account"), untold if account is None else account.identity or account.name
+    yield Text("Other side, vouched for"), call.vouched or untold
+    yield Text("Other side, as dialled or claimed"), call.party or untold
+    yield Text("KMS"), text(facts, "kms") or untold
+    yield Text("Ticket"), text(facts, "ticket") or untold
+    keying = text(facts, "keying")
+    yield Text("Keys by"), _KEYING[keying].render(tr) if keying in _KEYING else keying
+    yield Text("Cipher suite"), text(facts, "suite") or untold
+    yield Text("Signalling"), text(facts, "signalling").upper() or untold
+    way = call.path
+    yield Text("Path of the sound"), _WAYS[way].render(tr) if way in _WAYS else way or untold
+    if call.reason:
+        status = f" ({call.status})" if call.status else ""
+        yield Text("Ended by"), f"{call.reason}{status}"
