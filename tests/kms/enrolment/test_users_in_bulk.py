@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.redeem import redeemed
 from sipmikey.cli.kms.users import bulk
-from sipmikey.cli.kms.users import invite as invite_module
 from sipmikey.cli.kms.users.people import COLUMNS, read_people, write_csv
 from sipmikey.cli.main import main
+from sipmikey.kms.administration import invite as invite_module
 from sipmikey.kms.enrolment.codes import SECRET_SYMBOLS, Code, parse_code, parse_invitation
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
