@@ -120,7 +120,7 @@ class IncomingCalls:
 
     # Judging
 
-    def place(self, invite: SipMessage, source: str) -> Placement:
+    def on_invite(self, invite: SipMessage, source: str) -> Placement:
         """Say which of the stack's accounts takes an INVITE, before any socket is opened for it."""
         verdict = self._verdicts[source, invite] = self.judge(invite, source)
         while len(self._verdicts) > _VERDICTS:
@@ -197,7 +197,7 @@ class IncomingCalls:
 
     # StackObserver
 
-    def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
+    def on_incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
         """Take a call. It is checked, and the KMS asked, as soon as the stack has handled the INVITE."""
         verdict = self._verdict(invite, source)
         refusal = verdict.refusal
@@ -243,7 +243,7 @@ class IncomingCalls:
         offer = invite.sdp if invite.has_sdp else None
         return verdict.keying or self._keyings.called(verdict.lane, caller=verdict.caller, offer=offer)
 
-    def turned_away(self, caller: str, status: int, reason: str) -> None:
+    def on_turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack refused a call itself: all its slots are taken, or no codec fits."""
         refusal = self._refusal_of(caller)
         if refusal is not None:
@@ -266,7 +266,7 @@ class IncomingCalls:
             )
         )
 
-    def message(self, message: SipMessage, source: str) -> None:
+    def on_message(self, message: SipMessage, source: str) -> None:
         """Pass on a MESSAGE that carries MIKEY, or is about a group's session, with who sent it."""
         if (kind := message.media_type) is None or kind.name not in (MEDIA_TYPE, GROUP_TYPE):
             return
@@ -289,11 +289,11 @@ class IncomingCalls:
                 return refusal
         return None
 
-    def played(self) -> None:
+    def on_played(self) -> None:
         """The audio file was played to its end."""
         self._reception.emit(PlaybackFinished(at=time.time()))
 
-    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+    def on_media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
         """ICE chose the way of a stream's media."""
         ours = path.local_kind is Candidate.RELAYED
         relay = self._turn if ours else path.remote[0]
@@ -311,19 +311,19 @@ class IncomingCalls:
             )
         )
 
-    def sound_news(self, news: News) -> None:
+    def on_sound_news(self, news: News) -> None:
         """A sound device came or went, or a level was measured."""
         self._reception.emit(sound_event(news, time.time()))
 
-    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+    def on_stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         """Tell that the stack failed and will be back."""
         self._reception.emit(StackFailed(at=time.time(), calls=calls, detail=detail, again_in_s=again_in_s))
 
-    def registration(self, status: int, reason: str, expires_s: int) -> None:
+    def on_registration(self, status: int, reason: str, expires_s: int) -> None:
         """Pass on what became of a registration."""
         self._reception.registration(status, reason, expires_s)
 
-    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+    def on_messages_waiting(self, notify: SipMessage, source: str) -> None:
         """Tell of messages that wait for the user."""
         event = self._waiting.take(notify, source)
         if event is not None:

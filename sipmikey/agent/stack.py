@@ -137,75 +137,75 @@ class StackCall(Protocol):
 class CallObserver(Protocol):
     """The owner of a call, as the stack tells it. An exception raised by one of its methods ends the call."""
 
-    def attached(self, call: StackCall) -> None:
+    def on_attached(self, call: StackCall) -> None:
         """An outgoing call exists, and its INVITE is about to be made."""
 
-    def local_sdp(self, sdp: str, remote: str) -> str:
+    def on_local_sdp(self, sdp: str, remote: str) -> str:
         """The stack made an offer (*remote* is empty) or an answer: return what is to be sent instead."""
 
-    def remote_offer(self, sdp: str) -> OfferVerdict:
+    def on_remote_offer(self, sdp: str) -> OfferVerdict:
         """The peer makes a new offer (re-INVITE, UPDATE): judge it."""
 
-    def stream_created(self, index: int) -> None:
+    def on_stream_created(self, index: int) -> None:
         """A stream exists. Before ``Phase.CONFIRMED`` it has no keys, whatever it had before.
 
         A stream made again for a permitted offer of the peer keeps its keys.
         """
 
-    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+    def on_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         """A message of a transaction within the call went out or came in, after it took effect."""
 
-    def phase(self, phase: Phase, status: int, reason: str) -> None:
+    def on_phase(self, phase: Phase, status: int, reason: str) -> None:
         """The call is in another phase. A stack in its own process tells the last two only."""
 
-    def dtmf(self, digit: str) -> None: ...
+    def on_dtmf(self, digit: str) -> None: ...
 
-    def transfer_requested(self, target: str) -> CallObserver | int:
+    def on_transfer_requested(self, target: str) -> CallObserver | int:
         """The peer asks (REFER) to call *target*: return the observer of that call, or a status to refuse."""
 
-    def transfer_progress(self, status: int, final: bool) -> None: ...
+    def on_transfer_progress(self, status: int, final: bool) -> None: ...
 
-    def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+    def on_replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
         """An INVITE from *source* (``host:port``) wants this call's place (Replaces, RFC 3891).
 
         Return the observer of the call that gets it, which is answered immediately, or a status to refuse.
         *lane* is that of this call.
         """
 
-    def replaced(self) -> None:
+    def on_replaced(self) -> None:
         """The new call has taken this one's place; the stack ends this one."""
 
-    def failed(self, error: BaseException) -> None:
+    def on_failed(self, error: BaseException) -> None:
         """An observer method, or the stack within this call, raised *error*."""
 
 
 class StackObserver(Protocol):
     """The agent, as the stack tells it of events outside of calls."""
 
-    def place(self, invite: SipMessage, source: str) -> Placement:
+    def on_invite(self, invite: SipMessage, source: str) -> Placement:
         """Judge an INVITE from *source* (``host:port``), before any socket is opened for it."""
 
-    def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver: ...
+    def on_incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver: ...
 
-    def turned_away(self, caller: str, status: int, reason: str) -> None:
+    def on_turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack itself refused an incoming call, because all its slots are taken."""
 
-    def message(self, message: SipMessage, source: str) -> None:
+    def on_message(self, message: SipMessage, source: str) -> None:
         """A MESSAGE (RFC 3428) came from *source*, ``host:port``; the stack has answered it with 200."""
 
-    def played(self) -> None:
+    def on_played(self) -> None:
         """The audio file was played to its end."""
 
-    def registration(self, status: int, reason: str, expires_s: int) -> None: ...
+    def on_registration(self, status: int, reason: str, expires_s: int) -> None: ...
 
-    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+    def on_messages_waiting(self, notify: SipMessage, source: str) -> None:
         """A NOTIFY from *source* (``host:port``) tells of messages that wait (RFC 3842)."""
 
-    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+    def on_media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
         """ICE chose the way of a stream's media."""
 
-    def sound_news(self, news: News) -> None:
+    def on_sound_news(self, news: News) -> None:
         """A sound device came or went, or a level was measured."""
 
-    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+    def on_stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         """The stack failed and is started again; each of its *calls* calls is told separately."""

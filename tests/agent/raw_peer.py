@@ -57,10 +57,10 @@ class RawCall:
     def tell(self, what: str, **more: Any) -> None:
         tell(what=what, call=self.name, **more)
 
-    def attached(self, call: StackCall) -> None:
+    def on_attached(self, call: StackCall) -> None:
         self.call = call
 
-    def local_sdp(self, sdp: str, remote: str) -> str:
+    def on_local_sdp(self, sdp: str, remote: str) -> str:
         if self.peer.settings.get("bad_sdp"):
             return "this is not SDP"
         if self.peer.settings.get("raise_in_sdp"):
@@ -69,10 +69,10 @@ class RawCall:
         self.sdp = marked
         return marked
 
-    def remote_offer(self, sdp: str) -> OfferVerdict:
+    def on_remote_offer(self, sdp: str) -> OfferVerdict:
         return OfferVerdict()
 
-    def stream_created(self, index: int) -> None:
+    def on_stream_created(self, index: int) -> None:
         self.tell("stream", index=index)
         if self.peer.settings.get("key_at_once"):
             self.key(self.peer.settings.get("seed", 1))
@@ -86,24 +86,24 @@ class RawCall:
         self.call.connect_audio()
         self.tell("keyed", seed=seed)
 
-    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+    def on_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         self.tell("message", direction=direction, line=message.start_line, status=message.status,
                   to_tag=message.to_tag, body=message.sdp, transport=message.transport)  # fmt: skip
 
-    def phase(self, phase: Phase, status: int, reason: str) -> None:
+    def on_phase(self, phase: Phase, status: int, reason: str) -> None:
         counts = [[c.sent, c.received, c.lost] for c in self.call.counts()] if self.call else []
         self.tell("phase", phase=phase, status=status, counts=counts)
 
-    def dtmf(self, digit: str) -> None:
+    def on_dtmf(self, digit: str) -> None:
         self.tell("dtmf", digit=digit)
 
-    def transfer_requested(self, target: str) -> int:
+    def on_transfer_requested(self, target: str) -> int:
         return 603
 
-    def transfer_progress(self, status: int, final: bool) -> None:
+    def on_transfer_progress(self, status: int, final: bool) -> None:
         self.tell("transfer", status=status, final=final)
 
-    def failed(self, error: BaseException) -> None:
+    def on_failed(self, error: BaseException) -> None:
         self.tell("failed", kind=type(error).__name__, detail=str(error))
         assert self.call is not None
         self.call.hangup(488)
@@ -133,10 +133,10 @@ class Peer:
             open_stack,
         )
 
-    def place(self, invite: SipMessage, source: str) -> Placement:
+    def on_invite(self, invite: SipMessage, source: str) -> Placement:
         return Placement(lane=Lane(self.settings.get("lane", "secured")))
 
-    def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
+    def on_incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
         raw = RawCall(self, f"in{len(self.calls)}")
         raw.call = call
         self.calls[raw.name] = raw
@@ -149,27 +149,27 @@ class Peer:
             self.engine.post(lambda: call.answer(200, sdp=raw.sdp))
         return raw  # type: ignore[return-value]
 
-    def message(self, message: SipMessage, source: str) -> None: ...
+    def on_message(self, message: SipMessage, source: str) -> None: ...
 
-    def turned_away(self, caller: str, status: int, reason: str) -> None:
+    def on_turned_away(self, caller: str, status: int, reason: str) -> None:
         tell(what="turned-away", caller=caller, status=status)
 
-    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+    def on_media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
         tell(what="media-path", index=index)
 
-    def sound_news(self, news: News) -> None:
+    def on_sound_news(self, news: News) -> None:
         raise AssertionError("this peer has no sound devices")
 
-    def played(self) -> None:
+    def on_played(self) -> None:
         tell(what="played")
 
-    def registration(self, status: int, reason: str, expires_s: int) -> None:
+    def on_registration(self, status: int, reason: str, expires_s: int) -> None:
         tell(what="registration", status=status, expires=expires_s)
 
-    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+    def on_messages_waiting(self, notify: SipMessage, source: str) -> None:
         tell(what="messages", body=notify.sdp)
 
-    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+    def on_stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         tell(what="stack-lost", calls=calls, again_in_s=again_in_s)
 
     def do(self, command: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ class AnsweringSession(Session):
     def _on_message(self, transaction: ServerTransaction, dialog: Dialog) -> None:
         transaction.respond(response(transaction.request, 200))
         remote = transaction.flow.remote
-        self.house.observer.message(transaction.request, f"{remote[0]}:{remote[1]}")
+        self.house.observer.on_message(transaction.request, f"{remote[0]}:{remote[1]}")
 
     def _on_refer(self, transaction: ServerTransaction, dialog: Dialog) -> None:
         self.house.referrals.receive(self, transaction, dialog)
@@ -111,10 +111,10 @@ class AnsweringSession(Session):
             transaction.respond(response(message, 481))
             return
         try:
-            observer.message("received", message)
+            observer.on_message("received", message)
             if fault := self._fault_over(transaction.flow.transport):
                 raise StackError(fault)
-            verdict = observer.remote_offer(message.sdp)
+            verdict = observer.on_remote_offer(message.sdp)
             if verdict.status != 200:
                 self.respond(transaction, verdict.status, headers=verdict.headers)
                 return
@@ -135,7 +135,7 @@ class AnsweringSession(Session):
             transaction.respond(response(transaction.request, 481))
             return
         try:
-            sdp = observer.local_sdp(self.own_answer(theirs), theirs)
+            sdp = observer.on_local_sdp(self.own_answer(theirs), theirs)
             self.offer_taken(dialog)
             self.negotiated(sdp, theirs, ours_offered=False)
         except SipmikeyError as error:
@@ -147,7 +147,7 @@ class AnsweringSession(Session):
         self, transaction: ServerTransaction, observer: CallObserver, error: SipmikeyError
     ) -> None:
         self.respond(transaction, 488)
-        self.house.soon(lambda: observer.failed(error))
+        self.house.soon(lambda: observer.on_failed(error))
 
     def _offer_in_200(self, transaction: ServerTransaction) -> None:
         """Offer in the 200 to an INVITE without an offer; the ACK has the answer."""
@@ -155,10 +155,10 @@ class AnsweringSession(Session):
         if observer is None:
             return
         try:
-            observer.message("received", transaction.request)
+            observer.on_message("received", transaction.request)
             if fault := self._fault_over(transaction.flow.transport):
                 raise StackError(fault)
-            sdp = observer.local_sdp(self.own_offer(held=self._held), "")
+            sdp = observer.on_local_sdp(self.own_offer(held=self._held), "")
         except SipmikeyError as error:
             self._refuse_offer(transaction, observer, error)
             return

@@ -70,7 +70,7 @@ class CalleeSession(AnsweringSession):
             assert observer is not None
             theirs = self.invite.sdp if self.invite.has_sdp else ""
             ours = self.own_answer(theirs) if theirs else self.own_offer(held=False)
-            self._answer = observer.local_sdp(ours, theirs)
+            self._answer = observer.on_local_sdp(ours, theirs)
 
     def answer(self, status: int, *, sdp: str | None = None, headers: Headers = ()) -> None:
         """Answer with *status*; *sdp* replaces the answer made before."""

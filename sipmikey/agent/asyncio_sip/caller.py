@@ -96,7 +96,7 @@ class CallerSession(AnsweringSession):
 
     def _invite(self, hop: str, headers: Headers) -> None:
         assert self.observer is not None
-        self._offer = self.observer.local_sdp(self.own_offer(held=False), "")
+        self._offer = self.observer.on_local_sdp(self.own_offer(held=False), "")
         self._send(hop, headers)
 
     def _send(self, hop: str, headers: Headers) -> None:

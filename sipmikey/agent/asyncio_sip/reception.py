@@ -152,7 +152,7 @@ class Reception:
 
     def _on_message(self, transaction: ServerTransaction) -> None:
         transaction.respond(response(transaction.request, 200, tag=new_tag()))
-        self._house.observer.message(transaction.request, shown(transaction.flow.remote))
+        self._house.observer.on_message(transaction.request, shown(transaction.flow.remote))
 
     def _on_notify(self, transaction: ServerTransaction) -> None:
         message = transaction.request
@@ -160,7 +160,7 @@ class Reception:
             transaction.respond(response(message, 489, tag=new_tag()))
             return
         transaction.respond(response(message, 200, tag=new_tag()))
-        self._house.observer.messages_waiting(message, shown(transaction.flow.remote))
+        self._house.observer.on_messages_waiting(message, shown(transaction.flow.remote))
 
     def _on_refer(self, transaction: ServerTransaction) -> None:
         transaction.respond(response(transaction.request, 403, tag=new_tag()))
@@ -173,7 +173,7 @@ class Reception:
             return
         if len(house.board.living) >= house.config.calls:
             transaction.respond(response(message, _BUSY, tag=new_tag()))
-            house.observer.turned_away(message.first("from") or "", _BUSY, "Busy Here")
+            house.observer.on_turned_away(message.first("from") or "", _BUSY, "Busy Here")
             return
         if (brief := interval_too_small(message)) is not None:
             transaction.respond(response(message, TOO_SMALL, tag=new_tag(), headers=brief))
@@ -189,7 +189,7 @@ class Reception:
             if session.over:
                 return
             try:
-                session.observer = house.observer.incoming(session, message, source, placement.lane)
+                session.observer = house.observer.on_incoming(session, message, source, placement.lane)
             except Exception:  # noqa: BLE001 - the INVITE gets its answer
                 _log.exception("an incoming call")
                 session.hangup(500)
@@ -201,7 +201,7 @@ class Reception:
 
     def _placed(self, message: SipMessage, source: str) -> Placement:
         try:
-            return self._house.observer.place(message, source)
+            return self._house.observer.on_invite(message, source)
         except Exception:  # noqa: BLE001 - an unjudged INVITE is refused
             _log.exception("an INVITE could not be judged")
             return Placement(lane=Lane.REFUSED)

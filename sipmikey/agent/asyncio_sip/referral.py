@@ -37,7 +37,7 @@ class _Referring(Silent):
     def _progress(self, status: int) -> None:
         with self._session.guarded() as observer:
             if observer is not None:
-                observer.transfer_progress(status, True)
+                observer.on_transfer_progress(status, True)
 
 
 class CallTransfers:
@@ -72,7 +72,7 @@ class CallTransfers:
         final = status >= 200 or state == "terminated"
         with session.guarded() as observer:
             if observer is not None and (status or final):
-                observer.transfer_progress(status or 408, final)
+                observer.on_transfer_progress(status or 408, final)
 
     def receive(self, session: Session, transaction: ServerTransaction, dialog: Dialog) -> None:
         """Take a REFER: the peer asks us to call another party."""
@@ -89,7 +89,7 @@ class CallTransfers:
             return
         outcome: object = 500
         with session.guarded():
-            outcome = observer.transfer_requested(target)
+            outcome = observer.on_transfer_requested(target)
         if isinstance(outcome, int):
             session.respond(transaction, outcome)
             return
@@ -158,14 +158,14 @@ def _let_in(house: House, old: Session, transaction: ServerTransaction, source: 
     assert observer is not None
     outcome: object = 500
     with old.guarded():
-        outcome = observer.replacement_asked(message, source, old.lane)
+        outcome = observer.on_replacement_asked(message, source, old.lane)
     if isinstance(outcome, int):
         transaction.respond(response(message, outcome, tag=new_tag()))
         return
     session = CalleeSession(house, old.lane, transaction)
     session.observer = outcome
     house.board.add(session)
-    session.observer.attached(session)
+    session.observer.on_attached(session)
     session.describe()
     if session.over:
         return
@@ -174,5 +174,5 @@ def _let_in(house: House, old: Session, transaction: ServerTransaction, source: 
     except StackError:
         session.hangup(488)
         return
-    observer.replaced()
+    observer.on_replaced()
     old.hangup()

@@ -202,25 +202,25 @@ class Session:
                 _log.exception("a callback failed")
             observer, cause = self.observer, error
             if observer is not None:
-                self.house.soon(lambda: observer.failed(cause))
+                self.house.soon(lambda: observer.on_failed(cause))
 
     def tell_sent(self, message: SipMessage) -> None:
         """Tell of a message that went out."""
         with self.guarded() as observer:
             if observer is not None:
-                observer.message("sent", message)
+                observer.on_message("sent", message)
 
     def tell_received(self, message: SipMessage) -> None:
         """Tell of a message that came in."""
         with self.guarded() as observer:
             if observer is not None:
-                observer.message("received", message)
+                observer.on_message("received", message)
 
     def tell_phase(self, phase: Phase, status: int = 0, reason: str = "") -> None:
         """Tell of another phase."""
         with self.guarded() as observer:
             if observer is not None:
-                observer.phase(phase, status, reason)
+                observer.on_phase(phase, status, reason)
 
     def confirm(self) -> None:
         """The INVITE has succeeded."""
@@ -249,7 +249,7 @@ class Session:
     def _heard_digit(self, digit: str) -> None:
         with self.guarded() as observer:
             if observer is not None:
-                observer.dtmf(digit)
+                observer.on_dtmf(digit)
 
     def own_offer(self, *, held: bool) -> str:
         """Return our offer, before the call's machine has seen it."""
@@ -269,7 +269,7 @@ class Session:
         with self.guarded() as observer:
             if observer is not None:
                 for index in sorted(after - before):
-                    observer.stream_created(index)
+                    observer.on_stream_created(index)
 
     def fault_of_keys(self, hop: str) -> str:
         """Return why no description may go to *hop*: the keys of SDES may be in it; ``""`` where it may."""
@@ -283,7 +283,7 @@ class Session:
 
     def _chose_path(self, index: int, path: MediaPath) -> None:
         observer = self.house.observer
-        self.house.from_thread(lambda: observer.media_path(self.sip_call_id, index, path))
+        self.house.from_thread(lambda: observer.on_media_path(self.sip_call_id, index, path))
 
     # Our requests within the dialog
 
@@ -302,7 +302,7 @@ class Session:
 
     def _propose(self, method: str, *, held: bool) -> None:
         dialog, observer = self._check_proposal()
-        sdp = observer.local_sdp(self.own_offer(held=held), "")
+        sdp = observer.on_local_sdp(self.own_offer(held=held), "")
         timer = self.timer.asked() if self.confirmed else ()
         means = self.house.means
         self._proposal = Proposal(self, means, method, dialog, sdp, held=held, headers=timer)

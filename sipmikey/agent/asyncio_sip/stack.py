@@ -66,7 +66,7 @@ class AsyncioStack:
         self._media: Media | None = None
         user = config.identity.partition(":")[2].rpartition("@")[0]
         self._means = Means(sip=config.sip, flows=self._flows, transactions=self._transactions, user=user)
-        self._registration = Registration(config, self._means, self._later, observer.registration)
+        self._registration = Registration(config, self._means, self._later, observer.on_registration)
         try:
             self._loop.run_until_complete(self._flows.open())
             self._media = Media(config, self._own_address())
@@ -119,9 +119,9 @@ class AsyncioStack:
         if self._media is None:
             return
         if self._media.take_played():
-            self._observer.played()
+            self._observer.on_played()
         for news in self._media.take_news():
-            self._observer.sound_news(news)
+            self._observer.on_sound_news(news)
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -146,7 +146,7 @@ class AsyncioStack:
         if named is not None and not self.config.sip.proxy and "transport=" not in target:
             target = f"{target};transport={named}"
         session = CallerSession(self._house, lane, observer, _plain(uri), target)
-        observer.attached(session)
+        observer.on_attached(session)
         self._board.add(session)
         try:
             session.begin(headers)
@@ -168,7 +168,7 @@ class AsyncioStack:
         session = CallerSession(self._house, lane, observer, _plain(uri), _plain(uri))
         session.progress = progress
         self._board.add(session)
-        observer.attached(session)
+        observer.on_attached(session)
         with session.guarded():
             session.begin(headers)
 

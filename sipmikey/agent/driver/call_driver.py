@@ -258,11 +258,11 @@ class CallDriver:
         finally:
             self._callbacks -= 1
 
-    def attached(self, call: StackCall) -> None:
+    def on_attached(self, call: StackCall) -> None:
         self.call = call
         self._told(i.Attached())
 
-    def local_sdp(self, sdp: str, remote: str) -> str:
+    def on_local_sdp(self, sdp: str, remote: str) -> str:
         for answer in self._told(i.LocalDescription(sdp=sdp, remote=remote)):
             if isinstance(answer, o.Describe):
                 return answer.sdp
@@ -270,7 +270,7 @@ class CallDriver:
                 raise answer.error
         raise StackError("the call has no description for this")
 
-    def remote_offer(self, sdp: str) -> OfferVerdict:
+    def on_remote_offer(self, sdp: str) -> OfferVerdict:
         refused = [
             answer
             for answer in self._told(i.RemoteOffer(sdp=sdp, to_tag=self._offered_by))
@@ -284,17 +284,17 @@ class CallDriver:
         refusals = [answer.status for answer in self._told(item) if isinstance(answer, o.Refuse)]
         return refusals[0] if refusals else 200
 
-    def stream_created(self, index: int) -> None:
+    def on_stream_created(self, index: int) -> None:
         self._told(i.StreamCreated(index=index))
 
-    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+    def on_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         kind = i.Sent if direction == "sent" else i.Received
         if direction == "received" and not message.status:
             # The machine gets the message before the offer in it.
             self._offered_by = message.tag("from")
         self._told(kind(message=message_of(message)))
 
-    def phase(self, phase: Phase, status: int, reason: str) -> None:
+    def on_phase(self, phase: Phase, status: int, reason: str) -> None:
         if phase is Phase.CONFIRMED:
             self._told(i.Confirmed())
         elif phase is Phase.DISCONNECTED:
@@ -302,24 +302,24 @@ class CallDriver:
             counts = () if call is None else call.counts()
             self._told(i.Disconnected(status=status, reason=reason, counts=counts))
 
-    def dtmf(self, digit: str) -> None:
+    def on_dtmf(self, digit: str) -> None:
         self._told(i.DtmfHeard(digit=digit))
 
-    def transfer_requested(self, target: str) -> CallObserver | int:
+    def on_transfer_requested(self, target: str) -> CallObserver | int:
         status = self._status(i.TransferAsked(target=target))
         return self._host.transfer(self.number, target) if status == 200 else status
 
-    def transfer_progress(self, status: int, final: bool) -> None:
+    def on_transfer_progress(self, status: int, final: bool) -> None:
         self._told(i.TransferProgress(status=status, final=final))
 
-    def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+    def on_replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
         status = self._status(i.ReplacementAsked())
         return self._host.replace(self.number, invite, source, lane) if status == 200 else status
 
-    def replaced(self) -> None:
+    def on_replaced(self) -> None:
         self._told(i.Replaced())
 
-    def failed(self, error: BaseException) -> None:
+    def on_failed(self, error: BaseException) -> None:
         self._told(i.Fault(error=error))
 
 

@@ -112,32 +112,32 @@ class RemoteCall:
         observer = self._live_observer
         match message:
             case m.LocalSdp(sdp=sdp, remote=remote):
-                return observer.local_sdp(sdp, remote)
+                return observer.on_local_sdp(sdp, remote)
             case m.RemoteOffer(sdp=sdp):
-                return observer.remote_offer(sdp)
+                return observer.on_remote_offer(sdp)
             case m.StreamCreated(index=index):
-                observer.stream_created(index)
+                observer.on_stream_created(index)
             case m.MessagePassed(direction=direction, message=passed):
                 self.dialog.take(direction, passed)
-                observer.message(direction, passed)
+                observer.on_message(direction, passed)
             case m.MessageSent(message=sent):
                 self.dialog.take("sent", sent)
-                observer.message("sent", sent)
+                observer.on_message("sent", sent)
             case m.PhaseChanged():
                 self._take_phase(observer, message)
             case m.TransferProgress(status=status, final=final):
-                observer.transfer_progress(status, final)
+                observer.on_transfer_progress(status, final)
             case m.DtmfReceived(digit=digit):
-                observer.dtmf(digit)
+                observer.on_dtmf(digit)
             case m.Replaced():
-                observer.replaced()
+                observer.on_replaced()
         return None
 
     def _take_phase(self, observer: CallObserver, change: m.PhaseChanged) -> None:
         self.sip_call_id = change.sip_call_id or self.sip_call_id
         self._counts = change.counts or self._counts
         self.over = self.over or change.phase is Phase.DISCONNECTED
-        observer.phase(change.phase, change.status, change.reason)
+        observer.on_phase(change.phase, change.status, change.reason)
 
     @property
     def _live_observer(self) -> CallObserver:

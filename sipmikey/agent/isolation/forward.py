@@ -45,42 +45,42 @@ class ForwardingObserver:
     def __init__(self, process: Home) -> None:
         self._process = process
 
-    def place(self, invite: SipMessage, source: str) -> Placement:
+    def on_invite(self, invite: SipMessage, source: str) -> Placement:
         placement: Placement = _ask(self._process, m.PlaceInvite(invite=invite, source=source))
         return placement
 
-    def incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
+    def on_incoming(self, call: StackCall, invite: SipMessage, source: str, lane: Lane) -> CallObserver:
         number = self._process.next_number()
         observer = ForwardingCall(self._process, number, known=True)
-        observer.attached(call)
+        observer.on_attached(call)
         question = m.Incoming(
             call=number, sip_call_id=call.sip_call_id, invite=invite, source=source, lane=lane
         )
         _ask(self._process, question)
         return observer
 
-    def turned_away(self, caller: str, status: int, reason: str) -> None:
+    def on_turned_away(self, caller: str, status: int, reason: str) -> None:
         self._process.channel.tell(m.TurnedAway(caller=caller, status=status, reason=reason))
 
-    def message(self, message: SipMessage, source: str) -> None:
+    def on_message(self, message: SipMessage, source: str) -> None:
         self._process.channel.tell(m.MessageArrived(message=message, source=source))
 
-    def played(self) -> None:
+    def on_played(self) -> None:
         self._process.channel.tell(m.Played())
 
-    def sound_news(self, news: News) -> None:
+    def on_sound_news(self, news: News) -> None:
         self._process.channel.tell(m.SoundTold(news=news))
 
-    def media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
+    def on_media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
         self._process.channel.tell(m.PathFound(sip_call_id=sip_call_id, index=index, path=path))
 
-    def registration(self, status: int, reason: str, expires_s: int) -> None:
+    def on_registration(self, status: int, reason: str, expires_s: int) -> None:
         self._process.channel.tell(m.Registration(status=status, reason=reason, expires_s=expires_s))
 
-    def messages_waiting(self, notify: SipMessage, source: str) -> None:
+    def on_messages_waiting(self, notify: SipMessage, source: str) -> None:
         self._process.channel.tell(m.MessagesWaiting(notify=notify, source=source))
 
-    def stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
+    def on_stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         """Never said by pjsua2."""
 
 
@@ -96,29 +96,29 @@ class ForwardingCall:
     def _ask(self, question: m.Question) -> Any:
         return _ask(self._process, question)
 
-    def attached(self, call: StackCall) -> None:
+    def on_attached(self, call: StackCall) -> None:
         self._process.calls[self._number] = call
         if not self._known:
             self._known = True
             self._ask(m.Attached(call=self._number))
 
-    def local_sdp(self, sdp: str, remote: str) -> str:
+    def on_local_sdp(self, sdp: str, remote: str) -> str:
         return str(self._ask(m.LocalSdp(call=self._number, sdp=sdp, remote=remote)))
 
-    def remote_offer(self, sdp: str) -> OfferVerdict:
+    def on_remote_offer(self, sdp: str) -> OfferVerdict:
         verdict: OfferVerdict = self._ask(m.RemoteOffer(call=self._number, sdp=sdp))
         return verdict
 
-    def stream_created(self, index: int) -> None:
+    def on_stream_created(self, index: int) -> None:
         self._ask(m.StreamCreated(call=self._number, index=index))
 
-    def message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
+    def on_message(self, direction: Literal["sent", "received"], message: SipMessage) -> None:
         if direction == "sent" and not message.has_sdp:
             self._process.channel.tell(m.MessageSent(call=self._number, message=message))
         else:
             self._ask(m.MessagePassed(call=self._number, direction=direction, message=message))
 
-    def phase(self, phase: Phase, status: int, reason: str) -> None:
+    def on_phase(self, phase: Phase, status: int, reason: str) -> None:
         call = self._process.calls.get(self._number)
         if phase not in (Phase.CONFIRMED, Phase.DISCONNECTED):
             if call is not None and call.sip_call_id != self._name:
@@ -136,18 +136,18 @@ class ForwardingCall:
             if phase is Phase.DISCONNECTED:
                 self._process.calls.pop(self._number, None)
 
-    def dtmf(self, digit: str) -> None:
+    def on_dtmf(self, digit: str) -> None:
         self._process.channel.tell(m.DtmfReceived(call=self._number, digit=digit))
 
-    def transfer_requested(self, target: str) -> CallObserver | int:
+    def on_transfer_requested(self, target: str) -> CallObserver | int:
         successor = self._process.next_number()
         question = m.TransferRequested(call=self._number, target=target, successor=successor)
         return self._succeed(successor, int(self._ask(question)))
 
-    def transfer_progress(self, status: int, final: bool) -> None:
+    def on_transfer_progress(self, status: int, final: bool) -> None:
         self._process.channel.tell(m.TransferProgress(call=self._number, status=status, final=final))
 
-    def replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
+    def on_replacement_asked(self, invite: SipMessage, source: str, lane: Lane) -> CallObserver | int:
         successor = self._process.next_number()
         question = m.ReplacementAsked(
             call=self._number, invite=invite, source=source, lane=lane, successor=successor
@@ -157,9 +157,9 @@ class ForwardingCall:
     def _succeed(self, successor: int, status: int) -> CallObserver | int:
         return status or ForwardingCall(self._process, successor, known=False)
 
-    def replaced(self) -> None:
+    def on_replaced(self) -> None:
         self._process.channel.tell(m.Replaced(call=self._number))
 
-    def failed(self, error: BaseException) -> None:
+    def on_failed(self, error: BaseException) -> None:
         if not isinstance(error, _KnownThere):
             self._process.channel.tell(m.CallFailed(call=self._number, error=failure_of(error)))

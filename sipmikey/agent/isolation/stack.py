@@ -344,7 +344,7 @@ class IsolatedStack:
         """Report the death, and end the calls."""
         if not self.leaving:
             _log.error("the SIP stack failed (%s); %d calls are lost", detail, len(calls))
-            self._observer.stack_lost(len(calls), detail, pause_s)
+            self._observer.on_stack_lost(len(calls), detail, pause_s)
         for call in calls:
             self._end(call, detail)
 
@@ -356,7 +356,7 @@ class IsolatedStack:
             return
         error = AgentError(Reason.STACK_FAILED, f"the SIP stack failed: {detail}", side="local")
         try:
-            call.observer.failed(error)
-            call.observer.phase(Phase.DISCONNECTED, 0, "")
+            call.observer.on_failed(error)
+            call.observer.on_phase(Phase.DISCONNECTED, 0, "")
         except Exception:  # noqa: BLE001 - the other calls must hear of their ends
             _log.exception("a call could not be ended")

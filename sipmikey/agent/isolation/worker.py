@@ -115,7 +115,7 @@ class Worker:
     ) -> RemoteCall:
         """Send an INVITE. Raises ``StackError``."""
         call = self._add(next(self._numbers), observer)
-        observer.attached(call)
+        observer.on_attached(call)
         try:
             question = m.MakeCall(call=call.number, uri=uri, lane=lane, headers=headers, via=via)
             call.sip_call_id = self.ask(question) or call.sip_call_id
@@ -158,7 +158,7 @@ class Worker:
         observer = self._observer
         match message:
             case m.PlaceInvite(invite=invite, source=source):
-                return observer.place(*as_it_came(invite, source, self._secret))
+                return observer.on_invite(*as_it_came(invite, source, self._secret))
             case m.PlaceCall(sip_call_id=sip_call_id):
                 return self._place(sip_call_id)
             case m.Incoming():
@@ -169,20 +169,20 @@ class Worker:
                 if (named := self.calls.get(number)) is not None:
                     named.sip_call_id = name
             case m.TurnedAway(caller=caller, status=status, reason=reason):
-                observer.turned_away(caller, status, reason)
+                observer.on_turned_away(caller, status, reason)
             case m.MessageArrived(message=arrived, source=source):
-                observer.message(*as_it_came(arrived, source, self._secret))
+                observer.on_message(*as_it_came(arrived, source, self._secret))
             case m.Played():
-                observer.played()
+                observer.on_played()
             case m.SoundTold(news=news):
-                observer.sound_news(news)
+                observer.on_sound_news(news)
             case m.PathFound(sip_call_id=sip_call_id, index=index, path=path):
-                observer.media_path(sip_call_id, index, path)
+                observer.on_media_path(sip_call_id, index, path)
             case m.Registration(status=status, reason=reason, expires_s=expires_s):
                 self.registered = status // 100 == 2 and expires_s > 0
-                observer.registration(status, reason, expires_s)
+                observer.on_registration(status, reason, expires_s)
             case m.MessagesWaiting(notify=notify, source=source):
-                observer.messages_waiting(notify, source)
+                observer.on_messages_waiting(notify, source)
             case m.Logged(level=level, logger=logger, text=text):
                 logging.getLogger(logger).log(level, "%s", text)
             case _:
@@ -194,11 +194,11 @@ class Worker:
         call.sip_call_id = arrived.sip_call_id
         invite, source = as_it_came(arrived.invite, arrived.source, self._secret)
         call.dialog.take("received", invite)
-        call.observer = self._observer.incoming(call, invite, source, arrived.lane)
+        call.observer = self._observer.on_incoming(call, invite, source, arrived.lane)
 
     def _take_successor(self, number: int) -> None:
         observer = self._successors.pop(number)
-        observer.attached(self._add(number, observer))
+        observer.on_attached(self._add(number, observer))
 
     def _handle_of_call(self, message: Any) -> Any:
         call = self.calls.get(message.call)
@@ -208,21 +208,21 @@ class Worker:
             raise StackError("no such call")
         observer = call.observer
         if isinstance(message, m.CallFailed):
-            observer.failed(error_of(message.error))
+            observer.on_failed(error_of(message.error))
             return None
         try:
             if isinstance(message, m.TransferRequested):
-                outcome = observer.transfer_requested(message.target)
+                outcome = observer.on_transfer_requested(message.target)
                 return self._succeed(message.successor, outcome)
             if isinstance(message, m.ReplacementAsked):
                 asked = as_it_came(message.invite, message.source, self._secret)
-                outcome = observer.replacement_asked(*asked, message.lane)
+                outcome = observer.on_replacement_asked(*asked, message.lane)
                 return self._succeed(message.successor, outcome)
             return call.take(message)
         except Exception as error:
             # The call ends because of it, but after the stack's callback has returned.
             cause = error.with_traceback(None)
-            self._later(0.0, lambda: observer.failed(cause))
+            self._later(0.0, lambda: observer.on_failed(cause))
             if isinstance(message, m.Notice):
                 return None  # nobody waits for an answer
             raise

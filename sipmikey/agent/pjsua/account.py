@@ -34,12 +34,12 @@ class PjsuaAccount(pj.Account):  # type: ignore[misc]
     def onMwiInfo(self, prm: Any) -> None:  # noqa: N802
         with logged("a message summary"):
             notify = read_message(prm.rdata.wholeMsg)
-            self._observer.messages_waiting(notify, str(prm.rdata.srcAddress))
+            self._observer.on_messages_waiting(notify, str(prm.rdata.srcAddress))
 
     def onInstantMessage(self, prm: Any) -> None:  # noqa: N802
         with logged("a message"):
             data = prm.rdata
-            self._observer.message(read_message(data.wholeMsg), str(data.srcAddress))
+            self._observer.on_message(read_message(data.wholeMsg), str(data.srcAddress))
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802
         with logged("a registration"):

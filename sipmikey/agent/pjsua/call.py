@@ -247,7 +247,7 @@ class PjsuaCall:
         shared = self._shared
         call = PjsuaCall(shared, self._account, observer, streams)
         shared.calls.add(call, streams)
-        observer.attached(call)
+        observer.on_attached(call)
         shared.later(0.0, call._check_placed)
         return call._live
 
@@ -257,8 +257,8 @@ class PjsuaCall:
             return
         self._over = True
         if self._observer is not None:
-            self._observer.failed(StackError("the SIP stack could not place the call"))
-            self._observer.phase(Phase.DISCONNECTED, 0, "")
+            self._observer.on_failed(StackError("the SIP stack could not place the call"))
+            self._observer.on_phase(Phase.DISCONNECTED, 0, "")
         self._shared.calls.remove(self)
 
     def discard(self) -> None:
@@ -294,7 +294,7 @@ class PjsuaCall:
             self._over = True
         with self.guarded() as observer:
             if observer is not None:
-                observer.phase(phase, int(info.lastStatusCode), str(info.lastReason))
+                observer.on_phase(phase, int(info.lastStatusCode), str(info.lastReason))
         if phase is Phase.DISCONNECTED:
             self._shared.calls.remove(self)
 
@@ -302,7 +302,7 @@ class PjsuaCall:
         return None if self._over or self._pj is None else str(self._live.dump(True, ""))
 
     def _tell_path(self, index: int, path: MediaPath) -> None:
-        self._shared.observer.media_path(self.sip_call_id, index, path)
+        self._shared.observer.on_media_path(self.sip_call_id, index, path)
 
     def on_stream(self, index: int, stream: int) -> None:
         self._streams[index] = stream
@@ -323,7 +323,7 @@ class PjsuaCall:
             self.key(index, keys)
         with self.guarded() as observer:
             if observer is not None:
-                observer.stream_created(index)
+                observer.on_stream_created(index)
 
     @property
     def _answers_offer(self) -> bool:
@@ -344,7 +344,7 @@ class PjsuaCall:
         """The peer pressed a key, as the media in Python heard."""
         with self.guarded() as observer:
             if observer is not None:
-                observer.dtmf(digit)
+                observer.on_dtmf(digit)
 
     @property
     def awaits_ack(self) -> bool:

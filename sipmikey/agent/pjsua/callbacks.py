@@ -88,7 +88,7 @@ class Guard:
         # The traceback would keep pjsua2's object alive beyond the call.
         observer, cause = self._observer, error.with_traceback(None)
         if observer is not None:
-            self._later(0.0, lambda: observer.failed(cause))
+            self._later(0.0, lambda: observer.on_failed(cause))
         return True
 
 
@@ -128,7 +128,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             message = read_message(state.src.rdata.wholeMsg)
             with self._guarded() as observer:
                 if observer is not None and message.status >= 200:
-                    observer.message("received", message)
+                    observer.on_message("received", message)
 
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
@@ -143,9 +143,9 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                 if message.has_sdp and not message.status:
                     # pjsua2 hands descriptions of over 1 kB to the callbacks as empty texts.
                     self._offer = message.sdp
-                observer.message("received", message)
+                observer.on_message("received", message)
             elif state.type == pj.PJSIP_EVENT_TX_MSG:
-                observer.message("sent", read_message(state.src.tdata.wholeMsg))
+                observer.on_message("sent", read_message(state.src.tdata.wholeMsg))
 
     @property
     def awaits_ack(self) -> bool:
@@ -158,7 +158,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             self._offered_in_200_to = ""
             with self._guarded() as observer:
                 if observer is not None:
-                    observer.message("received", message)
+                    observer.on_message("received", message)
 
     def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
         if self._owner is not None:
@@ -169,14 +169,14 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
                 made = prm.sdp.wholeSdp or self._owner.print_sdp(int(prm.sdp.pjSdpSession))
                 # If the observer fails, the description sent has no usable stream.
                 prm.sdp.wholeSdp = _without_media(made)
-                keyed = observer.local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
+                keyed = observer.on_local_sdp(self._owner.described(made), prm.remSdp.wholeSdp)
                 prm.sdp.wholeSdp = self._version.marked(keyed)
 
     def onCallRxOffer(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
         with self._guarded() as observer:
             if observer is not None:
-                verdict = observer.remote_offer(self._offer)
+                verdict = observer.on_remote_offer(self._offer)
                 prm.statusCode = verdict.status
                 self.answers_offer = verdict.status == pj.PJSIP_SC_OK
                 if verdict.status != pj.PJSIP_SC_OK and self._owner is not None:
@@ -201,7 +201,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
     def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
             if observer is not None and self._keys.passes(time.monotonic()):
-                observer.dtmf(str(prm.digit))
+                observer.on_dtmf(str(prm.digit))
 
     def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = pj.PJSIP_SC_DECLINE
@@ -211,7 +211,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             if not self._owner.has_room_for(self._owner.stream_count):
                 prm.statusCode = pj.PJSIP_SC_BUSY_HERE
                 return
-            outcome = observer.transfer_requested(str(prm.dstUri))
+            outcome = observer.on_transfer_requested(str(prm.dstUri))
             prm.statusCode = outcome if isinstance(outcome, int) else pj.PJSIP_SC_ACCEPTED
             if not isinstance(outcome, int):
                 self._succeed(prm, outcome, self._owner.stream_count)
@@ -227,7 +227,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
             if not self._owner.has_room_for(streams):
                 prm.statusCode = pj.PJSIP_SC_BUSY_HERE
                 return
-            outcome = observer.replacement_asked(invite, str(prm.rdata.srcAddress), self._owner.lane)
+            outcome = observer.on_replacement_asked(invite, str(prm.rdata.srcAddress), self._owner.lane)
             prm.statusCode = outcome if isinstance(outcome, int) else pj.PJSIP_SC_OK
             if not isinstance(outcome, int):
                 self._succeed(prm, outcome, streams)
@@ -235,7 +235,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
     def onCallReplaced(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
             if observer is not None:
-                observer.replaced()
+                observer.on_replaced()
 
     def _succeed(self, prm: Any, observer: CallObserver, streams: int) -> None:
         assert self._owner is not None
@@ -246,7 +246,7 @@ class CallbackCall(pj.Call):  # type: ignore[misc]
     def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
         with self._guarded() as observer:
             if observer is not None:
-                observer.transfer_progress(int(prm.statusCode), bool(prm.finalNotify))
+                observer.on_transfer_progress(int(prm.statusCode), bool(prm.finalNotify))
 
     def onCallRedirected(self, prm: Any) -> int:  # noqa: N802
         # The stack would send the same offer again. With no target left the call ends with the 3xx itself;

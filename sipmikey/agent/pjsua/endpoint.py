@@ -39,4 +39,4 @@ class CallbackEndpoint(pj.Endpoint):  # type: ignore[misc]
 
     def onRejectedIncomingCall(self, prm: Any) -> None:  # noqa: N802
         with logged("a call the stack refused"):
-            self._stack.observer.turned_away(prm.remoteInfo, int(prm.statusCode), prm.reason)
+            self._stack.observer.on_turned_away(prm.remoteInfo, int(prm.statusCode), prm.reason)

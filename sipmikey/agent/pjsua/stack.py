@@ -256,7 +256,7 @@ class PjsuaStack:
         """Pass on the registrar's answer, and start what had to wait for it."""
         self._registering = False
         self.registered = status // 100 == 2 and expires_s > 0
-        self.observer.registration(status, reason, expires_s)
+        self.observer.on_registration(status, reason, expires_s)
         if self._renew_later:
             self._renew_later = False
             self.later(0.0, lambda: self._renew_account(Lane.SECURED))
@@ -299,9 +299,9 @@ class PjsuaStack:
         if self.media is not None:
             self.media.tell_digits()
             if self.media.take_played():
-                self.observer.played()
+                self.observer.on_played()
         for news in self.sound.take_news():
-            self.observer.sound_news(news)
+            self.observer.on_sound_news(news)
 
     def shutdown_transport(self, transport: int) -> None:
         """Close a connection, once nothing uses it. *transport*: address of the ``pjsip_transport``."""
@@ -331,7 +331,7 @@ class PjsuaStack:
         if self.ready_in(streams) != 0.0:
             raise StackError(f"all {MAX_CALLS} calls of this process are taken")
         call = PjsuaCall(self._shared, self._accounts[lane], observer, streams)
-        observer.attached(call)
+        observer.on_attached(call)
         self.calls.add(call, streams)
         try:
             call.invite(uri, headers, self._target(uri, via))
@@ -368,7 +368,7 @@ class PjsuaStack:
         try:
             invite = read_message(text)
             if self.calls.admits(offered_streams(invite)):
-                placement = self.observer.place(invite, source)
+                placement = self.observer.on_invite(invite, source)
                 # The stack itself may refuse it, before the agent knows of the call.
                 self.refusals.explain(invite.first("call-id") or "", 0, placement.headers)
         except Exception:  # noqa: BLE001 - an unjudged INVITE is refused
@@ -382,7 +382,7 @@ class PjsuaStack:
         self.calls.add(call, streams)
 
         def introduce() -> None:
-            call.observe(self.observer.incoming(call, invite, source, account.lane))
+            call.observe(self.observer.on_incoming(call, invite, source, account.lane))
 
         if self.config.nat.uses_ice and account.lane is not Lane.REFUSED:
             # Until its candidates are there, the stack has no description that could be answered with.

@@ -47,14 +47,14 @@ def _reveal_keys_of(calls: type[StackCall]) -> None:
 
 def judge_late(wait_s: float) -> None:
     """Let pjmedia run for *wait_s* seconds before a description that came in is looked at."""
-    judge = CallDriver.message
+    judge = CallDriver.on_message
 
     def late(self: CallDriver, direction: Literal["sent", "received"], message: SipMessage) -> None:
         if direction == "received" and message.has_sdp:
             time.sleep(wait_s)
         judge(self, direction, message)
 
-    CallDriver.message = late  # type: ignore[method-assign]
+    CallDriver.on_message = late  # type: ignore[method-assign]
 
 
 def shift_clock(seconds: float) -> None:

@@ -31,10 +31,10 @@ class Watcher:
         self.told: list[tuple[Any, ...]] = []
         self.calls: list[Any] = []
 
-    def place(self, invite: SipMessage, source: str) -> Placement:
+    def on_invite(self, invite: SipMessage, source: str) -> Placement:
         return Placement(lane=Lane.REFUSED)
 
-    def incoming(self, call: Any, invite: SipMessage, source: str, lane: Lane) -> Any:
+    def on_incoming(self, call: Any, invite: SipMessage, source: str, lane: Lane) -> Any:
         self.calls.append(call)
         call.answer(488)
         return None

@@ -152,7 +152,7 @@ class Sound(AgentDevices):
 
     def _play(self, path: Path, call: Any) -> None:
         if self._player is None:
-            self._player = _Player(self._observer.played)
+            self._player = _Player(self._observer.on_played)
             self._player.createPlayer(str(path), 0 if self._audio.repeat else pj.PJMEDIA_FILE_NO_LOOP)
         self._player.startTransmit(call)
 
