@@ -69,19 +69,19 @@ class _Call(_Anything):
     def __init__(self, wrong: list[BaseException]) -> None:
         self._wrong = wrong
 
-    def local_sdp(self, sdp: str, remote: str) -> str:
+    def on_local_sdp(self, sdp: str, remote: str) -> str:
         return sdp
 
-    def remote_offer(self, sdp: str) -> OfferVerdict:
+    def on_remote_offer(self, sdp: str) -> OfferVerdict:
         return OfferVerdict()
 
-    def transfer_requested(self, target: str) -> int:
+    def on_transfer_requested(self, target: str) -> int:
         return 603
 
-    def replacement_asked(self, invite: object, source: str, lane: Lane) -> int:
+    def on_replacement_asked(self, invite: object, source: str, lane: Lane) -> int:
         return 403
 
-    def failed(self, error: BaseException) -> None:
+    def on_failed(self, error: BaseException) -> None:
         if not isinstance(error, SipmikeyError):
             self._wrong.append(error)
 
@@ -90,10 +90,10 @@ class _Agent(_Anything):
     def __init__(self, wrong: list[BaseException]) -> None:
         self._wrong = wrong
 
-    def place(self, invite: object, source: str) -> Placement:
+    def on_invite(self, invite: object, source: str) -> Placement:
         return Placement(lane=Lane.CLEAR)
 
-    def incoming(self, call: object, invite: object, source: str, lane: Lane) -> _Call:
+    def on_incoming(self, call: object, invite: object, source: str, lane: Lane) -> _Call:
         return _Call(self._wrong)
 
 

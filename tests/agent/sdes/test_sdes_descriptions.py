@@ -16,6 +16,7 @@ from sipmikey.call.reasons import AgentError
 from sipmikey.call.settings import Patience
 from sipmikey.call.streams import Streams
 from sipmikey.mikey.errors import LocalError, PeerError
+from sipmikey.sdp.errors import SentSdpAltered
 from tests.agent.calls.branches import CALLER
 from tests.agent.sdes.descriptions import OURS, SUITE, THEIRS, crypto, sdp
 
@@ -135,7 +136,7 @@ def test_what_was_sent_must_be_keyed_as_what_was_made() -> None:
     exchange.made(sdp(crypto(OURS)), answering=False)
     exchange.check_sent(sdp(crypto(OURS)))
     for altered in (sdp(), sdp(crypto(THEIRS)), sdp(crypto(OURS), session="a=key-mgmt:mikey AAAA\r\n")):
-        with pytest.raises(PeerError, match="carries different keys than the SDP made"):
+        with pytest.raises(SentSdpAltered, match="carries different keys than the SDP made"):
             exchange.check_sent(altered)
 
 
