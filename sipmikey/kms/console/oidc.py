@@ -14,23 +14,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from sipmikey.kms.console.sessions import Login
 from sipmikey.kms.console.settings import OidcSettings
+from sipmikey.kms.enrolment.id_token import Expected, IdTokenNotGenuine, IdTokenRefused, verified_claims
 from sipmikey.mikey.errors import LocalError
-
-ALGORITHMS: Final = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-"""Signatures with public keys. Without a list a token could name ``none``, or HMAC with a public key."""
 
 TIMEOUT_S: Final = 5.0
 CACHE_S: Final = 3600.0
 KEYS_S: Final = 30.0
 """How soon the provider's keys are asked for again because a token names one that is not among them."""
 
-LEEWAY_S: Final = 60
 ANSWER_BYTES: Final = 1_000_000
 
 
@@ -91,32 +87,20 @@ class OpenIdProvider:
         return self._who(await self._verified(token, login.nonce))
 
     async def _verified(self, token: str, nonce: str) -> Mapping[str, Any]:
-        for again in (False, True):
+        expected = Expected(
+            issuer=self._settings.issuer, client_id=self._settings.client_id,
+            audience=self._settings.client_id, nonce=nonce, nonce_needed=True,
+        )  # fmt: skip
+        try:
             try:
-                claims = jwt.decode(token, await self._key_set(again=again), algorithms=ALGORITHMS).claims
-                break
-            except (JoseError, ValueError) as error:
-                if again:
-                    raise SignInFailed(f"the id_token is not genuine: {error}") from None
-        self._check(claims, nonce)
-        return claims
-
-    def _check(self, claims: Mapping[str, Any], nonce: str) -> None:
-        """Check what a signature does not (OpenID Connect Core 1.0 section 3.1.3.7)."""
-        audience = claims.get("aud")
-        audiences = audience if isinstance(audience, list) else [audience]
-        ours, now_s = self._settings.client_id, self._now_s()
-        ends_s, made_s = claims.get("exp"), claims.get("iat")
-        for wrong, what in (
-            (claims.get("iss") != self._settings.issuer, "iss is another provider's"),
-            (ours not in audiences, "aud names another client"),
-            (claims.get("azp", ours) != ours or (len(audiences) > 1 and "azp" not in claims), "azp"),
-            (claims.get("nonce") != nonce, "nonce is another visit's"),
-            (not isinstance(ends_s, int | float) or now_s > ends_s + LEEWAY_S, "exp has passed"),
-            (not isinstance(made_s, int | float) or made_s > now_s + LEEWAY_S, "iat is in the future"),
-        ):
-            if wrong:
-                raise SignInFailed(f"the id_token is not for this visit: {what}")
+                return verified_claims(token, await self._key_set(), expected, now_s=int(self._now_s()))
+            except IdTokenNotGenuine:
+                keys = await self._key_set(again=True)
+                return verified_claims(token, keys, expected, now_s=int(self._now_s()))
+        except IdTokenNotGenuine as error:
+            raise SignInFailed(f"the id_token is not genuine: {error}") from None
+        except IdTokenRefused as error:
+            raise SignInFailed(f"the id_token is not for this visit: {error}") from None
 
     def _who(self, claims: Mapping[str, Any]) -> Claimed:
         name = claims.get(self._settings.claim)
@@ -146,7 +130,7 @@ class OpenIdProvider:
             raise SignInFailed(f"the OpenID provider publishes no usable {name}")
         return endpoint
 
-    async def _key_set(self, *, again: bool) -> KeySet:
+    async def _key_set(self, *, again: bool = False) -> KeySet:
         age_s = self._now_s() - self._keys_at
         if self._keys is None or age_s > CACHE_S or (again and age_s > KEYS_S):
             published = await self._asked(await self._endpoint("jwks_uri"))

@@ -29,22 +29,33 @@ class IdTokenRefused(PeerError):
     http_status: ClassVar[int] = 403
 
 
-class UnknownSigningKey(IdTokenRefused):
+class IdTokenNotGenuine(IdTokenRefused):
+    """The signature of an ID token is not the provider's."""
+
+
+class UnknownSigningKey(IdTokenNotGenuine):
     """The token names a key that is not among those known: the provider may have a new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a token must say. ``audience``: who it is for. ``nonce``: what it repeats, if it has one."""
+    """What a token must say. ``audience``: who it is for. ``nonce``: what it repeats, if it has one.
+
+    ``nonce_needed``: the token must have one. Some providers leave it out in the device grant.
+    """
 
     issuer: str
     client_id: str
     audience: str
     nonce: str = ""
+    nonce_needed: bool = False
 
 
 def verified_claims(token: str, keys: KeySet, expected: Expected, *, now_s: int) -> Mapping[str, Any]:
-    """Return the claims of *token* after every check. Raises `IdTokenRefused` or `UnknownSigningKey`.
+    """Return the claims of *token* after every check. Raises `IdTokenRefused`.
+
+    It is an `IdTokenNotGenuine` where the signature fails, and of these an `UnknownSigningKey` where *keys*
+    do not have the key that the token names.
 
     No error repeats the token.
     """
@@ -55,7 +66,7 @@ def verified_claims(token: str, keys: KeySet, expected: Expected, *, now_s: int)
     except IdTokenRefused:
         raise
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise IdTokenRefused(
+        raise IdTokenNotGenuine(
             f"the signature of the ID token does not hold ({type(error).__name__})"
         ) from None
     claims = decoded.claims
@@ -101,7 +112,7 @@ def _check_parties(claims: Mapping[str, Any], expected: Expected) -> None:
     if not isinstance(claims.get("sub"), str) or not claims["sub"]:
         raise IdTokenRefused("the ID token names no person")
     nonce = claims.get("nonce")
-    if nonce is None or not expected.nonce:
+    if not expected.nonce_needed and (nonce is None or not expected.nonce):
         return
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
         raise IdTokenRefused("the ID token is of another sign-on")
