@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Unpack
 
-from sipmikey.kms.administration.audited import Actor, AdminAct, keep_act
+from sipmikey.kms.administration.audited import About, Actor, AdminAct, keep_act
 from sipmikey.kms.administration.invite import Invited, invite
 from sipmikey.kms.enrolment.codes import parse_number
 from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord
@@ -147,26 +148,9 @@ class Administration:
         await self.store.ticket_keys.destroy(key_id)
         await self.acted(AdminAct.DESTROY_TPK, credential=key_id.hex())
 
-    async def acted(
-        self,
-        act: AdminAct,
-        *,
-        subscriber: str = "",
-        identity: str = "",
-        credential: str = "",
-        detail: str = "",
-    ) -> None:
+    async def acted(self, act: AdminAct, **about: Unpack[About]) -> None:
         """Put one act into the audit log."""
-        await keep_act(
-            self.store,
-            self.actor,
-            act,
-            time_ns=self._now_ns(),
-            subscriber=subscriber,
-            identity=identity,
-            credential=credential,
-            detail=detail,
-        )
+        await keep_act(self.store, self.actor, act, time_ns=self._now_ns(), **about)
 
     def _now_s(self) -> int:
         return self._now_ns() // 1_000_000_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypedDict, Unpack
 
 from sipmikey.kms.audit import AuditEvent, Decision, Exchange
 from sipmikey.kms.stores.store import Store
@@ -43,26 +44,28 @@ class Actor:
     source: str
 
 
+class About(TypedDict, total=False):
+    """What an act was about: fields of the `AuditEvent`; ``detail`` stands behind the name of who acted."""
+
+    subscriber: str
+    identity: str
+    credential: str
+    detail: str
+
+
 async def keep_act(
-    store: Store,
-    actor: Actor,
-    act: AdminAct,
-    *,
-    time_ns: int,
-    subscriber: str = "",
-    identity: str = "",
-    credential: str = "",
-    detail: str = "",
+    store: Store, actor: Actor, act: AdminAct, *, time_ns: int, **about: Unpack[About]
 ) -> None:
     """Put one act into the audit log, with the name of who did it."""
+    detail = about.get("detail")
     event = AuditEvent(
         time_ns=time_ns,
         exchange=Exchange.ADMINISTRATION,
         decision=Decision.GRANTED,
         reason="granted",
-        subscriber=subscriber,
-        identity=identity,
-        credential=credential,
+        subscriber=about.get("subscriber", ""),
+        identity=about.get("identity", ""),
+        credential=about.get("credential", ""),
         rule=act,
         source=actor.source,
         detail=f"by {actor.name}" + (f": {detail}" if detail else ""),

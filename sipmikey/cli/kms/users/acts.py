@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import getpass
 import os
+from typing import Unpack
 
 from sipmikey.kms.administration.acts import Administration
-from sipmikey.kms.administration.audited import Actor, AdminAct
+from sipmikey.kms.administration.audited import About, Actor, AdminAct
 from sipmikey.kms.stores.store import Store
 
 
 def administration(store: Store) -> Administration:
     """Return what the person who runs this command may do to *store*."""
-    return Administration(store, Actor(name=who(), source="command"))
+    return Administration(store, actor())
 
 
-async def acted(
-    store: Store,
-    act: AdminAct,
-    *,
-    subscriber: str = "",
-    identity: str = "",
-    credential: str = "",
-    detail: str = "",
-) -> None:
+async def acted(store: Store, act: AdminAct, **about: Unpack[About]) -> None:
     """Put one act into the audit log, with the name of who is logged in."""
-    await administration(store).acted(
-        act, subscriber=subscriber, identity=identity, credential=credential, detail=detail
-    )
+    await administration(store).acted(act, **about)
 
 
-def who() -> str:
-    """Return the name of who is logged in, the number where there is no name."""
+def actor() -> Actor:
+    """Return who is logged in, by number where there is no name."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (OSError, KeyError):
-        return str(os.getuid())
+        name = str(os.getuid())
+    return Actor(name=name, source="command")

@@ -11,9 +11,8 @@ from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.kms.common import Actions, action, open_configured, output
 from sipmikey.cli.kms.configuration import LdapSection, load
-from sipmikey.cli.kms.users.acts import who
+from sipmikey.cli.kms.users.acts import actor
 from sipmikey.cli.output import Output
-from sipmikey.kms.administration.audited import Actor
 from sipmikey.kms.provisioning.acts import LDAP, Provisioner
 from sipmikey.kms.provisioning.people import Found, Pattern
 from sipmikey.kms.provisioning.plan import Plan, What, check_leavers, plan_of
@@ -61,7 +60,7 @@ async def _sync(args: argparse.Namespace) -> int:
     found = _read(section)
     store = await open_configured(configuration)
     try:
-        provisioner = Provisioner(store, LDAP, Actor(name=who(), source="command"))
+        provisioner = Provisioner(store, LDAP, actor())
         users = await provisioner.users()
         plan = plan_of(found, users, await store.provisioned.groups(LDAP))
         if args.dry_run:

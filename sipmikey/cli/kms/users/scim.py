@@ -10,11 +10,10 @@ from typing import Final
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import DAY_S, Actions, action, opened, output, write_private
-from sipmikey.cli.kms.users.acts import who
+from sipmikey.cli.kms.users.acts import acted
 from sipmikey.cli.output import timestamp
-from sipmikey.kms.administration.audited import Actor, AdminAct, keep_act
+from sipmikey.kms.administration.audited import AdminAct
 from sipmikey.kms.stores.provisioned import AccessToken
-from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError
 
 EXAMPLES = """\
@@ -59,18 +58,13 @@ async def _add(args: argparse.Namespace) -> int:
             raise LocalError(f"there is a token {name!r} already: take it back first")
         if args.file is not None:
             write_private(args.file, f"{secret}\n")
-        await _acted(store, AdminAct.ADD_CLIENT, name)
+        await acted(store, AdminAct.ADD_CLIENT, credential=f"token {name}")
     out = output(args)
     shown = {"file": args.file} if args.file is not None else {"token": secret}
     out.document({"type": "kms.scim.token", "name": name, "expires_s": expires_s, **shown})
     out.text(f"token {name} made" + (f": {args.file}" if args.file else f"\n\n    {secret}\n"))
     out.text("It may add, change and remove users. It is not kept and not shown again.")
     return ExitCode.OK
-
-
-async def _acted(store: Store, act: AdminAct, name: str) -> None:
-    actor = Actor(name=who(), source="command")
-    await keep_act(store, actor, act, time_ns=time.time_ns(), credential=f"token {name}")
 
 
 async def _list(args: argparse.Namespace) -> int:
@@ -93,7 +87,7 @@ async def _remove(args: argparse.Namespace) -> int:
     async with opened(args) as store:
         if not await store.provisioned.remove_token(args.name):
             raise LocalError(f"there is no token {args.name!r}")
-        await _acted(store, AdminAct.REMOVE_CLIENT, args.name)
+        await acted(store, AdminAct.REMOVE_CLIENT, credential=f"token {args.name}")
     out = output(args)
     out.document({"type": "kms.scim.token.removed", "name": args.name})
     out.text(f"token {args.name} is taken back")
