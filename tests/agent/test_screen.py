@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipmikey.agent.screening import screen
-from sipmikey.agent.screening.screen import judge
+from sipmikey.agent.screening.screen import Fault, examine
+
+
+def judge(octets: bytes) -> Fault | None:
+    return examine(octets).fault
 
 
 def message(

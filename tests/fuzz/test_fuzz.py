@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.agent.screening.screen import judge
+from sipmikey.agent.screening.screen import examine
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS, run
 from tests.fuzz.torture import ODD, WRONG
@@ -49,12 +49,12 @@ def test_seeds_and_changes_of_them_raise_nothing_unexpected(name: str) -> None:
 
 @pytest.mark.parametrize("what", ODD)
 def test_the_screen_lets_pass_what_is_odd_and_legal(what: str) -> None:
-    assert judge(ODD[what]) is None
+    assert examine(ODD[what]).fault is None
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_the_screen_refuses_what_is_wrong(what: str) -> None:
-    assert judge(WRONG[what]) is not None
+    assert examine(WRONG[what]).fault is not None
 
 
 def test_a_fuzzer_runs(tmp_path: Path) -> None:

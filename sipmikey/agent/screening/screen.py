@@ -1,7 +1,7 @@
 """The screen in front of a SIP stack: it refuses messages that are not SIP (RFC 3261).
 
 Some of them would end pjsip's process by an assertion: its parser takes more than the grammar does, such as a
-URI without a host, and code behind it relies on what the parser did not check. `judge` reads the few header
+URI without a host, and code behind it relies on what the parser did not check. `examine` reads the few header
 fields that code uses. It is strict where RFC 3261 is and lets merely unusual messages pass; it does no I/O.
 """
 
@@ -94,11 +94,6 @@ class Judgement(NamedTuple):
     fault: Fault | None
     method: bytes = b""
     new_call: bytes | None = None
-
-
-def judge(message: bytes) -> Fault | None:
-    """Return what is wrong with a SIP message, None for nothing; see `examine`."""
-    return examine(message).fault
 
 
 def examine(message: bytes) -> Judgement:
