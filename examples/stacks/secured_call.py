@@ -2,11 +2,12 @@
 
 `sipua_phone.py`, `sippy_phone.py` and `bridge.py` in this folder derive from `CallerCall` and `CalleeCall`.
 Everything about MIKEY-TICKET is here: the machine, its KMS, keys into SRTP, packet counts that prove them. A
-stack of yours needs the methods of `SecuredCall` that raise NotImplementedError, and tells what it saw.
+stack of yours needs the abstract methods of both, and tells what it saw.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -37,7 +38,7 @@ class Cancellable(Protocol):
     def cancel(self) -> object: ...
 
 
-class SecuredCall:
+class SecuredCall(ABC):
     """One call. *show* is told every event; ``over`` holds the last one once the call is over."""
 
     def __init__(self, account: Account, machine: CallMachine, voice: Voice) -> None:
@@ -56,25 +57,21 @@ class SecuredCall:
 
     # What the stack has to do
 
+    @abstractmethod
     def later(self, seconds: float, then: Callable[[], None]) -> Cancellable:
         """Have *then* called after so many seconds, in the thread of the calls."""
-        raise NotImplementedError
 
+    @abstractmethod
     def in_background(self, work: Callable[[], bytes], then: Callable[[bytes | Exception], None]) -> None:
         """Do *work* in another thread; give what it returns or raises to *then*, in that of the calls."""
-        raise NotImplementedError
 
-    def send_answer(self, status: int, sdp: str, headers: Headers) -> None:
-        """Answer the INVITE that came."""
-        raise NotImplementedError
-
+    @abstractmethod
     def send_bye(self, to_tag: str, headers: Headers) -> None:
         """Send BYE to the dialog of *to_tag*; ``""`` where we were called."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_reinvite(self, sdp: str) -> None:
         """Send a re-INVITE, and give its final response to `reinvited`."""
-        raise NotImplementedError
 
     def on_event(self, event: events.Event) -> None:
         """Something happened: show it."""
@@ -223,17 +220,17 @@ class CallerCall(SecuredCall):
         super().__init__(account, machine, voice)
         self._confirmed = False
 
+    @abstractmethod
     def send_invite(self, uri: str, sdp: str, headers: Headers) -> None:
         """Send the INVITE."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_ack(self, to_tag: str) -> None:
         """Acknowledge the 2xx of *to_tag*."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_cancel(self) -> None:
         """Cancel the INVITE, which has no final response yet."""
-        raise NotImplementedError
 
     def respond(self, status: int, to_tag: str, sdp: str, headers: Mapping[str, str]) -> None:
         """Take a response to the INVITE, of one of the devices that it reached; *headers* in lower case."""
@@ -285,6 +282,10 @@ class CalleeCall(SecuredCall):
         self.offer = offer
         self.descriptions[""] = offer
         self.accepted = self._confirmed = False
+
+    @abstractmethod
+    def send_answer(self, status: int, sdp: str, headers: Headers) -> None:
+        """Answer the INVITE that came."""
 
     def ring(self) -> None:
         """The call is judged and its ticket resolved: tell the user. This one says yes at once."""

@@ -8,6 +8,7 @@ that a forked call works, `Stack` reads the responses to an INVITE itself, besid
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -220,7 +221,7 @@ class Called(AnsweredOnSipua, CalleeCall):
             await self.phone.take_within(self, request)
 
 
-class Stack(Application):
+class Stack(Application, ABC):
     """sipua with eyes for every response, and calls by their Call-ID."""
 
     def __init__(self, account: Account) -> None:
@@ -245,13 +246,13 @@ class Stack(Application):
         self._tasks.discard(task)
         self.went(None if task.cancelled() else task.exception(), idle=not self._tasks)
 
+    @abstractmethod
     def went(self, error: BaseException | None, *, idle: bool) -> None:
         """Something that was begun is over. *idle*: nothing else is under way."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def invited(self, request: sipmessage.Request) -> None:
         """Take an INVITE that begins a call."""
-        raise NotImplementedError
 
     async def reply(self, request: sipmessage.Request, status: int) -> None:
         """Answer a request that needs no thought."""

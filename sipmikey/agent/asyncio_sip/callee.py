@@ -144,6 +144,9 @@ class CalleeSession(AnsweringSession):
         else:
             self.bye(headers, last=True)
 
+    def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
+        """Do nothing: a call that came has one branch."""
+
     def _on_bye(self, transaction: ServerTransaction, dialog: Dialog) -> None:
         if not self._accepted:
             # A caller may end an early dialog (section 15).

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +81,7 @@ class House:
     """Makes the call that a REFER asks for: URI, lane, observer, header fields, callback for its progress."""
 
 
-class Session:
+class Session(ABC):
     """Base of both sides. *tag*: ours. *observer* None until the agent has taken the call."""
 
     def __init__(
@@ -110,13 +111,13 @@ class Session:
     # What differs between caller and callee
 
     @property
+    @abstractmethod
     def dialog(self) -> Dialog | None:
         """The dialog of the call, None while there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dialog_with(self, tag: str) -> Dialog | None:
         """Return the dialog with the peer of that tag."""
-        raise NotImplementedError
 
     # StackCall
 
@@ -124,10 +125,11 @@ class Session:
         """Answer the INVITE that came."""
         raise StackError("this call was made here")
 
+    @abstractmethod
     def hangup(self, status: int = 0, *, headers: Headers = (), sdp: str | None = None) -> None:
         """CANCEL, BYE, or refuse with *status*, whichever the state of the call calls for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end_branch(self, to_tag: str, *, headers: Headers = ()) -> None:
         """Send BYE to a branch that answered but does not have the call."""
 
@@ -373,9 +375,9 @@ class Session:
         if last:
             self.house.later(_BYE_S, over)
 
+    @abstractmethod
     def receive(self, transaction: ServerTransaction) -> None:
         """Take a request of the peer."""
-        raise NotImplementedError
 
     def respond(
         self,

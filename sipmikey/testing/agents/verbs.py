@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from sipmikey.testing.agent_driver import WAIT_S, AgentProcess, Fields
 
 
-class CallVerbs:
+class CallVerbs(ABC):
     """Verbs within the latest call of an agent; each waits until it is done, and raises `CallRefused`."""
 
     _call: str
 
     @property
+    @abstractmethod
     def identity(self) -> str:
         """The agent's SIP URI."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def process(self) -> AgentProcess:
         """The agent's process."""
-        raise NotImplementedError
 
+    @abstractmethod
     def do(self, verb: str, *, timeout_s: float = WAIT_S, **given: Any) -> Any:
         """Carry out a command of the agent's process."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait_for(
         self, kind: str, *, timeout_s: float = WAIT_S, call: str | None = None, **values: Any
     ) -> Fields:
         """Wait for an event."""
-        raise NotImplementedError
 
     def hold(self) -> None:
         """Put the call on hold."""
