@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -28,14 +25,6 @@ from tests.phone.documents import ALICE
 
 WAIT_MS = 60_000
 TR = translation(["en"])
-
-
-@pytest.fixture(scope="module")
-def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
-    server = TestKms(tmp_path_factory.mktemp("kms"))
-    server.start()
-    yield server
-    server.stop()
 
 
 class Scripted:

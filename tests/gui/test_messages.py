@@ -32,14 +32,6 @@ SPEECH = Path(__file__).parents[2] / "sipmikey" / "cli" / "assets" / "alice.wav"
 TR = translation(["en"])
 
 
-@pytest.fixture(scope="module")
-def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
-    server = TestKms(tmp_path_factory.mktemp("kms"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def mailbox(tmp_path: Path) -> Iterator[ServedMailbox]:
     """A mailbox with a box for bob, whose token is beside it."""

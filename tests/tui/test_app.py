@@ -33,14 +33,6 @@ WAIT_S = 60
 SIZE = (120, 42)
 
 
-@pytest.fixture(scope="module")
-def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestKms]:
-    server = TestKms(tmp_path_factory.mktemp("kms"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def peer(kms: TestKms, tmp_path: Path) -> Iterator[Callable[..., JsonAgent]]:
     running: list[JsonAgent] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import datetime
@@ -12,10 +13,10 @@ import select
 import signal
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -23,8 +24,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sipmikey.cli.kms.common import open_configured
+from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.main import main
 from sipmikey.keys.suite import SUITE_256
+from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.secret import Secret
 from sipmikey.system import environment
 from sipmikey.testing.kms import RunningKms
@@ -49,6 +53,7 @@ TICKET_RESOLVE = "/keymanagement?requesttype=ticketresolve"
 MIKEY = {"Content-Type": "application/mikey"}
 
 env = environment()
+T = TypeVar("T")
 
 
 def command(*words: object) -> None:
@@ -127,6 +132,26 @@ class Site:
         text = file.read_text()
         assert old in text
         file.write_text(text.replace(old, new))
+
+    def on_store(self, act: Callable[[Store], Awaitable[T]]) -> T:
+        """Return what *act* finds or does in the store, beside a KMS that may be serving it."""
+
+        async def body() -> T:
+            store = await open_configured(load(self.directory))
+            try:
+                return await act(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(body())
+
+    def users(self) -> dict[str, bool]:
+        """Return whether each user may do anything, by primary identity."""
+
+        async def act(store: Store) -> dict[str, bool]:
+            return {record.identities[0]: record.enabled async for record in store.subscribers.records()}
+
+        return self.on_store(act)
 
 
 class Service:

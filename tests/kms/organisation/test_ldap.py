@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from sipmikey.cli.kms.common import open_configured
-from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.main import main
 from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord, Issued
 from sipmikey.kms.stores.store import Store
@@ -41,29 +37,11 @@ class Synchronised:
         changes = self.sync(*options, code=code)[-1]["changes"]
         return {name: count for name, count in changes.items() if count}
 
-    def on_store(self, act: Callable[[Store], Awaitable[T]]) -> T:
-        async def body() -> T:
-            store = await open_configured(load(self.site.directory))
-            try:
-                return await act(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(body())
-
-    def users(self) -> dict[str, bool]:
-        """Return whether each user may do anything, by primary identity."""
-
-        async def act(store: Store) -> dict[str, bool]:
-            return {record.identities[0]: record.enabled async for record in store.subscribers.records()}
-
-        return self.on_store(act)
-
     def groups(self) -> dict[str, tuple[str, ...]]:
         async def act(store: Store) -> dict[str, tuple[str, ...]]:
             return {group.uri: group.members for group in await store.subscribers.groups()}
 
-        return self.on_store(act)
+        return self.site.on_store(act)
 
 
 @pytest.fixture
@@ -112,9 +90,9 @@ def test_users_come_change_leave_and_return(kms: Synchronised) -> None:
     others = [kms.slapd.person(f"user{number}") for number in range(2 * PAGE)]
     phones = kms.slapd.group("phones", alice, bob.upper().replace("UID", "uid"), "uid=nobody,dc=elsewhere")
     assert kms.counts("--dry-run") == {"add": 2 * PAGE + 2, "group-add": 1, "group-members": 1}
-    assert kms.users() == {}
+    assert kms.site.users() == {}
     assert kms.counts() == {"add": 2 * PAGE + 2, "group-add": 1, "group-members": 1}
-    assert len(kms.users()) == 2 * PAGE + 2
+    assert len(kms.site.users()) == 2 * PAGE + 2
     assert kms.groups() == {"sip:phones@groups.example.com": (uri("alice"), uri("bob"))}
     assert kms.counts() == {}
 
@@ -122,21 +100,21 @@ def test_users_come_change_leave_and_return(kms: Synchronised) -> None:
     kms.slapd.rename(bob, "uid=robert")
     kms.slapd.change(phones, member=[alice, f"uid=robert,{PEOPLE}"])
     assert kms.counts() == {"change": 1}
-    assert uri("robert") in kms.users()
-    assert uri("bob") not in kms.users()
+    assert uri("robert") in kms.site.users()
+    assert uri("bob") not in kms.site.users()
     assert kms.groups() == {"sip:phones@groups.example.com": (uri("alice"), uri("robert"))}
 
     # Who leaves has no device from then on, and no invitation.
-    kms.on_store(give_a_device)
+    kms.site.on_store(give_a_device)
     kms.slapd.remove(alice)
     assert kms.counts()["leave"] == 1
-    assert kms.users()[uri("alice")] is False
+    assert kms.site.users()[uri("alice")] is False
 
     async def devices(store: Store) -> tuple[bool, int]:
         (device,) = await store.devices.devices(uri("alice"))
         return device.revoked_s is not None, len(await store.devices.open_invitations(uri("alice")))
 
-    assert kms.on_store(devices) == (True, 0)
+    assert kms.site.on_store(devices) == (True, 0)
 
     # A new entry of the same name may be another person's.
     new = kms.slapd.person("alice")
@@ -147,7 +125,7 @@ def test_users_come_change_leave_and_return(kms: Synchronised) -> None:
     for name in others:
         kms.slapd.remove(name)
     kms.sync(code=2)
-    assert kms.users()[uri("user0")] is True
+    assert kms.site.users()[uri("user0")] is True
     assert kms.counts("--force") == {"leave": 2 * PAGE}
     assert kms.counts() == {}
 
@@ -157,7 +135,7 @@ def test_a_subscriber_who_is_there_is_taken_over_and_others_are_left_alone(kms: 
     kms.site.add(uri("carol"), name="carol-by-hand")
     kms.slapd.person("alice")
     assert kms.counts() == {"add": 1}
-    assert kms.users() == {uri("alice"): True, uri("carol"): True}
+    assert kms.site.users() == {uri("alice"): True, uri("carol"): True}
 
 
 def test_entries_with_a_problem_are_told_and_nobody_leaves_for_them(kms: Synchronised) -> None:
@@ -171,7 +149,7 @@ def test_entries_with_a_problem_are_told_and_nobody_leaves_for_them(kms: Synchro
     problems = {document["entry"] for document in documents if document["type"] == "kms.ldap.problem"}
     assert len(problems) == 6
     assert documents[-1]["changes"] == dict.fromkeys(documents[-1]["changes"], 0)
-    assert kms.users() == {uri("alice"): True, uri("bob"): True}
+    assert kms.site.users() == {uri("alice"): True, uri("bob"): True}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +172,7 @@ def test_a_server_that_cannot_be_read_changes_nothing(kms: Synchronised, setting
     kept.append(f'{setting} = "{value.format(port=kms.slapd.port)}"')
     file.write_text("\n".join([before, "[ldap]", *kept, ""]))
     kms.sync(code=4)
-    assert kms.users() == {uri("alice"): True}
+    assert kms.site.users() == {uri("alice"): True}
 
 
 def test_ldaps_is_spoken_too(kms: Synchronised) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,8 +15,6 @@ from httpx2 import Client
 from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 
-from sipmikey.cli.kms.common import open_configured
-from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.main import main
 from sipmikey.kms.audit import AuditQuery
 from sipmikey.kms.provisioning.people import Pattern
@@ -66,22 +64,6 @@ class Scim(NamedTuple):
     def patch(self, path: str, *operations: dict[str, Any], **headers: str) -> tuple[int, Any]:
         return self.ask("PATCH", path, {"schemas": [PATCH], "Operations": list(operations)}, **headers)
 
-    def on_store(self, act: Callable[[Store], Awaitable[T]]) -> T:
-        async def body() -> T:
-            store = await open_configured(load(self.site.directory))
-            try:
-                return await act(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(body())
-
-    def users(self) -> dict[str, bool]:
-        async def act(store: Store) -> dict[str, bool]:
-            return {record.identities[0]: record.enabled async for record in store.subscribers.records()}
-
-        return self.on_store(act)
-
 
 @pytest.fixture(scope="module")
 def scim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scim]:
@@ -122,7 +104,7 @@ def test_a_conformance_checker_is_content(scim: Scim) -> None:
 
 def test_a_user_comes_leaves_and_goes(scim: Scim) -> None:
     key = scim.user("alice", name={"formatted": "Alice"}, externalId="e1", password="not kept", title="x")
-    assert scim.users()[uri("alice")] is True
+    assert scim.site.users()[uri("alice")] is True
     status, found = scim.ask("GET", '/Users?filter=userName%20eq%20"ALICE"')
     assert (status, [one["id"] for one in found["Resources"]]) == (200, [key])
     assert "password" not in json.dumps(found)
@@ -130,12 +112,12 @@ def test_a_user_comes_leaves_and_goes(scim: Scim) -> None:
     assert [one["id"] for one in found["Resources"]] == [key]
     # As Entra and as Okta write it.
     assert scim.patch(f"/Users/{key}", {"op": "Replace", "path": "active", "value": "False"})[0] == 200
-    assert scim.users()[uri("alice")] is False
+    assert scim.site.users()[uri("alice")] is False
     assert scim.patch(f"/Users/{key}", {"op": "replace", "value": {"active": True}})[0] == 200
-    assert scim.users()[uri("alice")] is True
+    assert scim.site.users()[uri("alice")] is True
     assert scim.ask("POST", "/Users", {"schemas": [USER], "userName": "Alice"})[0] == 409
     assert scim.ask("DELETE", f"/Users/{key}")[0] == 204
-    assert uri("alice") not in scim.users()
+    assert uri("alice") not in scim.site.users()
     assert scim.ask("GET", f"/Users/{key}")[0] == 404
     assert scim.ask("DELETE", f"/Users/{key}")[0] == 404
 
@@ -149,7 +131,7 @@ def test_who_leaves_has_no_device_and_no_invitation(scim: Scim, capsys: pytest.C
     async def act(store: Store) -> int:
         return len(await store.devices.open_invitations(uri("lena")))
 
-    assert scim.on_store(act) == 0
+    assert scim.site.on_store(act) == 0
     capsys.readouterr()
     assert main(["kms", "audit", *words, "--subscriber", uri("lena"), "--oldest-first"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -170,23 +152,23 @@ def test_a_group_has_the_members_that_it_is_told(scim: Scim) -> None:
         return {found.uri: found.members for found in await store.subscribers.groups()}
 
     name = "sip:field-sales-eu@groups.example.com"
-    assert scim.on_store(act)[name] == (uri("gert"), uri("gina"))
+    assert scim.site.on_store(act)[name] == (uri("gert"), uri("gina"))
     path = f"/Groups/{group['id']}"
     remove = {"op": "remove", "path": f'members[value eq "{first}"]'}
     assert scim.patch(path, remove)[0] == 200
-    assert scim.on_store(act)[name] == (uri("gert"),)
+    assert scim.site.on_store(act)[name] == (uri("gert"),)
     assert scim.patch(path, {"op": "Add", "path": "members", "value": [{"value": first}]})[0] == 200
     as_entra = {"op": "Remove", "path": "members", "value": [{"value": second}]}
     assert scim.patch(path, as_entra)[0] == 200
-    assert scim.on_store(act)[name] == (uri("gina"),)
+    assert scim.site.on_store(act)[name] == (uri("gina"),)
     assert scim.ask("GET", f"/Users/{first}")[1]["groups"][0]["display"] == "Field Sales (EU)"
     # Its name may change; the identity that rules name does not.
     assert scim.patch(path, {"op": "replace", "path": "displayName", "value": "Sales"})[0] == 200
-    assert name in scim.on_store(act)
+    assert name in scim.site.on_store(act)
     assert scim.patch(path, {"op": "add", "path": "members", "value": [{"value": group["id"]}]})[0] == 400
     assert scim.ask("POST", "/Groups", {"schemas": [GROUP], "displayName": "field sales eu"})[0] == 409
     assert scim.ask("DELETE", path)[0] == 204
-    assert name not in scim.on_store(act)
+    assert name not in scim.site.on_store(act)
 
 
 def test_pages_and_versions(scim: Scim) -> None:
@@ -228,7 +210,7 @@ NASTY = [
 
 
 def test_no_value_of_any_field_does_more_than_it_should(scim: Scim) -> None:
-    before = scim.users()
+    before = scim.site.users()
     for value in NASTY:
         status, document = scim.ask("POST", "/Users", {"schemas": [USER], "userName": value})
         assert status in (400, 409), (value, document)
@@ -239,7 +221,7 @@ def test_no_value_of_any_field_does_more_than_it_should(scim: Scim) -> None:
             assert scim.ask("DELETE", f"/Groups/{document['id']}")[0] == 204
         else:
             assert status in (400, 409), (value, document)
-    assert scim.users() == before
+    assert scim.site.users() == before
 
 
 @pytest.mark.parametrize(
