@@ -10,41 +10,34 @@ from typing import Any, Final
 from scim2_models import (
     Context,
     InvalidValueException,
-    NotFoundException,
     PatchOp,
-    PreconditionFailedException,
     SearchRequest,
     UniquenessException,
 )
 
 from sipmikey.kms.provisioning.acts import Provisioner, Taken
 from sipmikey.kms.provisioning.people import Pattern, slug
-from sipmikey.kms.scim.description import MAX_RESULTS
-from sipmikey.kms.scim.models import ScimGroup, group_document, group_of, version_of
+from sipmikey.kms.scim.models import ScimGroup, group_document, group_of
+from sipmikey.kms.scim.resources import Resources, page_of
 from sipmikey.kms.stores.provisioned import ProvisionedGroup, ProvisionedUser
 from sipmikey.mikey.errors import LocalError
 
 MAX_TEXT: Final = 255
 
 
-class Groups:
+class Groups(Resources[ScimGroup, ProvisionedGroup]):
     """What clients do to groups. Every method raises `SCIMException` for what cannot be done.
 
     The identity of a group is made of its first name and stays: rules of the policy may name it.
     """
 
     model = ScimGroup
+    patch_model = PatchOp[ScimGroup]
+    word = "group"
 
     def __init__(self, provisioner: Provisioner, pattern: Pattern, base: str) -> None:
-        self._provisioner = provisioner
-        self._kept = provisioner.store.provisioned
+        super().__init__(provisioner, base)
         self._pattern = pattern
-        self._base = base
-
-    async def get(self, key: str) -> tuple[str, ScimGroup]:
-        """Return the entity tag of a group, and the group."""
-        kept = await self._found(key)
-        return version_of(kept), await self._shown(kept)
 
     async def create(self, fields: Mapping[str, Any]) -> tuple[str, ScimGroup]:
         """Make a group."""
@@ -60,28 +53,9 @@ class Groups:
         await self._set_members(uri, wanted, users)
         return await self.get(key)
 
-    async def replace(self, key: str, fields: Mapping[str, Any], condition: str) -> tuple[str, ScimGroup]:
-        """Replace name and members of a group."""
-        kept = await self._found(key, condition)
-        group = ScimGroup.model_validate(fields, scim_ctx=Context.RESOURCE_REPLACEMENT_REQUEST)
-        return await self._changed(kept, group)
-
-    async def patch(self, key: str, fields: Mapping[str, Any], condition: str) -> tuple[str, ScimGroup]:
-        """Change name or members of a group."""
-        kept = await self._found(key, condition)
-        group = await self._shown(kept)
-        patch = PatchOp[ScimGroup].model_validate(fields, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
-        patch.patch(group)
-        return await self._changed(kept, group)
-
-    async def delete(self, key: str, condition: str) -> None:
-        """Remove a group."""
-        await self._provisioner.remove_group(await self._found(key, condition))
-
     async def search(self, search: SearchRequest[Any]) -> tuple[int, int, list[ScimGroup]]:
         """Return how many groups a search finds, the number of the first shown (from 1), and those shown."""
-        start = max(1, search.start_index or 1)
-        count = MAX_RESULTS if search.count is None else min(search.count, MAX_RESULTS)
+        start, count = page_of(search)
         kept = await self._kept.groups(self._provisioner.source)
         if search.filter is None:
             return len(kept), start, await self._all_shown(kept[start - 1 :][:count])
@@ -90,22 +64,20 @@ class Groups:
 
     # Inside
 
-    async def _found(self, key: str, condition: str = "") -> ProvisionedGroup:
-        kept = await self._kept.group(self._provisioner.source, key)
-        if kept is None:
-            raise NotFoundException(detail="there is no such group")
-        if condition not in ("", "*", version_of(kept)):
-            raise PreconditionFailedException(detail="the group was changed meanwhile")
-        return kept
+    async def _look_up(self, key: str) -> ProvisionedGroup | None:
+        return await self._kept.group(self._provisioner.source, key)
 
-    async def _changed(self, kept: ProvisionedGroup, group: ScimGroup) -> tuple[str, ScimGroup]:
-        self._uri(group)
+    async def _remove(self, kept: ProvisionedGroup) -> None:
+        await self._provisioner.remove_group(kept)
+
+    async def _changed(self, kept: ProvisionedGroup, resource: ScimGroup) -> tuple[str, ScimGroup]:
+        self._uri(resource)
         users = await self._users()
-        wanted = _members(group, users)
+        wanted = _members(resource, users)
         await self._kept.keep_group(
             replace(
                 kept,
-                document=group_document(group),
+                document=group_document(resource),
                 version=kept.version + 1,
                 changed_s=self._provisioner.now_s(),
             )
@@ -138,10 +110,6 @@ class Groups:
         await self._provisioner.set_members(
             uri, [users[key].identities[0] for key in wanted], ours, present=present
         )
-
-    async def _shown(self, kept: ProvisionedGroup) -> ScimGroup:
-        (shown,) = await self._all_shown([kept])
-        return shown
 
     async def _all_shown(self, found: Sequence[ProvisionedGroup]) -> list[ScimGroup]:
         if not found:

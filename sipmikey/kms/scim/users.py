@@ -9,9 +9,7 @@ from typing import Any, Final
 from scim2_models import (
     Context,
     InvalidValueException,
-    NotFoundException,
     PatchOp,
-    PreconditionFailedException,
     SearchRequest,
     TooManyException,
     UniquenessException,
@@ -19,9 +17,9 @@ from scim2_models import (
 
 from sipmikey.kms.provisioning.acts import Provisioner
 from sipmikey.kms.provisioning.people import Pattern, identities_of
-from sipmikey.kms.scim.description import MAX_RESULTS
 from sipmikey.kms.scim.filters import equals
-from sipmikey.kms.scim.models import ScimUser, attributes_of, user_document, user_of, version_of
+from sipmikey.kms.scim.models import ScimUser, attributes_of, user_document, user_of
+from sipmikey.kms.scim.resources import Resources, page_of
 from sipmikey.kms.stores.provisioned import MAX_DOCUMENT, ProvisionedGroup, ProvisionedUser
 from sipmikey.kms.subscribers import SubscriberRecord
 from sipmikey.mikey.errors import LocalError
@@ -32,21 +30,16 @@ MAX_SEARCHED: Final = 20_000
 MAX_USER_NAME: Final = 255
 
 
-class Users:
+class Users(Resources[ScimUser, ProvisionedUser]):
     """What clients do to users. Every method raises `SCIMException` for what cannot be done."""
 
     model = ScimUser
+    patch_model = PatchOp[ScimUser]
+    word = "user"
 
     def __init__(self, provisioner: Provisioner, patterns: Sequence[Pattern], base: str) -> None:
-        self._provisioner = provisioner
-        self._kept = provisioner.store.provisioned
+        super().__init__(provisioner, base)
         self._patterns = patterns
-        self._base = base
-
-    async def get(self, key: str) -> tuple[str, ScimUser]:
-        """Return the entity tag of a user, and the user."""
-        kept = await self._found(key)
-        return version_of(kept), await self._shown(kept)
 
     async def create(self, fields: Mapping[str, Any]) -> tuple[str, ScimUser]:
         """Add a user; one who is not active has no phone."""
@@ -61,28 +54,9 @@ class Users:
             await self._provisioner.leave(kept)
         return await self.get(key)
 
-    async def replace(self, key: str, fields: Mapping[str, Any], condition: str) -> tuple[str, ScimUser]:
-        """Replace all that is known of a user."""
-        kept = await self._found(key, condition)
-        user = ScimUser.model_validate(fields, scim_ctx=Context.RESOURCE_REPLACEMENT_REQUEST)
-        return await self._changed(kept, user)
-
-    async def patch(self, key: str, fields: Mapping[str, Any], condition: str) -> tuple[str, ScimUser]:
-        """Change a part of what is known of a user."""
-        kept = await self._found(key, condition)
-        user = await self._shown(kept)
-        patch = PatchOp[ScimUser].model_validate(fields, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
-        patch.patch(user)
-        return await self._changed(kept, user)
-
-    async def delete(self, key: str, condition: str) -> None:
-        """Remove a user with devices and keys."""
-        await self._provisioner.remove(await self._found(key, condition))
-
     async def search(self, search: SearchRequest[Any]) -> tuple[int, int, list[ScimUser]]:
         """Return how many users a search finds, the number of the first shown (from 1), and those shown."""
-        start = max(1, search.start_index or 1)
-        count = MAX_RESULTS if search.count is None else min(search.count, MAX_RESULTS)
+        start, count = page_of(search)
         if search.filter is None:
             total = await self._kept.count(self._provisioner.source)
             page = await self._kept.page(self._provisioner.source, start=start - 1, count=count)
@@ -100,23 +74,21 @@ class Users:
 
     # Inside
 
-    async def _found(self, key: str, condition: str = "") -> ProvisionedUser:
-        kept = await self._kept.user(self._provisioner.source, key)
-        if kept is None:
-            raise NotFoundException(detail="there is no such user")
-        if condition not in ("", "*", version_of(kept)):
-            raise PreconditionFailedException(detail="the user was changed meanwhile")
-        return kept
+    async def _look_up(self, key: str) -> ProvisionedUser | None:
+        return await self._kept.user(self._provisioner.source, key)
 
-    async def _changed(self, kept: ProvisionedUser, user: ScimUser) -> tuple[str, ScimUser]:
-        label, identities = await self._checked(user, kept)
+    async def _remove(self, kept: ProvisionedUser) -> None:
+        await self._provisioner.remove(kept)
+
+    async def _changed(self, kept: ProvisionedUser, resource: ScimUser) -> tuple[str, ScimUser]:
+        label, identities = await self._checked(resource, kept)
         try:
             changed = await self._provisioner.change(
-                kept, identities, label=label, document=self._document(user)
+                kept, identities, label=label, document=self._document(resource)
             )
         except LocalError as error:
             raise UniquenessException(detail=str(error)) from None
-        active = user.active is not False
+        active = resource.active is not False
         if active and kept.closed:
             await self._provisioner.come_back(changed)
         elif not active and not kept.closed:
@@ -146,10 +118,6 @@ class Users:
         if len(document) > MAX_DOCUMENT:
             raise InvalidValueException(detail="so much is not kept of one user")
         return document
-
-    async def _shown(self, kept: ProvisionedUser) -> ScimUser:
-        (shown,) = await self._all_shown([kept])
-        return shown
 
     async def _all_shown(self, found: Sequence[ProvisionedUser]) -> list[ScimUser]:
         """Return users with the groups they are in."""
