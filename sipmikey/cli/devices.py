@@ -8,7 +8,7 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode, table
 from sipmikey.cli.output import Output
 from sipmikey.sound.devices import Device, Devices, Direction, choose
 from sipmikey.sound.errors import NoSoundDevice
-from sipmikey.sound.remembered import place, remember, remembered
+from sipmikey.sound.remembered_devices import place, remember, remembered
 from sipmikey.sound.settings import Role
 from sipmikey.sound.tones import RING_BACK, TonePlayer
 from sipmikey.sound.trial import RATE, Recording, play, record

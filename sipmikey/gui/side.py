@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 from sipmikey.gui.buttons import DialPad
 from sipmikey.gui.lists import IDENTIFIER, fill
 from sipmikey.gui.messages import MessageList
-from sipmikey.gui.named import named
+from sipmikey.gui.named_widgets import named
 from sipmikey.phone import Phone, phone_actions
 from sipmikey.phone.possible import Action
 from sipmikey.phone.shown import history_line

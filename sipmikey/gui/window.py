@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from sipmikey.gui.buttons import ActionButtons
 from sipmikey.gui.facts import FactsPanel
 from sipmikey.gui.lists import IDENTIFIER, fill
-from sipmikey.gui.named import menu_entry, named
+from sipmikey.gui.named_widgets import menu_entry, named
 from sipmikey.gui.notify import Notifier
 from sipmikey.gui.process import AgentProcess
 from sipmikey.gui.questions import Questions

@@ -13,7 +13,7 @@ from sipmikey.phone.calls import CallKey, Direction, ShownCall, Stage, ended, fo
 from sipmikey.phone.documents import Document, flag, inner, number, text, texts
 from sipmikey.phone.history import entry_from, entry_of
 from sipmikey.phone.messages.leaving import follow_message_of_ours
-from sipmikey.phone.messages.received import message_left, message_played, messages_listed
+from sipmikey.phone.messages.left_messages import message_left, message_played, messages_listed
 from sipmikey.phone.people import Contact, contact_of, find, seen, warning_for
 from sipmikey.phone.state import (
     MAX_NOTICES,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sipmikey.agent.config import KeyManagement
-from sipmikey.agent.tickets.resolved import ResolvedTickets
+from sipmikey.agent.tickets.resolved_tickets import ResolvedTickets
 from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.call.keying.keying import Agreement
 from sipmikey.call.keying.ticket import TicketKeying, srtp_suites

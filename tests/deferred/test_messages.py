@@ -12,7 +12,7 @@ from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import Deposit, parse_deposit
 from sipmikey.deferred.errors import DisorderedDeposit, ForgedPacket, IncompleteDeposit
 from sipmikey.deferred.leaving import DEFERRED_FLAGS, leave_message
-from sipmikey.deferred.opened import OpenedBefore, parse_opened
+from sipmikey.deferred.opened_before import OpenedBefore, parse_opened
 from sipmikey.deferred.opening import OpenedMessage, open_message, read_transfer
 from sipmikey.keys.suite import SUITE_128, SUITE_256, Suite
 from sipmikey.kms.audit import Exchange

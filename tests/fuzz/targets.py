@@ -26,7 +26,7 @@ from sipmikey.decode import capture, sources
 from sipmikey.decode.explain.message import explain
 from sipmikey.deferred.claims import facts_of
 from sipmikey.deferred.deposit import parse_deposit
-from sipmikey.deferred.opened import parse_opened
+from sipmikey.deferred.opened_before import parse_opened
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.server.body import decode_body
 from sipmikey.media.rtcp.packets import parse_compound

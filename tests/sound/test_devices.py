@@ -9,7 +9,7 @@ import pytest
 
 from sipmikey.sound.devices import Device, Direction, choose
 from sipmikey.sound.errors import NoSoundDevice
-from sipmikey.sound.remembered import remember, remembered
+from sipmikey.sound.remembered_devices import remember, remembered
 from sipmikey.sound.settings import Role
 from sipmikey.testing.program import run
 from tests.interop.lab.agents import Agent, settings, wait_until

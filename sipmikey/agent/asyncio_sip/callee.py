@@ -8,7 +8,7 @@ from functools import partial
 
 from sipmikey.agent.asyncio_sip.answering import AnsweringSession
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.repeated import UnacknowledgedResponses
+from sipmikey.agent.asyncio_sip.repeated_response import UnacknowledgedResponses
 from sipmikey.agent.asyncio_sip.session import House
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction
 from sipmikey.agent.asyncio_sip.writing import has_option, new_tag, response

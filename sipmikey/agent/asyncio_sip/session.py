@@ -18,7 +18,7 @@ from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Exchange, Means, Silent, target_of
 from sipmikey.agent.asyncio_sip.media.all_calls import Media
 from sipmikey.agent.asyncio_sip.media.streams import SessionStreams
-from sipmikey.agent.asyncio_sip.repeated import UnacknowledgedResponses
+from sipmikey.agent.asyncio_sip.repeated_response import UnacknowledgedResponses
 from sipmikey.agent.asyncio_sip.requests_within import Farewell, Proposal, Refreshing, draft_within
 from sipmikey.agent.asyncio_sip.session_table import SessionTable
 from sipmikey.agent.asyncio_sip.session_timer import SessionTimer

@@ -11,7 +11,7 @@ from sipmikey.agent.group.floor import TAKEN_AWAY, TIME_IS_UP
 from sipmikey.agent.group.notice import Notice, Tell
 from sipmikey.agent.group.wire import GroupMessage, fingerprint, media_address
 from sipmikey.agent.tickets.correspondent import Correspondent
-from sipmikey.agent.tickets.opened import open_ticket
+from sipmikey.agent.tickets.open_ticket import open_ticket
 from sipmikey.call.reasons import AgentError, Reason, kms_fault, reason_of
 from sipmikey.media.group import Membership
 from sipmikey.media.talk import Talk, TalkKeys

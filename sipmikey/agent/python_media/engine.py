@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.agent.python_media.agreed_media import Agreed
 from sipmikey.agent.python_media.line import PythonLine
 from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.python_media.ways import Countdown, Ways

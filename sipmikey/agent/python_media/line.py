@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.agent.python_media.agreed_media import Agreed
 from sipmikey.agent.stack import Seat
 from sipmikey.media.codecs.codec import Codec
 from sipmikey.media.endpoint import MediaPort

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sipmikey.agent.tickets.correspondent import Correspondent
-from sipmikey.agent.tickets.opened import open_ticket
-from sipmikey.agent.tickets.resolved import ResolvedTickets
+from sipmikey.agent.tickets.open_ticket import open_ticket
+from sipmikey.agent.tickets.resolved_tickets import ResolvedTickets
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import InvalidTicketPolicy, SipmikeyError, UnexpectedMessage
 from sipmikey.mikey.message import Message

@@ -8,7 +8,7 @@ from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.tickets.file import TicketFile
 from sipmikey.agent.tickets.grants import Grants
 from sipmikey.agent.tickets.kms import KmsClient, KmsDesk
-from sipmikey.agent.tickets.resolved import ResolvedTickets
+from sipmikey.agent.tickets.resolved_tickets import ResolvedTickets
 from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.call.events import Event
 from sipmikey.ticket.environment import Environment

@@ -23,7 +23,7 @@ from sipmikey.cli.calls.narrate import narrate, route_words
 from sipmikey.cli.calls.prompt import ask_at_terminal
 from sipmikey.cli.calls.setup import agent_config, kms_client, ticket_file
 from sipmikey.cli.config.load import LoadedConfiguration
-from sipmikey.cli.enrol.present import present_key, renewed_in_time
+from sipmikey.cli.enrol.present_key import present_key, renewed_in_time
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode, for_end
 from sipmikey.cli.output import Output, complain, timestamp
 from sipmikey.phone import Mood, Phone, fold

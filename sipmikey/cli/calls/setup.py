@@ -37,7 +37,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.nat.servers import NatSettings
 from sipmikey.sealed.vault import Vault, data_folder, system_keyring
 from sipmikey.settings import ConfigurationError
-from sipmikey.sound.remembered import remembered
+from sipmikey.sound.remembered_devices import remembered
 from sipmikey.sound.settings import Role, SoundSettings
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.mode import Mode

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from sipmikey.cli.enrol.kept import KeptEnrolment, applied, folder_of, put
+from sipmikey.cli.enrol.kept_enrolment import KeptEnrolment, applied, folder_of, put
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.kms.client import ClientTls
 from sipmikey.kms.client.enrolment import post_question

@@ -14,7 +14,7 @@ import tomlkit
 from sipmikey.cli.calls.credentials import from_keyring
 from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.schema import Configuration
-from sipmikey.cli.enrol.kept import KeptEnrolment, applied, read_document
+from sipmikey.cli.enrol.kept_enrolment import KeptEnrolment, applied, read_document
 from sipmikey.cli.enrol.redeem import certificate_request, keep_certificate, keep_psk
 from sipmikey.keys.key_text import parse_key
 from sipmikey.kms.client import ClientTls

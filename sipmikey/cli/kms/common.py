@@ -23,7 +23,7 @@ from sipmikey.cli.kms.configuration import (
 )
 from sipmikey.cli.output import Output, complain
 from sipmikey.cli.parser import add_verb
-from sipmikey.kms.master_keys.wrapped import WrappedMasterKey
+from sipmikey.kms.master_keys.wrapped_key import WrappedMasterKey
 from sipmikey.kms.service import StoreUnavailable
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.store import Store

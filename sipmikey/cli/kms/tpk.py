@@ -13,7 +13,7 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, opened, output, write_private
 from sipmikey.cli.kms.users.acts import acted, administration
 from sipmikey.cli.output import Output, timestamp
-from sipmikey.kms.administration.audited import AdminAct
+from sipmikey.kms.administration.audit_acts import AdminAct
 from sipmikey.kms.tpk import TpkRecord, generate
 
 SHARE = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from sipmikey.deferred.opened import OpenedBefore, parse_opened
+from sipmikey.deferred.opened_before import OpenedBefore, parse_opened
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sealed.vault import data_folder
 from sipmikey.settings import ConfigurationError

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
 
-from sipmikey.kms.administration.audited import About, Actor, AdminAct, keep_act
+from sipmikey.kms.administration.audit_acts import About, Actor, AdminAct, keep_act
 from sipmikey.kms.administration.invite import Invited, invite
 from sipmikey.kms.enrolment.codes import parse_number
 from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord

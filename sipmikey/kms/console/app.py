@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sipmikey.kms.console.asked import HERE, Handler, environment
+from sipmikey.kms.console.console_request import HERE, Handler, environment
 from sipmikey.kms.console.guard import Guard
 from sipmikey.kms.console.oidc import OpenIdProvider
 from sipmikey.kms.console.pages import audit, people, rules

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sipmikey.kms.administration.acts import Administration
-from sipmikey.kms.administration.audited import Actor
-from sipmikey.kms.console.asked import Asked, Handler
+from sipmikey.kms.administration.audit_acts import Actor
+from sipmikey.kms.console.console_request import Asked, Handler
 from sipmikey.kms.console.roles import ALLOWED, Permission
 from sipmikey.kms.console.sessions import SESSION_COOKIE, Session, Sessions
 from sipmikey.kms.console.settings import ConsoleSettings

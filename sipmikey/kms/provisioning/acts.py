@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Final
 
-from sipmikey.kms.administration.audited import Actor, AdminAct, keep_act
-from sipmikey.kms.stores.provisioned import ProvisionedGroup, ProvisionedUser
+from sipmikey.kms.administration.audit_acts import Actor, AdminAct, keep_act
+from sipmikey.kms.stores.provisioned_users import ProvisionedGroup, ProvisionedUser
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import SubscriberRecord
 from sipmikey.mikey.errors import LocalError

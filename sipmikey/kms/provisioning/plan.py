@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from sipmikey.kms.provisioning.people import DirectoryGroup, DirectoryUser, Found
-from sipmikey.kms.stores.provisioned import ProvisionedGroup, ProvisionedUser
+from sipmikey.kms.stores.provisioned_users import ProvisionedGroup, ProvisionedUser
 from sipmikey.mikey.errors import LocalError
 
 FEW: Final = 5

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sipmikey.kms.provisioning.acts import Provisioner, Taken
 from sipmikey.kms.provisioning.plan import Change, Plan, What
-from sipmikey.kms.stores.provisioned import ProvisionedUser
+from sipmikey.kms.stores.provisioned_users import ProvisionedUser
 from sipmikey.mikey.errors import LocalError
 
 

@@ -21,7 +21,7 @@ from scim2_models import (
     SearchRequest,
 )
 
-from sipmikey.kms.administration.audited import Actor
+from sipmikey.kms.administration.audit_acts import Actor
 from sipmikey.kms.provisioning.acts import SCIM, Provisioner
 from sipmikey.kms.provisioning.people import Pattern
 from sipmikey.kms.scim.description import provider_config, resource_types, schemas, written

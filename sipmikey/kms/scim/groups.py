@@ -19,7 +19,7 @@ from sipmikey.kms.provisioning.acts import Provisioner, Taken
 from sipmikey.kms.provisioning.people import Pattern, slug
 from sipmikey.kms.scim.models import ScimGroup, group_document, group_of
 from sipmikey.kms.scim.resources import Resources, page_of
-from sipmikey.kms.stores.provisioned import ProvisionedGroup, ProvisionedUser
+from sipmikey.kms.stores.provisioned_users import ProvisionedGroup, ProvisionedUser
 from sipmikey.mikey.errors import LocalError
 
 MAX_TEXT: Final = 255

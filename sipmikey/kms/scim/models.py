@@ -26,7 +26,7 @@ from scim2_models import (
     Uniqueness,
 )
 
-from sipmikey.kms.stores.provisioned import ProvisionedGroup, ProvisionedUser
+from sipmikey.kms.stores.provisioned_users import ProvisionedGroup, ProvisionedUser
 
 POLICY: Final = ScimPolicy(
     unknown=ScimPolicy.Unknown.ignore,

@@ -11,7 +11,7 @@ from scim2_models import Context, NotFoundException, PatchOp, PreconditionFailed
 from sipmikey.kms.provisioning.acts import Provisioner
 from sipmikey.kms.scim.description import MAX_RESULTS
 from sipmikey.kms.scim.models import ScimGroup, ScimUser, version_of
-from sipmikey.kms.stores.provisioned import ProvisionedGroup, ProvisionedUser
+from sipmikey.kms.stores.provisioned_users import ProvisionedGroup, ProvisionedUser
 
 Model = TypeVar("Model", ScimUser, ScimGroup)
 Kept = TypeVar("Kept", ProvisionedUser, ProvisionedGroup)

@@ -20,7 +20,7 @@ from sipmikey.kms.provisioning.people import Pattern, identities_of
 from sipmikey.kms.scim.filters import equals
 from sipmikey.kms.scim.models import ScimUser, attributes_of, user_document, user_of
 from sipmikey.kms.scim.resources import Resources, page_of
-from sipmikey.kms.stores.provisioned import MAX_DOCUMENT, ProvisionedGroup, ProvisionedUser
+from sipmikey.kms.stores.provisioned_users import MAX_DOCUMENT, ProvisionedGroup, ProvisionedUser
 from sipmikey.kms.subscribers import SubscriberRecord
 from sipmikey.mikey.errors import LocalError
 

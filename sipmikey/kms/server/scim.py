@@ -8,7 +8,7 @@ import math
 import time
 from typing import Final
 
-from sipmikey.kms.administration.audited import Actor
+from sipmikey.kms.administration.audit_acts import Actor
 from sipmikey.kms.audit import AuditEvent, Decision, Exchange
 from sipmikey.kms.scim.desk import ScimDesk, ScimReply, ScimRequest, failure_of
 from sipmikey.kms.server.enrolment import AddressFailures

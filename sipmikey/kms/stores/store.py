@@ -13,7 +13,7 @@ from sipmikey.kms.stores.database import Database
 from sipmikey.kms.stores.devices import DeviceStore
 from sipmikey.kms.stores.master_key_change import MasterKeyChange
 from sipmikey.kms.stores.policies import PolicyStore
-from sipmikey.kms.stores.provisioned import ProvisionedStore
+from sipmikey.kms.stores.provisioned_users import ProvisionedStore
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.tpks import TpkStore
 from sipmikey.kms.stores.vault import Vault

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from sipmikey.media.errors import PacketNotSent, SrtpError
-from sipmikey.media.lanes.armed import ArmedPort, LanePort
+from sipmikey.media.lanes.armed_port import ArmedPort, LanePort
 from sipmikey.native import native_only
 
 P = TypeVar("P", bound=LanePort)

@@ -20,7 +20,7 @@ from sipmikey.agent.tickets.documents import (
     resolved_from,
 )
 from sipmikey.agent.tickets.file import TicketFile
-from sipmikey.agent.tickets.resolved import ResolvedTickets
+from sipmikey.agent.tickets.resolved_tickets import ResolvedTickets
 from sipmikey.agent.tickets.store import TicketStore, desired_policy, make_own_ticket
 from sipmikey.call.events import CallEnded, MediaProtection, Security
 from sipmikey.call.reasons import Reason

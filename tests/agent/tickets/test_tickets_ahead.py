@@ -13,7 +13,7 @@ from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.tickets.ahead import TicketsAhead
 from sipmikey.agent.tickets.correspondent import Correspondent
 from sipmikey.agent.tickets.kms import KmsDesk
-from sipmikey.agent.tickets.resolved import ResolvedTickets
+from sipmikey.agent.tickets.resolved_tickets import ResolvedTickets
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import InvalidTicketPolicy
 from sipmikey.mikey.secret import Secret

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from sipmikey.kms.administration.acts import Administration
-from sipmikey.kms.administration.audited import Actor
+from sipmikey.kms.administration.audit_acts import Actor
 from sipmikey.kms.audit import AuditEvent, AuditQuery
 from sipmikey.kms.console.roles import People, Role
 from sipmikey.kms.console.serve import ConsoleApplication

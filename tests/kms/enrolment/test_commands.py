@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.command import leave_command
-from sipmikey.cli.enrol.kept import KeptEnrolment, folder_of
+from sipmikey.cli.enrol.kept_enrolment import KeptEnrolment, folder_of
 from sipmikey.cli.enrol.redeem import keep, redeemed
 from sipmikey.cli.enrol.refresh import refresh_at_start
 from sipmikey.cli.exit_codes import CommandFailed

@@ -11,7 +11,7 @@ import pytest
 
 from sipmikey.agent import KeyManagement
 from sipmikey.cli.config.load import load
-from sipmikey.cli.enrol.present import present_key, renewed_in_time
+from sipmikey.cli.enrol.present_key import present_key, renewed_in_time
 from sipmikey.cli.enrol.redeem import Enrolment, keep
 from sipmikey.kms.enrolment.device import Received
 from sipmikey.kms.enrolment.documents import Given
@@ -86,7 +86,7 @@ def test_a_program_that_runs_renews_in_time(path: Path, monkeypatch: pytest.Monk
             return ["this device has a new key"]
 
         monkeypatch.setattr("sipmikey.cli.enrol.refresh.refresh_at_start", refresh)
-        monkeypatch.setattr("sipmikey.cli.enrol.present.LOOK_S", 0.0)
+        monkeypatch.setattr("sipmikey.cli.enrol.present_key.LOOK_S", 0.0)
         with renewed_in_time(present):
             await asyncio.wait_for(asked.wait(), 20)
         assert present().key_id == b"alice.1.2"

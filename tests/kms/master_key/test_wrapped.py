@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sipmikey.cli.kms.common import master_key
 from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.main import main
-from sipmikey.kms.master_keys.wrapped import WrappedMasterKey
+from sipmikey.kms.master_keys.wrapped_key import WrappedMasterKey
 from sipmikey.mikey.errors import LocalError
 from tests.kms.http.serving import ALICE, Site
 

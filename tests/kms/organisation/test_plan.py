@@ -8,7 +8,7 @@ import pytest
 
 from sipmikey.kms.provisioning.people import DirectoryUser, Found, Pattern, identities_of, slug
 from sipmikey.kms.provisioning.plan import check_leavers, plan_of
-from sipmikey.kms.stores.provisioned import ProvisionedUser
+from sipmikey.kms.stores.provisioned_users import ProvisionedUser
 from sipmikey.mikey.errors import LocalError
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from sipmikey.agent import AgentConfig, Audio, KeyManagement, Sip
 from sipmikey.agent.python_media import engine
-from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.agent.python_media.agreed_media import Agreed
 from sipmikey.agent.python_media.engine import CallMedia, PythonMedia
 from sipmikey.agent.stack import StackError
 from sipmikey.media.codecs.codec import Codec

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.agent.python_media.agreed_media import Agreed
 from sipmikey.nat.candidates import PeerIce, peer_ice
 from sipmikey.sdp.document import Document
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sipmikey.agent.pjsua.library import pj
-from sipmikey.agent.python_media.agreed import Agreed
+from sipmikey.agent.python_media.agreed_media import Agreed
 
 
 def agreed_on(info: Any) -> Agreed:

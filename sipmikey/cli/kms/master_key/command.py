@@ -23,8 +23,8 @@ from sipmikey.cli.kms.common import (
 from sipmikey.cli.kms.configuration import load
 from sipmikey.cli.kms.users.acts import acted
 from sipmikey.cli.output import timestamp
-from sipmikey.kms.administration.audited import AdminAct
-from sipmikey.kms.master_keys.wrapped import wrapper_of, written
+from sipmikey.kms.administration.audit_acts import AdminAct
+from sipmikey.kms.master_keys.wrapped_key import wrapper_of, written
 from sipmikey.kms.stores.vault import MASTER_KEY_BYTES, FileMasterKey
 from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError

@@ -7,7 +7,7 @@ import os
 from typing import Unpack
 
 from sipmikey.kms.administration.acts import Administration
-from sipmikey.kms.administration.audited import About, Actor, AdminAct
+from sipmikey.kms.administration.audit_acts import About, Actor, AdminAct
 from sipmikey.kms.stores.store import Store
 
 

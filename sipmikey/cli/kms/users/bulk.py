@@ -16,7 +16,7 @@ from sipmikey.cli.kms.users.acts import acted
 from sipmikey.cli.kms.users.bundle import Bundle, write_bundle
 from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.kms.users.people import Person, Problem, is_json, read_people, write_csv
-from sipmikey.kms.administration.audited import AdminAct
+from sipmikey.kms.administration.audit_acts import AdminAct
 from sipmikey.kms.administration.devices import last_uses
 from sipmikey.kms.administration.invite import Invited, invite
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tomlkit
 
-from sipmikey.cli.enrol.kept import applied, put
+from sipmikey.cli.enrol.kept_enrolment import applied, put
 from sipmikey.cli.kms.common import write_private
 from sipmikey.kms.enrolment.profile import Profile
 from sipmikey.kms.subscribers import PskRecord

@@ -12,8 +12,8 @@ from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import DAY_S, Actions, action, opened, output, write_private
 from sipmikey.cli.kms.users.acts import acted
 from sipmikey.cli.output import timestamp
-from sipmikey.kms.administration.audited import AdminAct
-from sipmikey.kms.stores.provisioned import AccessToken
+from sipmikey.kms.administration.audit_acts import AdminAct
+from sipmikey.kms.stores.provisioned_users import AccessToken
 from sipmikey.mikey.errors import LocalError
 
 EXAMPLES = """\

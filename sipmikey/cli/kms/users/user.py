@@ -16,7 +16,7 @@ from sipmikey.cli.kms.users import verbs as more_verbs
 from sipmikey.cli.kms.users.acts import acted, administration
 from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.output import Output, timestamp
-from sipmikey.kms.administration.audited import AdminAct
+from sipmikey.kms.administration.audit_acts import AdminAct
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord, normal_identity
 from sipmikey.mikey.secret import Secret
 from sipmikey.pem_file import read_certificates

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 from starlette.responses import Response
 
-from sipmikey.kms.administration.audited import AdminAct
+from sipmikey.kms.administration.audit_acts import AdminAct
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, key_name
-from sipmikey.kms.console.asked import Asked
+from sipmikey.kms.console.console_request import Asked
 from sipmikey.mikey.errors import LocalError
 
 ROWS = 100

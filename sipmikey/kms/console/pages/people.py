@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from sipmikey.kms.administration.devices import last_uses, state
-from sipmikey.kms.console.asked import Asked
+from sipmikey.kms.console.console_request import Asked
 from sipmikey.kms.console.roles import Permission
 from sipmikey.kms.enrolment.records import MAX_TRIES
 from sipmikey.kms.subscribers import SubscriberRecord, normal_identity

@@ -7,7 +7,7 @@ import time
 from starlette.responses import Response
 
 from sipmikey.keys.suite import SUITES
-from sipmikey.kms.console.asked import Asked
+from sipmikey.kms.console.console_request import Asked
 from sipmikey.kms.console.roles import Permission
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.policy.rules import Explanation

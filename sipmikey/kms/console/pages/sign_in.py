@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sipmikey.kms.administration.acts import Administration
-from sipmikey.kms.administration.audited import Actor, AdminAct
-from sipmikey.kms.console.asked import Asked
+from sipmikey.kms.administration.audit_acts import Actor, AdminAct
+from sipmikey.kms.console.console_request import Asked
 from sipmikey.kms.console.guard import Guard, names_of, source
 from sipmikey.kms.console.oidc import OpenIdProvider, SignInFailed
 from sipmikey.kms.console.sessions import LOGIN_COOKIE, LOGIN_S, SESSION_COOKIE, Session
