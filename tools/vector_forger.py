@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sipmikey.conformance.forge import Edit, replacing
 from sipmikey.keys.derivation import (
     ProtectionKeys,
     initial_message_keys,
@@ -28,7 +29,6 @@ from sipmikey.mikey.timestamp import T
 from sipmikey.vectors.exchange import Rehearsal
 
 Vector = dict[str, object]
-Edit = Callable[[list[Payload]], Sequence[Payload]]
 
 
 class Forger:
@@ -152,18 +152,3 @@ class Forger:
         covered = draft.policy_octets + size + ticket.ticket_data[:-length]
         mac = compute_mac(suite.mac_alg, protection.auth_key(suite.mac_alg), covered)
         return TICKET(**fields, ticket_data=ticket.ticket_data[:-length] + mac)  # type: ignore[arg-type]
-
-
-def replacing(cls: type, change: Callable[[Any], Payload | None], role: int | None = None) -> Edit:
-    """Return an edit that changes every payload of a class, and leaves it out where *change* gives None."""
-
-    def edit(payloads: list[Payload]) -> list[Payload]:
-        changed = [
-            change(item)
-            if isinstance(item, cls) and (role is None or getattr(item, "role", None) == role)
-            else item
-            for item in payloads
-        ]
-        return [item for item in changed if item is not None]
-
-    return edit

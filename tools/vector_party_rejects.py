@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vector_forger import Edit, Forger, replacing
+from vector_forger import Forger
 from vector_source import NOW_S
 
+from sipmikey.conformance.forge import Edit, replacing
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.payload import Payload
 from sipmikey.mikey.registry import IdRole, IdType, SrtpParam, TsRole

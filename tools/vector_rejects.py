@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import vector_party_rejects
-from vector_forger import Edit, Forger, Vector, replacing
+from vector_forger import Forger, Vector
 from vector_source import NOW_S
 
+from sipmikey.conformance.forge import Edit, replacing
 from sipmikey.mikey.header import GenericIdEntry, SrtpIdEntry
 from sipmikey.mikey.identity import IDR
 from sipmikey.mikey.kemac import KEMAC, encode_key_data

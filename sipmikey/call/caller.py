@@ -18,7 +18,7 @@ from sipmikey.call.inviting.redirection import Course, first_course
 from sipmikey.call.keying.keying import Agreement, Keying, Lane
 from sipmikey.call.keying.mikey_description import tell_mikey
 from sipmikey.call.machine import CallMachine
-from sipmikey.call.policy import Forked
+from sipmikey.call.policy import ForkRule
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
@@ -263,7 +263,7 @@ class CallerMachine(CallMachine):
 
     @property
     def _must_not_fork(self) -> bool:
-        return self._settings.policy.forked is Forked.REFUSE and self._attempt.keying.shares_keys
+        return self._settings.policy.forked is ForkRule.REFUSE and self._attempt.keying.shares_keys
 
     def _end_forked(self) -> Outcome:
         """End the call: more than one device could have its keys."""

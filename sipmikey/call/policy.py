@@ -60,7 +60,7 @@ class Retarget(StrEnum):
     REFUSE = "refuse"
 
 
-class Forked(StrEnum):
+class ForkRule(StrEnum):
     """What becomes of a call that reaches several devices under a ticket with the same keys for all (I is 0).
 
     ``BIND``: the device that answers first has it. ``REFUSE``: it ends when a second device is heard of.
@@ -88,7 +88,7 @@ class CallPolicy:
     contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
     retarget: Retarget = Retarget.ACCEPT
     groups: frozenset[str] = frozenset()
-    forked: Forked = Forked.BIND
+    forked: ForkRule = ForkRule.BIND
     transfer: bool = False
     unprotected_in_conference: bool = False
 

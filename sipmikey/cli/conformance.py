@@ -15,7 +15,7 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.output import Output
 from sipmikey.conformance.agent import AGENT_REQUIREMENTS
 from sipmikey.conformance.agent_subject import AgentSubject, Door
-from sipmikey.conformance.authority import Certified, read_holder, untrusted_copy
+from sipmikey.conformance.authority import CertifiedParties, read_holder, untrusted_copy
 from sipmikey.conformance.broken_kms import BrokenKms
 from sipmikey.conformance.http import poster, serving
 from sipmikey.conformance.kms import KMS_REQUIREMENTS
@@ -192,7 +192,7 @@ def _party(args: argparse.Namespace, role: str, *, uri: str | None = None) -> Pa
     )
 
 
-def _certified(args: argparse.Namespace, initiator: str) -> Certified | None:
+def _certified(args: argparse.Namespace, initiator: str) -> CertifiedParties | None:
     """Return the certificates that the options give, None without any."""
     needed = {"kms": args.kms_cert, "initiator": args.initiator_cert, "responder": args.responder_cert}
     if not any(needed.values()):
@@ -202,7 +202,7 @@ def _certified(args: argparse.Namespace, initiator: str) -> Certified | None:
             raise LocalError(f"the public-key variants need --{word}-cert as well")
     of_kms = read_certificates(args.kms_cert)
     first = read_holder(args.initiator_cert, of_kms)
-    return Certified(
+    return CertifiedParties(
         initiator=first,
         responder=read_holder(args.responder_cert, of_kms),
         untrusted=untrusted_copy(first, initiator, environment().now_ns()),

@@ -35,7 +35,7 @@ _MAX_OCTETS = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
+class CallOutcome:
     """How a call ended up: the final status, the answer (empty without one), and the peer's words."""
 
     status: int
@@ -53,7 +53,7 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class AcceptedCall:
     """A call that was taken: TRANSFER_INIT and TRANSFER_RESP, and what verifies the second."""
 
     offerer: Offerer
@@ -63,7 +63,7 @@ class Taken:
     sdp: str
 
 
-Call = Callable[[str, str], Called]
+Call = Callable[[str, str], CallOutcome]
 """(caller's URI, offer) -> how the call ended up."""
 
 
@@ -96,7 +96,7 @@ class AgentSubject:
     call: Call
     door: Door
     address: str = "127.0.0.1"
-    _taken: list[Taken] = field(default_factory=list)
+    _taken: list[AcceptedCall] = field(default_factory=list)
 
     def offer(self) -> tuple[Offerer, TicketGrant, str]:
         """Return an offer with a ticket of its own."""
@@ -107,14 +107,14 @@ class AgentSubject:
         )
         return offerer, grant, offerer.make_offer(OFFER.format(address=self.address))
 
-    def taken(self, number: int = 0) -> Taken:
+    def taken(self, number: int = 0) -> AcceptedCall:
         """Return a call that was taken and answered with a message; made once and kept."""
         while len(self._taken) <= number:
             offerer, grant, text = self.offer()
             called = self.call(self.kms.initiator.uri, text)
             check(called.answered, f"an offer that is in order got {called.describe()}")
             self._taken.append(
-                Taken(
+                AcceptedCall(
                     offerer=offerer,
                     grant=grant,
                     init=Message.parse(offerer.transfer_init),

@@ -26,7 +26,7 @@ _LIFE = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Certified:
+class CertifiedParties:
     """What the public-key variants are tested with: the holders, each with the KMS's certificates.
 
     ``revoked`` is a certificate of the Initiator that its issuer took back, ``untrusted`` one of an issuer
@@ -92,14 +92,14 @@ class CertifiedDomain:
     """An authority, and certificates of the first two of a domain's subscribers."""
 
     authority: Authority
-    certified: Certified
+    certified: CertifiedParties
 
     @classmethod
     def make(cls, kms: str, initiator: str, responder: str, now_ns: int) -> CertifiedDomain:
         """Draw the keys of all; that takes about a second."""
         authority = Authority.make(kms, now_ns)
         first = authority.holder(initiator)
-        certified = Certified(
+        certified = CertifiedParties(
             initiator=first,
             responder=authority.holder(responder),
             untrusted=untrusted_copy(first, initiator, now_ns),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from sipmikey.conformance.agent_subject import Called, carried, carrying, without_keys
+from sipmikey.conformance.agent_subject import CallOutcome, carried, carrying, without_keys
 from sipmikey.conformance.forge import Edit, Forger, named, replacing, shifted_time, with_header, without
 from sipmikey.conformance.kms_subject import RESOLVE, Party, Post
 from sipmikey.keys.suite import suite_of
@@ -188,22 +188,22 @@ class BrokenAgent:
         if self.broken is not None and self.broken not in BREAKS:
             raise LocalError(f"there is no break {self.broken!r}; --list names them")
 
-    def take(self, caller: str, offer: str) -> Called:
+    def take(self, caller: str, offer: str) -> CallOutcome:
         """Answer a call as a user agent does, or as the break has it."""
         own = ANSWER.format(address=self.address)
         if self.broken == "refuses-everything":
-            return Called(status=488)
+            return CallOutcome(status=488)
         try:
             answer = self._answer(caller, offer, own)
         except PeerError as error:
             if self._lifted(error):
-                return Called(status=200, sdp=own)
-            return Called(status=488, warning=f"{error.reason}: {error}")
+                return CallOutcome(status=200, sdp=own)
+            return CallOutcome(status=488, warning=f"{error.reason}: {error}")
         if self.broken == "answers-in-the-clear":
             answer = str(Document.parse(answer).with_protocol(0, "RTP/AVP"))
         if self.broken == "answers-without-keys":
             answer = without_keys(answer)
-        return Called(status=200, sdp=answer)
+        return CallOutcome(status=200, sdp=answer)
 
     def _lifted(self, error: PeerError) -> bool:
         if self.broken == "asks-no-kms":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from sipmikey.conformance.authority import Certified
+from sipmikey.conformance.authority import CertifiedParties
 from sipmikey.conformance.forge import Edit, Forger, named, replacing, shifted_time, without
 from sipmikey.conformance.kms_subject import FORKING, REQUEST, RESOLVE, KmsSubject, Reply
 from sipmikey.conformance.requirement import NotTestableError, Requirements, check
@@ -33,7 +33,7 @@ PUBLIC_KEY_REQUIREMENTS: Requirements[KmsSubject] = Requirements("kms")
 _add = PUBLIC_KEY_REQUIREMENTS.add
 
 
-def _certified(kms: KmsSubject) -> Certified:
+def _certified(kms: KmsSubject) -> CertifiedParties:
     if kms.certified is None:
         raise NotTestableError("no certificates are given (--initiator-cert, --responder-cert, --kms-cert)")
     return kms.certified

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sipmikey.conformance.authority import Certified
+from sipmikey.conformance.authority import CertifiedParties
 from sipmikey.conformance.forge import Forger
 from sipmikey.conformance.requirement import check
 from sipmikey.keys.suite import SUITE_256, Suite
@@ -99,7 +99,7 @@ class KmsSubject:
     initiator: Party
     responder: Party
     stranger: Party | None = None
-    certified: Certified | None = None
+    certified: CertifiedParties | None = None
     suite: Suite = SUITE_256
     _asked: dict[str, AnsweredRequest] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sipmikey.conformance.agent_subject import Called
+from sipmikey.conformance.agent_subject import CallOutcome
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sip import SipMalformed, SipMessage, address_uri
 
@@ -23,7 +23,7 @@ _LONGEST = 65_535
 _SECONDS = re.compile(r"\d{1,9}")
 _BREAK = re.compile(r";break=([\w-]+)")
 
-Take = Callable[[str, str], Called]
+Take = Callable[[str, str], CallOutcome]
 
 
 class Caller:
@@ -49,7 +49,7 @@ class Caller:
         """Give the socket back."""
         self._socket.close()
 
-    def call(self, caller: str, offer: str) -> Called:
+    def call(self, caller: str, offer: str) -> CallOutcome:
         """Call, acknowledge the final answer and hang up. A call without final answer has status 0.
 
         A user agent that takes only so many calls in a time is called again when it says
@@ -62,14 +62,14 @@ class Caller:
             time.sleep(pause_s)
         return called
 
-    def _call(self, caller: str, offer: str) -> tuple[Called, int | None]:
+    def _call(self, caller: str, offer: str) -> tuple[CallOutcome, int | None]:
         """Call once. Return how it ended, and the seconds to wait where the callee asks for that."""
         call_id, branch = secrets.token_hex(8), f"z9hG4bK{secrets.token_hex(8)}"
         from_, to = f"<{caller}>;tag={secrets.token_hex(4)}", f"<{self._uri}>"
         invite = self._request("INVITE", self._uri, call_id, branch, from_, to, 1, offer)
         final = self._final(invite, call_id, "INVITE")
         if final is None:
-            return Called(status=0, warning="no final answer"), None
+            return CallOutcome(status=0, warning="no final answer"), None
         to = final.first("to") or to
         if 200 <= final.status < 300:
             contact = final.first("contact")
@@ -82,7 +82,7 @@ class Caller:
             self._send(self._request("ACK", self._uri, call_id, branch, from_, to, 1))
         warning = final.first("warning") or final.reason_phrase
         sdp = final.sdp if final.has_sdp else ""
-        return Called(status=final.status, sdp=sdp, warning=warning), _pause_s(final)
+        return CallOutcome(status=final.status, sdp=sdp, warning=warning), _pause_s(final)
 
     def _request(
         self,
@@ -207,15 +207,15 @@ class _Callee:
             self._socket.sendto(self._answers[key], source)
 
     def _answer(self, request: SipMessage) -> bytes:
-        called = Called(status=200)
+        called = CallOutcome(status=200)
         if request.method == "INVITE":
             caller = address_uri(request.first("from") or "") or ""
             named = _BREAK.search(request.request_uri)
             take = self._choose(named[1] if named else "")
             offer = request.sdp if request.has_sdp else ""
-            called = Called(status=404) if take is None else take(caller, offer)
+            called = CallOutcome(status=404) if take is None else take(caller, offer)
         elif request.method not in ("BYE", "CANCEL", "OPTIONS"):
-            called = Called(status=405)
+            called = CallOutcome(status=405)
         host, port = self._socket.getsockname()[:2]
         to = request.first("to") or ""
         headers = [("Via", value) for value in request.all("via")]

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 from sipmikey.gui.worker import Work, Worker
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Mood, Text
-from sipmikey.phone.assistant import Steps, Tried, Typed
+from sipmikey.phone.assistant import SetupAnswers, Steps, TrialCall
 from sipmikey.phone.palette import COLOURS
 from sipmikey.phone.text import Translate
 
@@ -188,8 +188,8 @@ class _Kms(_Page):
         self.kms_url = self.ask(tr("2. Address of the &KMS"), "https://kms.example.com")
         self.key = self.ask(tr("3. Your ke&y for the KMS, or the file that has it"), secret=True)
 
-    def typed(self) -> Typed:
-        return Typed(
+    def typed(self) -> SetupAnswers:
+        return SetupAnswers(
             identity=self.identity.text().strip(),
             kms_url=self.kms_url.text().strip(),
             key=self.key.text().strip(),
@@ -212,7 +212,7 @@ class _Server(_Page):
 
     def work(self) -> Work:
         first, steps = self._kms.typed(), self._steps
-        typed = Typed(
+        typed = SetupAnswers(
             identity=first.identity, kms_url=first.kms_url, key=first.key,
             server=self.server.text().strip(), password=self.password.text().strip(),
         )  # fmt: skip
@@ -236,7 +236,7 @@ class _End(QWizardPage):
         self._steps = steps
         self._worker = Worker(self)
         self._worker.done.connect(self._called)
-        self._worker.failed.connect(lambda said: self._called(Tried(Text("{said}", {"said": said}))))
+        self._worker.failed.connect(lambda said: self._called(TrialCall(Text("{said}", {"said": said}))))
         self.setTitle(tr("Your phone is set up"))
         self.told = QLabel()
         self.tried = QLabel()
@@ -259,7 +259,7 @@ class _End(QWizardPage):
         wizard.button(QWizard.WizardButton.BackButton).setEnabled(False)
         self._worker.start(self._steps.call_echo)
 
-    def _called(self, tried: Tried) -> None:
+    def _called(self, tried: TrialCall) -> None:
         text, ground = COLOURS[Mood.GOOD if tried.protected else Mood.OPEN]
         said = f"{'●' if tried.protected else '◐'}  {tried.text.render(self.tr_)}"
         self.tried.setStyleSheet(f"color: {text}; background: {ground}; font-weight: bold; padding: 6px;")

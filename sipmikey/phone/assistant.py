@@ -10,7 +10,7 @@ from sipmikey.phone.text import Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
+class SetupAnswers:
     """The five answers as they were typed. ``server`` is ``""`` for calls without a SIP server."""
 
     identity: str
@@ -21,7 +21,7 @@ class Typed:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TrialCall:
     """How the test call went. ``protected``: it was proven from end to end."""
 
     text: Text
@@ -37,14 +37,14 @@ class Steps(Protocol):
     def redeem(self, invitation: str, kms_url: str) -> Sequence[str]:
         """Redeem *invitation*, keep what came of it, and return what there is to tell."""
 
-    def check_kms(self, typed: Typed) -> None:
+    def check_kms(self, typed: SetupAnswers) -> None:
         """Check the first three answers: the KMS gives a ticket for them."""
 
-    def check_server(self, typed: Typed) -> None:
+    def check_server(self, typed: SetupAnswers) -> None:
         """Check the last two answers: the SIP server takes the registration."""
 
-    def keep(self, typed: Typed) -> Sequence[str]:
+    def keep(self, typed: SetupAnswers) -> Sequence[str]:
         """Keep the answers, and return what there is to tell."""
 
-    def call_echo(self) -> Tried:
+    def call_echo(self) -> TrialCall:
         """Call the echo service of the user's domain."""

@@ -30,7 +30,7 @@ _SDP = "application/sdp"
 T = TypeVar("T")
 
 
-class _Kept(Generic[T]):
+class _ReadOnce(Generic[T]):
     """A property that is read once, as `functools.cached_property` is, which takes a lock to do so."""
 
     def __init__(self, read: Callable[[Any], T]) -> None:
@@ -85,7 +85,7 @@ class SipMessage:
 
     # The start line
 
-    @_Kept
+    @_ReadOnce
     def status(self) -> int:
         """Status of a response, 0 for a request."""
         found = _RESPONSE.fullmatch(self.start_line)
@@ -97,7 +97,7 @@ class SipMessage:
         found = _RESPONSE.fullmatch(self.start_line)
         return "" if found is None else found[2] or ""
 
-    @_Kept
+    @_ReadOnce
     def method(self) -> str:
         """Method of a request, or of the request that a response answers (CSeq)."""
         if not self.status:
@@ -112,7 +112,7 @@ class SipMessage:
 
     # Header fields
 
-    @_Kept
+    @_ReadOnce
     def _values(self) -> dict[str, list[str]]:
         """Values by the long names of their header fields."""
         found: dict[str, list[str]] = {}
@@ -191,7 +191,7 @@ class SipMessage:
             raise SipMalformed("not one SIP URI, one tel URI or both", field="p-asserted-identity")
         return next(iter(sip + tel), None)
 
-    @_Kept
+    @_ReadOnce
     def top_via(self) -> Via | None:
         """The topmost Via, None when there is none that can be read."""
         value = self.first("via")
@@ -263,7 +263,7 @@ class SipMessage:
         except SipMalformed:
             return None
 
-    @_Kept
+    @_ReadOnce
     def sdp(self) -> str:
         """The session description, ``""`` when there is none.
 

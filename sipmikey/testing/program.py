@@ -158,7 +158,7 @@ class Program:
         return self.returncode
 
 
-class Finished(NamedTuple):
+class FinishedProgram(NamedTuple):
     """What `run` returns, with the names of `subprocess.CompletedProcess`."""
 
     returncode: int
@@ -172,7 +172,7 @@ def run(
     input: str | None = None,
     timeout_s: float = RUN_S,
     environment: Mapping[str, str | None] | None = None,
-) -> Finished:
+) -> FinishedProgram:
     """Run a program, `sipmikey` with *words* unless told otherwise, and return what it printed.
 
     Raises ``subprocess.TimeoutExpired``.
@@ -182,7 +182,7 @@ def run(
         output, error = program.communicate(input, timeout_s)
     finally:
         program.kill()
-    return Finished(program.wait(), output, error)
+    return FinishedProgram(program.wait(), output, error)
 
 
 def _read(name: str, stream: IO[Any], printed: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent
 from sipmikey.testing.agents.situation import situation
 from sipmikey.testing.external import Own, OwnKms
 from sipmikey.testing.kms import TestKms
-from sipmikey.testing.switchboard import Passed, Switchboard
+from sipmikey.testing.switchboard import PassedMessage, Switchboard
 
 MIKEY_LINE = re.compile(rb"(?m)^(a=key-mgmt:mikey )(\S{16})\S*")
 
@@ -139,12 +139,12 @@ class Stage:
         )
 
 
-def _arrow(passed: Passed) -> str:
+def _arrow(passed: PassedMessage) -> str:
     way = "->" if passed.kind == "request" else "<-"
     return f"{way} :{passed.to[1]}"
 
 
-def _shown(passed: Passed) -> bytes:
+def _shown(passed: PassedMessage) -> bytes:
     """Return a message as text; of a MIKEY message only its beginning."""
     head = f"--- {passed.kind} {_arrow(passed)} at {passed.at:.3f}\n".encode()
     return head + MIKEY_LINE.sub(rb"\1\2...", passed.message.encode())

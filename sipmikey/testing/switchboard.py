@@ -24,7 +24,7 @@ Kind = Literal["request", "response"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class PassedMessage:
     """A message that passed, as it left. ``at``: Unix seconds. ``to``: the callee's address and port."""
 
     at: float
@@ -81,7 +81,7 @@ class Switchboard:
 
     def __init__(self) -> None:
         self.let_all_answer = False
-        self.passed: list[Passed] = []
+        self.passed: list[PassedMessage] = []
         self._agents: dict[str, list[tuple[str, int]]] = {}
         self._rules: list[_Rule] = []
         self._loop = asyncio.new_event_loop()
@@ -153,7 +153,7 @@ class Switchboard:
                 if rule.left is not None and changed is not message:
                     rule.left -= 1
                 message = changed
-        self.passed.append(Passed(at=time.time(), kind=kind, to=target, message=message))
+        self.passed.append(PassedMessage(at=time.time(), kind=kind, to=target, message=message))
         return message
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

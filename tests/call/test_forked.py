@@ -8,7 +8,7 @@ from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.caller import CallerMachine
 from sipmikey.call.keying.keying import Keying
-from sipmikey.call.policy import CallPolicy, Forked
+from sipmikey.call.policy import CallPolicy, ForkRule
 from sipmikey.call.reasons import Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState
@@ -32,7 +32,7 @@ class Keyings(FakeKeyings):
         return self._kind(calls=True)
 
 
-def calling(forked: Forked, kind: type[FakeTicket] = SharedKeys) -> CallerMachine:
+def calling(forked: ForkRule, kind: type[FakeTicket] = SharedKeys) -> CallerMachine:
     settings = CallSettings(identity=ALICE, policy=CallPolicy(forked=forked), patience=PATIENCE)
     machine = CallerMachine("1", settings, ENV, Keyings(kind), uri=BOB, called=BOB, grant=GRANT)
     for item in (i.Start(), i.Attached(), i.LocalDescription(sdp="offer")):
@@ -50,7 +50,7 @@ SECOND = [(180, None), (183, "good b"), (200, "good b")]
 
 @pytest.mark.parametrize(("status", "sdp"), SECOND)
 def test_a_second_device_ends_the_call_where_policy_says_so(status: int, sdp: str | None) -> None:
-    machine = calling(Forked.REFUSE)
+    machine = calling(ForkRule.REFUSE)
     receive(machine, 180, "a")
     outputs = receive(machine, status, "b", sdp)
     assert machine.state is CallState.ENDING
@@ -61,7 +61,7 @@ def test_a_second_device_ends_the_call_where_policy_says_so(status: int, sdp: st
 
 
 def test_a_second_answer_ends_a_call_under_way_where_policy_says_so() -> None:
-    machine = calling(Forked.REFUSE)
+    machine = calling(ForkRule.REFUSE)
     receive(machine, 200, "a", "good a")
     assert machine.state is CallState.TALKING
     outputs = receive(machine, 200, "b", "good b")
@@ -72,7 +72,7 @@ def test_a_second_answer_ends_a_call_under_way_where_policy_says_so() -> None:
 
 @pytest.mark.parametrize(("status", "sdp"), SECOND[:2])
 def test_by_default_the_first_answer_has_the_call(status: int, sdp: str | None) -> None:
-    machine = calling(Forked.BIND)
+    machine = calling(ForkRule.BIND)
     receive(machine, 180, "a")
     receive(machine, status, "b", sdp)
     receive(machine, 200, "a", "good a")
@@ -80,7 +80,7 @@ def test_by_default_the_first_answer_has_the_call(status: int, sdp: str | None) 
 
 
 def test_devices_with_keys_of_their_own_are_no_reason_to_end() -> None:
-    machine = calling(Forked.REFUSE, FakeTicket)
+    machine = calling(ForkRule.REFUSE, FakeTicket)
     receive(machine, 180, "a")
     receive(machine, 183, "b", "good b")
     receive(machine, 200, "a", "good a")
@@ -89,7 +89,7 @@ def test_devices_with_keys_of_their_own_are_no_reason_to_end() -> None:
 
 
 def test_one_device_that_rings_and_answers_is_one() -> None:
-    machine = calling(Forked.REFUSE)
+    machine = calling(ForkRule.REFUSE)
     receive(machine, 180, "a")
     receive(machine, 183, "a", "good a")
     receive(machine, 200, "a", "good a")

@@ -20,14 +20,14 @@ from tests.cli.commands import options as options
 
 ECHO = "sip:echo@example.com"
 
-Setup = Callable[..., program.Finished]
+Setup = Callable[..., program.FinishedProgram]
 
 
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
     """Run `sipmikey setup` with answers, one a line, where there is no keyring."""
 
-    def run(*answers: str, words: tuple[str, ...] = ()) -> program.Finished:
+    def run(*answers: str, words: tuple[str, ...] = ()) -> program.FinishedProgram:
         environment = {"SIPMIKEY_TEST_KEYRING": "file"}
         environment |= {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
         typed = "".join(f"{answer}\n" for answer in answers)

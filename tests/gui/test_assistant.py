@@ -17,7 +17,7 @@ from sipmikey.cli.phone.steps import AccountSteps
 from sipmikey.gui.assistant import Assistant, Step
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Text
-from sipmikey.phone.assistant import Tried, Typed
+from sipmikey.phone.assistant import SetupAnswers, TrialCall
 from sipmikey.phone.edge.language import translation
 from sipmikey.sealed.vault import Vault
 from sipmikey.testing import TestKms
@@ -44,24 +44,24 @@ class Scripted:
             raise LocalError("the invitation was used already; ask for another one")
         return ["This device is alice-1 of sip:alice@example.com."]
 
-    def check_kms(self, typed: Typed) -> None:
+    def check_kms(self, typed: SetupAnswers) -> None:
         self.asked.append(typed)
 
-    def check_server(self, typed: Typed) -> None:
+    def check_server(self, typed: SetupAnswers) -> None:
         self.asked.append(typed)
 
-    def keep(self, typed: Typed) -> list[str]:
+    def keep(self, typed: SetupAnswers) -> list[str]:
         return ["Written"]
 
-    def call_echo(self) -> Tried:
-        return Tried(Text("The call is protected."), protected=True)
+    def call_echo(self) -> TrialCall:
+        return TrialCall(Text("The call is protected."), protected=True)
 
 
 class WithoutEcho(AccountSteps):
     """Real steps, but for the call, which tests of `sipmikey setup` make."""
 
-    def call_echo(self) -> Tried:
-        return Tried(Text("Nobody answered."))
+    def call_echo(self) -> TrialCall:
+        return TrialCall(Text("Nobody answered."))
 
 
 def shown(qtbot: QtBot, steps: Any) -> Assistant:
@@ -134,4 +134,4 @@ def test_every_field_has_a_name_and_secrets_are_not_shown(qtbot: QtBot) -> None:
 
 
 def test_the_answers_do_not_appear_in_a_traceback() -> None:
-    assert "hunter2" not in repr(Typed(identity=ALICE, kms_url="", key="hunter2", password="hunter2"))
+    assert "hunter2" not in repr(SetupAnswers(identity=ALICE, kms_url="", key="hunter2", password="hunter2"))

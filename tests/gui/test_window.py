@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +58,6 @@ from tests.phone.documents import (
 
 WAIT_MS = 60_000
 TR = translation(["en"])
-
-
-@pytest.fixture
-def peer(kms: TestKms, tmp_path: Path) -> Iterator[Callable[..., JsonAgent]]:
-    running: list[JsonAgent] = []
-
-    def start(identity: str, *more: str) -> JsonAgent:
-        running.append(JsonAgent([*settings(kms, tmp_path, identity), *more]))
-        running[-1].contact = running[-1].until("agent.ready")["contact"]
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.kill()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from sipmikey.cli.kms.status import without_password
 from sipmikey.kms.audit import key_name
-from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord, Issued
+from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord, IssuedCredential
 from sipmikey.kms.server.metrics import Metrics
 from sipmikey.kms.server.ticket_key import TicketKeyWatch
 from sipmikey.kms.stores.open import open_store
@@ -90,9 +90,9 @@ async def renew_one(directory: Path) -> None:
         await store.close()
 
 
-def issued(device: DeviceRecord) -> Issued:
+def issued(device: DeviceRecord) -> IssuedCredential:
     name = f"{device.device}.{device.generation}".encode()
-    return Issued(
+    return IssuedCredential(
         psk=PskRecord(key_id=name, key=Secret(bytes(range(32))), valid_until_s=device.valid_until_s)
     )
 

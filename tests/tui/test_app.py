@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,6 @@ from tests.phone.documents import ALICE, BOB, CAROL, CLEAR, incoming, mixed, out
 
 WAIT_S = 60
 SIZE = (120, 42)
-
-
-@pytest.fixture
-def peer(kms: TestKms, tmp_path: Path) -> Iterator[Callable[..., JsonAgent]]:
-    running: list[JsonAgent] = []
-
-    def start(identity: str, *more: str) -> JsonAgent:
-        running.append(JsonAgent([*settings(kms, tmp_path, identity), *more]))
-        running[-1].contact = running[-1].until("agent.ready")["contact"]
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.kill()
 
 
 def phone_app(options: list[str], store: Store | None = None, language: str = "en") -> PhoneApp:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.conformance.forge import replacing
 from sipmikey.keys.transport import open_keys, seal_keys
 from sipmikey.mikey.errors import MalformedMessage, UnsupportedEncryption
 from sipmikey.mikey.identity import ID, IDR
@@ -26,7 +27,7 @@ from sipmikey.vectors.exchange import Rehearsal
 DIRECTORY = Path(__file__).parent
 sys.path.insert(0, str(DIRECTORY.parents[1] / "tools"))
 
-from vector_forger import Forger, replacing  # noqa: E402
+from vector_forger import Forger  # noqa: E402
 
 VECTORS = {
     vector["name"]: vector

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sipmikey.agent.asyncio_sip.wire.transactions import LIFETIME, T1, T2, Later, Timer
 
 
-class Repeated:
+class RepeatedResponse:
     """A response that is repeated until it is acknowledged. *offered*: the offer in it."""
 
     def __init__(
@@ -40,11 +40,11 @@ class UnacknowledgedResponses:
     def __init__(self, later: Later, lost: Callable[[], None]) -> None:
         self._later = later
         self._lost = lost
-        self._responses: dict[int, Repeated] = {}
+        self._responses: dict[int, RepeatedResponse] = {}
 
     def add(self, number: int, send: Callable[[], None], offered: str = "") -> None:
         """Repeat a response by *send*. *offered*: the offer in it, that the ACK answers."""
-        self._responses[number] = Repeated(self._later, send, self._lost, offered)
+        self._responses[number] = RepeatedResponse(self._later, send, self._lost, offered)
 
     def acknowledged(self, number: str) -> str | None:
         """Stop repeating; return the offer in that response, None where there was no such response."""

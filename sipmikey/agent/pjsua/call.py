@@ -59,7 +59,7 @@ _PHASES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
+class SharedParts:
     """What the calls of one stack have in common. ``media``: the endpoint in Python, None for pjmedia.
 
     ``later`` runs a callable in the engine's thread after a delay in seconds.
@@ -87,7 +87,7 @@ class PjsuaCall:
 
     def __init__(
         self,
-        shared: Shared,
+        shared: SharedParts,
         account: PjsuaAccount,
         observer: CallObserver | None,
         streams: int,

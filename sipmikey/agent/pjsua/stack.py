@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
 from sipmikey.agent.pjsua.account import PjsuaAccount
-from sipmikey.agent.pjsua.call import PjsuaCall, Shared
+from sipmikey.agent.pjsua.call import PjsuaCall, SharedParts
 from sipmikey.agent.pjsua.call_table import CallTable
 from sipmikey.agent.pjsua.callbacks import offered_streams
 from sipmikey.agent.pjsua.endpoint import CallbackEndpoint
@@ -136,7 +136,7 @@ class PjsuaStack:
             announce("precondition")
         gate = Gate(arrivals, self.connections)
         self.refusals = Refusals()
-        self._shared = Shared(
+        self._shared = SharedParts(
             config=self.config,
             observer=self.observer,
             later=self.later,

@@ -8,7 +8,7 @@ from sipmikey.nat.candidates import PeerIce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreed:
+class AgreedMedia:
     """The outcome of offer and answer for one m-line.
 
     ``codec``: its name. ``types``: payload types of what we send and of what we hear; ``event_types``: those

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sipmikey.agent.config import AgentConfig
-from sipmikey.agent.python_media.agreed_media import Agreed
+from sipmikey.agent.python_media.agreed_media import AgreedMedia
 from sipmikey.agent.python_media.line import PythonLine
 from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.python_media.ways import Countdown, Ways
@@ -306,7 +306,7 @@ class CallMedia:
             )
         return self._lines[index]
 
-    def connect(self, index: int, agreed: Agreed) -> None:
+    def connect(self, index: int, agreed: AgreedMedia) -> None:
         """The stack agreed on a stream. Raises ``StackError`` for a codec or a file that cannot be used."""
         codec = self._media.codec(agreed.codec)
         line = self._line(index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from sipmikey.agent.python_media.agreed_media import Agreed
+from sipmikey.agent.python_media.agreed_media import AgreedMedia
 from sipmikey.agent.stack import Seat
 from sipmikey.media.codecs.codec import Codec
 from sipmikey.media.endpoint import MediaPort
@@ -95,7 +95,7 @@ class PythonLine:
 
     # In the thread of the media
 
-    def connect(self, agreed: Agreed, codec: Codec) -> None:
+    def connect(self, agreed: AgreedMedia, codec: Codec) -> None:
         """Send and hear with *codec* what the SIP stack and the peer agreed on."""
         sent, heard = agreed.types
         self.stream.codec = codec.of_type(sent)
@@ -115,7 +115,7 @@ class PythonLine:
         if self.ice is not None:
             self.ice.close()
 
-    def find_way(self, agreed: Agreed) -> None:
+    def find_way(self, agreed: AgreedMedia) -> None:
         """Have ICE find the way to the peer; from any thread."""
         if self.ice is None or self.ice.relays is None:
             return

@@ -19,7 +19,7 @@ from sipmikey.agent import (
     Transport,
 )
 from sipmikey.agent.tickets.file import TicketFile
-from sipmikey.call.policy import Alternative, Forked
+from sipmikey.call.policy import Alternative, ForkRule
 from sipmikey.cli.calls.credentials import (
     certificate_credential,
     from_keyring,
@@ -139,7 +139,7 @@ def _policy(configuration: Configuration) -> CallPolicy:
         contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},
         retarget=Retarget(security.retarget),
         groups=frozenset(map(canonical, security.groups)),
-        forked=Forked(security.forked),
+        forked=ForkRule(security.forked),
     )
 
 

@@ -77,7 +77,7 @@ def _verb(
     name: str,
     help: str,
     examples: str,
-    body: Callable[[argparse.Namespace, _Kept], int],
+    body: Callable[[argparse.Namespace, _TicketShelf], int],
 ) -> argparse.ArgumentParser:
     parser = add_verb(verbs, name, help=help, examples=examples)
     if name != "fetch":
@@ -88,7 +88,7 @@ def _verb(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _TicketShelf:
     """The tickets of the identity that is configured."""
 
     loaded: LoadedConfiguration
@@ -109,12 +109,12 @@ def run(args: argparse.Namespace) -> int:
     env = environment(clock_skew_s=round(config.keys.clock_skew_s))
     store = TicketStore(env, config.keys, canonical(config.identity), file.granted)
     output = Output(as_json=args.json)
-    kept = _Kept(loaded=loaded, config=config, keys=config.keys, file=file, store=store, output=output)
+    kept = _TicketShelf(loaded=loaded, config=config, keys=config.keys, file=file, store=store, output=output)
     code: int = args.tickets_run(args, kept)
     return code
 
 
-def _list(args: argparse.Namespace, kept: _Kept) -> int:
+def _list(args: argparse.Namespace, kept: _TicketShelf) -> int:
     shown = list(_usable(kept))
     for direction, peer, ticket in shown:
         _show(kept.output, "ticket.kept", direction, peer, ticket)
@@ -123,7 +123,7 @@ def _list(args: argparse.Namespace, kept: _Kept) -> int:
     return ExitCode.OK
 
 
-def _usable(kept: _Kept) -> Iterator[tuple[str, str, TicketFacts]]:
+def _usable(kept: _TicketShelf) -> Iterator[tuple[str, str, TicketFacts]]:
     """Yield direction, peer and facts of each ticket; one that is no longer usable is dropped."""
     for called, grant in kept.file.granted.all():
         if kept.store.usable(called, grant):
@@ -152,21 +152,21 @@ def _show(output: Output, type: str, direction: str, peer: str, ticket: TicketFa
     output.text(f"{words:<40} {ticket.mode:<11} {uses:<20} {until}  ticket {ticket.ticket}")
 
 
-def _fetch(args: argparse.Namespace, kept: _Kept) -> int:
+def _fetch(args: argparse.Namespace, kept: _TicketShelf) -> int:
     wanted = args.uri or kept.loaded.configuration.tickets.contacts
     if not wanted:
         raise ConfigurationError("whose tickets? name URIs, or set tickets.contacts")
     return asyncio.run(_fetch_and_push([canonical(uri) for uri in wanted], kept, args))
 
 
-async def _fetch_and_push(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> int:
+async def _fetch_and_push(wanted: list[str], kept: _TicketShelf, args: argparse.Namespace) -> int:
     fetched, code = await _fetch_all(wanted, kept, args)
     if args.push and fetched:
         code = max(code, await _push(fetched, kept, args))
     return code
 
 
-async def _push(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> int:
+async def _push(wanted: list[str], kept: _TicketShelf, args: argparse.Namespace) -> int:
     """Have everybody in *wanted* resolve the ticket that is kept for them."""
     codes = [ExitCode.OK]
     registers = bool(kept.loaded.configuration.sip.registrar)
@@ -191,7 +191,9 @@ async def _push(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> int
     return max(codes)
 
 
-async def _fetch_all(wanted: list[str], kept: _Kept, args: argparse.Namespace) -> tuple[list[str], int]:
+async def _fetch_all(
+    wanted: list[str], kept: _TicketShelf, args: argparse.Namespace
+) -> tuple[list[str], int]:
     """Return for whom there is a ticket now, and the exit code."""
     client = kms_client(kept.loaded.configuration)
     desk = KmsDesk(client, home=kept.keys.kms, timeout_s=kept.config.timeouts.kms, publish=lambda event: None)
@@ -225,7 +227,7 @@ def _refused(called: str, error: PeerError | AgentError, args: argparse.Namespac
     return code
 
 
-def _forget(args: argparse.Namespace, kept: _Kept) -> int:
+def _forget(args: argparse.Namespace, kept: _TicketShelf) -> int:
     if not args.uri and not args.all:
         raise ConfigurationError("whose tickets? name URIs, or --all")
     wanted = [canonical(uri) for uri in args.uri]

@@ -28,7 +28,7 @@ from sipmikey.kms.client.errors import (
 )
 from sipmikey.kms.client.exchange import KmsUrl
 from sipmikey.kms.enrolment.codes import PATH, Invitation
-from sipmikey.kms.enrolment.device import Question, Received, redeem
+from sipmikey.kms.enrolment.device import EnrolmentResult, Question, redeem
 from sipmikey.kms.enrolment.documents import MAX_NAME
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD, Profile
 from sipmikey.mikey.errors import PeerError
@@ -47,7 +47,7 @@ class Enrolment:
     """An invitation that was redeemed, not kept yet. ``private_key``: PEM, with a certificate only."""
 
     kms_url: str
-    received: Received
+    received: EnrolmentResult
     ca_file: Path | None
     private_key: str = ""
     proven_by_code: bool = False

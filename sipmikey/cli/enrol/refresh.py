@@ -21,7 +21,7 @@ from sipmikey.kms.client import ClientTls
 from sipmikey.kms.client.enrolment import post_question
 from sipmikey.kms.client.errors import KmsRefused
 from sipmikey.kms.client.exchange import KmsUrl
-from sipmikey.kms.enrolment.device import Received, ask
+from sipmikey.kms.enrolment.device import EnrolmentResult, ask
 from sipmikey.kms.enrolment.documents import Act, Ask
 from sipmikey.kms.enrolment.profile import Profile, loosened
 from sipmikey.mikey.errors import SipmikeyError
@@ -160,7 +160,7 @@ def told(result: RefreshOutcome) -> Iterator[str]:
         yield "this device has a new key"
 
 
-def _asked(configuration: Configuration, what: Ask, timeout_s: float) -> Received:
+def _asked(configuration: Configuration, what: Ask, timeout_s: float) -> EnrolmentResult:
     section, kms = configuration.enrolment, configuration.kms
     assert section.key is not None
     key = parse_key(from_keyring(section.key, "enrolment.key").reveal(), "enrolment.key", length=32)

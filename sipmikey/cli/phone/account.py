@@ -18,7 +18,7 @@ from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.keys.key_text import parse_key
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.mikey.secret import Secret
-from sipmikey.phone.assistant import Tried
+from sipmikey.phone.assistant import TrialCall
 from sipmikey.phone.text import Text
 from sipmikey.sealed.vault import Vault
 from sipmikey.ticket.identity import canonical
@@ -183,7 +183,7 @@ def keep(answers: Answers, path: Path, vault: Vault) -> None:
     write_whole(path, _toml(answers, vault))
 
 
-async def try_call(path: Path, echo: str) -> Tried:
+async def try_call(path: Path, echo: str) -> TrialCall:
     """Call the echo service and return how that went; that it is not there is not an error of the setup."""
     configuration = _written(path)
     try:
@@ -195,10 +195,10 @@ async def try_call(path: Path, echo: str) -> Tried:
             values = {"kms": call.security.kms or "?", "peer": call.security.peer or "?"}
             await call.hangup()
     except TimeoutError:
-        return Tried(Text("Nobody answered. Your settings are written; call somebody to try them."))
+        return TrialCall(Text("Nobody answered. Your settings are written; call somebody to try them."))
     except SipmikeyError as error:
         why = {"why": str(error)}
-        return Tried(
+        return TrialCall(
             Text("The call did not work: {why}. Your settings are written; call somebody to try them.", why)
         )
     said = Text(
@@ -206,7 +206,7 @@ async def try_call(path: Path, echo: str) -> Tried:
         " and what arrives decrypts with the keys of the call.",
         values,
     )
-    return Tried(said, protected=True)
+    return TrialCall(said, protected=True)
 
 
 def echo_of(identity: str) -> str:

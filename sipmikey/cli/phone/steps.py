@@ -27,7 +27,7 @@ from sipmikey.cli.phone.account import (
 )
 from sipmikey.kms.enrolment.codes import parse_invitation
 from sipmikey.mikey.errors import LocalError
-from sipmikey.phone.assistant import Tried, Typed
+from sipmikey.phone.assistant import SetupAnswers, TrialCall
 from sipmikey.phone.edge.place import place_of
 from sipmikey.sealed.vault import Vault
 
@@ -53,30 +53,30 @@ class AccountSteps:
             asyncio.run(check_enrolled(self._path))
         return [*lines, str(place_of(self._vault))]
 
-    def check_kms(self, typed: Typed) -> None:
+    def check_kms(self, typed: SetupAnswers) -> None:
         """Check the first three answers: the KMS gives a ticket for them."""
         with _told():
             asyncio.run(check_kms(_answers(typed)))
 
-    def check_server(self, typed: Typed) -> None:
+    def check_server(self, typed: SetupAnswers) -> None:
         """Check the last two answers: the SIP server takes the registration."""
         answers = _answers(typed)
         if answers.server:
             with _told():
                 asyncio.run(check_server(answers))
 
-    def keep(self, typed: Typed) -> Sequence[str]:
+    def keep(self, typed: SetupAnswers) -> Sequence[str]:
         """Keep the answers, and return what there is to tell."""
         keep(_answers(typed), self._path, self._vault)
         return [f"Written: {self._path}", str(place_of(self._vault))]
 
-    def call_echo(self) -> Tried:
+    def call_echo(self) -> TrialCall:
         """Call the echo service of the user's domain."""
         identity = load(path=self._path).configuration.identity.uri
         return asyncio.run(try_call(self._path, self._echo or echo_of(identity)))
 
 
-def _answers(typed: Typed) -> Answers:
+def _answers(typed: SetupAnswers) -> Answers:
     identity = read_identity(typed.identity)
     return Answers(
         identity=identity, key=read_key(typed.key),

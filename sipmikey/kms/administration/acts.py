@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
 
 from sipmikey.kms.administration.audit_acts import About, Actor, AdminAct, keep_act
-from sipmikey.kms.administration.invite import Invited, invite
+from sipmikey.kms.administration.invite import NewInvitation, invite
 from sipmikey.kms.enrolment.codes import parse_number
 from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord
 from sipmikey.kms.policy.file import parse_policy
@@ -60,7 +60,7 @@ class Administration:
         groups: Sequence[str] = (),
         secrets: Mapping[str, Secret] | None = None,
         add_missing: bool = True,
-    ) -> Invited:
+    ) -> NewInvitation:
         """Invite one device of the owner of *identity*, who is added first where *add_missing* allows it."""
         if not 0 < minutes <= 527_040:
             raise LocalError("an invitation lives more than 0 minutes, and a year at most")

@@ -19,7 +19,7 @@ DRAWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Invited:
+class NewInvitation:
     """One invitation that was made. ``uri``: None where nothing tells the KMS's own URL."""
 
     record: InvitationRecord
@@ -45,7 +45,7 @@ async def invite(
     minutes: float,
     url: str | None,
     secrets: Mapping[str, Mapping[str, Secret]],
-) -> list[Invited]:
+) -> list[NewInvitation]:
     """Make one invitation for each (subscriber, identity) of *wanted*, all or none.
 
     *secrets*: by identity, what else its device gets. Raises `LocalError` if numbers have run out.
@@ -69,7 +69,7 @@ async def invite(
         ]
         if await store.devices.invite(records):
             return [
-                Invited(record=record, code=code, uri=None if url is None else uri_of(url, code))
+                NewInvitation(record=record, code=code, uri=None if url is None else uri_of(url, code))
                 for record, code in zip(records, codes, strict=True)
             ]
     raise LocalError("other commands took the numbers that were drawn: try again")

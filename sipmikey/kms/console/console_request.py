@@ -45,7 +45,7 @@ def environment() -> jinja2.Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ConsoleRequest:
     """A request of somebody who is signed in and may ask it. ``form``: the fields of a POST."""
 
     request: Request
@@ -78,4 +78,4 @@ class Asked:
         return RedirectResponse(path, status_code=303)
 
 
-Handler = Callable[[Asked], Awaitable[Response]]
+Handler = Callable[[ConsoleRequest], Awaitable[Response]]

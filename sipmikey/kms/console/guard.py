@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sipmikey.kms.administration.acts import Administration
 from sipmikey.kms.administration.audit_acts import Actor
-from sipmikey.kms.console.console_request import Asked, Handler
+from sipmikey.kms.console.console_request import ConsoleRequest, Handler
 from sipmikey.kms.console.roles import ALLOWED, Permission
 from sipmikey.kms.console.sessions import SESSION_COOKIE, Session, Sessions
 from sipmikey.kms.console.settings import ConsoleSettings
@@ -73,7 +73,7 @@ class Guard:
                 if not session.accepts(form.get("csrf", "")):
                     return self.told(request, 403, "This form is not of this session: load the page again.")
             actor = Actor(name=session.name, source=f"console {source(request)}")
-            asked = Asked(
+            asked = ConsoleRequest(
                 request=request, session=session, store=self._store, settings=self.settings,
                 admin=Administration(self._store, actor), templates=self.templates, form=form,
             )  # fmt: skip

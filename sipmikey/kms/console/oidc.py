@@ -19,7 +19,7 @@ from joserfc.jwk import KeySet
 
 from sipmikey.kms.console.sessions import Login
 from sipmikey.kms.console.settings import OidcSettings
-from sipmikey.kms.enrolment.id_token import Expected, IdTokenNotGenuine, IdTokenRefused, verified_claims
+from sipmikey.kms.enrolment.id_token import IdTokenNotGenuine, IdTokenRefused, TokenRules, verified_claims
 from sipmikey.mikey.errors import LocalError
 
 TIMEOUT_S: Final = 5.0
@@ -35,7 +35,7 @@ class SignInFailed(LocalError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class PersonClaims:
     """What the provider says of a person: a name, and the groups it is in (``group:NAME``)."""
 
     name: str
@@ -72,7 +72,7 @@ class OpenIdProvider:
         endpoint = await self._endpoint("authorization_endpoint")
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
 
-    async def claimed(self, code: str, login: Login) -> Claimed:
+    async def claimed(self, code: str, login: Login) -> PersonClaims:
         """Return who came back with *code*. Raises `SignInFailed`."""
         form = {
             "grant_type": "authorization_code",
@@ -87,7 +87,7 @@ class OpenIdProvider:
         return self._who(await self._verified(token, login.nonce))
 
     async def _verified(self, token: str, nonce: str) -> Mapping[str, Any]:
-        expected = Expected(
+        expected = TokenRules(
             issuer=self._settings.issuer, client_id=self._settings.client_id,
             audience=self._settings.client_id, nonce=nonce, nonce_needed=True,
         )  # fmt: skip
@@ -102,7 +102,7 @@ class OpenIdProvider:
         except IdTokenRefused as error:
             raise SignInFailed(f"the id_token is not for this visit: {error}") from None
 
-    def _who(self, claims: Mapping[str, Any]) -> Claimed:
+    def _who(self, claims: Mapping[str, Any]) -> PersonClaims:
         name = claims.get(self._settings.claim)
         if not isinstance(name, str) or not name or not name.isprintable():
             raise SignInFailed(f"the id_token has no claim {self._settings.claim!r}")
@@ -110,7 +110,7 @@ class OpenIdProvider:
             raise SignInFailed("the OpenID provider has not verified the person's address (email_verified)")
         groups = claims.get(self._settings.groups_claim) if self._settings.groups_claim else None
         listed = groups if isinstance(groups, list) else []
-        return Claimed(
+        return PersonClaims(
             name=name, groups=tuple(f"group:{group}" for group in listed if isinstance(group, str))
         )
 

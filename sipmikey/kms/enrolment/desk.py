@@ -17,13 +17,13 @@ from sipmikey.kms.enrolment.documents import (
     Act,
     Ask,
     BadEnrolment,
+    EnrolmentGrant,
     Envelope,
-    Given,
     encode_answer,
 )
 from sipmikey.kms.enrolment.noise import HandshakeFailed, Responder
 from sipmikey.kms.enrolment.profile import Profile
-from sipmikey.kms.enrolment.records import DeviceRecord, EnrolmentStore, InvitationRecord, Issued
+from sipmikey.kms.enrolment.records import DeviceRecord, EnrolmentStore, InvitationRecord, IssuedCredential
 from sipmikey.kms.service.lookups import AuditLog, ReplayCache, StoreUnavailable
 from sipmikey.kms.subscribers import PskRecord
 from sipmikey.mikey.errors import InvalidTimestamp, PeerError, ReplayedMessage
@@ -219,7 +219,9 @@ class EnrolmentDesk:
             event, detail=f"device {device.device} ({device.name})", credential=_credential(issued)
         )
 
-    def _enrolled(self, found: InvitationRecord, ask: Ask, now_s: int) -> tuple[DeviceRecord, Issued, Given]:
+    def _enrolled(
+        self, found: InvitationRecord, ask: Ask, now_s: int
+    ) -> tuple[DeviceRecord, IssuedCredential, EnrolmentGrant]:
         user = found.identity.partition(":")[2].partition("@")[0].partition(";")[0][:64]
         device = DeviceRecord(
             device=f"{user}.{self._env.random(4).hex()}",
@@ -270,11 +272,11 @@ class EnrolmentDesk:
         if ask.act is Act.PROFILE:
             profile = self.settings.profile
             changed = None if profile.version == ask.version else profile
-            answer = side.write(Given(valid_until_s=found.valid_until_s, profile=changed).encode())
+            answer = side.write(EnrolmentGrant(valid_until_s=found.valid_until_s, profile=changed).encode())
             await self._store.seen(found.device, now_s=now_s)
             return answer, event
         if ask.act is Act.LEAVE:
-            answer = side.write(Given().encode())
+            answer = side.write(EnrolmentGrant().encode())
             await self._store.revoke_device(found.device, now_s=now_s)
             return answer, replace(event, detail="the device left")
         if ask.act is not Act.RENEW:
@@ -295,13 +297,13 @@ class EnrolmentDesk:
             event, detail=f"key {device.generation} of {device.device}", credential=_credential(issued)
         )
 
-    def _issue(self, device: DeviceRecord, ask: Ask, now_s: int) -> tuple[Issued, Given]:
+    def _issue(self, device: DeviceRecord, ask: Ask, now_s: int) -> tuple[IssuedCredential, EnrolmentGrant]:
         """Return a new key, still without its octets, or a certificate; and what the device is told of it."""
         until_s = device.valid_until_s
         if not ask.csr:
             name = f"{device.device}.{device.generation}"
             psk = PskRecord(key_id=name.encode(), key=None, valid_until_s=until_s)
-            return Issued(psk=psk), Given(psk_id=name, valid_until_s=until_s)
+            return IssuedCredential(psk=psk), EnrolmentGrant(psk_id=name, valid_until_s=until_s)
         authority = self.settings.authority
         if authority is None:
             raise NoCertificates("this KMS signs no certificates: enrol with a key")
@@ -312,7 +314,7 @@ class EnrolmentDesk:
         der = certificate.public_bytes(Encoding.DER)
         pem = certificate.public_bytes(Encoding.PEM).decode()
         end_s = int(certificate.not_valid_after_utc.timestamp())
-        return Issued(certificate=der), Given(certificate=pem, valid_until_s=end_s)
+        return IssuedCredential(certificate=der), EnrolmentGrant(certificate=pem, valid_until_s=end_s)
 
     async def _check_fresh(self, ask: Ask, message: bytes, now_s: int) -> None:
         skew_s = self._env.clock_skew_s
@@ -341,8 +343,8 @@ class _Refused(Exception):
 
 
 def _answered(
-    side: Responder, given: Given, device: DeviceRecord, issued: Issued, event: AuditEvent
-) -> tuple[bytes, DeviceRecord, Issued]:
+    side: Responder, given: EnrolmentGrant, device: DeviceRecord, issued: IssuedCredential, event: AuditEvent
+) -> tuple[bytes, DeviceRecord, IssuedCredential]:
     """Return the answer, and device and key with the octets that come out of the handshake."""
     try:
         answer = side.write(given.encode())
@@ -351,13 +353,13 @@ def _answered(
     return answer, replace(device, key=side.derived(DEVICE_LABEL)), _with_key(issued, side)
 
 
-def _with_key(issued: Issued, side: Responder) -> Issued:
+def _with_key(issued: IssuedCredential, side: Responder) -> IssuedCredential:
     if issued.psk is None:
         return issued
     return replace(issued, psk=replace(issued.psk, key=side.derived(PSK_LABEL)))
 
 
-def _credential(issued: Issued) -> str:
+def _credential(issued: IssuedCredential) -> str:
     """Return how the audit log names a credential: a key's identifier or a certificate's digest, in hex."""
     if issued.psk is not None:
         return issued.psk.key_id.hex()

@@ -11,8 +11,8 @@ from sipmikey.kms.enrolment.documents import (
     Act,
     Ask,
     BadEnrolment,
+    EnrolmentGrant,
     Envelope,
-    Given,
     decode_answer,
     prologue_of,
 )
@@ -32,13 +32,13 @@ from sipmikey.mikey.secret import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class EnrolmentResult:
     """What came of a question. ``psk`` (32 bytes): the new pre-shared key, if ``given.psk_id`` names one.
 
     ``device_key`` (32 bytes): after redeeming, what the device proves itself with from then on.
     """
 
-    given: Given
+    given: EnrolmentGrant
     psk: Secret
     device_key: Secret
 
@@ -55,14 +55,14 @@ class Question:
         message = self._side.write(ask.encode())
         self.body = Envelope(message=message, invitation=invitation, device=device).encode()
 
-    def receive(self, body: bytes) -> Received:
+    def receive(self, body: bytes) -> EnrolmentResult:
         """Read the answer.
 
         Raises `AuthenticationFailure` for one that is not from a KMS that knows the code or the device's key,
         and `BadEnrolment`.
         """
         try:
-            given = Given.decode(self._side.read(decode_answer(body)))
+            given = EnrolmentGrant.decode(self._side.read(decode_answer(body)))
         except HandshakeFailed:
             what = "code" if self._ask.act is Act.REDEEM else "key of this device"
             raise AuthenticationFailure(
@@ -70,7 +70,7 @@ class Question:
             ) from None
         if self._ask.act is Act.REDEEM and not (given.device and given.identity and given.kms_identity):
             raise BadEnrolment("device, identity and kms_identity are needed in the answer")
-        return Received(
+        return EnrolmentResult(
             given=given, psk=self._side.derived(PSK_LABEL), device_key=self._side.derived(DEVICE_LABEL)
         )
 

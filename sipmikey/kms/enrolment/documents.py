@@ -153,7 +153,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class EnrolmentGrant:
     """What the KMS gives. Of a redeemed invitation all is set, else what has changed.
 
     ``device``: identifier of the device; ``psk_id``: name of its new key, which both sides derive from the
@@ -184,7 +184,7 @@ class Given:
         return json_of(fields)
 
     @classmethod
-    def decode(cls, payload: bytes) -> Given:
+    def decode(cls, payload: bytes) -> EnrolmentGrant:
         """Read the payload of a second message. Raises `BadEnrolment`."""
         fields = json_object(payload, None)
         texts = {}

@@ -38,7 +38,7 @@ class UnknownSigningKey(IdTokenNotGenuine):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class TokenRules:
     """What a token must say. ``audience``: who it is for. ``nonce``: what it repeats, if it has one.
 
     ``nonce_needed``: the token must have one. Some providers leave it out in the device grant.
@@ -51,7 +51,7 @@ class Expected:
     nonce_needed: bool = False
 
 
-def verified_claims(token: str, keys: KeySet, expected: Expected, *, now_s: int) -> Mapping[str, Any]:
+def verified_claims(token: str, keys: KeySet, expected: TokenRules, *, now_s: int) -> Mapping[str, Any]:
     """Return the claims of *token* after every check. Raises `IdTokenRefused`.
 
     It is an `IdTokenNotGenuine` where the signature fails, and of these an `UnknownSigningKey` where *keys*
@@ -97,7 +97,7 @@ def _check_times(claims: Mapping[str, Any], now_s: int) -> None:
             raise IdTokenRefused(f"the ID token is of the future by its {name}")
 
 
-def _check_parties(claims: Mapping[str, Any], expected: Expected) -> None:
+def _check_parties(claims: Mapping[str, Any], expected: TokenRules) -> None:
     if claims.get("iss") != expected.issuer:
         raise IdTokenRefused("the ID token is of another issuer")
     audience = claims.get("aud")

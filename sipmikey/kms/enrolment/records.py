@@ -66,7 +66,7 @@ class DeviceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
+class IssuedCredential:
     """A new key or a certificate (DER) of a device, one of them."""
 
     psk: PskRecord | None = None
@@ -84,7 +84,14 @@ class EnrolmentStore(Protocol):
         ...
 
     async def redeem(
-        self, number: str, device: DeviceRecord, issued: Issued, *, request: bytes, answer: bytes, now_s: int
+        self,
+        number: str,
+        device: DeviceRecord,
+        issued: IssuedCredential,
+        *,
+        request: bytes,
+        answer: bytes,
+        now_s: int,
     ) -> bool:
         """Use up an invitation and keep the device it made, both or neither; return False if it was used."""
         ...
@@ -93,7 +100,7 @@ class EnrolmentStore(Protocol):
         """Return the device of that identifier, also if it was revoked, or None."""
         ...
 
-    async def renew(self, device: DeviceRecord, issued: Issued, *, overlap_until_s: int) -> bool:
+    async def renew(self, device: DeviceRecord, issued: IssuedCredential, *, overlap_until_s: int) -> bool:
         """Keep *device* as it is now, with a new key; its older keys end at *overlap_until_s* or before.
 
         Return False, and keep nothing, if it was renewed or revoked meanwhile.

@@ -19,7 +19,7 @@ SCIM: Final = "scim"
 """Sources of users."""
 
 
-class Taken(LocalError):
+class IdentityTaken(LocalError):
     """An identity belongs to somebody else here."""
 
 
@@ -48,24 +48,24 @@ class Provisioner:
         return None if found is None else await self.store.subscribers.get(found.name)
 
     async def check_free(self, key: str, identities: Sequence[str]) -> SubscriberRecord | None:
-        """Return the subscriber to take over, None for a new one. Raises `Taken`."""
+        """Return the subscriber to take over, None for a new one. Raises `IdentityTaken`."""
         owners = {owner.name: owner for uri in identities if (owner := await self.owner(uri)) is not None}
         if not owners:
             return None
         if len(owners) > 1:
-            raise Taken(f"the identities belong to several subscribers: {', '.join(sorted(owners))}")
+            raise IdentityTaken(f"the identities belong to several subscribers: {', '.join(sorted(owners))}")
         (owner,) = owners.values()
         tied = await self.store.provisioned.source_of(owner.name)
         if tied is not None and (tied.source, tied.key) != (self.source, key):
-            raise Taken(f"{owner.identities[0]} is another user's, of {tied.source}")
+            raise IdentityTaken(f"{owner.identities[0]} is another user's, of {tied.source}")
         if owner.vouches_for:
-            raise Taken(f"{owner.identities[0]} is another KMS")
+            raise IdentityTaken(f"{owner.identities[0]} is another KMS")
         return owner
 
     async def add(
         self, key: str, identities: Sequence[str], *, label: str = "", document: str = ""
     ) -> ProvisionedUser:
-        """Add a user, or take over the subscriber who has these identities. Raises `Taken`."""
+        """Add a user, or take over the subscriber who has these identities. Raises `IdentityTaken`."""
         owner = await self.check_free(key, identities)
         now_s = self.now_s()
         name = identities[0] if owner is None else owner.name
@@ -90,7 +90,7 @@ class Provisioner:
         label: str | None = None,
         document: str | None = None,
     ) -> ProvisionedUser:
-        """Give a user these identities; devices of one that is lost are closed. Raises `Taken`."""
+        """Give a user these identities; devices of one that is lost are closed. Raises `IdentityTaken`."""
         await self.check_free(user.key, [uri for uri in identities if uri not in user.identities])
         await self._change_identities(user, identities)
         changed = replace(
@@ -178,14 +178,14 @@ class Provisioner:
         return len(come), len(go)
 
     async def add_group(self, key: str, uri: str, *, document: str = "") -> ProvisionedGroup:
-        """Make a group, or take over the one that is there. Raises `Taken`."""
+        """Make a group, or take over the one that is there. Raises `IdentityTaken`."""
         now_s = self.now_s()
         await self.store.subscribers.add_group(uri)
         group = ProvisionedGroup(
             source=self.source, key=key, uri=uri, document=document, created_s=now_s, changed_s=now_s
         )
         if not await self.store.provisioned.tie_group(group):
-            raise Taken(f"the group {uri} is kept elsewhere already")
+            raise IdentityTaken(f"the group {uri} is kept elsewhere already")
         await self._acted_on_group(AdminAct.ADD_MEMBERS, uri, "")
         return group
 

@@ -18,7 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from sipmikey.kms.enrolment.documents import BadEnrolment
-from sipmikey.kms.enrolment.id_token import Expected, IdTokenRefused, UnknownSigningKey, verified_claims
+from sipmikey.kms.enrolment.id_token import IdTokenRefused, TokenRules, UnknownSigningKey, verified_claims
 from sipmikey.kms.enrolment.sign_on import Grant, NotYet, ProviderUnavailable, SignOnDenied, SignOnExpired
 from sipmikey.kms.enrolment.sign_on_documents import shown_text, web_address
 from sipmikey.mikey.errors import LocalError
@@ -135,7 +135,7 @@ class OidcProvider:
 
     async def _verified(self, token: str, nonce: str) -> Mapping[str, Any]:
         client = self._client
-        expected = Expected(
+        expected = TokenRules(
             issuer=client.issuer, client_id=client.client_id,
             audience=client.audience or client.client_id, nonce=nonce,
         )  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from sipmikey.kms.enrolment.records import MAX_TRIES, DeviceRecord, InvitationRecord, Issued
+from sipmikey.kms.enrolment.records import MAX_TRIES, DeviceRecord, InvitationRecord, IssuedCredential
 from sipmikey.kms.stores.credentials import PRINCIPAL
 from sipmikey.kms.stores.database import Database, Row
 from sipmikey.kms.stores.subscribers import SubscriberStore
@@ -96,7 +96,14 @@ class DeviceStore:
         return await self.invitation(number)
 
     async def redeem(
-        self, number: str, device: DeviceRecord, issued: Issued, *, request: bytes, answer: bytes, now_s: int
+        self,
+        number: str,
+        device: DeviceRecord,
+        issued: IssuedCredential,
+        *,
+        request: bytes,
+        answer: bytes,
+        now_s: int,
     ) -> bool:
         """Use up an invitation and keep the device it made, both or neither; False if it was used."""
         async with self._database.transaction() as transaction:
@@ -216,7 +223,7 @@ class DeviceStore:
             )
         return [self._device(row) for row in rows]
 
-    async def renew(self, device: DeviceRecord, issued: Issued, *, overlap_until_s: int) -> bool:
+    async def renew(self, device: DeviceRecord, issued: IssuedCredential, *, overlap_until_s: int) -> bool:
         """Keep *device* with a new key; its older keys end at *overlap_until_s* or before.
 
         Return False, and keep nothing, if it was renewed or revoked meanwhile.
@@ -288,7 +295,7 @@ class DeviceStore:
     # Inside
 
     async def _keep_issued(
-        self, transaction: Database, owner: int, device: DeviceRecord, issued: Issued
+        self, transaction: Database, owner: int, device: DeviceRecord, issued: IssuedCredential
     ) -> None:
         if issued.psk is not None:
             await self._subscribers.insert_psks(

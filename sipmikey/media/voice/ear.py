@@ -10,7 +10,7 @@ import numpy as np
 
 from sipmikey.media.codecs.codec import Codec
 from sipmikey.media.voice.concealment import Concealment
-from sipmikey.media.voice.jitter import JitterBuffer, JitterState, Kind, Taken
+from sipmikey.media.voice.jitter import JitterBuffer, JitterState, Kind, Playout
 from sipmikey.media.voice.settings import JitterSettings
 from sipmikey.sound.resampling import Resampler
 from sipmikey.sound.samples import Samples, from_octets, silence
@@ -69,7 +69,7 @@ class Ear:
         given, self._ready = self._ready[:count], self._ready[count:]
         return given
 
-    def _samples(self, taken: Taken) -> Samples:
+    def _samples(self, taken: Playout) -> Samples:
         count = taken.ticks * self._codec.rate // self._codec.clock_rate
         if taken.kind is Kind.SILENT:
             return silence(count)

@@ -44,7 +44,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Playout:
     """What is to be heard next. ``payload``: of a frame. ``following``: of the frame after one that is lost,
     where that is there. ``ticks``: how long it lasts."""
 
@@ -133,16 +133,16 @@ class JitterBuffer:
         self._passed = 0
         self._lows.clear()
 
-    def take(self, now: float) -> Taken:
+    def take(self, now: float) -> Playout:
         """Return what is to be heard next, from *now* on."""
         if self._next is None and not self._begin(now):
-            return Taken(kind=Kind.SILENT, ticks=self._frame)
+            return Playout(kind=Kind.SILENT, ticks=self._frame)
         assert self._next is not None
         self._catch_up()
         self._watch(self._ahead(now))
         if self._owed and self._end - self._next < self._most:
             self._owed = 0
-            return Taken(kind=Kind.LATE, ticks=self._frame)
+            return Playout(kind=Kind.LATE, ticks=self._frame)
         if self._next in self._waiting:
             return self._give(self._next)
         if self._waiting:
@@ -182,7 +182,7 @@ class JitterBuffer:
             self._waiting = {at: payload for at, payload in self._waiting.items() if at >= self._next}
             self._next = min(self._waiting, default=self._next)
 
-    def _give(self, at: int) -> Taken:
+    def _give(self, at: int) -> Playout:
         payload = self._waiting.pop(at)
         ticks = self._codec.ticks(payload)
         self._next = at + ticks
@@ -194,9 +194,9 @@ class JitterBuffer:
             # It was only late: what was put in its place is what packets wait longer from now on.
             self._grow(_GROWTH_S * self._rate)
             self._dry_for = 0
-        return Taken(kind=Kind.FRAME, ticks=ticks, payload=payload)
+        return Playout(kind=Kind.FRAME, ticks=ticks, payload=payload)
 
-    def _missing(self, at: int, first: int) -> Taken:
+    def _missing(self, at: int, first: int) -> Playout:
         """Something is there, but not what comes next."""
         gap = first - at
         if self._dry_for:
@@ -210,7 +210,7 @@ class JitterBuffer:
         ticks = min(self._frame, gap)
         self._next = first - gap + ticks
         self._was_lost(1)
-        return Taken(kind=Kind.LOST, ticks=ticks, following=self._waiting.get(self._next))
+        return Playout(kind=Kind.LOST, ticks=ticks, following=self._waiting.get(self._next))
 
     def _was_lost(self, frames: int) -> None:
         self._lost += frames
@@ -219,13 +219,13 @@ class JitterBuffer:
             self._least = min(self._most, wanted)
             self._target = max(self._target, self._least)
 
-    def _run_dry(self) -> Taken:
+    def _run_dry(self) -> Playout:
         self._dry += 1
         self._dry_for += self._frame
         if self._dry_for > _TALK_ENDS_S * self._rate:
             self._start_over()
-            return Taken(kind=Kind.SILENT, ticks=self._frame)
-        return Taken(kind=Kind.LATE, ticks=self._frame)
+            return Playout(kind=Kind.SILENT, ticks=self._frame)
+        return Playout(kind=Kind.LATE, ticks=self._frame)
 
     def _watch(self, filling: float) -> None:
         """Learn how full the buffer is; wait less where it was never nearly empty."""

@@ -20,7 +20,7 @@ from sipmikey.agent import (
     Transport,
 )
 from sipmikey.agent.tickets.file import TicketFile
-from sipmikey.call.policy import Forked
+from sipmikey.call.policy import ForkRule
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.servers import NatSettings
 from sipmikey.pem_file import read_certificates, read_rsa_key
@@ -103,7 +103,7 @@ def _policy(section: Fields) -> CallPolicy:
         alternative=Alternative(section.get("alternative", "none")),
         contacts={uri: SecurityMode(word) for uri, word in section.get("contacts", {}).items()},
         retarget=Retarget(section.get("retarget", "accept")),
-        forked=Forked(section.get("forked", Forked.BIND)),
+        forked=ForkRule(section.get("forked", ForkRule.BIND)),
         groups=frozenset(section.get("groups", ())),
         transfer=section.get("transfer", False),
         unprotected_in_conference=section.get("unprotected_in_conference", False),

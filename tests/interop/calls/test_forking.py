@@ -33,14 +33,6 @@ def devices(network: Namespace, kms: Kms) -> Iterator[list[Device]]:
         device.close()
 
 
-@pytest.fixture
-def bob_peer(kamailio: Kamailio) -> Iterator[SipPeer]:
-    """A hand-written bob behind the proxy, who can answer as several devices."""
-    with SipPeer("bob") as peer:
-        kamailio.bind("bob", peer.contact)
-        yield peer
-
-
 def _arrived(device: Device, count: int) -> None:
     """Wait for *count* packets at the device's RTP port."""
     device.socket.settimeout(10.0)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.interop.lab.agents import Agent, settings
 from tests.interop.lab.kamailio import Kamailio
@@ -16,20 +13,6 @@ from tests.interop.lab.peer import Device, SipPeer
 from tests.interop.lab.talker import Talker
 
 PACKETS = 10
-
-
-@pytest.fixture
-def bob_peer(kamailio: Kamailio) -> Iterator[SipPeer]:
-    with SipPeer("bob") as peer:
-        kamailio.bind("bob", peer.contact)
-        yield peer
-
-
-@pytest.fixture
-def device(network: Namespace, kms: Kms) -> Iterator[Device]:
-    made = Device(kms, "bob", "desk")
-    yield made
-    made.close()
 
 
 def _arrived(device: Device, count: int) -> None:

@@ -184,20 +184,6 @@ def hasty_kms(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) ->
         yield made
 
 
-@pytest.fixture
-def bob_peer(kamailio: Kamailio) -> Iterator[SipPeer]:
-    with SipPeer("bob") as peer:
-        kamailio.bind("bob", peer.contact)
-        yield peer
-
-
-@pytest.fixture
-def device(network: Namespace, kms: Kms) -> Iterator[Device]:
-    made = Device(kms, "bob", "desk")
-    yield made
-    made.close()
-
-
 def test_rekeying_again_after_glare(
     kamailio: Kamailio, kms: Kms, bob_peer: SipPeer, device: Device, speech: Path
 ) -> None:

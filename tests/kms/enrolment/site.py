@@ -12,7 +12,7 @@ from sipmikey.kms.audit import AuditEvent, AuditQuery
 from sipmikey.kms.enrolment import device
 from sipmikey.kms.enrolment.codes import Code, new_code
 from sipmikey.kms.enrolment.desk import EnrolmentDesk, EnrolmentSettings, Failures, Reply
-from sipmikey.kms.enrolment.device import Question, Received
+from sipmikey.kms.enrolment.device import EnrolmentResult, Question
 from sipmikey.kms.enrolment.documents import Act, Ask
 from sipmikey.kms.enrolment.profile import Profile
 from sipmikey.kms.enrolment.records import InvitationRecord
@@ -70,18 +70,18 @@ class Site:
     async def redeem(self, code: Code, *, name: str = "laptop", csr: bytes = b"", **more: str) -> Reply:
         return await self.post(device.redeem(code, name=name, random=os.urandom, csr=csr).body, **more)
 
-    async def enrol(self, identity: str = ALICE, *, csr: bytes = b"") -> Received:
+    async def enrol(self, identity: str = ALICE, *, csr: bytes = b"") -> EnrolmentResult:
         """Invite, redeem, and return what the device has."""
         question = device.redeem(await self.invite(identity), name="laptop", random=os.urandom, csr=csr)
         reply = await self.post(question.body)
         assert reply.status == 200, reply
         return question.receive(reply.body)
 
-    def question(self, enrolled: Received, act: Act, *, version: str = "", off_s: int = 0) -> Question:
+    def question(self, enrolled: EnrolmentResult, act: Act, *, version: str = "", off_s: int = 0) -> Question:
         ask = Ask(act=act, time_s=self.clock.seconds() + off_s, version=version)
         return device.ask(enrolled.given.device, enrolled.device_key, ask, random=os.urandom)
 
-    async def ask(self, enrolled: Received, act: Act, **options: object) -> Received:
+    async def ask(self, enrolled: EnrolmentResult, act: Act, **options: object) -> EnrolmentResult:
         question = self.question(enrolled, act, **options)  # type: ignore[arg-type]
         reply = await self.post(question.body)
         assert reply.status == 200, reply

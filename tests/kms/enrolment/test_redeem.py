@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sipmikey.kms.audit import Decision
 from sipmikey.kms.enrolment import device
 from sipmikey.kms.enrolment.codes import Code, new_code
-from sipmikey.kms.enrolment.documents import Act, Ask, BadEnrolment, Envelope, Given, decode_answer
+from sipmikey.kms.enrolment.documents import Act, Ask, BadEnrolment, EnrolmentGrant, Envelope, decode_answer
 from sipmikey.kms.enrolment.records import MAX_TRIES
 from sipmikey.kms.server.enrolment import AddressFailures
 from sipmikey.mikey.errors import AuthenticationFailure
@@ -216,7 +216,7 @@ JSON = st.dictionaries(
 @settings(deadline=None)
 @given(octets=JSON | st.binary(max_size=90))
 def test_whatever_comes_is_read_or_refused_with_a_word(octets: bytes) -> None:
-    for read in (Envelope.decode, Ask.decode, Given.decode, decode_answer):
+    for read in (Envelope.decode, Ask.decode, EnrolmentGrant.decode, decode_answer):
         with suppress(BadEnrolment):
             read(octets)
 

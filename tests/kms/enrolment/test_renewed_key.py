@@ -13,8 +13,8 @@ from sipmikey.agent import KeyManagement
 from sipmikey.cli.config.load import load
 from sipmikey.cli.enrol.present_key import present_key, renewed_in_time
 from sipmikey.cli.enrol.redeem import Enrolment, keep
-from sipmikey.kms.enrolment.device import Received
-from sipmikey.kms.enrolment.documents import Given
+from sipmikey.kms.enrolment.device import EnrolmentResult
+from sipmikey.kms.enrolment.documents import EnrolmentGrant
 from sipmikey.mikey.secret import Secret
 from sipmikey.sealed.vault import Vault, data_folder
 
@@ -28,11 +28,13 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def enrol(path: Path, generation: int) -> None:
     """Write the configuration of a device with the key of that generation."""
-    given = Given(
+    given = EnrolmentGrant(
         device="alice.1", identity="sip:alice@example.com", kms_identity="sip:kms@example.com",
         psk_id=f"alice.1.{generation}", valid_until_s=2_000_000_000,
     )  # fmt: skip
-    received = Received(given=given, psk=Secret(bytes([generation]) * 32), device_key=Secret(bytes(32)))
+    received = EnrolmentResult(
+        given=given, psk=Secret(bytes([generation]) * 32), device_key=Secret(bytes(32))
+    )
     keep(
         Enrolment(kms_url="https://kms.example.com", received=received, ca_file=None),
         path,

@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from sipmikey.kms.enrolment.claims import IdentityRule, SignOnNotAllowed
-from sipmikey.kms.enrolment.id_token import Expected, IdTokenRefused, UnknownSigningKey, verified_claims
+from sipmikey.kms.enrolment.id_token import IdTokenRefused, TokenRules, UnknownSigningKey, verified_claims
 from sipmikey.kms.subscribers import normal_identity
 from sipmikey.mikey.errors import LocalError
 
@@ -24,7 +24,7 @@ RSA = RSAKey.generate_key(2048, {"kid": "rsa", "use": "sig"}, private=True)
 EC = ECKey.generate_key("P-256", {"kid": "ec", "use": "sig"}, private=True)
 THEIRS = RSAKey.generate_key(2048, {"kid": "rsa"}, private=True)
 PUBLISHED = KeySet.import_key_set({"keys": [RSA.as_dict(private=False), EC.as_dict(private=False)]})
-EXPECTED = Expected(issuer=ISSUER, client_id="kms", audience="kms", nonce="n")
+EXPECTED = TokenRules(issuer=ISSUER, client_id="kms", audience="kms", nonce="n")
 CLAIMS: dict[str, Any] = {
     "iss": ISSUER, "aud": "kms", "sub": "1", "iat": NOW, "exp": NOW + 300, "preferred_username": "alice",
 }  # fmt: skip
@@ -48,7 +48,7 @@ def confused() -> str:
     return f"{text}.{base64.urlsafe_b64encode(tag).decode().rstrip('=')}"
 
 
-def check(text: str, expected: Expected = EXPECTED) -> Any:
+def check(text: str, expected: TokenRules = EXPECTED) -> Any:
     return verified_claims(text, PUBLISHED, expected, now_s=NOW)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from sipmikey.cli.main import main
-from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord, Issued
+from sipmikey.kms.enrolment.records import DeviceRecord, InvitationRecord, IssuedCredential
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.secret import Secret
 from tests.kms.http.serving import Site
@@ -81,7 +81,9 @@ async def give_a_device(store: Store) -> None:
         device="alice.1", subscriber=uri("alice"), identity=uri("alice"), name="laptop",
         key=Secret(bytes(32)), generation=1, enrolled_s=now_s, seen_s=now_s, valid_until_s=2 * now_s,
     )  # fmt: skip
-    assert await store.devices.redeem("AAAA", device, Issued(), request=b"", answer=b"", now_s=now_s)
+    assert await store.devices.redeem(
+        "AAAA", device, IssuedCredential(), request=b"", answer=b"", now_s=now_s
+    )
 
 
 def test_users_come_change_leave_and_return(kms: Synchronised) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sipmikey.agent import AgentConfig, Audio, KeyManagement, Sip
 from sipmikey.agent.python_media import engine
-from sipmikey.agent.python_media.agreed_media import Agreed
+from sipmikey.agent.python_media.agreed_media import AgreedMedia
 from sipmikey.agent.python_media.engine import CallMedia, PythonMedia
 from sipmikey.agent.stack import StackError
 from sipmikey.media.codecs.codec import Codec
@@ -23,8 +23,8 @@ from tests.media.peers.test_interop_pjmedia import write_melody
 DESCRIBED = "v=0\r\nm=audio 9 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
 
 
-def agreed(codec: str) -> Agreed:
-    return Agreed(
+def agreed(codec: str) -> AgreedMedia:
+    return AgreedMedia(
         codec=codec, types=(8, 8), event_types=(None, None), remote=None, remote_rtcp=None, both_ways=True
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sipmikey.agent.python_media.agreed_media import Agreed
+from sipmikey.agent.python_media.agreed_media import AgreedMedia
 from sipmikey.nat.candidates import PeerIce, peer_ice
 from sipmikey.sdp.document import Document
 
@@ -206,7 +206,7 @@ def _section(
     return [*lines, f"a={direction}", *(["a=rtcp-mux"] if shared else [])]
 
 
-def agreed(ours: str, theirs: str, *, ours_offered: bool = True) -> dict[int, Agreed]:
+def agreed(ours: str, theirs: str, *, ours_offered: bool = True) -> dict[int, AgreedMedia]:
     """Return what an offer and its answer agree on, by m-lines. *ours_offered*: the offer is *ours*."""
     found = {}
     for index, (mine, other) in enumerate(zip(read(ours), read(theirs), strict=False)):
@@ -216,7 +216,7 @@ def agreed(ours: str, theirs: str, *, ours_offered: bool = True) -> dict[int, Ag
         goes = mine.sends and other.hears
         codec = common[0]
         sent, heard = other.event_type(codec), mine.event_type(codec)
-        found[index] = Agreed(
+        found[index] = AgreedMedia(
             codec=codec,
             types=(dict(other.formats)[codec], dict(mine.formats)[codec]),
             event_types=(None, None) if sent is None or heard is None else (sent, heard),

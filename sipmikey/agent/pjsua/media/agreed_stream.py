@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from sipmikey.agent.pjsua.library import pj
-from sipmikey.agent.python_media.agreed_media import Agreed
+from sipmikey.agent.python_media.agreed_media import AgreedMedia
 
 
-def agreed_on(info: Any) -> Agreed:
+def agreed_on(info: Any) -> AgreedMedia:
     """Return the outcome of offer and answer for a stream. *info*: pjsua2's ``StreamInfo``."""
     sends = bool(info.dir & pj.PJMEDIA_DIR_ENCODING)
-    return Agreed(
+    return AgreedMedia(
         codec=str(info.codecName),
         types=(int(info.txPt), int(info.rxPt)),
         event_types=(_event_type(info.audTxEventPt), _event_type(info.audRxEventPt)),

@@ -18,7 +18,7 @@ from sipmikey.cli.kms.users.new_key import new_psk
 from sipmikey.cli.kms.users.people import Person, Problem, is_json, read_people, write_csv
 from sipmikey.kms.administration.audit_acts import AdminAct
 from sipmikey.kms.administration.devices import last_uses
-from sipmikey.kms.administration.invite import Invited, invite
+from sipmikey.kms.administration.invite import NewInvitation, invite
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import SubscriberRecord
@@ -125,7 +125,7 @@ async def _add(
 
 async def _with_invitations(
     args: argparse.Namespace, configuration: KmsConfiguration, store: Store, people: Sequence[Person]
-) -> Sequence[Invited]:
+) -> Sequence[NewInvitation]:
     minutes = configuration.enrolment.invitation_minutes if args.minutes is None else args.minutes
     if minutes <= 0:
         raise ConfigurationError("--minutes is more than 0")
@@ -135,7 +135,7 @@ async def _with_invitations(
         for person in people
         if person.sip_password is not None
     }
-    done: list[Invited] = []
+    done: list[NewInvitation] = []
     with create_private(args.invitations) as file:
         try:
             await store.subscribers.load([person.record for person in people])

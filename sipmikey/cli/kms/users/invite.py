@@ -13,7 +13,7 @@ from sipmikey.cli.kms.enrolment import public_url
 from sipmikey.cli.kms.users.acts import administration
 from sipmikey.cli.output import Output, timestamp
 from sipmikey.cli.qr import qr_text
-from sipmikey.kms.administration.invite import Invited
+from sipmikey.kms.administration.invite import NewInvitation
 from sipmikey.kms.enrolment.codes import parse_number
 from sipmikey.kms.enrolment.profile import SIP_PASSWORD
 from sipmikey.kms.enrolment.records import MAX_TRIES, InvitationRecord
@@ -43,7 +43,7 @@ async def invite_command(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _show(out: Output, invited: Invited, minutes: float, *, qr: bool) -> None:
+def _show(out: Output, invited: NewInvitation, minutes: float, *, qr: bool) -> None:
     out.document({"type": "kms.user.invited", **invited.document()})
     until = timestamp(invited.record.expires_s)[:16].replace("T", " ")
     out.text(

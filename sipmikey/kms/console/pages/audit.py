@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from sipmikey.kms.administration.audit_acts import AdminAct
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, key_name
-from sipmikey.kms.console.console_request import Asked
+from sipmikey.kms.console.console_request import ConsoleRequest
 from sipmikey.mikey.errors import LocalError
 
 ROWS = 100
@@ -27,7 +27,7 @@ _NS = 1_000_000_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-async def search(asked: Asked) -> Response:
+async def search(asked: ConsoleRequest) -> Response:
     """Show the events that fit, the newest first."""
     query = _query(asked)
     found = await asked.store.audit.query(query)
@@ -35,7 +35,7 @@ async def search(asked: Asked) -> Response:
     return asked.page("audit", found=shown, most=ROWS, decisions=list(Decision), fields=_fields(asked))
 
 
-async def export(asked: Asked) -> Response:
+async def export(asked: ConsoleRequest) -> Response:
     """Return the events that fit as CSV or JSON lines. That somebody took them is an event, too."""
     as_json = asked.query.get("format") == "json"
     found = await asked.store.audit.query(replace(_query(asked), limit=MOST_EXPORTED))
@@ -46,12 +46,12 @@ async def export(asked: Asked) -> Response:
     return Response(text, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
-def _fields(asked: Asked) -> dict[str, str]:
+def _fields(asked: ConsoleRequest) -> dict[str, str]:
     names = ("subscriber", "ticket", "decision", "since", "until")
     return {name: asked.query.get(name, "").strip()[:300] for name in names}
 
 
-def _query(asked: Asked) -> AuditQuery:
+def _query(asked: ConsoleRequest) -> AuditQuery:
     fields = _fields(asked)
     if fields["decision"] not in ("", *Decision):
         raise LocalError(f"a decision is one of {', '.join(Decision)}")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from sipmikey.kms.administration.devices import last_uses, state
-from sipmikey.kms.console.console_request import Asked
+from sipmikey.kms.console.console_request import ConsoleRequest
 from sipmikey.kms.console.roles import Permission
 from sipmikey.kms.enrolment.records import MAX_TRIES
 from sipmikey.kms.subscribers import SubscriberRecord, normal_identity
@@ -18,7 +18,7 @@ ROWS = 50
 MOST_DEVICES = 500
 
 
-async def users(asked: Asked) -> Response:
+async def users(asked: ConsoleRequest) -> Response:
     """List users by name from some text on; an exact name or identity leads to its page."""
     after = asked.query.get("after", "")
     sought = asked.query.get("find", "").strip()
@@ -35,7 +35,7 @@ async def users(asked: Asked) -> Response:
     return asked.page("users", found=found[:ROWS], more=more, count=count, sought=sought)
 
 
-async def user(asked: Asked) -> Response:
+async def user(asked: ConsoleRequest) -> Response:
     """Show one user with keys and devices."""
     record = await asked.store.subscribers.get(asked.query.get("name", ""))
     uses = await asked.store.audit.uses()
@@ -55,7 +55,7 @@ async def user(asked: Asked) -> Response:
     return asked.page("user", record=record, keys=keys, devices=shown)
 
 
-async def add_user(asked: Asked) -> Response:
+async def add_user(asked: ConsoleRequest) -> Response:
     """Add a user, who has no key before a device is invited."""
     identities = tuple(dict.fromkeys(map(normal_identity, asked.form.get("identities", "").split())))
     if not identities:
@@ -69,29 +69,29 @@ async def add_user(asked: Asked) -> Response:
     return asked.back(f"/user?{urlencode({'name': record.name, 'said': 'added'})}")
 
 
-async def remove_user(asked: Asked) -> Response:
+async def remove_user(asked: ConsoleRequest) -> Response:
     """Remove a user with all keys."""
     await asked.admin.remove(_named(asked))
     return asked.back("/users?said=removed")
 
 
-async def enable_user(asked: Asked) -> Response:
+async def enable_user(asked: ConsoleRequest) -> Response:
     """Serve a user again."""
     record = await asked.admin.set_enabled(_named(asked), True)
     return asked.back(f"/user?{urlencode({'name': record.name, 'said': 'enabled'})}")
 
 
-async def disable_user(asked: Asked) -> Response:
+async def disable_user(asked: ConsoleRequest) -> Response:
     """Refuse everything a user asks."""
     record = await asked.admin.set_enabled(_named(asked), False)
     return asked.back(f"/user?{urlencode({'name': record.name, 'said': 'disabled'})}")
 
 
-def _named(asked: Asked) -> str:
+def _named(asked: ConsoleRequest) -> str:
     return asked.form.get("name", "")
 
 
-async def devices(asked: Asked) -> Response:
+async def devices(asked: ConsoleRequest) -> Response:
     """List devices."""
     owner = asked.query.get("user", "").strip()
     now_s = int(time.time())
@@ -101,25 +101,25 @@ async def devices(asked: Asked) -> Response:
     return asked.page("devices", devices=shown, count=len(found), owner=owner)
 
 
-async def revoke_device(asked: Asked) -> Response:
+async def revoke_device(asked: ConsoleRequest) -> Response:
     """Destroy the keys of a device."""
     if await asked.admin.revoke_device(asked.form.get("device", "")) is None:
         raise LocalError("there is no such device")
     return asked.back("/devices?said=revoked")
 
 
-async def groups(asked: Asked) -> Response:
+async def groups(asked: ConsoleRequest) -> Response:
     """List groups and their members."""
     return asked.page("groups", groups=await asked.store.subscribers.groups())
 
 
-async def add_members(asked: Asked) -> Response:
+async def add_members(asked: ConsoleRequest) -> Response:
     """Make a group, or add members to it."""
     await asked.admin.add_members(asked.form.get("group", ""), asked.form.get("members", "").split())
     return asked.back("/groups?said=changed")
 
 
-async def remove_members(asked: Asked) -> Response:
+async def remove_members(asked: ConsoleRequest) -> Response:
     """Take members out of a group, or remove it."""
     members = asked.form.get("members", "").split()
     if not members and asked.form.get("whole") != "yes":
@@ -128,7 +128,7 @@ async def remove_members(asked: Asked) -> Response:
     return asked.back("/groups?said=changed")
 
 
-async def invitations(asked: Asked) -> Response:
+async def invitations(asked: ConsoleRequest) -> Response:
     """List invitations. Codes are not kept and not shown."""
     now_s = int(time.time())
     found = await asked.store.devices.invitations()
@@ -140,7 +140,7 @@ async def invitations(asked: Asked) -> Response:
     )  # fmt: skip
 
 
-async def invite(asked: Asked) -> Response:
+async def invite(asked: ConsoleRequest) -> Response:
     """Invite a device, and show its code once. Who may not add users may invite those there are."""
     try:
         minutes = float(asked.form.get("minutes") or asked.settings.invitation_minutes)
@@ -165,7 +165,7 @@ def _qr(uri: str | None) -> str:
     )
 
 
-async def take_back(asked: Asked) -> Response:
+async def take_back(asked: ConsoleRequest) -> Response:
     """Take an invitation back."""
     if await asked.admin.uninvite(asked.form.get("number", "")) is None:
         raise LocalError("there is no open invitation of that number")

@@ -7,7 +7,7 @@ import time
 from starlette.responses import Response
 
 from sipmikey.keys.suite import SUITES
-from sipmikey.kms.console.console_request import Asked
+from sipmikey.kms.console.console_request import ConsoleRequest
 from sipmikey.kms.console.roles import Permission
 from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.policy.rules import Explanation
@@ -18,12 +18,12 @@ from sipmikey.mikey.ticket import TicketFlags
 from sipmikey.ticket.policy import FULL_MODE, RequestedKey, TicketPolicy
 
 
-async def health(asked: Asked) -> Response:
+async def health(asked: ConsoleRequest) -> Response:
     """Show how the parts of the KMS are."""
     return asked.page("health", findings=await asked.settings.health())
 
 
-async def policy(asked: Asked) -> Response:
+async def policy(asked: ConsoleRequest) -> Response:
     """Show the policy, and explain a decision where two identities are given."""
     text = await asked.settings.policy_text()
     source, target = asked.query.get("from", "").strip(), asked.query.get("to", "").strip()
@@ -43,7 +43,7 @@ async def policy(asked: Asked) -> Response:
 
 
 async def _explained(
-    asked: Asked, text: str, source: str, target: str, flags: str, suite: str
+    asked: ConsoleRequest, text: str, source: str, target: str, flags: str, suite: str
 ) -> Explanation:
     if suite not in SUITES:
         raise LocalError(f"a suite is one of {', '.join(sorted(SUITES))}")
@@ -59,7 +59,7 @@ async def _explained(
     return parse_policy(text).explain(asking, to, desired, now_s=int(time.time()))
 
 
-async def put_policy(asked: Asked) -> Response:
+async def put_policy(asked: ConsoleRequest) -> Response:
     """Put a policy in force."""
     if not asked.settings.policy_in_store:
         raise LocalError('this KMS reads its policy from a file: set source = "store" in [policy]')
@@ -67,18 +67,18 @@ async def put_policy(asked: Asked) -> Response:
     return asked.back(f"/policy?said={rules}%20rules%20in%20force")
 
 
-async def keys(asked: Asked) -> Response:
+async def keys(asked: ConsoleRequest) -> Response:
     """List ticket protection keys."""
     return asked.page("keys", keys=await asked.store.ticket_keys.list(), now_s=int(time.time()))
 
 
-async def rotate(asked: Asked) -> Response:
+async def rotate(asked: ConsoleRequest) -> Response:
     """Seal new tickets with a new key."""
     await asked.admin.rotate_tpk()
     return asked.back("/keys?said=rotated")
 
 
-async def destroy(asked: Asked) -> Response:
+async def destroy(asked: ConsoleRequest) -> Response:
     """Destroy a ticket protection key."""
     try:
         key_id = bytes.fromhex(asked.form.get("key_id", ""))

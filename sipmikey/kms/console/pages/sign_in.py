@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sipmikey.kms.administration.acts import Administration
 from sipmikey.kms.administration.audit_acts import Actor, AdminAct
-from sipmikey.kms.console.console_request import Asked
+from sipmikey.kms.console.console_request import ConsoleRequest
 from sipmikey.kms.console.guard import Guard, names_of, source
 from sipmikey.kms.console.oidc import OpenIdProvider, SignInFailed
 from sipmikey.kms.console.sessions import LOGIN_COOKIE, LOGIN_S, SESSION_COOKIE, Session
@@ -82,7 +82,7 @@ class SignIn:
             return self._refused(request, str(error), "")
         return await self._begun(request, who.name, list(who.groups), "oidc")
 
-    async def out(self, asked: Asked) -> Response:
+    async def out(self, asked: ConsoleRequest) -> Response:
         """End the session."""
         await asked.admin.acted(AdminAct.SIGN_OUT)
         await self._guard.sessions.end(asked.session.token)
