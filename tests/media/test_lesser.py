@@ -140,3 +140,16 @@ def test_an_offer_without_crypto_lines_gets_no_answer() -> None:
     keys = DescribedKeys(SUITES, random.Random(3).randbytes)
     with pytest.raises(KeyMgmtMissing):
         keys.answer(OFFER, OFFER.replace("RTP/AVP", "RTP/SAVP"))
+
+
+def test_a_line_that_leaves_media_unencrypted_is_passed_over_for_the_next() -> None:
+    rng = random.Random(3)
+    alice, bob = DescribedKeys(SUITES, rng.randbytes), DescribedKeys(SUITES, rng.randbytes)
+    first, *rest = alice.offer(OFFER).split("\r\na=crypto:1 ")
+    assert rest, "the offer has a first line"
+    kept, end, others = rest[0].partition("\r\n")
+    offer = f"{first}\r\na=crypto:1 {kept} UNENCRYPTED_SRTP{end}{others}"
+    answer = bob.answer(OFFER, offer)
+    assert answer.count("a=crypto:") == 1
+    assert "a=crypto:2 " in answer
+    assert [one.suite for one in bob.agreed(answer, offer, ours_offered=False)] == [SUITES[1]]

@@ -49,8 +49,15 @@ def test_an_offer_with_keys_in_it_is_answered_so_where_policy_names_it(kms: Test
         (WITHOUT_TLS, "", "key-mgmt-missing"),
         (WITHOUT_TLS, crypto(OURS, suite="AES_CM_128_HMAC_SHA1_32"), "suite-unavailable"),
         (WITHOUT_TLS, crypto(OURS, rest=" UNENCRYPTED_SRTCP"), "suite-unavailable"),
-        # pjmedia chooses the first line of a suite it has, whatever else that says.
-        (WITHOUT_TLS, crypto(OURS, rest=" UNENCRYPTED_SRTP") + crypto(THEIRS, tag=2), "media-mismatch"),
+        pytest.param(
+            WITHOUT_TLS,
+            crypto(OURS, rest=" UNENCRYPTED_SRTP") + crypto(THEIRS, tag=2),
+            "media-mismatch",
+            marks=pytest.mark.pjsua2_only(
+                "pjmedia chooses the first line of a suite it has, whatever else that says;"
+                " the stack in Python answers with the second"
+            ),
+        ),
     ],
 )
 def test_an_offer_with_keys_in_it_is_refused_otherwise(
