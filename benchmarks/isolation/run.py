@@ -1,10 +1,11 @@
 """What pjsua2 in processes of its own costs, what the death of one does, and calls of each stack.
 
-    python -m benchmarks.isolation.run setup [--calls 40]
+    python -m benchmarks.isolation.run setup [--calls 40] [--stack pjsua2 python]
     python -m benchmarks.isolation.run deaths [--calls 1 4 20] [--after 3]
     python -m benchmarks.isolation.run many [--calls 50] [--seconds 10] [--stack pjsua2 python]
 
-``setup``: calls with and without isolation in turns, one at a time. ``deaths``: kill -9 of the stack
+``setup``: calls one at a time, in turns on the SIP stacks named, and with pjsua2 in the agent's process.
+``deaths``: kill -9 of the stack
 process that has the SIP port, in the middle of so many calls, so many seconds after the start. ``many``: so
 many calls of one agent at a time, on each of the SIP stacks named. Agents, KMS and registrar run here, on
 loopback. Prints one JSON object a result.
@@ -40,38 +41,43 @@ async def dial(pair: Pair) -> dict[str, Any]:
     return answered
 
 
-async def setup(calls: int) -> None:
-    """Print set-up time, CPU and memory of both ways."""
-    times: dict[bool, list[float]] = {True: [], False: []}
-    cpu: dict[bool, list[float]] = {True: [], False: []}
-    async with parties(isolated=True) as one, parties(isolated=False) as other:
+async def setup(calls: int, stacks: list[str]) -> None:
+    """Print set-up time, CPU and memory of each way."""
+    ways = {stack: {"stack": stack, "isolated": True} for stack in stacks}
+    if "pjsua2" in ways:
+        ways["pjsua2 in the agent's process"] = {"stack": "pjsua2", "isolated": False}
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    cpu: dict[str, list[float]] = {way: [] for way in ways}
+    async with contextlib.AsyncExitStack() as opened:
+        pairs = {way: await opened.enter_async_context(parties(**more)) for way, more in ways.items()}
         await asyncio.sleep(SETTLE_S)
         for _ in range(-(-calls // ROUND)):
-            for isolated, pair in ((True, one), (False, other)):
+            for way, pair in pairs.items():
                 begin = cpu_s(pair.alice)
                 for _ in range(ROUND):
                     answered = await dial(pair)
-                    times[isolated].append(answered["setup_ms"])
+                    times[way].append(answered["setup_ms"])
                     pair.alice.do("hangup", call=answered["call"])
                     await pair.alice.until(type="call.end")
-                cpu[isolated].append((cpu_s(pair.alice) - begin) / ROUND * 1e3)
-        (stack,) = stacks_of(one.alice)
-        memory = {
-            "loader": memory_mb(children_of(one.alice.child.pid)[0]),
-            "stack process": memory_mb(stack),
-            "agent beside it": memory_mb(one.alice.child.pid),
-            "agent with the stack": memory_mb(other.alice.child.pid),
-        }
-    for isolated in (True, False):
-        ordered = sorted(times[isolated])
-        show(
-            isolated=isolated,
-            calls=len(ordered),
-            setup_ms=round(statistics.median(ordered), 2),
-            p95_ms=round(ordered[int(0.95 * len(ordered))], 2),
-            caller_cpu_ms_per_call=round(statistics.median(cpu[isolated]), 1),
-        )
-    show(memory_mb=memory)
+                cpu[way].append((cpu_s(pair.alice) - begin) / ROUND * 1e3)
+        for way, pair in pairs.items():
+            ordered = sorted(times[way])
+            show(
+                way=way,
+                calls=len(ordered),
+                setup_ms=round(statistics.median(ordered), 2),
+                p95_ms=round(ordered[int(0.95 * len(ordered))], 2),
+                caller_cpu_ms_per_call=round(statistics.median(cpu[way]), 1),
+                memory_mb=processes_of(pair.alice),
+            )
+
+
+def processes_of(agent: Process) -> dict[str, Any]:
+    """Return the memory of an agent and of what runs pjsua2 for it."""
+    found = {"agent": memory_mb(agent.child.pid)}
+    if stacks := stacks_of(agent):
+        found |= {"loader": memory_mb(children_of(agent.child.pid)[0]), "stack process": memory_mb(stacks[0])}
+    return found
 
 
 async def deaths(calls: int, after_s: float) -> None:
@@ -130,8 +136,10 @@ async def heard_again(agent: Process, over: set[str]) -> int:
 
 async def many(calls: int, seconds: float, stack: str) -> None:
     """Print how many calls of one agent, to another one here, are heard at once."""
-    async with parties(calls=calls, stack=stack) as pair:
+    async with parties(calls=calls, stack=stack, calls_per_second=1000) as pair:
         times, failed = [], 0
+        await asyncio.sleep(SETTLE_S)
+        idle = memory_mb(pair.alice.child.pid)["own"]
         for _ in range(calls):
             try:
                 times.append((await dial(pair))["setup_ms"])
@@ -159,6 +167,9 @@ async def many(calls: int, seconds: float, stack: str) -> None:
             cores_of_the_agent=round(load[0], 2),
             cores_of_its_peer=round(load[1], 2),
             memory_mb=[memory_mb(pid) for pid in (*stacks[:2], pair.alice.child.pid)],
+            agent_kb_per_call=round(
+                (memory_mb(pair.alice.child.pid)["own"] - idle) * 1024 / max(1, len(before))
+            ),
         )
 
 
@@ -187,7 +198,7 @@ def main() -> None:
     given = parser.parse_args()
     match given.what:
         case "setup":
-            asyncio.run(setup((given.calls or [40])[0]))
+            asyncio.run(setup((given.calls or [40])[0], given.stack))
         case "deaths":
             for calls in given.calls or (1, 4, 20):
                 asyncio.run(deaths(calls, given.after))

@@ -32,7 +32,16 @@ SECTIONS = {
         "transfer",
         "unprotected_in_conference",
     },
-    "sip": {"stack", "transports", "prefer", "registrar", "proxy", "redirects", "preconditions"},
+    "sip": {
+        "stack",
+        "transports",
+        "prefer",
+        "registrar",
+        "proxy",
+        "redirects",
+        "preconditions",
+        "calls_per_second",
+    },
     "audio": {"play", "record", "streams", "rtp_port", "engine", "codecs"},
 }
 
