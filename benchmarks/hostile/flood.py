@@ -1,10 +1,11 @@
 """A flood of INVITEs against an agent with a call in progress: what lives, and what the flood hears.
 
-    python -m benchmarks.hostile.flood [--rate 1000] [--seconds 60]
+    python -m benchmarks.hostile.flood [--rate 1000] [--seconds 60] [--stack python]
 
-Starts an agent and a peer here (loopback only), sets up a call, sends INVITEs that claim to be protected
-from one socket, and prints one JSON object: answers by status, packets of the call before and after, and
-whether the same stack process is there. The flood may be slower than asked for: ``sent`` counts.
+Starts an agent and a peer here (loopback only), sets up a call, sends INVITEs that claim to be protected from
+one socket, and prints one JSON object: answers by status, packets of the call before and after, and whether
+the same stack process is there; with the stack in Python, the exceptions it logged. The flood may be slower
+than asked for: ``sent`` counts.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import time
 from collections import Counter
 from typing import Any
 
+from sipmikey.testing.stacks import STACKS
 from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
-from tests.agent.processes import running
-from tests.agent.test_isolation import stack_of
+from tests.agent.processes import running, stacks_of
 
 SDP = (
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -63,17 +64,17 @@ def _drain(sock: socket.socket, heard: Counter[str]) -> None:
             return
 
 
-async def run(rate: float, seconds: float) -> dict[str, Any]:
+async def run(rate: float, seconds: float, stack: str) -> dict[str, Any]:
     """Return what came of it."""
     peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-    async with running("raw_peer.py", {"key_at_once": True, "refuse": 488}) as agent:
+    async with running("raw_peer.py", {"key_at_once": True, "refuse": 488, "stack": stack}) as agent:
         address = (await agent.until(what="ready"))["addresses"]["udp"]
         agent.do("call", call="out", uri=f"sip:peer@{peer.address}")
         invite = await peer.request("INVITE")
         peer.respond(invite, 200, to_tag="a", sdp=description(ports))
         await agent.until(what="phase", phase="confirmed")
         await ports.until_rtp(50)
-        stack, heard = stack_of(agent), Counter[str]()
+        stacks, heard = stacks_of(agent), Counter[str]()
         before, begin = len(ports.rtp), time.monotonic()
         sent = await asyncio.to_thread(
             flood, ("127.0.0.1", int(address.rpartition(":")[2])), rate, seconds, heard
@@ -84,7 +85,8 @@ async def run(rate: float, seconds: float) -> dict[str, Any]:
         return {
             "sent": sent, "per_second": round(sent / seconds), "answers": dict(heard),
             "packets_of_the_call": packets, "expected_packets": round(took * 50),
-            "same_stack_process": stack_of(agent) == stack, "hung_up_by_us": True,
+            "stack": stack, "same_stack_process": stacks_of(agent) == stacks, "hung_up_by_us": True,
+            "stray_exceptions": [event["detail"] for event in agent.seen if event["what"] == "stray"],
         }  # fmt: skip
 
 
@@ -95,8 +97,9 @@ def main() -> None:
     )
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--stack", choices=STACKS, default="pjsua2")
     arguments = parser.parse_args()
-    print(json.dumps(asyncio.run(run(arguments.rate, arguments.seconds))))
+    print(json.dumps(asyncio.run(run(arguments.rate, arguments.seconds, arguments.stack))))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """A million damaged SIP messages against an agent with a call in progress.
 
-    python -m benchmarks.hostile.million [--count 1000000] [--seed 1]
+    python -m benchmarks.hostile.million [--count 1000000] [--seed 1] [--stack python]
+    python -m benchmarks.hostile.million --in-process
 
 Messages of RFC 4475 and RFC 5118, those that end pjsip without the screen, and whole INVITEs, each with a few
 octets, lines, numbers or parts changed, come over UDP in batches; after each the agent answers a question, so
 that none is lost in a full socket. Prints a JSON object every 100 000 messages: what was answered, deaths of
-stack processes, and the packets of the call.
+stack processes, exceptions that the stack logged, and the packets of the call. ``--in-process`` gives them to
+the stack in Python without sockets, processes or a call in progress, which takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from benchmarks.hostile.flood import SDP
+from sipmikey.testing.stacks import STACKS
 from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.pjsua.test_gate import ANSWERED, SILENT, request
 from tests.agent.processes import Process, running, stacks_of
@@ -120,11 +125,11 @@ def batch_sent(
     raise SystemExit(f"the agent does not answer after {name}")
 
 
-async def run(count: int, seed: int) -> None:
+async def run(count: int, seed: int, stack: str) -> None:
     """Send, and print what came of it."""
     chance, heard = random.Random(seed), Counter[str]()
     peer, ports = await ScriptedPeer.open(), await RtpPorts.open()
-    async with running("raw_peer.py", {"key_at_once": True, "refuse": 488}) as agent:
+    async with running("raw_peer.py", {"key_at_once": True, "refuse": 488, "stack": stack}) as agent:
         port = int((await agent.until(what="ready"))["addresses"]["udp"].rpartition(":")[2])
         agent.do("call", call="out", uri=f"sip:peer@{peer.address}")
         invite = await peer.request("INVITE")
@@ -146,10 +151,33 @@ async def run(count: int, seed: int) -> None:
         await peer.request("BYE")
 
 
+def run_here(count: int, seed: int) -> None:
+    """Give the messages to the stack in Python, here, and print what came of it."""
+    from tests.fuzz.signalling import take
+
+    chance, begin = random.Random(seed), time.monotonic()
+    peer: Any = SimpleNamespace(address="127.0.0.1:5060")
+    messages = whole(peer)
+    stray = 0
+    for given in range(0, count, BATCH):
+        try:
+            take([changed(chance.choice(messages), chance) for _ in range(BATCH)])
+        except Exception as error:
+            stray += 1
+            print(json.dumps({"stray": repr(error)}), flush=True)
+        if (given + BATCH) % TOLD_EVERY == 0 or given + BATCH >= count:
+            took = round(time.monotonic() - begin)
+            print(json.dumps({"messages": given + BATCH, "seconds": took, "stray": stray}), flush=True)
+
+
 def tell(
     agent: Process, port: int, sent: int, begin: float, heard: Counter[str], ports: RtpPorts, *, same: bool
 ) -> None:
     heard["deaths"] += sum(event["what"] == "stack-lost" for event in agent.seen)
+    heard["stray"] += sum(event["what"] == "stray" for event in agent.seen)
+    for event in agent.seen:
+        if event["what"] == "stray":
+            print(json.dumps(event), flush=True)
     took = time.monotonic() - begin
     print(
         json.dumps({
@@ -178,8 +206,13 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stack", choices=STACKS, default="pjsua2")
+    parser.add_argument("--in-process", action="store_true")
     given = parser.parse_args()
-    asyncio.run(run(given.count, given.seed))
+    if given.in_process:
+        run_here(given.count, given.seed)
+        return
+    asyncio.run(run(given.count, given.seed, given.stack))
 
 
 if __name__ == "__main__":

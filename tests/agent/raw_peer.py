@@ -7,6 +7,7 @@ of settings.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -109,6 +110,14 @@ class RawCall:
         self.call.hangup(488)
 
 
+class StrayExceptions(logging.Handler):
+    """Tells exceptions that the stack logs: it goes on after them, but none is meant to come that far."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            tell(what="stray", detail=repr(record.exc_info[1]))
+
+
 class Peer:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
@@ -204,6 +213,7 @@ class Peer:
             call.dtmf(command["digits"])
 
     def run(self) -> None:
+        logging.getLogger("sipmikey").addHandler(StrayExceptions())
         try:
             self.engine.start(self).result()
         except StackError as error:
