@@ -22,6 +22,9 @@ from tests.agent.calls.scripted import RtpPorts, ScriptedPeer, description
 from tests.agent.calls.test_caller import pair, settings_of
 from tests.agent.processes import Process, children_of, running, running_agent, stacks_of
 
+# The stack in Python runs in the agent's process.
+of_pjsua2 = pytest.mark.pjsua2_only("about the process that runs pjsua2")
+
 
 def stack_of(process: Process) -> int:
     """Return the stack process of an agent."""
@@ -52,6 +55,7 @@ def memory_of(pid: int) -> bytes:
     return b"\0".join(parts)
 
 
+@of_pjsua2
 def test_a_call_ends_on_both_sides_and_the_next_one_works(kms: TestKms, speech: str, tmp_path: Path) -> None:
     async def scenario() -> tuple[dict[str, Any], dict[str, Any]]:
         async with pair(kms, speech, {"record": str(tmp_path / "heard.wav")}) as both:
@@ -73,6 +77,7 @@ def test_a_call_ends_on_both_sides_and_the_next_one_works(kms: TestKms, speech: 
     assert recordings == {"heard.wav": 0o600, "heard-2.wav": 0o600}
 
 
+@of_pjsua2
 def test_the_callee_says_goodbye_too(kms: TestKms, speech: str) -> None:
     async def scenario() -> tuple[dict[str, Any], dict[str, Any]]:
         async with pair(kms, speech) as both:
@@ -89,6 +94,7 @@ def test_the_callee_says_goodbye_too(kms: TestKms, speech: str) -> None:
     assert (peers["reason"], peers["side"]) == ("stack-failed", "remote")
 
 
+@of_pjsua2
 def test_a_stack_process_knows_no_key_but_those_of_its_calls_and_logs_none(
     kms: TestKms, speech: str, tmp_path: Path
 ) -> None:
@@ -118,6 +124,7 @@ def test_a_stack_process_knows_no_key_but_those_of_its_calls_and_logs_none(
     assert log.stat().st_mode & 0o777 == 0o600
 
 
+@of_pjsua2
 def test_the_registration_comes_back(kms: TestKms, speech: str) -> None:
     async def scenario() -> None:
         registrar = await ScriptedPeer.open()
