@@ -24,6 +24,7 @@ from sipmikey.agent.asyncio_sip.writing import (
     route_through,
 )
 from sipmikey.agent.stack import CallObserver, Headers, Lane, Phase, StackError
+from sipmikey.sdp.errors import MediaMismatch, SdpMalformed
 from sipmikey.sip import SipMessage
 
 _TERMINATED = 487
@@ -179,7 +180,8 @@ class CallerSession(AnsweringSession):
         told = message
         if branch is not None and message.has_sdp:
             if not branch.sdp:
-                self._hear(branch, message)
+                if not self._hear(branch, message):
+                    return
             elif self._heard != message.to_tag:
                 # Its first description was its answer (section 13.2.1): the media heard stays the same.
                 told = message.with_header("Content-Type", None).with_content(b"")
@@ -198,14 +200,23 @@ class CallerSession(AnsweringSession):
         rack = ("RAck", f"{branch.rseq} {message.first('cseq')}")
         Exchange(self.house.means, draft_within("PRACK", branch.dialog, (rack,)), Silent()).begin()
 
-    def _hear(self, branch: Branch, message: SipMessage) -> None:
-        """Make the streams for the description of a branch; they have no keys yet."""
+    def _hear(self, branch: Branch, message: SipMessage) -> bool:
+        """Make the streams for the description of a branch; they have no keys yet.
+
+        Returns False where it cannot be used: the call ends then.
+        """
         branch.sdp = branch.sdp or message.sdp
         self._heard = message.to_tag
         if self.lane is Lane.SECURED:
             self.unkey()
         with self.guarded():
-            self.negotiated(self._offer, branch.sdp, ours_offered=True)
+            try:
+                self.negotiated(self._offer, branch.sdp, ours_offered=True)
+            except SdpMalformed as error:
+                why = f"the SIP stack cannot use the description of the peer: {error}"
+                raise MediaMismatch(why, field=error.field) from None
+            return True
+        return False
 
     def _accepted(self, message: SipMessage) -> None:
         branch = self._branch_of(message)
@@ -225,8 +236,9 @@ class CallerSession(AnsweringSession):
             self._chosen = message.to_tag
         if not self.confirmed or self.dialog is branch.dialog:
             self.timer.agreed(message)
-            if (message.has_sdp or branch.sdp) and self._heard != message.to_tag:
-                self._hear(branch, message)
+            described = (message.has_sdp or branch.sdp) and self._heard != message.to_tag
+            if described and not self._hear(branch, message):
+                return
             self.confirm()
         self._report(message.status, message.reason_phrase, final=True)
         self.tell_received(message)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sipmikey.agent.python_media.agreed_media import AgreedMedia
 from sipmikey.nat.candidates import PeerIce, peer_ice
 from sipmikey.sdp.document import Document
+from sipmikey.sdp.errors import SdpMalformed
 
 _KNOWN = {
     "PCMU": (0, "PCMU/8000"), "PCMA": (8, "PCMA/8000"),
@@ -22,6 +23,7 @@ _EVENT_TYPES = {8000: 101, 48000: 102}
 
 _DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
 _RTPMAP = re.compile(r"(\d{1,3}) ([^/\s]+)/(\d{1,9})", re.ASCII)
+_TIME = re.compile(r"t=[0-9]+ [0-9]+ *", re.ASCII)
 _ADDRESS = re.compile(r"c=IN IP[46] ([^\s/]+)")
 _RTCP = re.compile(r"(\d{1,5})(?: IN IP[46] (\S+))?", re.ASCII)
 _RTP = frozenset(("RTP/AVP", "RTP/SAVP", "RTP/AVPF", "RTP/SAVPF"))
@@ -67,10 +69,20 @@ class Stream:
 def read(sdp: str) -> tuple[Stream, ...]:
     """Return the streams of a description. Raises ``SdpMalformed``."""
     document = Document.parse(sdp)
+    _check_session(document)
     common = _address(document, None)
     session = _direction(document, None) or "sendrecv"
     above = [(name, value or "") for _, name, value in document.attributes(None)]
     return tuple(_stream(document, index, common, session, above) for index in range(len(document.media)))
+
+
+def _check_session(document: Document) -> None:
+    """Raise ``SdpMalformed`` for a name or a time that RFC 4566 (sections 5.3 and 5.9) does not allow."""
+    for line in document.lines[document.session.start : document.session.stop]:
+        if line.text == "s=":
+            raise SdpMalformed("the name of the session is empty", field="s=")
+        if line.text.startswith("t=") and _TIME.fullmatch(line.text) is None:
+            raise SdpMalformed(f"{line.text[:80]!r} does not name two times", field="t=")
 
 
 def _stream(
