@@ -12,7 +12,7 @@ from typing import TypeVar
 from sipmikey.agent.call import Call, CallFailed, IncomingCall
 from sipmikey.agent.calls import Calls
 from sipmikey.agent.conference import Conference, Conferences
-from sipmikey.agent.config import MAX_CALLS, AgentConfig, Transport
+from sipmikey.agent.config import MAX_CALLS, WEBSOCKETS, AgentConfig, Transport
 from sipmikey.agent.endings import closed_upon, not_called
 from sipmikey.agent.engine import Engine
 from sipmikey.agent.group.sessions import GroupSessions
@@ -183,6 +183,8 @@ class Agent:
     def contact(self) -> str:
         """Our SIP URI on the first transport, with the port in use, to be called without a registrar."""
         transport = self.config.sip.transports[0]
+        if transport in WEBSOCKETS:
+            return self.identity
         host, _, port = self._engine.addresses[transport].rpartition(":")
         if (public := self.config.sip.public_address) is not None:
             host = f"[{public}]" if ":" in public else public

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -36,12 +37,24 @@ MOST_CALLS_IN_PYTHON = 1000
 """The same, for an agent whose SIP stack is in Python: a process holds all of them."""
 
 
+_URN = re.compile(r"urn:[A-Za-z0-9][A-Za-z0-9-]+:[A-Za-z0-9:._-]+", re.ASCII)
+_PATH = re.compile(r"/[!$&'()*+,;=:@%/?A-Za-z0-9._~-]*", re.ASCII)
+
+
 class Transport(StrEnum):
-    """SIP transports. An INVITE too large for UDP goes over TCP when both exist (RFC 3261 section 18.1.1)."""
+    """SIP transports. An INVITE too large for UDP goes over TCP when both exist (RFC 3261 section 18.1.1).
+
+    WS and WSS (RFC 7118) lead to a proxy; nobody can open a WebSocket to an agent.
+    """
 
     UDP = "udp"
     TCP = "tcp"
     TLS = "tls"
+    WS = "ws"
+    WSS = "wss"
+
+
+WEBSOCKETS = frozenset({Transport.WS, Transport.WSS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +92,11 @@ class Sip:
     from one source; twice as many in a burst after a silence. The rest is answered with 503. ``stack``:
     ``pjsua2`` or ``python`` (`sipmikey.agent.asyncio_sip`); empty: pjsua2 where it is installed.
     ``preconditions``: take calls that require those of RFC 3312, and state them in ours; without, a call that
-    requires them is refused with 420.
+    requires them is refused with 420. ``outbound``: ask the registrar to reach us by the connection on which
+    we register (RFC 5626). ``gruu``: ask it for a URI of this device, and have that as Contact of calls by
+    its proxy (RFC 5627), which must know what to do with it. ``instance``: URN of this device for both;
+    empty: another one at each start. ``websocket_path``: of the proxy's URL. Only the stack in Python has
+    these four.
     """
 
     bind: str = "0.0.0.0"
@@ -103,6 +120,10 @@ class Sip:
     calls_per_second: float = 20.0
     preconditions: bool = False
     stack: str = ""
+    outbound: bool = False
+    gruu: bool = False
+    instance: str = ""
+    websocket_path: str = "/"
 
     @property
     def in_python(self) -> bool:
@@ -128,7 +149,7 @@ class Sip:
         """Raise ``LocalError``, which names the setting *name*, where this agent cannot send to *uri*."""
         if fault := fault_of(uri):
             raise LocalError(f"{name}: {uri!r}: {fault}")
-        if uri[:5].lower() == "sips:" and Transport.TLS not in self.transports:
+        if uri[:5].lower() == "sips:" and not {Transport.TLS, Transport.WSS} & set(self.transports):
             raise LocalError(f"{name}: {uri!r} needs TLS: add tls to sip.transports")
 
     def __post_init__(self) -> None:
@@ -150,6 +171,15 @@ class Sip:
             raise LocalError("sip.transports: at least one of udp, tcp, tls is needed")
         if self.prefer is not None and self.prefer not in self.transports:
             raise LocalError(f"sip.prefer: {self.prefer} is not among the transports")
+        if self.instance and _URN.fullmatch(self.instance) is None:
+            raise LocalError(f"sip.instance: {self.instance!r} is not a URN such as urn:uuid:...")
+        if _PATH.fullmatch(self.websocket_path) is None:
+            raise LocalError(f"sip.websocket_path: {self.websocket_path!r} is not a path of a URL")
+        if not self.in_python:
+            wanted = {"sip.transports ws": bool(WEBSOCKETS & set(self.transports))}
+            for name, on in (wanted | {"sip.outbound": self.outbound, "sip.gruu": self.gruu}).items():
+                if on:
+                    raise LocalError(f"{name} needs sip.stack python")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

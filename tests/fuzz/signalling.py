@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sipmikey.agent.asyncio_sip.binding import Binding
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.exchange import Means
 from sipmikey.agent.asyncio_sip.reception import Reception
@@ -28,6 +29,9 @@ class _Flow:
     def __init__(self) -> None:
         self.transport = "udp"
         self.local, self.remote = ("192.0.2.1", 5060), ("192.0.2.2", 5060)
+
+    def ping(self, *, answered: bool) -> None:
+        """Nothing to keep open."""
 
     def send(self, octets: bytes) -> None:
         """Lose it."""
@@ -139,7 +143,9 @@ def _take(messages: list[bytes], wrong: list[BaseException]) -> None:
     house = House(
         config=config,
         observer=agent,
-        means=Means(sip=config.sip, flows=flows, transactions=transactions, user="bob"),
+        means=Means(
+            sip=config.sip, flows=flows, transactions=transactions, user="bob", binding=Binding(config.sip)
+        ),
         media=media,
         later=clock.later,
         board=SessionTable(),

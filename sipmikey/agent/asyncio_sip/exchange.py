@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from sipmikey.agent.asyncio_sip.binding import Binding
 from sipmikey.agent.asyncio_sip.wire.digest import Digest
 from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
-from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, shown
+from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, default_port, named_in_uri, shown
 from sipmikey.agent.asyncio_sip.wire.transactions import ClientTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import cancellation, new_branch, request
 from sipmikey.agent.config import Sip, Transport
@@ -78,18 +79,32 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What it takes to send requests. ``user``: of our Contact."""
+    """What it takes to send requests. ``user``: of our Contact. ``binding``: of our registration."""
 
     sip: Sip
     flows: Flows
     transactions: Transactions
     user: str
+    binding: Binding
 
     def contact(self, flow: Flow) -> str:
-        """Return our Contact for a peer on the other end of *flow*."""
+        """Return our Contact for a peer on the other end of *flow*.
+
+        By the registrar's flow it is the GRUU, if we have one, or asks for requests to come by that flow
+        (RFC 5627 section 4.4, RFC 5626 section 4.3).
+        """
+        if not self.binding.is_reached_by(flow):
+            return f"<{self._address(flow)}>"
+        return f"<{self.binding.gruu or self._address(flow) + (';ob' if self.binding.outbound else '')}>"
+
+    def contact_to_register(self, flow: Flow) -> str:
+        """Return the Contact of a REGISTER."""
+        return f"<{self._address(flow)}>{self.binding.parameters(flow)}"
+
+    def _address(self, flow: Flow) -> str:
         user = f"{self.user}@" if self.user else ""
-        suffix = "" if flow.transport is Transport.UDP else f";transport={flow.transport}"
-        return f"<sip:{user}{shown(flow.local)}{suffix}>"
+        word = named_in_uri(flow.transport)
+        return f"sip:{user}{shown(flow.local)}{f';transport={word}' if word else ''}"
 
 
 def target_of(uri: str, sip: Sip) -> Target | None:
@@ -105,7 +120,12 @@ def target_of(uri: str, sip: Sip) -> Target | None:
     }
     word = parameters.get("transport", "")
     named = True
-    if scheme.lower() == "sips" or word == "tls":
+    secure = scheme.lower() == "sips"
+    if word in ("ws", "wss"):
+        # A URI says ws in either case (RFC 7118 section 5.2); wss is what some servers write.
+        secure = secure or word == "wss" or Transport.WS not in sip.transports
+        transport = Transport.WSS if secure else Transport.WS
+    elif secure or word == "tls":
         transport = Transport.TLS
     elif word in ("udp", "tcp"):
         transport = Transport(word)
@@ -114,7 +134,7 @@ def target_of(uri: str, sip: Sip) -> Target | None:
         named = preferred is not None
         first = Transport.UDP if Transport.UDP in sip.transports else sip.transports[0]
         transport = preferred or first
-    port = int(found[2] or (5061 if transport is Transport.TLS else 5060))
+    port = int(found[2] or default_port(transport))
     host = parameters.get("maddr") or found[1].strip("[]")
     if port > 65535:
         return None
@@ -128,7 +148,7 @@ def fault_of_way(uri: str, hop: str, sip: Sip) -> str:
         return f"{hop} is not a SIP URI"
     if target.transport not in sip.transports:
         return f"no {target.transport} in sip.transports"
-    if uri[:5].lower() == "sips:" and target.transport is not Transport.TLS:
+    if uri[:5].lower() == "sips:" and target.transport not in (Transport.TLS, Transport.WSS):
         return f"a sips URI goes over TLS (RFC 3261 section 26.2.2), and {hop} is over {target.transport}"
     return ""
 
@@ -218,7 +238,9 @@ class Exchange:
             ("CSeq", f"{draft.number()} {draft.method}"),
         ]  # fmt: skip
         if draft.contact:
-            headers.append(("Contact", self._means.contact(flow)))
+            registers = draft.method == "REGISTER"
+            contact = self._means.contact_to_register if registers else self._means.contact
+            headers.append(("Contact", contact(flow)))
         headers += [(name, value) for name, value in draft.headers if name != "Route"]
         return request(draft.method, draft.uri, (*headers, *self._answers), draft.content)
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import uuid
+import random
 from collections.abc import Callable
 
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
-from sipmikey.agent.asyncio_sip.wire.flows import PING, Flow
+from sipmikey.agent.asyncio_sip.wire.flows import Flow
 from sipmikey.agent.asyncio_sip.wire.transactions import Later, Timer
-from sipmikey.agent.asyncio_sip.writing import ALLOW, new_call_id, new_tag, own_address, route_through
+from sipmikey.agent.asyncio_sip.writing import (
+    ALLOW,
+    has_option,
+    new_call_id,
+    new_tag,
+    own_address,
+    route_through,
+)
 from sipmikey.agent.config import AgentConfig
 from sipmikey.sip import SipMalformed, SipMessage
+from sipmikey.sip.uri import fault_of
 
 _EARLIER_S = 5
 _INTERVAL_TOO_BRIEF = 423
+_NO_OUTBOUND = 439
+_LONGEST_RETRY_S = 1800
 
 
 class Registration:
@@ -33,13 +44,14 @@ class Registration:
         self._call_id = new_call_id()
         self._tag = new_tag()
         self._numbers = itertools.count(1)
-        self._instance = f"<urn:uuid:{uuid.uuid4()}>"
+        self._binding = means.binding
+        self._failures = 0
         self._expires = config.sip.registration_expires_s
         self._wanted = False
         self._exchange: Exchange | None = None
         self._timer: Timer | None = None
         self._contact = ""
-        self._flow: Flow | None = None
+        self._pause_s: float = 0
         self._keeping: Timer | None = None
         self.registered = False
 
@@ -67,7 +79,7 @@ class Registration:
             number=lambda: next(self._numbers),
             headers=(
                 *route_through(config.sip.proxy), ("Expires", str(expires)), ("Allow", ALLOW),
-                ("Supported", "path"), *config.sip.register_headers.items(),
+                ("Supported", ", ".join(self._binding.offered())), *config.sip.register_headers.items(),
             ),
             contact=True,
         )  # fmt: skip
@@ -90,10 +102,43 @@ class Registration:
             self._expires = int(brief)
             self.want(self._wanted)
             return
-        self._flow = None if self._exchange is None else self._exchange.flow
+        if message.status == _NO_OUTBOUND and not self._binding.refused:
+            self._binding.refused = True
+            self.want(self._wanted)
+            return
+        flow = None if self._exchange is None else self._exchange.flow
         self._exchange = None
+        self._bound(message, flow)
         granted = self._granted(message) if message.status < 300 else 0
         self._settle(message.status, message.reason_phrase, granted)
+
+    def _bound(self, message: SipMessage, flow: Flow | None) -> None:
+        """Note what the registrar gave this device."""
+        binding = self._binding
+        binding.leave()
+        if message.status >= 300 or flow is None or not self._wanted:
+            return
+        binding.flow = flow
+        binding.outbound = binding.asks_for_outbound(flow) and has_option(message, "require", "outbound")
+        self._pause_s = self._config.sip.keepalive_s
+        word = (message.first("flow-timer") or "").strip()
+        if binding.outbound and word.isdecimal() and int(word):
+            # RFC 5626 section 4.4: within 80 and 100 percent of what the edge proxy waits for.
+            self._pause_s = min(self._pause_s or int(word), 0.9 * int(word))
+        if self._config.sip.gruu:
+            binding.gruu = self._gruu(message)
+
+    def _gruu(self, message: SipMessage) -> str:
+        """Return the public GRUU of our Contact in a 200, ``""`` without one (RFC 5627 section 4.2)."""
+        with contextlib.suppress(SipMalformed):
+            for contact in message.contacts():
+                if self._is_ours(contact.uri):
+                    found = contact.parameter("pub-gruu") or ""
+                    return found if fault_of(found) == "" and not set(found) & set('<>" ') else ""
+        return ""
+
+    def _is_ours(self, uri: str) -> bool:
+        return uri.partition(";")[0] == self._contact.partition(";")[0]
 
     def on_failed(self, status: int, reason: str) -> None:
         """The registrar did not answer."""
@@ -104,8 +149,8 @@ class Registration:
         ok = status // 100 == 2
         self.registered = ok and granted > 0
         if self._wanted:
-            retry = self._config.sip.registration_retry_s
-            delay = max(granted - _EARLIER_S, granted // 2, 1) if ok and granted else retry
+            self._failures = 0 if ok and granted else self._failures + 1
+            delay = max(granted - _EARLIER_S, granted // 2, 1) if ok and granted else self._retry_in()
             self._timer = self._later(delay, lambda: self._send(self._expires))
         self._keep_alive()
         self._tell(status, reason, granted)
@@ -115,22 +160,30 @@ class Registration:
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
-        pause = self._config.sip.keepalive_s
-        if self.registered and pause and self._flow is not None:
-            self._flow.send(PING)
-            self._keeping = self._later(pause, self._keep_alive)
+        flow = self._binding.flow
+        if self.registered and self._pause_s and flow is not None:
+            flow.ping(answered=self._binding.outbound)
+            self._keeping = self._later(self._pause_s, self._keep_alive)
+
+    def _retry_in(self) -> float:
+        """Return the seconds until the next attempt; with outbound ever more (RFC 5626 section 4.5)."""
+        pause = self._config.sip.registration_retry_s
+        if not self._config.sip.outbound:
+            return pause
+        longest: float = min(_LONGEST_RETRY_S, pause * 2 ** min(self._failures - 1, 10))
+        return longest * random.uniform(0.5, 1.0)
 
     def leave_flow(self) -> None:
         """The connection with the registrar is left behind; nobody is told that it ends."""
-        self._flow = None
+        self._binding.leave()
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
 
     def connection_lost(self, flow: Flow) -> None:
         """A connection ended; if it was the registrar's, the registrar can no longer reach us."""
-        if flow is self._flow and self.registered:
-            self._flow = None
+        if flow is self._binding.flow and self.registered:
+            self._binding.leave()
             self._settle(503, "the connection with the registrar is lost", 0)
 
     def _granted(self, message: SipMessage) -> int:
@@ -144,7 +197,7 @@ class Registration:
         except SipMalformed:
             return general
         for contact in contacts:
-            if contact.uri.partition(";")[0] == self._contact.partition(";")[0]:
+            if self._is_ours(contact.uri):
                 given = contact.parameter("expires") or ""
                 return int(given) if given.isdecimal() else general
         return 0 if contacts else general

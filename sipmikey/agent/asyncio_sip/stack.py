@@ -8,9 +8,11 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 
+from sipmikey.agent.asyncio_sip.binding import Binding
 from sipmikey.agent.asyncio_sip.caller import CallerSession
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
 from sipmikey.agent.asyncio_sip.media.all_calls import Media
+from sipmikey.agent.asyncio_sip.message_log import message_log
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.registration import Registration
@@ -61,11 +63,17 @@ class AsyncioStack:
         self._loop.set_exception_handler(self._faulty)
         self._codecs = self._checked(config.audio.offered)
         self._transactions = Transactions(self._later)
-        self._flows = Flows(self._loop, config.sip, self._received, self._stop_polling, self._connection_lost)
+        self._log = message_log(config)
+        self._flows = Flows(
+            self._loop, config.sip, self._received, self._stop_polling, self._connection_lost, self._note
+        )
         self._closed = False
         self._media: Media | None = None
         user = config.identity.partition(":")[2].rpartition("@")[0]
-        self._means = Means(sip=config.sip, flows=self._flows, transactions=self._transactions, user=user)
+        self._means = Means(
+            sip=config.sip, flows=self._flows, transactions=self._transactions, user=user,
+            binding=Binding(config.sip),
+        )  # fmt: skip
         self._registration = Registration(config, self._means, self._later, observer.on_registration)
         try:
             self._loop.run_until_complete(self._flows.open())
@@ -245,11 +253,18 @@ class AsyncioStack:
         self._loop.run_until_complete(self._flows.close())
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     # Within the event loop
 
     def _received(self, octets: bytes, flow: Flow) -> None:
         self._reception.receive(octets, flow)
+
+    def _note(self, octets: bytes, flow: Flow, sent: bool) -> None:
+        if self._log is not None:
+            self._log.note(octets, flow.transport, flow.remote, sent=sent)
 
     def _connection_lost(self, flow: Flow) -> None:
         if not self._closed:

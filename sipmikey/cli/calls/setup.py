@@ -168,6 +168,10 @@ def _sip(configuration: Configuration) -> Sip:
         register_headers=dict(sip.register_headers),
         redirects=sip.redirects,
         preconditions=sip.preconditions,
+        outbound=sip.outbound,
+        gruu=sip.gruu,
+        instance=sip.instance,
+        websocket_path=sip.websocket_path,
         calls_per_second=sip.calls_per_second,
         name_servers=_name_servers(sip.name_servers),
     )

@@ -54,6 +54,9 @@ class Wire:
         self.remote = ("192.0.2.2", 5060)
         self.sent: list[SipMessage] = []
 
+    def ping(self, *, answered: bool) -> None:
+        """Nothing to keep open."""
+
     def send(self, octets: bytes) -> None:
         self.sent.append(SipMessage.parse(octets))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sipmikey.agent.asyncio_sip.binding import Binding
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
 from sipmikey.agent.asyncio_sip.wire.servers import endpoints
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target
@@ -71,7 +72,10 @@ class Farm:
             wire.remote = server
         self.transactions = Transactions(self.clock.later)
         self.heard = Heard()
-        means: Any = Means(sip=Sip(), flows=self, transactions=self.transactions, user="a")  # type: ignore[arg-type]
+        flows: Any = self
+        means = Means(
+            sip=Sip(), flows=flows, transactions=self.transactions, user="a", binding=Binding(Sip())
+        )
         numbers = iter(range(1, 10))
         self.exchange = Exchange(
             means,

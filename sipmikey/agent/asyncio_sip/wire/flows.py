@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import secrets
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from typing import Any, Protocol
 
 from sipmikey.agent.asyncio_sip.wire.framing import FramingError, StreamFramer
 from sipmikey.agent.asyncio_sip.wire.servers import endpoints, is_address
-from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, shown
-from sipmikey.agent.config import ANY_ADDRESS, Sip, Transport
+from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, default_port, shown
+from sipmikey.agent.asyncio_sip.wire.websocket import WebSocketFlow, open_websocket
+from sipmikey.agent.config import ANY_ADDRESS, WEBSOCKETS, Sip, Transport
 from sipmikey.agent.network.names import Names
 from sipmikey.agent.screening.arrivals import Connections
 from sipmikey.agent.stack import StackError
@@ -34,8 +36,10 @@ _LONGEST_QUEUE = 1 << 20
 
 _SENT_BY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?", re.ASCII)
 
-PING = b"\r\n\r\n"
+_PING = b"\r\n\r\n"
 _PONG = b"\r\n"
+_PONG_S = 10.0
+"""Seconds in which a ping is answered where the peer said that it does so (RFC 5626 section 4.4.1)."""
 
 
 class Flow(Protocol):
@@ -53,9 +57,13 @@ class Flow(Protocol):
     def send(self, octets: bytes) -> None:
         """Send; what cannot be sent is lost, as a datagram would be."""
 
+    def ping(self, *, answered: bool) -> None:
+        """Keep it open. *answered*: the peer answers pings, and a connection without an answer is closed."""
+
 
 Receive = Callable[[bytes, Flow], None]
 Reached = Callable[[Flow | None, str], None]
+Note = Callable[[bytes, Flow, bool], None]
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -91,7 +99,11 @@ class _UdpFlow:
         return self.flows.local_of(Transport.UDP, self.remote)
 
     def send(self, octets: bytes) -> None:
+        self.flows.note(octets, self, True)
         self.flows.send_datagram(octets, self.remote)
+
+    def ping(self, *, answered: bool) -> None:
+        self.flows.send_datagram(_PING, self.remote)
 
 
 class _Connection(asyncio.Protocol):
@@ -103,6 +115,7 @@ class _Connection(asyncio.Protocol):
         self._opened = opened
         self._framer = StreamFramer()
         self._stream: asyncio.Transport | None = None
+        self._pong_due: asyncio.TimerHandle | None = None
         self.remote: Endpoint = ("", 0)
         self.closed = False
 
@@ -123,11 +136,14 @@ class _Connection(asyncio.Protocol):
             _log.info("the connection with %s ends: %s", shown(self.remote), error)
             self.close()
         if self._framer.pings and not self._opened:
-            self.send(_PONG)
+            self._write(_PONG)
         self._framer.pings = 0
+        if self._opened and self._framer.take_pong():
+            self._answered()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self._answered()
         self._flows.disconnected(self)
 
     @property
@@ -145,7 +161,27 @@ class _Connection(asyncio.Protocol):
         if self._stream.get_write_buffer_size() > _LONGEST_QUEUE:
             self.close()
             return
+        self._flows.note(octets, self, True)
         self._stream.write(octets)
+
+    def _write(self, octets: bytes) -> None:
+        if self._stream is not None and not self.closed:
+            self._stream.write(octets)
+
+    def ping(self, *, answered: bool) -> None:
+        self._write(_PING)
+        if answered and self._pong_due is None:
+            self._pong_due = self._flows.later(_PONG_S, self.close)
+
+    async def leave(self) -> None:
+        """Close it once what was sent has left."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _answered(self) -> None:
+        if self._pong_due is not None:
+            self._pong_due.cancel()
+            self._pong_due = None
 
     def close(self) -> None:
         self.closed = True
@@ -156,7 +192,7 @@ class _Connection(asyncio.Protocol):
 class Flows:
     """The sockets of one stack. *receive* is given each message, *lost* each connection that ended.
 
-    *woken* is called after each event.
+    *woken* is called after each event, *note* with each message, its flow and whether we sent it.
 
     Call `open` before anything else. Raises ``StackError`` where an address cannot be bound.
     """
@@ -168,21 +204,25 @@ class Flows:
         receive: Receive,
         woken: Callable[[], None],
         lost: Callable[[Flow], None],
+        note: Note,
     ) -> None:
         self._loop = loop
         self._sip = sip
         self._receive = receive
         self._woken = woken
         self._lost = lost
+        self.note = note
         self._udp = _Datagrams(self)
         self._servers: list[asyncio.Server] = []
-        self._connections: dict[tuple[Transport, Endpoint], _Connection] = {}
+        self._connections: dict[tuple[Transport, Endpoint], _Connection | WebSocketFlow] = {}
         self._limits = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
         self._numbers: dict[int, _Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._locals: dict[str, str] = {}
         self._pending: dict[tuple[Target, frozenset[Endpoint]], list[Reached]] = {}
         self._names = Names(sip) if sip.name_servers else None
+        self._websocket_name = f"{secrets.token_hex(8)}.invalid"
+        self.later = loop.call_later
         self.ports: dict[Transport, int] = {}
 
     # Listening
@@ -208,6 +248,8 @@ class Flows:
 
     async def _listen(self, transport: Transport, port: int) -> None:
         host = self._sip.bind or "0.0.0.0"
+        if transport in WEBSOCKETS:
+            return
         if transport is Transport.UDP:
             opened, _ = await self._loop.create_datagram_endpoint(lambda: self._udp, local_addr=(host, port))
             self.ports[transport] = int(opened.get_extra_info("sockname")[1])
@@ -251,7 +293,8 @@ class Flows:
     def addresses(self) -> Mapping[Transport, str]:
         """``host:port`` of each transport."""
         host = self._sip.bind or "0.0.0.0"
-        return {transport: shown((host, port)) for transport, port in self.ports.items()}
+        own = {transport: shown((host, port)) for transport, port in self.ports.items()}
+        return own | {one: self._websocket_name for one in self._sip.transports if one in WEBSOCKETS}
 
     def local_of(self, transport: Transport, remote: Endpoint) -> Endpoint:
         """Return our address as *remote* can reach it."""
@@ -297,8 +340,7 @@ class Flows:
             if target.transport is Transport.UDP:
                 then(_UdpFlow(self, endpoint), "")
                 return
-            known = self._connections.get((target.transport, endpoint))
-            if known is not None and not known.closed:
+            if (known := self._known(target.transport, endpoint)) is not None:
                 then(known, "")
                 return
         key = (target, tried)
@@ -306,6 +348,14 @@ class Flows:
         waiting.append(then)
         if len(waiting) == 1:
             self._begin(self._reach(target, key))
+
+    def _known(self, transport: Transport, endpoint: Endpoint) -> Flow | None:
+        """Return the connection that there is. A Route says ws, whether or not there is TLS below."""
+        for one in (transport, *((Transport.WSS,) if transport is Transport.WS else ())):
+            known = self._connections.get((one, endpoint))
+            if known is not None and not known.closed:
+                return known
+        return None
 
     async def _reach(self, target: Target, key: tuple[Target, frozenset[Endpoint]]) -> None:
         flow, why = None, ""
@@ -345,16 +395,34 @@ class Flows:
         found.append(endpoint)
         if target.transport is Transport.UDP:
             return _UdpFlow(self, endpoint)
-        known = self._connections.get((target.transport, endpoint))
-        if known is not None and not known.closed:
+        if (known := self._known(target.transport, endpoint)) is not None:
             return known
-        context = self._client_context() if target.transport is Transport.TLS else None
+        secure = target.transport in (Transport.TLS, Transport.WSS)
+        context = self._client_context() if secure else None
         local = None if self._sip.bind in ANY_ADDRESS else (self._sip.bind, 0)
+        if target.transport in WEBSOCKETS:
+            return await self._open_websocket(target, endpoint, context, local)
         _, connection = await self._loop.create_connection(
             lambda: _Connection(self, target.transport, opened=True), *endpoint,
             ssl=context, server_hostname=target.host if context else None, local_addr=local,
         )  # fmt: skip
         return connection
+
+    async def _open_websocket(
+        self,
+        target: Target,
+        endpoint: Endpoint,
+        context: ssl.SSLContext | None,
+        local: tuple[str, int] | None,
+    ) -> Flow:
+        flow = await open_websocket(
+            target, endpoint, self._sip.websocket_path, context=context, local=local,
+            pause_s=self._sip.keepalive_s,
+            made=lambda made: WebSocketFlow(made, target.transport, endpoint, self._websocket_name, self),
+        )  # fmt: skip
+        self._connections[target.transport, endpoint] = flow
+        self._begin(flow.run())
+        return flow
 
     def respond_elsewhere(self, octets: bytes) -> None:
         """Send a response whose connection is gone to where its Via says (RFC 3261 section 18.2.2)."""
@@ -364,9 +432,9 @@ class Flows:
             return
         transport = next((one for one in self._sip.transports if via.transport == one), None)
         found = _SENT_BY.fullmatch(via.sent_by)
-        if transport is None or transport is Transport.UDP or found is None:
+        if transport is None or transport in (Transport.UDP, *WEBSOCKETS) or found is None:
             return
-        port = int(found[2] or (5061 if transport is Transport.TLS else 5060))
+        port = int(found[2] or default_port(transport))
         host = (via.parameter("received") or found[1]).strip("[]")
         if port > 65535:
             return
@@ -387,6 +455,7 @@ class Flows:
 
     def received(self, octets: bytes, flow: Flow) -> None:
         """Pass a message on."""
+        self.note(octets, flow, False)
         try:
             self._receive(octets, flow)
         except Exception:  # noqa: BLE001 - the other messages go on
@@ -408,10 +477,11 @@ class Flows:
             self._limits.heard(id(connection), now)
         self.close_idle()
 
-    def disconnected(self, connection: _Connection) -> None:
+    def disconnected(self, connection: _Connection | WebSocketFlow) -> None:
         """A connection is gone."""
-        self._limits.closed(id(connection))
-        self._numbers.pop(id(connection), None)
+        if isinstance(connection, _Connection):
+            self._limits.closed(id(connection))
+            self._numbers.pop(id(connection), None)
         key = (connection.transport, connection.remote)
         if self._connections.get(key) is connection:
             del self._connections[key]
@@ -426,13 +496,12 @@ class Flows:
 
     async def close(self) -> None:
         """Close all sockets."""
+        for connection in tuple(self._connections.values()):
+            await connection.leave()
         for task in tuple(self._tasks):
             task.cancel()
         for server in self._servers:
             server.close()
-        for connection in tuple(self._connections.values()):
-            if connection._stream is not None:
-                connection._stream.close()
         if self._udp.transport is not None:
             self._udp.transport.close()
         await asyncio.sleep(0)

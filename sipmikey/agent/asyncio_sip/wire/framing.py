@@ -13,6 +13,7 @@ _LENGTH = re.compile(
     rb"^(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
 _PING: Final = b"\r\n\r\n"
+_PONG: Final = b"\r\n"
 
 
 class FramingError(Exception):
@@ -35,6 +36,13 @@ class StreamFramer:
         self._buffer = bytearray()
         self._searched = 0
         self.pings = 0
+
+    def take_pong(self) -> bool:
+        """Return whether an empty line is all that waits, as after the answer to a ping; it is taken out."""
+        if bytes(self._buffer) != _PONG:
+            return False
+        self._buffer.clear()
+        return True
 
     def messages(self, octets: bytes) -> Iterator[bytes]:
         """Take *octets*; yield the messages that are complete. Raises ``FramingError``."""

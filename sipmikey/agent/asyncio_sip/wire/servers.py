@@ -23,8 +23,9 @@ async def endpoints(
         yield target.host, target.port
         return
     servers: list[Endpoint] = []
-    if names is not None and target.open_port:
-        servers = await names.servers(f"{SRV_PREFIXES[target.transport]}.{target.host}")
+    prefix = SRV_PREFIXES.get(target.transport)
+    if names is not None and target.open_port and prefix is not None:
+        servers = await names.servers(f"{prefix}.{target.host}")
     for host, port in servers or [(target.host, target.port)]:
         for address in await _addresses(host, names, ipv6=ipv6, loop=loop):
             yield address, port

@@ -82,6 +82,22 @@ class Sip:
         "DNS servers for NAPTR and SRV records of domains, as IP addresses; system: those of this machine",
         read.texts,
     )
+    outbound: bool = setting(
+        False, "have the registrar reach us by the connection on which we register (RFC 5626); stack python",
+        read.boolean,
+    )  # fmt: skip
+    gruu: bool = setting(
+        False,
+        "ask the registrar for a URI of this device, for Contact (RFC 5627); stack python",
+        read.boolean,
+    )
+    instance: str = setting(
+        "", "URN of this device for outbound and gruu, such as urn:uuid:...; empty: another at each start",
+        read.text,
+    )  # fmt: skip
+    websocket_path: str = setting(
+        "/", "path in the URL of a proxy that is reached by WebSocket (RFC 7118)", read.text
+    )
     preconditions: bool = setting(
         False, "state and obey preconditions (RFC 3312), as in IMS; without, calls that require them get 420",
         read.boolean,

@@ -1,0 +1,36 @@
+"""Kamailio as edge proxy and registrar in one, with outbound, GRUU and WebSockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.interop.lab.kamailio import DOMAIN, Kamailio
+
+TEMPLATE = Path(__file__).with_name("edge.cfg")
+WEBSOCKET_PATH = "/sip"
+
+
+class Edge(Kamailio):
+    """Asks nobody for a password. ``authority.pem`` in its folder verifies its TLS and WSS."""
+
+    def __init__(self, folder: Path) -> None:
+        # Kamailio leaves out 5060 in a Record-Route, where a URI with ws means port 80.
+        super().__init__(folder, port=5070, tls_port=5071)
+
+    def configuration(self) -> str:
+        filled = TEMPLATE.read_text()
+        for word, text in {
+            "@DOMAIN@": DOMAIN,
+            "@ADDRESS@": self.address,
+            "@PORT@": str(self.port),
+            "@TLS_PORT@": str(self.tls_port),
+            "@DIRECTORY@": str(self.folder),
+            "@PATH@": WEBSOCKET_PATH,
+        }.items():
+            filled = filled.replace(word, text)
+        return filled
+
+    def websocket(self, *, secure: bool) -> str:
+        """Return the proxy by WebSocket, for an outbound-proxy setting."""
+        scheme, port = ("sips", self.tls_port) if secure else ("sip", self.port)
+        return f"{scheme}:{self.address}:{port};transport=ws;lr"
