@@ -26,6 +26,8 @@ from sipmikey.agent.stack import (
     StackError,
 )
 from sipmikey.agent.stack_choice import open_stack
+from sipmikey.media.keying import StreamKey
+from sipmikey.media.profile import profile_by_name
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import MediaPath
 from sipmikey.sip import SipMessage
@@ -44,7 +46,15 @@ def tell(**event: Any) -> None:
 def keys(suite: str, seed: int, *, swapped: bool) -> SrtpKeys:
     length = SUITE_LENGTHS[suite]
     one, other = (Secret(bytes((seed + n + i) % 256 for i in range(length))) for n in (0, 100))
-    return SrtpKeys(suite=suite, send=other if swapped else one, receive=one if swapped else other)
+    send, receive = (other, one) if swapped else (one, other)
+    directions = _stream_key(suite, send, ssrc=1 + swapped), _stream_key(suite, receive, ssrc=2 - swapped)
+    return SrtpKeys(suite=suite, send=send, receive=receive, directions=directions)
+
+
+def _stream_key(suite: str, keying: Secret, *, ssrc: int) -> StreamKey:
+    profile, octets = profile_by_name(suite), keying.reveal()
+    key, salt = Secret(octets[: profile.key_length]), Secret(octets[profile.key_length :])
+    return StreamKey(profile=profile, key=key, salt=salt, ssrc=ssrc)
 
 
 class RawCall:
