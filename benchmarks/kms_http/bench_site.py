@@ -56,7 +56,7 @@ class User:
 def make_site(directory: Path, *options: str, limits: str = NO_LIMITS) -> tuple[User, User]:
     """Make a KMS in *directory* and return alice and bob."""
     with contextlib.redirect_stdout(sys.stderr):
-        _command("init", "--dir", str(directory), "--identity", KMS, *options)
+        _command("init", "--dir", str(directory), "--identity", KMS, "--policy", "open", *options)
         with (directory / "kms.toml").open("a", encoding="utf-8") as file:
             file.write(limits)
         return add_user(directory, ALICE), add_user(directory, BOB)

@@ -87,7 +87,7 @@ class RunningKms:
 
 
 class KmsDirectory:
-    """A KMS in *directory*, made by `sipmikey kms init` with plain HTTP and SQLite.
+    """A KMS in *directory*, made by `sipmikey kms init` with plain HTTP and SQLite; its policy allows all.
 
     A context manager that serves while entered. *host* is the loopback address it serves, an IPv6 one in
     brackets. ``url`` is its base URL once it has been started.
@@ -98,7 +98,7 @@ class KmsDirectory:
         self.identity = identity
         self._host = host
         self._running: RunningKms | None = None
-        self.run("init", "--identity", identity, "--listen", f"{host}:0")
+        self.run("init", "--identity", identity, "--listen", f"{host}:0", "--policy", "open")
 
     def __enter__(self) -> Self:
         self.start()

@@ -156,6 +156,21 @@ def test_policy_test_explains_and_tells_by_exit_code(kms: Kms) -> None:
     assert code == 4
 
 
+def test_the_first_policy_grants_nothing_for_whom_nobody_knows(kms: Kms, tmp_path: Path) -> None:
+    kms.json("user", "add", ALICE)
+    kms.json("user", "add", BOB)
+    kms.json("group", "add", SUPPORT, BOB)
+    (told,) = kms.json("policy", "test", "--from", ALICE, "--to", BOB)
+    assert (told["allowed"], told["rule"]) == (True, "subscribers")
+    unknown = ("sip:nobody@example.com", "sip:bob@example.org", "sip:*@example.com", SUPPORT)
+    for source, target in [(ALICE, one) for one in unknown] + [("sip:nobody@example.com", BOB)]:
+        code, out, _ = kms.run("policy", "test", "--from", source, "--to", target)
+        assert (code, "no rule" in out) == (4, True), (source, target)
+    elsewhere = tmp_path / "open"
+    kms.json("init", "--identity", "sip:kms@example.com", "--policy", "open", directory=elsewhere)
+    kms.json("policy", "test", "--from", ALICE, "--to", "sip:nobody@example.com", directory=elsewhere)
+
+
 def test_a_wrong_policy_is_named_by_check(kms: Kms, tmp_path: Path) -> None:
     assert kms.json("policy", "check")[0]["rules"] == 1
     assert kms.json("policy", "show")[0]["rules"][0]["name"] == "subscribers"

@@ -9,11 +9,11 @@ from typing import Any
 
 from sipmikey.cli.demo.actor import Actor, run_once
 from sipmikey.cli.demo.checks import Check, Hearing, check_hearing, listen
+from sipmikey.cli.demo.modes import TALK
 from sipmikey.cli.demo.stage import ALICE, ASSETS, BOB, START_S, Performance, Tell, start_agent, start_kms
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.mikey.errors import LocalError
 
-TALK = "sip:talk@example.com"
 CAROL, DAVE = "sip:carol@example.com", "sip:dave@example.com"
 PEOPLE = {"alice": ALICE, "bob": BOB, "carol": CAROL, "dave": DAVE}
 MEDIA = "239.255.60.43:5004"

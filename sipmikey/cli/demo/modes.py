@@ -44,12 +44,24 @@ MEANING: Mapping[str, str] = {
     DEFERRED: "bob does not answer; alice leaves a message that only bob opens, by a ticket of the KMS",
 }
 
-_RESPONDERS_OPEN = """
+TALK = "sip:talk@example.com"
+"""The group of the demonstration."""
+
+_MORE_POLICY = {
+    "kerberos": """
 [limits.default]
 ticket_key = "responder"
 flags = { resolve_mandatory = "allowed", key_forking = "forced-off" }
-"""
-"""More of the policy with which the KMS begins: tickets are sealed for the callee, who opens them."""
+""",
+    GROUP: f"""
+[[rule]]
+name = "the group"
+from = ["group:{TALK}"]
+to = ["group:{TALK}"]
+decision = "allow"
+""",
+}
+"""More of the policy with which the KMS begins, by mode: in Kerberos's, callees open tickets themselves."""
 
 
 @dataclass
@@ -91,9 +103,9 @@ def configure_kms(
     mode: str, made: Requisites, folder: Path, *, directory: Path, kms: str, users: Mapping[str, str]
 ) -> dict[str, list[str]]:
     """Write what *mode* needs of the KMS in *directory*; return by name how its users are added."""
-    if mode == "kerberos":
+    if mode in _MORE_POLICY:
         with (directory / "policy.toml").open("a", encoding="utf-8") as policy:
-            policy.write(_RESPONDERS_OPEN)
+            policy.write(_MORE_POLICY[mode])
     if mode == "full-pk":
         _certify(made, folder, directory=directory, kms=kms, users=users)
         return {name: ["--certificate", str(folder / f"{name}.pem"), "--no-psk"] for name in users}

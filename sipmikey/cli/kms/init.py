@@ -49,7 +49,9 @@ EXAMPLES = """\
 POLICY = """\
 # Who may have tickets for whom, and with which properties.
 # `sipmikey kms policy test --from URI --to URI` explains a decision.
-# Without a rule everything is refused.
+# Without a rule everything is refused. "subscribers" are the users of this KMS; calls to groups and to users
+# of other KMSs need a rule each, such as:
+#     to = ["group:sip:support@example.com", "sip:*@partner.example"]
 
 [[rule]]
 name = "subscribers"
@@ -98,8 +100,9 @@ def add_actions(actions: Actions[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--policy",
         choices=tuple(POLICIES),
-        help="who may have tickets to begin with: open lets subscribers call anybody (the default),"
-        " subscribers grants nothing for identities that nobody knows (the default with --system)",
+        default="subscribers",
+        help="who may have tickets to begin with: subscribers for one another, nothing for identities that"
+        " nobody knows (the default); with open, subscribers for anybody",
     )
     parser.add_argument(
         "--system",
@@ -125,7 +128,7 @@ async def _init(args: argparse.Namespace) -> int:
     try:
         configuration = load(directory)
         if not configuration.policy.file.exists():
-            text = POLICY.format(parties=POLICIES[args.policy or ("subscribers" if system else "open")])
+            text = POLICY.format(parties=POLICIES[args.policy])
             write_private(configuration.policy.file, text)
         kind, _, name = configuration.store.master_key.partition(":")
         if kind == "file" and not path_of(configuration, name).exists():

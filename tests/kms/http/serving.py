@@ -103,12 +103,12 @@ class Subscriber:
 
 
 class Site:
-    """A KMS's directory."""
+    """A KMS's directory. Its policy lets subscribers call anybody."""
 
     def __init__(self, directory: Path, *options: object, identity: str = KMS) -> None:
         self.directory = directory
         self.identity = identity
-        command("init", "--dir", directory, "--identity", identity, *options)
+        command("init", "--dir", directory, "--identity", identity, "--policy", "open", *options)
 
     def add(self, identity: str, *options: object, name: str | None = None) -> Subscriber:
         """Add a subscriber."""
