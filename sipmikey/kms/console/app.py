@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from sipmikey.kms.console.console_request import HERE, Handler, environment
 from sipmikey.kms.console.guard import Guard
-from sipmikey.kms.console.oidc import OpenIdProvider
+from sipmikey.kms.console.oidc import ProviderSignIn
 from sipmikey.kms.console.pages import audit, people, rules
 from sipmikey.kms.console.pages.sign_in import CALLBACK, SignIn
 from sipmikey.kms.console.roles import Permission
@@ -63,7 +63,7 @@ def console(store: Store, settings: ConsoleSettings) -> Starlette:
         store.console_sessions, settings.people, idle_s=settings.idle_s, session_s=settings.session_s
     )
     guard = Guard(store, settings, sessions, environment())
-    provider = None if settings.oidc is None else OpenIdProvider(settings.oidc, settings.url + CALLBACK)
+    provider = None if settings.oidc is None else ProviderSignIn(settings.oidc, settings.url + CALLBACK)
     sign_in = SignIn(guard, store, provider)
 
     async def nothing(request: Request, error: Exception) -> Response:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sipmikey.kms.console.roles import People
-from sipmikey.mikey.secret import Secret
+from sipmikey.kms.openid.provider import OpenIdClient
 
 
 class Finding(Protocol):
@@ -26,17 +25,11 @@ class Finding(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcSettings:
-    """An OpenID provider. ``claim`` names a person; ``groups_claim`` lists groups, "" where none counts.
+    """An OpenID provider. ``claim`` names a person; ``groups_claim`` lists groups, "" where none counts."""
 
-    ``context``: the TLS of requests to the provider; None where its URL is loopback HTTP.
-    """
-
-    issuer: str
-    client_id: str
-    client_secret: Secret | None
+    client: OpenIdClient
     claim: str = "email"
     groups_claim: str = "groups"
-    context: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

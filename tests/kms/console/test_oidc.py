@@ -14,6 +14,7 @@ from joserfc.jwk import OctKey
 
 from sipmikey.kms.console.sessions import LOGIN_COOKIE, SESSION_COOKIE
 from sipmikey.kms.console.settings import OidcSettings
+from sipmikey.kms.openid.provider import OpenIdClient
 from sipmikey.mikey.secret import Secret
 from tests.kms.console.desk import Answer, Desk, Person
 from tests.kms.console.provider import CLIENT, SECRET, Provider, providing
@@ -27,10 +28,8 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def sso(tmp_path: Path, provider: Provider) -> Iterator[Desk]:
-    oidc = OidcSettings(
-        issuer=provider.issuer, client_id=CLIENT, client_secret=Secret(SECRET.encode()), groups_claim="groups"
-    )
-    made = Desk(tmp_path, oidc=oidc)
+    client = OpenIdClient(issuer=provider.issuer, client_id=CLIENT, client_secret=Secret(SECRET.encode()))
+    made = Desk(tmp_path, oidc=OidcSettings(client=client, groups_claim="groups"))
     yield made
     made.close()
 
@@ -141,11 +140,11 @@ def test_a_refusal_of_the_provider_is_told_without_its_markup(sso: Desk) -> None
 
 
 def test_a_provider_that_is_away(tmp_path: Path) -> None:
-    oidc = OidcSettings(issuer="http://127.0.0.1:9", client_id=CLIENT, client_secret=None)
-    desk = Desk(tmp_path, oidc=oidc)
+    client = OpenIdClient(issuer="http://127.0.0.1:9", client_id=CLIENT)
+    desk = Desk(tmp_path, oidc=OidcSettings(client=client))
     try:
         answer = Person(desk).get("/sign-in/oidc")
         assert answer.status == 403
-        assert "does not answer" in answer.text
+        assert "cannot be reached" in answer.text
     finally:
         desk.close()

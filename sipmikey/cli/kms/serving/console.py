@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -16,9 +15,11 @@ from sipmikey.cli.kms.status import Finding, store_findings
 from sipmikey.kms.console.roles import People, Role
 from sipmikey.kms.console.serve import ConsoleApplication
 from sipmikey.kms.console.settings import ConsoleSettings, OidcSettings
+from sipmikey.kms.openid.provider import OpenIdClient, provider_tls
 from sipmikey.kms.server.tls import ClientCertificates, ServerTls, ServerTlsFiles
 from sipmikey.kms.server.worker import Listener
 from sipmikey.kms.stores.store import Store
+from sipmikey.mikey.errors import LocalError
 from sipmikey.settings import ConfigurationError
 
 SOON_S = 14 * DAY_S
@@ -106,20 +107,15 @@ def _oidc(section: ConsoleSection) -> OidcSettings | None:
         return None
     if not section.oidc_client_id:
         raise ConfigurationError("console.oidc_issuer needs console.oidc_client_id")
-    parts = urlsplit(section.oidc_issuer)
-    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if parts.scheme != "https" and not local:
-        raise ConfigurationError(f"console.oidc_issuer is an https:// URL, not {section.oidc_issuer!r}")
     secret = section.oidc_client_secret
     try:
-        context = None if local else ssl.create_default_context(cafile=section.oidc_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"console.oidc_ca: {error}") from None
-    return OidcSettings(
-        issuer=section.oidc_issuer,
-        client_id=section.oidc_client_id,
-        client_secret=None if secret is None else read_secret_file(secret, "console.oidc_client_secret"),
-        claim=section.oidc_claim,
-        groups_claim=section.oidc_groups_claim,
-        context=context,
-    )
+        client = OpenIdClient(
+            issuer=section.oidc_issuer,
+            client_id=section.oidc_client_id,
+            client_secret=None if secret is None else read_secret_file(secret, "console.oidc_client_secret"),
+            setting="console.oidc_issuer",
+            tls=provider_tls(section.oidc_ca, "console.oidc_ca"),
+        )
+    except LocalError as error:
+        raise ConfigurationError(str(error)) from None
+    return OidcSettings(client=client, claim=section.oidc_claim, groups_claim=section.oidc_groups_claim)

@@ -39,7 +39,8 @@ def sign_on_pages(
         if not getattr(section, name):
             raise ConfigurationError(f"enrolment.oidc.{name} is missing")
     try:
-        from sipmikey.kms.server.oidc import OidcClient, OidcProvider
+        from sipmikey.kms.openid.device_grant import DeviceGrant
+        from sipmikey.kms.openid.provider import OpenIdClient, OpenIdProvider, provider_tls
     except ImportError as error:
         raise ConfigurationError(
             f"enrolment.oidc needs {error.name}: pip install 'sipmikey[organisation]'"
@@ -54,16 +55,16 @@ def sign_on_pages(
             groups_claim=section.groups_claim,
             allowed_groups=frozenset(section.allowed_groups),
         )
-        client = OidcClient(
+        client = OpenIdClient(
             issuer=section.issuer,
             client_id=section.client_id,
             client_secret=secret,
             audience=section.audience,
-            scopes=section.scopes,
-            ca_file=section.ca_file,
+            setting="enrolment.oidc.issuer",
+            tls=provider_tls(section.ca_file, "ca_file"),
             timeout_s=max(0.5, configuration.http.answer_s * 0.8),
         )
-        provider = OidcProvider(client)
+        provider = DeviceGrant(OpenIdProvider(client), section.scopes)
     except LocalError as error:
         raise ConfigurationError(f"enrolment.oidc: {error}") from None
     desk = SignOnDesk(

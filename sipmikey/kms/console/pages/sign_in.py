@@ -9,7 +9,7 @@ from sipmikey.kms.administration.acts import Administration
 from sipmikey.kms.administration.audit_acts import Actor, AdminAct
 from sipmikey.kms.console.console_request import ConsoleRequest
 from sipmikey.kms.console.guard import Guard, names_of, source
-from sipmikey.kms.console.oidc import OpenIdProvider, SignInFailed
+from sipmikey.kms.console.oidc import ProviderSignIn, SignInFailed
 from sipmikey.kms.console.sessions import LOGIN_COOKIE, LOGIN_S, SESSION_COOKIE, Session
 from sipmikey.kms.server.log import log
 from sipmikey.kms.stores.store import Store
@@ -21,7 +21,7 @@ CALLBACK = "/sign-in/callback"
 class SignIn:
     """The ways in. ``provider`` None: by certificate only."""
 
-    def __init__(self, guard: Guard, store: Store, provider: OpenIdProvider | None) -> None:
+    def __init__(self, guard: Guard, store: Store, provider: ProviderSignIn | None) -> None:
         self._guard = guard
         self._store = store
         self._provider = provider
