@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kms.domain import Domain
+from tests.kms.organisation import provider as openid
 from tests.kms.servers import Missing, PostgresCluster, RedisServer
 
 
@@ -59,3 +60,14 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:{tmp_path}/kms.sqlite"
     cluster: PostgresCluster = request.getfixturevalue("postgres")
     return cluster.database()
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openid.Provider]:
+    """A real OpenID provider."""
+    try:
+        running = openid.Provider(tmp_path_factory.mktemp("provider"))
+    except openid.Missing as missing:
+        pytest.skip(str(missing))
+    yield running
+    running.close()

@@ -6,18 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kms.organisation.provider import Missing, Provider
+from tests.kms.organisation.provider import Missing
 from tests.kms.organisation.slapd import Slapd
-
-
-@pytest.fixture(scope="session")
-def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
-    try:
-        running = Provider(tmp_path_factory.mktemp("provider"))
-    except Missing as missing:
-        pytest.skip(str(missing))
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ import shutil
 import subprocess
 import urllib.parse
 import urllib.request
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO
 
 HERE = Path(__file__).parent / "oidc_provider"
 FOLDER = Path(os.environ.get("SIPMIKEY_TEST_PROGRAMS") or Path.home() / ".cache" / "sipmikey-tests")
@@ -20,6 +22,7 @@ MODULES = FOLDER / "oidc_provider" / "node_modules"
 
 CLIENT_ID, CLIENT_SECRET = "kms", "secret of the kms"
 _FORM = re.compile(r"<form[^>]*action=\"([^\"]+)\"(.*?)</form>", re.DOTALL)
+_ABORT = re.compile(r"href=\"([^\"]+/abort)\"")
 _INPUT = re.compile(r"<input[^>]*name=\"([^\"]+)\"[^>]*value=\"([^\"]*)\"")
 
 
@@ -56,12 +59,43 @@ class Provider:
         self._process.stdout.close()
 
 
+class _Here(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection to another site, and keeps the address it leads to."""
+
+    elsewhere = ""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).hostname == "127.0.0.1":
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+        self.elsewhere = newurl
+        return None
+
+
 class Browser:
     """A person at the provider's pages."""
 
     def __init__(self) -> None:
         jar = http.cookiejar.CookieJar()
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+        self._here = _Here()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar), self._here)
+
+    def sent_back(self, address: str, *, person: str = "alice", agree: bool = True) -> dict[str, str]:
+        """Sign on at *address* as *person*; return the query of the address that the provider leads to."""
+        self._here.elsewhere = ""
+        if agree:
+            self.sign_on(address, person=person)
+        elif (link := _ABORT.search(self._open(address))) is not None:
+            self._open(html.unescape(link[1]))
+        query = urllib.parse.urlsplit(self._here.elsewhere).query
+        return dict(urllib.parse.parse_qsl(query))
 
     def sign_on(self, address: str, *, person: str = "alice", user_code: str = "", agree: bool = True) -> str:
         """Sign on as *person* with the code that *address* has, or that is typed; return the last page."""

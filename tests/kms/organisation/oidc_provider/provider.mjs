@@ -10,6 +10,8 @@ const key = (kid) => ({ ...generateKeyPairSync("rsa", { modulusLength: 2048 }).p
 
 const people = {
   alice: { groups: ["phones", "staff"], email: "alice@example.com", email_verified: true },
+  ann: { groups: ["administrators"], email: "ann@example.com", email_verified: true },
+  aud: { groups: ["staff", "auditors"], email: "new@example.com", email_verified: true },
   bob: { groups: ["staff"], email: "bob@example.com", email_verified: false },
   "eve*": { groups: ["phones"], email: "sip:alice@example.com", email_verified: true },
 };
@@ -17,6 +19,7 @@ const people = {
 const configuration = {
   clients: [
     { client_id: "kms", client_secret: "secret of the kms", redirect_uris: [], response_types: [], grant_types: ["urn:ietf:params:oauth:grant-type:device_code"], token_endpoint_auth_method: "client_secret_basic" },
+    { client_id: "console", client_secret: "secret of the console", redirect_uris: ["https://console.example.com/sign-in/callback"], response_types: ["code"], grant_types: ["authorization_code"], token_endpoint_auth_method: "client_secret_basic" },
   ],
   features: { deviceFlow: { enabled: true }, devInteractions: { enabled: true } },
   claims: { openid: ["sub"], profile: ["preferred_username", "groups"], email: ["email", "email_verified"] },
