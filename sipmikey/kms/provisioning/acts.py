@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from sipmikey.kms.administration.audit_acts import Actor, AdminAct, keep_act
+from sipmikey.kms.stores.database import Clash
 from sipmikey.kms.stores.provisioned_users import ProvisionedGroup, ProvisionedUser
 from sipmikey.kms.stores.store import Store
 from sipmikey.kms.subscribers import SubscriberRecord
@@ -75,12 +77,22 @@ class Provisioner:
             source=self.source, key=key, subscriber=name, identities=tuple(identities), label=label,
             document=document, created_s=now_s, changed_s=now_s,
         )  # fmt: skip
-        await self.store.provisioned.keep_user(user)
+        try:
+            await self.store.provisioned.keep_user(user)
+        except Clash:
+            await self._take_back(name, was_there=owner is not None)
+            raise IdentityTaken(f"{identities[0]} was added at the same time by somebody else") from None
         detail = printable(key, most=80)
         await self._acted(AdminAct.ADD, user, detail if owner is None else f"taken over: {detail}")
         if owner is not None:
             await self._change_identities(replace(user, identities=owner.identities), identities)
         return user
+
+    async def _take_back(self, name: str, *, was_there: bool) -> None:
+        """Remove a subscriber just added who could not be tied, unless somebody else has tied him."""
+        if not was_there and await self.store.provisioned.source_of(name) is None:
+            with suppress(LocalError):
+                await self.store.subscribers.remove(name)
 
     async def change(
         self,
@@ -92,13 +104,13 @@ class Provisioner:
     ) -> ProvisionedUser:
         """Give a user these identities; devices of one that is lost are closed. Raises `IdentityTaken`."""
         await self.check_free(user.key, [uri for uri in identities if uri not in user.identities])
-        await self._change_identities(user, identities)
         changed = replace(
             user, identities=tuple(identities), version=user.version + 1, changed_s=self.now_s(),
             document=user.document if document is None else document,
             label=user.label if label is None else label,
         )  # fmt: skip
-        await self.store.provisioned.keep_user(changed)
+        await self.store.provisioned.keep_user(changed)  # first: of two changes at once one is refused here
+        await self._change_identities(user, identities)
         return changed
 
     async def _change_identities(self, user: ProvisionedUser, identities: Sequence[str]) -> None:

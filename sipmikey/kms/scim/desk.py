@@ -30,6 +30,7 @@ from sipmikey.kms.scim.models import POLICY
 from sipmikey.kms.scim.users import Users
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.store import Store
+from sipmikey.mikey.errors import LocalError
 
 MAX_FIELDS: Final = 16
 MAX_DEPTH: Final = 16
@@ -91,6 +92,8 @@ class ScimDesk:
             return failure(InvalidSyntaxException(detail="nested too deeply").to_error())
         except StoreUnavailable as error:
             return failure(Error(status=503, detail=str(error)))
+        except LocalError as error:  # what was there when we looked is gone, or was changed by another worker
+            return failure(Error(status=409, detail=str(error)))
 
     async def _routed(self, request: ScimRequest, actor: Actor) -> ScimReply:
         kind, _, key = request.path.strip("/").partition("/")

@@ -9,11 +9,23 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from sipmikey.mikey.errors import LocalError
+
 Row = Sequence[Any]
 
 
+class Clash(LocalError):
+    """What was to be kept does not go with what is there: somebody else kept the like at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody else changed the same at the same time: look at it again")
+
+
 class Database(Protocol):
-    """One database, or one transaction on it. Failures of the server raise `StoreUnavailable`."""
+    """One database, or one transaction on it.
+
+    Failures of the server raise `StoreUnavailable`; rows that break a constraint of the tables raise `Clash`.
+    """
 
     dialect: str
     """``sqlite`` or ``postgresql``."""

@@ -13,15 +13,13 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 
 from sipmikey.kms.service.lookups import StoreUnavailable
-from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.database import Clash, Database, Row
 
 STATEMENT_TIMEOUT_S = 3.0
 CACHE_S = 1.0
 """How long cached rows are trusted: a change made elsewhere takes effect within this time."""
 
 _DOWN = (OSError, TimeoutError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
-_OURS = (asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError)
-"""Errors of what was asked, not of the server."""
 
 
 class _Verbs:
@@ -128,7 +126,9 @@ def _numbered(sql: str) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except _OURS:
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise Clash from error
+    except asyncpg.RaiseError:  # of a trigger
         raise
     except _DOWN as error:
         raise StoreUnavailable(f"PostgreSQL: {type(error).__name__}: {error}") from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.database import Clash, Database, Row
 from sipmikey.kms.stores.subscribers import SubscriberStore
 
 MAX_DOCUMENT: Final = 65_536
@@ -107,17 +107,24 @@ class ProvisionedStore:
         return _user(rows[0]) if rows else None
 
     async def keep_user(self, user: ProvisionedUser) -> None:
-        """Tie the subscriber ``user.subscriber`` to its source. Raises `LocalError` where it is not there."""
+        """Tie the subscriber ``user.subscriber`` to its source, or keep a later version of what is known.
+
+        Raises `LocalError` where the subscriber is not there, and `Clash` where another user of the source
+        has the label, the subscriber is tied already, or the version is not later than the one that is kept.
+        """
         owner = (await self._subscribers.row(user.subscriber))[0]
-        await self._database.execute(
+        kept = await self._database.execute(
             """INSERT INTO provisioned_user
             (source, key, label, subscriber_id, document, version, created_s, changed_s, closed)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
             ON CONFLICT (source, key) DO UPDATE SET label = excluded.label, document = excluded.document,
-            version = excluded.version, changed_s = excluded.changed_s, closed = excluded.closed""",
+            version = excluded.version, changed_s = excluded.changed_s, closed = excluded.closed
+            WHERE provisioned_user.version < excluded.version""",
             user.source, user.key, user.label or user.key, owner, user.document, user.version,
             user.created_s, user.changed_s, int(user.closed),
         )  # fmt: skip
+        if not kept:
+            raise Clash
 
     # Groups
 

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sipmikey.kms.service.lookups import StoreUnavailable
-from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.database import Clash, Database, Row
+from sipmikey.mikey.errors import SipmikeyError
 
 BUSY_TIMEOUT_S = 2.0
 """How long a writer waits for another process's transaction."""
@@ -69,9 +70,7 @@ class SqliteDatabase:
             self._own_changes += changed != 0  # of a statement that is not about rows it is -1
             return changed
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.IntegrityError):
-                raise
-            raise StoreUnavailable(f"{self.path}: {error}") from error
+            raise _translation(self.path, error) from error
 
     async def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         self._own_changes += 1
@@ -136,6 +135,10 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.IntegrityError):
-            raise
-        raise StoreUnavailable(f"{path}: {error}") from error
+        raise _translation(path, error) from error
+
+
+def _translation(path: Path, error: sqlite3.DatabaseError) -> SipmikeyError | sqlite3.DatabaseError:
+    if not isinstance(error, sqlite3.IntegrityError):
+        return StoreUnavailable(f"{path}: {error}")
+    return error if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_TRIGGER else Clash()
