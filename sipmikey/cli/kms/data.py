@@ -1,4 +1,4 @@
-"""`sipmikey kms import | export`: subscribers and groups as JSON lines."""
+"""`sipmikey kms import | export`: subscribers, their devices and groups as JSON lines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sipmikey.cli.exit_codes import ExitCode
 from sipmikey.cli.kms.common import Actions, action, create_private, opened, output
+from sipmikey.kms.enrolment.device_lines import CarriedDevice, format_device, parse_device
 from sipmikey.kms.subscribers import SubscriberRecord, format_subscribers, parse_subscribers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.settings import ConfigurationError
@@ -24,6 +25,7 @@ a line:
   {"name": "alice", "identities": ["sip:alice@example.com"],
    "psks": [{"key_id": "616c696365", "key": "<base64>"}], "groups": ["sip:support@example.com"]}
 or {"group": "sip:support@example.com", "members": ["sip:*@support.example.com"]}
+or an enrolled device, {"device": ...}, as `export --with-keys` writes it
 """
 
 EXPORT = """\
@@ -53,16 +55,21 @@ async def _import(args: argparse.Namespace) -> int:
             print(f"\r{count} subscribers", end="", file=sys.stderr, flush=True)
 
     groups: list[tuple[str, list[str]]] = []
+    devices: list[CarriedDevice] = []
     with _reading(args.file) as lines:
         async with opened(args) as store:
-            count = await store.subscribers.load(parse_subscribers(_without_groups(lines, groups)), tell)
+            count = await store.subscribers.load(
+                parse_subscribers(_subscribers(lines, groups, devices)), tell
+            )
+            await store.devices.carry_in(devices)
             for uri, members in groups:
                 await store.subscribers.add_group(uri, members)
     if progress:
         print(file=sys.stderr)
     out = output(args)
-    out.document({"type": "kms.import", "subscribers": count, "groups": len(groups)})
-    out.text(f"{count} subscribers and {len(groups)} groups imported")
+    told = {"subscribers": count, "groups": len(groups), "devices": len(devices)}
+    out.document({"type": "kms.import", **told})
+    out.text(f"{count} subscribers, {len(groups)} groups and {len(devices)} devices imported")
     return ExitCode.OK
 
 
@@ -73,6 +80,8 @@ async def _export(args: argparse.Namespace) -> int:
             async for record in store.subscribers.records(with_keys=args.with_keys):
                 _write(file, record)
                 count += 1
+            async for device in store.devices.carried():
+                file.write(format_device(device, with_key=args.with_keys) + "\n")
             for group in await store.subscribers.groups():
                 file.write(json.dumps({"group": group.uri, "members": list(group.members)}) + "\n")
     if args.file != "-":
@@ -87,21 +96,32 @@ def _write(file: IO[str], record: SubscriberRecord) -> None:
         file.write(line + "\n")
 
 
-def _without_groups(lines: Iterator[str], groups: list[tuple[str, list[str]]]) -> Iterator[str]:
-    """Yield the lines of subscribers; put those of groups into *groups*, a blank line in their place."""
+def _subscribers(
+    lines: Iterator[str], groups: list[tuple[str, list[str]]], devices: list[CarriedDevice]
+) -> Iterator[str]:
+    """Yield the lines of subscribers; put groups and devices apart, a blank line in the place of each."""
     for number, line in enumerate(lines, 1):
-        if not line.lstrip().startswith('{"group"'):
+        if not line.lstrip().startswith(('{"group"', '{"device"')):
             yield line
             continue
         try:
             value = json.loads(line)
+            if "device" in value:
+                devices.append(parse_device(value))
+            else:
+                groups.append(_group(value))
         except json.JSONDecodeError:
             raise LocalError(f"line {number}: not a JSON object") from None
-        members = value.get("members", [])
-        if set(value) - {"group", "members"} or not isinstance(members, list):
-            raise LocalError(f'line {number}: a group is {{"group": URI, "members": [URI, ...]}}')
-        groups.append((str(value["group"]), [str(member) for member in members]))
+        except LocalError as error:
+            raise LocalError(f"line {number}: {error}") from None
         yield "\n"
+
+
+def _group(value: dict[str, Any]) -> tuple[str, list[str]]:
+    members = value.get("members", [])
+    if set(value) - {"group", "members"} or not isinstance(members, list):
+        raise LocalError('a group is {"group": URI, "members": [URI, ...]}')
+    return str(value["group"]), [str(member) for member in members]
 
 
 @contextlib.contextmanager

@@ -108,6 +108,25 @@ class AuditStore:
         rows = await self._database.fetch("SELECT credential, used_s FROM credential_use")
         return {row[0]: row[1] for row in rows}
 
+    async def uses_of(self, credentials: Sequence[str]) -> dict[str, int]:
+        """Return the like of `uses` for some credentials."""
+        places = ", ".join(f"?{number}" for number in range(1, len(credentials) + 1)) or "NULL"
+        rows = await self._database.fetch(
+            f"SELECT credential, used_s FROM credential_use WHERE credential IN ({places})", *credentials
+        )
+        return {row[0]: row[1] for row in rows}
+
+    async def last_use_of_names(self, beginning: bytes) -> int | None:
+        """Return when a pre-shared key whose identifier has that *beginning* was used last, Unix seconds."""
+        first = beginning.hex()
+        rows = await self._database.fetch(
+            "SELECT max(used_s) FROM credential_use WHERE credential >= ?1 AND credential < ?2",
+            first,
+            f"{first}g",  # after every hexadecimal digit
+        )
+        found: int | None = rows[0][0]
+        return found
+
     async def ping(self) -> None:
         """Check that the log may be written, and its disk too; an entry would stay, so none is added."""
         await self._database.execute("INSERT INTO audit SELECT * FROM audit WHERE 1 = 0")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
+from sipmikey.kms.enrolment.device_lines import CarriedDevice
 from sipmikey.kms.enrolment.records import MAX_TRIES, DeviceRecord, InvitationRecord, IssuedCredential
 from sipmikey.kms.stores.credentials import PRINCIPAL
 from sipmikey.kms.stores.database import Database, Row
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.vault import MasterKeyMismatch, Vault
 from sipmikey.kms.subscribers import Principal, SubscriberRecord
+from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+
+PAGE = 500
+"""Devices read at once where all are."""
 
 KEPT_S = 30 * 86_400
 """How long an invitation that is over, and a device that is revoked or has expired, stay in the lists."""
@@ -119,20 +124,7 @@ class DeviceStore:
                 return False
             rows = await transaction.fetch("SELECT subscriber_id FROM invitation WHERE number = ?1", number)
             owner = rows[0][0]
-            await transaction.execute(
-                """INSERT INTO device
-                (id, subscriber_id, identity, name, sealed, generation, enrolled_s, seen_s, valid_until_s)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)""",
-                device.device,
-                owner,
-                device.identity,
-                device.name,
-                self._vault.seal(device.key, "device", device.device),
-                device.generation,
-                device.enrolled_s,
-                device.seen_s,
-                device.valid_until_s,
-            )
+            await self._insert(transaction, owner, device)
             await self._keep_issued(transaction, owner, device, issued)
         return True
 
@@ -153,6 +145,14 @@ class DeviceStore:
     async def invitations(self) -> list[InvitationRecord]:
         """Return all invitations, the newest first."""
         rows = await self._database.fetch(f"{_INVITATION} ORDER BY i.created_s DESC, i.number")
+        return [self._invitation(row) for row in rows]
+
+    async def invitation_page(self, *, after: str = "", limit: int) -> list[InvitationRecord]:
+        """Return *limit* invitations, the newest first, from the one *after* the one of that number on."""
+        start = "(SELECT created_s, number FROM invitation WHERE number = ?2)"
+        older = f"WHERE (i.created_s, i.number) < {start}" if after else ""
+        query = f"{_INVITATION} {older} ORDER BY i.created_s DESC, i.number DESC LIMIT ?1"
+        rows = await self._database.fetch(query, *((limit, after) if after else (limit,)))
         return [self._invitation(row) for row in rows]
 
     async def invitation(self, number: str) -> InvitationRecord | None:
@@ -222,6 +222,64 @@ class DeviceStore:
                 f"{_DEVICE} WHERE d.subscriber_id = ?1 ORDER BY d.enrolled_s, d.id", owner
             )
         return [self._device(row) for row in rows]
+
+    async def page(self, *, after: str = "", limit: int) -> list[DeviceRecord]:
+        """Return *limit* devices of all subscribers, the newest first, from the one *after* that one on."""
+        start = "(SELECT enrolled_s, id FROM device WHERE id = ?2)"
+        older = f"WHERE (d.enrolled_s, d.id) < {start}" if after else ""
+        query = f"{_DEVICE} {older} ORDER BY d.enrolled_s DESC, d.id DESC LIMIT ?1"
+        rows = await self._database.fetch(query, *((limit, after) if after else (limit,)))
+        return [self._device(row) for row in rows]
+
+    async def count(self) -> int:
+        """Return how many devices there are."""
+        return int((await self._database.fetch("SELECT count(*) FROM device"))[0][0])
+
+    async def certificates(self, devices: Sequence[str]) -> dict[str, str]:
+        """Return which of *devices* has each certificate; certificates as in `AuditEvent.credential`."""
+        places = ", ".join(f"?{number}" for number in range(1, len(devices) + 1)) or "NULL"
+        rows = await self._database.fetch(
+            f"SELECT fingerprint, device FROM certificate WHERE device IN ({places})", *devices
+        )
+        return {bytes(fingerprint).hex(): device for fingerprint, device in rows}
+
+    async def carried(self) -> AsyncIterator[CarriedDevice]:
+        """Yield all devices by identifier, to be carried over to another store."""
+        after = ""
+        while True:
+            rows = await self._database.fetch(f"{_DEVICE} WHERE d.id > ?1 ORDER BY d.id LIMIT {PAGE}", after)
+            owned: dict[str, list[bytes]] = {}
+            for digest, device in (await self.certificates([row[0] for row in rows])).items():
+                owned.setdefault(device, []).append(bytes.fromhex(digest))
+            for row in rows:
+                yield CarriedDevice(record=self._device(row), certificates=tuple(owned.get(row[0], ())))
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
+
+    async def carry_in(self, devices: Sequence[CarriedDevice]) -> None:
+        """Keep devices of another store, whose subscribers are here already, all or none.
+
+        Raises `LocalError` where a device of that identifier is here, or its subscriber is not.
+        """
+        async with self._database.transaction() as transaction:
+            for device in devices:
+                record = device.record
+                owner = await transaction.fetch(
+                    "SELECT id FROM subscriber WHERE name = ?1", record.subscriber
+                )
+                if not owner:
+                    raise LocalError(f"device {record.device!r}: no subscriber {record.subscriber!r} is here")
+                if await transaction.fetch("SELECT id FROM device WHERE id = ?1", record.device):
+                    raise LocalError(f"there is a device {record.device!r} already")
+                await self._insert(transaction, owner[0][0], record)
+                await transaction.execute(
+                    "UPDATE device SET revoked_s = ?1 WHERE id = ?2", record.revoked_s, record.device
+                )
+                await transaction.many(
+                    "UPDATE certificate SET device = ?1 WHERE fingerprint = ?2 AND subscriber_id = ?3",
+                    [(record.device, digest, owner[0][0]) for digest in device.certificates],
+                )
 
     async def renew(self, device: DeviceRecord, issued: IssuedCredential, *, overlap_until_s: int) -> bool:
         """Keep *device* with a new key; its older keys end at *overlap_until_s* or before.
@@ -293,6 +351,22 @@ class DeviceStore:
             await self._database.execute(statement, now_s - KEPT_S)
 
     # Inside
+
+    async def _insert(self, transaction: Database, owner: int, device: DeviceRecord) -> None:
+        await transaction.execute(
+            """INSERT INTO device
+            (id, subscriber_id, identity, name, sealed, generation, enrolled_s, seen_s, valid_until_s)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)""",
+            device.device,
+            owner,
+            device.identity,
+            device.name,
+            self._vault.seal(device.key, "device", device.device),
+            device.generation,
+            device.enrolled_s,
+            device.seen_s,
+            device.valid_until_s,
+        )
 
     async def _keep_issued(
         self, transaction: Database, owner: int, device: DeviceRecord, issued: IssuedCredential

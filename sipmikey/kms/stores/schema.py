@@ -94,9 +94,13 @@ DIRECTORY: tuple[tuple[str, ...], ...] = (
             name TEXT PRIMARY KEY, digest {BYTES} NOT NULL UNIQUE, created_s {INT} NOT NULL,
             expires_s {INT}, used_s {INT})""",
     ),
+    (
+        "CREATE INDEX device_enrolled ON device (enrolled_s, id)",
+        "CREATE INDEX invitation_created ON invitation (created_s, number)",
+    ),
 )
 """Subscribers, credentials, groups, TPKs and the policy table; invitations and devices; what has ended;
-what is kept elsewhere."""
+what is kept elsewhere; lists of the newest."""
 
 REPLAY: tuple[tuple[str, ...], ...] = (
     (

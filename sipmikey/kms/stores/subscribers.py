@@ -176,6 +176,29 @@ class SubscriberStore(CredentialLookups):
             members.setdefault(uri, []).extend([member] if member is not None else [])
         return [Group(uri=uri, members=tuple(found)) for uri, found in members.items()]
 
+    async def group_page(self, *, after: str = "", limit: int, members: int) -> list[tuple[Group, int]]:
+        """Return *limit* groups by URI, from the first greater than *after*, with the number of members.
+
+        Of the members the first *members* are in each group.
+        """
+        rows = await self._database.fetch(
+            """SELECT g.uri, (SELECT count(*) FROM group_member m WHERE m.group_uri = g.uri)
+            FROM subscriber_group g WHERE g.uri > ?1 ORDER BY g.uri LIMIT ?2""",
+            after,
+            limit,
+        )
+        found = []
+        for uri, count in rows:
+            some = await self._database.fetch(
+                "SELECT member FROM group_member WHERE group_uri = ?1 ORDER BY member LIMIT ?2", uri, members
+            )
+            found.append((Group(uri=uri, members=tuple(row[0] for row in some)), int(count)))
+        return found
+
+    async def count_groups(self) -> int:
+        """Return how many groups there are."""
+        return int((await self._database.fetch("SELECT count(*) FROM subscriber_group"))[0][0])
+
     # Inside.
 
     async def row(self, name: str) -> Row:

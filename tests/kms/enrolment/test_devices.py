@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import hashlib
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +22,14 @@ from sipmikey.kms.audit import Exchange
 from sipmikey.kms.enrolment.authority import DeviceAuthority
 from sipmikey.kms.enrolment.desk import EnrolmentSettings
 from sipmikey.kms.enrolment.device import Question, redeem
+from sipmikey.kms.enrolment.device_lines import format_device, parse_device
 from sipmikey.kms.enrolment.documents import Act, Envelope
 from sipmikey.kms.enrolment.noise import Responder, _State
 from sipmikey.kms.enrolment.profile import Profile, loosened
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.stores.schema import AUDIT, DIRECTORY, migrate
 from sipmikey.kms.stores.sqlite import SqliteDatabase
-from sipmikey.kms.subscribers import PskRecord
+from sipmikey.kms.subscribers import PskRecord, format_subscribers, parse_subscribers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from tests.kms.domain import KMS, Clock, psk_of, subscriber, uri
@@ -84,6 +86,37 @@ async def test_two_renewals_at_once_give_one_key(store_url: str) -> None:
         (record,) = await one.store.devices.devices()
         assert record.generation == 1 + statuses.count(200)
         assert len((await one.store.subscribers.get(ALICE)).psks) == record.generation
+
+
+@awaited
+async def test_devices_are_carried_over_and_go_on_at_the_other_kms(tmp_path: Path) -> None:
+    async with (
+        site(f"sqlite:{tmp_path}/old.sqlite") as old,
+        site(f"sqlite:{tmp_path}/new.sqlite", clock=old.clock) as new,
+    ):
+        kept, lost = await old.enrol(), await old.enrol()
+        assert await old.store.devices.revoke_device(lost.given.device, now_s=old.clock.seconds())
+        records = [record async for record in old.store.subscribers.records(with_keys=True)]
+        await new.store.subscribers.load(parse_subscribers(format_subscribers(records)))
+        carried = [device async for device in old.store.devices.carried()]
+        lines = [json.loads(format_device(device, with_key=True)) for device in carried]
+        await new.store.devices.carry_in([parse_device(line) for line in lines])
+        assert await new.store.devices.devices() == await old.store.devices.devices()
+        assert (await new.ask(kept, Act.RENEW)).given.psk_id.endswith(".2")
+        assert (await new.post(new.question(lost, Act.RENEW).body)).status == 403
+        for wrong in (
+            {**lines[0], "subscriber": "nobody", "device": "other.1"},
+            lines[0],  # there already
+            {name: value for name, value in lines[0].items() if name != "key"},
+            {**lines[0], "key": "AAAA"},
+            {**lines[0], "generation": True},
+            {**lines[0], "certificates": ["xyz"]},
+            {**lines[0], "colour": 1},
+            {**lines[0], "name": None},
+        ):
+            with pytest.raises(LocalError) as caught:
+                await new.store.devices.carry_in([parse_device(wrong)])
+            assert lines[0]["key"] not in str(caught.value)
 
 
 @awaited
