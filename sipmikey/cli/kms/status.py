@@ -187,7 +187,7 @@ def _server(configuration: KmsConfiguration, address: str) -> Finding:
 async def _store(configuration: KmsConfiguration, store: Store) -> Finding:
     await store.ping_directory()
     count = await store.subscribers.count()
-    groups = len(await store.subscribers.groups())
+    groups = await store.subscribers.count_groups()
     url = without_password(configuration.store.url)
     text = f"{url}: {count} subscribers, {groups} groups, and it can be written"
     fields = {"url": url, "subscribers": count, "groups": groups}

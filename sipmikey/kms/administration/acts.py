@@ -87,10 +87,9 @@ class Administration:
     async def uninvite(self, number: str) -> InvitationRecord | None:
         """Take an invitation back and return it, None if none of that number is open."""
         number = parse_number(number)
-        found = {record.number: record for record in await self.store.devices.invitations()}
-        if number not in found or not await self.store.devices.revoke_invitation(number):
+        record = await self.store.devices.invitation(number)
+        if record is None or not await self.store.devices.revoke_invitation(number):
             return None
-        record = found[number]
         await self.acted(
             AdminAct.UNINVITE,
             subscriber=record.subscriber,

@@ -6,12 +6,16 @@ import csv
 import io
 import json
 import re
+from urllib.parse import unquote
 
 import pytest
 
+from sipmikey.kms.administration.devices import last_uses, last_uses_of
 from sipmikey.kms.audit import AuditEvent, Decision, Exchange
 from sipmikey.kms.console.app import PLACES
+from sipmikey.kms.console.pages.people import MEMBERS, ROWS
 from sipmikey.kms.console.roles import Role
+from sipmikey.mikey.secret import Secret
 from tests.kms.console.desk import Desk, Person
 
 HOSTILE = (
@@ -174,6 +178,52 @@ def test_users_are_found_by_name_identity_and_beginning(desk: Desk) -> None:
     assert aud.get("/users", {"find": "sip:bob@example.com"}).headers["location"] == "/user?name=bob"
     listed = aud.get("/users", {"find": "ali"}).text
     assert listed.index(">alice<") < listed.index(">alina<") < listed.index(">bob<")
+
+
+def test_long_lists_come_in_pages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.add("alice")
+    store, many = desk.store, ROWS + 5
+    uses = {"alice.1": 3, "alice.10": 12, "alice.50": 52}
+
+    async def fill() -> None:
+        for n in range(many):
+            sealed = store.subscribers._vault.seal(Secret(bytes(32)), "device", f"alice.{n}")
+            await store.directory.execute(
+                """INSERT INTO device
+                (id, subscriber_id, identity, name, sealed, generation, enrolled_s, seen_s, valid_until_s)
+                VALUES (?1, 1, 'sip:alice@example.com', 'x', ?2, 1, ?3, ?3, 9000000000)""",
+                f"alice.{n}",
+                sealed,
+                1_800_000_000 + n // 2,
+            )
+            await store.subscribers.add_group(f"sip:g{n:03}@example.com", [f"sip:m{n}@example.com"])
+        used = [(f"alice.{n}.{g}".encode().hex(), n + g) for n in (1, 10, 50) for g in (1, 2)]
+        await store.audit._database.many("INSERT INTO credential_use VALUES (?1, ?2)", used)
+        everybody = [f"sip:n{n}@example.com" for n in range(MEMBERS + 20)]
+        await store.subscribers.add_group("sip:g000@example.com", everybody)
+        assert await last_uses_of(store, await store.devices.page(limit=many)) == uses
+        assert await last_uses(store) == uses
+
+    desk.runner.run(fill())
+    for _ in range(many):
+        desk.runner.run(desk.acts().invite("sip:alice@example.com", minutes=60, url=None, add_missing=False))
+    for whole in ("invitations", "devices", "credentials"):
+        monkeypatch.delattr(type(store.devices), whole)  # the pages do without what reads them all
+    aud = desk.by(Role.AUDITOR)
+    for path, row in (
+        ("/devices", r'<th scope="row">(alice\.\d+)'),
+        ("/groups", r'<th scope="row">(sip:g\d+@example.com)'),
+        ("/invitations", r'<th scope="row">([^<]+)</th><td>sip:alice'),
+    ):
+        first = aud.get(path).text
+        (after,) = re.findall(rf'href="{path}\?after=([^"]+)"', first)
+        second = aud.get(path, {"after": unquote(after)}).text
+        shown = re.findall(row, first), re.findall(row, second)
+        assert [len(each) for each in shown] == [ROWS, many - ROWS], path
+        assert len({*shown[0], *shown[1]}) == many, path
+        assert "?after=" not in second
+        assert aud.get(path, {"after": "nothing of the kind"}).status == 200
+    assert "and 21 more" in aud.get("/groups").text
 
 
 def test_a_body_of_another_kind_is_no_form(desk: Desk) -> None:

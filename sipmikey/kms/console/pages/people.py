@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from sipmikey.kms.administration.devices import last_uses, state
+from sipmikey.kms.administration.devices import last_uses_of, state
 from sipmikey.kms.console.console_request import ConsoleRequest
 from sipmikey.kms.console.roles import Permission
 from sipmikey.kms.enrolment.records import MAX_TRIES
@@ -15,7 +15,8 @@ from sipmikey.kms.subscribers import SubscriberRecord, normal_identity
 from sipmikey.mikey.errors import LocalError
 
 ROWS = 50
-MOST_DEVICES = 500
+MEMBERS = 20
+"""Members of a group that its row shows."""
 
 
 async def users(asked: ConsoleRequest) -> Response:
@@ -38,9 +39,9 @@ async def users(asked: ConsoleRequest) -> Response:
 async def user(asked: ConsoleRequest) -> Response:
     """Show one user with keys and devices."""
     record = await asked.store.subscribers.get(asked.query.get("name", ""))
-    uses = await asked.store.audit.uses()
-    device_uses = await last_uses(asked.store)
+    uses = await asked.store.audit.uses_of([psk.key_id.hex() for psk in record.psks])
     devices = await asked.store.devices.devices(record.name)
+    device_uses = await last_uses_of(asked.store, devices)
     now_s = int(time.time())
     keys = [
         {
@@ -92,13 +93,17 @@ def _named(asked: ConsoleRequest) -> str:
 
 
 async def devices(asked: ConsoleRequest) -> Response:
-    """List devices."""
-    owner = asked.query.get("user", "").strip()
+    """List the devices of one user, or those of all, the newest first."""
+    owner, after = asked.query.get("user", "").strip(), asked.query.get("after", "")
     now_s = int(time.time())
-    uses = await last_uses(asked.store)
-    found = await asked.store.devices.devices(owner or None)
-    shown = [(device, state(device, now_s), uses.get(device.device)) for device in found[:MOST_DEVICES]]
-    return asked.page("devices", devices=shown, count=len(found), owner=owner)
+    store = asked.store.devices
+    found = await (store.devices(owner) if owner else store.page(after=after, limit=ROWS + 1))
+    more = found[ROWS - 1].device if not owner and len(found) > ROWS else None
+    found = found if owner else found[:ROWS]
+    uses = await last_uses_of(asked.store, found)
+    shown = [(device, state(device, now_s), uses.get(device.device)) for device in found]
+    count = len(found) if owner else await store.count()
+    return asked.page("devices", devices=shown, count=count, owner=owner, more=more)
 
 
 async def revoke_device(asked: ConsoleRequest) -> Response:
@@ -109,8 +114,11 @@ async def revoke_device(asked: ConsoleRequest) -> Response:
 
 
 async def groups(asked: ConsoleRequest) -> Response:
-    """List groups and their members."""
-    return asked.page("groups", groups=await asked.store.subscribers.groups())
+    """List groups and the first of their members."""
+    store, after = asked.store.subscribers, asked.query.get("after", "")
+    found = await store.group_page(after=after, limit=ROWS + 1, members=MEMBERS)
+    more = found[ROWS - 1][0].uri if len(found) > ROWS else None
+    return asked.page("groups", groups=found[:ROWS], more=more, count=await store.count_groups())
 
 
 async def add_members(asked: ConsoleRequest) -> Response:
@@ -131,12 +139,14 @@ async def remove_members(asked: ConsoleRequest) -> Response:
 async def invitations(asked: ConsoleRequest) -> Response:
     """List invitations. Codes are not kept and not shown."""
     now_s = int(time.time())
-    found = await asked.store.devices.invitations()
-    shown = [(record, record.open_at(now_s)) for record in found[:MOST_DEVICES]]
+    after = asked.query.get("after", "")
+    found = await asked.store.devices.invitation_page(after=after, limit=ROWS + 1)
+    more = found[ROWS - 1].number if len(found) > ROWS else None
+    shown = [(record, record.open_at(now_s)) for record in found[:ROWS]]
     identity = asked.query.get("identity", "")
     return asked.page(
         "invitations", invitations=shown, tries=MAX_TRIES, identity=identity,
-        minutes=asked.settings.invitation_minutes,
+        minutes=asked.settings.invitation_minutes, more=more,
     )  # fmt: skip
 
 
