@@ -88,6 +88,8 @@ class ScimDesk:
             return failure(error.to_error())
         except ValidationError as error:
             return failure(Error.from_validation_errors(error)[0])
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write
+            return failure(InvalidValueException(detail="a text is not Unicode").to_error())
         except RecursionError:
             return failure(InvalidSyntaxException(detail="nested too deeply").to_error())
         except StoreUnavailable as error:

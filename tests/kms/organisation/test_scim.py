@@ -229,6 +229,7 @@ def test_no_value_of_any_field_does_more_than_it_should(scim: Scim) -> None:
     [
         ("GET", "/Users?filter=userName%20eq", None, 400),
         ("GET", "/Users?filter=nothing%20eq%20%22x%22", None, 400),
+        ("GET", '/Users?filter=userName%20eq%20"%5Cud800"', None, 400),
         ("GET", "/Users?filter=" + "(" * 500, None, 400),
         ("GET", "/Users?filter=" + "not%20(" * 300 + "userName%20pr" + ")" * 300, None, 400),
         ("GET", "/Users?startIndex=x", None, 400),
