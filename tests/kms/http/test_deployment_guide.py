@@ -24,7 +24,7 @@ from tests.kms.servers import PostgresCluster
 ROOT = Path(__file__).parents[3]
 GUIDE = ROOT / "docs" / "kms" / "deployment.md"
 EXAMPLES = ROOT / "examples" / "deployment"
-LIMIT_S = 55.0
+LIMIT_S = 150.0
 
 
 def script_of(chapter: str) -> str:
