@@ -16,29 +16,38 @@ READ = RATE // 50
 
 
 def simulate(
-    ppm: float, seconds: float, *, jitter_s: float = 0.004, seed: int = 7
+    ppm: float,
+    seconds: float,
+    *,
+    jitter_s: float = 0.004,
+    seed: int = 7,
+    written: int = RATE // 100,
+    read: int = RATE // 50,
 ) -> tuple[list[Samples], list[ElasticState], Elastic]:
-    """Write a tone in blocks of 10 ms by a clock that is *ppm* fast; read blocks of 20 ms by another.
+    """Write a tone in blocks by a clock that is *ppm* fast; read blocks by another.
 
     Both are late by up to *jitter_s* each time. Returns what was read and the state after every read.
     """
     rng = random.Random(seed)
-    elastic = Elastic(RATE)
-    written = 0
-    read: list[Samples] = []
+    now = 0.0
+    elastic = Elastic(RATE, clock=lambda: now)
+    heard: list[Samples] = []
     states: list[ElasticState] = []
-    writes = ((number * WRITTEN / (RATE * (1 + ppm * 1e-6))) for number in range(10**9))
-    next_write = next(writes) + rng.random() * jitter_s
-    for number in range(int(seconds * RATE / READ)):
-        now = number * READ / RATE + rng.random() * jitter_s
-        while next_write <= now:
-            time = (written + np.arange(WRITTEN)) / RATE
+    blocks = 0
+    period_s = written / (RATE * (1 + ppm * 1e-6))
+    next_write = rng.random() * jitter_s
+    for number in range(int(seconds * RATE / read)):
+        now_read = number * read / RATE + rng.random() * jitter_s
+        while next_write <= now_read:
+            now = next_write
+            time = (blocks * written + np.arange(written)) / RATE
             elastic.write((0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32))
-            written += WRITTEN
-            next_write = next(writes) + rng.random() * jitter_s
-        read.append(elastic.read(READ))
+            blocks += 1
+            next_write = max(now, blocks * period_s + rng.random() * jitter_s)
+        now = now_read
+        heard.append(elastic.read(read))
         states.append(elastic.state)
-    return read, states, elastic
+    return heard, states, elastic
 
 
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
@@ -73,9 +82,52 @@ def test_a_tone_comes_out_as_a_tone(ppm: float) -> None:
     assert noise < 1e-5 * np.sum(near**2)
 
 
+@pytest.mark.parametrize("ppm", [-1500.0, 1500.0])
+@pytest.mark.parametrize(("written", "read"), [(320, 160), (320, 640), (160, 320)])
+def test_blocks_that_drift_through_each_other_leave_no_gap(ppm: float, written: int, read: int) -> None:
+    """Where a block is read just before the next one is written, a whole block less is there."""
+    _, states, _ = simulate(ppm, 40, jitter_s=0.002, written=written, read=read)
+    assert states[-1].gaps == 0
+    assert states[-1].skips == 0
+
+
 def test_bursts_raise_the_target_until_they_leave_no_gap() -> None:
     _, states, _ = simulate(0, 120, jitter_s=0.060)
     assert states[-1].gaps == states[len(states) // 2].gaps
+
+
+def test_a_writer_that_is_late_once_is_not_heard_as_a_hole() -> None:
+    now = 0.0
+    elastic = Elastic(RATE, clock=lambda: now)
+    time = np.arange(RATE * 10) / RATE
+    tone = (0.5 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
+    heard, waiting = [], 0
+    for number in range(400):
+        now = number * READ / RATE
+        waiting += 1
+        if not 300 <= number < 302:  # 40 ms late
+            for at in range(number + 1 - waiting, number + 1):
+                elastic.write(tone[at * READ : (at + 1) * READ])
+            waiting = 0
+        now += READ / RATE / 2
+        heard.append(elastic.read(READ))
+    assert elastic.state.gaps == 1
+    assert elastic.state.target_ms > 16
+    blocks = np.concatenate(heard[200:]).reshape(-1, RATE // 100)
+    assert np.sqrt(np.mean(blocks**2, axis=1)).min() > 0.15
+
+
+def test_a_side_that_was_away_begins_as_at_first() -> None:
+    elastic = Elastic(RATE, clock=lambda: 0.0)
+    for _ in range(20):
+        elastic.write(np.ones(WRITTEN, dtype=np.float32))
+    elastic.read(READ)
+    for _ in range(10):  # nobody reads
+        elastic.write(np.ones(WRITTEN, dtype=np.float32))
+    elastic.start_over()
+    elastic.read(READ)
+    assert elastic.state.filling_ms < 40
+    assert elastic.state.gaps == 0
 
 
 def test_what_a_busy_minute_needed_is_given_back_within_minutes() -> None:

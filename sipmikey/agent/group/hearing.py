@@ -1,4 +1,4 @@
-"""The sound of a group whose members talk in turn: packets in, samples out. No I/O, and no clock.
+"""The sound of a group whose members talk in turn: packets in, samples out. No I/O; the clock is passed in.
 
 Each member that talks has its own clock, so each turn has its own buffer between that clock and ours.
 """
@@ -6,6 +6,8 @@ Each member that talks has its own clock, so each turn has its own buffer betwee
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 from sipmikey.media.g711 import PCMA, RATE
 from sipmikey.media.playout import Playout
@@ -18,6 +20,7 @@ LEAST_DELAY_MS = 60.0
 
 MOST_DELAY_MS = 160.0
 
+_FRAME_MS = 20.0
 _GROWTH_MS = 10.0
 """How much the buffer may grow at the end of a turn, which it cannot tell from a gap."""
 
@@ -30,10 +33,16 @@ _FAR = RATE
 class _Turn:
     """One turn, from when the floor was taken. A packet that is lost, or too late, is silence."""
 
-    def __init__(self, packet: RtpPacket, *, delay_ms: float) -> None:
+    def __init__(self, packet: RtpPacket, *, delay_ms: float, clock: Callable[[], float]) -> None:
         self._ssrc = packet.ssrc
         self._newest = packet.timestamp
-        self.elastic = Elastic(RATE, least_ms=delay_ms, most_ms=MOST_DELAY_MS)
+        self.elastic = Elastic(
+            RATE,
+            least_ms=delay_ms - _FRAME_MS,
+            most_ms=MOST_DELAY_MS - _FRAME_MS,
+            conceals=False,
+            clock=clock,
+        )
         self._playout = Playout(self._write, missing=self._fill, depth=_REORDERED)
 
     def put(self, packet: RtpPacket) -> None:
@@ -57,9 +66,10 @@ class _Turn:
 
 
 class Hearing:
-    """Takes packets in one thread, and gives samples at 8000 per second in another."""
+    """Takes packets in one thread, and gives samples at 8000 per second in another. *clock* gives seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._turn: _Turn | None = None
 
@@ -69,14 +79,14 @@ class Hearing:
             return
         turn = self._turn
         if turn is None or turn.ends_with(packet):
-            turn = _Turn(packet, delay_ms=self._delay_ms(turn))
+            turn = _Turn(packet, delay_ms=self._delay_ms(turn), clock=self._clock)
             with self._lock:
                 self._turn = turn
         turn.put(packet)
 
     def _delay_ms(self, before: _Turn | None) -> float:
         """Return how long packets wait in the next turn: as learned in the turn before."""
-        learned = 0.0 if before is None else before.elastic.state.target_ms - _GROWTH_MS
+        learned = 0.0 if before is None else before.elastic.state.target_ms + _FRAME_MS - _GROWTH_MS
         return min(MOST_DELAY_MS, max(LEAST_DELAY_MS, learned))
 
     def read(self, count: int) -> Samples:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from sipmikey.media.codecs.codec import Codec
-from sipmikey.media.voice.concealment import Concealment
 from sipmikey.media.voice.jitter import JitterBuffer, JitterState, Kind, Playout
 from sipmikey.media.voice.settings import JitterSettings
+from sipmikey.sound.concealment import Concealment
 from sipmikey.sound.resampling import Resampler
 from sipmikey.sound.samples import Samples, from_octets, silence
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sipmikey.media.codecs.codec import frame_samples, frame_ticks
 from sipmikey.media.codecs.known import codec_named
 from sipmikey.media.g711 import PCMA
-from sipmikey.media.voice.concealment import Concealment
+from sipmikey.sound.concealment import Concealment
 from sipmikey.media.voice.ear import Ear
 from sipmikey.media.voice.jitter import JitterBuffer, JitterState, Kind
 from sipmikey.media.voice.mouth import Mouth
