@@ -15,8 +15,11 @@ import miniaudio
 
 from sipmikey.sound.errors import NoSoundDevice
 
-PERIOD_MS = 10
-"""Milliseconds from one block that a device takes or gives to the next; it holds three of them."""
+MICROPHONE_MS = 10
+"""Milliseconds from one block that a microphone gives to the next; it holds three of them."""
+
+SPEAKER_MS = 20
+"""The same of a speaker. A program that is served two blocks late is heard without a gap."""
 
 UNHURRIED_MS = 40
 """The same where nobody waits for an answer: a ring tone, a recording that is played."""
@@ -109,7 +112,7 @@ def open_input(rate: int, identifier: Any, feed: Generator[None, bytes, None]) -
 
     *identifier* None: the system's default. Raises ``NoSoundDevice``.
     """
-    return _started(miniaudio.CaptureDevice, "input_format", rate, identifier, feed, PERIOD_MS)
+    return _started(miniaudio.CaptureDevice, "input_format", rate, identifier, feed, MICROPHONE_MS)
 
 
 def open_output(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from sipmikey.sound.devices import PERIOD_MS, Device, Devices, Direction, choose, open_input, open_output
+from sipmikey.sound.devices import SPEAKER_MS, Device, Devices, Direction, choose, open_input, open_output
 from sipmikey.sound.elastic import Elastic
 from sipmikey.sound.errors import NoSoundDevice
 from sipmikey.sound.samples import from_octets, to_octets
@@ -16,8 +16,11 @@ DEFAULT = ""
 
 _WINDOW_S = 4.0
 _LONGEST_WINDOW_S = 8.0
+_STARTING_S = 3.0
+"""What a speaker takes in its first seconds says nothing of how it is served."""
+
 _ENOUGH = 0.98
-_LONGEST_PERIOD_MS = 4 * PERIOD_MS
+_LONGEST_MS = 2 * SPEAKER_MS
 
 Told = Callable[[str, str, str], None]
 """Takes what happened (``open``, ``lost``, ``failed``), the device's name (empty: the default), and why."""
@@ -41,8 +44,8 @@ class Line:
         self._tell = tell
         self._device: Any = None
         self._name: str | None = None
-        self._beat = 0.0
-        self._period_ms = PERIOD_MS
+        self._beat = self._opened_at = 0.0
+        self._period_ms = SPEAKER_MS
         self._taken = 0
         self._counted_from: tuple[float, int] | None = None
         self._complained = ""
@@ -94,6 +97,8 @@ class Line:
     def _served_late(self) -> bool:
         """Return whether the speaker took too little for some seconds, and longer blocks may help."""
         now, taken = time.monotonic(), self._taken
+        if now - self._opened_at < _STARTING_S:
+            return False
         before, self._counted_from = self._counted_from, self._counted_from or (now, taken)
         if before is None or now - before[0] < _WINDOW_S or self._direction is Direction.INPUT:
             return False
@@ -101,13 +106,13 @@ class Line:
         wanted = (now - before[0]) * self._rate * _ENOUGH
         # A machine that slept has no speaker that was late.
         late = taken - before[1] < wanted and now - before[0] < _LONGEST_WINDOW_S
-        return late and self._period_ms < _LONGEST_PERIOD_MS
+        return late and self._period_ms < _LONGEST_MS
 
     def _open(self, devices: Devices, name: str) -> bool:
         """Open the device, and return whether that went well."""
         self.close()
         identifier = None if name == DEFAULT else devices.identifier(name, self._direction)
-        self._beat = time.monotonic()
+        self._beat = self._opened_at = time.monotonic()
         try:
             if self._direction is Direction.INPUT:
                 self._device = open_input(self._rate, identifier, self._feed())
@@ -117,6 +122,7 @@ class Line:
             self.complain(str(error))
             return False
         self._name, self._counted_from = name, None
+        self.elastic.start_over()
         if name != DEFAULT or self.wanted == DEFAULT:
             self._complained = ""
         return True
