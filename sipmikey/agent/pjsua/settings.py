@@ -10,7 +10,6 @@ from sipmikey.agent.pjsua.library import fill, pj, refused
 from sipmikey.agent.stack import HelpingServers, Lane
 from sipmikey.call.policy import Alternative
 from sipmikey.guard import create_private
-from sipmikey.media.voice.settings import JitterSettings
 from sipmikey.sip import quote
 
 MOST_NAME_SERVERS = 4
@@ -57,10 +56,9 @@ def endpoint_config(config: AgentConfig, *, again: bool = False) -> Any:
         # Descriptions hold keys then.
         settings.logConfig.msgLogging = 0
     settings.medConfig.noVad = True
-    if config.audio.jitter != JitterSettings():
-        settings.medConfig.jbMinPre = config.audio.jitter.least_ms
-        settings.medConfig.jbMaxPre = config.audio.jitter.most_ms
-        settings.medConfig.jbMax = 2 * config.audio.jitter.most_ms
+    settings.medConfig.jbMinPre = config.audio.jitter.least_ms
+    settings.medConfig.jbMaxPre = config.audio.jitter.most_ms
+    settings.medConfig.jbMax = 2 * config.audio.jitter.most_ms
     # The echo canceller works where the devices are.
     settings.medConfig.ecTailLen = 0
     return settings
