@@ -351,6 +351,17 @@ class AgentConfig:
             )
         if self.audio.engine == "python":
             self._check_python_media()
+        if self.nat.uses_ice and not self.sip.in_python and self.nat.stun_server is None:
+            self._check_candidates()
+
+    def _check_candidates(self) -> None:
+        if not self.sip.bind.startswith("127.") and self.sip.bind != "::1":
+            return
+        raise LocalError(
+            f"nat.ice is on, and {self.sip.bind} is the only address of sip.listen: ICE has no candidates on"
+            " a loopback address (RFC 8445 section 5.1.1.1). Let sip.listen name another address, or set"
+            " nat.ice to off"
+        )
 
     def _check_python_media(self) -> None:
         if not self.sip.in_python and (self.nat.uses_ice or self.nat.rtcp_mux):

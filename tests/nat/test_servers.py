@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.agent.config import AgentConfig, Sip
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.nat.path import Candidate, Way, paths_in_dump
@@ -53,6 +54,21 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         NatSettings(turn="t", ice=False)
     with pytest.raises(LocalError, match=r"set nat\.turn"):
         NatSettings(stun="s", turn_username="alice")
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "::1"])
+def test_ice_without_candidates_is_refused_in_words(bind: str) -> None:
+    """pjsip has none on a loopback address, and its calls would end with PJ_EINVAL."""
+
+    def config(bind: str, nat: NatSettings, **more: object) -> AgentConfig:
+        return AgentConfig(identity="sip:alice@example.com", sip=Sip(bind=bind, **more), nat=nat)  # type: ignore[arg-type]
+
+    with pytest.raises(LocalError, match=r"nat\.ice is on.*RFC 8445.*sip\.listen"):
+        config(bind, NatSettings(ice=True))
+    config("192.0.2.1", NatSettings(ice=True))
+    config("", NatSettings(ice=True))
+    config(bind, NatSettings(stun=bind))
+    config(bind, NatSettings(ice=True), stack="python")
 
 
 def test_ice_is_on_where_a_server_is_and_turn_serves_as_stun() -> None:
