@@ -19,7 +19,7 @@ from sipmikey.agent.group.sessions import GroupSessions
 from sipmikey.agent.host import Host
 from sipmikey.agent.listeners import Listeners
 from sipmikey.agent.network.location import Locator
-from sipmikey.agent.network.moving import Moving
+from sipmikey.agent.network.moving import STALLED, Moving
 from sipmikey.agent.network.nat_watch import NatWatch
 from sipmikey.agent.network.repair import Repair
 from sipmikey.agent.outside_calls import OutsideCalls
@@ -146,7 +146,9 @@ class Agent:
             calls=lambda: self._calls.living,
             publish=self._publish,
         )
-        self._repair = Repair(self._calls.get, look=self._nat.look, move=self._moving.move)
+        self._repair = Repair(
+            self._calls.get, look=self._nat.look, move=lambda call: self._moving.move(call, STALLED)
+        )
 
     async def __aenter__(self) -> Agent:
         self._loop = asyncio.get_running_loop()

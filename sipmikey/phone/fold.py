@@ -38,6 +38,9 @@ _STACK = Text("The part that speaks SIP has ended: {detail}. Its calls are lost;
 _MOVED = Text("This machine has another address now: {now}. It registers there, and the calls come along.")
 _WOKE = Text("This machine was asleep. It registers again, and the calls come along.")
 _LEFT_BEHIND = Text("{name} does not send to your new address: {detail}")
+_UNREPAIRED = Text(
+    "You and {name} cannot hear each other any more, and another way was not found: {detail}. Call again."
+)
 
 _BEGINS = ("call.out", "call.in", "call.end", "kms.request", "kms.error")
 """Events that a call may begin with; one that fails before its INVITE has only an end."""
@@ -213,7 +216,8 @@ def _call(phone: Phone, kind: str, key: CallKey, document: Document, at: float) 
         phone = _over(phone, call)
     if was_live and kind == "call.moved" and not flag(document, "moved"):
         told = {"name": phone.label(call.name), "detail": text(document, "detail") or "?"}
-        left = Text(_LEFT_BEHIND.message, told)
+        which = _UNREPAIRED if text(document, "cause") == "stalled" else _LEFT_BEHIND
+        left = Text(which.message, told)
         phone = _notice(phone, Notice(at=at, text=left, bad=True, account=key[0], call=key[1]))
     if was_live and kind in ("policy.fallback", "policy.alternative"):
         phone = _notice(phone, Notice(at=at, text=why(document), bad=True, account=key[0], call=key[1]))

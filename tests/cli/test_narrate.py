@@ -9,7 +9,15 @@ from typing import Any, get_type_hints
 import pytest
 
 from sipmikey.call import events
-from sipmikey.call.events import Event, MediaProtection, Security, StreamStats, TicketFacts, document
+from sipmikey.call.events import (
+    CallMoved,
+    Event,
+    MediaProtection,
+    Security,
+    StreamStats,
+    TicketFacts,
+    document,
+)
 from sipmikey.call.reasons import Reason
 from sipmikey.cli.calls.narrate import narrate, state_line
 from sipmikey.cli.output import Paint
@@ -67,6 +75,18 @@ def test_every_event_of_the_agent_has_a_line_with_its_reason(kind: type[Event]) 
     if "reason" in {field.name for field in dataclasses.fields(kind)}:
         assert "auth-failure" in line
         assert "the MAC does not verify" in line
+
+
+def test_a_call_that_stalled_is_told_apart_from_one_whose_address_changed() -> None:
+    failed = CallMoved(at=0.0, call="1", moved=False, detail="the peer said 488", cause="stalled")
+    told = narrate(document(failed), PLAIN)
+    assert "the peer said 488" in told
+    assert "call again" in told
+    assert "address" not in told
+    found = narrate(document(dataclasses.replace(failed, moved=True, detail="")), PLAIN)
+    assert "another way" in found
+    left = narrate(document(dataclasses.replace(failed, cause="address")), PLAIN)
+    assert "new address" in left
 
 
 def test_events_of_commands_and_unknown_ones() -> None:

@@ -453,6 +453,18 @@ def test_another_address_and_a_peer_that_does_not_follow_are_told() -> None:
     phone = replay([READY, *outgoing(), moved, event("call.moved", moved=True, detail="")])
     assert "198.51.100.9" in str(phone.notices[-1].text)
     assert not phone.notices[-1].bad
-    phone = replay([event("call.moved", moved=False, detail="no answer")], phone)
+    left = event("call.moved", moved=False, detail="no answer", cause="address")
+    phone = replay([left], phone)
     assert phone.notices[-1].bad
     assert BOB in str(phone.notices[-1].text)
+
+
+def test_a_failed_search_for_another_way_tells_what_to_do_and_blames_no_new_address() -> None:
+    unrepaired = event("call.moved", moved=False, detail="488 Not Acceptable Here", cause="stalled")
+    phone = replay([READY, *outgoing(), unrepaired])
+    told = str(phone.notices[-1].text)
+    assert phone.notices[-1].bad
+    assert BOB in told
+    assert "488 Not Acceptable Here" in told
+    assert "Call again" in told
+    assert "address" not in told

@@ -18,6 +18,9 @@ from sipmikey.nat.addresses import AddressWatch, Cause, Change
 
 _log = logging.getLogger("sipmikey.agent.network")
 
+STALLED = "stalled"
+"""Why a call is moved in which nothing of the peer arrives; beside `Cause`."""
+
 _WAITS_S = (1.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Between tries. An offer that left from the old address is over after 32 s (RFC 3261 section 17.1.1.2)."""
 
@@ -83,7 +86,7 @@ class Moving:
             # A NAT forgets where datagrams to us go while we sleep.
             for call in self._calls():
                 if call.answered and not call.over:
-                    self.move(call)
+                    self.move(call, change.cause)
 
     def _leave_behind(self, change: Change, *, outgoing: bool) -> None:
         """End the calls that are not answered where the old address is gone."""
@@ -94,13 +97,16 @@ class Moving:
         for call in self._calls():
             if not call.answered and not call.over and call.outgoing == outgoing:
                 call.leave_behind(detail)
-                self._tell(call, detail)
+                self._tell(call, detail, change.cause)
 
-    def move(self, call: Call) -> None:
-        """Begin to move *call*, whatever becomes of the others. What is under way for it is given up."""
+    def move(self, call: Call, cause: str) -> None:
+        """Begin to move *call*, whatever becomes of the others. What is under way for it is given up.
+
+        *cause*: a `Cause`, or `STALLED`.
+        """
         if (older := self._moves.pop(call.number, None)) is not None:
             older.cancel()
-        self._moves[call.number] = move = asyncio.create_task(self._move(call))
+        self._moves[call.number] = move = asyncio.create_task(self._move(call, cause))
         move.add_done_callback(lambda done: self._is_over(call.number, done))
 
     def _is_over(self, number: str, move: asyncio.Task[None]) -> None:
@@ -115,7 +121,7 @@ class Moving:
 
         await (self._registration.until_answered(start) if self._registration.registered else start())
 
-    async def _move(self, call: Call) -> None:
+    async def _move(self, call: Call, cause: str) -> None:
         """Tell the peer our new address; try again where an offer of the peer is under way."""
         detail = ""
         for wait_s in (*_WAITS_S, None):
@@ -126,12 +132,14 @@ class Moving:
                     return
                 detail = error.detail or str(error.reason)
             else:
-                self._tell(call, "")
+                self._tell(call, "", cause)
                 return
             if wait_s is not None:
                 await asyncio.sleep(wait_s)
-        self._tell(call, detail)
+        self._tell(call, detail, cause)
 
-    def _tell(self, call: Call, detail: str) -> None:
+    def _tell(self, call: Call, detail: str, cause: str) -> None:
         """Tell that *call* was moved, or why it was not."""
-        self._publish(CallMoved(at=time.time(), call=call.number, moved=not detail, detail=detail))
+        self._publish(
+            CallMoved(at=time.time(), call=call.number, moved=not detail, detail=detail, cause=cause)
+        )

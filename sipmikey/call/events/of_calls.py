@@ -311,12 +311,13 @@ class NetworkChanged(Event):
 class CallMoved(Event):
     """The peer was told our new address, or new transports after ``media.stalled``, and agreed (``moved``).
 
-    ``detail``: why not.
+    ``detail``: why not. ``cause``: that of ``network.changed``, or ``stalled``.
     """
 
     type: ClassVar[str] = "call.moved"
     moved: bool
     detail: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -239,6 +239,13 @@ def _network(event: Document, paint: Paint) -> str:
 
 
 def _moved(event: Document, paint: Paint) -> str:
+    if event["cause"] == "stalled":
+        if event["moved"]:
+            return "nothing of the peer arrived: another way for the media was agreed, and is tried"
+        return paint.bad(
+            "nothing of the peer arrives, and another way for the media was not agreed:"
+            f" {event['detail']}; hang up and call again"
+        )
     if event["moved"]:
         return "the peer sends to our new address"
     return paint.bad(f"the peer does not send to our new address: {event['detail']}")
