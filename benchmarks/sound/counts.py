@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -22,9 +23,12 @@ from sipmikey.testing import agent_process
 
 _FILE, _PPM = "SIPMIKEY_BENCHMARK_COUNTS", "SIPMIKEY_BENCHMARK_PPM"
 _LATE_S = 0.010
+_BLOCK_LATE_S = 0.015
+_PAUSE_S = 0.005
 _SUFFIX = ".counts.json"
 
-Times = defaultdict[str, list[float]]
+Times = defaultdict[str, list[tuple[float, float]]]
+"""When it happened, and for how many seconds."""
 
 
 def order(folder: Path, person: str, ppm: float) -> None:
@@ -37,6 +41,8 @@ def run() -> None:
     """Run an agent that counts; the entry of its process."""
     times: Times = defaultdict(list)
     _count_devices(times)
+    _count_blocks(times)
+    _count_collections(times)
     _count_clock(times, float(os.environ[_PPM]))
     jitter = _count_jitter(times)
     try:
@@ -57,18 +63,59 @@ def _count_devices(times: Times) -> None:
     gap, write = Elastic._gap, Elastic.write
 
     def counted_gap(self: Elastic, count: int) -> Any:
-        times[f"{roles.get(id(self), 'other')} empty"].append(time.monotonic())
+        times[f"{roles.get(id(self), 'other')} empty"].append((time.monotonic(), 0.0))
         return gap(self, count)
 
     def counted_write(self: Elastic, samples: Any) -> None:
         before = self._skips
         write(self, samples)
         if self._skips > before:
-            times[f"{roles.get(id(self), 'other')} cut"].append(time.monotonic())
+            times[f"{roles.get(id(self), 'other')} cut"].append((time.monotonic(), 0.0))
 
     Line.__init__ = begin  # type: ignore[assignment, method-assign]
     Elastic._gap = counted_gap  # type: ignore[assignment, method-assign]
     Elastic.write = counted_write  # type: ignore[assignment, method-assign]
+
+
+def _count_blocks(times: Times) -> None:
+    """Note when a device gives or asks for its next block late."""
+
+    def counted(word: str, made: Callable[[Line], Any]) -> Callable[[Line], Any]:
+        def begin(self: Line) -> Any:
+            inner = made(self)
+            last = time.monotonic()
+            given = yield next(inner)
+            while True:
+                now = time.monotonic()
+                size = given if isinstance(given, int) else len(given) // 2
+                if now - last > size / 16000 + _BLOCK_LATE_S:
+                    times[f"{word} late"].append((now, now - last))
+                last = now
+                answer = inner.send(given)
+                took = time.monotonic() - now
+                if took > _PAUSE_S:
+                    times[f"{word} slow"].append((now, took))
+                given = yield answer
+
+        return begin
+
+    Line._feed = counted("microphone", Line._feed)  # type: ignore[method-assign]
+    Line._source = counted("speaker", Line._source)  # type: ignore[method-assign]
+
+
+def _count_collections(times: Times) -> None:
+    """Note when the collection of garbage takes long."""
+    begun = 0.0
+
+    def note(phase: str, _: object) -> None:
+        nonlocal begun
+        now = time.monotonic()
+        if phase == "start":
+            begun = now
+        elif now - begun > _PAUSE_S:
+            times["collection of garbage"].append((now, now - begun))
+
+    gc.callbacks.append(note)
 
 
 def _count_clock(times: Times, ppm: float) -> None:
@@ -82,7 +129,7 @@ def _count_clock(times: Times, ppm: float) -> None:
             nonlocal last
             now = time.monotonic()
             if now - last > period_s + _LATE_S:
-                times["clock late"].append(now)
+                times["clock late"].append((now, now - last - period_s))
             last = now
             tick()
 
@@ -121,7 +168,7 @@ def _count_calls(times: Times, name: str, word: str) -> None:
     counted = getattr(JitterBuffer, name)
 
     def call(self: JitterBuffer, *given: Any) -> Any:
-        times[word].append(time.monotonic())
+        times[word].append((time.monotonic(), 0.0))
         return counted(self, *given)
 
     setattr(JitterBuffer, name, call)
@@ -136,9 +183,23 @@ def tell(folder: Path, since: float) -> None:
             {
                 word: count
                 for word, times in told["times"].items()
-                if (count := sum(at > since for at in times))
+                if (count := sum(at > since for at, _ in times))
             }
         )
         words = [f"{word}: {count}" for word, count in sorted(found.items())]
         words += [f"pjmedia's jitter buffer {word}: {count}" for word, count in told["pjmedia"].items()]
         print(f"| {file.name.removesuffix(_SUFFIX)} | {', '.join(words) or 'nothing'} |")
+
+
+def causes(folder: Path, people: list[str], at: float, *, before: float = 0.4) -> str:
+    """Return what those *people*'s agents counted in the time before something happened at *at*."""
+    told = []
+    for person in people:
+        file = folder / f"{person}{_SUFFIX}"
+        for word, times in json.loads(file.read_text())["times"].items():
+            told += [
+                (when - at, f"{person}: {word}{f' {took * 1e3:.0f} ms' if took else ''}")
+                for when, took in times
+                if at - before < when < at + 0.05
+            ]
+    return "; ".join(f"{when * 1e3:+.0f} ms {word}" for when, word in sorted(told)) or "nothing"

@@ -54,6 +54,12 @@ class Pulse:
             else:
                 os.environ[name] = value
 
+    @property
+    def pid(self) -> int:
+        """The number of the server's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def add_person(self, name: str) -> tuple[str, str]:
         """Make a microphone and a speaker; return the numbers of their modules, for `unplug`."""
         self._load("module-null-sink", sink_name=f"{name}_mouth", rate=str(RATE), channels="1")
