@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +11,16 @@ import pytest
 from tests.interop.lab import programs
 from tests.interop.lab.kms import Kms
 from tests.interop.lab.speech import write_speech
-from tests.sound.pulse import Pulse
+from tests.sound.pulse import PipeWire, Pulse
 
 
 @pytest.fixture
 def pulse(tmp_path: Path) -> Iterator[Pulse]:
-    """A PulseAudio server with nobody in it."""
-    programs.need("pulseaudio")
+    """A PulseAudio server with nobody in it; PipeWire's where SIPMIKEY_TEST_PIPEWIRE is set."""
+    kind = PipeWire if os.environ.get("SIPMIKEY_TEST_PIPEWIRE") else Pulse
+    programs.need("pulseaudio" if kind is Pulse else "pipewire-pulse")
     programs.need("pactl")
-    with Pulse(tmp_path / "pulse") as server:
+    with kind(tmp_path / "pulse") as server:
         yield server
 
 

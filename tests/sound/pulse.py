@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from sipmikey.testing.process import Process
+from tests.interop.lab.agents import wait_until
 
 RATE = 16000
 
@@ -99,6 +100,24 @@ class Pulse:
     def _control(self, *words: str) -> str:
         done = subprocess.run(["pactl", *words], capture_output=True, text=True, check=True)
         return done.stdout.strip()
+
+
+class PipeWire(Pulse):
+    """The same by PipeWire's server for programs of PulseAudio. Needs pipewire-pulse, wireplumber and dbus."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.server = f"unix:{directory}/pulse/native"
+
+    def __enter__(self) -> Self:
+        programs = "pipewire & sleep 1; wireplumber & exec pipewire-pulse"
+        self._process = Process(["dbus-run-session", "--", "sh", "-c", programs], env=self.variables)
+        os.environ.update(self.variables)
+        wait_until(self._answers, "PipeWire")
+        return self
+
+    def _answers(self) -> bool:
+        return subprocess.run(["pactl", "info"], capture_output=True).returncode == 0
 
 
 def recorded(path: Path) -> bytes:
