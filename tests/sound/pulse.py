@@ -103,7 +103,7 @@ class Pulse:
 
 
 class PipeWire(Pulse):
-    """The same by PipeWire's server for programs of PulseAudio. Needs pipewire-pulse, wireplumber and dbus."""
+    """The same by PipeWire, which speaks PulseAudio's protocol. Needs pipewire-pulse, wireplumber, dbus."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)

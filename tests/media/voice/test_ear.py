@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sipmikey.media.codecs.codec import frame_samples, frame_ticks
 from sipmikey.media.codecs.known import codec_named
 from sipmikey.media.g711 import PCMA
-from sipmikey.sound.concealment import Concealment
 from sipmikey.media.voice.ear import Ear
 from sipmikey.media.voice.jitter import JitterBuffer, JitterState, Kind
 from sipmikey.media.voice.mouth import Mouth
 from sipmikey.media.voice.settings import JitterSettings
 from sipmikey.mikey.errors import LocalError
+from sipmikey.sound.concealment import Concealment
 from sipmikey.sound.samples import Samples
 
 RATE = 16000
