@@ -79,13 +79,13 @@ def test_every_event_of_the_agent_has_a_line_with_its_reason(kind: type[Event]) 
 
 def test_a_call_that_stalled_is_told_apart_from_one_whose_address_changed() -> None:
     failed = CallMoved(at=0.0, call="1", moved=False, detail="the peer said 488", cause="stalled")
-    told = narrate(document(failed), PLAIN)
+    told = narrate(document(failed), PLAIN) or ""
     assert "the peer said 488" in told
     assert "call again" in told
     assert "address" not in told
-    found = narrate(document(dataclasses.replace(failed, moved=True, detail="")), PLAIN)
+    found = narrate(document(dataclasses.replace(failed, moved=True, detail="")), PLAIN) or ""
     assert "another way" in found
-    left = narrate(document(dataclasses.replace(failed, cause="address")), PLAIN)
+    left = narrate(document(dataclasses.replace(failed, cause="address")), PLAIN) or ""
     assert "new address" in left
 
 
