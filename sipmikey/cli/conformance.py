@@ -14,8 +14,11 @@ from typing import TypeVar
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
 from sipmikey.cli.output import Output
 from sipmikey.conformance.agent import AGENT_REQUIREMENTS
+from sipmikey.conformance.agent_modes import MODE_REQUIREMENTS
+from sipmikey.conformance.agent_resolve import ASKING_REQUIREMENTS
 from sipmikey.conformance.agent_subject import AgentSubject, Door
-from sipmikey.conformance.authority import CertifiedParties, read_holder, untrusted_copy
+from sipmikey.conformance.agent_update import UPDATE_REQUIREMENTS
+from sipmikey.conformance.authority import CertifiedParties, kept_domain, read_holder, untrusted_copy
 from sipmikey.conformance.broken_kms import BrokenKms
 from sipmikey.conformance.http import poster, serving
 from sipmikey.conformance.kms import KMS_REQUIREMENTS
@@ -33,11 +36,18 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.pem_file import read_certificates
 from sipmikey.system import environment
+from sipmikey.ticket.credentials import TicketProtectionKey
 from sipmikey.ticket.identity import canonical
 
 Subject = TypeVar("Subject")
 
 _KMS_ITEMS = [*KMS_REQUIREMENTS.items, *RESOLVE_REQUIREMENTS.items, *PUBLIC_KEY_REQUIREMENTS.items]
+_AGENT_ITEMS = [
+    *AGENT_REQUIREMENTS.items,
+    *ASKING_REQUIREMENTS.items,
+    *MODE_REQUIREMENTS.items,
+    *UPDATE_REQUIREMENTS.items,
+]
 
 BROKEN = 1
 """Exit status when a requirement that is a must is broken."""
@@ -47,7 +57,9 @@ examples:
   sipmikey conformance --kms http://127.0.0.1:8080 --kms-identity sip:kms@example.com \\
       --initiator sip:alice@example.com --initiator-psk @alice.key \\
       --responder sip:bob@example.com --responder-psk @bob.key --junit kms.xml
-  sipmikey conformance --agent sip:bob@127.0.0.1:5070 --responder-psk @bob.key
+  sipmikey conformance --agent sip:bob@127.0.0.1:5070 --responder-psk @bob.key \\
+      --initiator sip:alice@127.0.0.1 --initiator-psk @alice.key \\
+      --ticket-key @bob.tpk --initiator-ticket-key @alice-and-bob.tpk --only 'kerberos-*'
   sipmikey conformance --list
   sipmikey conformance --kms URL ... --only 'resolve-*'
 
@@ -101,6 +113,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ("revoked", "a private key of the Initiator, with a certificate that is revoked"),
     ):
         parser.add_argument(f"--{word}-cert", type=Path, metavar="PEM", help=text)
+    for word, text in (
+        ("ticket-key", "the key that the user agent and its KMS share, for tickets that it opens itself"),
+        ("initiator-ticket-key", "the key that the user agent and the caller share, for the same"),
+    ):
+        parser.add_argument(f"--{word}", metavar="KEY", help=f"{text}: hex, base64 or @FILE")
+        parser.add_argument(f"--{word}-id", metavar="HEX", help="the name of that key in the ticket")
+    parser.add_argument("--certificates", type=Path, metavar="DIR",
+                        help="certificates for the user agent, made where DIR has none")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         for item in _KMS_ITEMS:
             _tell_requirement(output, item)
-        for each in AGENT_REQUIREMENTS.items:
+        for each in _AGENT_ITEMS:
             _tell_requirement(output, each)
         return ExitCode.OK
     return _test_kms(args, output) if args.kms else _test_agent(args, output)
@@ -142,7 +162,7 @@ def _reach(subject: KmsSubject) -> None:
 
 
 def _test_agent(args: argparse.Namespace, output: Output) -> int:
-    items = select(AGENT_REQUIREMENTS.items, args.only)
+    items = select(_AGENT_ITEMS, args.only)
     match = _AGENT.fullmatch(args.agent)
     if match is None:
         raise LocalError(f"{args.agent} is not the URI of a user agent: sip:USER@HOST[:PORT]")
@@ -156,9 +176,22 @@ def _test_agent(args: argparse.Namespace, output: Output) -> int:
     )
     host, port = _address(args.kms_listen)
     identity = canonical(args.kms_identity or f"sip:kms@{domain}")
+    domain_certificates = (
+        None
+        if args.certificates is None
+        else kept_domain(args.certificates, identity, responder.uri, env.now_ns())
+    )
+    own_key = TicketProtectionKey(key=Secret(env.random(32)), key_id=env.random(8))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        kms = BrokenKms(env=env, folder=folder, identity=identity, parties=(initiator, responder))
+        kms = BrokenKms(
+            env=env,
+            folder=folder,
+            identity=identity,
+            parties=(initiator, responder),
+            authority=None if domain_certificates is None else domain_certificates.authority,
+            ticket_key=own_key,
+        )
         door = Door(kms.answer)
         url = stack.enter_context(serving(lambda name: None if name else door, host, port))
         print(f"the user agent's KMS: {url}, identity {identity}", file=sys.stderr, flush=True)
@@ -171,10 +204,34 @@ def _test_agent(args: argparse.Namespace, output: Output) -> int:
             kms=identity,
             initiator=initiator,
             responder=responder,
+            certified=None if domain_certificates is None else domain_certificates.certified,
             suite=SUITE_256 if args.suite == "256" else SUITE_128,
         )
-        agent = AgentSubject(kms=subject, call=caller.call, door=door, address=caller.address)
+        agent = AgentSubject(
+            kms=subject,
+            dial=caller.dial,
+            door=door,
+            address=caller.address,
+            ticket_key=_ticket_key(args, "ticket_key"),
+            initiator_ticket_key=_ticket_key(args, "initiator_ticket_key"),
+            kms_ticket_key=own_key,
+            pair=None if domain_certificates is None else domain_certificates.authority.kms,
+        )
+        stack.callback(agent.close)
         return _report(args, output, args.agent, run_suite(items, agent))
+
+
+def _ticket_key(args: argparse.Namespace, word: str) -> TicketProtectionKey | None:
+    """Return a key that seals tickets, as the options give it, or None."""
+    text, key_id = getattr(args, word), getattr(args, f"{word}_id")
+    if text is None:
+        return None
+    option = f"--{word.replace('_', '-')}"
+    try:
+        named = None if key_id is None else bytes.fromhex(key_id)
+    except ValueError:
+        raise LocalError(f"{option}-id {key_id} is not hexadecimal") from None
+    return TicketProtectionKey(key=read_key_option(text, option), key_id=named)
 
 
 def _party(args: argparse.Namespace, role: str, *, uri: str | None = None) -> Party | None:

@@ -23,6 +23,8 @@ from sipmikey.conformance.sip_udp import answering
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.system import environment
+from sipmikey.ticket.credentials import TicketProtectionKey
+from sipmikey.ticket.shared_keys import SharedTicketKey
 
 USERS = ("alice", "bob", "carol")
 """Subscribers; their keys are the SHA-256 digests of their names, known to everybody."""
@@ -43,7 +45,8 @@ With --certificates DIR the KMSs take the public-key variants as well: alice.pem
 alice) hold a private key and its certificate, kms.pem the certificate of the KMS.
 
 The subscribers are alice, bob and carol of --domain. Their keys are public and protect nothing: the SHA-256
-digest of the name (`printf alice | sha256sum`), and the name is the key's name too.
+digest of the name (`printf alice | sha256sum`), and the name is the key's name too. Bob opens tickets that
+the KMS seals with the digest of bob-kms, and those that alice seals with the digest of alice-bob.
 """
 
 
@@ -96,6 +99,13 @@ def run(args: argparse.Namespace, output: Output) -> int:
             identity=f"sip:kms@{args.domain}",
             parties=parties,
             broken=args.broken,
+            ticket_keys=tuple(
+                SharedTicketKey(
+                    owner=f"sip:{owner}@{args.domain}",
+                    tpk=TicketProtectionKey(key=Secret(hashlib.sha256(name).digest()), key_id=name),
+                )
+                for owner, name in (("kms", b"bob-kms"), ("alice", b"alice-bob"))
+            ),
             domain=None if args.certificates is None else _certified(args.certificates, args.domain),
         )
         url = stack.enter_context(serving(catalogue.kms, *_address(args.kms)))

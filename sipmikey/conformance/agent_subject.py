@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sipmikey.conformance.forge import Edit, Forger, flipped
-from sipmikey.conformance.kms_subject import FORKING, KmsSubject, Reply
-from sipmikey.conformance.requirement import BrokenRequirementError, check
+from sipmikey.conformance.kms_subject import FORKING, REQUEST, KmsSubject, Reply
+from sipmikey.conformance.requirement import BrokenRequirementError, NotTestableError, check
+from sipmikey.keys.envelope import open_envelope
+from sipmikey.mikey.certificate import PKE
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.registry import DataType
-from sipmikey.mikey.ticket import TICKET
+from sipmikey.mikey.secret import Secret
+from sipmikey.mikey.ticket import TICKET, TicketFlags
 from sipmikey.mikey.verification import V
 from sipmikey.sdp.attribute import find, format_value
 from sipmikey.sdp.document import Document
 from sipmikey.sdp.offer import Offerer
+from sipmikey.ticket.credentials import KmsKeyPair, TicketProtectionKey
 from sipmikey.ticket.identity import canonical
 from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.resolve import make_initiator_data
 
 OFFER = """\
 v=0
-o=- 3900000000 1 IN IP4 {address}
+o=- 3900000000 {version} IN IP4 {address}
 s=-
 c=IN IP4 {address}
 t=0 0
@@ -63,8 +68,19 @@ class AcceptedCall:
     sdp: str
 
 
-Call = Callable[[str, str], CallOutcome]
-"""(caller's URI, offer) -> how the call ended up."""
+class Dialog(Protocol):
+    """A call that was made and goes on until its context ends."""
+
+    @property
+    def called(self) -> CallOutcome:
+        """How the first offer was answered."""
+
+    def offer(self, sdp: str) -> CallOutcome:
+        """Send another offer within the call and return how it was answered."""
+
+
+Dial = Callable[[str, str], AbstractContextManager[Dialog]]
+"""(caller's URI, offer) -> the call."""
 
 
 @dataclass(slots=True)
@@ -72,57 +88,117 @@ class Door:
     """Stands before the KMS of the suite: what the agent under test asks passes here.
 
     ``misbehave`` changes the next RESOLVE_RESP, given RESOLVE_INIT, and is then forgotten.
-    ``resolves`` counts what came.
+    ``asked`` has each RESOLVE_INIT that came.
     """
 
     answer: Callable[[str, bytes], Reply]
     misbehave: Callable[[bytes, Reply], Reply] | None = None
-    resolves: int = 0
+    asked: list[bytes] = field(default_factory=list)
 
     def __call__(self, kind: str, octets: bytes) -> Reply:
         reply = self.answer(kind, octets)
         if kind != "ticketresolve":
             return reply
-        self.resolves += 1
+        self.asked.append(octets)
         change, self.misbehave = self.misbehave, None
         return reply if change is None else change(octets, reply)
 
 
 @dataclass(slots=True, kw_only=True)
 class AgentSubject:
-    """The user agent of ``kms.responder``, called by ``kms.initiator``. ``address`` is in offers."""
+    """The user agent of ``kms.responder``, called by ``kms.initiator``. ``address`` is in offers.
+
+    ``ticket_key`` opens tickets of the KMS and ``initiator_ticket_key`` those that the Initiator makes, where
+    the user agent shares such keys. ``pair`` is the KMS's key pair, for one that asks by certificate.
+    """
 
     kms: KmsSubject
-    call: Call
+    dial: Dial
     door: Door
     address: str = "127.0.0.1"
+    ticket_key: TicketProtectionKey | None = None
+    initiator_ticket_key: TicketProtectionKey | None = None
+    kms_ticket_key: TicketProtectionKey | None = None
+    pair: KmsKeyPair | None = None
     _taken: list[AcceptedCall] = field(default_factory=list)
+    _calls: ExitStack = field(default_factory=ExitStack)
 
-    def offer(self) -> tuple[Offerer, TicketGrant, str]:
-        """Return an offer with a ticket of its own."""
-        asked = self.kms.ask(FORKING, fresh=True)
-        grant = asked.request.receive(asked.response.raw)
-        offerer = Offerer(
-            self.kms.env, grant=grant, called=self.kms.responder.uri, identity=self.kms.initiator.uri
+    def close(self) -> None:
+        """Hang up what goes on."""
+        self._calls.close()
+
+    def call(self, caller: str, offer: str) -> CallOutcome:
+        """Make a call and hang up."""
+        with self.dial(caller, offer) as dialog:
+            return dialog.called
+
+    def hold(self, offer: str) -> Dialog:
+        """Make a call that goes on until the suite ends, or the next one is made."""
+        self._calls.close()
+        return self._calls.enter_context(self.dial(self.kms.initiator.uri, offer))
+
+    def description(self, version: int = 1) -> str:
+        """Return the description that offers are made of; *version* counts them within a call."""
+        return OFFER.format(address=self.address, version=version)
+
+    def granted(self, flags: TicketFlags = FORKING) -> TicketGrant:
+        """Return a new ticket that the KMS made."""
+        asked = self.kms.ask(flags, fresh=True)
+        return asked.request.receive(asked.response.raw)
+
+    def kms_ticket(self, **fields: object) -> TicketGrant:
+        """Return a new ticket that the KMS made, with other *fields* of its policy."""
+        request = self.kms.request(self.kms.policy(**fields))  # type: ignore[arg-type]
+        reply = self.kms.post(REQUEST, request.message)
+        check(reply.is_response, f"the KMS of the suite gives no ticket: {reply.describe()}")
+        return request.receive(reply.body)
+
+    def offer(self, grant: TicketGrant | None = None) -> tuple[Offerer, TicketGrant, str]:
+        """Return an offer with a ticket of its own, or with *grant*."""
+        grant = grant or self.granted()
+        identity = grant.policy.initiator or self.kms.initiator.uri
+        offerer = Offerer(self.kms.env, grant=grant, called=self.kms.responder.uri, identity=identity)
+        return offerer, grant, offerer.make_offer(self.description())
+
+    def takes(self, grant: TicketGrant | None = None) -> AcceptedCall:
+        """Call with a ticket, which has to be taken."""
+        offerer, grant, text = self.offer(grant)
+        called = self.call(grant.policy.initiator or self.kms.initiator.uri, text)
+        check(called.answered, f"an offer that is in order got {called.describe()}")
+        return AcceptedCall(
+            offerer=offerer,
+            grant=grant,
+            init=Message.parse(offerer.transfer_init),
+            response=Message.parse(carried(called.sdp)),
+            sdp=called.sdp,
         )
-        return offerer, grant, offerer.make_offer(OFFER.format(address=self.address))
 
     def taken(self, number: int = 0) -> AcceptedCall:
         """Return a call that was taken and answered with a message; made once and kept."""
         while len(self._taken) <= number:
-            offerer, grant, text = self.offer()
-            called = self.call(self.kms.initiator.uri, text)
-            check(called.answered, f"an offer that is in order got {called.describe()}")
-            self._taken.append(
-                AcceptedCall(
-                    offerer=offerer,
-                    grant=grant,
-                    init=Message.parse(offerer.transfer_init),
-                    response=Message.parse(carried(called.sdp)),
-                    sdp=called.sdp,
-                )
-            )
+            self._taken.append(self.takes())
         return self._taken[number]
+
+    def asked(self, number: int = 0) -> Message:
+        """Return a RESOLVE_INIT of the user agent, whether or not the call was taken."""
+        for _ in range(number + 2):
+            if len(self.door.asked) > number:
+                return Message.parse(self.door.asked[number])
+            _, _, text = self.offer()
+            self.call(self.kms.initiator.uri, text)
+        raise BrokenRequirementError("the user agent did not ask the KMS")
+
+    def inkey(self, init: Message) -> Secret:
+        """Return the key that protects a RESOLVE_INIT and its response."""
+        envelope = init.find(PKE)
+        if envelope is None:
+            return self.kms.responder.key
+        if self.pair is None:
+            raise NotTestableError("the KMS of the suite has no certificate (--certificates)")
+        length = self.kms.suite.key_length
+        return open_envelope(
+            self.pair.private_key, envelope.data, length=length, substitute=Secret(bytes(length))
+        )
 
     def refuses(self, offer: str, *, caller: str | None = None) -> None:
         """Call with an offer that has to be refused."""
@@ -130,10 +206,11 @@ class AgentSubject:
         check(not called.answered, "the call was taken")
         check(called.status >= 300, "no final answer came")
 
-    def refuses_message(self, edit: Edit = list, **options: Any) -> None:
+    def refuses_message(self, edit: Edit = list, *, grant: TicketGrant | None = None, **options: Any) -> None:
         """Call with a TRANSFER_INIT that was edited and protected again."""
-        offerer, grant, text = self.offer()
-        self.refuses(carrying(text, self.variant(offerer, grant, edit, **options)))
+        offerer, grant, text = self.offer(grant)
+        caller = grant.policy.initiator
+        self.refuses(carrying(text, self.variant(offerer, grant, edit, **options)), caller=caller)
 
     def variant(
         self,
@@ -168,7 +245,7 @@ class AgentSubject:
 
         def misbehave(octets: bytes, reply: Reply) -> Reply:
             init, response = Message.parse(octets), Message.parse(reply.body)
-            forger = Forger(message=response, inkey=self.kms.responder.key, following=octets)
+            forger = Forger(message=response, inkey=self.inkey(init), following=octets)
             return Reply(status=200, body=change(forger, init))
 
         self._refuses_reply(misbehave)
@@ -179,10 +256,10 @@ class AgentSubject:
 
     def _refuses_reply(self, misbehave: Callable[[bytes, Reply], Reply]) -> None:
         _, _, text = self.offer()
-        before, self.door.misbehave = self.door.resolves, misbehave
+        before, self.door.misbehave = len(self.door.asked), misbehave
         try:
             self.refuses(text)
-            check(self.door.resolves > before, "the agent did not ask the KMS")
+            check(len(self.door.asked) > before, "the agent did not ask the KMS")
         finally:
             self.door.misbehave = None
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sipmikey.conformance.certificates import make_certificate, new_rsa_key
 from sipmikey.keys.revocation import Revocation
+from sipmikey.mikey.errors import LocalError
 from sipmikey.pem_file import read_certificates, read_rsa_key
 from sipmikey.ticket.credentials import CertificateCredential, KmsKeyPair
 
@@ -108,6 +109,37 @@ class CertifiedDomain:
         return cls(authority=authority, certified=certified)
 
 
+def kept_domain(folder: Path, kms: str, responder: str, now_ns: int) -> CertifiedDomain:
+    """Return certificates for a KMS and for the user agent *responder*, from *folder* or written to it.
+
+    The files are ca.pem and kms-pair.pem, each with its private key, kms.pem, and agent.pem with the private
+    key of the user agent. Raises `LocalError` for files that are not such.
+    """
+    ca, pair, agent = (folder / f"{name}.pem" for name in ("ca", "kms-pair", "agent"))
+    if agent.exists():
+        authority = Authority(
+            private_key=read_rsa_key(ca),
+            certificate=read_certificates(ca)[0],
+            kms=KmsKeyPair(private_key=read_rsa_key(pair), certificate=read_certificates(pair)[0]),
+            now=datetime.fromtimestamp(now_ns // 1_000_000_000, UTC),
+        )
+        held = read_holder(agent, (authority.kms.certificate,))
+    else:
+        authority = Authority.make(kms, now_ns)
+        held = authority.holder(responder)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(ca, authority.private_key, authority.certificate)
+            _write(pair, authority.kms.private_key, authority.kms.certificate)
+            (folder / "kms.pem").write_bytes(authority.kms.certificate.public_bytes(Encoding.PEM))
+            write_holder(agent, held)
+        except OSError as error:
+            raise LocalError(f"{folder}: {error.strerror}") from None
+    return CertifiedDomain(
+        authority=authority, certified=CertifiedParties(initiator=held, responder=held, untrusted=held)
+    )
+
+
 def untrusted_copy(credential: CertificateCredential, identity: str, now_ns: int) -> CertificateCredential:
     """Return a credential for *identity* of an issuer that nobody trusts, with the same KMS certificates."""
     other = Authority.make("sip:kms@elsewhere.invalid", now_ns).holder(identity)
@@ -122,9 +154,13 @@ def read_holder(path: Path, kms_certificates: tuple[x509.Certificate, ...]) -> C
 
 def write_holder(path: Path, credential: CertificateCredential) -> None:
     """Write a private key and its certificates to *path*, for the owner's eyes."""
-    key = credential.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _write(path, credential.private_key, *credential.certificates)
+
+
+def _write(path: Path, private_key: rsa.RSAPrivateKey, *certificates: x509.Certificate) -> None:
+    key = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.touch(mode=0o600)
-    path.write_bytes(key + b"".join(one.public_bytes(Encoding.PEM) for one in credential.certificates))
+    path.write_bytes(key + b"".join(one.public_bytes(Encoding.PEM) for one in certificates))
 
 
 def _about(now: datetime) -> tuple[datetime, datetime]:

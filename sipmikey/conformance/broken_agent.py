@@ -6,8 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sipmikey.conformance.agent_subject import CallOutcome, carried, carrying, without_keys
-from sipmikey.conformance.forge import Edit, Forger, named, replacing, shifted_time, with_header, without
+from sipmikey.conformance.broken_resolve import (
+    OTHER_MODES,
+    QUESTIONS,
+    REFUSED_TICKETS,
+    SIGNED_QUESTIONS,
+    TICKET_LENIENCES,
+    Question,
+)
+from sipmikey.conformance.broken_update import OTHER_UPDATES, UPDATE_LENIENCES, UPDATES, UpdateAnswer
+from sipmikey.conformance.forge import (
+    Edit,
+    Forger,
+    before_last,
+    named,
+    replacing,
+    shifted_time,
+    with_header,
+    without,
+)
 from sipmikey.conformance.kms_subject import RESOLVE, Party, Post
+from sipmikey.keys.derivation import ProtectionKeys, response_message_keys
+from sipmikey.keys.prf import Prf
 from sipmikey.keys.suite import suite_of
 from sipmikey.keys.transport import seal_keys
 from sipmikey.mikey.errors import AuthenticationFailure, LocalError, PeerError
@@ -19,12 +39,17 @@ from sipmikey.mikey.rand import RANDR
 from sipmikey.mikey.registry import CsIdMapType, IdRole, KeyDataType, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.security_policy import SrtpPolicy
+from sipmikey.mikey.ticket import TICKET
 from sipmikey.mikey.timestamp import T
 from sipmikey.sdp.answer import Answerer
 from sipmikey.sdp.document import Document
+from sipmikey.sdp.session import Session
+from sipmikey.ticket.credentials import CertificateCredential
 from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.policy import TicketPolicy
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.resolve import ResolvedTicket
+from sipmikey.ticket.shared_keys import SharedTicketKey
 
 ANSWER = """\
 v=0
@@ -157,23 +182,52 @@ OTHERS = {
     "asks-no-kms": "the KMS is not asked, and calls are taken",
 }
 
+_ALL_LENIENCES = {**LENIENCES, **TICKET_LENIENCES}
+
 BREAKS: dict[str, str] = {
     **{name: f"TRANSFER_RESP: {item[0]}" for name, item in ANSWERS.items()},
     **{name: item[0] for name, item in LENIENCES.items()},
     **OTHERS,
+    **{name: f"RESOLVE_INIT: {item[0]}" for name, item in {**QUESTIONS, **SIGNED_QUESTIONS}.items()},
+    **{name: item[0] for name, item in REFUSED_TICKETS.items()},
+    **{name: item[0] for name, item in TICKET_LENIENCES.items()},
+    **OTHER_MODES,
+    **{name: f"answer to an update: {item[0]}" for name, item in UPDATES.items()},
+    **{name: item[0] for name, item in UPDATE_LENIENCES.items()},
+    **OTHER_UPDATES,
 }
 """Every break, and what it is."""
+
+_CALLS = 256
+"""How many calls are remembered, for the offers that come later in them."""
 
 
 class _KmsRefused(PeerError):
     reason = "kms-refused"
 
 
+class _Refused(PeerError):
+    reason = "refused-on-purpose"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    """A call that was answered: its session, and what an update is protected with."""
+
+    session: Session
+    offer: str
+    answer: str
+    protection: ProtectionKeys
+    refused: bool = False
+    updates: int = 0
+
+
 @dataclass(slots=True, kw_only=True)
 class BrokenAgent:
     """The user agent of *party*, with the requirement *broken*, if any, broken. *kms* resolves tickets.
 
-    Raises `LocalError` for a break it does not know.
+    *ticket_keys* open tickets without the KMS; with *credential* it asks the KMS by certificate, instead of
+    with the key of *party*. Raises `LocalError` for a break it does not know.
     """
 
     env: Environment
@@ -181,23 +235,33 @@ class BrokenAgent:
     kms: Post
     address: str = "127.0.0.1"
     broken: str | None = None
+    ticket_keys: tuple[SharedTicketKey, ...] = ()
+    credential: CertificateCredential | None = None
     _replay: ReplayCache = field(init=False)
+    _calls: dict[str, _Call] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._replay = ReplayCache(clock_skew_s=self.env.clock_skew_s)
         if self.broken is not None and self.broken not in BREAKS:
             raise LocalError(f"there is no break {self.broken!r}; --list names them")
 
-    def take(self, caller: str, offer: str) -> CallOutcome:
-        """Answer a call as a user agent does, or as the break has it."""
+    def take(self, caller: str, offer: str, call_id: str) -> CallOutcome:
+        """Answer an offer as a user agent does, or as the break has it.
+
+        The first offer of *call_id* is a call, a later one changes that call.
+        """
+        if (known := self._calls.get(call_id)) is not None:
+            return self._take_again(known, offer)
         own = ANSWER.format(address=self.address)
         if self.broken == "refuses-everything":
             return CallOutcome(status=488)
         try:
-            answer = self._answer(caller, offer, own)
+            answer = self._answer(caller, offer, own, call_id)
         except PeerError as error:
-            if self._lifted(error):
+            if self._lifted(error, _ALL_LENIENCES):
                 return CallOutcome(status=200, sdp=own)
+            if self.broken == "asks-too-early":
+                self.kms(RESOLVE, b"")
             return CallOutcome(status=488, warning=f"{error.reason}: {error}")
         if self.broken == "answers-in-the-clear":
             answer = str(Document.parse(answer).with_protocol(0, "RTP/AVP"))
@@ -205,29 +269,128 @@ class BrokenAgent:
             answer = without_keys(answer)
         return CallOutcome(status=200, sdp=answer)
 
-    def _lifted(self, error: PeerError) -> bool:
+    def _lifted(self, error: PeerError, leniences: dict[str, tuple[str, str, str]]) -> bool:
         if self.broken == "asks-no-kms":
             return True
-        if self.broken not in LENIENCES:
+        if self.broken not in leniences:
             return False
-        _, reason, part = LENIENCES[self.broken]
+        _, reason, part = leniences[self.broken]
         return str(error.reason) == reason and str(error).startswith(part)
 
-    def _answer(self, caller: str, offer: str, own: str) -> str:
+    def _answer(self, caller: str, offer: str, own: str, call_id: str) -> str:
         answerer = Answerer(self.env, identities=[self.party.uri], replay=self._replay)
         answerer.receive_offer(offer, sip_caller=caller)
         if self.broken == "asks-no-kms":
             raise AuthenticationFailure("nothing was asked", field="V")
-        reply = self.kms(RESOLVE, answerer.make_resolve_init(self.party.credential))
-        if reply.status != 200:
-            raise _KmsRefused(f"the KMS answered {reply.status}")
-        resolved = answerer.receive_resolve_resp(reply.body)
-        answer, _ = answerer.make_answer(own)
-        if self.broken not in ANSWERS:
-            return answer
         raw = carried(offer)
+        init = Message.parse(raw)
+        policy = TicketPolicy.of(init.one(TICKET))
+        if self.broken in REFUSED_TICKETS and REFUSED_TICKETS[self.broken][1](policy):
+            raise _Refused("such tickets are refused")
+        resolved = self._resolved(answerer)
+        answer, _ = answerer.make_answer(own)
         forger = Forger(
             message=Message.parse(carried(answer)), inkey=resolved.mpk_r or resolved.mpk_i, following=raw
         )
-        made = _Answer(forger=forger, init=Message.parse(raw), resolved=resolved)
-        return carrying(answer, ANSWERS[self.broken][1](made))
+        made = _Answer(forger=forger, init=init, resolved=resolved)
+        if self.broken in ANSWERS:
+            answer = carrying(answer, ANSWERS[self.broken][1](made))
+        elif self.broken in OTHER_MODES:
+            answer = carrying(answer, _changed_by_mode(self.broken, made, policy))
+        if len(self._calls) >= _CALLS:
+            del self._calls[next(iter(self._calls))]
+        self._calls[call_id] = _Call(
+            session=answerer.session, offer=offer, answer=answer, protection=_protection(made)
+        )
+        return answer
+
+    def _resolved(self, answerer: Answerer) -> ResolvedTicket:
+        """Open the ticket with a key that its maker shares, or ask the KMS, and verify TRANSFER_INIT."""
+        if self.ticket_keys and not answerer.resolve_mandatory:
+            if self.broken == "asks-always":
+                self.kms(RESOLVE, b"")
+            return answerer.resolve_with(self.ticket_keys)
+        question = answerer.make_resolve_init(self.credential or self.party.credential)
+        if (change := {**QUESTIONS, **SIGNED_QUESTIONS}.get(self.broken or "")) is not None:
+            message = Message.parse(question)
+            question = change[1](
+                Question(
+                    message=message,
+                    party=self.party,
+                    kms=message.one(IDR, IdRole.KMS).data.decode(),
+                    credential=self.credential,
+                )
+            )
+        reply = self.kms(RESOLVE, question)
+        if reply.status != 200:
+            raise _KmsRefused(f"the KMS answered {reply.status}")
+        return answerer.receive_resolve_resp(reply.body)
+
+    # Later offers of a call
+
+    def _take_again(self, call: _Call, offer: str) -> CallOutcome:
+        more = "m=audio 40012 RTP/SAVP 8\r\na=rtpmap:8 PCMA/8000\r\n" * (offer.count("m=audio ") - 1)
+        own = ANSWER.format(address=self.address) + more
+        if self._refuses_again(call, offer):
+            call.refused = True
+            return CallOutcome(status=488, warning="no update is taken")
+        try:
+            changes = call.session.receive_offer(offer)
+        except PeerError as error:
+            call.refused = True
+            if self._lifted(error, UPDATE_LENIENCES):
+                return CallOutcome(status=200, sdp=own)
+            if self.broken == "plays-under-no-key" and str(error.reason) == "key-mgmt-missing":
+                return CallOutcome(status=200, sdp=carrying(own, carried(call.answer)))
+            return CallOutcome(status=488, warning=f"{error.reason}: {error}")
+        answer, _ = call.session.make_answer(own)
+        if changes:
+            call.updates += 1
+            if self.broken in UPDATES:
+                answer = carrying(answer, self._changed(call, offer, answer))
+        elif self.broken == "changes-repeated-answers":
+            answer = carrying(answer, carried(call.answer)[:-1] + b"\0")
+        return CallOutcome(status=200, sdp=answer)
+
+    def _refuses_again(self, call: _Call, offer: str) -> bool:
+        """Return whether the break has this offer refused."""
+        repeated = carried(offer) == carried(call.offer)
+        return (
+            (self.broken == "refuses-updates" and not repeated)
+            or (self.broken == "refuses-second-updates" and call.updates > 0)
+            or (self.broken == "hangs-up-after-refusals" and call.refused)
+            or (self.broken == "refuses-repeated-offers" and repeated)
+        )
+
+    def _changed(self, call: _Call, offer: str, answer: str) -> bytes:
+        forger = Forger(
+            message=Message.parse(carried(answer)), inkey=Secret(bytes(32)), following=carried(offer)
+        )
+        made = UpdateAnswer(
+            forger=forger, protection=call.protection, first=Message.parse(carried(call.answer))
+        )
+        return UPDATES[self.broken or ""][1](made)
+
+
+def _protection(answer: _Answer) -> ProtectionKeys:
+    """Return the keys that protect TRANSFER_RESP and every update (RFC 6043 section 5.2)."""
+    message = answer.forger.message
+    rand_r = message.find(RANDR, RandRole.RESPONDER)
+    return response_message_keys(
+        Prf(message.header.prf, answer.forger.inkey),
+        message.header.csb_id,
+        rand_i=answer.init.one(RANDR, RandRole.INITIATOR).rand,
+        rand_r=b"" if rand_r is None else rand_r.rand,
+    )
+
+
+def _changed_by_mode(broken: str, answer: _Answer, policy: TicketPolicy) -> bytes:
+    """Return TRANSFER_RESP as a break of `OTHER_MODES` has it."""
+    if broken == "answer-randrkms-always" and not policy.flags.key_forking:
+        return answer.edited(before_last(RANDR(role=RandRole.KMS, rand=b"k" * 32)))
+    if broken == "answer-randrr-always" and not policy.flags.randr_r:
+        return answer.edited(before_last(RANDR(role=RandRole.RESPONDER, rand=b"r" * 32)))
+    if broken == "ignores-keys-of-initiators" and answer.resolved.keys:
+        spi = answer.resolved.keys[0].spi or b""
+        return answer.with_entries(lambda entry: replace(entry, spi=spi))
+    return answer.forger.message.raw

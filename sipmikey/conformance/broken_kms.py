@@ -25,6 +25,7 @@ from sipmikey.kms.policy.file import parse_policy
 from sipmikey.kms.service import KeyManagementService, KmsSettings, Outcome, run
 from sipmikey.kms.stores.open import open_store
 from sipmikey.kms.subscribers import PskRecord, SubscriberRecord
+from sipmikey.kms.tpk import TpkRecord
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.header import GenericIdEntry
 from sipmikey.mikey.identity import IDR
@@ -44,7 +45,7 @@ from sipmikey.mikey.registry import (
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TICKET, TicketFlag
 from sipmikey.mikey.timestamp import TR, T, Timestamp
-from sipmikey.ticket.credentials import CertificateCredential
+from sipmikey.ticket.credentials import CertificateCredential, TicketProtectionKey
 from sipmikey.ticket.environment import Environment
 
 _POLICY = """
@@ -273,6 +274,7 @@ class BrokenKms:
     """Our own KMS on a store in *folder*, with the requirement *broken*, if any, broken.
 
     With an *authority* it takes the public-key variants too, and the certificate of *revoked* is revoked.
+    With a *ticket_key* it resolves the tickets that the first of *parties* makes with it.
     Raises `LocalError` for a break it does not know.
     """
 
@@ -283,6 +285,7 @@ class BrokenKms:
     broken: str | None = None
     authority: Authority | None = None
     revoked: tuple[CertificateCredential, ...] = ()
+    ticket_key: TicketProtectionKey | None = None
     _service: KeyManagementService = field(init=False)
     _first: dict[str, tuple[KeyData, ...]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -302,6 +305,16 @@ class BrokenKms:
             for number, party in enumerate(self.parties, 1)
         ]
         run(store.subscribers.load(people))
+        if self.ticket_key is not None:
+            now_s = self.env.now_ns() // 1_000_000_000
+            shared = TpkRecord(
+                key_id=self.ticket_key.key_id or b"caller",
+                key=self.ticket_key.key,
+                owner=people[0].name,
+                created_s=now_s,
+                resolves_until_s=now_s,
+            )
+            run(store.ticket_keys.share(shared, now_s=now_s))
         settings = KmsSettings(identity=self.identity)
         if self.authority is not None:
             revocation = self.authority.revocation(*self.revoked)

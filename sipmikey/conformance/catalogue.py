@@ -9,9 +9,11 @@ from sipmikey.conformance import broken_agent, broken_kms
 from sipmikey.conformance.authority import CertifiedDomain
 from sipmikey.conformance.broken_agent import BrokenAgent
 from sipmikey.conformance.broken_kms import BrokenKms
+from sipmikey.conformance.broken_resolve import SIGNED_QUESTIONS
 from sipmikey.conformance.kms_subject import Party, Post
 from sipmikey.conformance.sip_udp import Take
 from sipmikey.ticket.environment import Environment
+from sipmikey.ticket.shared_keys import SharedTicketKey
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,7 +21,8 @@ class Catalogue:
     """The KMSs and user agents of one domain. *folder* holds their stores; ``broken`` is meant by no name.
 
     The user agent is that of the second of *parties*; it asks the KMS of its own break's name, or else the
-    one that keeps all requirements. With a *domain* the KMSs take the public-key variants.
+    one that keeps all requirements. With a *domain* the KMSs take the public-key variants. The user agent
+    opens tickets with *ticket_keys*.
     """
 
     env: Environment
@@ -28,6 +31,7 @@ class Catalogue:
     parties: tuple[Party, ...]
     broken: str = ""
     domain: CertifiedDomain | None = None
+    ticket_keys: tuple[SharedTicketKey, ...] = ()
     _kmss: dict[str, BrokenKms] = field(default_factory=dict)
     _agents: dict[str, BrokenAgent] = field(default_factory=dict)
 
@@ -61,7 +65,13 @@ class Catalogue:
         if chosen not in self._agents:
             kms = self.kms("")
             assert kms is not None
+            signed = chosen in SIGNED_QUESTIONS and self.domain is not None
             self._agents[chosen] = BrokenAgent(
-                env=self.env, party=self.parties[1], kms=kms, broken=chosen or None
+                env=self.env,
+                party=self.parties[1],
+                kms=kms,
+                broken=chosen or None,
+                ticket_keys=self.ticket_keys,
+                credential=self.domain.certified.responder if signed and self.domain else None,
             )
         return self._agents[chosen].take

@@ -23,7 +23,8 @@ _LONGEST = 65_535
 _SECONDS = re.compile(r"\d{1,9}")
 _BREAK = re.compile(r";break=([\w-]+)")
 
-Take = Callable[[str, str], CallOutcome]
+Take = Callable[[str, str, str], CallOutcome]
+"""(caller's URI, offer, Call-ID) -> how the offer is answered; with a known Call-ID it is a re-INVITE."""
 
 
 class Caller:
@@ -49,78 +50,43 @@ class Caller:
         """Give the socket back."""
         self._socket.close()
 
-    def call(self, caller: str, offer: str) -> CallOutcome:
-        """Call, acknowledge the final answer and hang up. A call without final answer has status 0.
+    @contextmanager
+    def dial(self, caller: str, offer: str) -> Iterator[UdpDialog]:
+        """Call, and hang up at the end. A call without final answer has status 0.
 
         A user agent that takes only so many calls in a time is called again when it says
         (Retry-After, RFC 3261 section 20.33).
         """
         for _ in range(_ATTEMPTS):
-            called, pause_s = self._call(caller, offer)
+            dialog = UdpDialog(self, caller, self._uri)
+            pause_s = dialog.invite(offer)
             if pause_s is None:
                 break
             time.sleep(pause_s)
-        return called
+        try:
+            yield dialog
+        finally:
+            dialog.hang_up()
 
-    def _call(self, caller: str, offer: str) -> tuple[CallOutcome, int | None]:
-        """Call once. Return how it ended, and the seconds to wait where the callee asks for that."""
-        call_id, branch = secrets.token_hex(8), f"z9hG4bK{secrets.token_hex(8)}"
-        from_, to = f"<{caller}>;tag={secrets.token_hex(4)}", f"<{self._uri}>"
-        invite = self._request("INVITE", self._uri, call_id, branch, from_, to, 1, offer)
-        final = self._final(invite, call_id, "INVITE")
-        if final is None:
-            return CallOutcome(status=0, warning="no final answer"), None
-        to = final.first("to") or to
-        if 200 <= final.status < 300:
-            contact = final.first("contact")
-            remote = address_uri(contact) if contact else self._uri
-            other = f"z9hG4bK{secrets.token_hex(8)}"
-            self._send(self._request("ACK", remote, call_id, other, from_, to, 1))
-            bye = f"z9hG4bK{secrets.token_hex(8)}"
-            self._final(self._request("BYE", remote, call_id, bye, from_, to, 2), call_id, "BYE")
-        else:
-            self._send(self._request("ACK", self._uri, call_id, branch, from_, to, 1))
-        warning = final.first("warning") or final.reason_phrase
-        sdp = final.sdp if final.has_sdp else ""
-        return CallOutcome(status=final.status, sdp=sdp, warning=warning), _pause_s(final)
+    def call(self, caller: str, offer: str) -> CallOutcome:
+        """Call and hang up."""
+        with self.dial(caller, offer) as dialog:
+            return dialog.called
 
-    def _request(
-        self,
-        method: str,
-        uri: str,
-        call_id: str,
-        branch: str,
-        from_: str,
-        to: str,
-        number: int,
-        sdp: str = "",
-    ) -> bytes:
+    def local(self) -> str:
+        """Return the host and port of the socket, as SIP writes them."""
         host, port = self._socket.getsockname()[:2]
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        headers = [
-            ("Via", f"SIP/2.0/UDP {where};rport;branch={branch}"),
-            ("Max-Forwards", "70"),
-            ("From", from_),
-            ("To", to),
-            ("Call-ID", call_id),
-            ("CSeq", f"{number} {method}"),
-            ("Contact", f"<sip:conformance@{where}>"),
-        ]
-        if sdp:
-            headers.append(("Content-Type", "application/sdp"))
-        message = SipMessage(
-            start_line=f"{method} {uri} SIP/2.0", headers=tuple(headers), content=sdp.encode()
-        )
-        return message.encode()
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def _send(self, octets: bytes) -> None:
+    def send(self, octets: bytes) -> None:
+        """Send a request that gets no answer."""
         self._socket.send(octets)
 
-    def _final(self, request: bytes, call_id: str, method: str) -> SipMessage | None:
+    def final(self, request: bytes, call_id: str, method: str, number: int) -> SipMessage | None:
         """Send a request until an answer comes, and return the final one."""
         end = time.monotonic() + self._timeout_s
         wait, again, provisional = T1_S, time.monotonic() + T1_S, False
-        self._send(request)
+        self.send(request)
         while (now := time.monotonic()) < end:
             self._socket.settimeout(max(min(end, again) - now, 0.001))
             try:
@@ -128,7 +94,7 @@ class Caller:
             except TimeoutError:
                 if time.monotonic() >= again:
                     if not provisional or method != "INVITE":
-                        self._send(request)
+                        self.send(request)
                     wait = min(2 * wait, T2_S)
                     again = time.monotonic() + wait
                 continue
@@ -136,12 +102,84 @@ class Caller:
                 continue
             except OSError as error:
                 raise OSError(f"{self._uri}: {error.strerror or error}") from error
-            if not message.status or message.first("call-id") != call_id or message.method != method:
+            same = (message.first("cseq") or "").split() == [str(number), method]
+            if not message.status or message.first("call-id") != call_id or not same:
                 continue
             if message.status >= 200:
                 return message
             provisional = True
         return None
+
+
+class UdpDialog:
+    """One call of a `Caller`. ``called`` is how its first offer was answered."""
+
+    def __init__(self, caller: Caller, identity: str, uri: str) -> None:
+        self._caller = caller
+        self._call_id = secrets.token_hex(8)
+        self._from, self._to = f"<{identity}>;tag={secrets.token_hex(4)}", f"<{uri}>"
+        self._target = uri
+        self._number = 0
+        self.called = CallOutcome(status=0, warning="no final answer")
+
+    def invite(self, offer: str) -> int | None:
+        """Send the first offer; return the seconds to wait where the callee asks for that."""
+        self.called, final = self._invite(offer)
+        if final is None:
+            return None
+        self._to = final.first("to") or self._to
+        contact = final.first("contact")
+        self._target = (address_uri(contact) if contact else None) or self._target
+        return _pause_s(final)
+
+    def offer(self, sdp: str) -> CallOutcome:
+        """Send another offer within the call."""
+        return self._invite(sdp)[0]
+
+    def hang_up(self) -> None:
+        """Say BYE in a call that was answered."""
+        if self.called.answered:
+            self._number += 1
+            self._caller.final(self._request("BYE", _branch()), self._call_id, "BYE", self._number)
+
+    def _invite(self, offer: str) -> tuple[CallOutcome, SipMessage | None]:
+        branch, target = _branch(), self._target
+        self._number += 1
+        invite = self._request("INVITE", branch, offer)
+        final = self._caller.final(invite, self._call_id, "INVITE", self._number)
+        if final is None:
+            return CallOutcome(status=0, warning="no final answer"), None
+        to = final.first("to") or self._to
+        if 200 <= final.status < 300:
+            contact = final.first("contact")
+            target, branch = (address_uri(contact) if contact else None) or target, _branch()
+        self._caller.send(self._request("ACK", branch, target=target, to=to))
+        warning = final.first("warning") or final.reason_phrase
+        sdp = final.sdp if final.has_sdp else ""
+        return CallOutcome(status=final.status, sdp=sdp, warning=warning), final
+
+    def _request(self, method: str, branch: str, sdp: str = "", *, target: str = "", to: str = "") -> bytes:
+        where = self._caller.local()
+        headers = [
+            ("Via", f"SIP/2.0/UDP {where};rport;branch={branch}"),
+            ("Max-Forwards", "70"),
+            ("From", self._from),
+            ("To", to or self._to),
+            ("Call-ID", self._call_id),
+            ("CSeq", f"{self._number} {method}"),
+            ("Contact", f"<sip:conformance@{where}>"),
+        ]
+        if sdp:
+            headers.append(("Content-Type", "application/sdp"))
+        return SipMessage(
+            start_line=f"{method} {target or self._target} SIP/2.0",
+            headers=tuple(headers),
+            content=sdp.encode(),
+        ).encode()
+
+
+def _branch() -> str:
+    return f"z9hG4bK{secrets.token_hex(8)}"
 
 
 def _pause_s(final: SipMessage) -> int | None:
@@ -207,13 +245,12 @@ class _Callee:
             self._socket.sendto(self._answers[key], source)
 
     def _answer(self, request: SipMessage) -> bytes:
-        called = CallOutcome(status=200)
+        called, named = CallOutcome(status=200), _BREAK.search(request.request_uri)
         if request.method == "INVITE":
             caller = address_uri(request.first("from") or "") or ""
-            named = _BREAK.search(request.request_uri)
             take = self._choose(named[1] if named else "")
-            offer = request.sdp if request.has_sdp else ""
-            called = CallOutcome(status=404) if take is None else take(caller, offer)
+            offer, call_id = request.sdp if request.has_sdp else "", request.first("call-id") or ""
+            called = CallOutcome(status=404) if take is None else take(caller, offer, call_id)
         elif request.method not in ("BYE", "CANCEL", "OPTIONS"):
             called = CallOutcome(status=405)
         host, port = self._socket.getsockname()[:2]
@@ -224,7 +261,7 @@ class _Callee:
             ("To", to if "tag=" in to else f"{to};tag={secrets.token_hex(4)}"),
             ("Call-ID", request.first("call-id") or ""),
             ("CSeq", request.first("cseq") or ""),
-            ("Contact", f"<sip:callee@{host}:{port}>"),
+            ("Contact", f"<sip:callee@{host}:{port}{named[0] if named else ''}>"),
         ]
         if called.sdp:
             headers.append(("Content-Type", "application/sdp"))
