@@ -19,7 +19,7 @@ from sipmikey.conformance.agent_resolve import ASKING_REQUIREMENTS
 from sipmikey.conformance.agent_subject import AgentSubject, Door
 from sipmikey.conformance.agent_update import UPDATE_REQUIREMENTS
 from sipmikey.conformance.authority import CertifiedParties, kept_domain, read_holder, untrusted_copy
-from sipmikey.conformance.broken_kms import BrokenKms
+from sipmikey.conformance.broken.kms import BrokenKms
 from sipmikey.conformance.http import poster, serving
 from sipmikey.conformance.kms import KMS_REQUIREMENTS
 from sipmikey.conformance.kms_public_key import PUBLIC_KEY_REQUIREMENTS

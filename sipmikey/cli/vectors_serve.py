@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import Output
-from sipmikey.conformance import broken_agent, broken_kms
 from sipmikey.conformance.authority import CertifiedDomain, write_holder
-from sipmikey.conformance.catalogue import Catalogue
+from sipmikey.conformance.broken import agent as broken_agent
+from sipmikey.conformance.broken import kms as broken_kms
+from sipmikey.conformance.broken.catalogue import Catalogue
 from sipmikey.conformance.http import serving
 from sipmikey.conformance.kms_subject import Party
 from sipmikey.conformance.sip_udp import answering

@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-from sipmikey.conformance import broken_public_key
 from sipmikey.conformance.agent import AGENT_REQUIREMENTS
 from sipmikey.conformance.agent_modes import MODE_REQUIREMENTS
 from sipmikey.conformance.agent_resolve import ASKING_REQUIREMENTS
 from sipmikey.conformance.agent_subject import AgentSubject, CallOutcome, Door
 from sipmikey.conformance.agent_update import UPDATE_REQUIREMENTS
 from sipmikey.conformance.authority import CertifiedDomain
-from sipmikey.conformance.broken_agent import BrokenAgent
-from sipmikey.conformance.broken_kms import BrokenKms
-from sipmikey.conformance.broken_resolve import (
+from sipmikey.conformance.broken import public_key as broken_public_key
+from sipmikey.conformance.broken.agent import BrokenAgent
+from sipmikey.conformance.broken.kms import BrokenKms
+from sipmikey.conformance.broken.questions import (
     OTHER_MODES,
     QUESTIONS,
     REFUSED_TICKETS,
     SIGNED_QUESTIONS,
     TICKET_LENIENCES,
 )
-from sipmikey.conformance.broken_update import OTHER_UPDATES, UPDATE_LENIENCES, UPDATES
+from sipmikey.conformance.broken.updates import OTHER_UPDATES, UPDATE_LENIENCES, UPDATES
 from sipmikey.conformance.kms import KMS_REQUIREMENTS
 from sipmikey.conformance.kms_public_key import PUBLIC_KEY_REQUIREMENTS
 from sipmikey.conformance.kms_resolve import RESOLVE_REQUIREMENTS

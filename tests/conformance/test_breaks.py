@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sipmikey.conformance import broken_agent, broken_kms, broken_public_key
 from sipmikey.conformance.agent import AGENT_REQUIREMENTS
 from sipmikey.conformance.agent_modes import MODE_REQUIREMENTS
 from sipmikey.conformance.agent_resolve import ASKING_REQUIREMENTS
 from sipmikey.conformance.agent_update import UPDATE_REQUIREMENTS
-from sipmikey.conformance.broken_kms import BrokenKms
-from sipmikey.conformance.broken_resolve import SIGNED_QUESTIONS
+from sipmikey.conformance.broken import agent as broken_agent
+from sipmikey.conformance.broken import kms as broken_kms
+from sipmikey.conformance.broken import public_key as broken_public_key
+from sipmikey.conformance.broken.kms import BrokenKms
+from sipmikey.conformance.broken.questions import SIGNED_QUESTIONS
 from sipmikey.conformance.kms import KMS_REQUIREMENTS
 from sipmikey.conformance.kms_public_key import PUBLIC_KEY_REQUIREMENTS
 from sipmikey.conformance.kms_resolve import RESOLVE_REQUIREMENTS

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from sipmikey.cli.main import main
-from sipmikey.conformance import broken_agent, broken_kms
+from sipmikey.conformance.broken import agent as broken_agent
+from sipmikey.conformance.broken import kms as broken_kms
 from sipmikey.testing.kms import TestKms
 from sipmikey.testing.program import COMMAND, Program
 from tests.conformance.parties import KEYS

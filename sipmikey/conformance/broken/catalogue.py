@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sipmikey.conformance import broken_agent, broken_kms
 from sipmikey.conformance.authority import CertifiedDomain
-from sipmikey.conformance.broken_agent import BrokenAgent
-from sipmikey.conformance.broken_kms import BrokenKms
-from sipmikey.conformance.broken_resolve import SIGNED_QUESTIONS
+from sipmikey.conformance.broken import agent as broken_agent
+from sipmikey.conformance.broken import kms as broken_kms
+from sipmikey.conformance.broken.agent import BrokenAgent
+from sipmikey.conformance.broken.kms import BrokenKms
+from sipmikey.conformance.broken.questions import SIGNED_QUESTIONS
 from sipmikey.conformance.kms_subject import Party, Post
 from sipmikey.conformance.sip_udp import Take
 from sipmikey.ticket.environment import Environment

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sipmikey.conformance.agent_subject import CallOutcome, carried, carrying, without_keys
-from sipmikey.conformance.broken_resolve import (
+from sipmikey.conformance.broken.questions import (
     OTHER_MODES,
     QUESTIONS,
     REFUSED_TICKETS,
@@ -14,7 +14,7 @@ from sipmikey.conformance.broken_resolve import (
     TICKET_LENIENCES,
     Question,
 )
-from sipmikey.conformance.broken_update import OTHER_UPDATES, UPDATE_LENIENCES, UPDATES, UpdateAnswer
+from sipmikey.conformance.broken.updates import OTHER_UPDATES, UPDATE_LENIENCES, UPDATES, UpdateAnswer
 from sipmikey.conformance.forge import (
     Edit,
     Forger,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sipmikey.conformance import broken_public_key
 from sipmikey.conformance.authority import Authority
-from sipmikey.conformance.broken_public_key import PublicKeyBreaks
+from sipmikey.conformance.broken import public_key as broken_public_key
+from sipmikey.conformance.broken.public_key import PublicKeyBreaks
 from sipmikey.conformance.forge import (
     Edit,
     Forger,
