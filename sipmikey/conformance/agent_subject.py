@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ a=rtpmap:8 PCMA/8000
 a=rtpmap:0 PCMU/8000
 """.replace("\n", "\r\n")
 _MAX_OCTETS = 65_535
+_BUSY, _BUSY_S, _ATTEMPTS = 486, 0.5, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +164,12 @@ class AgentSubject:
 
     def takes(self, grant: TicketGrant | None = None) -> AcceptedCall:
         """Call with a ticket, which has to be taken."""
-        offerer, grant, text = self.offer(grant)
-        called = self.call(grant.policy.initiator or self.kms.initiator.uri, text)
+        for _ in range(_ATTEMPTS):
+            offerer, grant, text = self.offer(grant)
+            called = self.call(grant.policy.initiator or self.kms.initiator.uri, text)
+            if called.status != _BUSY:
+                break
+            time.sleep(_BUSY_S)  # it has not ended the call before
         check(called.answered, f"an offer that is in order got {called.describe()}")
         return AcceptedCall(
             offerer=offerer,
