@@ -165,15 +165,15 @@ class AgentSubject:
     def takes(self, grant: TicketGrant | None = None) -> AcceptedCall:
         """Call with a ticket, which has to be taken."""
         for _ in range(_ATTEMPTS):
-            offerer, grant, text = self.offer(grant)
-            called = self.call(grant.policy.initiator or self.kms.initiator.uri, text)
+            offerer, used, text = self.offer(grant)
+            called = self.call(used.policy.initiator or self.kms.initiator.uri, text)
             if called.status != _BUSY:
                 break
             time.sleep(_BUSY_S)  # it has not ended the call before
         check(called.answered, f"an offer that is in order got {called.describe()}")
         return AcceptedCall(
             offerer=offerer,
-            grant=grant,
+            grant=used,
             init=Message.parse(offerer.transfer_init),
             response=Message.parse(carried(called.sdp)),
             sdp=called.sdp,
