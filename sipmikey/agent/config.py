@@ -9,6 +9,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sipmikey.call.policy import Alternative, CallPolicy
 from sipmikey.media.codecs.known import codec_named, codecs_here
@@ -21,7 +22,9 @@ from sipmikey.sound.settings import SoundSettings
 from sipmikey.ticket.credentials import CertificateCredential, ClientCredential, PreSharedKey
 from sipmikey.ticket.identity import same_identity
 from sipmikey.ticket.mode import Mode
-from sipmikey.ticket.shared_keys import SharedTicketKey, key_shared_with
+
+if TYPE_CHECKING:  # a stack process never has them
+    from sipmikey.ticket.shared_keys import SharedTicketKey
 
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 """Values of ``sip.bind`` that mean all addresses of the machine."""
@@ -291,7 +294,11 @@ class KeyManagement:
             raise LocalError(
                 f"kms.mode {mode}{where} needs a KMS and a key or certificate for it: set kms.psk_file"
             )
-        if mode is Mode.OTWAY_REES and key_shared_with(self.kms, self.ticket_keys) is None:
+        if mode is not Mode.OTWAY_REES:
+            return
+        from sipmikey.ticket.shared_keys import key_shared_with  # loads all that tickets need
+
+        if key_shared_with(self.kms, self.ticket_keys) is None:
             raise LocalError(
                 f"kms.mode {mode}{where} needs a ticket key shared with {self.kms or 'the KMS'}: get one with"
                 " `sipmikey kms tpk share` and name it in kms.ticket_keys"

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.engine import Stack
+from sipmikey.agent.isolation.ahead import take_ahead
 from sipmikey.agent.stack import StackError, StackObserver
 from sipmikey.call.keying.sdes_exchange import crypto_suites
 
@@ -15,6 +16,8 @@ def open_stack(
     config: AgentConfig, observer: StackObserver, later: Callable[[float, Callable[[], None]], None]
 ) -> Stack:
     """Start the stack that *config* chooses. Raises ``StackError``, also where it is not installed."""
+    if (config.sip.in_python or not config.isolated) and (loading := take_ahead()) is not None:
+        loading.close()
     if config.sip.in_python:
         try:
             from sipmikey.agent.asyncio_sip.stack import AsyncioStack

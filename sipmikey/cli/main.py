@@ -66,6 +66,7 @@ EXTRAS = {
     "samplerate": "sound",
     "numpy": "sound",
     "uvloop": "kms",
+    "ldap3": "ldap",
     "keyring": "phone",
     "vobject": "phone",
     "defusedxml": "phone",
@@ -85,6 +86,10 @@ examples:
   sipmikey call --config alice.toml sip:bob@example.com --duration 10
   sipmikey decode AQAg...                        what is in this a=key-mgmt line?
 """
+
+
+CALLING = ("agent", "answer", "call")
+"""Commands whose SIP stack is loaded beside the command, in a process of its own."""
 
 
 class Command(Protocol):
@@ -148,6 +153,10 @@ def parsed(words: list[str]) -> tuple[argparse.Namespace, Command]:
     )
     chosen = next((word for word in words if not word.startswith("-")), None)
     module: ModuleType | None = None
+    if chosen in CALLING and not {"-h", "--help"} & set(words):
+        from sipmikey.agent.isolation.ahead import load_ahead
+
+        load_ahead()
     for name, (path, summary) in COMMANDS.items():
         if name == chosen:
             module = importlib.import_module(path)

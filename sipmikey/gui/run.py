@@ -15,6 +15,7 @@ from sipmikey.gui.window import PhoneWindow, Report
 from sipmikey.gui.worker import Work, Worker
 from sipmikey.phone.assistant import Steps
 from sipmikey.phone.controller import Line
+from sipmikey.phone.edge.process import Running
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.text import Translate
 
@@ -64,14 +65,15 @@ def run_window(
     wanted: str,
     books: Work | None = None,
     report: Report | None = None,
+    running: Running | None = None,
 ) -> int:
     """Show the window until it is closed; SIGINT, SIGTERM and SIGHUP close it, and end the calls.
 
     *books* reads the address books, which may take seconds, and returns documents. *report* writes the report
-    of a call.
+    of a call. *running* has the processes of accounts that were started already.
     """
     application = _application()
-    window = PhoneWindow(accounts, store=store, tr=tr, report=report)
+    window = PhoneWindow(accounts, store=store, tr=tr, report=report, running=running)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: window.close())
     wake = QTimer(window)

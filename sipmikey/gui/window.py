@@ -27,15 +27,16 @@ from sipmikey.gui.facts import FactsPanel
 from sipmikey.gui.lists import IDENTIFIER, fill
 from sipmikey.gui.named_widgets import menu_entry, named
 from sipmikey.gui.notify import Notifier
-from sipmikey.gui.process import AgentProcess
 from sipmikey.gui.questions import Questions
 from sipmikey.gui.recordings import Recordings
 from sipmikey.gui.side import Side, Wishes
+from sipmikey.gui.worker import WindowThread
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, ShownCall, Stage, Text
 from sipmikey.phone.advice import advice_for, ended_text
 from sipmikey.phone.conference import conference_note, shown_facts
 from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
+from sipmikey.phone.edge.process import AgentProcess, Running
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.details import call_details
 from sipmikey.phone.plain import lines
@@ -52,7 +53,8 @@ SAID_MS = 8000
 class PhoneWindow(QMainWindow):
     """The phone. *accounts* gives each account with the options of its `sipmikey agent`.
 
-    *report* writes the report of a call and returns where it is.
+    *report* writes the report of a call and returns where it is. *running* has the processes of accounts that
+    were started already.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class PhoneWindow(QMainWindow):
         tr: Translate,
         clock: Callable[[], float] = time.time,
         report: Report | None = None,
+        running: Running | None = None,
     ) -> None:
         super().__init__()
         self.say = tr
@@ -80,9 +83,10 @@ class PhoneWindow(QMainWindow):
         self.controller = Controller(
             (line for line, _ in accounts), send=self._send, changed=self._changed, clock=clock
         )
+        thread = WindowThread(self)
         self.processes = {
             line.name: AgentProcess(
-                options, parent=self,
+                options, face=thread, running=(running or {}).get(line.name),
                 line=lambda text, name=line.name: self.controller.feed(name, text),  # type: ignore[misc]
                 ended=lambda detail, ran, name=line.name: self.controller.ended(name, detail, ran),  # type: ignore[misc]
             )

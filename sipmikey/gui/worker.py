@@ -1,12 +1,13 @@
-"""Work that takes seconds, done beside the window so that the window stays alive."""
+"""Threads beside the window: work that takes seconds, and what is told to the window from there."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from sipmikey.mikey.errors import LocalError
 
@@ -32,3 +33,25 @@ class Worker(QObject):
             self.failed.emit(f"{type(error).__name__}: {error}")
         else:
             self.done.emit(result)
+
+
+class WindowThread(QObject):
+    """The thread of the window, for what runs beside it."""
+
+    _given = Signal(object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._given.connect(self._do, Qt.ConnectionType.QueuedConnection)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        work()
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Do *work* in the window's thread; called from another one."""
+        with suppress(RuntimeError):  # the window is gone
+            self._given.emit(work)
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do *work* in so many seconds."""
+        QTimer.singleShot(round(seconds * 1000), self, work)

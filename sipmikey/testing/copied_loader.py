@@ -10,7 +10,7 @@ from sipmikey.agent.isolation import loader
 
 
 class CopiedLoader:
-    """A child that was not started but copied; see `sipmikey.agent.isolation.nursery.Loader`."""
+    """A child that was not started but copied; see `sipmikey.agent.isolation.ahead.Loader`."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -25,7 +25,7 @@ class CopiedLoader:
 
 
 def copy_loader(descriptor: int) -> CopiedLoader:
-    """Do what `sipmikey.agent.isolation.nursery.start_loader` does, at once."""
+    """Do what `sipmikey.agent.isolation.ahead.start_loader` does, at once."""
     parent = os.getpid()
     if pid := os.fork():
         return CopiedLoader(pid)

@@ -109,10 +109,10 @@ def _become(request: Request, descriptors: list[int]) -> Callable[[], int | None
 def _copy_loaders() -> None:
     """Have this program's agents, where it has any, copy what they would load once more."""
     with suppress(ImportError):
-        from sipmikey.agent.isolation import nursery
+        from sipmikey.agent.isolation import ahead
         from sipmikey.testing.copied_loader import copy_loader
 
-        nursery.start_loader = copy_loader
+        ahead.start_loader = copy_loader
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from typing import TYPE_CHECKING
 
 from sipmikey.keys.prf import Prf
 from sipmikey.keys.suite import MINIMUM_KEY_LENGTH
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.registry import PrfFunc, SignatureType
 from sipmikey.mikey.secret import Secret
+
+if TYPE_CHECKING:  # loading them takes long, and most have a pre-shared key
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

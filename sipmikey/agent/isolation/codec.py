@@ -133,15 +133,16 @@ def _mapping(key: Any, value: Any) -> tuple[Converter, Converter]:
 
 
 def _dataclass(kind: Any) -> tuple[Converter, Converter]:
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    pairs = [_converters(hints[name]) for name in names]
-    dumps = [(name, write) for name, (write, _) in zip(names, pairs, strict=True)]
-    loads = [(name, read) for name, (_, read) in zip(names, pairs, strict=True)]
+    @functools.cache
+    def pairs() -> list[tuple[str, tuple[Converter, Converter]]]:
+        # On first use: what is never sent may name types that are not loaded.
+        hints = typing.get_type_hints(kind)
+        return [(field.name, _converters(hints[field.name])) for field in dataclasses.fields(kind)]
+
     return (
-        lambda value: [write(getattr(value, name)) for name, write in dumps],
+        lambda value: [write(getattr(value, name)) for name, (write, _) in pairs()],
         lambda data: kind(
-            **{name: read(one) for (name, read), one in zip(loads, _exact(list, data), strict=True)}
+            **{name: read(one) for (name, (_, read)), one in zip(pairs(), _exact(list, data), strict=True)}
         ),
     )
 

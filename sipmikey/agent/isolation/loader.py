@@ -1,7 +1,7 @@
 """The process that has loaded pjsua2 and starts no stack: each stack process is a copy of it.
 
 Loading takes nearly all the time of a start, so that a copy is there at once, and shares its memory. Run by
-`nursery.Nursery` as ``python -m sipmikey.agent.isolation.loader FD PARENT``. It does not touch the network
+`ahead.load` as ``python -m sipmikey.agent.isolation.loader FD PARENT``. It does not touch the network
 and knows no key. A request and its answer are one packet each::
 
     make (with a descriptor)    made PID

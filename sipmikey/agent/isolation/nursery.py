@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import subprocess
-import sys
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from sipmikey.agent.isolation.ahead import Loading, load, take_ahead
 from sipmikey.agent.stack import StackError
 
 _PACKET = 128
@@ -22,24 +20,6 @@ class SpawnedProcess(NamedTuple):
     sock: socket.socket
 
 
-class Loader(Protocol):
-    """The process that `loader` is, as `subprocess.Popen` has it."""
-
-    def kill(self) -> None:
-        """End it by force."""
-
-    def wait(self) -> int:
-        """Return its exit status."""
-
-
-def start_loader(descriptor: int) -> Loader:
-    """Start the process that makes stack processes; *descriptor* is its end of a socket."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sipmikey.agent.isolation.loader", str(descriptor), str(os.getpid())],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(descriptor,),
-    )  # fmt: skip
-
-
 class Nursery:
     """Has the process that makes stack processes, which ends with the thread that makes this.
 
@@ -47,18 +27,20 @@ class Nursery:
     """
 
     def __init__(self) -> None:
-        self._child: Loader | None = None
-        self._sock: socket.socket | None = None
+        self._loading: Loading | None = None
 
     def make(self) -> SpawnedProcess:
         """Make a stack process. Raises ``StackError``."""
-        if self._sock is not None:
+        if self._loading is None:
+            self._loading = take_ahead()
+        if self._loading is not None:
             # It may have been killed.
             with contextlib.suppress(OSError):
-                return self._make(self._sock)
+                return self._make(self._loading.sock)
             self.close()
         try:
-            return self._make(self._load())
+            self._loading = load()
+            return self._make(self._loading.sock)
         except OSError as error:
             self.close()
             raise StackError(f"no process for the SIP stack: {error}") from None
@@ -68,31 +50,19 @@ class Nursery:
 
         It is killed if it does not end within *wait_s*.
         """
-        if self._sock is None:
+        if self._loading is None:
             return None
         try:
-            answer = self._ask(self._sock, b"end %d %d" % (pid, wait_s * 1e3))
+            answer = self._ask(self._loading.sock, b"end %d %d" % (pid, wait_s * 1e3))
             return int(answer.split()[2])
         except OSError:
             return None
 
     def close(self) -> None:
         """End the process that makes the others."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            self._child = None
-
-    def _load(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(_ANSWER_S)
-        self._sock = ours
-        with theirs:
-            self._child = start_loader(theirs.fileno())
-        return ours
+        if self._loading is not None:
+            self._loading.close()
+            self._loading = None
 
     def _make(self, sock: socket.socket) -> SpawnedProcess:
         ours, theirs = socket.socketpair()
@@ -105,6 +75,7 @@ class Nursery:
         return SpawnedProcess(int(answer.split()[1]), ours)
 
     def _ask(self, sock: socket.socket, question: bytes, *descriptors: int) -> bytes:
+        sock.settimeout(_ANSWER_S)
         socket.send_fds(sock, [question], descriptors)
         answer = sock.recv(_PACKET)
         if not answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,9 +14,8 @@ from sipmikey.cli.calls.lines import input_lines
 from sipmikey.cli.calls.session import AgentSession, Outcome, add_session_options, finish, open_session
 from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
+from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.exit_codes import ExitCode, table
-from sipmikey.cli.messages.box import box_of
-from sipmikey.cli.messages.outbox import outbox_of
 from sipmikey.cli.output import timestamp
 from sipmikey.phone import Phone
 from sipmikey.phone.edge.desk import Desk
@@ -63,7 +62,7 @@ async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
         told_at = told.pop("at")
         sessions[0].print({"ts": timestamp(told_at), **told})
 
-    desk = Desk(say, box=box_of(loaded.configuration), outbox=outbox_of(loaded.configuration))
+    desk = _desk(say, loaded.configuration)
 
     def look(fields: Mapping[str, Any], before: Phone) -> None:
         if fields["type"] == "message.waiting":
@@ -86,6 +85,15 @@ async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
         for task in work:
             task.cancel()
     return finish(session, Outcome(code=ExitCode.OK))
+
+
+def _desk(say: Callable[[dict[str, Any]], None], configuration: Configuration) -> Desk:
+    if not (configuration.mailbox.url or configuration.mailbox.domains):
+        return Desk(say)
+    from sipmikey.cli.messages.box import box_of  # loading them takes long
+    from sipmikey.cli.messages.outbox import outbox_of
+
+    return Desk(say, box=box_of(configuration), outbox=outbox_of(configuration))
 
 
 def _ready(session: AgentSession, loaded: LoadedConfiguration, desk: Desk) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from sipmikey.cli.config.place import default_path
 from sipmikey.cli.config.schema import SECTIONS, Configuration
 from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError, MergedSettings, Value, merge, nearest, settings
@@ -33,14 +34,6 @@ class LoadedConfiguration:
     merged: MergedSettings
     path: Path | None
     warnings: tuple[str, ...]
-
-
-def default_path(environment: Mapping[str, str]) -> Path:
-    """Return where the configuration is by default: `$XDG_CONFIG_HOME/sipmikey/config.toml`."""
-    base = environment.get("XDG_CONFIG_HOME") or str(
-        Path(environment.get("HOME", "~")).expanduser() / ".config"
-    )
-    return Path(base) / "sipmikey" / "config.toml"
 
 
 def variable(section: str, key: str) -> str:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from sipmikey.cli.config.load import default_path, load
+from sipmikey.cli.config.load import load
+from sipmikey.cli.config.place import default_path
 from sipmikey.cli.enrol.command import enrolled, leave_command, refresh_command
 from sipmikey.cli.enrol.sign_on import sign_on_and_enrol
 from sipmikey.cli.exit_codes import ExitCode, table

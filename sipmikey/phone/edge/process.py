@@ -1,21 +1,21 @@
-"""The process of an account as asyncio runs it: lines to it, lines from it, and its end."""
+"""The process of an account, in threads beside a face: lines to it, lines from it, and its end."""
 
 from __future__ import annotations
 
-import asyncio
 import signal
-import sys
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol, TypeAlias
 
-MAX_LINE = 1 << 20
+from sipmikey.json_agent import start_agent
+
 STOP_S = 5.0
 
-
-def agent_command(options: Sequence[str]) -> list[str]:
-    """Return the command that makes calls for a face; *options* are those of `sipmikey agent`."""
-    return [sys.executable, "-m", "sipmikey.cli", "agent", "--json", *options]
+Running: TypeAlias = Mapping[str, "subprocess.Popen[bytes]"]
+"""Account -> its process, which was started already."""
 
 
 def how_it_ended(code: int) -> str:
@@ -27,21 +27,38 @@ def how_it_ended(code: int) -> str:
     return f"signal {-code}"
 
 
+class Thread(Protocol):
+    """The thread of a face."""
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Do *work* in that thread; called from another one."""
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do *work* in that thread in so many seconds; called from it."""
+
+
 class AgentProcess:
     """`sipmikey agent --json`, started again when it ends.
 
-    *line* is told each line, *ended* (how, after how many seconds) returns how long to wait before the next
-    start.
+    In the *face*'s thread *line* is told each line, and *ended* (how, after how many seconds) returns how
+    long to wait before the next start. *running* is a process that was started already.
     """
 
     def __init__(
-        self, options: Sequence[str], *, line: Callable[[str], None], ended: Callable[[str, float], float]
+        self,
+        options: Sequence[str],
+        *,
+        face: Thread,
+        line: Callable[[str], None],
+        ended: Callable[[str, float], float],
+        running: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self._options = options
+        self._face = face
         self._line = line
         self._ended = ended
-        self._process: asyncio.subprocess.Process | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._began = time.monotonic()
+        self._process = running
         self._stopping = False
 
     @property
@@ -50,46 +67,62 @@ class AgentProcess:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it and keep it running."""
-        self._running = asyncio.create_task(self._run())
-
-    async def _run(self) -> None:
-        while not self._stopping:
-            began = time.monotonic()
-            self._process = process = await asyncio.create_subprocess_exec(
-                *agent_command(self._options), limit=MAX_LINE,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            assert process.stdout is not None
-            assert process.stderr is not None
-            complaints = asyncio.create_task(process.stderr.read())
-            async for line in process.stdout:
-                self._line(line.decode(errors="replace"))
-            code = await process.wait()
-            said = (await complaints).decode(errors="replace").strip().splitlines()
-            self._process = None
-            if self._stopping:
+        """Start it, unless it was, and listen to it."""
+        if self._stopping:
+            return
+        if self._process is None:
+            self._began = time.monotonic()
+            try:
+                self._process = start_agent(self._options)
+            except OSError as error:
+                self._over(str(error))
                 return
-            detail = said[-1] if said and code >= 0 else how_it_ended(code)
-            await asyncio.sleep(self._ended(detail, time.monotonic() - began))
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        complaints: list[bytes] = []
+        hearing = threading.Thread(target=_hear, args=(process, complaints), daemon=True)
+        hearing.start()
+        for line in process.stdout:
+            text = line.decode(errors="replace")
+            self._face.soon(lambda text=text: self._line(text))  # type: ignore[misc]
+        code = process.wait()
+        hearing.join()
+        said = complaints[-1].decode(errors="replace").strip() if complaints and code >= 0 else ""
+        self._face.soon(lambda: self._over(said or how_it_ended(code)))
+
+    def _over(self, detail: str) -> None:
+        if self._stopping:
+            return
+        self._process = None
+        self._face.later(self._ended(detail, time.monotonic() - self._began), self.start)
 
     def send(self, line: str) -> None:
         """Send a line; it is lost when the process does not run, and its end is told then."""
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(line.encode() + b"\n")
+            with suppress(OSError, ValueError):
+                self._process.stdin.write(line.encode() + b"\n")
+                self._process.stdin.flush()
 
-    async def stop(self) -> None:
-        """Have it end its calls, and wait until it ended."""
+    def stop(self) -> None:
+        """Have it end its calls, and wait until it ended; from any thread."""
         self._stopping = True
-        process, running = self._process, self._running
-        if process is not None and process.stdin is not None:
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        with suppress(OSError):
             process.stdin.close()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), STOP_S)
-        if running is not None:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
-        if process is not None and process.returncode is None:
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
             process.kill()
-            await process.wait()
+            process.wait()
+
+
+def _hear(process: subprocess.Popen[bytes], complaints: list[bytes]) -> None:
+    """Keep the last line that is not empty of what *process* complains of."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.strip():
+            complaints[:] = [line]
