@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.events import Key
 from textual.widgets import Footer, Input, OptionList, Static, TabbedContent, TabPane
 
@@ -17,7 +21,7 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Contact, Phone, Stage, Text
 from sipmikey.phone.calls import Hold, ShownCall
 from sipmikey.phone.controller import STEP_DB, Controller, Line, NotPossible
-from sipmikey.phone.edge.process import AgentProcess
+from sipmikey.phone.edge.process import AgentProcess, Running
 from sipmikey.phone.edge.store import Store
 from sipmikey.phone.ladder.details import call_details
 from sipmikey.phone.plain import lines
@@ -44,12 +48,15 @@ from sipmikey.tui.messages import MessageList
 SAID = 200
 """Lines of the log that are kept."""
 
+LOG_LINES = 5
+"""Lines of it that are shown where each takes one row; the last rows of them are."""
+
 
 class PhoneApp(App[None]):
     """The phone. *accounts* maps each account to the options of its `sipmikey agent`.
 
     *books* reads the address books, which may take seconds, and returns documents. *report* writes the report
-    of a call and returns where it is.
+    of a call and returns where it is. *running* has the processes of accounts that were started already.
     """
 
     CSS_PATH = "phone.tcss"
@@ -65,6 +72,7 @@ class PhoneApp(App[None]):
         wanted: str = "",
         books: Callable[[], Iterable[dict[str, Any]]] | None = None,
         report: Callable[[ShownCall], Path] | None = None,
+        running: Running | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -85,16 +93,30 @@ class PhoneApp(App[None]):
             (line for line, _ in accounts), send=self._send, changed=self._changed, clock=clock
         )
         for line, options in accounts:
-            self.processes[line.name] = self._process(line.name, options)
+            started = (running or {}).get(line.name)
+            self.processes[line.name] = self._process(line.name, options, started)
         if store is not None:
             self.controller.load(store.documents())
 
-    def _process(self, account: str, options: Sequence[str]) -> AgentProcess:
+    def _process(
+        self, account: str, options: Sequence[str], started: subprocess.Popen[bytes] | None
+    ) -> AgentProcess:
         return AgentProcess(
             options,
+            face=self,
+            running=started,
             line=lambda text: self.controller.feed(account, text),
             ended=lambda detail, ran_s: self.controller.ended(account, detail, ran_s),
         )
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Do *work* in the thread of the screen; called from another one."""
+        with suppress(RuntimeError):  # the screen is gone
+            self._face_loop.call_soon_threadsafe(work, context=self._face_context)
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do *work* in so many seconds."""
+        self._face_loop.call_later(seconds, work)
 
     def _send(self, account: str, line: str) -> None:
         if account in self.processes:
@@ -139,6 +161,7 @@ class PhoneApp(App[None]):
 
     def on_mount(self) -> None:
         """Start the processes."""
+        self._face_loop, self._face_context = asyncio.get_running_loop(), copy_context()
         for process in self.processes.values():
             process.start()
         self.render_phone()
@@ -156,7 +179,7 @@ class PhoneApp(App[None]):
     async def on_unmount(self) -> None:
         """End all calls and processes."""
         for process in self.processes.values():
-            await process.stop()
+            await asyncio.to_thread(process.stop)
 
     def _changed(self, before: Phone, after: Phone) -> None:
         if self._store is not None:
@@ -187,7 +210,7 @@ class PhoneApp(App[None]):
         )
         ladder = call_details(call, phone, tr, width=78) if call is not None and self._details else ""
         root.query_one("#ladder", Static).update(ladder)
-        root.query_one("#log", Static).update("\n".join(self._said[-5:]))
+        self._show_log()
         if self._people_of is None or not phone.same_people(self._people_of):
             self._people_of = phone
             fill(root.query_one("#contacts", OptionList), ((one.identity, one.line) for one in phone.people))
@@ -204,6 +227,18 @@ class PhoneApp(App[None]):
         self._ask_questions()
         self._show_recordings()
         self.refresh_bindings()
+
+    def _show_log(self) -> None:
+        """Show the newest lines of what was said, however many rows each of them takes."""
+        log = self.screen_stack[0].query_one("#log", Static)
+        width, height = log.content_size
+        said = Content("\n".join(self._said[-LOG_LINES:]))
+        log.update(Content("\n").join(said.wrap(width)[-height:]) if width and height else said)
+
+    def on_resize(self) -> None:
+        """Fit the log to its new width, when that is known."""
+        if self._laid_out:
+            self.call_after_refresh(self._show_log)
 
     @property
     def current(self) -> ShownCall | None:
