@@ -17,7 +17,8 @@ from radicale.app import Application
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.phone import Phone, fold
-from sipmikey.phone.edge.carddav import Server, read_book
+from sipmikey.phone.edge.book import Server
+from sipmikey.phone.edge.carddav import read_book
 from sipmikey.phone.people import completions, to_dial
 
 BOB = "sip:bob@example.com"

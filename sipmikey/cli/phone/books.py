@@ -11,7 +11,9 @@ from sipmikey.cli.calls.credentials import from_keyring
 from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.config.sections.people import AddressBook
 from sipmikey.mikey.errors import LocalError
-from sipmikey.phone.edge.carddav import Server, read_book
+from sipmikey.phone.edge.book import Server
+from sipmikey.phone.edge.ldap import SCHEMES, read_people
+from sipmikey.phone.people import Contact
 
 
 def servers(named: Iterable[AddressBook]) -> tuple[Server, ...]:
@@ -33,8 +35,16 @@ def documents(books: Sequence[Server]) -> Iterator[dict[str, Any]]:
     """Read *books*, and yield what each has as a document for ``fold``; or why it could not be read."""
     for server in books:
         try:
-            contacts = [{**asdict(one), "numbers": list(one.numbers)} for one in read_book(server)]
+            contacts = [{**asdict(one), "numbers": list(one.numbers)} for one in _people(server)]
         except LocalError as error:
             yield {"type": "book.failed", "at": time.time(), "book": server.name, "detail": str(error)}
         else:
             yield {"type": "book.read", "at": time.time(), "book": server.name, "contacts": contacts}
+
+
+def _people(server: Server) -> tuple[Contact, ...]:
+    if server.url.partition(":")[0].lower() in SCHEMES:
+        return read_people(server)
+    from sipmikey.phone.edge.carddav import read_book
+
+    return read_book(server)

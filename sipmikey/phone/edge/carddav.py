@@ -7,8 +7,6 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 from xml.etree.ElementTree import Element, ParseError
@@ -17,7 +15,7 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from sipmikey.mikey.errors import LocalError
-from sipmikey.mikey.secret import Secret
+from sipmikey.phone.edge.book import Server
 from sipmikey.phone.edge.vcards import read_vcards
 from sipmikey.phone.people import Contact
 
@@ -33,21 +31,6 @@ _FIND = """<?xml version="1.0" encoding="utf-8"?>
 _ALL = """<?xml version="1.0" encoding="utf-8"?>
 <c:addressbook-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav">
 <d:prop><c:address-data/></d:prop></c:addressbook-query>"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """Where an address book is. ``url``: the book, or the server, which says where its books are."""
-
-    url: str
-    username: str = ""
-    password: Secret | None = None
-    ca_file: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """What the book is called on the screen: its server's name."""
-        return urlsplit(self.url).hostname or self.url
 
 
 def read_book(server: Server) -> tuple[Contact, ...]:

@@ -6,8 +6,8 @@ import vobject
 from vobject.base import ParseError, VObjectError
 
 from sipmikey.mikey.errors import LocalError
+from sipmikey.phone.edge.book import called
 from sipmikey.phone.people import Contact
-from sipmikey.ticket.identity import canonical
 
 _KMS = "x-sipmikey-kms"
 
@@ -28,34 +28,10 @@ def read_vcards(text: str) -> tuple[Contact, ...]:
 
 
 def _contact(card: vobject.base.Component) -> Contact | None:
-    uris = [
-        uri
-        for name in ("impp", "x-sip", "tel")
-        for line in card.contents.get(name, ())
-        if (uri := _uri(line.value))
-    ]
-    if not uris:
-        return None
+    values = [line.value for name in ("impp", "x-sip", "tel") for line in card.contents.get(name, ())]
     names = card.contents.get("fn") or card.contents.get("org") or ()
-    name = str(names[0].value) if names else ""
     kms = card.contents.get(_KMS, ())
-    first, *others = dict.fromkeys(uris)
-    return Contact(
-        identity=first, name="".join(c for c in name if c.isprintable()),
-        kms=str(kms[0].value) if kms else "", numbers=tuple(others),
-    )  # fmt: skip
-
-
-def _uri(value: object) -> str:
-    """Return *value* as a URI to call, ``""`` when it is not one."""
-    text = str(value).strip()
-    scheme = text.partition(":")[0].lower()
-    if scheme not in ("sip", "sips", "tel"):
-        text = f"sip:{text}" if "@" in text else f"tel:{''.join(text.split())}"
-    try:
-        return canonical(text)
-    except LocalError:
-        return ""
+    return called(str(names[0].value) if names else "", values, kms=str(kms[0].value) if kms else "")
 
 
 def write_vcards(contacts: tuple[Contact, ...]) -> str:

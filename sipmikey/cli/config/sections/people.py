@@ -45,12 +45,14 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressBook:
-    """Names of people, read from a CardDAV server by the phone."""
+    """Names of people, read from a CardDAV or LDAP server by the phone."""
 
     url: str = setting(
-        "", "CardDAV address book, or its server; the phone reads it", read.uri("https", "http")
+        "",
+        "CardDAV address book, or its server, or LDAP URL (RFC 4516); the phone reads it",
+        read.uri("https", "http", "ldaps", "ldap", "ldapi"),
     )
-    username: str = setting("", "user name there", read.text)
+    username: str = setting("", "user name there; with LDAP the distinguished name", read.text)
     password: Secret | None = setting(None, "password there; better in a file", read.secret, secret=True)
     password_file: Path | None = setting(None, "file that holds the password", read.path)
     ca_file: Path | None = setting(

@@ -84,7 +84,8 @@ def _read(section: LdapSection) -> Found:
     if urlsplit(section.url).scheme not in ("ldaps", "ldap", "ldapi"):
         raise ConfigurationError("ldap.url starts with ldaps://, ldap:// or ldapi://")
     try:
-        from sipmikey.kms.provisioning.ldap import LdapFailure, LdapSource, read_directory
+        from sipmikey.kms.provisioning.ldap import LdapSource, read_directory
+        from sipmikey.ldap_search import LdapFailure
     except ImportError as error:
         raise ConfigurationError(f"ldap needs {error.name}: pip install 'sipmikey[organisation]'") from None
     password = None
