@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PySide6.QtCore import QByteArray, qVersion
 from PySide6.QtGui import QImage, QPainter
@@ -20,7 +20,9 @@ from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication
 from textual.widgets import Input
 
+from sipmikey.gui.assistant import Assistant
 from sipmikey.gui.window import PhoneWindow
+from sipmikey.phone.assistant import SignOnShown, Steps
 from sipmikey.phone.controller import Controller, Line
 from sipmikey.phone.edge.language import translation
 from sipmikey.tui.app import PhoneApp
@@ -32,6 +34,8 @@ ALICE, BOB, CAROL, KMS = (
     "sip:carol@example.com",
     "sip:kms@example.com",
 )
+
+DEVICE = "https://login.example.com/device"
 
 Fields = dict[str, Any]
 
@@ -190,6 +194,21 @@ async def terminal_picture(name: str, language: str) -> QImage:
     return picture
 
 
+def assistant_picture(language: str) -> QImage:
+    """Return a picture of the assistant while a person signs on."""
+    assistant = Assistant(cast(Steps, None), translation([language]))
+    assistant.start.signs_on.setChecked(True)
+    assistant.show()
+    assistant.next()
+    page = assistant.sign_on
+    page.kms_url.setText("https://kms.example.com")
+    page.show_code(SignOnShown(address=DEVICE, code="WDJB-MJHT", link=f"{DEVICE}?user_code=WDJB-MJHT"))
+    assistant.adjustSize()
+    picture = assistant.grab().toImage()
+    assistant.close()
+    return picture
+
+
 def save(picture: QImage, path: Path) -> None:
     """Save *picture*, with what it was drawn with."""
     picture.setText("Drawn with", drawn_with())
@@ -206,6 +225,7 @@ def main(words: list[str]) -> None:
             save(window_picture(name, language), FOLDER / f"window-{name}.{language}.png")
             terminal = asyncio.run(terminal_picture(name, language))
             save(terminal, FOLDER / f"terminal-{name}.{language}.png")
+        save(assistant_picture(language), FOLDER / f"assistant-sign-on.{language}.png")
     application.quit()
 
 

@@ -8,10 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QFormLayout,
     QLabel,
-    QLineEdit,
-    QProgressBar,
     QRadioButton,
     QVBoxLayout,
     QWidget,
@@ -19,6 +16,8 @@ from PySide6.QtWidgets import (
     QWizardPage,
 )
 
+from sipmikey.gui.page import CheckedPage
+from sipmikey.gui.sign_on import SignOnPage
 from sipmikey.gui.worker import Work, Worker
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Mood, Text
@@ -35,101 +34,7 @@ class Step(IntEnum):
     KMS = 2
     SERVER = 3
     END = 4
-
-
-class _Page(QWizardPage):
-    """A page whose answers are checked before the next one; what is wrong stands below them, in red."""
-
-    def __init__(self, tr: Translate, title: str, sentence: str, after: int) -> None:
-        super().__init__()
-        self.tr_ = tr
-        self._after = after
-        self._checked = False
-        self._worker = Worker(self)
-        self._worker.done.connect(self._done)
-        self._worker.failed.connect(self._failed)
-        self.setTitle(title)
-        self.setSubTitle(sentence)
-        self.form = QFormLayout()
-        self.busy = QProgressBar()
-        self.busy.setRange(0, 0)
-        self.busy.setAccessibleName(tr("Checking"))
-        self.wrong = QLabel()
-        self.wrong.setTextFormat(Qt.TextFormat.PlainText)
-        self.wrong.setWordWrap(True)
-        text, ground = COLOURS[Mood.BAD]
-        self.wrong.setStyleSheet(f"color: {text}; background: {ground}; font-weight: bold; padding: 6px;")
-        layout = QVBoxLayout(self)
-        layout.addLayout(self.form)
-        layout.addWidget(self.busy)
-        layout.addWidget(self.wrong)
-        layout.addStretch(1)
-        self.busy.hide()
-        self.wrong.hide()
-
-    def ask(self, question: str, example: str = "", *, secret: bool = False) -> QLineEdit:
-        """Add a question and return the field for its answer."""
-        field = QLineEdit()
-        field.setPlaceholderText(example)
-        field.setAccessibleName(question.replace("&", ""))
-        if secret:
-            field.setEchoMode(QLineEdit.EchoMode.Password)
-        label = QLabel(question)
-        label.setBuddy(field)
-        self.form.addRow(label, field)
-        return field
-
-    def work(self) -> Work:
-        """Return what checks the answers of this page. Raises ``LocalError`` for what is seen at once."""
-        return lambda: None
-
-    def accept_result(self, result: Any) -> None:
-        """Take what the check returned."""
-
-    def initializePage(self) -> None:  # noqa: N802 - Qt's name
-        """Begin the page without a complaint."""
-        self._checked = False
-        self.wrong.hide()
-
-    def validatePage(self) -> bool:  # noqa: N802 - Qt's name
-        """Go on when the answers were checked; else have them checked and go on then."""
-        if self._checked:
-            self._checked = False
-            return True
-        if not self.busy.isHidden():
-            return False
-        self.wrong.hide()
-        try:
-            work = self.work()
-        except LocalError as error:
-            self._failed(str(error))
-            return False
-        self._set_busy(True)
-        self._worker.start(work)
-        return False
-
-    def nextId(self) -> int:  # noqa: N802 - Qt's name
-        """Return the page that follows."""
-        return int(self._after)
-
-    def _set_busy(self, on: bool) -> None:
-        self.busy.setVisible(on)
-        for field in self.findChildren(QLineEdit):
-            field.setEnabled(not on)
-        self.wizard().button(QWizard.WizardButton.NextButton).setEnabled(not on)
-        self.wizard().button(QWizard.WizardButton.BackButton).setEnabled(not on)
-
-    def _done(self, result: Any) -> None:
-        self._set_busy(False)
-        self.accept_result(result)
-        self._checked = True
-        self.wizard().next()
-
-    def _failed(self, said: str) -> None:
-        self._set_busy(False)
-        self.wrong.setText(f"▲  {said}")
-        self.wrong.setAccessibleName(said)
-        self.wrong.show()
+    SIGN_ON = 5
 
 
 class _Start(QWizardPage):
@@ -142,19 +47,22 @@ class _Start(QWizardPage):
             tr("An invitation is the shortest way: a code, a web address, or the text of a QR code.")
         )
         self.invited = QRadioButton(tr("I have an &invitation"))
+        self.signs_on = QRadioButton(tr("I &sign on with the account of my organisation"))
         self.questions = QRadioButton(tr("I have no invitation: &ask me five questions"))
         layout = QVBoxLayout(self)
-        for button in (self.invited, self.questions):
+        for button in (self.invited, self.signs_on, self.questions):
             button.setAccessibleName(button.text().replace("&", ""))
             layout.addWidget(button)
         self.invited.setChecked(True)
 
     def nextId(self) -> int:  # noqa: N802 - Qt's name
         """Return the page that follows."""
+        if self.signs_on.isChecked():
+            return int(Step.SIGN_ON)
         return int(Step.INVITATION if self.invited.isChecked() else Step.KMS)
 
 
-class _Invitation(_Page):
+class _Invitation(CheckedPage):
     def __init__(self, tr: Translate, steps: Steps) -> None:
         super().__init__(
             tr,
@@ -179,7 +87,7 @@ class _Invitation(_Page):
         self.told = tuple(result)
 
 
-class _Kms(_Page):
+class _Kms(CheckedPage):
     def __init__(self, tr: Translate, steps: Steps) -> None:
         said = tr("The KMS vouches for you to those whom you call. It is asked for a ticket when you go on.")
         super().__init__(tr, tr("You and your KMS"), said, Step.SERVER)
@@ -200,7 +108,7 @@ class _Kms(_Page):
         return lambda: self._steps.check_kms(typed)
 
 
-class _Server(_Page):
+class _Server(CheckedPage):
     def __init__(self, tr: Translate, steps: Steps, kms: _Kms) -> None:
         said = tr("Your SIP server lets others call you. It is asked to register you when you go on.")
         super().__init__(tr, tr("Your SIP server"), said, Step.END)
@@ -253,7 +161,7 @@ class _End(QWizardPage):
         """Say what was written, and make the test call."""
         wizard = self.wizard()
         assert isinstance(wizard, Assistant)
-        self.told.setText("\n".join((*wizard.invitation.told, *wizard.server.told)))
+        self.told.setText("\n".join((*wizard.invitation.told, *wizard.sign_on.told, *wizard.server.told)))
         self.tried.setText(self.tr_("Test call to the echo service of your domain ..."))
         wizard.written = True
         wizard.button(QWizard.WizardButton.BackButton).setEnabled(False)
@@ -285,9 +193,10 @@ class Assistant(QWizard):
         self.setOption(QWizard.WizardOption.NoCancelButtonOnLastPage)
         self.start, self.invitation, self.kms = _Start(tr), _Invitation(tr, steps), _Kms(tr, steps)
         self.server, self.end = _Server(tr, steps, self.kms), _End(tr, steps)
+        self.sign_on = SignOnPage(tr, steps, Step.END)
         for step, page in (
             (Step.START, self.start), (Step.INVITATION, self.invitation), (Step.KMS, self.kms),
-            (Step.SERVER, self.server), (Step.END, self.end),
+            (Step.SERVER, self.server), (Step.END, self.end), (Step.SIGN_ON, self.sign_on),
         ):  # fmt: skip
             self.setPage(int(step), page)
         texts = (
@@ -299,3 +208,8 @@ class Assistant(QWizard):
         for button, text in texts:
             self.setButtonText(button, text.render(tr))
         self.resize(620, 380)
+
+    def reject(self) -> None:
+        """Leave; nothing is waited for any more."""
+        self.sign_on.give_up()
+        super().reject()

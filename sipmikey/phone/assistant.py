@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,15 @@ class SetupAnswers:
     key: str = field(repr=False)
     server: str = ""
     password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignOnShown:
+    """Where a person signs on, and with which code. ``link``: the address with the code in it, for a QR."""
+
+    address: str
+    code: str
+    link: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,15 @@ class Steps(Protocol):
 
     def redeem(self, invitation: str, kms_url: str) -> Sequence[str]:
         """Redeem *invitation*, keep what came of it, and return what there is to tell."""
+
+    def sign_on(
+        self, kms_url: str, show: Callable[[SignOnShown], None], wait: Callable[[float], None]
+    ) -> Sequence[str]:
+        """Let the person sign on at the organisation of the KMS; keep what came of it and tell as `redeem`.
+
+        *show* is given where and with which code. *wait* passes seconds until the KMS is asked again, and
+        raises ``LocalError`` to give up.
+        """
 
     def check_kms(self, typed: SetupAnswers) -> None:
         """Check the first three answers: the KMS gives a ticket for them."""

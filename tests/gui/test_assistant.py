@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from sipmikey.cli.phone.steps import AccountSteps
 from sipmikey.gui.assistant import Assistant, Step
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone import Text
-from sipmikey.phone.assistant import SetupAnswers, TrialCall
+from sipmikey.phone.assistant import SetupAnswers, SignOnShown, TrialCall
 from sipmikey.phone.edge.language import translation
 from sipmikey.sealed.vault import Vault
 from sipmikey.testing import TestKms
@@ -32,6 +34,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.signed_on = threading.Event()
 
     def kms_in(self, invitation: str) -> str:
         if not invitation:
@@ -43,6 +46,17 @@ class Scripted:
         if "USED" in invitation:
             raise LocalError("the invitation was used already; ask for another one")
         return ["This device is alice-1 of sip:alice@example.com."]
+
+    def sign_on(
+        self, kms_url: str, show: Callable[[SignOnShown], None], wait: Callable[[float], None]
+    ) -> list[str]:
+        show(
+            SignOnShown(address="https://id.example.com/device", code="WDJB-MJHT", link="https://id.example")
+        )
+        self.asked.append(kms_url)
+        while not self.signed_on.is_set():
+            wait(0.01)
+        return ["This device is alice-2 of sip:alice@example.com."]
 
     def check_kms(self, typed: SetupAnswers) -> None:
         self.asked.append(typed)
@@ -122,6 +136,48 @@ def test_an_invitation_is_redeemed_and_the_test_call_shown(qtbot: QtBot) -> None
     assert steps.asked[-1][0] == "https://kms.example.com/enrolment#7KQ2-M3XA-0VZD-J8TN"
     assert "alice-1" in assistant.end.told.text()
     assert assistant.end.tried.text() == "●  The call is protected."
+
+
+def test_signing_on_shows_address_code_and_qr_and_waits(qtbot: QtBot) -> None:
+    steps = Scripted()
+    assistant = shown(qtbot, steps)
+    assistant.start.signs_on.setChecked(True)
+    go_on(assistant)
+    page = assistant.sign_on
+    go_on(assistant)
+    assert "Without the address" in page.wrong.text()
+    page.kms_url.setText("kms.example.com")
+    go_on(assistant)
+    qtbot.waitUntil(page.where.isVisible, timeout=WAIT_MS)
+    assert "https://id.example.com/device" in page.where.text()
+    assert "WDJB-MJHT" in page.where.text()
+    assert page.picture.isVisible()
+    assistant.button(QWizard.WizardButton.BackButton).click()
+    assert assistant.currentId() == Step.START
+    go_on(assistant)
+    assert not page.where.isVisible()
+    go_on(assistant)
+    qtbot.waitUntil(page.where.isVisible, timeout=WAIT_MS)
+    steps.signed_on.set()
+    qtbot.waitUntil(lambda: assistant.currentId() == Step.END, timeout=WAIT_MS)
+    qtbot.waitUntil(assistant.end.isComplete, timeout=WAIT_MS)
+    assert steps.asked == ["kms.example.com"] * 2
+    assert "alice-2" in assistant.end.told.text()
+
+
+def test_leaving_ends_the_waiting(qtbot: QtBot) -> None:
+    steps = Scripted()
+    assistant = shown(qtbot, steps)
+    assistant.start.signs_on.setChecked(True)
+    go_on(assistant)
+    assistant.sign_on.kms_url.setText("kms.example.com")
+    before = set(threading.enumerate())
+    go_on(assistant)
+    qtbot.waitUntil(assistant.sign_on.where.isVisible, timeout=WAIT_MS)
+    (waiting,) = set(threading.enumerate()) - before
+    assistant.reject()
+    qtbot.waitUntil(lambda: not waiting.is_alive(), timeout=WAIT_MS)
+    assert not assistant.written
 
 
 def test_every_field_has_a_name_and_secrets_are_not_shown(qtbot: QtBot) -> None:

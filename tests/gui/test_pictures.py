@@ -20,7 +20,14 @@ from pytestqt.qtbot import QtBot
 
 from sipmikey.phone import Mood
 from sipmikey.phone.palette import COLOURS
-from tools.make_pictures import FOLDER, STATES, drawn_with, terminal_picture, window_picture
+from tools.make_pictures import (
+    FOLDER,
+    STATES,
+    assistant_picture,
+    drawn_with,
+    terminal_picture,
+    window_picture,
+)
 
 NOTICED = 40
 """A pixel differs when one of its colours differs by more, of 255."""
@@ -81,6 +88,10 @@ def test_the_window_looks_as_it_did(qtbot: QtBot, name: str) -> None:
 @pytest.mark.parametrize("name", TERMINALS)
 def test_the_terminal_looks_as_it_did(qtbot: QtBot, name: str) -> None:
     check(asyncio.run(terminal_picture(name, "en")), kept(f"terminal-{name}"))
+
+
+def test_the_assistant_looks_as_it_did(qtbot: QtBot) -> None:
+    check(assistant_picture("en"), kept("assistant-sign-on"))
 
 
 def test_a_word_that_changed_is_noticed(qtbot: QtBot) -> None:

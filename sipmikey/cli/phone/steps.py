@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sipmikey.cli.config.load import load
-from sipmikey.cli.enrol.command import enrolled
+from sipmikey.cli.enrol.command import enrolled, kept
+from sipmikey.cli.enrol.sign_on import signed_on
 from sipmikey.cli.exit_codes import CommandFailed
 from sipmikey.cli.phone.account import (
     Answers,
@@ -26,8 +27,9 @@ from sipmikey.cli.phone.account import (
     try_call,
 )
 from sipmikey.kms.enrolment.codes import parse_invitation
+from sipmikey.kms.enrolment.sign_on_documents import Begun
 from sipmikey.mikey.errors import LocalError
-from sipmikey.phone.assistant import SetupAnswers, TrialCall
+from sipmikey.phone.assistant import SetupAnswers, SignOnShown, TrialCall
 from sipmikey.phone.edge.place import place_of
 from sipmikey.sealed.vault import Vault
 
@@ -50,6 +52,25 @@ class AccountSteps:
         url = read_url("")(parsed.kms_url or kms_url)
         with _told():
             lines = [line.strip() for line in enrolled(parsed, url, self._path, self._vault)]
+            asyncio.run(check_enrolled(self._path))
+        return [*lines, str(place_of(self._vault))]
+
+    def sign_on(
+        self, kms_url: str, show: Callable[[SignOnShown], None], wait: Callable[[float], None]
+    ) -> Sequence[str]:
+        """Let the person sign on, keep what came of it, and return what there is to tell."""
+
+        def shown(begun: Begun) -> None:
+            address = begun.verification_uri
+            show(
+                SignOnShown(
+                    address=address, code=begun.user_code, link=begun.verification_uri_complete or address
+                )
+            )
+
+        with _told():
+            enrolment = signed_on(read_url("")(kms_url), show=shown, wait=wait)
+            lines = [line.strip() for line in kept(enrolment, self._path, self._vault)]
             asyncio.run(check_enrolled(self._path))
         return [*lines, str(place_of(self._vault))]
 
