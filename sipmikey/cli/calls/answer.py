@@ -12,6 +12,7 @@ from typing import Any
 from sipmikey.agent import CallFailed, IncomingCall
 from sipmikey.cli.calls.ask import ask_about_calls
 from sipmikey.cli.calls.desk import open_desk
+from sipmikey.cli.calls.service import say_ready
 from sipmikey.cli.calls.session import (
     AgentSession,
     Outcome,
@@ -100,6 +101,7 @@ async def _run(args: argparse.Namespace, loaded: LoadedConfiguration) -> int:
                     "contact": session.agent.contact,
                 }
             )
+            say_ready()
             automatic = args.auto or args.reject
             outcomes = await (
                 _answer_calls(args, session) if automatic else ask_about_calls(args, session, desk)
