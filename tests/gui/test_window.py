@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def test_the_window_outlives_what_makes_the_calls_and_registers_again(
 
     talk()
     engine = window.processes[""].process_id
+    assert engine is not None
     (stack,) = (stack for loader in children_of(engine) for stack in children_of(loader))
     os.kill(stack, signal.SIGKILL)
     qtbot.waitUntil(lambda: not window.phone.live, timeout=WAIT_MS)
@@ -301,6 +303,14 @@ def test_a_name_cannot_reverse_or_widen_what_the_window_says(still: PhoneWindow,
     assert words(still)[2] == "▲  Who: NOT VOUCHED FOR"
     assert not any(mark in text for text in said for mark in ("\u202e", "\u2066", "✔"))
     assert still.minimumSizeHint().width() <= 1000
+
+
+def test_rendering_loses_no_reference_to_none(still: PhoneWindow) -> None:
+    """A version of PySide6 did with each call, and a flood of events ended the process."""
+    before = sys.getrefcount(None)
+    for _ in range(50):
+        still.render_phone()
+    assert sys.getrefcount(None) > before - 500
 
 
 def test_missed_calls_are_counted_and_told(still: PhoneWindow) -> None:
