@@ -16,15 +16,36 @@ LONGEST_WORD = 100
 """Characters without a blank that are shown; of a longer word both ends are, since a domain is at the end."""
 
 
+LONGEST_TEXT = 1000
+"""Characters of a value that are shown: who has words without end to say is not given the whole window."""
+
+MOST_MARKS = 3
+"""Marks on one letter that are shown."""
+
+
 def clean(text: str) -> str:
     """Return *text* without what a screen should not be sent: names and details come from messages.
 
     Signs such as ● and ✔ are ours alone. A word without an end would make the window as wide.
     """
-    shown = "".join(character if _may_be_shown(character) else "?" for character in text)
+    shown = "".join(character if _may_be_shown(character) else "?" for character in text[: 2 * LONGEST_TEXT])
+    if not shown.isascii():
+        shown = _few_marks(shown)
     if len(shown) <= LONGEST_WORD:
         return shown
-    return " ".join(map(_shortened, shown.split(" ")))
+    shown = " ".join(map(_shortened, shown.split(" ")))
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}…"
+
+
+def _few_marks(text: str) -> str:
+    """Return *text* with no more marks on a letter than languages have: a tower covers other lines."""
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if marks <= MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _may_be_shown(character: str) -> bool:

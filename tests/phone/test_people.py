@@ -85,4 +85,6 @@ def test_a_text_is_translated_with_its_values_and_survives_a_faulty_translation(
     german = {"{name} is {state}": "{name} ist {state}", "busy": "besetzt"}
     assert text.render(lambda message: german[message]) == "Bob ist besetzt"
     assert text.render(lambda message: "{nome}" if "{" in message else message) == "Bob is busy"
+    assert str(Text("{name}", {"name": f"e{chr(0x301) * 200}va"})) == f"e{chr(0x301) * 3}va"
+    assert len(str(Text("{name}", {"name": "go " * 9000}))) < 1100
     assert str(Text("{name}", {"name": "a\x1b[2Jb"})) == "a?[2Jb"
