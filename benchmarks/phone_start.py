@@ -187,7 +187,10 @@ def measured(case: Case, environment: Mapping[str, str], rest_s: float) -> Figur
         left = LONGEST_S - (time.perf_counter() - began)
         if left < 0 or not select.select([terminal], [], [], left)[0]:
             raise SystemExit(f"{case.name} does not get ready:\n{screen[-2000:]}")
-        screen += os.read(terminal, 65536).decode(errors="replace")
+        try:
+            screen += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:  # it has ended
+            raise SystemExit(f"{case.name} ends:\n{screen[-2000:]}") from None
         if not picture and case.picture in screen:
             picture = time.perf_counter() - began
     ready, processor = time.perf_counter() - began, processor_s(pid)

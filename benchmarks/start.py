@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks.machine import build
-from benchmarks.phone_start import measured
 from sipmikey.testing import TestKms
 from tests.phone.agents import settings
 
@@ -39,6 +41,24 @@ def cases(folder: Path, kms: TestKms) -> dict[str, tuple[list[str], str]]:
         "call --help": ([*command, "call", "--help"], ""),
         "answer until listening": (answer, "agent.ready"),
     }
+
+
+def measured(words: list[str], until: str) -> tuple[float, float]:
+    """Run *words* until they end, or print *until*; return wall and processor seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if until and until in line:
+                break
+        wall = time.perf_counter() - began
+        if until:
+            process.terminate()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
