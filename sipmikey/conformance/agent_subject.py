@@ -207,10 +207,15 @@ class AgentSubject:
         )
 
     def refuses(self, offer: str, *, caller: str | None = None) -> None:
-        """Call with an offer that has to be refused."""
-        called = self.call(caller or self.kms.initiator.uri, offer)
+        """Call with an offer that has to be refused for what it is, not because the user agent is busy."""
+        for _ in range(_ATTEMPTS):
+            called = self.call(caller or self.kms.initiator.uri, offer)
+            if called.status != _BUSY:
+                break
+            time.sleep(_BUSY_S)
         check(not called.answered, "the call was taken")
         check(called.status >= 300, "no final answer came")
+        check(called.status != _BUSY, "the user agent stays busy, which says nothing about the offer")
 
     def refuses_message(self, edit: Edit = list, *, grant: TicketGrant | None = None, **options: Any) -> None:
         """Call with a TRANSFER_INIT that was edited and protected again."""

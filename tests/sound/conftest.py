@@ -11,14 +11,14 @@ import pytest
 from tests.interop.lab import programs
 from tests.interop.lab.kms import Kms
 from tests.interop.lab.speech import write_speech
-from tests.sound.pulse import PipeWire, Pulse
+from tests.sound.pulse import SYSTEMS, PipeWire, Pulse
 
 
 @pytest.fixture
 def pulse(tmp_path: Path) -> Iterator[Pulse]:
-    """A PulseAudio server with nobody in it; PipeWire's where SIPMIKEY_TEST_PIPEWIRE is set."""
-    kind = PipeWire if os.environ.get("SIPMIKEY_TEST_PIPEWIRE") else Pulse
-    programs.need("pulseaudio" if kind is Pulse else "pipewire-pulse")
+    """A PulseAudio server with nobody in it; ``SIPMIKEY_TEST_SOUND`` names another sound system."""
+    kind = SYSTEMS[os.environ.get("SIPMIKEY_TEST_SOUND", "")]
+    programs.need("pipewire-pulse" if kind is PipeWire else "pulseaudio")
     programs.need("pactl")
     with kind(tmp_path / "pulse") as server:
         yield server

@@ -83,14 +83,14 @@ class Pulse:
 
     def say(self, name: str, wav: Path) -> Process:
         """Speak a WAV file into a person's microphone, over and over until the process is stopped."""
-        play = f'while :; do paplay --device={name}_mouth "{wav}"; done'
+        play = f'while :; do paplay --server={self.server} --device={name}_mouth "{wav}"; done'
         return Process(["sh", "-c", play], name=f"{name} speaks")
 
     def listen(self, speaker: str, into: Path) -> Process:
         """Record what a speaker (a description, such as "alice ear") plays, until the process is stopped."""
         device = f"{speaker.replace(' ', '_')}.monitor"
-        command = f'exec parec --device={device} --rate=8000 --channels=1 --latency-msec=20 > "{into}.raw"'
-        return Process(["sh", "-c", command], name=f"{speaker} recorded")
+        options = f"--server={self.server} --device={device} --rate=8000 --channels=1 --latency-msec=20"
+        return Process(["sh", "-c", f'exec parec {options} > "{into}.raw"'], name=f"{speaker} recorded")
 
     def _load(self, module: str, **arguments: str) -> str:
         return self._control(
@@ -98,8 +98,8 @@ class Pulse:
         )
 
     def _control(self, *words: str) -> str:
-        done = subprocess.run(["pactl", *words], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        command = ["pactl", f"--server={self.server}", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 class PipeWire(Pulse):
@@ -118,6 +118,32 @@ class PipeWire(Pulse):
 
     def _answers(self) -> bool:
         return subprocess.run(["pactl", "info"], capture_output=True).returncode == 0
+
+
+class Alsa(Pulse):
+    """ALSA, whose devices lead to the null sinks of a PulseAudio server that agents do not find.
+
+    Needs ALSA's plugin for PulseAudio (Debian: libasound2-plugins).
+    """
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a program needs to find the devices of ALSA only."""
+        return super().variables | {"PULSE_SERVER": f"unix:{self._directory}/nobody"}
+
+    def _load(self, module: str, **arguments: str) -> str:
+        name = arguments.get("source_name") or arguments["sink_name"]
+        if not name.endswith("_mouth"):
+            with (self._directory / ".asoundrc").open("a") as file:
+                file.write(
+                    f'pcm.{name} {{ type pulse server "{self.server}" device "{name}"\n'
+                    f'  hint {{ show on description "{name.replace("_", " ")}" }} }}\n'
+                )
+        return super()._load(module, **arguments)
+
+
+SYSTEMS = {"": Pulse, "pipewire": PipeWire, "alsa": Alsa}
+"""Sound systems to test on, by SIPMIKEY_TEST_SOUND."""
 
 
 def recorded(path: Path) -> bytes:
