@@ -19,7 +19,7 @@ import sipmessage
 from account import Account, account, parser
 from secured_call import SecuredCall, summary
 from sipua import TransportAddress
-from sipua_calls import Calling, CallOutcome, Stack
+from sipua_calls import Called, Calling, Stack
 from voice import Voice
 
 from sipmikey.call import inputs
@@ -55,7 +55,7 @@ class Phone(Stack):
         if self.calls:
             await self.reply(request, 486)
             return
-        called = self.calls[request.call_id or ""] = CallOutcome(self, request, self._voice())
+        called = self.calls[request.call_id or ""] = Called(self, request, self._voice())
         called.begin()
 
 

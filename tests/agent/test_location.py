@@ -11,7 +11,7 @@ from sipmikey.agent.network.location import Locator
 from sipmikey.call.reasons import AgentError, Reason
 from tests.name_server import NameServer, Records
 
-ALL = tuple(Transport)
+ALL = (Transport.UDP, Transport.TCP, Transport.TLS)
 NAPTR = [
     '10 50 "s" "SIPS+D2T" "" _sips._tcp.example.com.',
     '20 50 "s" "SIP+D2T" "" _sip._tcp.example.com.',

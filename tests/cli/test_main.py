@@ -140,7 +140,7 @@ def test_json_never_holds_a_secret() -> None:
         (
             "from sipmikey.cli.main import main; main(['answer', '--help'])",
             "sipmikey.kms.service sipmikey.kms.stores sipmikey.agent.pjsua sipmikey.agent.python_media"
-            " sipmikey.agent.asyncio_sip sipmikey.agent.isolation pjsua2 numpy textual PySide6",
+            " sipmikey.agent.asyncio_sip sipmikey.agent.isolation.messages pjsua2 numpy textual PySide6",
         ),
         (
             "import sipmikey.agent.isolation.messages, sipmikey.agent.stack",

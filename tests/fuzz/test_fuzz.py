@@ -57,6 +57,7 @@ def test_the_screen_refuses_what_is_wrong(what: str) -> None:
     assert examine(WRONG[what]).fault is not None
 
 
+@pytest.mark.long
 def test_a_fuzzer_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--seconds", "3", "screen"],

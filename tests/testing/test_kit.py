@@ -62,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (folder / "test_theirs.py").write_text(SUITE)
     (folder / "pytest.ini").write_text("[pytest]\n")
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", str(folder)],
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(folder)],
         capture_output=True, text=True, timeout=240, cwd=folder,
     )  # fmt: skip
     assert result.returncode == 1, result.stdout + result.stderr
