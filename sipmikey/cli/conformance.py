@@ -166,59 +166,67 @@ def _test_agent(args: argparse.Namespace, output: Output) -> int:
     match = _AGENT.fullmatch(args.agent)
     if match is None:
         raise LocalError(f"{args.agent} is not the URI of a user agent: sip:USER@HOST[:PORT]")
-    env = environment()
-    domain = match["host"]
     responder = _party(args, "responder", uri=args.responder or match["uri"])
     if responder is None:
         raise LocalError("the key that the user agent shares with its KMS is needed: --responder-psk")
+    target = (match["host"].strip("[]"), int(match["port"] or 5060))
+    with contextlib.ExitStack() as stack:
+        agent = _agent_subject(args, match["host"], responder, target, stack)
+        return _report(args, output, args.agent, run_suite(items, agent))
+
+
+def _agent_subject(
+    args: argparse.Namespace,
+    domain: str,
+    responder: Party,
+    target: tuple[str, int],
+    stack: contextlib.ExitStack,
+) -> AgentSubject:
+    """Return the user agent at *target*; its KMS, and the party that calls it, run until *stack* closes."""
+    env = environment()
     initiator = _party(args, "initiator") or Party(
         uri=f"sip:conformance@{domain}", key=Secret(env.random(32)), key_id=b"conformance"
     )
-    host, port = _address(args.kms_listen)
     identity = canonical(args.kms_identity or f"sip:kms@{domain}")
-    domain_certificates = (
+    certificates = (
         None
         if args.certificates is None
         else kept_domain(args.certificates, identity, responder.uri, env.now_ns())
     )
     own_key = TicketProtectionKey(key=Secret(env.random(32)), key_id=env.random(8))
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        kms = BrokenKms(
-            env=env,
-            folder=folder,
-            identity=identity,
-            parties=(initiator, responder),
-            authority=None if domain_certificates is None else domain_certificates.authority,
-            ticket_key=own_key,
-        )
-        door = Door(kms.answer)
-        url = stack.enter_context(serving(lambda name: None if name else door, host, port))
-        print(f"the user agent's KMS: {url}, identity {identity}", file=sys.stderr, flush=True)
-        target = (domain.strip("[]"), int(match["port"] or 5060))
-        caller = Caller(responder.uri, target)
-        stack.callback(caller.close)
-        subject = KmsSubject(
+    kms = BrokenKms(
+        env=env,
+        folder=Path(stack.enter_context(tempfile.TemporaryDirectory())),
+        identity=identity,
+        parties=(initiator, responder),
+        authority=None if certificates is None else certificates.authority,
+        ticket_key=own_key,
+    )
+    door = Door(kms.answer)
+    url = stack.enter_context(serving(lambda name: None if name else door, *_address(args.kms_listen)))
+    print(f"the user agent's KMS: {url}, identity {identity}", file=sys.stderr, flush=True)
+    caller = Caller(responder.uri, target)
+    stack.callback(caller.close)
+    agent = AgentSubject(
+        kms=KmsSubject(
             env=env,
             post=kms.answer,
             kms=identity,
             initiator=initiator,
             responder=responder,
-            certified=None if domain_certificates is None else domain_certificates.certified,
+            certified=None if certificates is None else certificates.certified,
             suite=SUITE_256 if args.suite == "256" else SUITE_128,
-        )
-        agent = AgentSubject(
-            kms=subject,
-            dial=caller.dial,
-            door=door,
-            address=caller.address,
-            ticket_key=_ticket_key(args, "ticket_key"),
-            initiator_ticket_key=_ticket_key(args, "initiator_ticket_key"),
-            kms_ticket_key=own_key,
-            pair=None if domain_certificates is None else domain_certificates.authority.kms,
-        )
-        stack.callback(agent.close)
-        return _report(args, output, args.agent, run_suite(items, agent))
+        ),
+        dial=caller.dial,
+        door=door,
+        address=caller.address,
+        ticket_key=_ticket_key(args, "ticket_key"),
+        initiator_ticket_key=_ticket_key(args, "initiator_ticket_key"),
+        kms_ticket_key=own_key,
+        pair=None if certificates is None else certificates.authority.kms,
+    )
+    stack.callback(agent.close)
+    return agent
 
 
 def _ticket_key(args: argparse.Namespace, word: str) -> TicketProtectionKey | None:

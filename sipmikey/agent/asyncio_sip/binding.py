@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sipmikey.agent.asyncio_sip.wire.flows import Flow
+from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.config import Sip, Transport
 
 REG_ID = 1

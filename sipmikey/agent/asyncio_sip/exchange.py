@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from sipmikey.agent.asyncio_sip.binding import Binding
 from sipmikey.agent.asyncio_sip.wire.digest import Digest
-from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
+from sipmikey.agent.asyncio_sip.wire.flows import Flows
+from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, default_port, named_in_uri, shown
 from sipmikey.agent.asyncio_sip.wire.transactions import ClientTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import cancellation, new_branch, request

@@ -10,8 +10,9 @@ from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.referral import replace_call
 from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.session_timer import TOO_SMALL, interval_too_small
-from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
+from sipmikey.agent.asyncio_sip.wire.flows import Flows
 from sipmikey.agent.asyncio_sip.wire.framing import trimmed
+from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.wire.target import shown
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction, Transactions
 from sipmikey.agent.asyncio_sip.writing import (

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
-from sipmikey.agent.asyncio_sip.wire.flows import Flow
+from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.wire.transactions import Later, Timer
 from sipmikey.agent.asyncio_sip.writing import (
     ALLOW,

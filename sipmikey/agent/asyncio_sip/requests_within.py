@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent, target_of, via_of
-from sipmikey.agent.asyncio_sip.wire.flows import Flow
+from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.writing import ALLOW, SDP_TYPE, SUPPORTED, request
 from sipmikey.agent.stack import Headers
 from sipmikey.sip import SipMessage

@@ -19,7 +19,8 @@ from sipmikey.agent.asyncio_sip.registration import Registration
 from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.session_table import SessionTable
 from sipmikey.agent.asyncio_sip.unready import check_ready
-from sipmikey.agent.asyncio_sip.wire.flows import Flow, Flows
+from sipmikey.agent.asyncio_sip.wire.flows import Flows
+from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
 from sipmikey.agent.asyncio_sip.writing import new_call_id, new_tag, own_address, route_through
 from sipmikey.agent.config import ANY_ADDRESS, AgentConfig, Transport

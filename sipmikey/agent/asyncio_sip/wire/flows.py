@@ -1,4 +1,4 @@
-"""The UDP, TCP and TLS sockets of SIP in asyncio (RFC 3261 section 18)."""
+"""The ways of SIP to its peers: opened, found again and closed (RFC 3261 section 18)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import contextlib
 import logging
 import re
 import secrets
-import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from sipmikey.agent.asyncio_sip.wire.framing import FramingError, StreamFramer
 from sipmikey.agent.asyncio_sip.wire.servers import endpoints, is_address
+from sipmikey.agent.asyncio_sip.wire.sockets import Connection, Datagrams, Flow, UdpFlow
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, default_port, shown
 from sipmikey.agent.asyncio_sip.wire.websocket import WebSocketFlow, open_websocket
 from sipmikey.agent.config import ANY_ADDRESS, WEBSOCKETS, Sip, Transport
@@ -31,162 +29,11 @@ _CONNECT_S = 5.0
 _CONNECTIONS = 400
 _MOST_SERVERS = 4
 _SILENT_S = 10.0
-_LONGEST_QUEUE = 1 << 20
-"""Octets that may wait for a peer who does not read; then its connection ends."""
-
 _SENT_BY = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?", re.ASCII)
-
-_PING = b"\r\n\r\n"
-_PONG = b"\r\n"
-_PONG_S = 10.0
-"""Seconds in which a ping is answered where the peer said that it does so (RFC 5626 section 4.4.1)."""
-
-
-class Flow(Protocol):
-    """A way to one peer. ``local``: our address and port, as the peer can use them in Via and Contact."""
-
-    @property
-    def transport(self) -> Transport: ...
-
-    @property
-    def local(self) -> Endpoint: ...
-
-    @property
-    def remote(self) -> Endpoint: ...
-
-    def send(self, octets: bytes) -> None:
-        """Send; what cannot be sent is lost, as a datagram would be."""
-
-    def ping(self, *, answered: bool) -> None:
-        """Keep it open. *answered*: the peer answers pings, and a connection without an answer is closed."""
-
 
 Receive = Callable[[bytes, Flow], None]
 Reached = Callable[[Flow | None, str], None]
 Note = Callable[[bytes, Flow, bool], None]
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """The UDP socket."""
-
-    def __init__(self, flows: Flows) -> None:
-        self._flows = flows
-        self.transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        if not data.strip(b"\r\n\x00"):
-            return
-        self._flows.received(data, _UdpFlow(self._flows, (str(addr[0]), int(addr[1]))))
-
-    def error_received(self, exc: Exception) -> None:
-        _log.info("UDP: %s", exc)
-
-
-@dataclass(frozen=True, slots=True)
-class _UdpFlow:
-    flows: Flows
-    remote: Endpoint
-
-    @property
-    def transport(self) -> Transport:
-        return Transport.UDP
-
-    @property
-    def local(self) -> Endpoint:
-        return self.flows.local_of(Transport.UDP, self.remote)
-
-    def send(self, octets: bytes) -> None:
-        self.flows.note(octets, self, True)
-        self.flows.send_datagram(octets, self.remote)
-
-    def ping(self, *, answered: bool) -> None:
-        self.flows.send_datagram(_PING, self.remote)
-
-
-class _Connection(asyncio.Protocol):
-    """A TCP or TLS connection. *opened*: by us."""
-
-    def __init__(self, flows: Flows, transport: Transport, *, opened: bool) -> None:
-        self._flows = flows
-        self.transport = transport
-        self._opened = opened
-        self._framer = StreamFramer()
-        self._stream: asyncio.Transport | None = None
-        self._pong_due: asyncio.TimerHandle | None = None
-        self.remote: Endpoint = ("", 0)
-        self.closed = False
-
-    def connection_made(self, transport: Any) -> None:
-        self._stream = transport
-        peer = transport.get_extra_info("peername")
-        self.remote = (str(peer[0]), int(peer[1]))
-        with contextlib.suppress(OSError, AttributeError):
-            # An INVITE right behind an ACK would wait for the peer to acknowledge that (Nagle).
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._flows.connected(self)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for message in self._framer.messages(data):
-                self._flows.received(message, self)
-        except FramingError as error:
-            _log.info("the connection with %s ends: %s", shown(self.remote), error)
-            self.close()
-        if self._framer.pings and not self._opened:
-            self._write(_PONG)
-        self._framer.pings = 0
-        if self._opened and self._framer.take_pong():
-            self._answered()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        self._answered()
-        self._flows.disconnected(self)
-
-    @property
-    def local(self) -> Endpoint:
-        if self.transport is Transport.TLS and not self._flows.answers_tls and self._stream is not None:
-            # Without a certificate no peer can open a connection to our TLS port: it must use this one.
-            name = self._stream.get_extra_info("sockname")
-            return str(name[0]), int(name[1])
-        return self._flows.local_of(self.transport, self.remote)
-
-    def send(self, octets: bytes) -> None:
-        if self._stream is None or self.closed:
-            self._flows.respond_elsewhere(octets)
-            return
-        if self._stream.get_write_buffer_size() > _LONGEST_QUEUE:
-            self.close()
-            return
-        self._flows.note(octets, self, True)
-        self._stream.write(octets)
-
-    def _write(self, octets: bytes) -> None:
-        if self._stream is not None and not self.closed:
-            self._stream.write(octets)
-
-    def ping(self, *, answered: bool) -> None:
-        self._write(_PING)
-        if answered and self._pong_due is None:
-            self._pong_due = self._flows.later(_PONG_S, self.close)
-
-    async def leave(self) -> None:
-        """Close it once what was sent has left."""
-        if self._stream is not None:
-            self._stream.close()
-
-    def _answered(self) -> None:
-        if self._pong_due is not None:
-            self._pong_due.cancel()
-            self._pong_due = None
-
-    def close(self) -> None:
-        self.closed = True
-        if self._stream is not None:
-            self._stream.abort()
 
 
 class Flows:
@@ -212,11 +59,11 @@ class Flows:
         self._woken = woken
         self._lost = lost
         self.note = note
-        self._udp = _Datagrams(self)
+        self._udp = Datagrams(self)
         self._servers: list[asyncio.Server] = []
-        self._connections: dict[tuple[Transport, Endpoint], _Connection | WebSocketFlow] = {}
+        self._connections: dict[tuple[Transport, Endpoint], Connection | WebSocketFlow] = {}
         self._limits = Connections(most=_CONNECTIONS, silent_s=_SILENT_S)
-        self._numbers: dict[int, _Connection] = {}
+        self._numbers: dict[int, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._locals: dict[str, str] = {}
         self._pending: dict[tuple[Target, frozenset[Endpoint]], list[Reached]] = {}
@@ -259,7 +106,7 @@ class Flows:
             self.ports[transport] = port
             return
         server = await self._loop.create_server(
-            lambda: _Connection(self, transport, opened=False), host, port, ssl=context
+            lambda: Connection(self, transport, opened=False), host, port, ssl=context
         )
         self._servers.append(server)
         self.ports[transport] = int(server.sockets[0].getsockname()[1])
@@ -338,7 +185,7 @@ class Flows:
                 then(None, "")
                 return
             if target.transport is Transport.UDP:
-                then(_UdpFlow(self, endpoint), "")
+                then(UdpFlow(self, endpoint), "")
                 return
             if (known := self._known(target.transport, endpoint)) is not None:
                 then(known, "")
@@ -394,7 +241,7 @@ class Flows:
             return None
         found.append(endpoint)
         if target.transport is Transport.UDP:
-            return _UdpFlow(self, endpoint)
+            return UdpFlow(self, endpoint)
         if (known := self._known(target.transport, endpoint)) is not None:
             return known
         secure = target.transport in (Transport.TLS, Transport.WSS)
@@ -403,7 +250,7 @@ class Flows:
         if target.transport in WEBSOCKETS:
             return await self._open_websocket(target, endpoint, context, local)
         _, connection = await self._loop.create_connection(
-            lambda: _Connection(self, target.transport, opened=True), *endpoint,
+            lambda: Connection(self, target.transport, opened=True), *endpoint,
             ssl=context, server_hostname=target.host if context else None, local_addr=local,
         )  # fmt: skip
         return connection
@@ -464,10 +311,10 @@ class Flows:
 
     def heard(self, flow: Flow) -> None:
         """A message that passed the screen came by *flow*."""
-        if isinstance(flow, _Connection):
+        if isinstance(flow, Connection):
             self._limits.heard(id(flow), self._loop.time())
 
-    def connected(self, connection: _Connection) -> None:
+    def connected(self, connection: Connection) -> None:
         """A connection is there."""
         self._connections[connection.transport, connection.remote] = connection
         self._numbers[id(connection)] = connection
@@ -477,9 +324,9 @@ class Flows:
             self._limits.heard(id(connection), now)
         self.close_idle()
 
-    def disconnected(self, connection: _Connection | WebSocketFlow) -> None:
+    def disconnected(self, connection: Connection | WebSocketFlow) -> None:
         """A connection is gone."""
-        if isinstance(connection, _Connection):
+        if isinstance(connection, Connection):
             self._limits.closed(id(connection))
             self._numbers.pop(id(connection), None)
         key = (connection.transport, connection.remote)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from sipmikey.agent.asyncio_sip.wire.flows import Flow
+from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.writing import acknowledgement, response
 from sipmikey.agent.config import Transport
 from sipmikey.sip import SipMessage

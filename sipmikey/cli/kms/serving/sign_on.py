@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sipmikey.cli.config.load import read_secret_file
 from sipmikey.cli.kms.configuration import KmsConfiguration
@@ -18,6 +18,9 @@ from sipmikey.mikey.errors import LocalError
 from sipmikey.rate_limit import RateLimiter
 from sipmikey.settings import ConfigurationError
 from sipmikey.ticket.environment import Environment
+
+if TYPE_CHECKING:
+    from sipmikey.kms.openid.device_grant import DeviceGrant
 
 STARTS_PER_S: Final = 0.5
 STARTS_BURST: Final = 30
@@ -35,6 +38,25 @@ def sign_on_pages(
     section = configuration.enrolment_oidc
     if not section.issuer:
         return []
+    settings, provider = _provider(configuration)
+    desk = SignOnDesk(
+        env,
+        settings,
+        provider,
+        store.devices,
+        audit=store.audit,
+        starts=_limit(STARTS_PER_S, STARTS_BURST),
+        polls=_limit(POLLS_PER_S, POLLS_BURST),
+    )
+    pages = EnrolmentPages(
+        desk, metrics=metrics, handle_s=configuration.http.answer_s, path=SIGN_ON_PATH, page=SIGN_ON_PAGE
+    )
+    return [pages]
+
+
+def _provider(configuration: KmsConfiguration) -> tuple[SignOnSettings, DeviceGrant]:
+    """Return what the configuration says of sign-on, and the provider. Raises ConfigurationError."""
+    section = configuration.enrolment_oidc
     for name in ("client_id", "identity"):
         if not getattr(section, name):
             raise ConfigurationError(f"enrolment.oidc.{name} is missing")
@@ -49,11 +71,16 @@ def sign_on_pages(
     if section.client_secret_file is not None:
         secret = read_secret_file(section.client_secret_file, "enrolment.oidc.client_secret_file")
     try:
-        rule = IdentityRule(
-            claim=section.claim,
-            identity=section.identity,
-            groups_claim=section.groups_claim,
-            allowed_groups=frozenset(section.allowed_groups),
+        settings = SignOnSettings(
+            issuer=section.issuer,
+            rule=IdentityRule(
+                claim=section.claim,
+                identity=section.identity,
+                groups_claim=section.groups_claim,
+                allowed_groups=frozenset(section.allowed_groups),
+            ),
+            kms_identity=configuration.kms.identity,
+            add_users=section.add_users,
         )
         client = OpenIdClient(
             issuer=section.issuer,
@@ -64,27 +91,9 @@ def sign_on_pages(
             tls=provider_tls(section.ca_file, "ca_file"),
             timeout_s=max(0.5, configuration.http.answer_s * 0.8),
         )
-        provider = DeviceGrant(OpenIdProvider(client), section.scopes)
+        return settings, DeviceGrant(OpenIdProvider(client), section.scopes)
     except LocalError as error:
         raise ConfigurationError(f"enrolment.oidc: {error}") from None
-    desk = SignOnDesk(
-        env,
-        SignOnSettings(
-            issuer=section.issuer,
-            rule=rule,
-            kms_identity=configuration.kms.identity,
-            add_users=section.add_users,
-        ),
-        provider,
-        store.devices,
-        audit=store.audit,
-        starts=_limit(STARTS_PER_S, STARTS_BURST),
-        polls=_limit(POLLS_PER_S, POLLS_BURST),
-    )
-    pages = EnrolmentPages(
-        desk, metrics=metrics, handle_s=configuration.http.answer_s, path=SIGN_ON_PATH, page=SIGN_ON_PAGE
-    )
-    return [pages]
 
 
 def _limit(per_second: float, burst: int) -> AddressFailures:
