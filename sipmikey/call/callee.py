@@ -16,7 +16,7 @@ from sipmikey.call.machine import CallMachine
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState, Outcome
-from sipmikey.mikey.errors import PeerError
+from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sdp.preconditions.negotiation import Preconditions
 from sipmikey.ticket.environment import Environment
 
@@ -268,6 +268,9 @@ class CalleeMachine(CallMachine):
         super()._bind(agreement, to_tag)
 
     def _accept(self) -> Outcome:
+        described = self._own_sdp is not None or self._answered_early or self._replacing
+        if self._attempt.keying.gives_keys and not described:
+            raise LocalError("accepted without LocalDescription: there is nothing to put the keys into")
         self._record.begin()
         self._accepted = True
         if self._answered_early and self._attempt.agreement is not None:

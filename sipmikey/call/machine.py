@@ -77,9 +77,11 @@ class CallMachine:
         return self.security.peer or self.security.called or ""
 
     def take(self, item: i.Input) -> tuple[o.Output, ...]:
-        """Take an input; return what is to be done now, in order. Never raises for what a peer did."""
+        """Take an input; return what is to be done now, in order. Never raises."""
         self._out.now_ns = self._env.now_ns()
         if isinstance(item, i.Rang):
+            if item.timer not in self._out.timers:
+                return ()  # it was stopped, or started again, and rang on its way
             self._out.timers.discard(item.timer)
         row = TABLE[self.state].get(type(item))
         if row is None:
@@ -394,7 +396,8 @@ class CallMachine:
     def _not_sent(self, output: o.Output, error: BaseException) -> Outcome:
         match output:
             case o.EndInvite():
-                return Outcome.FINISHES
+                # What was to end may be an INVITE before the present one.
+                return Outcome.FINISHES if self.state is CallState.ENDING else Outcome.STAYS
             case o.Answer() if self.state is CallState.ENDING:
                 return Outcome.FINISHES
             case o.Reinvite() | o.Update():

@@ -107,6 +107,15 @@ def test_what_the_grammar_does_not_allow_is_refused(fields: dict[str, str], fiel
     assert fault.answerable is answerable
 
 
+@pytest.mark.parametrize("end", ["\n", "\r"])
+@pytest.mark.parametrize("hidden", ["Contact: <sip:[]>", "Record-Route: <sip:[]>", "Require: x", " folded"])
+def test_no_field_hides_behind_a_line_end_that_only_pjsip_sees(hidden: str, end: str) -> None:
+    fault = judge(message(Subject=f"x{end}{hidden}"))
+    assert fault is not None
+    assert fault.field == "head"
+    assert not fault.answerable
+
+
 @pytest.mark.parametrize("method", ["bye", "Cancel", "iNVITE", "options"])
 def test_a_method_in_another_case_is_another_method(method: str) -> None:
     """pjsip would take it for the one it resembles, and end the call."""

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Why a message is refused. ``field``: the header field, in lower case and long form, or ``start-line``.
+    """Why a message is refused. ``field``: the header field, in lower case and long form, ``start-line`` or
+    ``head``.
 
     ``answerable``: False for messages that SIP never answers (a response, an ACK), and where an answer would
     have to repeat the faulty field.
@@ -72,6 +73,7 @@ _DIALOG_METHODS = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"RE
 _METHODS = frozenset((*_DIALOG_METHODS, b"ACK", b"BYE", b"CANCEL", b"INFO", b"MESSAGE", b"OPTIONS", b"PRACK"))
 """Methods that pjsip accepts in lower case too, although case matters (RFC 3261 section 7.1)."""
 _REPEATED_IN_ANSWERS = (*_NEEDED, b"record-route")
+_UNANSWERED = frozenset((*_REPEATED_IN_ANSWERS, b"start-line", b"head"))
 _NAMES_A_CALL = (b"via", b"from", b"call-id", b"cseq")
 _SHOWN = 60
 
@@ -112,6 +114,7 @@ def examine(message: bytes) -> Judgement:
     try:
         if start is None:
             raise _Unfit(b"start-line", "neither a request line nor a status line of SIP/2.0")
+        _check_line_ends(head)
         _check_presence(fields)
         _check_fields(start, method, fields)
         outside = method in (b"INVITE", b"ACK") and not _has_tag(fields[b"to"][0])
@@ -119,13 +122,20 @@ def examine(message: bytes) -> Judgement:
             raise _Unfit(b"to", "an ACK without a To-tag belongs to no transaction")
         _check_body(fields, body)
     except _Unfit as unfit:
-        faulty = unfit.field in (*_REPEATED_IN_ANSWERS, b"start-line") or not _has_fit_answer(fields)
+        faulty = unfit.field in _UNANSWERED or not _has_fit_answer(fields)
         answerable = method not in (b"", b"ACK") and not faulty
         fault = Fault(field=unfit.field.decode("latin-1"), detail=unfit.detail, answerable=answerable)
         return Judgement(fault, method)
     if not outside:
         return Judgement(None, method)
     return Judgement(None, method, b"\n".join([fields[name][0] for name in _NAMES_A_CALL]))
+
+
+def _check_line_ends(head: bytes) -> None:
+    """Refuse lines that end with CR or LF alone: pjsip sees header fields behind these, and we do not."""
+    lines = head.strip(b"\r\n")
+    if not lines.count(b"\r\n") == lines.count(b"\r") == lines.count(b"\n"):
+        raise _Unfit(b"head", "a line ends with CR or LF alone")
 
 
 def _has_tag(to: bytes) -> bool:

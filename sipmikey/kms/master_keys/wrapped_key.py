@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 from sipmikey.kms.stores.vault import MASTER_KEY_BYTES
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.settings import ConfigurationError, parse_toml
 
 MOST_BYTES = 65_536
 
@@ -45,10 +45,10 @@ class WrappedMasterKey:
         where = f"wrapped master key {self.path}"
         try:
             with self.path.open("rb") as file:
-                fields = tomllib.loads(file.read(MOST_BYTES).decode())
+                fields = parse_toml(file.read(MOST_BYTES).decode())
         except OSError as error:
             raise LocalError(f"{where}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeError):
+        except (ConfigurationError, UnicodeError):
             raise LocalError(f"{where} is not TOML") from None
         texts = {name: value for name, value in fields.items() if isinstance(value, str)}
         try:
