@@ -84,6 +84,8 @@ def fold(phone: Phone, document: Document) -> Phone:
 
 
 def _account(phone: Phone, kind: str, name: str, document: Document, at: float) -> Phone:
+    if kind == "sound.device" and text(document, "state") == "failed":
+        return _notice(phone, Notice(at=at, text=_raw(document), bad=True, account=name))
     account = phone.accounts.get(name)
     if account is None:
         if kind == "notice.given":

@@ -468,3 +468,13 @@ def test_a_failed_search_for_another_way_tells_what_to_do_and_blames_no_new_addr
     assert "488 Not Acceptable Here" in told
     assert "Call again" in told
     assert "address" not in told
+
+
+def test_a_sound_device_that_cannot_be_used_is_told_at_once() -> None:
+    detail = "no device has 'nosuch' in the name; input devices: built-in"
+    failed = event("sound.device", "", 1001.0, role="input", state="failed", name="nosuch", detail=detail)
+    phone = folded(failed)
+    assert [(str(one.text), one.bad) for one in phone.notices] == [(detail, True)]
+    assert (
+        folded(event("sound.device", "", 1001.0, role="input", state="open", name="built-in")).notices == ()
+    )
