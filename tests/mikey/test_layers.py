@@ -21,6 +21,10 @@ def offences(checker: dict[str, Any], root: Path) -> list[str]:
     return list(found + checker["check_circles"](checker["import_graph"](root)))
 
 
+def test_the_package_has_no_offence(checker):
+    assert offences(checker, ROOT / "sipmikey") == []
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

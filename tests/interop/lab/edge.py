@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sipmikey.ports import free_port
 from tests.interop.lab.kamailio import DOMAIN, Kamailio
 
 TEMPLATE = Path(__file__).with_name("edge.cfg")
@@ -14,8 +15,8 @@ class Edge(Kamailio):
     """Asks nobody for a password. ``authority.pem`` in its folder verifies its TLS and WSS."""
 
     def __init__(self, folder: Path) -> None:
-        # Kamailio leaves out 5060 in a Record-Route, where a URI with ws means port 80.
-        super().__init__(folder, port=5070, tls_port=5071)
+        # Never 5060: Kamailio leaves it out in a Record-Route, where a URI with ws means port 80.
+        super().__init__(folder, port=free_port("127.0.0.1"), tls_port=free_port("127.0.0.1"))
 
     def configuration(self) -> str:
         filled = TEMPLATE.read_text()
