@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sipmikey.on_use import on_use
+
 if TYPE_CHECKING:
     from sipmikey.call import events, inputs, outputs
     from sipmikey.call.callee import CalleeMachine, Invitation
@@ -52,39 +54,38 @@ __all__ = [
     "outputs",
 ]
 
-_HOMES = {
-    "CalleeMachine": "sipmikey.call.callee",
-    "Invitation": "sipmikey.call.callee",
-    "CallerMachine": "sipmikey.call.caller",
-    "Keyings": "sipmikey.call.caller",
-    "Question": "sipmikey.call.inviting.consent",
-    "Ending": "sipmikey.call.ending",
-    "Keying": "sipmikey.call.keying.keying",
-    "Lane": "sipmikey.call.keying.keying",
-    "SrtpKeys": "sipmikey.call.keying.keying",
-    "StandardKeyings": "sipmikey.call.keying.standard",
-    "CallMachine": "sipmikey.call.machine",
-    "Alternative": "sipmikey.call.policy",
-    "CallPolicy": "sipmikey.call.policy",
-    "Fallback": "sipmikey.call.policy",
-    "Retarget": "sipmikey.call.policy",
-    "SecurityMode": "sipmikey.call.policy",
-    "AgentError": "sipmikey.call.reasons",
-    "Family": "sipmikey.call.reasons",
-    "Reason": "sipmikey.call.reasons",
-    "Side": "sipmikey.call.reasons",
-    "CallSettings": "sipmikey.call.settings",
-    "Patience": "sipmikey.call.settings",
-    "CallState": "sipmikey.call.state",
-}
-"""Imported when asked for: the process of the SIP stack needs few of these, and starts again when it dies."""
+# Imported when asked for: the process of the SIP stack needs few of these, and starts again when it dies.
+_find = on_use(
+    __name__,
+    {
+        "CalleeMachine": "sipmikey.call.callee",
+        "Invitation": "sipmikey.call.callee",
+        "CallerMachine": "sipmikey.call.caller",
+        "Keyings": "sipmikey.call.caller",
+        "Question": "sipmikey.call.inviting.consent",
+        "Ending": "sipmikey.call.ending",
+        "Keying": "sipmikey.call.keying.keying",
+        "Lane": "sipmikey.call.keying.keying",
+        "SrtpKeys": "sipmikey.call.keying.keying",
+        "StandardKeyings": "sipmikey.call.keying.standard",
+        "CallMachine": "sipmikey.call.machine",
+        "Alternative": "sipmikey.call.policy",
+        "CallPolicy": "sipmikey.call.policy",
+        "Fallback": "sipmikey.call.policy",
+        "Retarget": "sipmikey.call.policy",
+        "SecurityMode": "sipmikey.call.policy",
+        "AgentError": "sipmikey.call.reasons",
+        "Family": "sipmikey.call.reasons",
+        "Reason": "sipmikey.call.reasons",
+        "Side": "sipmikey.call.reasons",
+        "CallSettings": "sipmikey.call.settings",
+        "Patience": "sipmikey.call.settings",
+        "CallState": "sipmikey.call.state",
+    },
+)
 
 _MODULES = ("events", "inputs", "outputs")
 
 
 def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return import_module(f"sipmikey.call.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return import_module(f"sipmikey.call.{name}") if name in _MODULES else _find(name)

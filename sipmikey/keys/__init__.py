@@ -7,7 +7,6 @@ decrypt the keys of a KEMAC payload.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sipmikey.keys.derivation import (
@@ -27,6 +26,7 @@ from sipmikey.keys.prf import Prf
 from sipmikey.keys.signature import sign, verify_signature
 from sipmikey.keys.suite import SUITE_128, SUITE_256, SUITES, Suite, suite_named, suite_of
 from sipmikey.keys.transport import open_keys, seal_keys
+from sipmikey.on_use import on_use
 
 if TYPE_CHECKING:
     from sipmikey.keys.certificate import (
@@ -67,16 +67,13 @@ __all__ = [
     "verify_signature",
 ]
 
-_HOMES = {
-    "certificate_identities": "sipmikey.keys.certificate",
-    "load_certificate": "sipmikey.keys.certificate",
-    "rsa_public_key": "sipmikey.keys.certificate",
-    "verify_chain": "sipmikey.keys.certificate",
-}
-"""Imported when asked for: reading certificates loads slowly, and few programs do it."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+# Imported when asked for: reading certificates loads slowly, and few programs do it.
+__getattr__ = on_use(
+    __name__,
+    {
+        "certificate_identities": "sipmikey.keys.certificate",
+        "load_certificate": "sipmikey.keys.certificate",
+        "rsa_public_key": "sipmikey.keys.certificate",
+        "verify_chain": "sipmikey.keys.certificate",
+    },
+)

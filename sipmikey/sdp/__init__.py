@@ -6,8 +6,9 @@ for re-INVITE and UPDATE. `SessionKeys` holds the SRTP keys of every m-line.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from sipmikey.on_use import on_use
 
 if TYPE_CHECKING:
     from sipmikey.sdp.answer import Answerer
@@ -55,33 +56,30 @@ __all__ = [
     "SrtpSuite",
 ]
 
-_HOMES = {
-    "Answerer": "sipmikey.sdp.answer",
-    "AnswerMissing": "sipmikey.sdp.errors",
-    "BiddingDown": "sipmikey.sdp.errors",
-    "Glare": "sipmikey.sdp.errors",
-    "IdentityMismatch": "sipmikey.sdp.errors",
-    "KeyMgmtDuplicate": "sipmikey.sdp.errors",
-    "KeyMgmtMalformed": "sipmikey.sdp.errors",
-    "KeyMgmtMissing": "sipmikey.sdp.errors",
-    "MediaMismatch": "sipmikey.sdp.errors",
-    "MediaNotSecured": "sipmikey.sdp.errors",
-    "OfferMissing": "sipmikey.sdp.errors",
-    "SdpMalformed": "sipmikey.sdp.errors",
-    "SentSdpAltered": "sipmikey.sdp.errors",
-    "MediaKeys": "sipmikey.sdp.keys",
-    "ReceivedOffer": "sipmikey.sdp.keys",
-    "SessionKeys": "sipmikey.sdp.keys",
-    "Direction": "sipmikey.sdp.mapping",
-    "Offerer": "sipmikey.sdp.offer",
-    "Session": "sipmikey.sdp.session",
-    "DEFAULT_SUITES": "sipmikey.sdp.suite",
-    "SrtpSuite": "sipmikey.sdp.suite",
-}
-"""Imported when asked for: the words for what is wrong with a description need no description."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+# Imported when asked for: the words for what is wrong with a description need no description.
+__getattr__ = on_use(
+    __name__,
+    {
+        "Answerer": "sipmikey.sdp.answer",
+        "AnswerMissing": "sipmikey.sdp.errors",
+        "BiddingDown": "sipmikey.sdp.errors",
+        "Glare": "sipmikey.sdp.errors",
+        "IdentityMismatch": "sipmikey.sdp.errors",
+        "KeyMgmtDuplicate": "sipmikey.sdp.errors",
+        "KeyMgmtMalformed": "sipmikey.sdp.errors",
+        "KeyMgmtMissing": "sipmikey.sdp.errors",
+        "MediaMismatch": "sipmikey.sdp.errors",
+        "MediaNotSecured": "sipmikey.sdp.errors",
+        "OfferMissing": "sipmikey.sdp.errors",
+        "SdpMalformed": "sipmikey.sdp.errors",
+        "SentSdpAltered": "sipmikey.sdp.errors",
+        "MediaKeys": "sipmikey.sdp.keys",
+        "ReceivedOffer": "sipmikey.sdp.keys",
+        "SessionKeys": "sipmikey.sdp.keys",
+        "Direction": "sipmikey.sdp.mapping",
+        "Offerer": "sipmikey.sdp.offer",
+        "Session": "sipmikey.sdp.session",
+        "DEFAULT_SUITES": "sipmikey.sdp.suite",
+        "SrtpSuite": "sipmikey.sdp.suite",
+    },
+)

@@ -8,8 +8,9 @@ Initiator: `TicketRequest` (or `make_ticket`) gives a `TicketGrant`, `TransferIn
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from sipmikey.on_use import on_use
 
 if TYPE_CHECKING:
     from sipmikey.ticket.base_ticket import TicketContents, open_ticket, seal_ticket, ticket_id, tpk_id
@@ -76,52 +77,49 @@ __all__ = [
     "tpk_id",
 ]
 
-_HOMES = {
-    "TicketContents": "sipmikey.ticket.base_ticket",
-    "open_ticket": "sipmikey.ticket.base_ticket",
-    "seal_ticket": "sipmikey.ticket.base_ticket",
-    "ticket_id": "sipmikey.ticket.base_ticket",
-    "tpk_id": "sipmikey.ticket.base_ticket",
-    "CryptoSession": "sipmikey.ticket.bundle",
-    "CryptoSessionBundle": "sipmikey.ticket.bundle",
-    "CertificateCredential": "sipmikey.ticket.credentials",
-    "ClientCredential": "sipmikey.ticket.credentials",
-    "KmsKeyPair": "sipmikey.ticket.credentials",
-    "PreSharedKey": "sipmikey.ticket.credentials",
-    "TicketProtectionKey": "sipmikey.ticket.credentials",
-    "Environment": "sipmikey.ticket.environment",
-    "ErrorMessage": "sipmikey.ticket.error_message",
-    "build_error": "sipmikey.ticket.error_message",
-    "canonical": "sipmikey.ticket.identity",
-    "matches": "sipmikey.ticket.identity",
-    "same_identity": "sipmikey.ticket.identity",
-    "TICKET_REQUEST": "sipmikey.ticket.kms_exchange.kind",
-    "TICKET_RESOLVE": "sipmikey.ticket.kms_exchange.kind",
-    "AuthenticatedInit": "sipmikey.ticket.kms_exchange.kms",
-    "KmsInit": "sipmikey.ticket.kms_exchange.kms",
-    "FULL_MODE": "sipmikey.ticket.policy",
-    "RequestedKey": "sipmikey.ticket.policy",
-    "TicketPolicy": "sipmikey.ticket.policy",
-    "ReplayCache": "sipmikey.ticket.replay",
-    "ReplayKey": "sipmikey.ticket.replay",
-    "RequestAtKms": "sipmikey.ticket.request",
-    "TicketGrant": "sipmikey.ticket.request",
-    "TicketRequest": "sipmikey.ticket.request",
-    "make_ticket": "sipmikey.ticket.request",
-    "ResolveAtKms": "sipmikey.ticket.resolve",
-    "ResolvedTicket": "sipmikey.ticket.resolve",
-    "TicketResolve": "sipmikey.ticket.resolve",
-    "resolve_locally": "sipmikey.ticket.resolve",
-    "TransferInitiator": "sipmikey.ticket.transfer",
-    "TransferResponder": "sipmikey.ticket.transfer",
-    "UpdateInitiator": "sipmikey.ticket.update",
-    "UpdateResponder": "sipmikey.ticket.update",
-    "is_update": "sipmikey.ticket.update",
-}
-"""Imported when asked for: what a program does not use costs it no time at its start."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+# Imported when asked for: what a program does not use costs it no time at its start.
+__getattr__ = on_use(
+    __name__,
+    {
+        "TicketContents": "sipmikey.ticket.base_ticket",
+        "open_ticket": "sipmikey.ticket.base_ticket",
+        "seal_ticket": "sipmikey.ticket.base_ticket",
+        "ticket_id": "sipmikey.ticket.base_ticket",
+        "tpk_id": "sipmikey.ticket.base_ticket",
+        "CryptoSession": "sipmikey.ticket.bundle",
+        "CryptoSessionBundle": "sipmikey.ticket.bundle",
+        "CertificateCredential": "sipmikey.ticket.credentials",
+        "ClientCredential": "sipmikey.ticket.credentials",
+        "KmsKeyPair": "sipmikey.ticket.credentials",
+        "PreSharedKey": "sipmikey.ticket.credentials",
+        "TicketProtectionKey": "sipmikey.ticket.credentials",
+        "Environment": "sipmikey.ticket.environment",
+        "ErrorMessage": "sipmikey.ticket.error_message",
+        "build_error": "sipmikey.ticket.error_message",
+        "canonical": "sipmikey.ticket.identity",
+        "matches": "sipmikey.ticket.identity",
+        "same_identity": "sipmikey.ticket.identity",
+        "TICKET_REQUEST": "sipmikey.ticket.kms_exchange.kind",
+        "TICKET_RESOLVE": "sipmikey.ticket.kms_exchange.kind",
+        "AuthenticatedInit": "sipmikey.ticket.kms_exchange.kms",
+        "KmsInit": "sipmikey.ticket.kms_exchange.kms",
+        "FULL_MODE": "sipmikey.ticket.policy",
+        "RequestedKey": "sipmikey.ticket.policy",
+        "TicketPolicy": "sipmikey.ticket.policy",
+        "ReplayCache": "sipmikey.ticket.replay",
+        "ReplayKey": "sipmikey.ticket.replay",
+        "RequestAtKms": "sipmikey.ticket.request",
+        "TicketGrant": "sipmikey.ticket.request",
+        "TicketRequest": "sipmikey.ticket.request",
+        "make_ticket": "sipmikey.ticket.request",
+        "ResolveAtKms": "sipmikey.ticket.resolve",
+        "ResolvedTicket": "sipmikey.ticket.resolve",
+        "TicketResolve": "sipmikey.ticket.resolve",
+        "resolve_locally": "sipmikey.ticket.resolve",
+        "TransferInitiator": "sipmikey.ticket.transfer",
+        "TransferResponder": "sipmikey.ticket.transfer",
+        "UpdateInitiator": "sipmikey.ticket.update",
+        "UpdateResponder": "sipmikey.ticket.update",
+        "is_update": "sipmikey.ticket.update",
+    },
+)
