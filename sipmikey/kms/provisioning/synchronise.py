@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sipmikey.kms.provisioning.acts import IdentityTaken, Provisioner
+from sipmikey.kms.provisioning.acts import Provisioner
 from sipmikey.kms.provisioning.plan import Change, Plan, What
 from sipmikey.kms.stores.provisioned_users import ProvisionedUser
 from sipmikey.mikey.errors import LocalError
@@ -39,7 +39,7 @@ async def synchronise(
             else:
                 await _carry_out(provisioner, change)
                 done.counts[change.what] += 1
-        except (IdentityTaken, LocalError) as error:
+        except LocalError as error:
             done.problems.append((change.shown, str(error)))
         progress(count)
     return done

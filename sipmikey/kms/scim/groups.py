@@ -15,7 +15,7 @@ from scim2_models import (
     UniquenessException,
 )
 
-from sipmikey.kms.provisioning.acts import IdentityTaken, Provisioner
+from sipmikey.kms.provisioning.acts import Provisioner
 from sipmikey.kms.provisioning.people import Pattern, slug
 from sipmikey.kms.scim.models import ScimGroup, group_document, group_of
 from sipmikey.kms.scim.resources import Resources, page_of
@@ -48,7 +48,7 @@ class Groups(Resources[ScimGroup, ProvisionedGroup]):
         key = str(uuid.uuid4())
         try:
             await self._provisioner.add_group(key, uri, document=group_document(group))
-        except (IdentityTaken, LocalError) as error:
+        except LocalError as error:
             raise UniquenessException(detail=str(error)) from None
         await self._set_members(uri, wanted, users)
         return await self.get(key)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.batch import Batch
-from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.database import Database, Row, places
 
 _COLUMNS = (
     "time_ns, exchange, decision, reason, subscriber, identity, peers, "
@@ -110,9 +110,9 @@ class AuditStore:
 
     async def uses_of(self, credentials: Sequence[str]) -> dict[str, int]:
         """Return the like of `uses` for some credentials."""
-        places = ", ".join(f"?{number}" for number in range(1, len(credentials) + 1)) or "NULL"
         rows = await self._database.fetch(
-            f"SELECT credential, used_s FROM credential_use WHERE credential IN ({places})", *credentials
+            f"SELECT credential, used_s FROM credential_use WHERE credential IN ({places(len(credentials))})",
+            *credentials,
         )
         return {row[0]: row[1] for row in rows}
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.database import Database, Row, places
 from sipmikey.kms.stores.vault import Vault
 from sipmikey.kms.subscribers import Principal, PskCredential
 from sipmikey.ticket.identity import wildcards_of
@@ -135,9 +135,9 @@ class CredentialLookups:
 
     async def _groups(self, identities: Sequence[str]) -> tuple[str, ...]:
         names = sorted({name for uri in identities for name in (uri, *wildcards_of(uri))})
-        places = ", ".join(f"?{number}" for number in range(1, len(names) + 1))
         rows = await self._database.fetch(
-            f"SELECT DISTINCT group_uri FROM group_member WHERE member IN ({places}) ORDER BY group_uri",
+            "SELECT DISTINCT group_uri FROM group_member"
+            f" WHERE member IN ({places(len(names))}) ORDER BY group_uri",
             *names,
         )
         return tuple(row[0] for row in rows)

@@ -55,3 +55,8 @@ class Database(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def places(count: int) -> str:
+    """Return ``?1, ?2, ...`` for the values of a list in a statement; NULL, matching nothing, for none."""
+    return ", ".join(f"?{number}" for number in range(1, count + 1)) or "NULL"

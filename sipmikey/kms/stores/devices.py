@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from sipmikey.kms.enrolment.device_lines import CarriedDevice
 from sipmikey.kms.enrolment.records import MAX_TRIES, DeviceRecord, InvitationRecord, IssuedCredential
 from sipmikey.kms.stores.credentials import PRINCIPAL
-from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.database import Database, Row, places
 from sipmikey.kms.stores.subscribers import SubscriberStore
 from sipmikey.kms.stores.vault import MasterKeyMismatch, Vault
 from sipmikey.kms.subscribers import Principal, SubscriberRecord
@@ -74,10 +74,9 @@ class DeviceStore:
         async with self._database.transaction() as transaction:
             if transaction.dialect == "postgresql":
                 await transaction.execute("LOCK TABLE invitation IN EXCLUSIVE MODE")
-            places = ", ".join(f"?{number}" for number in range(1, len(rows) + 1))
             numbers = [row[0] for row in rows]
             found = await transaction.fetch(
-                f"SELECT number FROM invitation WHERE number IN ({places})", *numbers
+                f"SELECT number FROM invitation WHERE number IN ({places(len(rows))})", *numbers
             )
             if found or len(set(numbers)) < len(numbers):
                 return False
@@ -237,9 +236,8 @@ class DeviceStore:
 
     async def certificates(self, devices: Sequence[str]) -> dict[str, str]:
         """Return which of *devices* has each certificate; certificates as in `AuditEvent.credential`."""
-        places = ", ".join(f"?{number}" for number in range(1, len(devices) + 1)) or "NULL"
         rows = await self._database.fetch(
-            f"SELECT fingerprint, device FROM certificate WHERE device IN ({places})", *devices
+            f"SELECT fingerprint, device FROM certificate WHERE device IN ({places(len(devices))})", *devices
         )
         return {bytes(fingerprint).hex(): device for fingerprint, device in rows}
 

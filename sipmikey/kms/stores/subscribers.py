@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from sipmikey.kms.stores.credentials import PRINCIPAL, CredentialLookups
-from sipmikey.kms.stores.database import Database, Row
+from sipmikey.kms.stores.database import Database, Row, places
 from sipmikey.kms.stores.vault import Vault
 from sipmikey.kms.subscribers import (
     Group,
@@ -228,9 +228,9 @@ class SubscriberStore(CredentialLookups):
             subscriber_id,
         )
         owned = tuple(identities.split())
-        places = ", ".join(f"?{number}" for number in range(1, len(owned) + 1))
         groups = await self._database.fetch(
-            f"SELECT DISTINCT group_uri FROM group_member WHERE member IN ({places}) ORDER BY group_uri",
+            "SELECT DISTINCT group_uri FROM group_member"
+            f" WHERE member IN ({places(len(owned))}) ORDER BY group_uri",
             *owned,
         )
         return SubscriberRecord(
@@ -321,9 +321,8 @@ async def _insert(
     taken = {key for key, times in Counter(keys).items() if times > 1}
     for start in range(0, len(keys), IMPORT_BATCH):
         part = keys[start : start + IMPORT_BATCH]
-        places = ", ".join(f"?{number}" for number in range(1, len(part) + 1))
         found = await database.fetch(
-            f"SELECT {columns[0]} FROM {table} WHERE {columns[0]} IN ({places})", *part
+            f"SELECT {columns[0]} FROM {table} WHERE {columns[0]} IN ({places(len(part))})", *part
         )
         taken.update(row[0] for row in found)
     if taken:
@@ -331,8 +330,7 @@ async def _insert(
         raise LocalError(
             f"there is a {what} {first.hex() if isinstance(first, bytes) else repr(first)} already"
         )
-    places = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
-    await database.many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
+    await database.many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places(len(columns))})", rows)
 
 
 async def _insert_identities(database: Database, rows: Sequence[tuple[str, int]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -10,13 +12,15 @@ from starlette.responses import Response
 from sipmikey.kms.administration.devices import last_uses_of, state
 from sipmikey.kms.console.console_request import ConsoleRequest
 from sipmikey.kms.console.roles import Permission
-from sipmikey.kms.enrolment.records import MAX_TRIES
+from sipmikey.kms.enrolment.records import MAX_TRIES, DeviceRecord
 from sipmikey.kms.subscribers import SubscriberRecord, normal_identity
 from sipmikey.mikey.errors import LocalError
 
 ROWS = 50
 MEMBERS = 20
 """Members of a group that its row shows."""
+
+T = TypeVar("T")
 
 
 async def users(asked: ConsoleRequest) -> Response:
@@ -31,9 +35,14 @@ async def users(asked: ConsoleRequest) -> Response:
         else:
             return asked.back(f"/user?{urlencode({'name': record.name})}")
     found = [record async for record in asked.store.subscribers.records(after=after, limit=ROWS + 1)]
-    more = found[ROWS - 1].name if len(found) > ROWS else None
+    shown, last = _page(found)
     count = await asked.store.subscribers.count()
-    return asked.page("users", found=found[:ROWS], more=more, count=count, sought=sought)
+    return asked.page("users", found=shown, more=last and last.name, count=count, sought=sought)
+
+
+def _page(found: Sequence[T]) -> tuple[Sequence[T], T | None]:
+    """Return the rows to show of those read, which are one more, and the last of them where more follow."""
+    return found[:ROWS], found[ROWS - 1] if len(found) > ROWS else None
 
 
 async def user(asked: ConsoleRequest) -> Response:
@@ -97,13 +106,16 @@ async def devices(asked: ConsoleRequest) -> Response:
     owner, after = asked.query.get("user", "").strip(), asked.query.get("after", "")
     now_s = int(time.time())
     store = asked.store.devices
-    found = await (store.devices(owner) if owner else store.page(after=after, limit=ROWS + 1))
-    more = found[ROWS - 1].device if not owner and len(found) > ROWS else None
-    found = found if owner else found[:ROWS]
+    found: Sequence[DeviceRecord]
+    if owner:
+        found, last = await store.devices(owner), None
+        count = len(found)
+    else:
+        found, last = _page(await store.page(after=after, limit=ROWS + 1))
+        count = await store.count()
     uses = await last_uses_of(asked.store, found)
     shown = [(device, state(device, now_s), uses.get(device.device)) for device in found]
-    count = len(found) if owner else await store.count()
-    return asked.page("devices", devices=shown, count=count, owner=owner, more=more)
+    return asked.page("devices", devices=shown, count=count, owner=owner, more=last and last.device)
 
 
 async def revoke_device(asked: ConsoleRequest) -> Response:
@@ -116,9 +128,8 @@ async def revoke_device(asked: ConsoleRequest) -> Response:
 async def groups(asked: ConsoleRequest) -> Response:
     """List groups and the first of their members."""
     store, after = asked.store.subscribers, asked.query.get("after", "")
-    found = await store.group_page(after=after, limit=ROWS + 1, members=MEMBERS)
-    more = found[ROWS - 1][0].uri if len(found) > ROWS else None
-    return asked.page("groups", groups=found[:ROWS], more=more, count=await store.count_groups())
+    shown, last = _page(await store.group_page(after=after, limit=ROWS + 1, members=MEMBERS))
+    return asked.page("groups", groups=shown, more=last and last[0].uri, count=await store.count_groups())
 
 
 async def add_members(asked: ConsoleRequest) -> Response:
@@ -140,13 +151,12 @@ async def invitations(asked: ConsoleRequest) -> Response:
     """List invitations. Codes are not kept and not shown."""
     now_s = int(time.time())
     after = asked.query.get("after", "")
-    found = await asked.store.devices.invitation_page(after=after, limit=ROWS + 1)
-    more = found[ROWS - 1].number if len(found) > ROWS else None
-    shown = [(record, record.open_at(now_s)) for record in found[:ROWS]]
+    found, last = _page(await asked.store.devices.invitation_page(after=after, limit=ROWS + 1))
+    shown = [(record, record.open_at(now_s)) for record in found]
     identity = asked.query.get("identity", "")
     return asked.page(
         "invitations", invitations=shown, tries=MAX_TRIES, identity=identity,
-        minutes=asked.settings.invitation_minutes, more=more,
+        minutes=asked.settings.invitation_minutes, more=last and last.number,
     )  # fmt: skip
 
 
