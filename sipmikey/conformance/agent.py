@@ -7,7 +7,7 @@ from dataclasses import replace
 from sipmikey.conformance.agent_subject import AgentSubject, carrying, is_response, without_keys
 from sipmikey.conformance.forge import (
     Forger,
-    before_last,
+    clear_keys,
     flipped,
     replacing,
     shifted_time,
@@ -28,7 +28,6 @@ from sipmikey.mikey.registry import (
     DataType,
     EncrAlg,
     IdRole,
-    KeyDataType,
     RandRole,
 )
 from sipmikey.mikey.secret import Secret
@@ -165,8 +164,7 @@ def _profile(agent: AgentSubject) -> None:
 
 @_add("answer-accepted", "4.2.2.4", "the answer as a whole gives keys for both directions")
 def _accepted(agent: AgentSubject) -> None:
-    taken = agent.taken()
-    taken.offerer.receive_answer("conformance", taken.sdp)
+    agent.taken().open()
 
 
 @_add("answer-no-keys", "4.2.2.3", "TRANSFER_RESP has no KEMAC where M is 0")
@@ -272,9 +270,7 @@ def _with_entries(agent: AgentSubject, **changes: object) -> None:
 
 @_add("offer-refuses-keys-in-the-clear", "4.2.2.1", "refused: keys of the Initiator although L is 0")
 def _keys(agent: AgentSubject) -> None:
-    key = KeyData(key_type=KeyDataType.TGK, key=Secret(b"k" * 32), spi=b"spi!")
-    kemac = KEMAC(encr_alg=EncrAlg.NULL, encr_data=encode_key_data([key]))
-    agent.refuses_message(before_last(kemac))
+    agent.refuses_message(clear_keys())
 
 
 @_add("offer-refuses-other-data-type", "4.2.2.2", "refused: a message that is not a TRANSFER_INIT")

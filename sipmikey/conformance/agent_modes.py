@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sipmikey.conformance.agent_subject import AcceptedCall, AgentSubject, carried, carrying
+from sipmikey.conformance.agent_subject import AgentSubject, carried, carrying
 from sipmikey.conformance.agent_update import KEYS_OF_BOTH
-from sipmikey.conformance.forge import before_last, flipped, replacing
+from sipmikey.conformance.forge import clear_keys, flipped, replacing
 from sipmikey.conformance.kms_subject import PLAIN
 from sipmikey.conformance.requirement import NotTestableError, Requirements, check
-from sipmikey.mikey.kemac import KEMAC, KeyData, encode_key_data
+from sipmikey.mikey.kemac import KEMAC, KeyData
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.rand import RANDR
-from sipmikey.mikey.registry import EncrAlg, KeyDataType, RandRole
+from sipmikey.mikey.registry import KeyDataType, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.security_policy import SP
 from sipmikey.mikey.ticket import TICKET, TicketFlags
@@ -53,10 +53,6 @@ def _refuses(agent: AgentSubject, grant: TicketGrant) -> None:
     agent.refuses_message(grant=grant)
 
 
-def _opened(taken: AcceptedCall) -> None:
-    taken.offerer.receive_answer("conformance", taken.sdp)
-
-
 def _altered(grant: TicketGrant) -> TicketGrant:
     return replace(grant, ticket=grant.ticket.with_data(ticket_data=flipped(grant.ticket.ticket_data)))
 
@@ -70,7 +66,7 @@ def _unlike(tpk: TicketProtectionKey) -> TicketProtectionKey:
 
 @_add("plain-accepted", "5.1.1", "without key forking (I = 0) TRANSFER_RESP gives keys under MPKi")
 def _plain(agent: AgentSubject) -> None:
-    _opened(agent.takes(agent.granted(PLAIN)))
+    agent.takes(agent.granted(PLAIN)).open()
 
 
 @_add("plain-no-randrkms", "4.2.2.3", "without key forking TRANSFER_RESP has no RANDRkms")
@@ -94,26 +90,26 @@ def _plain_data(agent: AgentSubject) -> None:
 def _no_rand_r(agent: AgentSubject) -> None:
     taken = agent.takes(agent.granted(_NO_RANDRR))
     check(not taken.response.all(RANDR, RandRole.RESPONDER), "it has one")
-    _opened(taken)
+    taken.open()
 
 
 @_add("reuse-accepted", "5.3", "a ticket with J = 1 is taken again, with another TRANSFER_INIT")
 def _reuse(agent: AgentSubject) -> None:
     grant = agent.granted(_REUSABLE)
     first, second = agent.takes(grant), agent.takes(grant)
-    _opened(second)
+    second.open()
     check(first.response.header.csb_id != second.response.header.csb_id, "the CSB ID is the same")
 
 
 @_add("wildcard-accepted", "6.10", "a ticket whose responder is the wildcard of the domain is taken")
 def _wildcard(agent: AgentSubject) -> None:
     domain = agent.kms.responder.uri.partition("@")[2]
-    _opened(agent.takes(agent.kms_ticket(responders=(f"sip:*@{domain}",))))
+    agent.takes(agent.kms_ticket(responders=(f"sip:*@{domain}",))).open()
 
 
 @_add("several-accepted", "6.10", "a ticket that names several responders is taken by each")
 def _several(agent: AgentSubject) -> None:
-    _opened(agent.takes(agent.kms_ticket(responders=(_MALLORY, agent.kms.responder.uri))))
+    agent.takes(agent.kms_ticket(responders=(_MALLORY, agent.kms.responder.uri))).open()
 
 
 @_add("other-responders-refused", "4.2.3.4", "refused: a ticket that names somebody else")
@@ -168,9 +164,7 @@ def _initiator_keys(agent: AgentSubject) -> None:
 
 @_add("initiator-keys-refused-in-the-clear", "4.2.2.1", "refused: with L = 1, keys that are not encrypted")
 def _clear_keys(agent: AgentSubject) -> None:
-    key = KeyData(key_type=KeyDataType.TGK, key=Secret(b"k" * 32), spi=b"spi!")
-    kemac = KEMAC(encr_alg=EncrAlg.NULL, encr_data=encode_key_data([key]))
-    agent.refuses_message(before_last(kemac), grant=agent.granted(KEYS_OF_BOTH))
+    agent.refuses_message(clear_keys(), grant=agent.granted(KEYS_OF_BOTH))
 
 
 # Tickets that the Initiator makes and the KMS resolves
@@ -184,7 +178,7 @@ def _otway(agent: AgentSubject) -> TicketGrant:
 
 @_add("otway-rees-accepted", "4.1.1", "a ticket that the Initiator made, for the KMS to resolve, is taken")
 def _otway_taken(agent: AgentSubject) -> None:
-    _opened(agent.takes(_otway(agent)))
+    agent.takes(_otway(agent)).open()
 
 
 @_add("otway-rees-asks-kms", "4.1.1", "the KMS is asked about a ticket that the Initiator made (E = 1)")
@@ -214,7 +208,7 @@ def _kerberos(agent: AgentSubject, **fields: object) -> TicketGrant:
 
 @_add("kerberos-accepted", "4.1.1", "a ticket of the KMS is opened with the key shared with the KMS")
 def _kerberos_taken(agent: AgentSubject) -> None:
-    _opened(agent.takes(_kerberos(agent)))
+    agent.takes(_kerberos(agent)).open()
 
 
 @_add("kerberos-asks-nobody", "4.2.3", "with E = 0 and that key the KMS is not asked", level="should")
@@ -286,7 +280,7 @@ def _preshared(agent: AgentSubject, **fields: object) -> TicketGrant:
 
 @_add("preshared-accepted", "4.1.1", "a ticket that the Initiator made is opened with the key they share")
 def _preshared_taken(agent: AgentSubject) -> None:
-    _opened(agent.takes(_preshared(agent)))
+    agent.takes(_preshared(agent)).open()
 
 
 @_add("preshared-asks-nobody", "4.1.1", "no KMS is asked about such a ticket", level="should")

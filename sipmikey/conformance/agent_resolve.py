@@ -153,8 +153,7 @@ def _envelope(agent: AgentSubject) -> None:
 @_add("resolve-init-pk-accepted", "4.2.3.3", "a call is taken with keys that came under the envelope key")
 def _pk_accepted(agent: AgentSubject) -> None:
     _asked_by_certificate(agent)
-    taken = agent.taken()
-    taken.offerer.receive_answer("conformance", taken.sdp)
+    agent.taken().open()
 
 
 @_add("resolve-init-pk-refuses-other-key", "4.2.3.5", "refused: a RESOLVE_RESP under another envelope key")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -58,6 +58,11 @@ class CallOutcome:
         """Say what it is, for a report."""
         return f"{self.status} {self.warning}".strip()
 
+    def check_refused(self, otherwise: str) -> None:
+        """Raise `BrokenRequirementError` where it was taken, in the words *otherwise*, or not answered."""
+        check(not self.answered, otherwise)
+        check(self.status >= 300, "no final answer came")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedCall:
@@ -68,6 +73,10 @@ class AcceptedCall:
     init: Message
     response: Message
     sdp: str
+
+    def open(self) -> None:
+        """Verify the answer and derive its keys, as the caller does. Raises `PeerError`."""
+        self.offerer.receive_answer("conformance", self.sdp)
 
 
 class Dialog(Protocol):
@@ -104,6 +113,14 @@ class Door:
         self.asked.append(octets)
         change, self.misbehave = self.misbehave, None
         return reply if change is None else change(octets, reply)
+
+
+def _attempts() -> Iterator[None]:
+    """Yield for each time that a busy user agent is called: it may not have ended the call before."""
+    for number in range(_ATTEMPTS):
+        if number:
+            time.sleep(_BUSY_S)
+        yield
 
 
 @dataclass(slots=True, kw_only=True)
@@ -164,12 +181,11 @@ class AgentSubject:
 
     def takes(self, grant: TicketGrant | None = None) -> AcceptedCall:
         """Call with a ticket, which has to be taken."""
-        for _ in range(_ATTEMPTS):
+        for _ in _attempts():
             offerer, used, text = self.offer(grant)
             called = self.call(used.policy.initiator or self.kms.initiator.uri, text)
             if called.status != _BUSY:
                 break
-            time.sleep(_BUSY_S)  # it has not ended the call before
         check(called.answered, f"an offer that is in order got {called.describe()}")
         return AcceptedCall(
             offerer=offerer,
@@ -208,13 +224,11 @@ class AgentSubject:
 
     def refuses(self, offer: str, *, caller: str | None = None) -> None:
         """Call with an offer that has to be refused for what it is, not because the user agent is busy."""
-        for _ in range(_ATTEMPTS):
+        for _ in _attempts():
             called = self.call(caller or self.kms.initiator.uri, offer)
             if called.status != _BUSY:
                 break
-            time.sleep(_BUSY_S)
-        check(not called.answered, "the call was taken")
-        check(called.status >= 300, "no final answer came")
+        called.check_refused("the call was taken")
         check(called.status != _BUSY, "the user agent stays busy, which says nothing about the offer")
 
     def refuses_message(self, edit: Edit = list, *, grant: TicketGrant | None = None, **options: Any) -> None:

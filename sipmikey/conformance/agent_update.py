@@ -13,14 +13,23 @@ from sipmikey.conformance.agent_subject import (
     carrying,
     is_response,
 )
-from sipmikey.conformance.forge import Edit, Forger, before_last, flipped, replacing, with_header, without
+from sipmikey.conformance.forge import (
+    Edit,
+    Forger,
+    before_last,
+    clear_keys,
+    flipped,
+    replacing,
+    with_header,
+    without,
+)
 from sipmikey.conformance.requirement import BrokenRequirementError, Requirements, check
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.header import SrtpSessionData
-from sipmikey.mikey.kemac import KEMAC, KeyData, encode_key_data
+from sipmikey.mikey.kemac import KEMAC, KeyData
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.rand import RANDR
-from sipmikey.mikey.registry import DataType, EncrAlg, KeyDataType, RandRole
+from sipmikey.mikey.registry import DataType, KeyDataType, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.ticket import TICKET, TicketFlags
 from sipmikey.mikey.timestamp import T
@@ -72,18 +81,26 @@ class HeldCall:
         """Return an update edited and protected again."""
         return self.forger(update).variant(edit, protection=self.bundle.protection, **options)
 
+    def next_text(self) -> str:
+        """Return the next offer of the call, with the message of the first."""
+        self.version += 1
+        old, new = (f"o=- 3900000000 {number} " for number in (1, self.version))
+        return self.text.replace(old, new)
+
     def send(self, octets: bytes) -> CallOutcome:
         """Send a TRANSFER_INIT in another offer of the call."""
-        self.version += 1
         self.sent.append(octets)
-        old, new = (f"o=- 3900000000 {number} " for number in (1, self.version))
-        return self.dialog.offer(carrying(self.text.replace(old, new), octets))
+        return self.dialog.offer(carrying(self.next_text(), octets))
+
+    def answer_to(self, update: UpdateInitiator) -> bytes:
+        """Send an update, which has to be taken, and return the message that answers it."""
+        called = self.send(update.message)
+        check(called.answered, f"an update that is in order got {called.describe()}")
+        return carried(called.sdp)
 
     def takes(self, update: UpdateInitiator) -> Message:
         """Send an update, which has to be taken, and return TRANSFER_RESP. The call then has its keys."""
-        called = self.send(update.message)
-        check(called.answered, f"an update that is in order got {called.describe()}")
-        octets = carried(called.sdp)
+        octets = self.answer_to(update)
         self.bundle, self.response = update.receive(octets), octets
         return Message.parse(octets)
 
@@ -123,9 +140,7 @@ class _AnsweredUpdate:
 def _updated(agent: AgentSubject) -> _AnsweredUpdate:
     call = _made(agent)
     before, update = call.bundle, call.update()
-    called = call.send(update.message)
-    check(called.answered, f"an update that is in order got {called.describe()}")
-    octets = carried(called.sdp)
+    octets = call.answer_to(update)
     return _AnsweredUpdate(
         call=call, before=before, init=Message.parse(update.message), response=Message.parse(octets)
     )
@@ -251,9 +266,7 @@ def _repeated(agent: AgentSubject) -> None:
 
 
 def _refuses(call: HeldCall, octets: bytes) -> None:
-    called = call.send(octets)
-    check(not called.answered, "it was taken")
-    check(called.status >= 300, "no final answer came")
+    call.send(octets).check_refused("it was taken")
 
 
 def _refuses_edited(agent: AgentSubject, edit: Edit, *, rekey: bool = True) -> None:
@@ -335,22 +348,14 @@ def _unknown_spi(agent: AgentSubject) -> None:
 
 @_add("update-refuses-keys-in-the-clear", "5.2", "refused: an update with keys in the clear")
 def _clear(agent: AgentSubject) -> None:
-    key = KeyData(key_type=KeyDataType.TGK, key=Secret(b"k" * 32), spi=b"spi!")
-    kemac = KEMAC(encr_alg=EncrAlg.NULL, encr_data=encode_key_data([key]))
-    _refuses_edited(agent, before_last(kemac), rekey=False)
+    _refuses_edited(agent, clear_keys(), rekey=False)
 
 
 @_add("update-refuses-forbidden-keys", "5.2", "refused: an update with keys although L is 0")
 def _forbidden(agent: AgentSubject) -> None:
     call = _made(agent, TicketFlags.of("DEFGHINO"))
     allowed = replace(call.bundle, policy=replace(call.bundle.policy, flags=KEYS_OF_BOTH))
-    update = _with_bundle(call, allowed).update()
-    _refuses(call, update.message)
-
-
-def _with_bundle(call: HeldCall, bundle: CryptoSessionBundle) -> HeldCall:
-    """Return the same call as if its bundle were another."""
-    return replace(call, bundle=bundle)
+    _refuses(call, replace(call, bundle=allowed).update().message)
 
 
 @_add("update-refuses-response", "5.2", "refused: an update that is a TRANSFER_RESP")
@@ -370,10 +375,7 @@ def _truncated(agent: AgentSubject) -> None:
 @_add("update-refuses-no-keys", "RFC 4567 section 4.1.3", "refused: a new m-line without keys for it")
 def _new_stream(agent: AgentSubject) -> None:
     call = _made(agent)
-    call.version += 1
-    old, new = (f"o=- 3900000000 {number} " for number in (1, call.version))
-    lines = "m=audio 40010 RTP/SAVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
-    called = call.dialog.offer(call.text.replace(old, new) + lines)
+    called = call.dialog.offer(call.next_text() + "m=audio 40010 RTP/SAVP 8\r\na=rtpmap:8 PCMA/8000\r\n")
     if called.answered:
         ports = [line.split()[1] for line in called.sdp.splitlines() if line.startswith("m=")]
         try:

@@ -13,12 +13,12 @@ from sipmikey.keys.suite import Suite, suite_of
 from sipmikey.keys.transport import open_keys, seal_keys
 from sipmikey.mikey.header import Header
 from sipmikey.mikey.identity import IDR
-from sipmikey.mikey.kemac import KEMAC, KeyData
+from sipmikey.mikey.kemac import KEMAC, KeyData, encode_key_data
 from sipmikey.mikey.limits import DEFAULT_LIMITS
 from sipmikey.mikey.message import Message
 from sipmikey.mikey.payload import Payload
 from sipmikey.mikey.rand import RANDR
-from sipmikey.mikey.registry import DataType, IdRole, IdType, RandRole
+from sipmikey.mikey.registry import DataType, EncrAlg, IdRole, IdType, KeyDataType, RandRole
 from sipmikey.mikey.secret import Secret
 from sipmikey.mikey.timestamp import T, Timestamp
 from sipmikey.ticket.protection import empty_v
@@ -50,6 +50,12 @@ def without(cls: type, role: int | None = None) -> Edit:
 def before_last(*more: Payload) -> Edit:
     """Return an edit that adds payloads before the last one, V."""
     return lambda payloads: [*payloads[:-1], *more, payloads[-1]]
+
+
+def clear_keys() -> Edit:
+    """Return an edit that adds a key in a KEMAC that does not encrypt it."""
+    key = KeyData(key_type=KeyDataType.TGK, key=Secret(b"k" * 32), spi=b"spi!")
+    return before_last(KEMAC(encr_alg=EncrAlg.NULL, encr_data=encode_key_data([key])))
 
 
 def shifted_time(seconds: int) -> Edit:

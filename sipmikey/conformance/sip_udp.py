@@ -128,8 +128,7 @@ class UdpDialog:
         if final is None:
             return None
         self._to = final.first("to") or self._to
-        contact = final.first("contact")
-        self._target = (address_uri(contact) if contact else None) or self._target
+        self._target = _target(final, self._target)
         return _pause_s(final)
 
     def offer(self, sdp: str) -> CallOutcome:
@@ -151,8 +150,7 @@ class UdpDialog:
             return CallOutcome(status=0, warning="no final answer"), None
         to = final.first("to") or self._to
         if 200 <= final.status < 300:
-            contact = final.first("contact")
-            target, branch = (address_uri(contact) if contact else None) or target, _branch()
+            target, branch = _target(final, target), _branch()
         self._caller.send(self._request("ACK", branch, target=target, to=to))
         warning = final.first("warning") or final.reason_phrase
         sdp = final.sdp if final.has_sdp else ""
@@ -176,6 +174,12 @@ class UdpDialog:
             headers=tuple(headers),
             content=sdp.encode(),
         ).encode()
+
+
+def _target(final: SipMessage, otherwise: str) -> str:
+    """Return where requests within the dialog go: to the Contact of a final answer, if it has one."""
+    contact = final.first("contact")
+    return (address_uri(contact) if contact else None) or otherwise
 
 
 def _branch() -> str:

@@ -182,13 +182,14 @@ OTHERS = {
     "asks-no-kms": "the KMS is not asked, and calls are taken",
 }
 
+_ALL_QUESTIONS = {**QUESTIONS, **SIGNED_QUESTIONS}
 _ALL_LENIENCES = {**LENIENCES, **TICKET_LENIENCES}
 
 BREAKS: dict[str, str] = {
     **{name: f"TRANSFER_RESP: {item[0]}" for name, item in ANSWERS.items()},
     **{name: item[0] for name, item in LENIENCES.items()},
     **OTHERS,
-    **{name: f"RESOLVE_INIT: {item[0]}" for name, item in {**QUESTIONS, **SIGNED_QUESTIONS}.items()},
+    **{name: f"RESOLVE_INIT: {item[0]}" for name, item in _ALL_QUESTIONS.items()},
     **{name: item[0] for name, item in REFUSED_TICKETS.items()},
     **{name: item[0] for name, item in TICKET_LENIENCES.items()},
     **OTHER_MODES,
@@ -311,7 +312,7 @@ class BrokenAgent:
                 self.kms(RESOLVE, b"")
             return answerer.resolve_with(self.ticket_keys)
         question = answerer.make_resolve_init(self.credential or self.party.credential)
-        if (change := {**QUESTIONS, **SIGNED_QUESTIONS}.get(self.broken or "")) is not None:
+        if (change := _ALL_QUESTIONS.get(self.broken or "")) is not None:
             message = Message.parse(question)
             question = change[1](
                 Question(

@@ -66,13 +66,13 @@ class Catalogue:
         if chosen not in self._agents:
             kms = self.kms("")
             assert kms is not None
-            signed = chosen in SIGNED_QUESTIONS and self.domain is not None
+            domain = self.domain if chosen in SIGNED_QUESTIONS else None
             self._agents[chosen] = BrokenAgent(
                 env=self.env,
                 party=self.parties[1],
                 kms=kms,
                 broken=chosen or None,
                 ticket_keys=self.ticket_keys,
-                credential=self.domain.certified.responder if signed and self.domain else None,
+                credential=None if domain is None else domain.certified.responder,
             )
         return self._agents[chosen].take
