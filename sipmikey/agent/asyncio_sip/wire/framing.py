@@ -12,8 +12,9 @@ LONGEST_MESSAGE: Final = 262_144
 _LENGTH = re.compile(
     rb"^(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
-_PING: Final = b"\r\n\r\n"
-_PONG: Final = b"\r\n"
+PING: Final = b"\r\n\r\n"
+PONG: Final = b"\r\n"
+"""What keeps a connection open, and the answer to it (RFC 5626 section 4.4.1)."""
 
 
 class FramingError(Exception):
@@ -39,7 +40,7 @@ class StreamFramer:
 
     def take_pong(self) -> bool:
         """Return whether an empty line is all that waits, as after the answer to a ping; it is taken out."""
-        if bytes(self._buffer) != _PONG:
+        if bytes(self._buffer) != PONG:
             return False
         self._buffer.clear()
         return True
@@ -72,7 +73,7 @@ class StreamFramer:
     def _skip_line_ends(self) -> None:
         """Take out the empty lines before a message."""
         while self._buffer[:2] == b"\r\n":
-            if self._buffer[:4] == _PING:
+            if self._buffer[:4] == PING:
                 self.pings += 1
                 del self._buffer[:4]
             elif len(self._buffer) < 4 and bytes(self._buffer) in (b"\r\n", b"\r\n\r"):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sipmikey.agent.asyncio_sip.wire.framing import FramingError, StreamFramer
+from sipmikey.agent.asyncio_sip.wire.framing import PING, PONG, FramingError, StreamFramer
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, shown
 from sipmikey.agent.config import Transport
 
@@ -19,8 +19,6 @@ _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 _LONGEST_QUEUE = 1 << 20
 """Octets that may wait for a peer who does not read; then its connection ends."""
 
-_PING = b"\r\n\r\n"
-_PONG = b"\r\n"
 _PONG_S = 10.0
 """Seconds in which a ping is answered where the peer said that it does so (RFC 5626 section 4.4.1)."""
 
@@ -117,7 +115,7 @@ class UdpFlow:
         self.user.send_datagram(octets, self.remote)
 
     def ping(self, *, answered: bool) -> None:
-        self.user.send_datagram(_PING, self.remote)
+        self.user.send_datagram(PING, self.remote)
 
 
 class Connection(asyncio.Protocol):
@@ -150,7 +148,7 @@ class Connection(asyncio.Protocol):
             _log.info("the connection with %s ends: %s", shown(self.remote), error)
             self.close()
         if self._framer.pings and not self._opened:
-            self._write(_PONG)
+            self._write(PONG)
         self._framer.pings = 0
         if self._opened and self._framer.take_pong():
             self._answered()
@@ -183,7 +181,7 @@ class Connection(asyncio.Protocol):
             self._stream.write(octets)
 
     def ping(self, *, answered: bool) -> None:
-        self._write(_PING)
+        self._write(PING)
         if answered and self._pong_due is None:
             self._pong_due = self._user.later(_PONG_S, self.close)
 
