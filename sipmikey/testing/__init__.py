@@ -4,11 +4,12 @@ The pytest plugin is `sipmikey.testing.plugin`; what it is made of can be used w
 """
 
 from sipmikey.testing.agent_driver import AgentCrashed, AgentProcess, CallRefused, TestFailure
-from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent
+from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent, TestGroup
 from sipmikey.testing.determinism import FakeClock, seeded_environment
 from sipmikey.testing.external import Own, OwnKms, PhoneUnderTest
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.kms import KmsDirectory, TestKms
+from sipmikey.testing.mailbox import MailboxDirectory, TestMailbox
 from sipmikey.testing.stage import Stage
 from sipmikey.testing.switchboard import Switchboard
 
@@ -21,6 +22,7 @@ __all__ = [
     "FakeClock",
     "Kamailio",
     "KmsDirectory",
+    "MailboxDirectory",
     "Own",
     "OwnKms",
     "PhoneUnderTest",
@@ -28,6 +30,8 @@ __all__ = [
     "Switchboard",
     "TestAgent",
     "TestFailure",
+    "TestGroup",
     "TestKms",
+    "TestMailbox",
     "seeded_environment",
 ]

@@ -59,6 +59,25 @@ class OwnKms:
             raise TestFailure(f"{identity} is not in the list of users (--call-users), which has {known}")
         return self._users[identity]
 
+    def ticket_key(self, identity: str) -> Mapping[str, str]:
+        """Refuse: a KMS of one's own shares ticket keys by its own means."""
+        raise TestFailure(f"the KMS is your own: give {identity} the setting ticket_keys")
+
+    def let_open(self, identity: str) -> None:
+        """Refuse: the policy of a KMS of one's own says so."""
+        raise TestFailure(f"the KMS is your own: its policy has to seal tickets for {identity} with its key")
+
+    def seal_all(self) -> None:
+        """Do nothing: nothing was changed."""
+
+    def add_to_group(self, group: str, *members: str) -> None:
+        """Refuse: a KMS of one's own has its own groups."""
+        raise TestFailure(f"the KMS is your own: take {', '.join(members)} into {group} there")
+
+    def remove_from_group(self, group: str, *members: str) -> None:
+        """Refuse, as `add_to_group`."""
+        raise TestFailure(f"the KMS is your own: put {', '.join(members)} out of {group} there")
+
     def delay(self, seconds: float) -> None:
         """Refuse: only the kit's KMS can be slow on request."""
         if seconds:

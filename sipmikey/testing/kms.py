@@ -20,6 +20,27 @@ from sipmikey.testing.door import Door
 from sipmikey.testing.program import COMMAND, Program, run
 
 IDENTITY = "sip:kms@example.com"
+_OPENERS = "sip:kit.openers@example.com"
+_POLICY = f"""
+[limits.opened]
+ticket_key = "responder"
+flags = {{ resolve_mandatory = "allowed", key_forking = "forced-off" }}
+
+[[rule]]
+name = "tickets that the callee opens"
+from = ["*"]
+to = ["group:{_OPENERS}"]
+decision = "allow"
+limits = "opened"
+
+[[rule]]
+name = "all others"
+from = ["*"]
+to = ["*"]
+decision = "allow"
+"""
+"""Whoever is in the group of openers is called in the Kerberos-like mode."""  # words: ok
+
 START_S = 30.0
 
 
@@ -156,6 +177,8 @@ class TestKms:
         self._kms: KmsDirectory | None = None
         self._door: Door | None = None
         self._users: dict[str, User] = {}
+        self._shared: dict[str, Mapping[str, str]] = {}
+        self._openers: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -166,6 +189,7 @@ class TestKms:
     def start(self) -> None:
         """Make the KMS, start its server on a free port, and open the door."""
         self._kms = KmsDirectory(self._folder / "kms", identity=self.identity)
+        self._kms.set_policy(_POLICY)
         self._kms.start()
         self._door = Door(int(self._kms.url.rpartition(":")[2]))
         self._door.start()
@@ -183,6 +207,44 @@ class TestKms:
         if identity not in self._users:
             self._users[identity] = self._kms.add(identity)
         return self._users[identity]
+
+    def ticket_key(self, identity: str) -> Mapping[str, str]:
+        """Return the ticket key that *identity* and the KMS share, made when asked for the first time.
+
+        It has ``owner``, ``key`` and ``key_id``, as `AgentSettings.ticket_keys`.
+        """
+        self.user(identity)
+        if identity not in self._shared:
+            told = self._run("tpk", "share", identity)
+            key = parse_key(told["tpk"], "tpk").reveal().hex()
+            self._shared[identity] = {"owner": self.identity, "key": key, "key_id": told["key_id"]}
+        return self._shared[identity]
+
+    def let_open(self, identity: str) -> None:
+        """Seal tickets for *identity* with its ticket key from now on: it opens them without the KMS."""
+        if identity not in self._openers:
+            self.add_to_group(_OPENERS, identity)
+            self._openers.add(identity)
+
+    def seal_all(self) -> None:
+        """Seal every ticket with the key of the KMS again."""
+        if self._openers:
+            self.remove_from_group(_OPENERS, *self._openers)
+            self._openers.clear()
+
+    def add_to_group(self, group: str, *members: str) -> None:
+        """Take members into a group, which is made where there is none."""
+        for member in members:
+            self.user(member)
+        self._run("group", "add", group, *members)
+
+    def remove_from_group(self, group: str, *members: str) -> None:
+        """Put members out of a group."""
+        self._run("group", "remove", group, *members)
+
+    def _run(self, *words: str) -> dict[str, Any]:
+        assert self._kms is not None, "the KMS is not started"
+        return self._kms.run(*words)
 
     def delay(self, seconds: float) -> None:
         """Hold back each answer of the KMS for *seconds*."""

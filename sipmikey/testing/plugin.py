@@ -6,6 +6,7 @@ Switch it on with `-p sipmikey.testing.plugin` or `pytest_plugins = ["sipmikey.t
 from __future__ import annotations
 
 import re
+import wave
 from collections.abc import Generator, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from sipmikey.testing.determinism import FakeClock, seeded_environment
 from sipmikey.testing.external import DOMAIN, Own, OwnKms, PhoneUnderTest, read_users
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.kms import IDENTITY, TestKms
+from sipmikey.testing.mailbox import TestMailbox
 from sipmikey.testing.stage import Stage
 from sipmikey.testing.switchboard import Switchboard
 from sipmikey.ticket.environment import Environment
@@ -32,12 +34,14 @@ __all__ = [
     "forking_proxy",
     "kms",
     "kms_server",
+    "mailbox",
     "own",
     "phone_under_test",
     "pytest_addoption",
     "pytest_runtest_makereport",
     "switchboard",
     "voices",
+    "words",
 ]
 
 FAILED = pytest.StashKey[bool]()
@@ -166,6 +170,15 @@ def kms(kms_server: TestKms | OwnKms) -> Iterator[TestKms | OwnKms]:
     yield kms_server
     kms_server.delay(0)
     kms_server.shut(False)
+    kms_server.seal_all()
+
+
+@pytest.fixture(scope="session")
+def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestMailbox]:
+    """A mailbox for messages, one for the run; it is made when the first one is left."""
+    served = TestMailbox(tmp_path_factory.mktemp("mailbox"))
+    yield served
+    served.stop()
 
 
 @pytest.fixture
@@ -174,6 +187,7 @@ def call_stage(
     kms: TestKms | OwnKms,
     agent_pool: AgentPool | None,
     own: Own,
+    mailbox: TestMailbox,
     tmp_path: Path,
 ) -> Iterator[Stage]:
     """What the calls of a test run on. At its end agents are stopped, and what failed is kept.
@@ -181,7 +195,7 @@ def call_stage(
     An agent whose process died fails the test with the reason.
     """
     capture = not request.config.getoption("--no-call-capture", default=False)
-    stage = Stage(tmp_path, kms, capture=capture, pool=agent_pool, own=own)
+    stage = Stage(tmp_path, kms, capture=capture, pool=agent_pool, own=own, mailbox=mailbox)
     stage.start()
     try:
         yield stage
@@ -235,6 +249,17 @@ def voices() -> dict[str, Path]:
     """Sentences to say, as WAV files of six seconds: `alice` and `bob`."""
     assets = Path(str(files("sipmikey.cli"))) / "assets"
     return {name: assets / f"{name}.wav" for name in ("alice", "bob")}
+
+
+@pytest.fixture(scope="session")
+def words(voices: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The first second and a half of the voices, as WAV files: for what is said at the speed of speech."""
+    folder = tmp_path_factory.mktemp("words")
+    for name, voice in voices.items():
+        with wave.open(str(voice)) as whole, wave.open(str(folder / f"{name}.wav"), "wb") as word:
+            word.setparams(whole.getparams())
+            word.writeframes(whole.readframes(whole.getframerate() * 3 // 2))
+    return {name: folder / f"{name}.wav" for name in voices}
 
 
 @pytest.fixture

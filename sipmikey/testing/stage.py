@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from datetime import UTC, datetime
@@ -10,19 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from sipmikey.capture import CaptureError, LoopbackCapture
-from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent
+from sipmikey.ports import free_port
+from sipmikey.testing.agents import AgentPool, AgentSettings, TestAgent, TestGroup
 from sipmikey.testing.agents.situation import situation
 from sipmikey.testing.external import Own, OwnKms
 from sipmikey.testing.kms import TestKms
+from sipmikey.testing.mailbox import TestMailbox
 from sipmikey.testing.switchboard import PassedMessage, Switchboard
+from sipmikey.ticket.mode import Mode
 
 MIKEY_LINE = re.compile(rb"(?m)^(a=key-mgmt:mikey )(\S{16})\S*")
+
+MULTICAST = "239.255.60.43"
 
 
 class Stage:
     """The agents of one test. ``folder`` is the test's own directory.
 
     *pool*: agents and a switchboard that outlive the test. *own*: what is not the kit's.
+    *mailbox*: for messages.
     """
 
     def __init__(
@@ -33,11 +40,14 @@ class Stage:
         capture: bool,
         pool: AgentPool | None = None,
         own: Own | None = None,
+        mailbox: TestMailbox | None = None,
     ) -> None:
         self.folder = folder
         self.kms = kms
         self.own = own or Own()
         self._pool = pool
+        self._mailbox = mailbox
+        self._groups: list[TestGroup] = []
         self.switchboard = Switchboard() if pool is None else pool.switchboard
         self.agents: list[TestAgent] = []
         self.capture = LoopbackCapture(()) if capture else None
@@ -87,10 +97,44 @@ class Stage:
             self.switchboard if self.own.proxy is None else None,
             self.watch,
             pool=self._pool,
+            mailbox=self._mailbox,
             others=self.situation,
         )
         self.agents.append(agent)
         return agent
+
+    def group(self, name: str, *members: TestAgent | str) -> TestGroup:
+        """Return the group `sip:NAME@example.com`, or of one's own domain, with these members at the KMS.
+
+        A name is for one group in a test; at its end the members are put out.
+        """
+        group = TestGroup(
+            identity=f"sip:{name}@{self.own.domain}",
+            media=f"{MULTICAST}:{free_port(self.own.bind)}",
+            kms=self.kms,
+        )
+        self._groups.append(group)
+        group.add(*members)
+        return group
+
+    def set_mode(self, mode: str, *, caller: TestAgent, callee: TestAgent) -> None:
+        """Have *caller* call *callee* in a mode of RFC 6043, with the keys it takes. Before they are used.
+
+        *mode*: `full`, `kerberos`, `otway-rees` or `preshared` (docs/modes.md), else `ValueError`.
+        """
+        match Mode(mode):
+            case Mode.KERBEROS:
+                self.kms.let_open(callee.identity)
+                callee.set_mode("full", self.kms.ticket_key(callee.identity))
+                caller.set_mode(mode)
+            case Mode.OTWAY_REES:
+                caller.set_mode(mode, self.kms.ticket_key(caller.identity))
+            case Mode.PRESHARED:
+                key = os.urandom(32).hex()
+                caller.set_mode(mode, {"owner": callee.identity, "key": key})
+                callee.set_mode(mode, {"owner": caller.identity, "key": key})
+            case Mode.FULL:
+                caller.set_mode(mode)
 
     def situation(self) -> str:
         """Return the state of the calls of the agents, in one line."""
@@ -100,6 +144,8 @@ class Stage:
         """Stop everything; return how agents crashed that did."""
         for agent in self.agents:
             agent.stop()
+        for group in self._groups:
+            group.empty()
         if self._pool is None:
             self.switchboard.stop()
         if self.capture is not None:

@@ -33,6 +33,7 @@ from sipmikey.sound.shaping import Level
 from sipmikey.sound.trial import Recording
 from sipmikey.testing import TestKms
 from sipmikey.testing.kamailio import Kamailio
+from sipmikey.testing.mailbox import MailboxDirectory
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
 from sipmikey.testing.program import COMMAND, Program
 from tests.cli.commands import ALICE, BOB, Options, Start
@@ -41,7 +42,6 @@ from tests.cli.commands import kms as kms
 from tests.cli.commands import kms_server as kms_server
 from tests.cli.commands import options as options
 from tests.deferred.parties import domain, left
-from tests.mailbox.serving import ServedMailbox
 
 ASSETS = Path(__file__).parents[2] / "sipmikey" / "cli" / "assets"
 SPEECH = ASSETS / "alice.wav"
@@ -49,9 +49,9 @@ Documents = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedMailbox]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailboxDirectory]:
     folder = tmp_path_factory.mktemp("mailbox")
-    made = ServedMailbox(folder / "box", "deposits_per_minute = 1000\n")
+    made = MailboxDirectory(folder / "box", "deposits_per_minute = 1000\n")
     (folder / "bob.token").write_text(made.add_box(BOB))
     made.start()
     yield made
@@ -65,7 +65,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def box(served: ServedMailbox) -> Iterator[ServedMailbox]:
+def box(served: MailboxDirectory) -> Iterator[MailboxDirectory]:
     """The mailbox with nothing in bob's box."""
     yield served
     with sqlite3.connect(served.directory / "mailbox.sqlite") as store:
@@ -87,13 +87,13 @@ class User:
 
 
 @pytest.fixture
-def bob(box: ServedMailbox, options: Options, capsys: pytest.CaptureFixture[str]) -> User:
+def bob(box: MailboxDirectory, options: Options, capsys: pytest.CaptureFixture[str]) -> User:
     token = box.directory.parent / "bob.token"
     return User([*options(BOB), "--mailbox", box.url, "--token-file", str(token)], capsys)
 
 
 @pytest.fixture
-def alice(box: ServedMailbox, options: Options, capsys: pytest.CaptureFixture[str]) -> User:
+def alice(box: MailboxDirectory, options: Options, capsys: pytest.CaptureFixture[str]) -> User:
     return User([*options(ALICE), "--mailbox", box.url], capsys)
 
 
@@ -108,7 +108,7 @@ def test_a_call_that_nobody_answers_becomes_a_message_that_is_heard(
     command: Start,
     options: Options,
     forking_proxy: Kamailio,
-    box: ServedMailbox,
+    box: MailboxDirectory,
     bob: User,
     tmp_path: Path,
 ) -> None:
@@ -159,7 +159,12 @@ def test_a_message_is_listed_fetched_played_from_its_file_and_deleted(
 
 
 def test_a_message_for_a_group_is_heard_by_its_members_only(
-    alice: User, bob: User, box: ServedMailbox, kms: TestKms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alice: User,
+    bob: User,
+    box: MailboxDirectory,
+    kms: TestKms,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The token opens the box. The KMS says who is in the group when the message is played."""
     group = "sip:talk@example.com"
@@ -184,7 +189,7 @@ def test_a_message_for_a_group_is_heard_by_its_members_only(
 
 
 def test_an_agent_lists_the_box_when_it_starts_and_when_asked(
-    alice: User, box: ServedMailbox, options: Options
+    alice: User, box: MailboxDirectory, options: Options
 ) -> None:
     leave(alice)
     token = box.directory.parent / "bob.token"
@@ -220,7 +225,7 @@ def test_the_kms_may_refuse_the_callee(alice: User, bob: User, kms: TestKms, tmp
 
 
 def test_a_phone_plays_a_message_on_its_speaker(
-    alice: User, kms: TestKms, box: ServedMailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alice: User, kms: TestKms, box: MailboxDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The KMS is asked when it is to be played: its refusal is in words, and leaves it unheard."""
     name = leave(alice)["message"]
@@ -277,7 +282,7 @@ def test_nobody_else_opens_it(alice: User, bob: User, options: Options, tmp_path
     ids=["a packet", "TRANSFER_INIT", "the end"],
 )
 def test_what_the_mailbox_changed_is_refused(
-    alice: User, bob: User, box: ServedMailbox, tmp_path: Path, change, reason: str | None
+    alice: User, bob: User, box: MailboxDirectory, tmp_path: Path, change, reason: str | None
 ) -> None:
     leave(alice)
     with sqlite3.connect(box.directory / "mailbox.sqlite") as store:
@@ -291,7 +296,7 @@ def test_what_the_mailbox_changed_is_refused(
 
 
 def test_a_message_that_the_mailbox_shows_twice_is_told(
-    alice: User, bob: User, box: ServedMailbox, tmp_path: Path
+    alice: User, bob: User, box: MailboxDirectory, tmp_path: Path
 ) -> None:
     leave(alice)
     heard = tmp_path / "heard.wav"
@@ -329,7 +334,7 @@ def test_two_messages_opened_at_once_are_both_remembered(
 
 
 def test_a_message_whose_ticket_has_expired_is_told_as_such(
-    bob: User, box: ServedMailbox, tmp_path: Path
+    bob: User, box: MailboxDirectory, tmp_path: Path
 ) -> None:
     """Left two days ago with a ticket for twenty hours."""
     kms = domain(tmp_path)
@@ -350,7 +355,7 @@ def test_a_message_whose_ticket_has_expired_is_told_as_such(
     assert "expired" in told[-1]["detail"]
 
 
-def test_check_looks_into_the_box(alice: User, box: ServedMailbox, tmp_path: Path) -> None:
+def test_check_looks_into_the_box(alice: User, box: MailboxDirectory, tmp_path: Path) -> None:
     leave(alice)
     wrong = tmp_path / "wrong.token"
     wrong.write_text("00" * 32)
@@ -369,7 +374,7 @@ def test_check_looks_into_the_box(alice: User, box: ServedMailbox, tmp_path: Pat
 
 
 def test_a_wrong_token_and_a_mailbox_that_is_not_there(
-    alice: User, box: ServedMailbox, options: Options, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    alice: User, box: MailboxDirectory, options: Options, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     wrong = tmp_path / "wrong.token"
     wrong.write_text("00" * 32)

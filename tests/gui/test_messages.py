@@ -21,9 +21,9 @@ from sipmikey.gui.window import PhoneWindow
 from sipmikey.phone.controller import Line
 from sipmikey.phone.edge.language import translation
 from sipmikey.testing import TestKms
+from sipmikey.testing.mailbox import MailboxDirectory
 from sipmikey.tui.app import PhoneApp
 from sipmikey.tui.dialogs import Ask
-from tests.mailbox.serving import ServedMailbox
 from tests.phone.agents import settings
 from tests.phone.documents import ALICE, BOB
 
@@ -33,9 +33,9 @@ TR = translation(["en"])
 
 
 @pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[ServedMailbox]:
+def mailbox(tmp_path: Path) -> Iterator[MailboxDirectory]:
     """A mailbox with a box for bob, whose token is beside it."""
-    made = ServedMailbox(tmp_path / "box")
+    made = MailboxDirectory(tmp_path / "box")
     (tmp_path / "bob.token").write_text(made.add_box(BOB))
     made.start()
     yield made
@@ -53,7 +53,7 @@ async def until(pilot: Pilot[None], true: Callable[[], object]) -> None:
 
 @pytest.mark.processes
 def test_a_message_goes_from_a_window_to_a_terminal(
-    qtbot: QtBot, kms: TestKms, tmp_path: Path, mailbox: ServedMailbox
+    qtbot: QtBot, kms: TestKms, tmp_path: Path, mailbox: MailboxDirectory
 ) -> None:
     speaks = [*settings(kms, tmp_path, ALICE), "--mailbox", mailbox.url, "--play", str(SPEECH)]
     window = PhoneWindow([(Line("", ALICE), speaks)], store=None, tr=TR)

@@ -15,10 +15,10 @@ from sipmikey.kms.client import ClientTls
 from sipmikey.mailbox.app import MEDIA_TYPE
 from sipmikey.mailbox.client import MAX_ANSWER_BYTES, MailboxClient, MailboxFailure, MailboxRefused
 from sipmikey.mikey.secret import Secret
+from sipmikey.testing.mailbox import MailboxDirectory
 from tests.deferred.parties import BOB, FRAMES, domain, left, ticket
 from tests.kms.domain import Domain
 from tests.kms.http.serving import Authority
-from tests.mailbox.serving import ServedMailbox
 
 MALLORY = "sip:mallory@example.com"
 BOX = "/mailbox/sip%3Abob%40example.com/messages"
@@ -45,8 +45,8 @@ def kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Domain]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedMailbox]:
-    made = ServedMailbox(tmp_path_factory.mktemp("mailbox") / "box", SETTINGS)
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailboxDirectory]:
+    made = MailboxDirectory(tmp_path_factory.mktemp("mailbox") / "box", SETTINGS)
     made.tokens = {uri: made.add_box(uri) for uri in (BOB, MALLORY)}  # type: ignore[attr-defined]
     made.start()
     yield made
@@ -54,12 +54,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedMailbox]:
 
 
 @pytest.fixture(scope="module")
-def tokens(served: ServedMailbox) -> dict[str, str]:
+def tokens(served: MailboxDirectory) -> dict[str, str]:
     return served.tokens  # type: ignore[attr-defined,no-any-return]
 
 
 def ask(
-    served: ServedMailbox,
+    served: MailboxDirectory,
     method: str,
     path: str,
     body: bytes | None = None,
@@ -79,7 +79,7 @@ def ask(
         connection.close()
 
 
-def raw(served: ServedMailbox, octets: bytes) -> bytes:
+def raw(served: MailboxDirectory, octets: bytes) -> bytes:
     """Return all that the server says to *octets*, until it closes."""
     with socket.create_connection((served.host, served.port), timeout=20) as sock:
         sock.sendall(octets)
@@ -90,7 +90,7 @@ def raw(served: ServedMailbox, octets: bytes) -> bytes:
 
 
 def test_a_message_is_left_listed_fetched_heard_and_deleted(
-    served: ServedMailbox, tokens: dict[str, str], kms: Domain
+    served: MailboxDirectory, tokens: dict[str, str], kms: Domain
 ) -> None:
     grant = ticket(kms)
     octets = left(kms, grant).encode()
@@ -119,7 +119,7 @@ def test_a_message_is_left_listed_fetched_heard_and_deleted(
         assert secret.hex().encode() not in log
 
 
-def test_other_peoples_boxes_stay_shut(served: ServedMailbox, tokens: dict[str, str], kms: Domain) -> None:
+def test_other_peoples_boxes_stay_shut(served: MailboxDirectory, tokens: dict[str, str], kms: Domain) -> None:
     _, _, body = ask(served, "POST", BOX, left(kms).encode(), DEPOSIT)
     name = body.split(b'"name": "')[1][:16].decode()
     for number, token in enumerate(
@@ -134,7 +134,7 @@ def test_other_peoples_boxes_stay_shut(served: ServedMailbox, tokens: dict[str, 
     assert ask(served, "GET", f"{BOX}/{name}", token=tokens[BOB])[0] == 200
 
 
-def test_who_fails_too_often_has_to_wait(served: ServedMailbox, tokens: dict[str, str]) -> None:
+def test_who_fails_too_often_has_to_wait(served: MailboxDirectory, tokens: dict[str, str]) -> None:
     found = [ask(served, "GET", BOX, token="guess", source="127.0.2.1")[0] for _ in range(12)]
     assert found[0] == 401
     assert found[-1] == 429
@@ -168,7 +168,7 @@ def test_who_fails_too_often_has_to_wait(served: ServedMailbox, tokens: dict[str
     ],
 )
 def test_tricks_with_paths_lead_nowhere(
-    served: ServedMailbox, tokens: dict[str, str], path: str, status: int
+    served: MailboxDirectory, tokens: dict[str, str], path: str, status: int
 ) -> None:
     assert ask(served, "GET", path, token=tokens[BOB], source="127.0.3.1")[0] == status
 
@@ -191,7 +191,7 @@ def test_tricks_with_paths_lead_nowhere(
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_reason(
-    served: ServedMailbox,
+    served: MailboxDirectory,
     method: str,
     path: str,
     headers: dict[str, str],
@@ -202,7 +202,7 @@ def test_what_does_not_fit_is_refused_with_its_reason(
     assert ask(served, method, path, body, headers, source="127.0.4.1")[:2] == (status, reason)
 
 
-def test_a_body_that_grows_beyond_the_limit_is_cut_off(served: ServedMailbox) -> None:
+def test_a_body_that_grows_beyond_the_limit_is_cut_off(served: MailboxDirectory) -> None:
     head = (
         f"POST {BOX} HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
@@ -211,7 +211,7 @@ def test_a_body_that_grows_beyond_the_limit_is_cut_off(served: ServedMailbox) ->
 
 
 @pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"0\r\nTrailer: x", b"1;extension=x"])
-def test_what_frames_a_body_is_limited_too(served: ServedMailbox, piece: bytes) -> None:
+def test_what_frames_a_body_is_limited_too(served: MailboxDirectory, piece: bytes) -> None:
     head = (
         f"POST {BOX} HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
@@ -219,7 +219,7 @@ def test_what_frames_a_body_is_limited_too(served: ServedMailbox, piece: bytes) 
     assert raw(served, head.encode() + framed).startswith(b"HTTP/1.1 413 ")
 
 
-def test_slow_and_broken_requests_end(served: ServedMailbox) -> None:
+def test_slow_and_broken_requests_end(served: MailboxDirectory) -> None:
     head = f"POST {BOX} HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: 90000\r\n\r\n"
     assert raw(served, head.encode() + b"MTDD").startswith(b"HTTP/1.1 408 ")
     assert raw(served, f"GET {BOX} HTTP/1.1\r\nHost".encode()).startswith(b"HTTP/1.1 408 ")
@@ -230,7 +230,7 @@ def test_slow_and_broken_requests_end(served: ServedMailbox) -> None:
 
 def test_one_source_may_not_leave_and_ask_without_end(tmp_path: Path, kms: Domain) -> None:
     limits = "deposits_per_minute = 1\nrequests_per_second = 2\nconnections = 32\n"
-    served = ServedMailbox(tmp_path / "box", limits)
+    served = MailboxDirectory(tmp_path / "box", limits)
     served.add_box(BOB)
     served.start()
     try:
@@ -250,7 +250,7 @@ def test_one_source_may_not_leave_and_ask_without_end(tmp_path: Path, kms: Domai
         assert served.stop() == 0
 
 
-def test_what_is_no_mailbox_is_told(served: ServedMailbox) -> None:
+def test_what_is_no_mailbox_is_told(served: MailboxDirectory) -> None:
     async def use() -> None:
         with pytest.raises(MailboxFailure, match="is this a mailbox"):
             await MailboxClient(served.url.replace("/mailbox", "/other")).messages(BOB)
@@ -310,7 +310,7 @@ def test_a_client_certificate_opens_the_box_of_its_name(tmp_path: Path, kms: Dom
         authority.issue(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", of)
     files = {"certificate": tmp_path / "server.pem", "private_key": tmp_path / "server.key", "client_ca": ca}
     lines = "".join(f'{name} = "{path}"\n' for name, path in files.items())
-    served = ServedMailbox(tmp_path / "box", f'[tls]\nclient_certificates = "optional"\n{lines}')
+    served = MailboxDirectory(tmp_path / "box", f'[tls]\nclient_certificates = "optional"\n{lines}')
     served.add_box(BOB)
     served.start()
 

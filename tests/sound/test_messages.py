@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.testing.mailbox import MailboxDirectory
 from tests.interop.lab.agents import wait_until
 from tests.interop.lab.kms import Kms, uri
 from tests.interop.lab.speech import write_speech
-from tests.mailbox.serving import ServedMailbox
 from tests.phone.agents import JsonAgent
 from tests.sound.likeness import SAME, likeness
 from tests.sound.pulse import Pulse, recorded
@@ -53,7 +53,7 @@ def test_what_is_said_is_heard_later(
     for seed, (name, voice) in enumerate(voices.items(), 1):
         pulse.add_person(name)
         write_speech(voice, seconds=1.5, seed=seed)
-    served = ServedMailbox(tmp_path / "box")
+    served = MailboxDirectory(tmp_path / "box")
     token = tmp_path / "bob.token"
     token.write_text(served.add_box(uri("bob")))
     served.start()

@@ -51,7 +51,7 @@ async def main() -> None:
         printing = asyncio.create_task(events())
         await asyncio.sleep(0)  # so that no event comes before it is listened for
         async with agent:
-            worker = Worker(agent, desk, settings.get("incoming", "ring"))
+            worker = Worker(agent, desk, settings.get("incoming", "ring"), client)
             accepting = asyncio.create_task(worker.accept())
             if settings.get("register"):
                 await agent.register()

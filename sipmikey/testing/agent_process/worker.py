@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sipmikey.agent import Agent, Call, CallFailed, Conference, IncomingCall, Question, document
-from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.call.reasons import AgentError, side_of
+from sipmikey.kms.client import HttpKmsClient
+from sipmikey.mikey.errors import PeerError, SipmikeyError
 from sipmikey.testing.agent_process.lines import Fields, say
+
+if TYPE_CHECKING:
+    from sipmikey.testing.agent_process.group_seat import GroupSeat
+    from sipmikey.testing.agent_process.messages import Messages
 
 _UNAVAILABLE = 480
 
@@ -34,13 +40,16 @@ class Desk:
 class Worker:
     """Carries out commands on the agent, each in a task of its own.
 
-    *incoming* is what it does with a call by itself: `ring`, `answer`, or anything else to do nothing.
+    *incoming* is what it does with a call by itself: `ring`, `answer`, or anything else to do nothing. *kms*
+    carries what messages need of the KMS.
     """
 
-    def __init__(self, agent: Agent, desk: Desk, incoming: str) -> None:
+    def __init__(self, agent: Agent, desk: Desk, incoming: str, kms: HttpKmsClient | None = None) -> None:
         self._agent = agent
         self._desk = desk
         self._incoming = incoming
+        self._kms = kms
+        self._seat: GroupSeat | None = None
         self._calls: dict[str, Call] = {}
         self._ringing: dict[str, IncomingCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,6 +95,8 @@ class Worker:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        if self._seat is not None:
+            self._seat.close()
 
     async def _carry_out(self, command: Fields) -> None:
         number = command.pop("id")
@@ -94,8 +105,7 @@ class Worker:
         except CallFailed as error:
             say({"id": number, "error": _failure(error)})
         except SipmikeyError as error:
-            failure = {"reason": "local-error", "side": "local", "status": 0, "detail": str(error)}
-            say({"id": number, "error": failure})
+            say({"id": number, "error": _failure_of(error)})
         except Exception as error:
             failure = {"reason": "kit-error", "side": "local", "status": 0, "detail": repr(error)}
             say({"id": number, "error": failure})
@@ -115,6 +125,19 @@ class Worker:
                     await call.hangup()
         self._ringing.clear()
         self._calls.clear()
+        if self._seat is not None:
+            self._seat.close()
+
+    def _messages(self) -> Messages:
+        from sipmikey.testing.agent_process.messages import Messages
+
+        return Messages(self._agent, self._kms)
+
+    def _group_seat(self) -> GroupSeat:
+        from sipmikey.testing.agent_process.group_seat import GroupSeat
+
+        self._seat = self._seat or GroupSeat(self._agent)
+        return self._seat
 
     def _know_successors(self) -> None:
         """Note the calls that transfers made of known ones."""
@@ -157,6 +180,10 @@ class Worker:
             case "add" | "remove" | "step_out" | "step_in":
                 assert self._conference is not None, "no conference was made"
                 return await getattr(self._conference, verb)(*((self._calls[call],) if call else ()))
+            case "leave_message" | "hear_message":
+                return await getattr(self._messages(), verb.partition("_")[0])(**given)
+            case "group":
+                return await self._group_seat().do(given.pop("what"), **given)
             case "clear":
                 return await self._clear()
             case "sound":
@@ -174,6 +201,16 @@ class Worker:
 
 def _failure(error: CallFailed) -> Fields:
     return {"reason": error.reason, "side": error.side, "status": error.status, "detail": error.detail}
+
+
+def _failure_of(error: SipmikeyError) -> Fields:
+    """Return how something other than a call failed."""
+    told = {"reason": "local-error", "side": "local", "status": 0, "detail": str(error)}
+    if isinstance(error, AgentError):
+        return {**told, "reason": error.reason, "side": error.side, "status": error.sip_status}
+    if isinstance(error, PeerError):
+        return {**told, "reason": error.reason, "side": side_of(error)}
+    return told
 
 
 def _text(value: object) -> str | None:

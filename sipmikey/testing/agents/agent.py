@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,10 +19,13 @@ from sipmikey.testing.agent_driver import (
     Fields,
     TestFailure,
 )
+from sipmikey.testing.agents.call_verbs import CallVerbs
+from sipmikey.testing.agents.group_verbs import GroupVerbs
+from sipmikey.testing.agents.message_verbs import MessageVerbs
 from sipmikey.testing.agents.pool import AgentPool
 from sipmikey.testing.agents.settings import AgentSettings
-from sipmikey.testing.agents.verbs import CallVerbs
 from sipmikey.testing.external import PhoneUnderTest
+from sipmikey.testing.mailbox import TestMailbox
 from sipmikey.testing.switchboard import Switchboard
 
 EVENTS = tuple(kind.type for kind in event_types())
@@ -31,7 +34,7 @@ PACE_S = 0.1
 """Between two calls of a process: pjsua2 aborts when they follow one another within about 10 ms."""
 
 
-class TestAgent(CallVerbs):
+class TestAgent(CallVerbs, MessageVerbs, GroupVerbs):
     """An agent. It is started by the first verb that needs it; until then its settings can be changed.
 
     Verbs without ``call`` are about the latest call. All of them raise TestFailure when what they are
@@ -48,9 +51,11 @@ class TestAgent(CallVerbs):
         watch: Callable[[str], None] = lambda contact: None,
         *,
         pool: AgentPool | None = None,
+        mailbox: TestMailbox | None = None,
         others: Callable[[], str] = lambda: "",
     ) -> None:
         self.settings = settings
+        self.mailbox = mailbox
         self.name = settings.identity.partition(":")[2].partition("@")[0]
         self.folder = folder
         self.events: list[Fields] = []
@@ -130,6 +135,13 @@ class TestAgent(CallVerbs):
     def all(self, kind: str) -> list[Fields]:
         """Return the events of type *kind* so far."""
         return [event for event in self.events if event["type"] == kind]
+
+    def set_mode(self, mode: str, *ticket_keys: Mapping[str, str]) -> Self:
+        """Choose the mode of our calls, and the ticket keys that we share. Before we are used."""
+        if self._process is not None:
+            raise TestFailure(f"{self.name}: choose the mode before the agent is used")
+        self.settings.change(mode=mode, ticket_keys=(*self.settings.ticket_keys, *ticket_keys))
+        return self
 
     def play(self, wav: Path | str) -> Self:
         """Choose the WAV file that this agent says in its calls. Before its first call."""

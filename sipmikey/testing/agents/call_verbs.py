@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any
-
-from sipmikey.testing.agent_driver import WAIT_S, AgentProcess, Fields
+from sipmikey.testing.agent_driver import WAIT_S, Fields
+from sipmikey.testing.agents.driven import Driven
 
 
-class CallVerbs(ABC):
+class CallVerbs(Driven):
     """Verbs within the latest call of an agent; each waits until it is done, and raises `CallRefused`."""
 
     _call: str
-
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """The agent's SIP URI."""
-
-    @property
-    @abstractmethod
-    def process(self) -> AgentProcess:
-        """The agent's process."""
-
-    @abstractmethod
-    def do(self, verb: str, *, timeout_s: float = WAIT_S, **given: Any) -> Any:
-        """Carry out a command of the agent's process."""
-
-    @abstractmethod
-    def wait_for(
-        self, kind: str, *, timeout_s: float = WAIT_S, call: str | None = None, **values: Any
-    ) -> Fields:
-        """Wait for an event."""
 
     def hold(self) -> None:
         """Put the call on hold."""
@@ -62,7 +40,7 @@ class CallVerbs(ABC):
         for digit in digits:
             self.wait_for("dtmf.received", call=self._call, digit=digit, timeout_s=timeout_s)
 
-    def transfer(self, target: CallVerbs | str) -> int:
+    def transfer(self, target: Driven | str) -> int:
         """Have the other side call *target*: an agent, a URI, or the number of another call of ours.
 
         Returns the number of a command: `expect_transferred` waits for its outcome. The other side must allow
