@@ -1,12 +1,14 @@
 """Build the distribution, and try it as somebody who has only that.
 
 Builds sdist and wheel twice and compares them octet by octet, then installs the wheel into a new virtual
-environment of each Python named (by default every supported one that is found) and uses it there:
-`--version`, an import of every public package, a KMS that is made, and `sipmikey demo` where pjsua2 has a
-wheel. Prints a line for each, and leaves with status 1 when one of them fails.
+environment of each Python named that is found (by default of every supported one) and uses it there:
+`--version`, an import of every public package, a KMS that is made, and `sipmikey demo` on each SIP stack that
+there is: pjsua2 where it has a wheel, and the one in Python. A second environment has the extra `testing`
+alone and runs the example tests. Prints a line for each, and leaves with status 1 when one of them fails.
 
     python tools/check_distribution.py                  # all of 3.11 to 3.14 that are installed
     python tools/check_distribution.py python3.12
+    python tools/check_distribution.py --dist DIR python3.14    # what was built before
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ SUPPORTED = ("python3.11", "python3.12", "python3.13", "python3.14")
 WITH_PJSUA2 = ("3.11", "3.12")
 """Those for which pjsua2-python has wheels."""
 
-PACKAGES = ("mikey", "keys", "ticket", "sdp", "call", "media", "settings", "kms.client", "testing", "phone")
+PACKAGES = (
+    "mikey", "keys", "ticket", "sdp", "call", "media", "settings", "deferred", "kms.client", "mailbox",
+    "testing", "phone",
+)  # fmt: skip
 EPOCH = "1700000000"
 LONGEST_S = 600
 
@@ -83,43 +88,68 @@ def settle(archive: Path) -> None:
 def uses(python: str, wheel: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Install *wheel* for *python* in *folder* and use it; yield what was done, and how it went."""
     version = run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
-    whole = version in WITH_PJSUA2
-    extras = "pjsua2,media,kms,phone" if whole else "media,kms,phone"
-    run(python, "-m", "venv", folder / "venv")
-    bin_ = folder / "venv" / "bin"
-    run(bin_ / "pip", "install", "--quiet", f"{wheel}[{extras}]", "pytest>=8")
+    stacks = ("pjsua2", "python") if version in WITH_PJSUA2 else ("python",)
+    extras = "pjsua2,kms,phone" if "pjsua2" in stacks else "kms,phone"
+    bin_ = installed(python, wheel, extras, folder / "venv")
     yield f"{version} install", f"[{extras}]"
     yield f"{version} --version", run(bin_ / "sipmikey", "--version", cwd=folder).strip().splitlines()[0]
-    names = PACKAGES if whole else tuple(name for name in PACKAGES if name != "testing")
-    run(bin_ / "python", "-c", "\n".join(f"import sipmikey.{name}" for name in names), cwd=folder)
-    yield f"{version} import", ", ".join(names)
+    run(bin_ / "python", "-c", "\n".join(f"import sipmikey.{name}" for name in PACKAGES), cwd=folder)
+    yield f"{version} import", ", ".join(PACKAGES)
     kms = folder / "kms"
     run(bin_ / "sipmikey", "kms", "init", "--dir", kms, "--identity", "sip:kms@example.com", cwd=folder)
     run(bin_ / "sipmikey", "kms", "user", "add", "--dir", kms, "sip:alice@example.com", cwd=folder)
     yield f"{version} kms", "made, with a user"
-    if whole:
-        run(bin_ / "sipmikey", "demo", cwd=folder)
-        yield f"{version} demo", "a secured call, and the speech arrived"
-    else:
-        yield f"{version} demo", "left out: pjsua2-python has no wheel for it"
+    for stack in stacks:
+        run(bin_ / "sipmikey", "demo", "--stack", stack, cwd=folder)
+        yield f"{version} demo --stack {stack}", "a secured call, and the speech arrived"
+    bin_ = installed(python, wheel, "testing", folder / "testing")
+    suite = shutil.copytree(ROOT / "examples" / "call_tests", folder / "suite")
+    printed = run(bin_ / "pytest", "-q", "-n", "2", "--no-call-capture", suite, cwd=folder)
+    yield f"{version} [testing] alone, call_tests -n 2", printed.strip().splitlines()[-1]
 
 
-def main(arguments: list[str]) -> int:
-    """Build, compare, install, use; return the exit status."""
+def installed(python: str, wheel: Path, extras: str, folder: Path) -> Path:
+    """Make a virtual environment in *folder* with the wheel and its *extras* alone; return its commands."""
+    run(python, "-m", "venv", folder)
+    run(folder / "bin" / "pip", "install", "--quiet", f"{wheel}[{extras}]")
+    return folder / "bin"
+
+
+def found(pythons: list[str]) -> list[str]:
+    """Return those that run, and tell which do not."""
+    there = []
+    for python in pythons:
+        try:
+            run(python, "-c", "import venv")
+            there.append(python)
+        except (OSError, RuntimeError):
+            print(f"--  {python}: not installed here", flush=True)
+    return there
+
+
+def build_twice() -> bool:
+    """Build into DIST and once more, print the digests, and return whether they are the same."""
     shutil.rmtree(DIST, ignore_errors=True)
     DIST.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         first, second = build(DIST), build(Path(scratch) / "again")
-    same = first == second
     for name, digest in first.items():
         print(f"{name}  sha256 {digest}")
-    print(
-        f"{'ok' if same else 'FAILED'}  built twice: {'the same octets' if same else 'different octets'}",
-        flush=True,
-    )
-    failed = not same
-    wheel = next(DIST.glob("*.whl"))
-    for python in arguments or [name for name in SUPPORTED if shutil.which(name)]:
+    same = first == second
+    told = "the same octets" if same else "different octets"
+    print(f"{'ok' if same else 'FAILED'}  built twice: {told}", flush=True)
+    return same
+
+
+def main(arguments: list[str]) -> int:
+    """Build and compare (unless built before), install, use; return the exit status."""
+    folder, failed = DIST, False
+    if arguments[:1] == ["--dist"]:
+        folder, arguments = Path(arguments[1]).resolve(), arguments[2:]
+    else:
+        failed = not build_twice()
+    wheel = next(folder.glob("*.whl"))
+    for python in found(arguments or list(SUPPORTED)):
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 for what, how in uses(python, wheel, Path(scratch)):
