@@ -13,6 +13,7 @@ from sipmikey.keys.key_text import parse_key
 from sipmikey.keys.suite import MINIMUM_KEY_LENGTH
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
+from sipmikey.printable import printable
 from sipmikey.ticket.credentials import PreSharedKey
 from sipmikey.ticket.identity import canonical, matches
 
@@ -116,6 +117,12 @@ class Group:
     members: tuple[str, ...] = ()
 
 
+def check_name(name: str) -> None:
+    """Raise `LocalError` if *name* has characters that no new subscriber's name may have."""
+    if not name.isprintable():
+        raise LocalError(f"name: {printable(name, most=80)!r} has a character that cannot be printed")
+
+
 def check_psk(key: Secret) -> None:
     """Raise `LocalError` if *key* is too short to be a pre-shared key."""
     if len(key) < MINIMUM_KEY_LENGTH:
@@ -191,6 +198,7 @@ def _record(value: object) -> SubscriberRecord:
     fields = _typed(value, _FIELDS, "a subscriber")
     if "name" not in fields:
         raise LocalError("name is missing")
+    check_name(fields["name"])
     return SubscriberRecord(
         name=fields["name"],
         identities=tuple(map(normal_identity, _strings(fields, "identities"))),

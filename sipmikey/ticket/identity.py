@@ -15,6 +15,7 @@ _USER_SAFE = "-_.!~*'()&=+$,;?/"
 _SEPARATORS = re.compile(r"[-.()]")
 _HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
 _NUMBER = re.compile(r"\+?[0-9a-f*#]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @lru_cache(maxsize=4096)
@@ -31,6 +32,8 @@ def canonical(uri: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise LocalError(f"{uri!r} is not a URI: it is not UTF-8") from None
+    if _CONTROL.search(text):
+        raise LocalError(f"{uri!r} is not a URI: it has a control character")
     if "<" in text:
         text = text[text.index("<") + 1 :].partition(">")[0]
     scheme, colon, rest = text.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ from sipmikey.kms.stores.store import Store
 from sipmikey.printable import printable
 
 HERE: Final = Path(__file__).parent
+
+_SAID = re.compile(
+    r"added|enabled|disabled|removed|revoked|changed|taken back|rotated|destroyed|[0-9]{1,6} rules in force"
+)
 
 
 def _utc(seconds: float | None) -> str:
@@ -69,9 +74,14 @@ class ConsoleRequest:
         """Return the page *name* of a template."""
         text = self.templates.get_template(f"{name}.html").render(
             asked=self, session=self.session, P=Permission, page=name, kms=self.settings.kms_identity,
-            said=self.query.get("said", ""), **fields,
+            said=self._said(), **fields,
         )  # fmt: skip
         return HTMLResponse(text, status_code=status)
+
+    def _said(self) -> str:
+        """Return what was done, as the address says it: in the console's words, not those of a link."""
+        said = self.query.get("said", "")
+        return said if _SAID.fullmatch(said) else ""
 
     def back(self, path: str) -> Response:
         """Send the browser to another page after an act."""

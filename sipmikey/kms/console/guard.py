@@ -14,12 +14,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from sipmikey.kms.administration.acts import Administration
 from sipmikey.kms.administration.audit_acts import Actor
 from sipmikey.kms.console.console_request import ConsoleRequest, Handler
-from sipmikey.kms.console.roles import ALLOWED, Permission
+from sipmikey.kms.console.roles import ALLOWED, GROUP_PREFIX, Permission
 from sipmikey.kms.console.sessions import SESSION_COOKIE, Session, Sessions
 from sipmikey.kms.console.settings import ConsoleSettings
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.store import Store
-from sipmikey.mikey.errors import SipmikeyError
+from sipmikey.mikey.errors import LocalError, SipmikeyError
+from sipmikey.printable import printable
 from sipmikey.rate_limit import RateLimiter, address_key
 
 FAILURES_BURST: Final = 20
@@ -78,6 +79,8 @@ class Guard:
                 admin=Administration(self._store, actor), templates=self.templates, form=form,
             )  # fmt: skip
             try:
+                _check_texts(asked.query)
+                _check_texts(form)
                 return await handler(asked)
             except StoreUnavailable:
                 return self.told(request, 503, "A store does not answer: try again in a moment.")
@@ -128,9 +131,17 @@ def source(request: Request) -> str:
 
 
 def names_of(request: Request) -> frozenset[str]:
-    """Return the names in the client certificate, mail addresses without their scheme."""
+    """Return the names in the client certificate, mail addresses without their scheme, and no groups."""
     names: frozenset[str] = request.scope.get("peer_names", frozenset())
-    return frozenset(name.removeprefix("mailto:") for name in names)
+    people = (name.removeprefix("mailto:") for name in names)
+    return frozenset(name for name in people if not name.casefold().startswith(GROUP_PREFIX))
+
+
+def _check_texts(fields: Mapping[str, str]) -> None:
+    """Raise `LocalError`, which names the field, where a text has what no store keeps."""
+    for name, text in fields.items():
+        if "\0" in text:
+            raise LocalError(f"{printable(name, most=60)}: a text has the character NUL")
 
 
 async def _fields(request: Request) -> dict[str, str]:

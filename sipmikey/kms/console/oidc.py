@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from sipmikey.kms.console.roles import GROUP_PREFIX
 from sipmikey.kms.console.sessions import Login
 from sipmikey.kms.console.settings import OidcSettings
 from sipmikey.kms.enrolment.id_token import IdTokenNotGenuine, IdTokenRefused
@@ -83,10 +84,12 @@ class ProviderSignIn:
         name = claims.get(self._settings.claim)
         if not isinstance(name, str) or not name or not name.isprintable():
             raise SignInFailed(f"the ID token has no claim {self._settings.claim!r}")
+        if name.casefold().startswith(GROUP_PREFIX):
+            raise SignInFailed(f"the claim {self._settings.claim!r} has a name that groups have")
         if self._settings.claim == "email" and claims.get("email_verified") is not True:
             raise SignInFailed("the provider has not verified the person's address (email_verified)")
         groups = claims.get(self._settings.groups_claim) if self._settings.groups_claim else None
         listed = groups if isinstance(groups, list) else []
         return PersonClaims(
-            name=name, groups=tuple(f"group:{group}" for group in listed if isinstance(group, str))
+            name=name, groups=tuple(f"{GROUP_PREFIX}{group}" for group in listed if isinstance(group, str))
         )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
+
+GROUP_PREFIX: Final = "group:"
+"""What the name of a group of the OpenID provider begins with. No person is called so."""
 
 
 class Permission(StrEnum):

@@ -187,6 +187,8 @@ def _text(table: Mapping[str, Any], key: str, where: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
         raise PolicyError(f"{where}: {key} is missing; it is a short text that audit events will show")
+    if not value.isprintable():
+        raise PolicyError(f"{where}: {key}: {value!r} has a character that cannot be printed")
     return value
 
 

@@ -29,8 +29,10 @@ from sipmikey.kms.scim.groups import Groups
 from sipmikey.kms.scim.models import POLICY
 from sipmikey.kms.scim.users import Users
 from sipmikey.kms.service.lookups import StoreUnavailable
+from sipmikey.kms.stores.database import UnfitText
 from sipmikey.kms.stores.store import Store
 from sipmikey.mikey.errors import LocalError
+from sipmikey.printable import printable
 
 MAX_FIELDS: Final = 16
 MAX_DEPTH: Final = 16
@@ -94,6 +96,8 @@ class ScimDesk:
             return failure(InvalidSyntaxException(detail="nested too deeply").to_error())
         except StoreUnavailable as error:
             return failure(Error(status=503, detail=str(error)))
+        except UnfitText as error:
+            return failure(InvalidValueException(detail=str(error)).to_error())
         except LocalError as error:  # what was there when we looked is gone, or was changed by another worker
             return failure(Error(status=409, detail=str(error)))
 
@@ -206,16 +210,22 @@ def _object(body: bytes) -> dict[str, Any]:
         raise InvalidSyntaxException(detail="a JSON object is needed") from None
     if not isinstance(value, dict):
         raise InvalidSyntaxException(detail="a JSON object is needed")
-    _check_depth(value, MAX_DEPTH)
+    _check_values(value, "", MAX_DEPTH)
     return value
 
 
-def _check_depth(value: object, left: int) -> None:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if left == 0 and inner:
+def _check_values(value: object, attribute: str, left: int) -> None:
+    """Raise `SCIMException` where *value*, that of *attribute*, is nested too deeply or has a NUL within."""
+    if isinstance(value, str) and "\0" in value:
+        where = printable(attribute, most=60)
+        raise InvalidValueException(attribute=where, detail=f"{where}: a text has the character NUL")
+    if not isinstance(value, dict | list) or not value:
+        return
+    if left == 0:
         raise InvalidSyntaxException(detail="nested too deeply")
-    for item in inner:
-        _check_depth(item, left - 1)
+    inner = value.items() if isinstance(value, dict) else ((attribute, item) for item in value)
+    for name, item in inner:
+        _check_values(item, name, left - 1)
 
 
 def _no_constant(word: str) -> object:

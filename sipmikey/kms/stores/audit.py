@@ -10,6 +10,7 @@ from sipmikey.kms.audit import AuditEvent, AuditQuery, Decision, Exchange
 from sipmikey.kms.service.lookups import StoreUnavailable
 from sipmikey.kms.stores.batch import Batch
 from sipmikey.kms.stores.database import Database, Row, places
+from sipmikey.printable import printable
 
 _COLUMNS = (
     "time_ns, exchange, decision, reason, subscriber, identity, peers, "
@@ -27,6 +28,9 @@ _USED = """INSERT INTO credential_use (credential, used_s) VALUES (?1, ?2)
     ON CONFLICT (credential) DO UPDATE SET used_s = excluded.used_s
     WHERE excluded.used_s > credential_use.used_s"""
 _NS = 1_000_000_000
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+"""What no database keeps (`UnfitText`)."""
+
 _CONCERNS = """id IN (
     SELECT id FROM audit WHERE subscriber = {name} UNION SELECT id FROM audit WHERE identity = {name}
     UNION SELECT id FROM audit WHERE peers = {name}
@@ -154,7 +158,7 @@ def _row(event: AuditEvent) -> Sequence[object]:
         event.rule,
         event.kms,
         event.source,
-        event.detail,
+        _UNFIT.sub(lambda found: printable(found[0]), event.detail),  # the words of peers are in it
         int(len(event.peers) > 1),
     )
 

@@ -5,7 +5,7 @@ Statements number their parameters ``?1``, ``?2``, ...; a database translates wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -21,10 +21,38 @@ class Clash(LocalError):
         super().__init__("somebody else changed the same at the same time: look at it again")
 
 
+class UnfitText(LocalError):
+    """A text that PostgreSQL cannot keep, and that SQLite therefore does not keep either."""
+
+    def __init__(self) -> None:
+        super().__init__("a text has the character NUL, or half of a surrogate pair")
+
+
+def check_texts(values: Iterable[object]) -> None:
+    """Raise `UnfitText` where one of *values* is a text that a database cannot keep."""
+    for value in values:
+        if isinstance(value, str):
+            if "\0" in value:
+                raise UnfitText
+            if not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError:
+                    raise UnfitText from None
+
+
+def checked_rows(rows: Iterable[Sequence[object]]) -> Iterator[Sequence[object]]:
+    """Yield *rows*, each of them looked at by `check_texts`."""
+    for row in rows:
+        check_texts(row)
+        yield row
+
+
 class Database(Protocol):
     """One database, or one transaction on it.
 
-    Failures of the server raise `StoreUnavailable`; rows that break a constraint of the tables raise `Clash`.
+    Failures of the server raise `StoreUnavailable`; rows that break a constraint of the tables raise `Clash`,
+    texts that cannot be kept or looked for `UnfitText`.
     """
 
     dialect: str

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 
 from sipmikey.kms.service.lookups import StoreUnavailable
-from sipmikey.kms.stores.database import Clash, Database, Row
+from sipmikey.kms.stores.database import Clash, Database, Row, check_texts, checked_rows
 
 STATEMENT_TIMEOUT_S = 3.0
 CACHE_S = 1.0
@@ -31,11 +31,13 @@ class _Verbs:
         self._executor = executor
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
+        check_texts(args)
         with _translated():
             rows: list[Row] = await self._executor.fetch(_numbered(sql), *args)
             return rows
 
     async def execute(self, sql: str, *args: object) -> int:
+        check_texts(args)
         with _translated():
             status: str = await self._executor.execute(_numbered(sql), *args)
         count = status.rpartition(" ")[2]
@@ -43,7 +45,7 @@ class _Verbs:
 
     async def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         with _translated():
-            await self._executor.executemany(_numbered(sql), rows)
+            await self._executor.executemany(_numbered(sql), checked_rows(rows))
 
     async def changes(self) -> object:
         return int(time.monotonic() / CACHE_S)
@@ -108,7 +110,9 @@ class PostgresDatabase(_Verbs):
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Load *rows* with COPY."""
         with _translated():
-            await self._executor.copy_records_to_table(table, columns=list(columns), records=rows)
+            await self._executor.copy_records_to_table(
+                table, columns=list(columns), records=checked_rows(rows)
+            )
 
     async def close(self) -> None:
         try:

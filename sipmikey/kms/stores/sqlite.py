@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sipmikey.kms.service.lookups import StoreUnavailable
-from sipmikey.kms.stores.database import Clash, Database, Row
+from sipmikey.kms.stores.database import Clash, Database, Row, check_texts, checked_rows
 from sipmikey.mikey.errors import SipmikeyError
 
 BUSY_TIMEOUT_S = 2.0
@@ -59,12 +59,14 @@ class SqliteDatabase:
         self._version_fresh_until = 0.0
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Row]:
+        check_texts(args)
         try:
             return self._cursor.execute(sql, args).fetchall()
         except sqlite3.DatabaseError as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error
 
     async def execute(self, sql: str, *args: object) -> int:
+        check_texts(args)
         try:
             changed = self._cursor.execute(sql, args).rowcount
             self._own_changes += changed != 0  # of a statement that is not about rows it is -1
@@ -75,7 +77,7 @@ class SqliteDatabase:
     async def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         self._own_changes += 1
         with _translated(self.path):
-            self._cursor.executemany(sql, rows)
+            self._cursor.executemany(sql, checked_rows(rows))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Database]:

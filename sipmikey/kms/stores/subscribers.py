@@ -15,6 +15,7 @@ from sipmikey.kms.subscribers import (
     Group,
     PskRecord,
     SubscriberRecord,
+    check_name,
     check_psk,
     normal_identity,
 )
@@ -252,6 +253,8 @@ class SubscriberStore(CredentialLookups):
 
     async def _load_batch(self, batch: Sequence[SubscriberRecord]) -> None:
         now = self._now_s()
+        for record in batch:
+            check_name(record.name)
         async with self._database.transaction() as transaction:
             if transaction.dialect == "postgresql":
                 await transaction.execute("LOCK TABLE subscriber IN EXCLUSIVE MODE")

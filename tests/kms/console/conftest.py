@@ -12,6 +12,6 @@ from tests.kms.console.desk import Desk
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
+    made = Desk(f"sqlite:{tmp_path}/kms.sqlite")
     yield made
     made.close()

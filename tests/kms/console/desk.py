@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
-from pathlib import Path
 from urllib.parse import urlencode
 
 from sipmikey.kms.administration.acts import Administration
@@ -68,13 +67,11 @@ class Answer:
 
 
 class Desk:
-    """The console. Everything runs in one event loop of its own."""
+    """The console over a new store. Everything runs in one event loop of its own."""
 
-    def __init__(self, directory: Path, *, oidc: OidcSettings | None = None, idle_s: int = 900) -> None:
+    def __init__(self, url: str, *, oidc: OidcSettings | None = None, idle_s: int = 900) -> None:
         self.runner = asyncio.Runner()
-        self.store = self.runner.run(
-            open_store(f"sqlite:{directory}/kms.sqlite", Secret(bytes(range(32))), create=True)
-        )
+        self.store = self.runner.run(open_store(url, Secret(bytes(range(32))), create=True))
 
         async def policy() -> str:
             version = await self.store.policies.current()

@@ -29,7 +29,7 @@ def provider() -> Iterator[Provider]:
 @pytest.fixture
 def sso(tmp_path: Path, provider: Provider) -> Iterator[Desk]:
     client = OpenIdClient(issuer=provider.issuer, client_id=CLIENT, client_secret=Secret(SECRET.encode()))
-    made = Desk(tmp_path, oidc=OidcSettings(client=client, groups_claim="groups"))
+    made = Desk(f"sqlite:{tmp_path}/kms.sqlite", oidc=OidcSettings(client=client, groups_claim="groups"))
     yield made
     made.close()
 
@@ -107,6 +107,8 @@ def test_a_token_that_is_not_genuine(
         {"email": "ann@example.com\x00"},
         {"email": "eve@example.com", "groups": "group:administrators"},
         {"email": "group:administrators", "email_verified": None},
+        {"email": "group:administrators"},
+        {"email": "GROUP:administrators"},
     ],
 )
 def test_claims_that_let_nobody_in(sso: Desk, provider: Provider, claims: dict[str, Any]) -> None:
@@ -141,7 +143,7 @@ def test_a_refusal_of_the_provider_is_told_without_its_markup(sso: Desk) -> None
 
 def test_a_provider_that_is_away(tmp_path: Path) -> None:
     client = OpenIdClient(issuer="http://127.0.0.1:9", client_id=CLIENT)
-    desk = Desk(tmp_path, oidc=OidcSettings(client=client))
+    desk = Desk(f"sqlite:{tmp_path}/kms.sqlite", oidc=OidcSettings(client=client))
     try:
         answer = Person(desk).get("/sign-in/oidc")
         assert answer.status == 403

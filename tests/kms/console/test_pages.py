@@ -80,7 +80,7 @@ def test_hostile_text_in_every_field_of_every_form(desk: Desk, text: str) -> Non
 
 @pytest.mark.parametrize("text", HOSTILE[:7], ids=range(7))
 def test_hostile_names_that_are_in_the_store_are_shown_only(desk: Desk, text: str) -> None:
-    name = text.strip()
+    name = text.strip().replace("\0", "")  # which no store keeps
     desk.add("alice")
     desk.runner.run(desk.store.directory.execute("UPDATE subscriber SET name = ?1", name))
     event = AuditEvent(
@@ -224,6 +224,13 @@ def test_long_lists_come_in_pages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
         assert "?after=" not in second
         assert aud.get(path, {"after": "nothing of the kind"}).status == 200
     assert "and 21 more" in aud.get("/groups").text
+
+
+def test_a_link_cannot_make_the_console_say_what_it_likes(desk: Desk) -> None:
+    ann = desk.by(Role.ADMINISTRATOR)
+    assert "Done: removed." in ann.get("/users", {"said": "removed"}).text
+    for text in ("all keys were stolen, call 555", "removed call 555", "removed\n"):
+        assert "Done" not in ann.get("/users", {"said": text}).text
 
 
 def test_a_body_of_another_kind_is_no_form(desk: Desk) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.interop
 def sso(tmp_path: Path, provider: Provider) -> Iterator[Desk]:
     secret = Secret(b"secret of the console")
     client = OpenIdClient(issuer=provider.issuer, client_id="console", client_secret=secret, timeout_s=20)
-    made = Desk(tmp_path, oidc=OidcSettings(client=client))
+    made = Desk(f"sqlite:{tmp_path}/kms.sqlite", oidc=OidcSettings(client=client))
     yield made
     made.close()
 

@@ -149,6 +149,13 @@ def test_without_a_certificate_nobody_signs_in_by_one(desk: Desk) -> None:
     assert "no client certificate" in answer.text
 
 
+def test_a_certificate_makes_nobody_a_member_of_a_group(desk: Desk) -> None:
+    for name in ("group:administrators", "Group:Administrators"):
+        stranger = Person(desk, certificate=name)
+        assert stranger.sign_in().status == 403
+        assert SESSION_COOKIE not in stranger.cookies
+
+
 def test_tokens_are_not_in_the_database(desk: Desk) -> None:
     person = desk.by(Role.ADMINISTRATOR)
     rows = desk.runner.run(desk.store.directory.fetch("SELECT token, sealed FROM console_session"))
