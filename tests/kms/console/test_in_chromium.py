@@ -1,4 +1,4 @@
-"""The console in Chromium: a tour, its pictures, and what axe would ask of each page.
+"""The console in Chromium: a tour, its pictures, and what axe-core finds on each page.
 
 ``SIPMIKEY_PICTURES=DIR`` keeps the pictures (docs/kms/pictures has those of the last tour).
 """
@@ -15,6 +15,7 @@ import pytest
 
 from tests.kms.console.test_served import console_site
 from tests.kms.http.serving import ALICE, BOB, Site, command, serving
+from tests.kms.organisation.provider import FOLDER
 
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Page, Request
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium")
 PAGES = ("health", "users", "devices", "groups", "invitations", "policy", "ticket keys", "audit log")
 
-CHECK = (Path(__file__).parent / "accessible.js").read_text()
+AXE = FOLDER / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+"""Where tools/install-peers puts it."""
+
+RULES = """async (kinds) => {
+  const found = await axe.run({preload: false, resultTypes: kinds});
+  const told = kinds.flatMap(kind => found[kind]).flatMap(
+    rule => rule.nodes.map(node => `${rule.id}: ${node.target}: ${node.failureSummary}`));
+  if (document.documentElement.scrollWidth > innerWidth) told.push('wider than the window');
+  return [found.passes.length, told];
+}"""
+"""What axe asks of a page (WCAG 2 and good practice), and that nobody scrolls sideways."""
 
 
 @pytest.fixture
@@ -31,6 +42,8 @@ def page(tmp_path: Path) -> Iterator[tuple[Page, Site, list[str]]]:
     api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: run tools/install-peers")
     site, _ = console_site(tmp_path)
     site.add(BOB)
     at = ("--dir", site.directory)
@@ -79,9 +92,10 @@ def test_a_tour(page: tuple[Page, Site, list[str]]) -> None:
     shown, _, trouble = page
     kept = os.environ.get("SIPMIKEY_PICTURES")
 
-    def look(name: str) -> None:
-        found = shown.evaluate(CHECK)
-        assert found == [], name
+    def look(name: str, *kinds: str) -> None:
+        shown.evaluate(f"{AXE.read_text()}\n;0")
+        passed, found = shown.evaluate(RULES, list(kinds or ("violations", "incomplete")))
+        assert (found, passed > 10) == ([], True), name
         if kept:
             shown.screenshot(path=f"{kept}/console-{name.replace(' ', '-')}.png")
 
@@ -116,7 +130,7 @@ def test_a_tour(page: tuple[Page, Site, list[str]]) -> None:
     shown.get_by_role("link", name="Users").click()
     look("dark")
     shown.set_viewport_size({"width": 390, "height": 760})
-    assert shown.evaluate(CHECK) == []
+    look("narrow", "violations")  # axe cannot tell the contrast of a cell that a table scrolls out of sight
     shown.emulate_media(color_scheme="light")
     shown.get_by_role("button", name="Sign out").click()
     shown.get_by_role("heading", name="Sign in").wait_for()
