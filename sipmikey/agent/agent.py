@@ -167,6 +167,8 @@ class Agent:
         if store is not None and keys is not None and keys.contacts:
             renewal = TicketRenewal(store, keys.contacts, self._tickets.grants.renew)
             self._requests.run(renewal.run())
+        for identity in self.config.sip.presence:
+            await self.watch(identity)
         return self
 
     async def __aexit__(
@@ -206,6 +208,28 @@ class Agent:
     async def unregister(self) -> None:
         """Remove the registration; raises ``RegistrationError``."""
         await self._registration.until_answered(lambda: self._in_engine(self._engine.unregister))
+
+    async def watch(self, uri: str) -> None:
+        """Have a presence server tell whether *uri* can be reached: ``presence.changed`` (RFC 3856).
+
+        A server's word is a hint: nothing protects it end to end. Raises ``LocalError`` for what is not a SIP
+        URI, ``StackError`` where the stack is pjsua2.
+        """
+        self.config.sip.check_watched(uri, "the URI to watch")
+        identity = canonical(uri)
+        await self._in_engine(lambda: self._engine.presence.watch(identity, True))
+
+    async def unwatch(self, uri: str) -> None:
+        """Watch *uri* no longer."""
+        identity = canonical(uri)
+        await self._in_engine(lambda: self._engine.presence.watch(identity, False))
+
+    async def publish_presence(self, *, reachable: bool | None, note: str = "") -> None:
+        """Tell those who watch us whether we can be reached (RFC 3903); None: tell them nothing any more.
+
+        The server keeps it until the agent is closed. Raises ``StackError`` where the stack is pjsua2.
+        """
+        await self._in_engine(lambda: self._engine.presence.publish(reachable, note))
 
     async def call(self, uri: str, *, via: str | None = None) -> Call:
         """Get a ticket (cached or from the KMS), send the INVITE, and return the call in progress.

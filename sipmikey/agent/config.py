@@ -98,8 +98,8 @@ class Sip:
     requires them is refused with 420. ``outbound``: ask the registrar to reach us by the connection on which
     we register (RFC 5626). ``gruu``: ask it for a URI of this device, and have that as Contact of calls by
     its proxy (RFC 5627), which must know what to do with it. ``instance``: URN of this device for both;
-    empty: another one at each start. ``websocket_path``: of the proxy's URL. Only the stack in Python has
-    these four.
+    empty: another one at each start. ``websocket_path``: of the proxy's URL. ``presence``: identities to
+    watch from the start (RFC 3856). Only the stack in Python has these five.
     """
 
     bind: str = "0.0.0.0"
@@ -127,6 +127,7 @@ class Sip:
     gruu: bool = False
     instance: str = ""
     websocket_path: str = "/"
+    presence: tuple[str, ...] = ()
 
     @property
     def in_python(self) -> bool:
@@ -155,10 +156,18 @@ class Sip:
         if uri[:5].lower() == "sips:" and not {Transport.TLS, Transport.WSS} & set(self.transports):
             raise LocalError(f"{name}: {uri!r} needs TLS: add tls to sip.transports")
 
+    def check_watched(self, identity: str, name: str) -> None:
+        """Raise ``LocalError``, which names the setting *name*, where presence has no such identity."""
+        if identity[:4].lower() != "sip:" and identity[:5].lower() != "sips:":
+            raise LocalError(f"{name}: {identity!r} is not a SIP URI")
+        self.check_target(identity, name)
+
     def __post_init__(self) -> None:
         for name, server in (("sip.registrar", self.registrar), ("sip.proxy", self.proxy)):
             if server:
                 self.check_target(server, name)
+        for identity in self.presence:
+            self.check_watched(identity, "sip.presence")
         if self.redirects < 0:
             raise LocalError(f"sip.redirects: 0 or more, not {self.redirects}")
         for server in self.name_servers:
@@ -180,7 +189,12 @@ class Sip:
             raise LocalError(f"sip.websocket_path: {self.websocket_path!r} is not a path of a URL")
         if not self.in_python:
             wanted = {"sip.transports ws": bool(WEBSOCKETS & set(self.transports))}
-            for name, on in (wanted | {"sip.outbound": self.outbound, "sip.gruu": self.gruu}).items():
+            wanted |= {
+                "sip.outbound": self.outbound,
+                "sip.gruu": self.gruu,
+                "sip.presence": bool(self.presence),
+            }
+            for name, on in wanted.items():
                 if on:
                     raise LocalError(f"{name} needs sip.stack python")
 

@@ -28,6 +28,7 @@ from sipmikey.agent.stack import (
     StackCall,
     StackError,
     StackObserver,
+    StackPresence,
 )
 from sipmikey.sound.commands import Command, PlayTone
 
@@ -52,6 +53,9 @@ class Stack(Protocol):
 
     @property
     def can_be_woken(self) -> bool: ...
+
+    @property
+    def presence(self) -> StackPresence | None: ...
 
     def wake(self) -> None: ...
 
@@ -246,6 +250,13 @@ class Engine:
     def unregister(self) -> None:
         """In the engine's thread: remove the registration."""
         self._up.set_registration(False)
+
+    @property
+    def presence(self) -> StackPresence:
+        """In the engine's thread: presence. Raises ``StackError`` where the stack has none."""
+        if (presence := self._up.presence) is None:
+            raise StackError("presence needs sip.stack python")
+        return presence
 
     @property
     def _up(self) -> Stack:

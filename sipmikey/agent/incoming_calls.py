@@ -13,7 +13,7 @@ from sipmikey.agent.driver.call_driver import CallDriver
 from sipmikey.agent.driver.waiting import WaitingMessages
 from sipmikey.agent.group.wire import MEDIA_TYPE as GROUP_TYPE
 from sipmikey.agent.sound_control import sound_event
-from sipmikey.agent.stack import CallObserver, Lane, Placement, StackCall
+from sipmikey.agent.stack import CallObserver, Lane, Placement, Sighting, StackCall
 from sipmikey.agent.tickets.ahead import MEDIA_TYPE
 from sipmikey.call.callee import Invitation
 from sipmikey.call.ending import Ending
@@ -22,6 +22,7 @@ from sipmikey.call.events import (
     MediaRoute,
     PlaybackFinished,
     PolicyRefused,
+    PresenceChanged,
     ReplacementRequested,
     StackFailed,
 )
@@ -328,6 +329,16 @@ class IncomingCalls:
         event = self._waiting.take(notify, source)
         if event is not None:
             self._reception.emit(event)
+
+    def on_presence(self, sighting: Sighting) -> None:
+        """Tell what a server says of an identity that we watch."""
+        state = {True: "open", False: "closed", None: "unknown"}[sighting.open]
+        self._reception.emit(
+            PresenceChanged(
+                at=time.time(), identity=sighting.identity, state=state, note=sighting.note,
+                watch=sighting.watch, detail=sighting.detail, source=sighting.source,
+            )
+        )  # fmt: skip
 
 
 def _invitation(invite: SipMessage, caller: str) -> Invitation:

@@ -27,10 +27,12 @@ __all__ = [
     "Phase",
     "Placement",
     "Seat",
+    "Sighting",
     "SrtpKeys",
     "StackCall",
     "StackError",
     "StackObserver",
+    "StackPresence",
     "StreamCount",
 ]
 
@@ -92,6 +94,32 @@ class Seat:
 
     room: str = ""
     present: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What a server says of an identity that we watch. ``open``: it can be reached, None where nobody says.
+
+    ``watch``: told by the server (``active``), not told for now (``pending``, ``detail`` says why), never
+    again (``ended``). ``source``: who told, ``host:port``.
+    """
+
+    identity: str
+    watch: Literal["active", "pending", "ended"]
+    open: bool | None = None
+    note: str = ""
+    detail: str = ""
+    source: str = ""
+
+
+class StackPresence(Protocol):
+    """Presence (RFC 3856) by a stack that has it."""
+
+    def watch(self, identity: str, wanted: bool) -> None:
+        """Watch *identity*, or no longer."""
+
+    def publish(self, open: bool | None, note: str) -> None:
+        """Say of ourselves whether we can be reached, and *note*; None: say nothing any more."""
 
 
 class StackCall(Protocol):
@@ -200,6 +228,9 @@ class StackObserver(Protocol):
 
     def on_messages_waiting(self, notify: SipMessage, source: str) -> None:
         """A NOTIFY from *source* (``host:port``) tells of messages that wait (RFC 3842)."""
+
+    def on_presence(self, sighting: Sighting) -> None:
+        """A server told of an identity that we watch."""
 
     def on_media_path(self, sip_call_id: str, index: int, path: MediaPath) -> None:
         """ICE chose the way of a stream's media."""

@@ -69,7 +69,7 @@ EXTRAS = {
     "ldap3": "ldap",
     "keyring": "phone",
     "vobject": "phone",
-    "defusedxml": "phone",
+    "defusedxml": "calls",
     "textual": "tui",
     "PySide6": "gui",
     "prometheus_client": "kms",

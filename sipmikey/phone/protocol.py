@@ -173,6 +173,17 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         ),
         "register": Verb("register now", {}),
         "unregister": Verb("remove the registration", {}),
+        "watch": Verb(
+            "have a server tell whether somebody can be reached (`presence.changed`)", {"uri": _URI}
+        ),
+        "unwatch": Verb("watch somebody no longer", {"uri": _URI}),
+        "publish-presence": Verb(
+            "tell those who watch us whether we can be reached",
+            {
+                "reachable": Field(_boolean, "can we be reached?"),
+                "note": Field(_any_text, "in words", "", optional=True),
+            },
+        ),
         "prefetch": Verb("get a ticket now, so that the next call needs no KMS", {"uri": _URI}),
         "send-ahead": Verb(
             "have a ticket of ours resolved by whom it is for, so that a call needs no KMS at all;"

@@ -21,6 +21,7 @@ from sipmikey.agent.stack import (
     OfferVerdict,
     Phase,
     Placement,
+    Sighting,
     SrtpKeys,
     StackCall,
     StackError,
@@ -187,6 +188,9 @@ class Peer:
 
     def on_messages_waiting(self, notify: SipMessage, source: str) -> None:
         tell(what="messages", body=notify.sdp)
+
+    def on_presence(self, sighting: Sighting) -> None:
+        raise AssertionError("this peer watches nobody")
 
     def on_stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         tell(what="stack-lost", calls=calls, again_in_s=again_in_s)

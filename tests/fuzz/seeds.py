@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sipmikey.sip.pidf import Presence
 from tests.fuzz.torture import ODD, WRONG
 
 _VECTORS = Path(__file__).parent.parent / "vectors"
@@ -77,6 +78,8 @@ def seeds(target: str) -> list[bytes]:
         return [
             b"Messages-Waiting: yes\r\nMessage-Account: sip:bob@example.com\r\nVoice-Message: 2/8 (0/2)\r\n"
         ]
+    if target == "presence":
+        return [Presence(entity="sip:bob@example.com", open=True, note="here").encode()]
     return {"captured": [_CAPTURE], "rtpdump": [_DUMP], "rtp": [_RTP, _RTCP]}[target]
 
 

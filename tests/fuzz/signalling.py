@@ -10,6 +10,7 @@ from typing import Any
 from sipmikey.agent.asyncio_sip.binding import Binding
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
 from sipmikey.agent.asyncio_sip.exchange import Means
+from sipmikey.agent.asyncio_sip.presence.service import PresenceService
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.session import House
@@ -155,7 +156,8 @@ def _take(messages: list[bytes], wrong: list[BaseException]) -> None:
         referrals=CallTransfers(),
         call=lambda *values: None,
     )
-    reception = Reception(house, flows, transactions)
+    presence = PresenceService(config, house.means, clock.later, lambda sighting: None)
+    reception = Reception(house, flows, transactions, presence)
     way: Any = flow
     tag = b"x"
     for message in messages:

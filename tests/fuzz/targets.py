@@ -39,6 +39,7 @@ from sipmikey.sdp import Answerer
 from sipmikey.sdp.document import Document
 from sipmikey.sip import SipMessage, parse_addresses, parse_replaces, parse_via, parse_warning, parts
 from sipmikey.sip.message_summary import parse_summary
+from sipmikey.sip.pidf import parse_presence
 from sipmikey.system import environment
 from sipmikey.ticket.identity import canonical, matches, same_identity
 from sipmikey.ticket.policy import TicketPolicy
@@ -232,11 +233,19 @@ def summary(data: bytes) -> None:
         assert parse_summary(found.encode()) == found
 
 
+def presence(data: bytes) -> None:
+    """A presence document as anybody may send it."""
+    with _refused:
+        found = parse_presence(data)
+        assert parse_presence(found.encode()) == found
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         mikey, explained, ticket, sdp, sip, screen, signalling, described, channel, decoded, captured,
         rtpdump, rtp, policy, agent_toml, kms_toml, vectors, body, identity, deposit, summary,
+        presence,
     )
 }  # fmt: skip
 

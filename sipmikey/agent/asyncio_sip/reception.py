@@ -7,6 +7,7 @@ import logging
 import time
 
 from sipmikey.agent.asyncio_sip.callee import CalleeSession
+from sipmikey.agent.asyncio_sip.presence.service import PresenceService
 from sipmikey.agent.asyncio_sip.referral import replace_call
 from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.session_timer import TOO_SMALL, interval_too_small
@@ -18,6 +19,7 @@ from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction, Tran
 from sipmikey.agent.asyncio_sip.writing import (
     ACCEPT,
     ALLOW,
+    ALLOW_EVENTS,
     METHODS,
     SUPPORTED,
     new_tag,
@@ -32,21 +34,30 @@ from sipmikey.agent.screening.screen import Fault, examine
 from sipmikey.agent.stack import Headers, Lane, Placement
 from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sip.message_summary import EVENT
+from sipmikey.sip.pidf import EVENT as PRESENCE
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 
 _LOGGED_EVERY_S = 10.0
-_CAPABILITIES: Headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ", ".join(SUPPORTED)))
+_CAPABILITIES: Headers = (
+    ("Allow", ALLOW),
+    ("Accept", ACCEPT),
+    ("Supported", ", ".join(SUPPORTED)),
+    ("Allow-Events", ALLOW_EVENTS),
+)
 _BUSY = 486
 
 
 class Reception:
     """Takes every message. *house* makes calls."""
 
-    def __init__(self, house: House, flows: Flows, transactions: Transactions) -> None:
+    def __init__(
+        self, house: House, flows: Flows, transactions: Transactions, presence: PresenceService
+    ) -> None:
         self._house = house
         self._flows = flows
         self._transactions = transactions
+        self._presence = presence
         self._arrivals = Arrivals(per_second=house.config.sip.calls_per_second, now=time.monotonic)
         self._logged_at = 0.0
         self.refused = 0
@@ -115,7 +126,7 @@ class Reception:
         session = self._session(message)
         if session is not None:
             session.receive(transaction)
-        elif method == "ACK":
+        elif method == "ACK" or (method == "NOTIFY" and self._presence.receive(transaction)):
             return
         elif message.to_tag:
             transaction.respond(response(message, 481))
@@ -157,8 +168,13 @@ class Reception:
 
     def _on_notify(self, transaction: ServerTransaction) -> None:
         message = transaction.request
-        if token_of(message, "event") != EVENT:
-            transaction.respond(response(message, 489, tag=new_tag()))
+        event = token_of(message, "event")
+        if event == PRESENCE:
+            transaction.respond(response(message, 481, tag=new_tag()))  # RFC 6665 section 4.1.3
+            return
+        if event != EVENT:
+            fields = (("Allow-Events", ALLOW_EVENTS),)
+            transaction.respond(response(message, 489, tag=new_tag(), headers=fields))
             return
         transaction.respond(response(message, 200, tag=new_tag()))
         self._house.observer.on_messages_waiting(message, shown(transaction.flow.remote))

@@ -16,7 +16,7 @@ from sipmikey.sip import SipMessage
 
 def draft_within(method: str, dialog: Dialog, headers: Headers = (), content: bytes = b"") -> Draft:
     """Return a request within *dialog*."""
-    offers = method in ("INVITE", "UPDATE", "REFER")
+    offers = method in ("INVITE", "UPDATE", "REFER", "SUBSCRIBE")
     common: Headers = (("Allow", ALLOW), ("Supported", ", ".join(SUPPORTED))) if offers else ()
     return Draft(
         method=method,

@@ -13,6 +13,7 @@ from sipmikey.agent.asyncio_sip.caller import CallerSession
 from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
 from sipmikey.agent.asyncio_sip.media.all_calls import Media
 from sipmikey.agent.asyncio_sip.message_log import message_log
+from sipmikey.agent.asyncio_sip.presence.service import PresenceService
 from sipmikey.agent.asyncio_sip.reception import Reception
 from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.registration import Registration
@@ -76,6 +77,7 @@ class AsyncioStack:
             binding=Binding(config.sip),
         )  # fmt: skip
         self._registration = Registration(config, self._means, self._later, observer.on_registration)
+        self.presence = PresenceService(config, self._means, self._later, observer.on_presence)
         try:
             self._loop.run_until_complete(self._flows.open())
             self._media = Media(config, self._own_address())
@@ -96,7 +98,7 @@ class AsyncioStack:
             referrals=CallTransfers(),
             call=self._refer,
         )
-        self._reception = Reception(self._house, self._flows, self._transactions)
+        self._reception = Reception(self._house, self._flows, self._transactions, self.presence)
 
     # For the engine
 
@@ -107,8 +109,8 @@ class AsyncioStack:
 
     @property
     def busy(self) -> bool:
-        """True while calls exist or the registrar has not confirmed that we left."""
-        return bool(self._board.living) or self._registration.registered
+        """True while calls exist, or a server has not confirmed that we left."""
+        return bool(self._board.living) or self._registration.registered or self.presence.busy
 
     @property
     def can_be_woken(self) -> bool:
@@ -229,6 +231,7 @@ class AsyncioStack:
             self._media.move(self._own_address())
         if registered:
             self._registration.want(True)
+        self.presence.follow_address()
 
     def set_registration(self, renew: bool) -> None:
         """Register, or refresh; or remove the registration."""
@@ -239,6 +242,7 @@ class AsyncioStack:
         for session in tuple(self._board.living):
             with contextlib.suppress(StackError):
                 session.hangup()
+        self.presence.leave()
         if self._registration.registered:
             self.set_registration(False)
 
@@ -248,6 +252,7 @@ class AsyncioStack:
             return
         self._closed = True
         self._registration.stop()
+        self.presence.stop()
         self._transactions.clear()
         if self._media is not None:
             self._media.close()
@@ -270,6 +275,7 @@ class AsyncioStack:
     def _connection_lost(self, flow: Flow) -> None:
         if not self._closed:
             self._registration.connection_lost(flow)
+            self.presence.connection_lost(flow)
 
     def _own_address(self) -> str:
         sip = self.config.sip

@@ -15,6 +15,7 @@ METHODS: Final = frozenset(ALLOW.split(", "))
 SDP_TYPE: Final = ("Content-Type", "application/sdp")
 
 SUPPORTED: Final = ("replaces", "100rel", "norefersub", "timer")
+ALLOW_EVENTS: Final = "message-summary, presence, refer"
 ACCEPT: Final = "application/sdp"
 _MAX_FORWARDS: Final = "70"
 
@@ -83,6 +84,15 @@ def has_option(message: SipMessage, field: str, option: str) -> bool:
 def token_of(message: SipMessage, field: str) -> str:
     """Return the part before the parameters of a header field, in lower case; "" without the field."""
     return (message.first(field) or "").partition(";")[0].strip().lower()
+
+
+def parameter_of(message: SipMessage, field: str, name: str) -> str:
+    """Return a parameter of a header field, in lower case; "" without it."""
+    for part in (message.first(field) or "").split(";")[1:]:
+        found, _, value = part.partition("=")
+        if found.strip().lower() == name:
+            return value.strip().lower()
+    return ""
 
 
 def request(method: str, uri: str, headers: Headers, content: bytes = b"") -> SipMessage:

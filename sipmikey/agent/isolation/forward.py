@@ -7,7 +7,16 @@ from typing import Any, Literal, Protocol
 
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed, failure_of
-from sipmikey.agent.stack import CallObserver, Lane, OfferVerdict, Phase, Placement, StackCall, StackError
+from sipmikey.agent.stack import (
+    CallObserver,
+    Lane,
+    OfferVerdict,
+    Phase,
+    Placement,
+    Sighting,
+    StackCall,
+    StackError,
+)
 from sipmikey.call.reasons import AgentError
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.nat.path import MediaPath
@@ -79,6 +88,9 @@ class ForwardingObserver:
 
     def on_messages_waiting(self, notify: SipMessage, source: str) -> None:
         self._process.channel.tell(m.MessagesWaiting(notify=notify, source=source))
+
+    def on_presence(self, sighting: Sighting) -> None:
+        """Never said by pjsua2."""
 
     def on_stack_lost(self, calls: int, detail: str, again_in_s: float) -> None:
         """Never said by pjsua2."""

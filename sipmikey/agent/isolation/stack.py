@@ -91,6 +91,10 @@ class IsolatedStack:
         return any(worker.calls or worker.registered for _, worker in self._workers())
 
     @property
+    def presence(self) -> None:
+        """None: pjsua2 has no presence here."""
+
+    @property
     def can_be_woken(self) -> bool:
         """True: see `wake`."""
         return True

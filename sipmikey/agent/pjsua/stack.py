@@ -276,6 +276,10 @@ class PjsuaStack:
         return bool(self.calls.living) or self.registered
 
     @property
+    def presence(self) -> None:
+        """None: there is no presence on this stack."""
+
+    @property
     def can_be_woken(self) -> bool:
         """False where nothing but time ends a poll."""
         return self._transports.can_be_woken

@@ -336,6 +336,24 @@ class StackFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceChanged(Event):
+    """A server told whether ``identity`` can be reached (RFC 3856): ``state`` is open, closed or unknown.
+
+    ``note``: in words of that party. ``watch``: ``active``, ``pending`` (nothing is told for now; ``detail``
+    says why) or ``ended``. ``source``: who sent it, ``host:port``. SIP does not protect it end to end: it is
+    a hint.
+    """
+
+    type: ClassVar[str] = "presence.changed"
+    identity: str
+    state: str
+    note: str
+    watch: str
+    detail: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessagesWaiting(Event):
     """A server keeps messages for us (RFC 3842): ``new`` were not heard, ``old`` were.
 

@@ -308,6 +308,14 @@ def _messages_waiting(event: Document, paint: Paint) -> str:
     return paint.strong(f"{waits}, {event['old']} heard: sipmikey messages list")
 
 
+def _presence(event: Document, paint: Paint) -> str:
+    said = {"open": "can be reached", "closed": "cannot be reached"}.get(
+        event["state"], "presence is not known"
+    )
+    more = ", ".join(quoted for quoted in (event["note"], event["detail"]) if quoted)
+    return f"{event['identity']}: {said}" + (f" ({more})" if more else "")
+
+
 def _mailbox_ready(event: Document, paint: Paint) -> str:
     return f"the mailbox serves at {', '.join(event['urls'])}"
 
@@ -382,6 +390,7 @@ _TELLERS: dict[str, Callable[[Document, Paint], str]] = {
     "message.sent": _message_sent,
     "message.played": _message_played,
     "message.waiting": _messages_waiting,
+    "presence.changed": _presence,
     "stats": _stats,
 }
 """Event type -> what to say of it. The test of this table reads the types from `sipmikey.call.events`."""

@@ -172,6 +172,7 @@ def _sip(configuration: Configuration) -> Sip:
         gruu=sip.gruu,
         instance=sip.instance,
         websocket_path=sip.websocket_path,
+        presence=sip.presence,
         calls_per_second=sip.calls_per_second,
         name_servers=_name_servers(sip.name_servers),
     )

@@ -151,6 +151,9 @@ class Desk:
             "do-not-disturb": self._disturb,
             "register": lambda given: self.agent.register(),
             "unregister": lambda given: self.agent.unregister(),
+            "watch": lambda given: self.agent.watch(given["uri"]),
+            "unwatch": lambda given: self.agent.unwatch(given["uri"]),
+            "publish-presence": self._publish_presence,
             "prefetch": lambda given: self.agent.prefetch(given["uri"]),
             "send-ahead": self._send_ahead,
             **self._messages.verbs,
@@ -292,6 +295,9 @@ class Desk:
     async def _stats(self, given: Mapping[str, Any]) -> Fields:
         stats = await self._call(given["call"]).stats()
         return {"call": given["call"], "streams": [asdict(stream) for stream in stats.streams]}
+
+    async def _publish_presence(self, given: Mapping[str, Any]) -> None:
+        await self.agent.publish_presence(reachable=given["reachable"], note=given["note"])
 
     async def _send_ahead(self, given: Mapping[str, Any]) -> Fields:
         return {"peer": await self.agent.send_ahead(given["uri"])}

@@ -151,6 +151,10 @@ class Worker:
         match verb:
             case "register" | "unregister":
                 return await getattr(agent, verb)()
+            case "watch" | "unwatch":
+                return await getattr(agent, verb)(given["uri"])
+            case "publish_presence":
+                return await agent.publish_presence(**given)
             case "prefetch":
                 return await agent.prefetch(given["uri"])
             case "send_ahead":

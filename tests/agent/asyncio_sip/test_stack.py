@@ -124,7 +124,9 @@ class Peer:
         ("MESSAGE", (), "<sip:bob@example.com>", 200),
         ("SUBSCRIBE", ("Event: presence",), "<sip:bob@example.com>", 405),
         ("PUBLISH", (), "<sip:bob@example.com>", 405),
-        ("NOTIFY", ("Event: presence",), "<sip:bob@example.com>", 489),
+        ("NOTIFY", ("Event: presence",), "<sip:bob@example.com>", 481),
+        ("NOTIFY", ("Event: presence",), "<sip:bob@example.com>;tag=none", 481),
+        ("NOTIFY", ("Event: dialog",), "<sip:bob@example.com>", 489),
         ("NOTIFY", ("Event: message-summary",), "<sip:bob@example.com>", 200),
         ("BYE", (), "<sip:bob@example.com>", 481),
         ("BYE", (), "<sip:bob@example.com>;tag=none", 481),
@@ -144,6 +146,8 @@ def test_what_anybody_gets(peer: Peer, method: str, fields: tuple[str, ...], to:
     assert answer.to_tag
     if status == 405:
         assert "INVITE" in (answer.first("allow") or "")
+    if status == 489:
+        assert "presence" in (answer.first("allow-events") or "")
     if method == "INVITE":
         via = answer.top_via
         assert via is not None

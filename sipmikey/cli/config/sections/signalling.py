@@ -98,6 +98,11 @@ class Sip:
     websocket_path: str = setting(
         "/", "path in the URL of a proxy that is reached by WebSocket (RFC 7118)", read.text
     )
+    presence: tuple[str, ...] = setting(
+        (),
+        "SIP URIs of whom to watch (RFC 3856), told by the event presence.changed; stack python",
+        read.texts,
+    )
     preconditions: bool = setting(
         False, "state and obey preconditions (RFC 3312), as in IMS; without, calls that require them get 420",
         read.boolean,
