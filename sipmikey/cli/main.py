@@ -136,6 +136,10 @@ def _run(words: list[str]) -> int:
     except SystemExit as stop:  # argparse leaves with 0 after --help and with 2 after an error
         return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
     forbid_core_dumps()
+    if args.command in CALLING:
+        from sipmikey.agent.isolation.ahead import load_ahead
+
+        load_ahead()
     return int(module.run(args))
 
 
@@ -153,10 +157,6 @@ def parsed(words: list[str]) -> tuple[argparse.Namespace, Command]:
     )
     chosen = next((word for word in words if not word.startswith("-")), None)
     module: ModuleType | None = None
-    if chosen in CALLING and not {"-h", "--help"} & set(words):
-        from sipmikey.agent.isolation.ahead import load_ahead
-
-        load_ahead()
     for name, (path, summary) in COMMANDS.items():
         if name == chosen:
             module = importlib.import_module(path)

@@ -110,7 +110,7 @@ def _copy_loaders() -> None:
     """Have this program's agents, where it has any, copy what they would load once more."""
     with suppress(ImportError):
         from sipmikey.agent.isolation import ahead
-        from sipmikey.testing.copied_loader import copy_loader
+        from sipmikey.agent.isolation.copied import copy_loader
 
         ahead.start_loader = copy_loader
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from sipmikey.phone import Outcome, replay
 from sipmikey.phone.protocol import PROTOCOL, VERBS
 from sipmikey.testing.kamailio import Kamailio
 from sipmikey.testing.plugin import forking_proxy as forking_proxy
+from tests.agent.processes import children_of
 from tests.phone.agents import JsonAgent
 from tests.phone.documents import ALICE, BOB, CAROL
 
@@ -154,3 +157,15 @@ def test_the_end_of_the_process_ends_its_calls(agent: Start, how: signal.Signals
     end = bob.until("call.end")
     assert (end["reason"], end["side"]) == ("hangup", "remote")
     assert alice.process.wait(timeout=30) == 0
+
+
+@pytest.mark.pjsua2_only("about the process that runs pjsua2")
+def test_what_stack_processes_are_copies_of_has_no_descriptor_of_the_agent(agent: Start) -> None:
+    alice = agent(ALICE)
+    (loader,) = children_of(alice.process.pid)
+    opened = Path(f"/proc/{loader}/fd")
+    kept = {int(one.name): os.readlink(one) for one in opened.iterdir()}
+    assert kept.pop(0) == kept.pop(1) == os.devnull
+    kept.pop(2)
+    (sock,) = kept.values()
+    assert sock.startswith("socket:")

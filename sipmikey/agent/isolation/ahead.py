@@ -1,4 +1,4 @@
-"""The process that makes stack processes, started before the agent itself is loaded: it takes as long."""
+"""The process that makes stack processes, started before the agent is: it takes as long to load."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import NamedTuple, Protocol
+
+from sipmikey.agent.isolation.copied import copy_loader
 
 
 class Loader(Protocol):
@@ -42,12 +46,12 @@ def start_loader(descriptor: int) -> Loader:
     )  # fmt: skip
 
 
-def load() -> Loading:
-    """Start a process that loads pjsua2. Raises ``OSError``."""
+def load(start: Callable[[int], Loader] | None = None) -> Loading:
+    """Start a process that loads pjsua2, by *start* or `start_loader`. Raises ``OSError``."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs:
-            return Loading(start_loader(theirs.fileno()), ours)
+            return Loading((start or start_loader)(theirs.fileno()), ours)
     except BaseException:
         ours.close()
         raise
@@ -57,10 +61,15 @@ _ahead: list[Loading] = []
 
 
 def load_ahead() -> None:
-    """Start one for the first agent of this process; called in its main thread, with which it ends."""
-    if find_spec("pjsua2") is not None:
-        with contextlib.suppress(OSError):  # the agent tries again, and tells
-            _ahead.append(load())
+    """Start one for the first agent of this process; called in its main thread, with which it ends.
+
+    Called before the process knows a key. What it has loaded by then is not loaded once more on Linux.
+    """
+    if find_spec("pjsua2") is None:
+        return
+    alone = sys.platform == "linux" and threading.active_count() == 1
+    with contextlib.suppress(OSError):  # the agent tries again, and tells
+        _ahead.append(load(copy_loader if alone else None))
 
 
 def take_ahead() -> Loading | None:

@@ -1,8 +1,9 @@
 """The process that has loaded pjsua2 and starts no stack: each stack process is a copy of it.
 
-Loading takes nearly all the time of a start, so that a copy is there at once, and shares its memory. Run by
-`ahead.load` as ``python -m sipmikey.agent.isolation.loader FD PARENT``. It does not touch the network
-and knows no key. A request and its answer are one packet each::
+Loading takes nearly all the time of a start, so that a copy is there at once, and shares its memory. It is
+itself a copy of the agent's process (`copied`), or run by `ahead.load` as
+``python -m sipmikey.agent.isolation.loader FD PARENT``. It does not touch the network and knows no key. A
+request and its answer are one packet each::
 
     make (with a descriptor)    made PID
     end PID MILLISECONDS        ended PID STATUS
