@@ -187,9 +187,9 @@ class Agent:
     def contact(self) -> str:
         """Our SIP URI on the first transport, with the port in use, to be called without a registrar."""
         transport = self.config.sip.transports[0]
-        if transport in WEBSOCKETS:
-            return self.identity
         host, _, port = self._engine.addresses[transport].rpartition(":")
+        if transport in WEBSOCKETS or not port.isdecimal() or host.endswith(":"):
+            return self.identity  # nobody can connect to us: TLS without a certificate, for one
         if (public := self.config.sip.public_address) is not None:
             host = f"[{public}]" if ":" in public else public
         user = self.identity.partition(":")[2].rpartition("@")[0]

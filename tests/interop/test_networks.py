@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.testing.stacks import chosen_stacks
 from tests.interop.lab.agents import Agent, Failed, settings, wait_until
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
@@ -86,6 +87,7 @@ def test_a_large_invite_goes_over_udp_where_there_is_no_tcp(
     assert all(int(row[0]) > 1300 for row in sizes)
 
 
+@pytest.mark.pjsua2_only("pjsip sends no message over 4000 octets; the stack in Python does, over TCP")
 @pytest.mark.parametrize("filler", [2150, 2500], ids=["with credentials", "at once"])
 def test_an_invite_that_does_not_fit_is_a_reason(
     filler: int, capture: Capture, kamailio: Kamailio, kms: Kms
@@ -107,7 +109,8 @@ def test_an_invite_that_does_not_fit_is_a_reason(
 
 def test_many_codecs_in_many_streams(capture: Capture, kamailio: Kamailio, kms: Kms) -> None:
     """Nearly all there is: a description over the 1 kB that pjsua2 hands out, an INVITE that fits."""
-    audio = {"streams": 4, "codecs": ["PCMA", "PCMU", "G722", "GSM", "SPEEX"]}
+    more = ["opus"] if "python" in chosen_stacks().values() else ["GSM", "SPEEX"]
+    audio = {"streams": 4, "codecs": ["PCMA", "PCMU", "G722", *more]}
     with (
         Agent("bob", settings("bob", kms, proxy=kamailio, audio=audio)) as bob,
         Agent("alice", settings("alice", kms, proxy=kamailio, audio=audio)) as alice,

@@ -105,7 +105,7 @@ class Means:
     def _address(self, flow: Flow) -> str:
         user = f"{self.user}@" if self.user else ""
         word = named_in_uri(flow.transport)
-        return f"sip:{user}{shown(flow.local)}{f';transport={word}' if word else ''}"
+        return f"sip:{user}{shown(self.binding.address(flow))}{f';transport={word}' if word else ''}"
 
 
 def target_of(uri: str, sip: Sip) -> Target | None:

@@ -53,6 +53,7 @@ class Registration:
         self._contact = ""
         self._pause_s: float = 0
         self._keeping: Timer | None = None
+        self._looked = False
         self.registered = False
 
     def want(self, wanted: bool) -> None:
@@ -60,7 +61,8 @@ class Registration:
         self._wanted = wanted
         self._send(self._expires if wanted else 0)
 
-    def _send(self, expires: int) -> None:
+    def _send(self, expires: int, *, leaving: str = "") -> None:
+        """*leaving*: a Contact of ours that ends."""
         config = self._config
         registrar = config.sip.registrar or ""
         if self._timer is not None:
@@ -69,6 +71,7 @@ class Registration:
         if self._exchange is not None:
             self._exchange.drop()
         identity = own_address(config)
+        left = (("Contact", f"<{leaving}>;expires=0"),) if leaving else ()
         draft = Draft(
             method="REGISTER",
             uri=registrar,
@@ -80,6 +83,7 @@ class Registration:
             headers=(
                 *route_through(config.sip.proxy), ("Expires", str(expires)), ("Allow", ALLOW),
                 ("Supported", ", ".join(self._binding.offered())), *config.sip.register_headers.items(),
+                *left,
             ),
             contact=True,
         )  # fmt: skip
@@ -91,7 +95,9 @@ class Registration:
         self._contact = message.uri("contact") or ""
 
     def on_challenged(self, message: SipMessage) -> None:
-        """Nothing to tell: the password is sent."""
+        """The password is sent, and our address as the registrar sees it."""
+        if self._exchange is not None and self._exchange.flow is not None:
+            self._binding.look_outside(message, self._exchange.flow)
 
     def on_response(self, message: SipMessage) -> None:
         """The registrar answered."""
@@ -109,8 +115,21 @@ class Registration:
         flow = None if self._exchange is None else self._exchange.flow
         self._exchange = None
         self._bound(message, flow)
+        if self._misplaced(message, flow):
+            return
         granted = self._granted(message) if message.status < 300 else 0
         self._settle(message.status, message.reason_phrase, granted)
+
+    def _misplaced(self, message: SipMessage, flow: Flow | None) -> bool:
+        """Register again, once, where the Contact that was registered is not our address outside of a NAT."""
+        looked, self._looked = self._looked, False
+        if flow is None or not self._wanted or message.status >= 300:
+            return False
+        if not self._binding.look_outside(message, flow) or looked:
+            return False
+        self._looked = True
+        self._send(self._expires, leaving=self._contact)
+        return True
 
     def _bound(self, message: SipMessage, flow: Flow | None) -> None:
         """Note what the registrar gave this device."""
@@ -176,6 +195,7 @@ class Registration:
     def leave_flow(self) -> None:
         """The connection with the registrar is left behind; nobody is told that it ends."""
         self._binding.leave()
+        self._binding.forget_outside()
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None

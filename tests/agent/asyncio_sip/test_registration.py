@@ -163,3 +163,56 @@ def test_an_empty_line_alone_is_the_answer_to_a_ping() -> None:
 def test_settings_that_cannot_be_are_named(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(LocalError, match=named):
         Sip(**{"stack": "python", **settings})
+
+
+def outside(device: Device, host: str = "203.0.113.9", port: int = 40001) -> tuple[str, ...]:
+    """Answer as a registrar that sees the device at another address; return the Contacts registered next."""
+    via = (device.last.first("via") or "").replace(";rport", f";rport={port};received={host}")
+    seen = device.last.with_header("Via", via)
+    contact = ("Contact", (device.last.first("contact") or "") + ";expires=300")
+    device.transactions.receive_response(response(seen, 200, headers=(contact,)))
+    return device.last.all("contact")
+
+
+def test_behind_a_nat_the_contact_is_our_address_outside() -> None:
+    """RFC 3581 tells it; the Contact that was registered ends."""
+    device = Device(Transport.UDP)
+    assert outside(device) == ("<sip:bob@203.0.113.9:40001>", "<sip:bob@192.0.2.1:5060>;expires=0")
+    assert device.told == []
+    sent = len(device.wire.sent)
+    assert outside(device) == ("<sip:bob@203.0.113.9:40001>", "<sip:bob@192.0.2.1:5060>;expires=0")
+    assert len(device.wire.sent) == sent
+    assert device.told == [(200, 300)]
+    assert device.means.contact(device.wire) == "<sip:bob@203.0.113.9:40001>"
+    other = Wire()
+    other.remote = ("192.0.2.77", 5060)
+    assert device.means.contact(other) == "<sip:bob@192.0.2.1:5060>"
+    device.registration.leave_flow()
+    assert device.means.contact(device.wire) == "<sip:bob@192.0.2.1:5060>"
+
+
+def test_a_nat_that_changes_its_mind_is_followed_once_each_time() -> None:
+    device = Device(Transport.UDP)
+    outside(device)
+    outside(device, port=40002)
+    assert device.told == [(200, 300)], "no circle"
+    device.clock.pass_time(296.0)
+    assert device.last.first("contact") == "<sip:bob@203.0.113.9:40002>"
+
+
+@pytest.mark.parametrize(
+    "seen", [("none", 4), ("203.0.113.9", 0), ("203.0.113.9", 65536), ("192.0.2.1", 5060)]
+)
+def test_what_is_not_another_address_changes_nothing(seen: tuple[str, int]) -> None:
+    device = Device(Transport.UDP)
+    assert outside(device, *seen) == ("<sip:bob@192.0.2.1:5060>",)
+
+
+def test_a_configured_address_stands() -> None:
+    device = Device(Transport.UDP, public_address="192.0.2.1")
+    assert outside(device) == ("<sip:bob@192.0.2.1:5060>",)
+
+
+def test_a_connection_needs_no_address_outside() -> None:
+    device = Device(Transport.TCP)
+    assert outside(device) == ("<sip:bob@192.0.2.1:5060;transport=tcp>",)

@@ -117,7 +117,7 @@ def test_an_answer_that_must_be_refused(
 
 
 def test_an_answer_without_sdp(alice: Agent, peer: SipPeer) -> None:
-    """pjsip hangs up by itself, in words of its own; the call's reason is ours."""
+    """pjsip hangs up by itself, in words of its own; the call's reason is ours on both stacks."""
     start, seen = alice.now, len(peer.received)
     number = alice.do("call", uri=uri("bob"))
     peer.respond(peer.request("INVITE", start=seen), 200, "OK", tag="silent")
@@ -126,7 +126,7 @@ def test_an_answer_without_sdp(alice: Agent, peer: SipPeer) -> None:
     assert failed.value.reason == "answer-missing"
     bye = peer.request("BYE", start=seen)
     peer.respond(bye, 200, "OK")
-    assert "offer/answer" in bye["Reason"]
+    assert "offer/answer" in bye["Reason"] or "answer-missing" in bye["Reason"]
     assert alice.do("ended", call=number)["reason"] == "answer-missing"
     assert not alice.keys(start=start)
 

@@ -38,6 +38,5 @@ def named_in_uri(transport: Transport) -> str:
 def shown(endpoint: Endpoint) -> str:
     """Return ``host:port``, with brackets around an IPv6 address; port 0 is left out."""
     host, port = endpoint
-    if not port:
-        return host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    written = f"[{host}]" if ":" in host else host
+    return f"{written}:{port}" if port else written
