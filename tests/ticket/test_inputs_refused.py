@@ -51,6 +51,7 @@ from sipmikey.ticket import (
     TicketProtectionKey,
     TicketRequest,
     TicketResolve,
+    TransferResponder,
     UpdateInitiator,
     UpdateResponder,
     build_error,
@@ -230,6 +231,16 @@ class TestAtTheKms:
         with pytest.raises(UnsupportedDataType, match="expected REQUEST_INIT"):
             RequestAtKms(env, resolved)
         assert ResolveAtKms(env, resolved).ticket_id == grant.ticket_id
+
+    def test_what_is_not_of_a_kind_at_all_is_named(self) -> None:
+        env = environment(Clock())
+        grant = request_ticket(env, Kms(env), policy())
+        transfer = start_transfer(env, grant)
+        with pytest.raises(UnsupportedDataType, match="TRANSFER_INIT is not for a KMS"):
+            KmsInit(env, transfer.message)
+        asking = TicketRequest.start(env, policy=policy(), credential=psk(ALICE), identity=ALICE, kms=KMS)
+        with pytest.raises(UnsupportedDataType, match="expected TRANSFER_INIT, got REQUEST_INIT"):
+            TransferResponder(env, asking.message, identity=BOB)
 
     def test_a_certificate_is_needed_where_none_is_kept(self) -> None:
         time = public_key.clock()
