@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sipmikey.decode.hexdump import read_octets
+from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.registry import MIKEY_VERSION, DataType
 from sipmikey.sdp.attribute import parse_value
 from sipmikey.sdp.errors import KeyMgmtMalformed
@@ -41,6 +42,7 @@ _SHORTEST_GUESS = 32
 """Octets that do not begin as MIKEY are described from this length on."""
 
 _MIKEY_TYPES = ("application/mikey",)
+_OWN_TYPES = "application/vnd.sipmikey."
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _MAX_PATH = 120
 """Characters of a path into JSON that are kept."""
@@ -275,7 +277,10 @@ def split_text_messages(octets: bytes) -> list[TextMessage]:
 
 
 def in_text_message(message: TextMessage, where: str = "") -> list[FoundMessage]:
-    """Return the MIKEY messages in a SIP, RTSP or HTTP message: in its body, and in KeyMgmt headers."""
+    """Return the MIKEY messages in a SIP, RTSP or HTTP message: in its body, and in KeyMgmt headers.
+
+    Bodies are SDP, MIKEY itself, a message left for somebody, or one about the session of a group.
+    """
     kind = message.header("content-type").partition(";")[0].strip().lower()
     place = ", ".join(part for part in (where, message.start) if part)
     if kind in _MIKEY_TYPES:
@@ -285,6 +290,25 @@ def in_text_message(message: TextMessage, where: str = "") -> list[FoundMessage]
         if decoded is None:
             return [FoundMessage(data=message.body, where=place)]
         return [FoundMessage(data=decoded.data, where=place, problems=decoded.problems)]
+    if kind.startswith(_OWN_TYPES):
+        return _in_own_body(kind, message.body, place)
     headers = "\n".join(f"{name}: {value}" for name, value in message.headers if name == "keymgmt")
     body = message.body.decode("utf-8", "replace")
     return [*in_key_mgmt(headers, place), *in_sdp(body, place)]
+
+
+def _in_own_body(kind: str, body: bytes, place: str) -> list[FoundMessage]:
+    """Return what is in a deposit (docs/deferred.md), or in a message about a group (docs/groups.md)."""
+    from sipmikey.agent.group import wire
+    from sipmikey.deferred.deposit import MEDIA_TYPE as DEPOSIT
+    from sipmikey.deferred.deposit import transfer_init_of
+
+    try:
+        if kind == DEPOSIT:
+            return [FoundMessage(data=transfer_init_of(body), where=place)]
+        if kind == wire.MEDIA_TYPE:
+            message = wire.GroupMessage.decode(body)
+            return [FoundMessage(data=message.octets, where=place)] if message.carries_mikey else []
+    except PeerError as error:
+        return [FoundMessage(data=b"", where=place, problems=(str(error),))]
+    return []

@@ -23,6 +23,7 @@ from sipmikey.media.codecs.codec import FRAME_MS
 from sipmikey.media.rtcp.packets import RtcpType
 from sipmikey.mikey.errors import LimitExceeded, LocalError
 
+MEDIA_TYPE = "application/vnd.sipmikey.deposit"
 MAGIC = b"MTDD"
 VERSION = 1
 _HEAD_LENGTH = len(MAGIC) + 1 + 3
@@ -86,7 +87,7 @@ def parse_deposit(data: bytes, limits: DepositLimits = DEFAULT_DEPOSIT_LIMITS) -
     Raises `MalformedDeposit` or `DisorderedDeposit`, which name the field and its first octet, and
     `LimitExceeded`.
     """
-    transfer_init = _transfer_init(data, limits)
+    transfer_init = transfer_init_of(data, limits)
     packets = list(_packets(data, _HEAD_LENGTH + len(transfer_init), limits))
     if not packets:
         raise MalformedDeposit("no packets", field="deposit", offset=len(data))
@@ -101,7 +102,8 @@ def parse_deposit(data: bytes, limits: DepositLimits = DEFAULT_DEPOSIT_LIMITS) -
     )
 
 
-def _transfer_init(data: bytes, limits: DepositLimits) -> bytes:
+def transfer_init_of(data: bytes, limits: DepositLimits = DEFAULT_DEPOSIT_LIMITS) -> bytes:
+    """Read the beginning of a deposit; raise `MalformedDeposit` or `LimitExceeded`, as `parse_deposit`."""
     if data[: len(MAGIC)] != MAGIC:
         raise MalformedDeposit("is not a deposit", field="magic", offset=0)
     if len(data) < _HEAD_LENGTH:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from sipmikey.deferred.deposit import MEDIA_TYPE
 from sipmikey.kms.server.protocol import Header, RequestHead, Response
 from sipmikey.mailbox.mailbox import Mailbox, Visitor
 from sipmikey.mailbox.refusals import MailboxRefusal, StoreFailed
@@ -15,7 +16,6 @@ from sipmikey.mailbox.routes import Target, read_target, target_path
 from sipmikey.mailbox.store import KeptMessage
 from sipmikey.rate_limit import RateLimiter, address_key
 
-MEDIA_TYPE = "application/vnd.sipmikey.deposit"
 REASON_HEADER = "mailbox-reason"
 
 log = logging.getLogger("sipmikey.mailbox")

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from sipmikey.deferred.deposit import MEDIA_TYPE
 from sipmikey.kms.client.exchange import KmsUrl
 from sipmikey.kms.client.tls import ClientTls
-from sipmikey.mailbox.app import MEDIA_TYPE, REASON_HEADER
+from sipmikey.mailbox.app import REASON_HEADER
 from sipmikey.mailbox.routes import MESSAGE_NAME, Target, target_path
 from sipmikey.mailbox.store import KeptMessage
 from sipmikey.mikey.errors import LocalError, PeerError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sipmikey.deferred.deposit import MEDIA_TYPE
 from sipmikey.kms.client import ClientTls
-from sipmikey.mailbox.app import MEDIA_TYPE
 from sipmikey.mailbox.client import MAX_ANSWER_BYTES, MailboxClient, MailboxFailure, MailboxRefused
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.mailbox import MailboxDirectory

@@ -11,9 +11,13 @@ from pathlib import Path
 import dpkt
 import pytest
 
+from sipmikey.agent.group.wire import GroupMessage
 from sipmikey.cli.main import main
+from sipmikey.decode.capture import messages
+from sipmikey.deferred.deposit import Deposit
 from tests.cli.decode.decoding import B64, FULL, MEDIA_LEVEL, MESSAGES, SESSION_LEVEL, TRANSFER_INIT, sip
 from tests.wireshark import sequences
+from tests.wireshark.agreement import check_dissector
 from tests.wireshark.reading import SCRIPT, dissected, tshark, write_capture
 
 REQUEST = MESSAGES["request_init"]
@@ -58,6 +62,25 @@ def _rtsp(*headers: bytes, body: bytes = b"") -> bytes:
     return b"\r\n".join((b"RTSP/1.0 200 OK", b"CSeq: 1", *headers)) + b"\r\n" + kind + b"\r\n" + body
 
 
+def _deposit(transfer_init: bytes) -> bytes:
+    srtp, report = b"\x80\x08" + bytes(30), b"\x80\xc8" + bytes(30)
+    body = Deposit(transfer_init=transfer_init, packets=(srtp,), closing=report).encode()
+    head = b"POST /mailbox/bob HTTP/1.1\r\nHost: box\r\nContent-Type: application/vnd.sipmikey.deposit\r\n"
+    return head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def _group(verb: str, octets: bytes) -> bytes:
+    body = GroupMessage(group="sip:talk@example.com", verb=verb, octets=octets).encode().encode()
+    return b"\r\n".join(
+        (
+            b"MESSAGE sip:bob@example.com SIP/2.0", b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1",
+            b"From: <sip:alice@example.com>;tag=a", b"To: <sip:bob@example.com>", b"Call-ID: 1",
+            b"CSeq: 1 MESSAGE", b"Content-Type: application/vnd.sipmikey.group+json",
+            b"Content-Length: %d" % len(body), b"", body,
+        )
+    )  # fmt: skip
+
+
 CARRIERS = {
     "session level of SDP": (_udp(sip(SESSION_LEVEL)), TRANSFER_INIT),
     "media level of SDP": (_udp(sip(MEDIA_LEVEL)), TRANSFER_INIT),
@@ -66,6 +89,8 @@ CARRIERS = {
     "HTTP in base64 with line breaks": (_tcp(_http(base64.encodebytes(REQUEST)), 80), REQUEST),
     "KeyMgmt of RTSP": (_tcp(_rtsp(KEY_MGMT), 554), TRANSFER_INIT),
     "folded KeyMgmt of RTSP": (_tcp(_rtsp(KEY_MGMT.replace(b"; data", b";\r\n data")), 554), TRANSFER_INIT),
+    "the key of a group": (_udp(_group("key", TRANSFER_INIT)), TRANSFER_INIT),
+    "a deposit": (_tcp(_deposit(TRANSFER_INIT), 80), TRANSFER_INIT),
     "SDP in RTSP": (_tcp(_rtsp(body=SESSION_LEVEL.encode()), 554), TRANSFER_INIT),
 }
 
@@ -76,6 +101,12 @@ def test_the_message_is_found_and_every_octet_named(carrier: str, tmp_path: Path
     (said,) = dissected(_capture(tmp_path / "c.pcap", frame))
     assert said.name == ("TRANSFER_INIT" if message is TRANSFER_INIT else "REQUEST_INIT_PSK")
     assert (said.wrong, said.unnamed) == ((), ())
+    assert check_dissector(_capture(tmp_path / "c.pcap", frame)) == 1
+
+
+def test_what_the_members_of_a_group_say_is_not_taken_for_mikey(tmp_path: Path) -> None:
+    capture = _capture(tmp_path / "c.pcap", _udp(_group("said", TRANSFER_INIT)))
+    assert (dissected(capture, filtered=True), messages(capture)[0].found) == ([], ())
 
 
 def test_a_display_filter_finds_what_is_wrong(tmp_path: Path) -> None:

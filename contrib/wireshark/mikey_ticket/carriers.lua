@@ -1,4 +1,5 @@
--- Where MIKEY travels: SDP, HTTP, RTSP headers, and datagrams and connections of its own.
+-- Where MIKEY travels: SDP, HTTP, RTSP headers, datagrams and connections of its own, and two bodies that this
+-- project made: messages about the session of a group (docs/groups.md), and deposits (docs/deferred.md).
 
 local import = ...
 if type(import) ~= "function" then return end
@@ -66,10 +67,40 @@ local function read_after(mikey)
   register_postdissector(reader)
 end
 
+-- A message about a group is JSON; `key` and `taken` carry MIKEY in base64.
+local function read_groups(mikey)
+  local reader = Proto("mikey_ticket_group", "MIKEY-TICKET of a group")
+  function reader.dissector(tvb, pinfo, root)
+    local text = tvb:range():raw()
+    local verb = text:match('"verb"%s*:%s*"(%a+)"')
+    local octets = (verb == "key" or verb == "taken") and text:match('"octets"%s*:%s*"([^"]*)"')
+    octets = octets and from_base64(octets)
+    root:add(reader, tvb:range()):append_text(verb and (", %s"):format(verb) or "")
+    if octets then mikey.dissector(M.as_tvb(octets, "MIKEY of a group"), pinfo, root) end
+    return tvb:len()
+  end
+  return reader
+end
+
+-- A deposit begins with MTDD, its version, and TRANSFER_INIT after its length in three octets.
+local function read_deposits(mikey)
+  local reader = Proto("mikey_ticket_deposit", "MIKEY-TICKET deposit")
+  function reader.dissector(tvb, pinfo, root)
+    root:add(reader, tvb:range())
+    if tvb:len() < 8 or tvb:range(0, 5):raw() ~= "MTDD\1" then return 0 end
+    local length = tvb:range(5, 3):uint()
+    if length > 0 and tvb:len() >= 8 + length then mikey.dissector(tvb:range(8, length):tvb(), pinfo, root) end
+    return tvb:len()
+  end
+  return reader
+end
+
 -- Take the place of Wireshark's own dissector everywhere.
 function M.attach(mikey)
   DissectorTable.get("key_mgmt"):set("mikey", mikey)
   DissectorTable.get("media_type"):set("application/mikey", mikey)
+  DissectorTable.get("media_type"):set("application/vnd.sipmikey.group+json", read_groups(mikey))
+  DissectorTable.get("media_type"):set("application/vnd.sipmikey.deposit", read_deposits(mikey))
   DissectorTable.get("udp.port"):set(PORT, mikey)
   DissectorTable.get("tcp.port"):set(PORT, mikey)
   read_after(mikey)

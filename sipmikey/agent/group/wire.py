@@ -41,6 +41,11 @@ class GroupMessage:
     reason: str = ""
     detail: str = ""
 
+    @property
+    def carries_mikey(self) -> bool:
+        """True where ``octets`` is a message of MIKEY."""
+        return self.verb in ("key", "taken")
+
     def encode(self) -> str:
         """Return the body."""
         fields = {
