@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from sipmikey.cli.kms.system.unit import account_text, unit_text
 from sipmikey.cli.main import main
+from sipmikey.testing.program import COMMAND, Program
 
 INIT = ("kms", "init", "--system", "--identity", "sip:kms@example.com", "--json")
 
@@ -81,3 +83,28 @@ def test_the_example_is_the_unit_that_init_writes() -> None:
     example = Path(__file__).parents[2] / "examples" / "deployment" / "sipmikey-kms.service"
     program = Path("/opt/sipmikey/bin/python")
     assert example.read_text() == unit_text(Path("/etc/sipmikey-kms"), ["0.0.0.0:8443"], program=program)
+
+
+def test_init_says_that_the_account_has_to_read_the_private_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = tmp_path / "kms.pem", tmp_path / "kms.key"
+    words = [one for one in INIT if one != "--json"]
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    assert main([*words, "--root", str(tmp_path), *tls]) == 0
+    assert f"runuser -u sipmikey-kms -- test -r {key}" in capsys.readouterr().out
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_service_manager_hears_when_it_serves(workers: int, tmp_path: Path) -> None:
+    directory = str(tmp_path / "kms")
+    assert main(["kms", "init", "--dir", directory, "--identity", "sip:kms@example.com"]) == 0
+    words = ["kms", "serve", "--dir", directory, "--listen", "127.0.0.1:0", "--workers", str(workers)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        with Program(COMMAND, *words, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as program:
+            assert manager.recv(100) == b"READY=1"
+            program.terminate()
+            assert program.wait(60) == 0

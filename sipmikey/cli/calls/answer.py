@@ -12,7 +12,6 @@ from typing import Any
 from sipmikey.agent import CallFailed, IncomingCall
 from sipmikey.cli.calls.ask import ask_about_calls
 from sipmikey.cli.calls.desk import open_desk
-from sipmikey.cli.calls.service import say_ready
 from sipmikey.cli.calls.session import (
     AgentSession,
     Outcome,
@@ -24,6 +23,7 @@ from sipmikey.cli.config.load import LoadedConfiguration
 from sipmikey.cli.config.options import add_options, load_from
 from sipmikey.cli.exit_codes import ExitCode, table
 from sipmikey.cli.output import timestamp
+from sipmikey.cli.service import say_ready
 from sipmikey.mikey.errors import LocalError
 
 TEMPORARILY_UNAVAILABLE = 480

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
@@ -179,6 +180,9 @@ def _write_system(root: Path, configuration: KmsConfiguration, out: Output) -> N
     out.text(f"unit {root / UNIT}, account {root / SYSUSERS}; now, as root:")
     out.text("  systemd-sysusers")
     out.text(f"  chown -R {ACCOUNT}: {DIRECTORY}")
+    if (key := configuration.tls.private_key) is not None:
+        readable = f"runuser -u {ACCOUNT} -- test -r {shlex.quote(str(key))}"
+        out.text(f"  {readable} || echo let {ACCOUNT} read that key")
     out.text(f"  systemctl daemon-reload && systemctl enable --now {NAME}")
     out.text(
         f"then: runuser -u {ACCOUNT} -- sipmikey kms user invite --dir {DIRECTORY} sip:alice@example.com"

@@ -34,6 +34,7 @@ from sipmikey.cli.kms.wiring import (
     worker_settings,
 )
 from sipmikey.cli.output import Output
+from sipmikey.cli.service import say_ready
 from sipmikey.kms.server.forward import Forwarder
 from sipmikey.kms.server.log import log, set_up
 from sipmikey.kms.server.metrics import Metrics
@@ -278,7 +279,7 @@ def _console(
 
 
 def _announce(out: Output, configuration: KmsConfiguration, sockets: Sockets) -> None:
-    """Say where the KMS can be reached; ports that were 0 have their numbers now."""
+    """Tell users and the service manager that the KMS serves; ports that were 0 have their numbers now."""
     scheme = "http" if configuration.tls.certificate is None else "https"
     urls = [f"{scheme}://{address_of(listener)}" for listener in sockets.public]
     metrics = None if sockets.admin is None else f"http://{address_of(sockets.admin)}/metrics"
@@ -294,6 +295,7 @@ def _announce(out: Output, configuration: KmsConfiguration, sockets: Sockets) ->
         }
     )
     out.text(f"{configuration.kms.identity} serves {' '.join(urls)}")
+    say_ready()
     if metrics is not None:
         out.text(f"metrics at {metrics}")
     if console is not None:

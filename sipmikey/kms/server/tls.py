@@ -82,7 +82,12 @@ def _context(files: ServerTlsFiles) -> ssl.SSLContext:
     try:
         context.load_cert_chain(files.certificate, files.private_key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as error:
-        raise LocalError(f"cannot serve TLS with {files.certificate}, {files.private_key}: {error}") from None
+        detail = (
+            "the KMS's account must be able to read both" if isinstance(error, PermissionError) else error
+        )
+        raise LocalError(
+            f"cannot serve TLS with {files.certificate}, {files.private_key}: {detail}"
+        ) from None
     if files.client_ca is not None and files.client_certificates is not ClientCertificates.NONE:
         try:
             context.load_verify_locations(files.client_ca)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from sipmikey.cli.exit_codes import ExitCode
+
 NAME: Final = "sipmikey-kms"
 ACCOUNT: Final = "sipmikey-kms"
 UNIT: Final = Path(f"etc/systemd/system/{NAME}.service")
@@ -65,12 +67,17 @@ After=network-online.target time-sync.target
 Wants=network-online.target
 
 [Service]
+# Started once it serves, so that `systemctl start` fails where it cannot.
+Type=notify
 User={ACCOUNT}
 Group={ACCOUNT}
 ExecStart={_quoted(python)} -m sipmikey.cli kms serve --dir {_quoted(directory)}
-ExecReload=/bin/kill -HUP $MAINPID
+# The shell's own kill: a small system has no other.
+ExecReload=/bin/sh -c 'kill -HUP $MAINPID'
 Restart=on-failure
 RestartSec=1
+# A fault in the configuration stays until somebody mends it.
+RestartPreventExitStatus={ExitCode.USAGE:d}
 TimeoutStopSec=30
 LimitNOFILE=65536
 {hardening}
