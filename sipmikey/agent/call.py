@@ -346,9 +346,7 @@ class IncomingCall:
         return self._call
 
     async def reject(self, status: int = 603) -> None:
-        """Refuse with a SIP *status* from 300 to 699 (486 busy, 603 decline)."""
-        if not 300 <= status <= 699:
-            raise LocalError(f"{status} is not a rejection status; use 300 to 699")
+        """Refuse with a SIP *status* from 300 to 699 (486 busy, 603 decline); raises ``LocalError``."""
         self._call._tell(Reject(status=status))
         await self._call.ended()
 

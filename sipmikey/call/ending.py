@@ -9,6 +9,7 @@ from sipmikey.call.inputs import Message
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import Headers
 from sipmikey.call.reasons import (
+    AgentError,
     Family,
     Reason,
     Side,
@@ -89,6 +90,11 @@ class Ending:
             return None
         detail = f"the SIP stack cannot use the description of the peer: {last.reason or 'malformed SDP'}"
         return cls(reason=Reason.MEDIA_MISMATCH, side="remote", status=last.cause or 488, detail=detail)
+
+    @property
+    def error(self) -> AgentError:
+        """The ending as the error of what it made fail."""
+        return AgentError(self.reason, self.detail, side=self.side, sip_status=self.status)
 
     def headers(self, identity: str) -> Headers:
         """Return the Warning and Reason headers that tell the peer; none where there is nothing wrong."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from sipmikey.call.outputs import Output, Timer
 from sipmikey.call.stream_count import StreamCount as StreamCount
+from sipmikey.mikey.errors import LocalError
 from sipmikey.ticket.request import TicketGrant
 
 
@@ -92,9 +93,13 @@ class Accept(Input):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject(Input):
-    """The user refuses the call with a SIP ``status``."""
+    """The user refuses the call with a SIP ``status``, 300 to 699. Raises ``LocalError`` for another."""
 
     status: int
+
+    def __post_init__(self) -> None:
+        if not 300 <= self.status <= 699:
+            raise LocalError(f"status: a call is refused with 300 to 699, not {self.status}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +124,8 @@ class Decided(Input):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refer(Input):
     """Have the peer call ``target``; ``ReferDone`` with ``token`` tells the status of that call.
+
+    While another is under way it does so at once, with status 491.
 
     ``replacing``: in the place of another call of ours, which the program finds by the token.
     """

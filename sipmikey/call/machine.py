@@ -373,7 +373,7 @@ class CallMachine:
         """End the call because the user wants it."""
         attempt = self._attempt
         attempt.given_up = True
-        early = not attempt.confirmed
+        early = not (attempt.confirmed or self._record.answered)
         if attempt.ending is None:
             attempt.ending = Ending(
                 reason=Reason.CANCELLED if early else Reason.HANGUP,
@@ -428,7 +428,7 @@ class CallMachine:
         attempt.branches.close()
         attempt.agreement = None
         self._protection.forget()
-        self._renegotiation.forget()
+        self._renegotiation.forget(attempt.ending)
 
     def _finish(self) -> None:
         """Stop the timers, and tell the end."""

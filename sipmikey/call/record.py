@@ -47,8 +47,8 @@ class CallRecord:
         self._counts = counts
 
     def tell_ended(self, ending: Ending, security: Security, *, confirmed: bool) -> None:
-        """The call is over; a *confirmed* one has packet counts."""
-        if confirmed:
+        """The call is over; one that was *confirmed* or answered has packet counts."""
+        if confirmed or self.answered:
             self._out.tell(Stats, streams=stream_stats(self._counts))
         since_ns = self._answered_ns
         self._out.tell(

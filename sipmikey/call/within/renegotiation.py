@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sipmikey.call.ending import Ending
 from sipmikey.call.inputs import Kind, Message
 from sipmikey.call.keying.keying import Agreement, Keying
 from sipmikey.call.outbox import Outbox
@@ -236,9 +237,12 @@ class Renegotiation:
         reason = reason_of_status(message.status, warning=message.warning)
         return self._finish(AgentError(reason, message.warning or message.phrase, sip_status=message.status))
 
-    def forget(self) -> None:
-        """The call is over: nothing more is tried."""
+    def forget(self, ending: Ending | None) -> None:
+        """The INVITE is over because of *ending*: nothing more is tried, what was asked for failed."""
         self._out.stop(Timer.GLARE)
+        for change in (self._change, self._waiting):
+            if change is not None and change.token is not None:
+                self._out.put(ChangeDone(token=change.token, error=None if ending is None else ending.error))
         self._change = self._waiting = None
         self._made = None
         self._asked = self._requested = self._offering = self._answering = False

@@ -9,6 +9,7 @@ from sipmikey.call.outputs import Permit, ReferDone, Refuse, SendRefer
 
 _NOT_ACCEPTABLE_HERE = 488
 _NO_SUCH_CALL = 481
+_REQUEST_PENDING = 491
 
 
 class Transfer:
@@ -20,7 +21,10 @@ class Transfer:
         self.given_away = False
 
     def refer(self, item: Refer) -> None:
-        """Have the peer call another party."""
+        """Have the peer call another party, one at a time: its reports do not say which REFER they are of."""
+        if self._token is not None:
+            self._out.put(ReferDone(token=item.token, status=_REQUEST_PENDING))
+            return
         self._token = item.token
         self._out.put(SendRefer(target=item.target, token=item.token, replacing=item.replacing))
 
