@@ -28,13 +28,13 @@ from sipmikey.call import (
     CallPolicy,
     CallSettings,
     Invitation,
-    Lane,
     SrtpKeys,
     StandardKeyings,
     events,
     inputs,
     outputs,
 )
+from sipmikey.call.keying.ticket import TICKET
 from sipmikey.ticket import PreSharedKey
 
 POLICY = CallPolicy()  # MIKEY-TICKET or no call
@@ -186,7 +186,7 @@ class Phone(Party):
         altered: bool,
     ) -> None:
         keyings = StandardKeyings(ENV, POLICY, identity=BOB, credential=credential, kms=KMS)
-        keying = keyings.called(Lane.SECURED, caller=ALICE, offer=offer)
+        keying = keyings.called(TICKET, caller=ALICE, offer=offer)
         settings = CallSettings(identity=BOB, policy=POLICY)
         invitation = Invitation(caller=ALICE, called=BOB, sdp=offer)
         super().__init__(name, CalleeMachine("1", settings, ENV, invitation, keying), kms)

@@ -20,11 +20,11 @@ from sipmikey.call import (
     CallMachine,
     Invitation,
     Keying,
-    Lane,
     events,
     inputs,
     outputs,
 )
+from sipmikey.call.keying.ticket import TICKET
 from sipmikey.call.outputs import Headers
 from sipmikey.mikey.errors import LocalError
 from sipmikey.ticket import TicketGrant
@@ -275,7 +275,7 @@ class CalleeCall(SecuredCall):
     """A call that came in with *offer*. *caller*: its From, which the KMS's word has to agree with."""
 
     def __init__(self, account: Account, caller: str, offer: str, voice: Voice) -> None:
-        keying: Keying = account.keyings.called(Lane.SECURED, caller=caller, offer=offer)
+        keying: Keying = account.keyings.called(TICKET, caller=caller, offer=offer)
         invitation = Invitation(caller=caller, called=account.identity, sdp=offer)
         machine = CalleeMachine("1", account.settings, ENV, invitation, keying)
         super().__init__(account, machine, voice)

@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     from sipmikey.agent.tickets.kms import KmsClient
     from sipmikey.call.events import Event, MediaProtection, Security, document
     from sipmikey.call.inviting.consent import Decide, Question
-    from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+    from sipmikey.call.policy import CallPolicy, Fallback, Retarget, SecurityMode
     from sipmikey.call.reasons import Family, Reason
 
 __all__ = [
     "MAX_CALLS",
     "Agent",
     "AgentConfig",
-    "Alternative",
     "Audio",
     "Call",
     "CallFailed",
@@ -67,7 +66,6 @@ __getattr__ = on_use(
     {
         "Agent": "sipmikey.agent.agent",
         "AgentConfig": "sipmikey.agent.config",
-        "Alternative": "sipmikey.call.policy",
         "Audio": "sipmikey.agent.config",
         "Call": "sipmikey.agent.call",
         "CallFailed": "sipmikey.agent.call",

@@ -40,7 +40,8 @@ from sipmikey.call.events import (
 )
 from sipmikey.call.inputs import Start
 from sipmikey.call.inviting.consent import Decide
-from sipmikey.call.policy import Retarget, SecurityMode
+from sipmikey.call.keying.permission import first_kind
+from sipmikey.call.policy import Retarget
 from sipmikey.call.reasons import AgentError, Family, Reason
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.system import environment
@@ -339,7 +340,7 @@ class Agent:
             await asyncio.sleep(wait_s)
 
     async def _grant_for(self, called: str, number: str) -> TicketGrant | None:
-        if self.config.policy.security_for(called) is SecurityMode.OFF:
+        if not first_kind(self.config.policy, called).needs_ticket:
             return None
         return await self._tickets.grants.take(called, number)
 

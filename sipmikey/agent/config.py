@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sipmikey.call.policy import Alternative, CallPolicy
+from sipmikey.call.policy import CallPolicy
 from sipmikey.media.codecs.known import codec_named, codecs_here
 from sipmikey.media.voice.settings import JitterSettings
 from sipmikey.mikey.errors import LocalError
@@ -356,11 +356,11 @@ class AgentConfig:
     calls: int = MAX_CALLS
 
     def __post_init__(self) -> None:
-        if self.policy.alternative is Alternative.SDES and Transport.TLS not in self.sip.transports:
-            raise LocalError(
-                "security.alternative sdes needs SIP over TLS: add tls to sip.transports "
-                "(or say sdes-without-tls, and everybody on the path can read the keys)"
-            )
+        if self.policy.alternative != "none":
+            # The process of the stack, which has a policy without an alternative, needs no keyings.
+            from sipmikey.call.keying.permission import check_alternative
+
+            check_alternative(self.policy.alternative, tuple(str(one) for one in self.sip.transports))
         most = MOST_CALLS_IN_PYTHON if self.sip.in_python else MOST_CALLS
         if not 1 <= self.calls <= most:
             raise LocalError(f"calls: 1 to {most}, not {self.calls}")

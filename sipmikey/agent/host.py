@@ -26,7 +26,7 @@ from sipmikey.call.caller import CallerMachine
 from sipmikey.call.events import Event, TransferRequested
 from sipmikey.call.inputs import Start
 from sipmikey.call.keying.keying import Keying
-from sipmikey.call.policy import SecurityMode
+from sipmikey.call.keying.permission import first_kind
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sip import SipMessage
 from sipmikey.ticket.environment import Environment
@@ -90,10 +90,19 @@ class Host:
         via: str | None = None,
         redirects: int | None = None,
     ) -> CallDriver:
-        """Return the driver of a new call to *uri*."""
+        """Return the driver of a new call to *uri*, with a *grant* where its keying needs a ticket."""
         settings = self._settings if redirects is None else replace(self._settings, redirects=redirects)
+        kind = first_kind(self._config.policy, called)
         machine = CallerMachine(
-            number, settings, self._env, self._keyings, uri=uri, called=called, grant=grant, via=via
+            number,
+            settings,
+            self._env,
+            self._keyings,
+            uri=uri,
+            called=called,
+            grant=grant,
+            kind=kind,
+            via=via,
         )
         return self._driver(machine)
 
@@ -186,7 +195,10 @@ class Host:
         if not policy.transfer:
             return 603, ""
         grant = None
-        if policy.security_for(called) is not SecurityMode.OFF:
+        kind = first_kind(policy, called)
+        if not kind.may_transfer:
+            return 488, ""
+        if kind.needs_ticket:
             if self._tickets.store is None:
                 return 503, ""
             grant = self._tickets.store.at_hand(called)

@@ -27,15 +27,14 @@ from sipmikey.call.events import (
     StackFailed,
 )
 from sipmikey.call.inputs import Start
-from sipmikey.call.keying.keying import Keying
-from sipmikey.call.keying.sdes_exchange import keyed_by_crypto, why_unfit
+from sipmikey.call.keying.keying import Keying, KeyingKind
+from sipmikey.call.keying.no_keying import REFUSED
 from sipmikey.call.keying.standard import StandardKeyings
-from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.nat.path import Candidate, MediaPath, Way
 from sipmikey.nat.servers import endpoint_text
-from sipmikey.sdp import IdentityMismatch, KeyMgmtMissing, MediaNotSecured
+from sipmikey.sdp import IdentityMismatch
 from sipmikey.sip import SipMalformed, SipMessage
 from sipmikey.sound.settings import News
 from sipmikey.ticket.identity import canonical
@@ -81,16 +80,21 @@ class Reception(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is done with an INVITE. ``refusal``: why, where ``lane`` is ``REFUSED``.
+    """What is done with an INVITE. ``refusal``: why, where ``kind`` is ``REFUSED``.
 
-    ``keying``: has judged the offer, where its lane is ``SECURED``; ``fault``: what it found.
+    ``keying``: has judged the offer, where this side gives the keys; ``fault``: what it found.
     """
 
-    lane: Lane
+    kind: KeyingKind
     caller: str = ""
     refusal: BaseException | None = None
     keying: Keying | None = None
     fault: BaseException | None = None
+
+    @property
+    def lane(self) -> Lane:
+        """The stack's account for the call: one whose offer will be refused needs no media sockets."""
+        return self.kind.lane if self.fault is None else Lane.REFUSED
 
 
 class IncomingCalls:
@@ -128,9 +132,7 @@ class IncomingCalls:
             del self._verdicts[next(iter(self._verdicts))]
         refusal = verdict.refusal or verdict.fault
         headers = () if refusal is None else Ending.of(refusal).headers(self._identity)
-        # A call whose offer will be refused needs no media sockets.
-        lane = verdict.lane if verdict.fault is None else Lane.REFUSED
-        return Placement(lane=lane, headers=headers)
+        return Placement(lane=verdict.lane, headers=headers)
 
     def _verdict(self, invite: SipMessage, source: str) -> Verdict:
         """Return what was found of an INVITE before, or judge it now."""
@@ -141,17 +143,19 @@ class IncomingCalls:
         try:
             caller = self.caller_of(invite, source)
         except (LocalError, PeerError) as error:
-            return Verdict(lane=Lane.REFUSED, refusal=IdentityMismatch(str(error), field="From"))
+            return Verdict(kind=REFUSED, refusal=IdentityMismatch(str(error), field="From"))
+        offer = invite.sdp if invite.has_sdp else None
         try:
             self._check(invite.sdp)
-            lane = self._lane(invite, caller)
+            kind = self._keyings.kind_of(caller=caller, offer=offer, transport=invite.transport)
         except (PeerError, AgentError) as error:
-            return Verdict(lane=Lane.REFUSED, caller=caller, refusal=error)
-        if lane is not Lane.SECURED:
-            return Verdict(lane=lane, caller=caller)
-        offer = invite.sdp if invite.has_sdp else None
-        keying = self._keyings.ticketed(caller=caller)
-        return Verdict(lane=lane, caller=caller, keying=keying, fault=keying.judge(offer))
+            return Verdict(kind=REFUSED, caller=caller, refusal=error)
+        keying = self._keyings.called(kind, caller=caller, offer=offer) if kind.gives_keys else None
+        fault = None if keying is None else keying.judge(offer)
+        unfit = None if offer is None else kind.unfit(offer, self._keyings.means)
+        if unfit is not None:
+            return Verdict(kind=REFUSED, caller=caller, refusal=fault or unfit)
+        return Verdict(kind=kind, caller=caller, keying=keying, fault=fault)
 
     def caller_of(self, invite: SipMessage, source: str) -> str:
         """Return the canonical SIP caller: P-Asserted-Identity from a trusted proxy, else From.
@@ -166,35 +170,6 @@ class IncomingCalls:
             # An @ that may not be there: two readers would find two different callers.
             raise SipMalformed(f"two @ in {uri!r}")
         return canonical(uri)
-
-    def _lane(self, invite: SipMessage, caller: str) -> Lane:
-        """Return the lane of an INVITE; raises why it is refused."""
-        srtp = "/SAVP" in invite.sdp
-        keyed = "a=key-mgmt:" in invite.sdp.lower()
-        if self._policy.security_for(caller) is SecurityMode.OFF:
-            if srtp:
-                raise AgentError(Reason.POLICY, "security is off here, and SRTP was offered", side="local")
-            return Lane.CLEAR
-        if not keyed and keyed_by_crypto(invite.sdp) and self._policy.allows_sdes(caller):
-            self._check_sdes(invite)
-            return Lane.SDES
-        if srtp or not invite.has_sdp:
-            return Lane.SECURED
-        # The stack itself answers 488 to plain RTP on the secured lane, without a reason.
-        if not keyed and self._policy.accepts_clear_from(caller):
-            return Lane.CLEAR
-        if not keyed:
-            raise KeyMgmtMissing("plain RTP without key management is offered", field="key-mgmt")
-        self._keyings.called(Lane.SECURED, caller=caller, offer=invite.sdp).receive_offer(invite.sdp)
-        raise MediaNotSecured("an m-line is not SRTP", field="m=")
-
-    def _check_sdes(self, invite: SipMessage) -> None:
-        if not self._policy.sdes_over(invite.transport):
-            detail = f"SDES is accepted over TLS only, and this INVITE came over {invite.transport.upper()}"
-            raise AgentError(Reason.POLICY, detail, side="local")
-        unfit = why_unfit(invite.sdp, self._keyings.crypto_suites)
-        if unfit is not None:
-            raise unfit
 
     # StackObserver
 
@@ -231,7 +206,7 @@ class IncomingCalls:
         if not self._policy.transfer:
             return _FORBIDDEN
         # The stack takes the new call on the account of the old one, whichever keying it offers.
-        if lane not in (Lane.SECURED, Lane.CLEAR) or verdict.lane is not lane:
+        if lane not in (Lane.SECURED, Lane.CLEAR) or verdict.kind.lane is not lane:
             return _NOT_ACCEPTABLE_HERE
         keying = self._keying(verdict, invite)
         driver = self._reception.new_driver(_invitation(invite, verdict.caller), keying, replacing=True)
@@ -242,7 +217,7 @@ class IncomingCalls:
 
     def _keying(self, verdict: Verdict, invite: SipMessage) -> Keying:
         offer = invite.sdp if invite.has_sdp else None
-        return verdict.keying or self._keyings.called(verdict.lane, caller=verdict.caller, offer=offer)
+        return verdict.keying or self._keyings.called(verdict.kind, caller=verdict.caller, offer=offer)
 
     def on_turned_away(self, caller: str, status: int, reason: str) -> None:
         """The stack refused a call itself: all its slots are taken, or no codec fits."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sipmikey.agent.config import AgentConfig
+from sipmikey.call.keying.means import KeptTickets
 from sipmikey.call.keying.standard import StandardKeyings
-from sipmikey.call.keying.ticket import KeptTickets
 from sipmikey.call.settings import CallSettings, Patience
 from sipmikey.sdp.codecs import check_codecs
 from sipmikey.sdp.ip_version import check_ip_version

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from sipmikey.call.keying.lanes import Lane, SrtpKeys
+from sipmikey.call.keying.lanes import Lane, SrtpKeys, StackKeys
 from sipmikey.call.stream_count import StreamCount
 from sipmikey.mikey.errors import SipmikeyError
 from sipmikey.mikey.secret import Secret
@@ -31,6 +31,7 @@ __all__ = [
     "SrtpKeys",
     "StackCall",
     "StackError",
+    "StackKeys",
     "StackObserver",
     "StackPresence",
     "StreamCount",

@@ -9,7 +9,7 @@ from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.engine import Stack
 from sipmikey.agent.isolation.ahead import take_ahead
 from sipmikey.agent.stack import StackError, StackObserver
-from sipmikey.call.keying.sdes_exchange import crypto_suites
+from sipmikey.call.keying.permission import stack_keys
 
 
 def open_stack(
@@ -26,15 +26,15 @@ def open_stack(
                 f"media in Python needs pylibsrtp ({error}); pip install 'sipmikey[media]'"
             ) from None
         return AsyncioStack(config, observer, later)
-    suites = crypto_suites(config.keys.suites if config.keys else ("256", "128"))
+    keys = stack_keys(config.policy, config.keys.suites if config.keys else ("256", "128"))
     try:
         if config.isolated:
             from sipmikey.agent.isolation.stack import IsolatedStack
 
             if find_spec("pjsua2") is None:
                 raise ImportError("there is no module named pjsua2")
-            return IsolatedStack(config, observer, later, suites=suites)
+            return IsolatedStack(config, observer, later, keys=keys)
         from sipmikey.agent.pjsua.stack import PjsuaStack
     except ImportError as error:
         raise StackError(f"pjsua2 is not installed ({error}); pip install 'sipmikey[pjsua2]'") from None
-    return PjsuaStack(config, observer, later, suites=suites)
+    return PjsuaStack(config, observer, later, keys=keys)

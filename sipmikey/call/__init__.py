@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from sipmikey.call.caller import CallerMachine, Keyings
     from sipmikey.call.ending import Ending
     from sipmikey.call.inviting.consent import Question
-    from sipmikey.call.keying.keying import Keying, Lane, SrtpKeys
+    from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind, StreamKeys, Words
+    from sipmikey.call.keying.known import add_keying
+    from sipmikey.call.keying.lanes import Lane, SrtpKeys
+    from sipmikey.call.keying.means import Incoming, Means, Outgoing
     from sipmikey.call.keying.standard import StandardKeyings
+    from sipmikey.call.keying.without_kms import WithoutKms
     from sipmikey.call.machine import CallMachine
-    from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+    from sipmikey.call.policy import CallPolicy, Fallback, Retarget, SecurityMode
     from sipmikey.call.reasons import AgentError, Family, Reason, Side
     from sipmikey.call.settings import CallSettings, Patience
     from sipmikey.call.state import CallState
 
 __all__ = [
     "AgentError",
-    "Alternative",
+    "Agreement",
     "CallMachine",
     "CallPolicy",
     "CallSettings",
@@ -37,10 +41,14 @@ __all__ = [
     "Ending",
     "Fallback",
     "Family",
+    "Incoming",
     "Invitation",
     "Keying",
+    "KeyingKind",
     "Keyings",
     "Lane",
+    "Means",
+    "Outgoing",
     "Patience",
     "Question",
     "Reason",
@@ -49,6 +57,10 @@ __all__ = [
     "Side",
     "SrtpKeys",
     "StandardKeyings",
+    "StreamKeys",
+    "WithoutKms",
+    "Words",
+    "add_keying",
     "events",
     "inputs",
     "outputs",
@@ -64,12 +76,20 @@ _find = on_use(
         "Keyings": "sipmikey.call.caller",
         "Question": "sipmikey.call.inviting.consent",
         "Ending": "sipmikey.call.ending",
+        "Agreement": "sipmikey.call.keying.keying",
         "Keying": "sipmikey.call.keying.keying",
-        "Lane": "sipmikey.call.keying.keying",
-        "SrtpKeys": "sipmikey.call.keying.keying",
+        "StreamKeys": "sipmikey.call.keying.keying",
+        "WithoutKms": "sipmikey.call.keying.without_kms",
+        "Incoming": "sipmikey.call.keying.means",
+        "KeyingKind": "sipmikey.call.keying.keying",
+        "Outgoing": "sipmikey.call.keying.means",
+        "Words": "sipmikey.call.keying.keying",
+        "add_keying": "sipmikey.call.keying.known",
+        "Lane": "sipmikey.call.keying.lanes",
+        "SrtpKeys": "sipmikey.call.keying.lanes",
+        "Means": "sipmikey.call.keying.means",
         "StandardKeyings": "sipmikey.call.keying.standard",
         "CallMachine": "sipmikey.call.machine",
-        "Alternative": "sipmikey.call.policy",
         "CallPolicy": "sipmikey.call.policy",
         "Fallback": "sipmikey.call.policy",
         "Retarget": "sipmikey.call.policy",

@@ -8,8 +8,11 @@ from sipmikey.call.ending import Ending
 from sipmikey.call.inputs import Message
 from sipmikey.call.inviting.branches import Branches
 from sipmikey.call.inviting.redirection import Course, onward
-from sipmikey.call.keying.keying import Agreement, Keying, Lane, NoKeying
-from sipmikey.call.policy import CallPolicy, SecurityMode
+from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind
+from sipmikey.call.keying.known import kinds
+from sipmikey.call.keying.no_keying import NoKeying
+from sipmikey.call.keying.permission import first_kind, goes_over, only_over, permits_again
+from sipmikey.call.policy import CallPolicy
 from sipmikey.call.reasons import AgentError, Reason, Side, reason_of_status
 
 _LACKS_KEYING = frozenset({406, 415, 488, 606})
@@ -50,14 +53,14 @@ class Attempt:
 class Decision:
     """What follows an INVITE that failed with ``status``.
 
-    ``lane``: of the next INVITE; None: the call ends, with ``ending`` where more is known than the last
-    message says. ``course``: where the INVITE goes. ``moved``: it follows a redirection. ``reason``,
-    ``side``, ``detail``: why the next one is keyed differently. ``withheld``: why SDES was not tried.
+    ``kind``: what keys the next INVITE; None: the call ends, with ``ending`` where more is known than the
+    last message says. ``course``: where the INVITE goes. ``moved``: it follows a redirection. ``reason``,
+    ``side``, ``detail``: why the next one is keyed differently. ``withheld``: why a keying was not tried.
     """
 
     status: int
     course: Course
-    lane: Lane | None = None
+    kind: KeyingKind | None = None
     moved: bool = False
     reason: Reason = Reason.PEER_REFUSED_KEYING
     side: Side = "remote"
@@ -73,15 +76,19 @@ def next_attempt(
 
     *transport*: of its signalling. *redirects*: the most INVITEs of the call that may follow redirections.
     """
-    withheld = ""
-    if (why := _why_by_sdes(attempt, status, course, policy)) is not None:
-        if policy.sdes_over(transport):
+    withheld, target = "", course.target
+    for kind in _after(attempt.keying.kind):
+        why = _why(kind, attempt, status)
+        if why is None or not permits_again(policy, kind, target.called, least=target.mode):
+            continue
+        if goes_over(policy, kind, transport):
             reason, detail = why
-            return Decision(status=status, course=course, lane=Lane.SDES, reason=reason, detail=detail)
-        withheld = f"SDES is used over TLS only, and this call is signalled over {transport.upper()}"
-    if _falls_back(attempt, status, course, policy):
-        detail = f"refused with {status}: policy calls again without protection"
-        return Decision(status=status, course=course, lane=Lane.CLEAR, detail=detail, withheld=withheld)
+            return Decision(
+                status=status, course=course, kind=kind, reason=reason, detail=detail, withheld=withheld
+            )
+        over = only_over(policy, kind)
+        withheld = f"{kind.words.short} is used over {over} only, and this call is signalled over"
+        withheld = f"{withheld} {transport.upper()}"
     if not attempt.unanswered:
         return Decision(status=status, course=course, withheld=withheld)
     try:
@@ -90,22 +97,26 @@ def next_attempt(
         return Decision(status=status, course=course, withheld=withheld, ending=Ending.of(error))
     if elsewhere is None:
         return Decision(status=status, course=course, withheld=withheld)
-    lane = Lane.CLEAR if elsewhere.target.mode is SecurityMode.OFF else Lane.SECURED
-    return Decision(status=status, course=elsewhere, lane=lane, moved=True, withheld=withheld)
+    kind = first_kind(policy, elsewhere.target.called, least=elsewhere.target.mode)
+    return Decision(status=status, course=elsewhere, kind=kind, moved=True, withheld=withheld)
 
 
-def _why_by_sdes(
-    attempt: Attempt, status: int, course: Course, policy: CallPolicy
-) -> tuple[Reason, str] | None:
-    """Return why the call is made again with SDES; None when it is not."""
-    target = course.target
-    allowed = policy.allows_sdes(target.called, least=target.mode)
-    if not allowed or attempt.given_up or attempt.keying.lane is not Lane.SECURED:
+def _after(kind: KeyingKind) -> tuple[KeyingKind, ...]:
+    """Return the keyings that may be tried after *kind*, in their order."""
+    return tuple(one for one in kinds() if one.place > kind.place)
+
+
+def _why(kind: KeyingKind, attempt: Attempt, status: int) -> tuple[Reason, str] | None:
+    """Return why the call is made again, keyed by *kind*; None when that is nothing to do about its end."""
+    if kind.in_clear:
+        if status in _REFUSED and attempt.unanswered:
+            return Reason.PEER_REFUSED_KEYING, f"refused with {status}: policy calls again without protection"
         return None
-    if attempt.answered_unkeyed:
-        return Reason.KEY_MGMT_MISSING, "answered without key management: policy calls again with SDES"
+    again = f"policy calls again with {kind.words.short}"
+    if attempt.answered_unkeyed and not attempt.given_up:
+        return Reason.KEY_MGMT_MISSING, f"answered without key management: {again}"
     if attempt.unanswered and status in _LACKS_KEYING and not _names_a_reason(attempt.last, status):
-        return Reason.PEER_REFUSED_KEYING, f"refused with {status}: policy calls again with SDES"
+        return Reason.PEER_REFUSED_KEYING, f"refused with {status}: {again}"
     return None
 
 
@@ -113,13 +124,3 @@ def _names_a_reason(last: Message | None, status: int) -> bool:
     """True for a refusal with one of the words of ``Reason``: a peer that sends one speaks MIKEY-TICKET."""
     warning = None if last is None else last.warning
     return reason_of_status(status, warning=warning) is not reason_of_status(status)
-
-
-def _falls_back(attempt: Attempt, status: int, course: Course, policy: CallPolicy) -> bool:
-    target = course.target
-    return (
-        status in _REFUSED
-        and attempt.unanswered
-        and attempt.keying.lane is not Lane.CLEAR
-        and policy.retries_in_clear(target.called, least=target.mode)
-    )

@@ -10,8 +10,9 @@ from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import Security
-from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion, NoKeying
+from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion
 from sipmikey.call.keying.mikey_description import tell_mikey
+from sipmikey.call.keying.no_keying import NoKeying
 from sipmikey.call.machine import CallMachine
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
@@ -60,7 +61,7 @@ class CalleeMachine(CallMachine):
         replacing: bool = False,
     ) -> None:
         keying = keying or NoKeying()
-        security = Security(signalling=invitation.transport, media=keying.unkeyed)
+        security = Security(signalling=invitation.transport, media=keying.kind.unkeyed)
         # An INVITE that replaces another call is judged before the stack has a call for it.
         attempt = Attempt(keying=keying, attached=not replacing)
         super().__init__(number, settings, env, attempt, security)
@@ -128,10 +129,11 @@ class CalleeMachine(CallMachine):
             sip_call_id=self.invitation.sip_call_id,
             display_name=self.invitation.display_name,
         )
-        if keying.name is not None and not keying.vouches:
+        kind = keying.kind
+        if kind.name is not None and kind.alternatives:
             self._out.tell(
-                e.PolicyAlternative, keying=keying.name, reason=Reason.KEY_MGMT_MISSING, side="remote",
-                detail="the offer has a=crypto and no key management",
+                e.PolicyAlternative, keying=kind.name, reason=Reason.KEY_MGMT_MISSING, side="remote",
+                detail=kind.words.offered,
             )  # fmt: skip
         return self._next()
 
@@ -141,7 +143,7 @@ class CalleeMachine(CallMachine):
         if question is not None:
             self._ask_kms(question)
             return Outcome.RESOLVES
-        if self._attempt.keying.vouches:
+        if self._attempt.keying.kind.vouches:
             waits = self._replacing or self._waits
             self._protection.show(state=None if waits else "ringing", peer=self.invitation.caller)
         if self._waits:
@@ -246,10 +248,10 @@ class CalleeMachine(CallMachine):
         if self._renegotiation.answering and self.state is not CallState.TALKING:
             item = replace(item, sdp=self._stated(item.sdp))
         keying = self._attempt.keying
-        answered = self.state is CallState.ANSWERING and keying.gives_keys
+        answered = self.state is CallState.ANSWERING and keying.kind.gives_keys
         if self.state is CallState.TALKING or answered or self._renegotiation.answering:
             return super()._describe(item)
-        if keying.gives_keys:
+        if keying.kind.gives_keys:
             # The stack makes its answer when the call comes in; it is sent, completed, when the user answers.
             self._own_sdp = item.sdp
             return item.sdp
@@ -269,7 +271,7 @@ class CalleeMachine(CallMachine):
 
     def _accept(self) -> Outcome:
         described = self._own_sdp is not None or self._answered_early or self._replacing
-        if self._attempt.keying.gives_keys and not described:
+        if self._attempt.keying.kind.gives_keys and not described:
             raise LocalError("accepted without LocalDescription: there is nothing to put the keys into")
         self._record.begin()
         self._accepted = True
@@ -336,6 +338,6 @@ class CalleeMachine(CallMachine):
         if self.state is not CallState.ANSWERING:
             return Outcome.STAYS
         agreement = self._attempt.agreement
-        if agreement is not None and not self._attempt.keying.gives_keys:
+        if agreement is not None and not self._attempt.keying.kind.gives_keys:
             self._bind(agreement, self._attempt.to_tag)
         return self._answered()

@@ -15,8 +15,10 @@ from sipmikey.call.inviting.answers import BranchAnswers, early_agreement
 from sipmikey.call.inviting.consent import Consent, Question
 from sipmikey.call.inviting.early_offer import EarlyOffer
 from sipmikey.call.inviting.redirection import Course, first_course
-from sipmikey.call.keying.keying import Agreement, Keying, Lane
+from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind
+from sipmikey.call.keying.known import kinds
 from sipmikey.call.keying.mikey_description import tell_mikey
+from sipmikey.call.keying.no_keying import REFUSED
 from sipmikey.call.machine import CallMachine
 from sipmikey.call.policy import ForkRule
 from sipmikey.call.reasons import AgentError, Reason
@@ -42,21 +44,21 @@ _SURPLUS_S = 2.0
 class Keyings(Protocol):
     """Makes what keys the INVITEs of a caller."""
 
-    def by_ticket(self, grant: TicketGrant, called: str, consent: Consent) -> Keying:
-        """Key a call to *called* with a ticket; *consent* knows whom policy refuses.
+    def calling(
+        self, kind: KeyingKind, *, called: str, consent: Consent, grant: TicketGrant | None = None
+    ) -> Keying:
+        """Key a call to *called* by *kind*; *consent* knows whom policy refuses.
 
-        Raises ``LocalError`` where the ticket cannot be used.
+        Raises ``LocalError`` where *kind* needs a ticket, and *grant* cannot be used.
         """
-
-    def without_ticket(self, lane: Lane) -> Keying:
-        """Key a call by SDES, or not at all."""
 
 
 class CallerMachine(CallMachine):
-    """A call to *uri*, whose canonical form is *called*; *grant* None: in clear.
+    """A call to *uri*, whose canonical form is *called*, keyed by *kind* first, or by the ticket in *grant*;
+    with neither in clear.
 
-    *via*: where to send the INVITE instead. A peer without MIKEY-TICKET may be called again, by SDES or in
-    clear, as far as policy allows.
+    *via*: where to send the INVITE instead. A peer that does not know the keying may be called again, by
+    another one or in clear, as far as policy allows.
     """
 
     calls = True
@@ -71,22 +73,23 @@ class CallerMachine(CallMachine):
         uri: str,
         called: str,
         grant: TicketGrant | None,
+        kind: KeyingKind | None = None,
         via: str | None = None,
         headers: o.Headers = (),
     ) -> None:
         consent = Consent(settings.policy.retarget, called, settings.policy.groups)
-        if grant is None:
-            keying = keyings.without_ticket(Lane.CLEAR)
-        else:
-            keying = keyings.by_ticket(grant, called, consent)
+        if kind is None:
+            kind = next(one for one in kinds() if (one.in_clear if grant is None else one.needs_ticket))
+        keying = keyings.calling(kind, called=called, consent=consent, grant=grant)
         super().__init__(
             number,
             settings,
             env,
             Attempt(keying=keying),
-            Security(signalling="udp", media=keying.unkeyed, called=called),
+            Security(signalling="udp", media=keying.kind.unkeyed, called=called),
         )
         self._keyings = keyings
+        self._next_kind = kind
         self._consent = consent
         self._uri = uri
         self._via = via
@@ -112,7 +115,7 @@ class CallerMachine(CallMachine):
         return super()._handle(item)
 
     def _invite(self) -> Outcome:
-        lane = self._attempt.keying.lane
+        lane = self._attempt.keying.kind.lane
         invite = o.Invite(uri=self._uri, via=self._via, lane=lane, headers=self._headers)
         self._out.put(invite)
         self._invited = invite
@@ -314,7 +317,7 @@ class CallerMachine(CallMachine):
             assert agreement.peer is not None
             self._ask(agreement.peer, agreement.kms)
             return Outcome.ASKS
-        if heard != tag and not self._settings.many_dialogs and attempt.keying.gives_keys:
+        if heard != tag and not self._settings.many_dialogs and attempt.keying.kind.gives_keys:
             # The stack's stream is that of the branch whose description came last: it gets no keys before
             # the branch has repeated its description.
             self._protection.unbind(attempt)
@@ -376,20 +379,25 @@ class CallerMachine(CallMachine):
             self._out.tell(e.PolicyRefused, reason=Reason.POLICY, side="local", detail=decision.withheld)
         if decision.ending is not None:
             attempt.ending = decision.ending
-        if decision.lane is None:
+        if decision.kind is None:
             return super()._disconnected(status, reason)
-        self._start_over(decision.lane)
         self._set_course(decision.course)
+        self._start_over(decision.kind)
         return self._redirected(decision) if decision.moved else self._rekeyed_otherwise(decision)
 
-    def _start_over(self, lane: Lane) -> None:
+    def _start_over(self, kind: KeyingKind) -> None:
         """Begin a new attempt; the keys of the last one are erased."""
         self._let_go()
         self._early.answered()
         self._out.stop(o.Timer.LATE)
-        ticket = lane is Lane.SECURED
-        self._attempt = Attempt() if ticket else Attempt(keying=self._keyings.without_ticket(lane))
+        self._next_kind = kind
+        # One that needs a ticket is made when the ticket is there.
+        self._attempt = Attempt() if kind.needs_ticket else Attempt(keying=self._made(kind))
         self._protection.start_over(self._attempt.keying)
+
+    def _made(self, kind: KeyingKind, grant: TicketGrant | None = None) -> Keying:
+        called = self._course.target.called
+        return self._keyings.calling(kind, called=called, consent=self._consent, grant=grant)
 
     def _set_course(self, course: Course) -> None:
         self._course = course
@@ -397,12 +405,12 @@ class CallerMachine(CallMachine):
 
     def _rekeyed_otherwise(self, decision: Decision) -> Outcome:
         facts = {"reason": decision.reason, "side": decision.side, "detail": decision.detail}
-        name = self._attempt.keying.name
+        name = self._next_kind.name
         if name is not None:
             self._out.tell(e.PolicyAlternative, keying=name, **facts)
         else:
             self._out.tell(e.PolicyFallback, **facts)
-        return self._invite()
+        return self._follow()
 
     def _redirected(self, decision: Decision) -> Outcome:
         target = decision.course.target
@@ -414,18 +422,18 @@ class CallerMachine(CallMachine):
         return self._follow()
 
     def _follow(self) -> Outcome:
-        """Send the next INVITE to the target of the redirection."""
-        if self._attempt.keying.lane is not Lane.REFUSED:
+        """Send the next INVITE, once it has the ticket that it may need."""
+        if self._attempt.keying.kind is not REFUSED:
             return self._invite()
         self._out.put(o.AskTicket(identities=self._course.target.identities))
         return Outcome.FETCHES
 
     def _granted(self, called: str, grant: TicketGrant) -> Outcome:
         """Make the call again with a ticket for *called*."""
+        self._set_course(replace(self._course, target=replace(self._course.target, called=called)))
         try:
-            keying = self._keyings.by_ticket(grant, called, self._consent)
+            keying = self._made(self._next_kind, grant)
         except Exception as error:  # noqa: BLE001 - it becomes the call's ending
             return self._end(Ending.of(error))
         self._attempt = Attempt(keying=keying)
-        self._set_course(replace(self._course, target=replace(self._course.target, called=called)))
         return self._invite()

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sipmikey.call.events import MediaProtection, Security
+from sipmikey.call.keying.known import exposed as known_to_others
+from sipmikey.call.keying.known import kind_named
 from sipmikey.call.policy import CallPolicy, SecurityMode
 
-_BY_TICKET = {MediaProtection.HELD: 2, MediaProtection.KEYED: 3, MediaProtection.PROVEN: 4}
+_END_TO_END = {MediaProtection.HELD: 2, MediaProtection.KEYED: 3, MediaProtection.PROVEN: 4}
 
 
 def strength(security: Security) -> int:
-    """Return how well a leg is protected: 0 in clear, 1 keyed by SDES, 2 no keys yet, 3 keyed, 4 proven."""
+    """Return how well a leg is protected: 0 in clear, 1 by keys that others can know, 2 no keys yet, 3 keyed,
+    4 proven.
+    """
     if security.media is MediaProtection.OFF:
         return 0
-    return 1 if security.keying == "sdes" else _BY_TICKET[security.media]
+    return 1 if known_to_others(security.keying) else _END_TO_END[security.media]
 
 
 def weakest(legs: Mapping[str, Security]) -> str:
@@ -26,8 +30,8 @@ def weakest(legs: Mapping[str, Security]) -> str:
 
 
 def exposed(legs: Mapping[str, Security]) -> list[str]:
-    """Return the legs that no ticket protects: in clear, or keyed by SDES."""
-    return [number for number, one in legs.items() if strength(one) < _BY_TICKET[MediaProtection.HELD]]
+    """Return the legs that others than the parties can hear: in clear, or by keys that others can know."""
+    return [number for number, one in legs.items() if strength(one) < _END_TO_END[MediaProtection.HELD]]
 
 
 def objection(policy: CallPolicy, legs: Mapping[str, Security]) -> str:
@@ -45,7 +49,9 @@ def objection(policy: CallPolicy, legs: Mapping[str, Security]) -> str:
     ]
     if not open_legs or not strict:
         return ""
-    how = "in clear" if strength(legs[open_legs[0]]) == 0 else "keyed by SDES"
+    security = legs[open_legs[0]]
+    kind = kind_named(security.keying)
+    how = "in clear" if strength(security) == 0 else f"keyed by {kind.words.short if kind else 'others'}"
     return (
         f"call {open_legs[0]} is {how}, and policy demands protection for call {strict[0]}, which "
         "would be heard in it: set security.unprotected_in_conference to allow that"

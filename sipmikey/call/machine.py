@@ -288,7 +288,7 @@ class CallMachine:
             self._out.put(o.ChangeDone(token=item.token, error=error))
 
     def _transfer_asked(self, target: str) -> None:
-        self._transfer.asked(target, allowed=self._attempt.keying.may_transfer)
+        self._transfer.asked(target, allowed=self._attempt.keying.kind.may_transfer)
 
     def _rekey(self) -> None:
         """Replace the keys because of their age."""
@@ -308,7 +308,7 @@ class CallMachine:
 
     def _unchanged(self) -> Outcome:
         """A change that the call itself asked for failed."""
-        if self._attempt.keying.gives_keys and not self._streams.running:
+        if self._attempt.keying.kind.gives_keys and not self._streams.running:
             detail = "the peer did not take the new keys or the description that the media waits for"
             return self._end(Ending(reason=Reason.KEY_EXPIRED, side="remote", status=200, detail=detail))
         self._protection.rekeying.again()

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sipmikey.call.events import Event, KmsExchange
 from sipmikey.call.inviting.consent import Question
-from sipmikey.call.keying.keying import Lane, SrtpKeys
+from sipmikey.call.keying.lanes import Lane, SrtpKeys
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -35,19 +35,6 @@ class Fallback(StrEnum):
     BOTH = "both"
 
 
-class Alternative(StrEnum):
-    """What may key a call under ``preferred`` when its peer has no MIKEY-TICKET; never under ``required``.
-
-    ``SDES``: keys in the descriptions (RFC 4568), where our hop of the signalling is TLS. Every proxy can
-    read them, and no KMS vouches for the peer. ``SDES_WITHOUT_TLS``: the same over UDP and TCP too, where
-    everybody on the path can read them. A lack of MIKEY-TICKET can be feigned by anyone who can drop a line.
-    """
-
-    NONE = "none"
-    SDES = "sdes"
-    SDES_WITHOUT_TLS = "sdes-without-tls"
-
-
 class Retarget(StrEnum):
     """What happens where another identity answers than the one dialled, or is to be called instead (3xx).
 
@@ -74,17 +61,20 @@ class ForkRule(StrEnum):
 class CallPolicy:
     """What the user demands of calls, with overrides per contact.
 
+    ``alternative``: ``none``, or the word of a keying (`sipmikey.call.keying.known`) that may key calls under
+    ``preferred`` where the peer has no MIKEY-TICKET; never under ``required``. A lack of MIKEY-TICKET can be
+    feigned by anyone who can drop a line.
     ``contacts`` maps a canonical URI (``sip:bob@example.com``) to the security for calls with it.
     ``groups``: canonical URIs of groups: ``retarget`` does not apply to a member that answers, for whom the
     KMS vouches. ``transfer``: let calls be transferred: call whom the peer of a call asks us to call (REFER),
     and let another call take the place of one (Replaces). Each such call has a ticket of its own and obeys
-    this policy. ``unprotected_in_conference``: allow a conference of calls in clear, or keyed by SDES, with
-    calls whose security is ``required``: what the latter say then leaves unprotected.
+    this policy. ``unprotected_in_conference``: allow a conference of calls in clear, or whose keys
+    others can know, with calls whose security is ``required``: what the latter say then leaves unprotected.
     """
 
     security: SecurityMode = SecurityMode.REQUIRED
     fallback: Fallback = Fallback.NEVER
-    alternative: Alternative = Alternative.NONE
+    alternative: str = "none"
     contacts: Mapping[str, SecurityMode] = field(default_factory=dict)
     retarget: Retarget = Retarget.ACCEPT
     groups: frozenset[str] = frozenset()
@@ -101,26 +91,3 @@ class CallPolicy:
         names = aliases(uri)
         similar = (mode for contact, mode in self.contacts.items() if aliases(contact) & names)
         return max(self.contacts.get(uri, self.security), least, *similar, key=_STRICTNESS.index)
-
-    def accepts_clear_from(self, uri: str) -> bool:
-        """True when an offer of *uri* without key management may be answered in clear."""
-        security = self.security_for(uri)
-        if security is SecurityMode.OFF:
-            return True
-        return security is SecurityMode.PREFERRED and self.fallback in (Fallback.INCOMING, Fallback.BOTH)
-
-    def retries_in_clear(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> bool:
-        """True when a protected call to *uri* that was refused may be repeated in clear."""
-        security = self.security_for(uri, least=least)
-        return security is SecurityMode.PREFERRED and self.fallback is Fallback.BOTH
-
-    def allows_sdes(self, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> bool:
-        """True when a call with *uri* may be keyed by SDES, if the signalling suits (``sdes_over``)."""
-        security = self.security_for(uri, least=least)
-        return security is SecurityMode.PREFERRED and self.alternative is not Alternative.NONE
-
-    def sdes_over(self, transport: str) -> bool:
-        """True when the keys of SDES may go over a SIP *transport* (``udp``, ``tcp``, ``tls``)."""
-        if self.alternative is Alternative.SDES:
-            return transport == "tls"
-        return self.alternative is Alternative.SDES_WITHOUT_TLS

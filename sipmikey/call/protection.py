@@ -39,14 +39,14 @@ class Protection:
             kms=agreement.kms or self.security.kms,
             suite=agreement.suite,
             ticket=agreement.ticket or self.security.ticket,
-            keying=attempt.keying.name,
+            keying=attempt.keying.kind.name,
         )
         self.streams.key(agreement, to_tag, rekeyed=self.streams.answered)
         if self.streams.running or self.streams.spent:
             self._show_media(attempt.keying)
         if self.streams.running:
             self.rekeying.keyed(agreement)
-            if attempt.keying.gives_keys:
+            if attempt.keying.kind.gives_keys:
                 self._out.put(OpenAudio())
         if self.streams.answered and agreement.streams and agreement.hold != self._hold:
             self._hold = agreement.hold
@@ -60,7 +60,7 @@ class Protection:
 
     def created(self, attempt: Attempt, index: int, *, answered: bool) -> None:
         """The stack made a stream; *answered*: our answer to an offer is why it made it."""
-        early = not attempt.confirmed and attempt.keying.gives_keys
+        early = not attempt.confirmed and attempt.keying.kind.gives_keys
         # Made again for an offer of its own branch, it keeps its keys.
         self.streams.created(index, without_keys=early and not answered)
 
@@ -86,7 +86,7 @@ class Protection:
         known = self.security.peer is not None
         self.show(
             state="held" if known else None,
-            media=keying.unkeyed,
+            media=keying.kind.unkeyed,
             peer=None,
             kms=None,
             suite=None,
@@ -104,5 +104,5 @@ class Protection:
             self._out.tell(e.CallState, state=state, security=changed)
 
     def _show_media(self, keying: Keying) -> None:
-        media = self.streams.protection if self.streams.running else keying.unkeyed
+        media = self.streams.protection if self.streams.running else keying.kind.unkeyed
         self.show(state=media.value, media=media)

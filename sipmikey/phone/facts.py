@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from sipmikey.call.keying.known import kind_named
 from sipmikey.phone.documents import Document, text
 from sipmikey.phone.text import Text
 from sipmikey.ticket.identity import same_identity
@@ -91,7 +92,6 @@ def signalling_fact(security: Document) -> Fact:
 _NOT_SENT = Text("The call has only begun.")
 _IN_CLEAR = Text("Nothing protects the sound: others on the way can listen.")
 _HELD = Text("There are no keys yet. Nothing is sent and nothing is played.")
-_SDES = Text("The keys went through every server on the way. Anyone who runs one can listen.")
 _FAILED = Text("What arrives does not decrypt with the keys of this call. It is not played.")
 _EXPIRED = Text("The keys have reached the end of their life. Ask for new keys.")
 _STALLED = Text("It was proven, but nothing has arrived for a while. The other side may be gone.")
@@ -104,7 +104,8 @@ def media_fact(security: Document, trouble: str = "") -> Fact:
     """Return what is known of the sound.
 
     *trouble*: ``""``, or what came after the facts in *security*: ``failed``, ``expired``, ``stalled``.
-    It is good only when the agent said ``proven``, under keys of a ticket, and no trouble came since.
+    It is good only when the agent said ``proven``, under keys that only the parties have, and no trouble came
+    since.
     """
     media, keying, suite = text(security, "media"), text(security, "keying"), text(security, "suite")
     with_suite = {"suite": suite or "?"}
@@ -116,9 +117,10 @@ def media_fact(security: Document, trouble: str = "") -> Fact:
         return Fact(Name.MEDIA, Text("KEYS EXPIRED"), _EXPIRED, Mood.BAD)
     if media == "held":
         return Fact(Name.MEDIA, Text("WAITING FOR KEYS"), _HELD, Mood.OPEN)
-    if media in ("keyed", "proven") and keying == "sdes":
-        return Fact(Name.MEDIA, Text("NOT END TO END"), _SDES, Mood.BAD)
-    if media == "proven" and keying == "mikey-ticket":
+    kind = kind_named(keying)
+    if media in ("keyed", "proven") and kind is not None and not kind.end_to_end:
+        return Fact(Name.MEDIA, Text("NOT END TO END"), Text(kind.words.warning), Mood.BAD)
+    if media == "proven" and kind is not None:
         if trouble:
             return Fact(Name.MEDIA, Text("SILENT"), _STALLED, Mood.OPEN)
         return Fact(Name.MEDIA, Text("PROVEN"), Text(_PROVEN.message, with_suite), Mood.GOOD)

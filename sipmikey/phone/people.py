@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from sipmikey.call.keying.known import exposed
 from sipmikey.mikey.errors import LocalError
 from sipmikey.phone.documents import Document, flag, number, text, texts
 from sipmikey.phone.text import Text
@@ -121,7 +122,7 @@ def warning_for(contact: Contact | None, security: Mapping[str, object]) -> Text
             {"name": contact.label, "now": kms, "before": contact.kms},
         )
     media = security.get("media")
-    weaker = media == "off" or security.get("keying") == "sdes"
+    weaker = media == "off" or exposed(security.get("keying"))
     if contact.media == "PROVEN" and weaker:
         return Text(
             "Calls with {name} were protected from end to end before. This one is not.",

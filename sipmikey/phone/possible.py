@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sipmikey.call.keying.known import kind_named
 from sipmikey.phone.calls import Hold, ShownCall, Stage
 from sipmikey.phone.conference import conference_of, outside
+from sipmikey.phone.documents import text
 from sipmikey.phone.state import Account, Phone
 from sipmikey.phone.text import Text
 
@@ -86,7 +88,8 @@ def call_actions(phone: Phone, call: ShownCall) -> dict[Action, Possible]:
         rings = _NOT_RINGING
     held = call.hold in (Hold.OURS, Hold.BOTH)
     muted = account is not None and account.muted
-    ticket = call.security.get("keying") == "mikey-ticket"
+    kind = kind_named(text(call.security, "keying"))
+    renews = kind is not None and kind.renews
     others = any(
         one.stage is Stage.TALKING and one.key != call.key and one.account == call.account
         for one in phone.live
@@ -108,7 +111,7 @@ def call_actions(phone: Phone, call: ShownCall) -> dict[Action, Possible]:
         Action.TRANSFER: talking,
         Action.TRANSFER_TO: other,
         **_conference_actions(phone, call, talking),
-        Action.REKEY: talking or (None if ticket else _NO_KEYS),
+        Action.REKEY: talking or (None if renews else _NO_KEYS),
     }
     if account is None or not account.engine:
         reasons = {action: reason or _NO_ENGINE for action, reason in reasons.items()}

@@ -58,5 +58,5 @@ def _fits(sdp: str, *, ipv6: bool) -> bool:
     ],
 )
 def test_over_ipv6_a_proxy_is_reached_by_tcp_where_nothing_else_is_said(sip: Sip, route: str) -> None:
-    settings = account_config(AgentConfig(identity="sip:a@example.com", sip=sip), Lane.SECURED, ())
+    settings = account_config(AgentConfig(identity="sip:a@example.com", sip=sip), Lane.SECURED, None)
     assert list(settings.sipConfig.proxies) == [route]

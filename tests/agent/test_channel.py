@@ -19,7 +19,7 @@ from sipmikey.agent.config import AgentConfig, Audio, DigestCredentials, Sip, Tr
 from sipmikey.agent.isolation import messages as m
 from sipmikey.agent.isolation.channel import Channel, ChannelClosed
 from sipmikey.agent.isolation.codec import CodecError, dump, load
-from sipmikey.agent.stack import Lane, SrtpKeys, StackError, StreamCount
+from sipmikey.agent.stack import Lane, SrtpKeys, StackError, StackKeys, StreamCount
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.secret import Secret
 from sipmikey.sip import SipMessage
@@ -47,7 +47,7 @@ def through_json(kind: Any, value: object) -> object:
     [
         m.Start(
             config=CONFIG,
-            suites=("256",),
+            keys=StackKeys(suites=("256",), over=("tls",)),
             ports={Transport.UDP: 5060},
             again=False,
             first=True,

@@ -17,16 +17,20 @@ from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.tickets.resolved_tickets import ResolvedTickets
 from sipmikey.agent.tickets.store import TicketStore
 from sipmikey.call.keying.keying import Agreement
-from sipmikey.call.keying.ticket import TicketKeying, srtp_suites
+from sipmikey.call.keying.means import Incoming, Means, Outgoing, TicketMeans, srtp_suites
+from sipmikey.call.keying.ticket import TicketKeying
+from sipmikey.call.policy import CallPolicy
 from sipmikey.call.reasons import AgentError, Reason, reason_of
 from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.mikey.secret import Secret
 from sipmikey.ticket import KmsInit, RequestAtKms, ResolveAtKms
 from sipmikey.ticket.base_ticket import tpk_id
 from sipmikey.ticket.credentials import TicketProtectionKey
+from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.kms_exchange.kind import TICKET_REQUEST
 from sipmikey.ticket.mode import Mode
 from sipmikey.ticket.replay import ReplayCache
+from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.shared_keys import SharedTicketKey
 from tests.sdp.descriptions import AUDIO
 from tests.ticket.parties import ALICE, BOB, CAROL, KMS, Clock, environment, psk
@@ -67,6 +71,12 @@ class Kms(PlainKms):
         return resolve.respond(resolve.open(tpk), answerer=resolve.identity, kms=KMS)
 
 
+def calling(env: Environment, grant: TicketGrant) -> TicketKeying:
+    """Return Alice's keying of a call to Bob."""
+    means = Means(env=env, policy=CallPolicy(), identity=ALICE, suites=SUITES)
+    return TicketKeying.calling(means, Outgoing(called=BOB, grant=grant, accepts=lambda peer: True))
+
+
 @dataclass
 class World:
     """Alice calls bob. ``asked``: how often each side asked the KMS in the last call."""
@@ -103,9 +113,7 @@ class World:
         """Key a call; return what each side agreed on."""
         self.asked.clear()
         grant = asyncio.run(self.store.get(BOB, self.ask))
-        alice = TicketKeying.calling(
-            self.env, grant=grant, called=BOB, suites=SUITES, accepts=lambda peer: True
-        )
+        alice = calling(self.env, grant)
         offer = alice.make_offer(AUDIO)
         bob = self.bob()
         bob.receive_offer(offer)
@@ -118,11 +126,14 @@ class World:
         return alices, bobs
 
     def bob(self) -> TicketKeying:
-        return TicketKeying.called(
-            self.env, identity=self.bobs_name, caller=ALICE, suites=SUITES, replay=self.replay,
-            credential=psk(self.bobs_name), kms=KMS, asked_about=lambda kms: None, kept=self.resolved,
-            ticket_keys=self.bobs_keys,
+        tickets = TicketMeans(
+            credential=psk(self.bobs_name), kms=KMS, kept=self.resolved, ticket_keys=self.bobs_keys,
+            replay=self.replay,
         )  # fmt: skip
+        means = Means(
+            env=self.env, policy=CallPolicy(), identity=self.bobs_name, suites=SUITES, tickets=tickets
+        )
+        return TicketKeying.called(means, Incoming(caller=ALICE, offer=None))
 
     def refused(self) -> tuple[Reason, str]:
         """Return why a call is refused, and how far it came."""
@@ -255,7 +266,7 @@ def test_a_mode_without_what_it_takes_is_a_wrong_setting(mode: Mode, settings: d
 def test_a_second_device_without_keys_of_its_own(mode: Mode) -> None:
     world = World(mode, key_forking=False)
     grant = asyncio.run(world.store.get(BOB, world.ask))
-    alice = TicketKeying.calling(world.env, grant=grant, called=BOB, suites=SUITES, accepts=lambda peer: True)
+    alice = calling(world.env, grant)
     offer = alice.make_offer(AUDIO)
     assert alice.shares_keys
     answers = []

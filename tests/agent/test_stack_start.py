@@ -105,7 +105,7 @@ def test_a_first_process_that_hangs_is_replaced(
     monkeypatch.setattr(Nursery, "make", hang_once)
     monkeypatch.setattr(isolated_stack, "START_S", 5.0)
     with kept[1]:
-        stack = IsolatedStack(AgentConfig(identity="sip:a@example.com"), Mock(), lambda *_: None, suites=())
+        stack = IsolatedStack(AgentConfig(identity="sip:a@example.com"), Mock(), lambda *_: None, keys=None)
         try:
             assert len(asked) == 2
             assert stack.addresses[Transport.UDP]

@@ -14,6 +14,8 @@ import sipmikey
 from sipmikey.agent.pjsua.socket_budget import HandleBudget
 from sipmikey.agent.tickets.rehearsal import rehearse
 from sipmikey.call import events
+from sipmikey.call.keying.clear import CLEAR
+from sipmikey.call.keying.permission import permits, permits_again
 from sipmikey.call.policy import CallPolicy, Fallback, SecurityMode
 from sipmikey.call.reasons import (
     AgentError,
@@ -161,8 +163,8 @@ def test_the_matrix_of_policy(mode: SecurityMode, fallback: Fallback) -> None:
     policy = CallPolicy(security=mode, fallback=fallback)
     uri = "sip:b@example.com"
     accepted = mode is SecurityMode.OFF or (mode is SecurityMode.PREFERRED and fallback is not Fallback.NEVER)
-    assert policy.accepts_clear_from(uri) is accepted
-    assert policy.retries_in_clear(uri) is (mode is SecurityMode.PREFERRED and fallback is Fallback.BOTH)
+    assert permits(policy, CLEAR, uri, calls=False) is accepted
+    assert permits_again(policy, CLEAR, uri) is (mode is SecurityMode.PREFERRED and fallback is Fallback.BOTH)
     stricter = CallPolicy(security=mode, fallback=fallback, contacts={uri: SecurityMode.REQUIRED})
-    assert not stricter.accepts_clear_from(uri)
-    assert not stricter.retries_in_clear(uri)
+    assert not permits(stricter, CLEAR, uri, calls=False)
+    assert not permits_again(stricter, CLEAR, uri)

@@ -8,7 +8,8 @@ from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.keying.clear import ClearKeying
-from sipmikey.call.keying.keying import Keying, Lane
+from sipmikey.call.keying.keying import Keying
+from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.policy import CallPolicy
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
@@ -52,11 +53,11 @@ class CalleeWorld(World):
         settings = CallSettings(identity=BOB, policy=CallPolicy(), patience=PATIENCE)
         keyings: dict[Lane, Keying] = {
             Lane.SECURED: FakeTicket(calls=False, tickets=tickets),
-            Lane.SDES: FakeSdes(calls=False),
+            Lane.BY_STACK: FakeSdes(calls=False),
             Lane.CLEAR: ClearKeying(),
         }
         keying = keyings.get(lane)
-        if lane is Lane.SDES and keying is not None:
+        if lane is Lane.BY_STACK and keying is not None:
             keying.receive_offer(offer)
         invitation = Invitation(caller=ALICE, called=BOB, sdp=offer)
         machine = CalleeMachine("1", settings, ENV, invitation, keying, refusal=refusal, replacing=replacing)

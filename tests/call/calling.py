@@ -8,7 +8,7 @@ from sipmikey.call import events as e
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.caller import CallerMachine
-from sipmikey.call.keying.keying import Lane
+from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.policy import CallPolicy, Retarget
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState

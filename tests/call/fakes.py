@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
-from sipmikey.call.events import Keying as KeyingName
-from sipmikey.call.events import MediaProtection
 from sipmikey.call.inviting.consent import Consent
 from sipmikey.call.keying.clear import ClearKeying
-from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion, Lane, NoKeying, SrtpKeys, StreamKeys
+from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind, KmsQuestion, StreamKeys
+from sipmikey.call.keying.lanes import SrtpKeys
+from sipmikey.call.keying.sdes import SDES
+from sipmikey.call.keying.ticket import TICKET
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import AuthenticationFailure, ReplayedMessage
 from sipmikey.sdp import AnswerMissing, Glare, KeyMgmtMissing, SentSdpAltered
@@ -49,12 +50,7 @@ class FakeTicket:
     ``early``: the branch whose offer waits for our answer before one is chosen.
     """
 
-    name: KeyingName | None = "mikey-ticket"
-    lane = Lane.SECURED
-    gives_keys = True
-    unkeyed = MediaProtection.HELD
-    vouches = True
-    may_transfer = True
+    kind: KeyingKind = TICKET
     shares_keys = False
 
     def __init__(self, *, calls: bool, rekey_s: int | None = None, tickets: int = 1) -> None:
@@ -70,6 +66,9 @@ class FakeTicket:
         self.early = ""
         self.generation = 0
         self.questions = 0 if calls else tickets
+
+    def judge(self, sdp: str | None) -> None:
+        return None
 
     def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
         assert not self.closed
@@ -176,12 +175,7 @@ class FakeTicket:
 class FakeSdes(FakeTicket):
     """The same with keys that the stack makes."""
 
-    name: KeyingName | None = "sdes"
-    lane = Lane.SDES
-    gives_keys = False
-    vouches = False
-    may_transfer = False
-    shares_keys = False
+    kind = SDES
 
     def receive_answer(self, sdp: str | None, to_tag: str) -> Agreement:
         return agreed(super().receive_answer(sdp, to_tag).streams[0].send_key, None)
@@ -204,14 +198,9 @@ class FakeKeyings:
     def __init__(self, rekey_s: int | None = None) -> None:
         self.rekey_s = rekey_s
 
-    def by_ticket(self, grant: TicketGrant, called: str, consent: Consent) -> Keying:
-        return FakeTicket(calls=True, rekey_s=self.rekey_s)
-
-    def without_ticket(self, lane: Lane) -> Keying:
-        match lane:
-            case Lane.SDES:
-                return FakeSdes(calls=True)
-            case Lane.CLEAR:
-                return ClearKeying()
-            case _:
-                return NoKeying()
+    def calling(
+        self, kind: KeyingKind, *, called: str, consent: Consent, grant: TicketGrant | None = None
+    ) -> Keying:
+        if kind is TICKET:
+            return FakeTicket(calls=True, rekey_s=self.rekey_s)
+        return FakeSdes(calls=True) if kind is SDES else ClearKeying()

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from sipmikey.call.keying.keying import Lane
-from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+from sipmikey.call.keying.lanes import Lane
+from sipmikey.call.policy import CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState
@@ -22,7 +22,7 @@ from tests.call.values import Comparer
 from tests.call.worlds import World
 
 PREFERRED = CallPolicy(
-    security=SecurityMode.PREFERRED, fallback=Fallback.BOTH, alternative=Alternative.SDES_WITHOUT_TLS
+    security=SecurityMode.PREFERRED, fallback=Fallback.BOTH, alternative="sdes-without-tls"
 )
 
 TRIES = 2
@@ -62,7 +62,7 @@ SCENARIOS: dict[str, Callable[[], World | Pair]] = {
     "callee, two tickets": lambda: CalleeWorld(tickets=2),
     "callee, a bad offer": lambda: CalleeWorld(offer="bad"),
     "callee, no offer": lambda: CalleeWorld(offer=None),
-    "callee, SDES": lambda: CalleeWorld(lane=Lane.SDES),
+    "callee, SDES": lambda: CalleeWorld(lane=Lane.BY_STACK),
     "callee, in clear": lambda: CalleeWorld(lane=Lane.CLEAR),
     "callee, refused": lambda: CalleeWorld(lane=Lane.REFUSED, refusal=REFUSAL),
     "callee, replacing": lambda: CalleeWorld(replacing=True),

@@ -9,7 +9,7 @@ from typing import Any
 from sipmikey.call import events as e
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
-from sipmikey.call.keying.keying import Lane
+from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.state import CallState
 from tests.call.called import CalleeWorld, accept, acknowledge, describe
 from tests.call.calling import CallerWorld, respond, stack_invites

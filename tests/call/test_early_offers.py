@@ -7,7 +7,8 @@ import pytest
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.caller import CallerMachine
-from sipmikey.call.keying.keying import Agreement, Lane
+from sipmikey.call.inviting.consent import Consent
+from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind
 from sipmikey.call.policy import CallPolicy, Retarget
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState
@@ -32,11 +33,10 @@ class Recorder(FakeTicket):
 class Keyings(FakeKeyings):
     """Calls without a ticket are keyed by SDES."""
 
-    def by_ticket(self, grant: TicketGrant, called: str, consent: object) -> Recorder:
-        return Recorder(calls=True)
-
-    def without_ticket(self, lane: Lane) -> FakeSdes:
-        return FakeSdes(calls=True)
+    def calling(
+        self, kind: KeyingKind, *, called: str, consent: Consent, grant: TicketGrant | None = None
+    ) -> Keying:
+        return Recorder(calls=True) if kind.needs_ticket else FakeSdes(calls=True)
 
 
 class Caller:

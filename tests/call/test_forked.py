@@ -7,7 +7,8 @@ import pytest
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.caller import CallerMachine
-from sipmikey.call.keying.keying import Keying
+from sipmikey.call.inviting.consent import Consent
+from sipmikey.call.keying.keying import Keying, KeyingKind
 from sipmikey.call.policy import CallPolicy, ForkRule
 from sipmikey.call.reasons import Reason
 from sipmikey.call.settings import CallSettings
@@ -28,7 +29,9 @@ class Keyings(FakeKeyings):
         super().__init__()
         self._kind = kind
 
-    def by_ticket(self, grant: TicketGrant, called: str, consent: object) -> Keying:
+    def calling(
+        self, kind: KeyingKind, *, called: str, consent: Consent, grant: TicketGrant | None = None
+    ) -> Keying:
         return self._kind(calls=True)
 
 

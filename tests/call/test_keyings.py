@@ -10,12 +10,16 @@ import pytest
 from sipmikey.call import CallPolicy, Lane, StandardKeyings
 from sipmikey.call.events import MediaProtection
 from sipmikey.call.inviting.consent import Consent
-from sipmikey.call.keying.keying import Keying, NoKeying
-from sipmikey.call.keying.ticket import TicketKeying
-from sipmikey.call.policy import Alternative, SecurityMode
+from sipmikey.call.keying.clear import CLEAR
+from sipmikey.call.keying.keying import Keying, KeyingKind
+from sipmikey.call.keying.no_keying import REFUSED, NoKeying
+from sipmikey.call.keying.permission import stack_keys
+from sipmikey.call.keying.sdes import SDES
+from sipmikey.call.keying.ticket import TICKET, TicketKeying
+from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.keys.suite import SUITE_128
-from sipmikey.mikey.errors import PeerError
+from sipmikey.mikey.errors import LocalError, PeerError
 from sipmikey.sdp.errors import AnswerMissing, SentSdpAltered
 from sipmikey.ticket import TicketGrant
 from tests.sdp.descriptions import AUDIO
@@ -23,7 +27,7 @@ from tests.sdp.parties import ALICE, BOB, KMS, World, credential, grant
 from tests.sdp.parties import Kms as MemoryKms
 
 POLICY = CallPolicy()
-SDES = CallPolicy(security=SecurityMode.PREFERRED, alternative=Alternative.SDES_WITHOUT_TLS)
+PREFERRED = CallPolicy(security=SecurityMode.PREFERRED, alternative="sdes-without-tls")
 
 
 class Two:
@@ -40,9 +44,13 @@ class Two:
             )
             for name in (ALICE, BOB)
         }  # fmt: skip
-        consent = Consent(policy.retarget, BOB)
-        self.alice = self.keyings[ALICE].by_ticket(self.grant(), BOB, consent)
-        self.bob = self.keyings[BOB].called(Lane.SECURED, caller=ALICE, offer=None)
+        self.consent = Consent(policy.retarget, BOB)
+        self.alice = self.calling(TICKET, self.grant())
+        self.bob = self.keyings[BOB].called(TICKET, caller=ALICE, offer=None)
+
+    def calling(self, kind: KeyingKind, grant: TicketGrant | None = None) -> Keying:
+        """Return what keys a call of Alice's to Bob."""
+        return self.keyings[ALICE].calling(kind, called=BOB, consent=self.consent, grant=grant)
 
     def grant(self) -> TicketGrant:
         """Return a ticket of Alice's for Bob."""
@@ -101,7 +109,7 @@ def test_an_offer_is_judged_once() -> None:
     offer = two.alice.make_offer(AUDIO)
     assert bob.judge(offer) is None
     assert bob.receive_offer(offer).called == BOB
-    wrong = two.keyings[BOB].called(Lane.SECURED, caller=ALICE, offer=None)
+    wrong = two.keyings[BOB].called(TICKET, caller=ALICE, offer=None)
     assert isinstance(wrong, TicketKeying)
     judged = wrong.judge(AUDIO)
     assert isinstance(judged, PeerError)
@@ -134,12 +142,11 @@ def test_a_ticket_that_is_kept_is_asked_about_once() -> None:
     two = Two(kept=kept)
     two.talk()
     asked = len(two.kms.asked)
-    consent = Consent(POLICY.retarget, BOB)
     ticket = two.grant()
-    first = two.keyings[ALICE].by_ticket(ticket, BOB, consent)
-    second = two.keyings[ALICE].by_ticket(ticket, BOB, consent)
+    first = two.calling(TICKET, ticket)
+    second = two.calling(TICKET, ticket)
     for number, alice in enumerate((first, second)):
-        bob = two.keyings[BOB].called(Lane.SECURED, caller=ALICE, offer=None)
+        bob = two.keyings[BOB].called(TICKET, caller=ALICE, offer=None)
         bob.receive_offer(alice.make_offer(AUDIO))
         question = bob.question()
         assert (question is None) is bool(number)
@@ -163,7 +170,8 @@ def test_an_answer_of_the_kms_that_cannot_be_used_is_the_kmss_fault() -> None:
 
 def test_without_a_kms_a_ticket_of_others_cannot_be_resolved() -> None:
     two = Two()
-    alone = StandardKeyings(two.env, POLICY, identity=BOB, suites=("128",)).ticketed(caller=ALICE)
+    keyings = StandardKeyings(two.env, POLICY, identity=BOB, suites=("128",))
+    alone = keyings.called(TICKET, caller=ALICE, offer=None)
     alone.receive_offer(two.alice.make_offer(AUDIO))
     with pytest.raises(AgentError) as raised:
         alone.question()
@@ -226,16 +234,17 @@ def crypto(key: int, *, tag: int = 1, suite: str = "AES_CM_128_HMAC_SHA1_80", mo
 
 
 def sdes() -> tuple[Keying, Keying]:
-    two = Two(policy=SDES)
+    two = Two(policy=PREFERRED)
     return (
-        two.keyings[ALICE].without_ticket(Lane.SDES),
-        two.keyings[BOB].called(Lane.SDES, caller=ALICE, offer=crypto(1)),
+        two.calling(SDES),
+        two.keyings[BOB].called(SDES, caller=ALICE, offer=crypto(1)),
     )
 
 
 def test_both_sides_of_sdes_have_the_same_keys() -> None:
     alice, bob = sdes()
-    assert (alice.name, alice.lane, alice.gives_keys, alice.vouches) == ("sdes", Lane.SDES, False, False)
+    kind = alice.kind
+    assert (kind.name, kind.lane, kind.gives_keys, kind.vouches) == ("sdes", Lane.BY_STACK, False, False)
     alice.check_sent(alice.make_offer(crypto(1)), "tls")
     answer, theirs = bob.make_answer(crypto(2))
     ours = alice.receive_answer(answer, "b")
@@ -294,8 +303,8 @@ def test_keys_of_sdes_that_left_altered_or_in_clear_end_the_call() -> None:
     alice.make_offer(crypto(1))
     with pytest.raises(SentSdpAltered):
         alice.check_sent(crypto(2), "tls")
-    tls = CallPolicy(security=SecurityMode.PREFERRED, alternative=Alternative.SDES)
-    strict = Two(policy=tls).keyings[ALICE].without_ticket(Lane.SDES)
+    tls = CallPolicy(security=SecurityMode.PREFERRED, alternative="sdes")
+    strict = Two(policy=tls).calling(SDES)
     offer = strict.make_offer(crypto(1))
     strict.check_sent(offer, "tls")
     with pytest.raises(AgentError) as raised:
@@ -304,10 +313,10 @@ def test_keys_of_sdes_that_left_altered_or_in_clear_end_the_call() -> None:
 
 
 def test_a_call_in_clear_has_no_keys() -> None:
-    clear = Two().keyings[ALICE].without_ticket(Lane.CLEAR)
+    clear = Two().calling(CLEAR)
     assert clear.make_offer(AUDIO) == AUDIO
     assert clear.receive_answer(AUDIO, "b").streams == ()
-    assert clear.unkeyed is MediaProtection.OFF
+    assert clear.kind.unkeyed is MediaProtection.OFF
     assert clear.question() is None
     clear.check_sent(AUDIO, "udp")
     clear.choose("b")
@@ -317,7 +326,7 @@ def test_a_call_in_clear_has_no_keys() -> None:
 
 
 def test_where_there_is_no_keying_nothing_is_described() -> None:
-    none = Two().keyings[ALICE].without_ticket(Lane.REFUSED)
+    none = Two().calling(REFUSED)
     assert isinstance(none, NoKeying)
     acts: list[Callable[[], object]] = [
         lambda: none.make_offer(AUDIO),
@@ -342,7 +351,7 @@ def test_one_replay_cache_serves_all_calls() -> None:
     two = Two()
     offer = two.alice.make_offer(AUDIO)
     two.bob.receive_offer(offer)
-    again = two.keyings[BOB].called(Lane.SECURED, caller=ALICE, offer=None)
+    again = two.keyings[BOB].called(TICKET, caller=ALICE, offer=None)
     question = two.bob.question()
     assert question is not None
     two.bob.receive_kms(two.kms.request(question.message))
@@ -354,3 +363,21 @@ def test_one_replay_cache_serves_all_calls() -> None:
     with pytest.raises(PeerError) as raised:
         again.receive_kms(response)
     assert raised.value.reason == "replayed-message"
+
+
+def test_the_stack_puts_keys_into_descriptions_where_policy_names_that_only() -> None:
+    assert stack_keys(POLICY, ("256", "128")) is None
+    loose = stack_keys(PREFERRED, ("256", "128"))
+    assert loose is not None
+    assert loose.suites == ("AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80")
+    assert loose.only is None
+    assert loose.may_go_over("udp")
+    strict = stack_keys(CallPolicy(alternative="sdes"), ("128",))
+    assert strict is not None
+    assert strict.only == "tls"
+    assert not strict.may_go_over("udp")
+
+
+def test_an_alternative_that_no_keying_has_is_refused_by_name() -> None:
+    with pytest.raises(LocalError, match=r"security\.alternative: 'dtls' is not one of none, sdes,"):
+        StandardKeyings(Two().env, CallPolicy(alternative="dtls"), identity=BOB)

@@ -14,7 +14,8 @@ from sipmikey.call import events as e
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.events import MediaProtection
-from sipmikey.call.keying.keying import Keying, Lane
+from sipmikey.call.keying.keying import Keying
+from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.machine import CallMachine
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings, Patience
@@ -83,7 +84,7 @@ class World:
 
     @property
     def lane(self) -> Lane:
-        return self.keying.lane
+        return self.keying.kind.lane
 
     # Outputs
 
@@ -296,8 +297,8 @@ class World:
             assert party in self.accepted, f"{party} is heard and not accepted"
         media = self.machine.security.media
         if media in (MediaProtection.KEYED, MediaProtection.PROVEN) and not self.ended_here:
-            assert self.keys is not None or not keying.gives_keys, "keyed is told, and there are no keys"
-        if self.audio and keying.unkeyed is MediaProtection.HELD and not keying.gives_keys:
+            assert self.keys is not None or not keying.kind.gives_keys, "keyed is told, and there are no keys"
+        if self.audio and keying.kind.unkeyed is MediaProtection.HELD and not keying.kind.gives_keys:
             assert self.answered, "sound before the descriptions were judged"
 
     # Moves that all worlds have

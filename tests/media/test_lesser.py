@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sipmikey.agent.asyncio_sip.media.sdes import DescribedKeys
+from sipmikey.agent.asyncio_sip.media.described_keys import DescribedKeys
 from sipmikey.media.errors import PacketRefused, SrtpError
 from sipmikey.media.lesser.any_source import AnySourceReceiver
 from sipmikey.media.lesser.clear import ClearReceiver
@@ -126,10 +126,8 @@ def test_offer_and_answer_agree_on_the_first_suite_of_the_offerer() -> None:
     assert "m=audio 4000 RTP/SAVP 8" in offer
     assert offer.count("a=crypto:") == 2
     answer = bob.answer(OFFER, offer)
-    (mine,), (theirs,) = (
-        alice.agreed(offer, answer, ours_offered=True),
-        bob.agreed(answer, offer, ours_offered=False),
-    )
+    (mine,) = alice.agreed(offer, answer, ours_offered=True).values()
+    (theirs,) = bob.agreed(answer, offer, ours_offered=False).values()
     assert mine.suite == theirs.suite == SUITES[1]
     assert (mine.send, mine.receive) == (theirs.receive, theirs.send)
     assert alice.offer(OFFER) == offer
@@ -152,4 +150,4 @@ def test_a_line_that_leaves_media_unencrypted_is_passed_over_for_the_next() -> N
     answer = bob.answer(OFFER, offer)
     assert answer.count("a=crypto:") == 1
     assert "a=crypto:2 " in answer
-    assert [one.suite for one in bob.agreed(answer, offer, ours_offered=False)] == [SUITES[1]]
+    assert [one.suite for one in bob.agreed(answer, offer, ours_offered=False).values()] == [SUITES[1]]

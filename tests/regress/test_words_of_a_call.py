@@ -9,7 +9,7 @@ from sipmikey.call import outputs as o
 from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.caller import CallerMachine
 from sipmikey.call.events import CallEnded, document
-from sipmikey.call.keying.keying import Lane
+from sipmikey.call.keying.clear import ClearKeying
 from sipmikey.call.settings import CallSettings
 from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.output import Paint
@@ -26,7 +26,7 @@ def lines(outputs: list[o.Output]) -> str:
 
 def test_the_name_of_the_caller_is_shown_beside_its_address_and_told_again_when_it_gives_up() -> None:
     invitation = Invitation(caller=ALICE, called=BOB, sdp="offer", display_name="Alice, the first")
-    keying = FakeKeyings().without_ticket(Lane.CLEAR)
+    keying = ClearKeying()
     machine = CalleeMachine("1", SETTINGS, ENV, invitation, keying)
     told = list(machine.take(i.Start()))
     told += machine.take(i.Disconnected(status=487, reason="Request Terminated"))
@@ -70,7 +70,7 @@ def test_a_caller_that_leaves_before_an_answer_gave_up_itself() -> None:
 
 
 def test_who_is_busy_did_not_ask_its_user() -> None:
-    keying = FakeKeyings().without_ticket(Lane.CLEAR)
+    keying = ClearKeying()
     machine = CalleeMachine("1", SETTINGS, ENV, Invitation(caller=ALICE, called=BOB, sdp="offer"), keying)
     told = [*machine.take(i.Start()), *machine.take(i.Reject(status=486))]
     told += machine.take(i.Disconnected(status=486, reason="Busy Here"))

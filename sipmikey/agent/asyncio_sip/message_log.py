@@ -9,7 +9,6 @@ from typing import Final
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, shown
 from sipmikey.agent.config import AgentConfig, Transport
 from sipmikey.agent.stack import StackError
-from sipmikey.call.policy import Alternative
 from sipmikey.guard import create_private
 
 _MESSAGES_FROM: Final = 4
@@ -44,14 +43,14 @@ class MessageLog:
         self._file.close()
 
 
-def message_log(config: AgentConfig) -> MessageLog | None:
+def message_log(config: AgentConfig, *, private: bool) -> MessageLog | None:
     """Return the log that *config* names, None without one.
 
-    Where keys of SDES may be in descriptions, these are left out.
+    *private*: keys may be in descriptions, which are left out.
     """
     if config.log_file is None:
         return None
-    log = MessageLog(config.log_file, whole=config.policy.alternative is Alternative.NONE)
+    log = MessageLog(config.log_file, whole=not private)
     if config.log_level < _MESSAGES_FROM:
         log.close()
         return None

@@ -274,13 +274,14 @@ class Session(ABC):
                     observer.on_stream_created(index)
 
     def fault_of_keys(self, hop: str) -> str:
-        """Return why no description may go to *hop*: the keys of SDES may be in it; ``""`` where it may."""
+        """Return why no description may go to *hop*: keys may be in it; ``""`` where it may."""
         target = target_of(hop, self.house.config.sip)
         return "" if target is None else self._fault_over(target.transport)
 
     def _fault_over(self, transport: Transport) -> str:
-        if self.lane is Lane.SDES and not self.house.config.policy.sdes_over(str(transport)):
-            return f"keys of SDES do not go over {transport}, where policy wants TLS"
+        keys = self.house.media.stack_keys
+        if self.lane is Lane.BY_STACK and (keys is None or not keys.may_go_over(str(transport))):
+            return f"keys in a description do not go over {transport}: policy wants TLS for them"
         return ""
 
     def _chose_path(self, index: int, path: MediaPath) -> None:

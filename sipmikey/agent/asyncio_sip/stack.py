@@ -34,7 +34,7 @@ from sipmikey.agent.stack import (
     StackError,
     StackObserver,
 )
-from sipmikey.call.policy import Alternative
+from sipmikey.call.keying.permission import stack_keys
 from sipmikey.media.codecs.known import codec_named, codecs_here
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sound.commands import Command
@@ -65,7 +65,9 @@ class AsyncioStack:
         self._loop.set_exception_handler(self._faulty)
         self._codecs = self._checked(config.audio.offered)
         self._transactions = Transactions(self._later)
-        self._log = message_log(config)
+        strengths = config.keys.suites if config.keys else ("256", "128")
+        self._keys = stack_keys(config.policy, strengths)
+        self._log = message_log(config, private=self._keys is not None)
         self._flows = Flows(
             self._loop, config.sip, self._received, self._stop_polling, self._connection_lost, self._note
         )
@@ -80,7 +82,7 @@ class AsyncioStack:
         self.presence = PresenceService(config, self._means, self._later, observer.on_presence)
         try:
             self._loop.run_until_complete(self._flows.open())
-            self._media = Media(config, self._own_address())
+            self._media = Media(config, self._own_address(), self._keys)
         except BaseException:
             self.destroy()
             raise
@@ -151,9 +153,9 @@ class AsyncioStack:
             raise StackError(f"all {self.config.calls} calls of this agent are taken")
         named = self.config.sip.named_transport
         target = via or _plain(uri)
-        if lane is Lane.SDES and self.config.policy.alternative is Alternative.SDES:
+        if lane is Lane.BY_STACK and (keys := self._keys) is not None and keys.only is not None:
             # Keys in a description leave over TLS or not at all.
-            named = Transport.TLS
+            named = Transport(keys.only)
         if named is not None and not self.config.sip.proxy and "transport=" not in target:
             target = f"{target};transport={named}"
         session = CallerSession(self._house, lane, observer, _plain(uri), target)

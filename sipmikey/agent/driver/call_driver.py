@@ -16,7 +16,7 @@ from sipmikey.call import outputs as o
 from sipmikey.call.callee import CalleeMachine
 from sipmikey.call.caller import CallerMachine
 from sipmikey.call.events import Event, StreamStats
-from sipmikey.call.keying.keying import SrtpKeys
+from sipmikey.call.keying.lanes import SrtpKeys
 from sipmikey.call.reasons import AgentError, Reason, telling
 from sipmikey.call.streams import stream_stats
 from sipmikey.mikey.errors import SipmikeyError
@@ -225,7 +225,7 @@ class CallDriver:
             return
         goes_to = output.via or output.uri
         # Keys in a description leave over TLS or not at all, whatever DNS says: the account sees to that.
-        located = "" if output.lane is Lane.SDES else self._located.get(goes_to)
+        located = "" if output.lane is Lane.BY_STACK else self._located.get(goes_to)
         if located is None and self._requests.locates(goes_to):
             self._requests.locate(goes_to, functools.partial(self._told_where, output, goes_to))
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from sipmikey.call.keying.keying import SrtpKeys
+from sipmikey.call.keying.lanes import SrtpKeys
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.media.profile import profile_by_name
 

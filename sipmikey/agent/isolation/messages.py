@@ -20,6 +20,7 @@ from sipmikey.agent.stack import (
     Placement,
     Seat,
     SrtpKeys,
+    StackKeys,
     StreamCount,
 )
 from sipmikey.nat.path import MediaPath
@@ -45,7 +46,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Question):
-    """Open the stack. ``config`` holds no key. ``suites``: names of the crypto suites of SDES.
+    """Open the stack. ``config`` holds no key. ``keys``: which the stack may make itself, None for none.
 
     ``ports``: what to listen on where the configuration leaves it open; empty for any. ``again``: another
     process had this place and died. ``secret``: of the Vias of calls that are passed on, "" where none are;
@@ -54,7 +55,7 @@ class Start(Question):
 
     answer: ClassVar[Any] = Mapping[Transport, str]
     config: AgentConfig
-    suites: tuple[str, ...]
+    keys: StackKeys | None
     ports: Mapping[Transport, int]
     again: bool
     first: bool

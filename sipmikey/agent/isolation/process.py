@@ -101,7 +101,7 @@ class StackProcess:
 
     def _start(self, start: m.Start) -> Mapping[Transport, str]:
         self._stack = PjsuaStack(
-            start.config, ForwardingObserver(self), self.later, suites=start.suites, ports=start.ports,
+            start.config, ForwardingObserver(self), self.later, keys=start.keys, ports=start.ports,
             again=start.again, contact=start.contact,
         )  # fmt: skip
         if start.first and start.secret:

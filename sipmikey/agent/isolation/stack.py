@@ -31,6 +31,7 @@ from sipmikey.agent.stack import (
     Phase,
     StackCall,
     StackError,
+    StackKeys,
     StackObserver,
 )
 from sipmikey.call.reasons import AgentError, Reason
@@ -49,18 +50,18 @@ Later = Callable[[float, Callable[[], None]], None]
 class IsolatedStack:
     """In the engine's thread only.
 
-    *later* runs a callable in that thread after a delay in seconds. *suites*: names of the crypto suites of
-    SDES. Raises ``StackError`` when the first process cannot open the stack.
+    *later* runs a callable in that thread after a delay in seconds. *keys*: which the stack may make
+    itself, None for none. Raises ``StackError`` when the first process cannot open the stack.
     """
 
     def __init__(
-        self, config: AgentConfig, observer: StackObserver, later: Later, *, suites: tuple[str, ...]
+        self, config: AgentConfig, observer: StackObserver, later: Later, *, keys: StackKeys | None
     ) -> None:
         self.later = later
         self.leaving = False
         self._config = config
         self._observer = observer
-        self._suites = suites
+        self._keys = keys
         self._secret = secrets.token_hex(12) if config.calls > MAX_CALLS else ""
         self._slots = [Slot(0, self)]
         self._most_slots = -(-config.calls // MAX_CALLS)
@@ -298,7 +299,7 @@ class IsolatedStack:
         """Start a process for *slot*."""
         return Worker(
             self._nursery, self._config if slot.number == 0 else self._behind(slot.number), self._observer,
-            self.later, suites=self._suites, ports=ports, started=started, secret=self._secret,
+            self.later, keys=self._keys, ports=ports, started=started, secret=self._secret,
             first=slot.number == 0, contact=self._contact() if slot.number else "", place=self._place,
         )  # fmt: skip
 

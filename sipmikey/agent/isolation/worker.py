@@ -21,6 +21,7 @@ from sipmikey.agent.stack import (
     Headers,
     Lane,
     StackError,
+    StackKeys,
     StackObserver,
 )
 from sipmikey.call.policy import CallPolicy
@@ -35,7 +36,7 @@ class Worker:
     """A stack process that runs, and its calls. In the engine's thread only.
 
     ``pid``: number of the process, which *nursery* makes. *later* runs a callable in that thread after a
-    delay in seconds. *suites*: names of the crypto suites of SDES. *ports*: what to listen on where the
+    delay in seconds. *keys*: see `messages.Start`. *ports*: what to listen on where the
     configuration leaves it open. *started* takes the addresses, or why there are none. *secret*, *first*,
     *contact*: see `messages.Start`; *place* answers `messages.PlaceCall`.
     """
@@ -47,7 +48,7 @@ class Worker:
         observer: StackObserver,
         later: Callable[[float, Callable[[], None]], None],
         *,
-        suites: tuple[str, ...],
+        keys: StackKeys | None,
         ports: Mapping[Transport, int],
         secret: str,
         first: bool,
@@ -78,7 +79,7 @@ class Worker:
         self._secret = "" if first else secret
         self._place = place
         start = m.Start(
-            config=_without_keys(config), suites=suites, ports=ports, again=bool(ports), first=first,
+            config=_without_keys(config), keys=keys, ports=ports, again=bool(ports), first=first,
             secret=secret, contact=contact,
         )  # fmt: skip
         self.channel.request(start, ready)
@@ -238,10 +239,9 @@ class Worker:
 
 
 def _without_keys(config: AgentConfig) -> AgentConfig:
-    """Return the configuration for a stack process: without keys."""
+    """Return the configuration for a stack process: without keys, and without a policy."""
     nat = replace(config.nat, turn_username="", turn_password=None, turn_password_file=None, turn_secret=None)
-    policy = CallPolicy(alternative=config.policy.alternative)
-    return replace(config, keys=None, policy=policy, nat=nat)
+    return replace(config, keys=None, policy=CallPolicy(), nat=nat)
 
 
 def _open_waker(address: str | None) -> tuple[socket.socket, tuple[str, int]] | None:

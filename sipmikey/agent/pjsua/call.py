@@ -191,7 +191,7 @@ class PjsuaCall:
         if self._media is not None:
             self._media.speak()
             return
-        if first and self.lane is Lane.SDES:
+        if first and self.lane is Lane.BY_STACK:
             for index, stream in self._streams.items():
                 if self._live.getStreamInfo(index).dir & pj.PJMEDIA_DIR_ENCODING:
                     self._shared.srtp.speak(stream)
@@ -316,7 +316,7 @@ class PjsuaCall:
             with contextlib.suppress(pj.Error):
                 name = str(self._live.getMedTransportInfo(index).localRtpName)
                 end_probation(name, self._shared.config.sip.bind)
-        elif not self._speaking and self.lane is Lane.SDES:
+        elif not self._speaking and self.lane is Lane.BY_STACK:
             # pjmedia has keys before the answer that brought them was judged.
             self._shared.srtp.hush(stream)
         if (keys := self._keys_to_come.pop(index, None)) is not None:

@@ -7,8 +7,7 @@ from typing import Any
 
 from sipmikey.agent.config import ANY_ADDRESS, MAX_CALLS, AgentConfig, Sip, Transport
 from sipmikey.agent.pjsua.library import fill, pj, refused
-from sipmikey.agent.stack import HelpingServers, Lane
-from sipmikey.call.policy import Alternative
+from sipmikey.agent.stack import HelpingServers, Lane, StackKeys
 from sipmikey.guard import create_private
 from sipmikey.sip import quote
 
@@ -28,14 +27,17 @@ _MOST_HOST_CANDIDATES = 4
 
 _SRTP_USE = {
     Lane.SECURED: pj.PJMEDIA_SRTP_MANDATORY,
-    Lane.SDES: pj.PJMEDIA_SRTP_MANDATORY,
+    Lane.BY_STACK: pj.PJMEDIA_SRTP_MANDATORY,
     Lane.CLEAR: pj.PJMEDIA_SRTP_DISABLED,
     Lane.REFUSED: pj.PJMEDIA_SRTP_OPTIONAL,
 }
 
 
-def endpoint_config(config: AgentConfig, *, again: bool = False) -> Any:
-    """Return the endpoint's configuration. *again*: continue the log of a stack that died."""
+def endpoint_config(config: AgentConfig, *, again: bool = False, private: bool = False) -> Any:
+    """Return the endpoint's configuration. *again*: continue the log of a stack that died.
+
+    *private*: keys may be in descriptions, which the log leaves out.
+    """
     settings = pj.EpConfig()
     settings.uaConfig.threadCnt = 0
     settings.uaConfig.mainThreadOnly = True
@@ -52,8 +54,7 @@ def endpoint_config(config: AgentConfig, *, again: bool = False) -> Any:
     elif config.log_file is not None:
         with refused(f"log to {config.log_file}"):
             create_private(config.log_file)
-    if config.policy.alternative is not Alternative.NONE:
-        # Descriptions hold keys then.
+    if private:
         settings.logConfig.msgLogging = 0
     settings.medConfig.noVad = True
     settings.medConfig.jbMinPre = config.audio.jitter.least_ms
@@ -64,8 +65,8 @@ def endpoint_config(config: AgentConfig, *, again: bool = False) -> Any:
     return settings
 
 
-def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], contact: str = "") -> Any:
-    """Return an account's configuration. *suites*: names of the crypto suites of SDES.
+def account_config(config: AgentConfig, lane: Lane, keys: StackKeys | None, contact: str = "") -> Any:
+    """Return an account's configuration. *keys*: which pjmedia may make itself, None for none.
 
     *contact*: our Contact, "" for the stack's own.
     """
@@ -104,7 +105,7 @@ def account_config(config: AgentConfig, lane: Lane, suites: tuple[str, ...], con
         # The answer in a 183 must be acknowledged before an UPDATE may offer again.
         settings.callConfig.prackUse = pj.PJSUA_100REL_OPTIONAL
     settings.callConfig.timerSessExpiresSec = sip.session_expires_s
-    _fill_media(settings, config, lane, suites)
+    _fill_media(settings, config, lane, keys)
     if config.nat.uses_ice and lane is not Lane.REFUSED:
         _fill_ice(settings)
     settings.mediaConfig.rtcpMuxEnabled = config.nat.rtcp_mux
@@ -140,7 +141,7 @@ def _route(sip: Sip) -> str:
     return route if ";lr" in route else f"{route};lr"
 
 
-def _fill_media(settings: Any, config: AgentConfig, lane: Lane, suites: tuple[str, ...]) -> None:
+def _fill_media(settings: Any, config: AgentConfig, lane: Lane, keys: StackKeys | None) -> None:
     bind = config.sip.bind
     media = settings.mediaConfig
     media.transportConfig.port = config.audio.rtp_port
@@ -157,10 +158,10 @@ def _fill_media(settings: Any, config: AgentConfig, lane: Lane, suites: tuple[st
     media.srtpUse = _SRTP_USE[lane]
     if lane is not Lane.CLEAR:
         methods = pj.IntVector()
-        methods.append(pj.PJMEDIA_SRTP_KEYING_SDES if lane is Lane.SDES else _NO_KEYING_METHOD)
+        methods.append(pj.PJMEDIA_SRTP_KEYING_SDES if lane is Lane.BY_STACK else _NO_KEYING_METHOD)
         media.srtpOpt.keyings = methods
-    if lane is Lane.SDES:
-        for name in suites:
+    if lane is Lane.BY_STACK and keys is not None:
+        for name in keys.suites:
             crypto = pj.SrtpCrypto()
             crypto.name = name
             media.srtpOpt.cryptos.append(crypto)

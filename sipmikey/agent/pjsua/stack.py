@@ -49,9 +49,9 @@ from sipmikey.agent.stack import (
     Lane,
     Placement,
     StackError,
+    StackKeys,
     StackObserver,
 )
-from sipmikey.call.policy import Alternative
 from sipmikey.sound.commands import Command
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ _ABRUPT = 3
 class PjsuaStack:
     """pjsua2 with its transports, accounts and calls.
 
-    *later* runs a callable in the engine's thread after a delay in seconds. *suites*: names of the crypto
-    suites of SDES. *ports*: what to listen on where the configuration leaves it open. *again*: files of
-    a stack that died are kept. *contact*: our Contact, "" for one of our own address.
+    *later* runs a callable in the engine's thread after a delay in seconds. *keys*: which pjmedia may make
+    itself, None for none. *ports*: what to listen on where the configuration leaves it open. *again*: files
+    of a stack that died are kept. *contact*: our Contact, "" for one of our own address.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PjsuaStack:
         observer: StackObserver,
         later: Callable[[float, Callable[[], None]], None],
         *,
-        suites: tuple[str, ...] = (),
+        keys: StackKeys | None = None,
         ports: Mapping[Transport, int] = MappingProxyType({}),
         again: bool = False,
         contact: str = "",
@@ -93,7 +93,7 @@ class PjsuaStack:
         self.config = config
         self.observer = observer
         self.later = later
-        self._suites = suites
+        self._keys = keys
         self._again = again
         self._contact = contact
         self._passage: Passage | None = None
@@ -130,7 +130,7 @@ class PjsuaStack:
                 "this build of pjsua2 has no IPv6: bind to an IPv4 address, or build it with IPv6"
             )
         endpoint.libCreate()
-        endpoint.libInit(endpoint_config(self.config, again=self._again))
+        endpoint.libInit(endpoint_config(self.config, again=self._again, private=self._keys is not None))
         arrivals = Arrivals(per_second=self.config.sip.calls_per_second, now=time.monotonic)
         if self.config.sip.preconditions:
             announce("precondition")
@@ -162,14 +162,14 @@ class PjsuaStack:
         self._create_accounts()
 
     def _create_accounts(self) -> None:
-        alternative = self.config.policy.alternative
+        keys = self._keys
         for lane in Lane:
-            if lane is Lane.SDES and alternative is Alternative.NONE:
+            if lane is Lane.BY_STACK and keys is None:
                 continue
-            settings = account_config(self.config, lane, self._suites, self._contact)
-            if lane is Lane.SDES and alternative is Alternative.SDES:
+            settings = account_config(self.config, lane, keys, self._contact)
+            if lane is Lane.BY_STACK and keys is not None and keys.only is not None:
                 # Keys in a description leave over TLS or not at all.
-                settings.sipConfig.transportId = self._transports.numbers[Transport.TLS]
+                settings.sipConfig.transportId = self._transports.numbers[Transport(keys.only)]
             self._settings[lane] = settings
             self._create_account(lane)
 

@@ -22,7 +22,6 @@ from sipmikey.agent.python_media.line import PythonLine
 from sipmikey.agent.python_media.recordings import Recordings
 from sipmikey.agent.python_media.ways import Countdown, Ways
 from sipmikey.agent.stack import Seat, SrtpKeys, StackError, StreamCount
-from sipmikey.call.keying.sdes_exchange import AgreedCrypto
 from sipmikey.media.codecs.codec import Codec, frame_samples
 from sipmikey.media.codecs.known import OPUS_PARAMETERS, codec_named
 from sipmikey.media.endpoint import MediaLoop, MediaPort, udp_pair
@@ -334,9 +333,9 @@ class CallMedia:
         line = self._line(index)
         self._media.post(lambda: line.key(send, receive, confirmed=confirmed))
 
-    def key_from_description(self, index: int, agreed: AgreedCrypto) -> None:
+    def key_from_description(self, index: int, keys: SrtpKeys) -> None:
         """Run the m-line at *index* on keys of its descriptions (RFC 4568), which do not tell SSRCs."""
-        profile = profile_by_name(agreed.suite)
+        profile = profile_by_name(keys.suite)
         line = self._line(index)
         send, receive = (
             StreamKey(
@@ -345,7 +344,7 @@ class CallMedia:
                 salt=Secret(keying.reveal()[profile.key_length :]),
                 ssrc=line.ssrc,
             )
-            for keying in (agreed.send, agreed.receive)
+            for keying in (keys.send, keys.receive)
         )
         self._media.post(partial(line.key_from_description, send, receive))
 

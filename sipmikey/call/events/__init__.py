@@ -8,7 +8,6 @@ a key, a TGK, a pre-shared key or a ticket: only identifiers and 8-digit fingerp
 from sipmikey.call.events.event import (
     SCHEMA_VERSION,
     Event,
-    Keying,
     MediaProtection,
     Security,
     TicketFacts,
@@ -86,7 +85,6 @@ __all__ = [
     "ForkAbandoned",
     "ForkCandidate",
     "ForkCommitted",
-    "Keying",
     "KmsExchange",
     "KmsFailed",
     "KmsRequest",

@@ -6,12 +6,9 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 SCHEMA_VERSION = 1
-
-
-Keying = Literal["mikey-ticket", "sdes"]
 
 
 class MediaProtection(StrEnum):
@@ -32,8 +29,8 @@ class Security:
     ``peer``: the identity that answered (or called) as ``kms`` vouches for it, None when nobody does;
     ``called``: the identity that was dialled, which differs from ``peer`` after retargeting.
     ``suite``: the SRTP profile's name, e.g. ``AES_256_CM_HMAC_SHA1_80``. ``ticket``: 8 hexadecimal digits
-    that identify the ticket. ``keying``: what gave the keys, ``mikey-ticket`` or ``sdes`` (every proxy can
-    read those, and ``peer`` stays None); None while there are none.
+    that identify the ticket. ``keying``: what gave the keys, the name of a keying that `sipmikey.call.keying`
+    knows, which says who else can read them; None while there are none.
     """
 
     signalling: str
@@ -43,7 +40,7 @@ class Security:
     kms: str | None = None
     suite: str | None = None
     ticket: str | None = None
-    keying: Keying | None = None
+    keying: str | None = None
 
     @property
     def secured(self) -> bool:

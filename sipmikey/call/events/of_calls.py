@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sipmikey.call.events.event import Event, Keying, Security, TicketFacts
+from sipmikey.call.events.event import Event, Security, TicketFacts
 from sipmikey.call.reasons import Reason, Side
 
 
@@ -240,7 +240,7 @@ class PolicyAlternative(Event):
     """Policy ``preferred`` let a call be keyed by *keying* instead of MIKEY-TICKET; said loudly."""
 
     type: ClassVar[str] = "policy.alternative"
-    keying: Keying
+    keying: str
     reason: Reason
     side: Side
     detail: str

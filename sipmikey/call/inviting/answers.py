@@ -62,7 +62,7 @@ class BranchAnswers:
     def hear(self, attempt: Attempt, tag: str, agreement: Agreement) -> None:
         """Key the stream, which was made for branch *tag*, unless its party is not accepted yet."""
         attempt.to_tag = tag
-        if not attempt.keying.gives_keys:
+        if not attempt.keying.kind.gives_keys:
             return
         if self.lacks_consent(agreement):
             self._protection.unbind(attempt)
@@ -75,7 +75,7 @@ class BranchAnswers:
 
         The keys of another branch are removed.
         """
-        if attempt.keying.gives_keys and (attempt.agreement is None or attempt.to_tag != tag):
+        if attempt.keying.kind.gives_keys and (attempt.agreement is None or attempt.to_tag != tag):
             self._protection.unbind(attempt)
 
     def lacks_consent(self, agreement: Agreement) -> bool:
@@ -97,7 +97,7 @@ class BranchAnswers:
         if known:
             return
         ending = tell_refused(self._out, error, tag)
-        if attempt.keying.vouches:
+        if attempt.keying.kind.vouches:
             self._out.tell(
                 e.ForkAbandoned, to_tag=tag, reason=ending.reason, side=ending.side, detail=ending.detail
             )
@@ -106,7 +106,7 @@ class BranchAnswers:
         """Give the call to branch *tag*; the keys of all others are erased."""
         attempt.keying.choose(tag)
         for loser in attempt.branches.commit(tag):
-            if attempt.keying.vouches:
+            if attempt.keying.kind.vouches:
                 self._out.tell(
                     e.ForkAbandoned, to_tag=loser, reason=Reason.ANSWERED_ELSEWHERE, side="remote",
                     detail=f"branch {tag} has the call",
@@ -118,6 +118,6 @@ class BranchAnswers:
 def early_agreement(attempt: Attempt, tag: str) -> Agreement:
     """Return what a branch agreed on before its 200, which has no description. Raises ``AnswerMissing``."""
     agreement = attempt.branches.agreement(tag)
-    if agreement is None and attempt.keying.unkeyed is not MediaProtection.OFF:
+    if agreement is None and attempt.keying.kind.unkeyed is not MediaProtection.OFF:
         raise AnswerMissing("the 200 has no description and no 18x had one", field="SDP")
     return agreement or Agreement()

@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-from sipmikey.call.events import Keying as KeyingName
-from sipmikey.call.events import MediaProtection
-from sipmikey.call.keying.keying import Agreement, KmsQuestion, Lane
-from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.keying.keying import Agreement, KeyingKind, Words
+from sipmikey.call.keying.lanes import Lane
+from sipmikey.call.keying.means import Incoming, Means, Outgoing
+from sipmikey.call.keying.without_kms import WithoutKms
 
 
-class ClearKeying:
+class ClearKeying(WithoutKms):
     """Implements ``Keying``: the stack's descriptions go out as they are, and anything is an answer."""
 
-    name: KeyingName | None = None
-    lane = Lane.CLEAR
-    gives_keys = False
-    unkeyed = MediaProtection.OFF
-    vouches = False
-    may_transfer = True
-    shares_keys = False
-    may_rekey = False
+    @property
+    def kind(self) -> KeyingKind:
+        return CLEAR
 
     def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
         return sdp
 
-    def check_sent(self, sdp: str, transport: str) -> None:
-        """Accept anything: an offer in clear promises nothing."""
-
     def receive_answer(self, sdp: str | None, to_tag: str) -> Agreement:
         return Agreement()
-
-    def discard(self, to_tag: str) -> None:
-        """There are no keys."""
-
-    def choose(self, to_tag: str) -> None:
-        """There are no keys."""
 
     def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
         return Agreement()
 
-    def question(self) -> KmsQuestion | None:
-        return None
-
-    def receive_kms(self, response: bytes) -> str | None:
-        raise AgentError(Reason.UNEXPECTED_MESSAGE, "nothing was asked of a KMS", side="local")
-
     def make_answer(self, sdp: str) -> tuple[str, Agreement]:
         return sdp, Agreement()
 
-    def abandon(self) -> None:
-        """An offer in clear leaves nothing behind."""
 
-    def close(self) -> None:
-        """There are no keys."""
+def _recognises(offer: str | None) -> bool:
+    return offer is None or "/SAVP" not in offer
+
+
+def _calling(means: Means, outgoing: Outgoing) -> ClearKeying:
+    return ClearKeying()
+
+
+def _called(means: Means, incoming: Incoming) -> ClearKeying:
+    return ClearKeying()
+
+
+CLEAR = KeyingKind(
+    name=None,
+    lane=Lane.CLEAR,
+    place=100,
+    words=Words(short="nothing", label="none", exposed="everybody on the way can listen"),
+    recognises=_recognises,
+    calling=_calling,
+    called=_called,
+    end_to_end=False,
+    may_transfer=True,
+)

@@ -1,15 +1,16 @@
-"""What every keying of a call can do. To add one, add a file beside this one."""
+"""What every keying of a call can do, and its declaration, which is all that the rest of the program asks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from sipmikey.call.events import Keying as KeyingName
 from sipmikey.call.events import MediaProtection
-from sipmikey.call.keying.lanes import Lane as Lane
-from sipmikey.call.keying.lanes import SrtpKeys as SrtpKeys
-from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.call.keying.lanes import Lane, SrtpKeys
+from sipmikey.call.keying.means import Incoming, Means, Outgoing
+from sipmikey.call.reasons import AgentError
+from sipmikey.mikey.errors import PeerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,31 +73,12 @@ class Keying(Protocol):
     Methods raise a ``PeerError`` for a description on which no media may run, and ``AgentError`` for what
     this side cannot or may not do.
 
-    ``name``: for ``Security.keying``. ``lane``: the stack's account for it. ``gives_keys``: True where this
-    side gives the stack its keys, so that each branch has keys of its own and early media is heard; False
-    where the stack's own description is final, and sound waits until the call is answered. ``unkeyed``: the
-    protection of media that has no keys yet. ``vouches``: True where a third party names the peer.
-    ``may_transfer``: True where a call of this keying may be transferred by its peer. ``shares_keys``: True
-    where a ticket gives every device of the callee the same keys.
+    ``kind``: its declaration. ``shares_keys``: True where a ticket gives every device of the callee the same
+    keys.
     """
 
     @property
-    def name(self) -> KeyingName | None: ...
-
-    @property
-    def lane(self) -> Lane: ...
-
-    @property
-    def gives_keys(self) -> bool: ...
-
-    @property
-    def unkeyed(self) -> MediaProtection: ...
-
-    @property
-    def vouches(self) -> bool: ...
-
-    @property
-    def may_transfer(self) -> bool: ...
+    def kind(self) -> KeyingKind: ...
 
     @property
     def shares_keys(self) -> bool: ...
@@ -104,6 +86,12 @@ class Keying(Protocol):
     @property
     def may_rekey(self) -> bool:
         """True when this side may give new keys now."""
+
+    def judge(self, sdp: str | None) -> PeerError | AgentError | None:
+        """Return what is wrong with an offer of the peer, before the stack opens anything for it.
+
+        ``receive_offer`` tells the same then.
+        """
 
     def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
         """Return the stack's description as the offer to send."""
@@ -145,52 +133,75 @@ class Keying(Protocol):
         """Erase every key."""
 
 
-class NoKeying:
-    """The keying while there is no INVITE: between two INVITEs, or in a refused call."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a face says of a keying, in English, which its catalogue may have translated.
 
-    name: KeyingName | None = None
-    lane = Lane.REFUSED
-    gives_keys = False
-    unkeyed = MediaProtection.HELD
-    vouches = False
-    may_transfer = False
-    shares_keys = False
-    may_rekey = False
+    ``short``: its name within a sentence. ``label``: in full. ``exposed``: who else learns the keys, as a
+    phrase after ``short``, ``""`` where nobody does; ``warning``: the same as a sentence of its own for
+    somebody who knows no SIP. ``offered``: how an offer of it is known, for an alternative.
+    """
 
-    def _none(self) -> AgentError:
-        return AgentError(
-            Reason.POLICY, "no keys are available, and the policy forbids unprotected media", side="local"
-        )
+    short: str
+    label: str
+    exposed: str = ""
+    warning: str = ""
+    offered: str = ""
 
-    def make_offer(self, sdp: str, *, rekey: bool = False) -> str:
-        raise self._none()
 
-    def check_sent(self, sdp: str, transport: str) -> None:
-        """A refusal has no description that matters."""
+def _refuses_nothing(offer: str, means: Means) -> PeerError | None:
+    return None
 
-    def receive_answer(self, sdp: str | None, to_tag: str) -> Agreement:
-        raise self._none()
 
-    def discard(self, to_tag: str) -> None:
-        """There are no keys."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KeyingKind:
+    """A keying, declared once, in its own file. `known` finds it.
 
-    def choose(self, to_tag: str) -> None:
-        raise self._none()
+    ``name``: for ``Security.keying``; None where media has no keys. ``lane``: who gives the keys, which is
+    all that the SIP stack knows of it. ``place``: in the order of attempts, the lowest first.
+    ``alternatives``: the values of ``security.alternative`` that allow it, strictest first, each with the SIP
+    transports that its descriptions may go over (empty: any); without one it needs no leave of that setting.
+    When policy permits a keying is decided in `permission`, not here.
 
-    def receive_offer(self, sdp: str | None, to_tag: str = "") -> Agreement:
-        raise self._none()
+    ``needs_ticket``: a call is made with a ticket of the KMS. ``vouches``: a KMS, or a key shared with the
+    peer, names who answers. ``end_to_end``: nobody but the parties and their KMS can know the keys.
+    ``renews``: new keys may be asked for within a call. ``may_transfer``: the peer of such a call may
+    transfer it: the stack makes the new call on the same lane.
 
-    def question(self) -> KmsQuestion | None:
-        return None
+    ``recognises``: whether an offer (None: no SDP) is of this keying, and of no other before it; ``unfit``:
+    why one that is cannot be answered. ``calling``, ``called`` make the keying of one call.
+    """
 
-    def receive_kms(self, response: bytes) -> str | None:
-        raise self._none()
+    name: str | None
+    lane: Lane
+    place: int
+    words: Words
+    recognises: Callable[[str | None], bool]
+    calling: Callable[[Means, Outgoing], Keying]
+    called: Callable[[Means, Incoming], Keying]
+    unfit: Callable[[str, Means], PeerError | None] = _refuses_nothing
+    alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs_ticket: bool = False
+    vouches: bool = False
+    end_to_end: bool = True
+    renews: bool = False
+    may_transfer: bool = False
 
-    def make_answer(self, sdp: str) -> tuple[str, Agreement]:
-        return sdp, Agreement()
+    @property
+    def gives_keys(self) -> bool:
+        """True where this side gives the stack its keys.
 
-    def abandon(self) -> None:
-        """There is no offer."""
+        Each branch has keys of its own then, and early media is heard. Otherwise the stack's own description
+        is final, and sound waits until the call is answered.
+        """
+        return self.lane is Lane.SECURED
 
-    def close(self) -> None:
-        """There are no keys."""
+    @property
+    def in_clear(self) -> bool:
+        """True where media runs without keys."""
+        return self.lane is Lane.CLEAR
+
+    @property
+    def unkeyed(self) -> MediaProtection:
+        """The protection of media that has no keys yet."""
+        return MediaProtection.OFF if self.in_clear else MediaProtection.HELD

@@ -10,15 +10,15 @@ from sipmikey.mikey.secret import Secret
 
 
 class Lane(StrEnum):
-    """Which of the stack's accounts takes a call.
+    """Which of the stack's accounts takes a call, by who gives the keys.
 
-    ``SECURED``: SRTP that drops everything until it is given keys. ``SDES``: SRTP that the stack keys by
-    itself in the descriptions (RFC 4568); there is none unless policy names it. ``CLEAR``: plain RTP.
-    ``REFUSED``: no media at all; such a call is answered with a failure.
+    ``SECURED``: this side; SRTP that drops everything until then. ``BY_STACK``: the stack, in the
+    descriptions (``StackKeys``). ``CLEAR``: nobody; plain RTP. ``REFUSED``: no media at all; such a call is
+    answered with a failure.
     """
 
     SECURED = "secured"
-    SDES = "sdes"
+    BY_STACK = "by-stack"
     CLEAR = "clear"
     REFUSED = "refused"
 
@@ -34,3 +34,24 @@ class SrtpKeys:
     send: Secret
     receive: Secret
     directions: tuple[StreamKey, StreamKey] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackKeys:
+    """What the stack may put into descriptions of lane ``BY_STACK``, as a=crypto lines (RFC 4568).
+
+    ``suites``: names of crypto suites, best first. ``over``: the SIP transports that such a description may
+    leave over (``tls``); empty for any.
+    """
+
+    suites: tuple[str, ...]
+    over: tuple[str, ...] = ()
+
+    @property
+    def only(self) -> str | None:
+        """The transport that such a description leaves over, where there is but one."""
+        return self.over[0] if len(self.over) == 1 else None
+
+    def may_go_over(self, transport: str) -> bool:
+        """Return whether such a description may leave over a SIP *transport*."""
+        return not self.over or transport in self.over

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
-from sipmikey.call.events import Keying as KeyingName
-from sipmikey.call.events import MediaProtection
-from sipmikey.call.keying.keying import Agreement, KmsQuestion, Lane, StreamKeys
-from sipmikey.call.keying.sdes_exchange import SdesExchange
+from sipmikey.call.keying.keying import Agreement, KeyingKind, StreamKeys, Words
+from sipmikey.call.keying.lanes import Lane
+from sipmikey.call.keying.means import Incoming, Means, Outgoing
+from sipmikey.call.keying.sdes_exchange import SdesExchange, keyed_by_crypto, why_unfit
+from sipmikey.call.keying.without_kms import WithoutKms
 from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.mikey.errors import PeerError
 from sipmikey.sdp import AnswerMissing
 
 
-class SdesKeying:
+class SdesKeying(WithoutKms):
     """Implements ``Keying``. *suites*: names of acceptable crypto suites. *over*: whether policy lets keys
-    go over a SIP transport (``CallPolicy.sdes_over``). No KMS vouches for the peer.
+    go over a SIP transport. No KMS vouches for the peer.
     """
 
-    name: KeyingName | None = "sdes"
-    lane = Lane.SDES
-    gives_keys = False
-    unkeyed = MediaProtection.HELD
-    vouches = False
-    # The stack would make the new call as it made this one: without a ticket.
-    may_transfer = False
-    shares_keys = False
-    may_rekey = False
+    @property
+    def kind(self) -> KeyingKind:
+        return SDES
 
     def __init__(self, suites: tuple[str, ...], over: Callable[[str], bool]) -> None:
         self._exchange = SdesExchange(suites)
@@ -67,17 +64,8 @@ class SdesKeying:
         self._exchange.receive_offer(sdp or "")
         return Agreement()
 
-    def question(self) -> KmsQuestion | None:
-        return None
-
-    def receive_kms(self, response: bytes) -> str | None:
-        raise AgentError(Reason.UNEXPECTED_MESSAGE, "nothing was asked of a KMS", side="local")
-
     def make_answer(self, sdp: str) -> tuple[str, Agreement]:
         return self._exchange.made(sdp, answering=True), self._agreement()
-
-    def abandon(self) -> None:
-        """The offer that was refused is replaced by the next one."""
 
     def close(self) -> None:
         self._exchange.close()
@@ -93,3 +81,51 @@ class SdesKeying:
             for stream in self._exchange.streams
         )
         return Agreement(streams=streams, suite=streams[-1].suite if streams else None)
+
+
+def _suites(means: Means) -> tuple[str, ...]:
+    return tuple(suite.value for suite in means.suites)
+
+
+def _over(means: Means) -> Callable[[str], bool]:
+    allowed = _ALTERNATIVES.get(means.policy.alternative)
+    return lambda transport: allowed is not None and (not allowed or transport in allowed)
+
+
+def _calling(means: Means, outgoing: Outgoing) -> SdesKeying:
+    return SdesKeying(_suites(means), _over(means))
+
+
+def _called(means: Means, incoming: Incoming) -> SdesKeying:
+    keying = SdesKeying(_suites(means), _over(means))
+    # The stack makes its answer before the call is judged.
+    keying.receive_offer(incoming.offer)
+    return keying
+
+
+def _unfit(offer: str, means: Means) -> PeerError | None:
+    return why_unfit(offer, _suites(means))
+
+
+_ALTERNATIVES = MappingProxyType({"sdes": ("tls",), "sdes-without-tls": ()})
+
+# The stack would make the call of a transfer as it made this one: without a ticket.
+SDES = KeyingKind(
+    name="sdes",
+    lane=Lane.BY_STACK,
+    place=10,
+    words=Words(
+        short="SDES",
+        label="SDES: the servers on the way know the keys",
+        exposed="keys readable by every proxy",
+        warning="The keys went through every server on the way. Anyone who runs one can listen.",
+        offered="the offer has a=crypto and no key management",
+    ),
+    recognises=lambda offer: offer is not None and keyed_by_crypto(offer),
+    unfit=_unfit,
+    calling=_calling,
+    called=_called,
+    alternatives=_ALTERNATIVES,
+    end_to_end=False,
+    may_transfer=False,
+)

@@ -18,17 +18,8 @@ from sipmikey.sdp import BiddingDown, KeyMgmtMissing, MediaMismatch, MediaNotSec
 from sipmikey.sdp.document import Document
 
 _FIELD = "a=crypto"
-_SUITES = {"256": "AES_256_CM_HMAC_SHA1_80", "128": "AES_CM_128_HMAC_SHA1_80"}
 _VALUE = re.compile(r"([0-9]{1,9}) +([A-Za-z0-9_]+) +inline:([A-Za-z0-9+/=]+)(\|[^ ]*)?((?: +[^ ]+)*) *")
 _LIFETIME = re.compile(r"\|(?:2\^[0-9]{1,2}|[0-9]+)")
-
-
-def crypto_suites(strengths: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the crypto suites for the suite words of the configuration (``256``, ``128``), best first.
-
-    Only those with a tag of 80 bits (RFC 4568 section 6.2.1, RFC 6188 section 4).
-    """
-    return tuple(_SUITES[word] for word in strengths)
 
 
 def keyed_by_crypto(sdp: str) -> bool:

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sipmikey.call.inviting.consent import Consent
-from sipmikey.call.keying.clear import ClearKeying
-from sipmikey.call.keying.keying import Keying, Lane, NoKeying
-from sipmikey.call.keying.sdes import SdesKeying
-from sipmikey.call.keying.sdes_exchange import crypto_suites
-from sipmikey.call.keying.ticket import KeptTickets, TicketKeying, srtp_suites
+from sipmikey.call.keying.keying import Keying, KeyingKind
+from sipmikey.call.keying.known import alternative
+from sipmikey.call.keying.means import (
+    Incoming,
+    KeptTickets,
+    Means,
+    Outgoing,
+    TicketMeans,
+    own_kms,
+    srtp_suites,
+)
+from sipmikey.call.keying.permission import goes_over, only_over, permitted
 from sipmikey.call.policy import CallPolicy
+from sipmikey.call.reasons import AgentError, Reason
+from sipmikey.sdp.errors import KeyMgmtMissing
 from sipmikey.ticket.credentials import ClientCredential
 from sipmikey.ticket.environment import Environment
 from sipmikey.ticket.replay import ReplayCache
 from sipmikey.ticket.request import TicketGrant
 from sipmikey.ticket.shared_keys import SharedTicketKey
-
-
-def _own_kms(kms: str | None) -> str | None:
-    """Our own KMS is asked about every ticket."""
-    return None
 
 
 class StandardKeyings:
@@ -29,8 +33,9 @@ class StandardKeyings:
     *suites*: suite words (``256``, ``128``), best first. *credential*: ours at the KMS *kms*, or what
     returns it as it is now; None without a KMS. *asked_about*: the KMS to ask about a ticket of another one,
     None where that is ours. *kept*: tickets that need not be resolved again. *ticket_keys*: shared with a KMS
-    or a peer. All calls share one replay
-    cache.
+    or a peer. All calls share one replay cache. ``means``: all that as one value.
+
+    Raises ``LocalError`` for an alternative in *policy* that no keying has.
     """
 
     def __init__(
@@ -42,66 +47,62 @@ class StandardKeyings:
         suites: tuple[str, ...] = ("256", "128"),
         credential: ClientCredential | Callable[[], ClientCredential | None] | None = None,
         kms: str = "",
-        asked_about: Callable[[str | None], str | None] = _own_kms,
+        asked_about: Callable[[str | None], str | None] = own_kms,
         kept: KeptTickets | None = None,
         ticket_keys: Sequence[SharedTicketKey] = (),
     ) -> None:
-        self._env = env
-        self._policy = policy
-        self._identity = identity
-        self._srtp = srtp_suites(suites)
-        self._credential = credential
-        self._kms = kms
-        self._asked_about = asked_about
-        self._kept = kept
-        self._ticket_keys = ticket_keys
-        self._replay = ReplayCache(clock_skew_s=env.clock_skew_s)
-        self.crypto_suites = crypto_suites(suites)
+        alternative(policy.alternative)
+        tickets = TicketMeans(
+            credential=credential,
+            kms=kms,
+            asked_about=asked_about,
+            kept=kept,
+            ticket_keys=ticket_keys,
+            replay=ReplayCache(clock_skew_s=env.clock_skew_s),
+        )
+        self.means = Means(
+            env=env, policy=policy, identity=identity, suites=srtp_suites(suites), tickets=tickets
+        )
 
-    def by_ticket(self, grant: TicketGrant, called: str, consent: Consent) -> Keying:
-        """Key a call to *called* with a ticket; *consent* knows whom policy refuses.
+    def calling(
+        self, kind: KeyingKind, *, called: str, consent: Consent, grant: TicketGrant | None = None
+    ) -> Keying:
+        """Key a call to *called*; *consent* knows whom policy refuses.
 
-        Raises ``LocalError`` where the ticket cannot be used.
+        Raises ``LocalError`` where a ticket is needed and *grant* cannot be used.
         """
-        return TicketKeying.calling(
-            self._env,
-            grant=grant,
-            called=called,
-            suites=self._srtp,
-            accepts=lambda peer: not consent.refuses(peer, answers_for=called),
-        )
 
-    def without_ticket(self, lane: Lane) -> Keying:
-        """Key a call by SDES, or not at all."""
-        match lane:
-            case Lane.SDES:
-                return SdesKeying(self.crypto_suites, self._policy.sdes_over)
-            case Lane.CLEAR:
-                return ClearKeying()
-            case _:
-                return NoKeying()
+        def accepts(peer: str) -> bool:
+            return not consent.refuses(peer, answers_for=called)
 
-    def called(self, lane: Lane, *, caller: str, offer: str | None) -> Keying:
-        """Key a call of *caller* that came in on *lane* with *offer*."""
-        if lane is Lane.SECURED:
-            return self.ticketed(caller=caller)
-        keying = self.without_ticket(lane)
-        if lane is Lane.SDES:
-            # The stack makes its answer before the call is judged.
-            keying.receive_offer(offer)
-        return keying
+        return kind.calling(self.means, Outgoing(called=called, grant=grant, accepts=accepts))
 
-    def ticketed(self, *, caller: str) -> TicketKeying:
-        """Key a call of *caller* by the ticket in its offer."""
-        return TicketKeying.called(
-            self._env,
-            identity=self._identity,
-            caller=caller,
-            suites=self._srtp,
-            replay=self._replay,
-            credential=self._credential() if callable(self._credential) else self._credential,
-            kms=self._kms,
-            asked_about=self._asked_about,
-            kept=self._kept,
-            ticket_keys=self._ticket_keys,
-        )
+    def called(self, kind: KeyingKind, *, caller: str, offer: str | None) -> Keying:
+        """Key a call of *caller* that came in with *offer*."""
+        return kind.called(self.means, Incoming(caller=caller, offer=offer))
+
+    def kind_of(self, *, caller: str, offer: str | None, transport: str) -> KeyingKind:
+        """Return what keys a call of *caller* whose *offer* came over *transport*, as policy permits it.
+
+        Raises a ``PeerError`` or ``AgentError`` for an offer that must be refused.
+        """
+        policy = self.means.policy
+        kinds = tuple(permitted(policy, caller, calls=False))
+        found = next((kind for kind in kinds if kind.recognises(offer)), None)
+        if found is None:
+            return _for_unknown(kinds, offer or "")
+        if not goes_over(policy, found, transport):
+            over = only_over(policy, found)
+            detail = f"{found.words.short} is accepted over {over} only, and this INVITE came over"
+            raise AgentError(Reason.POLICY, f"{detail} {transport.upper()}", side="local")
+        return found
+
+
+def _for_unknown(kinds: tuple[KeyingKind, ...], offer: str) -> KeyingKind:
+    """Return the keying that says what an *offer* lacks, which none of *kinds* recognises; or raise why."""
+    protected = tuple(kind for kind in kinds if not kind.in_clear and not kind.alternatives)
+    if not protected:
+        raise AgentError(Reason.POLICY, "security is off here, and SRTP was offered", side="local")
+    if "/SAVP" not in offer:
+        raise KeyMgmtMissing("plain RTP without key management is offered", field="key-mgmt")
+    return protected[0]

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
-
-from sipmikey.call.events import Keying as KeyingName
-from sipmikey.call.events import MediaProtection
-from sipmikey.call.keying.keying import Agreement, KmsQuestion, Lane, SrtpKeys, StreamKeys
+from sipmikey.call.keying.keying import Agreement, KeyingKind, KmsQuestion, StreamKeys, Words
+from sipmikey.call.keying.lanes import Lane, SrtpKeys
+from sipmikey.call.keying.means import Incoming, Means, Outgoing, TicketMeans
 from sipmikey.call.reasons import AgentError, Reason, kms_fault
 from sipmikey.media.keying import StreamKey
-from sipmikey.mikey.errors import PeerError, UnknownKey
+from sipmikey.mikey.errors import LocalError, PeerError, UnknownKey
 from sipmikey.mikey.timestamp import Timestamp
-from sipmikey.sdp import DEFAULT_SUITES, Answerer, MediaKeys, Offerer, Session, SessionKeys, SrtpSuite
-from sipmikey.ticket.credentials import ClientCredential
-from sipmikey.ticket.environment import Environment
-from sipmikey.ticket.replay import ReplayCache
-from sipmikey.ticket.request import TicketGrant
-from sipmikey.ticket.resolve import ResolvedTicket, answerer_text
-from sipmikey.ticket.shared_keys import SharedTicketKey
-
-
-def srtp_suites(strengths: tuple[str, ...]) -> tuple[SrtpSuite, ...]:
-    """Return the SRTP suites for the suite words of the configuration (``256``, ``128``), in their order."""
-    return tuple(suite for word in strengths for suite in DEFAULT_SUITES if suite.key_bits == int(word))
-
-
-class KeptTickets(Protocol):
-    """Tickets resolved before that may be used again (J), by their names."""
-
-    def get(self, ticket_id: str) -> ResolvedTicket | None: ...
-
-    def used(self, ticket_id: str, timestamp: Timestamp) -> None:
-        """Note a TRANSFER_INIT that used one; raises ``ReplayedMessage``."""
-
-    def keep(self, ticket_id: str, resolved: ResolvedTicket, timestamp: Timestamp) -> None: ...
+from sipmikey.sdp import Answerer, MediaKeys, MediaNotSecured, Offerer, Session, SessionKeys
+from sipmikey.ticket.resolve import answerer_text
 
 
 class TicketKeying:
     """Implements ``Keying``. Made by ``calling`` and ``called``."""
 
-    name: KeyingName | None = "mikey-ticket"
-    lane = Lane.SECURED
-    gives_keys = True
-    unkeyed = MediaProtection.HELD
-    vouches = True
-    may_transfer = True
+    @property
+    def kind(self) -> KeyingKind:
+        return TICKET
 
     def __init__(self, side: _Calling | _Called) -> None:
         self._side = side
@@ -55,43 +28,26 @@ class TicketKeying:
         self._early: Session | None = None
 
     @classmethod
-    def calling(
-        cls,
-        env: Environment,
-        *,
-        grant: TicketGrant,
-        called: str,
-        suites: Sequence[SrtpSuite],
-        accepts: Callable[[str], bool],
-    ) -> TicketKeying:
-        """Key a call to *called* with a ticket; *accepts* may refuse the identity that answers.
-
-        Raises ``LocalError`` where the ticket cannot be used.
-        """
-        return cls(_Calling(Offerer(env, grant=grant, called=called, suites=suites, accepts=accepts)))
+    def calling(cls, means: Means, outgoing: Outgoing) -> TicketKeying:
+        """Key a call with the ticket in *outgoing*. Raises ``LocalError`` where the ticket cannot be used."""
+        if outgoing.grant is None:
+            raise LocalError(f"a call to {outgoing.called} keyed by a ticket needs one: grant is None")
+        offerer = Offerer(
+            means.env,
+            grant=outgoing.grant,
+            called=outgoing.called,
+            suites=means.suites,
+            accepts=outgoing.accepts,
+        )
+        return cls(_Calling(offerer))
 
     @classmethod
-    def called(
-        cls,
-        env: Environment,
-        *,
-        identity: str,
-        caller: str,
-        suites: Sequence[SrtpSuite],
-        replay: ReplayCache | None,
-        credential: ClientCredential | None,
-        kms: str,
-        asked_about: Callable[[str | None], str | None],
-        kept: KeptTickets | None = None,
-        ticket_keys: Sequence[SharedTicketKey] = (),
-    ) -> TicketKeying:
-        """Key a call of *caller* to *identity*. *credential*: ours at the KMS *kms*, None without a KMS.
-
-        *asked_about*: the KMS to ask about a ticket of another one, None where that is ours. *ticket_keys*:
-        TPKs shared with a KMS or a peer, for tickets that are opened here (modes 2 and 4).
-        """
-        answerer = Answerer(env, identities=(identity,), suites=suites, replay=replay)
-        return cls(_Called(answerer, caller, credential, kms, asked_about, kept, ticket_keys))
+    def called(cls, means: Means, incoming: Incoming) -> TicketKeying:
+        """Key a call to ``means.identity`` by the ticket in its offer."""
+        tickets = means.tickets
+        identities = (means.identity,)
+        answerer = Answerer(means.env, identities=identities, suites=means.suites, replay=tickets.replay)
+        return cls(_Called(answerer, incoming.caller, tickets))
 
     def judge(self, sdp: str | None) -> PeerError | AgentError | None:
         """Return what is wrong with an offer of the peer, before the stack opens anything for it.
@@ -224,23 +180,14 @@ class _Called:
 
     shares_keys = False
 
-    def __init__(
-        self,
-        answerer: Answerer,
-        caller: str,
-        credential: ClientCredential | None,
-        kms: str,
-        asked_about: Callable[[str | None], str | None],
-        kept: KeptTickets | None,
-        ticket_keys: Sequence[SharedTicketKey],
-    ) -> None:
+    def __init__(self, answerer: Answerer, caller: str, tickets: TicketMeans) -> None:
         self._answerer = answerer
         self._caller = caller
-        self._credential = credential
-        self._kms = kms
-        self._asked_about = asked_about
-        self._kept = kept
-        self._ticket_keys = ticket_keys
+        self._credential = tickets.credential_now
+        self._kms = tickets.kms
+        self._asked_about = tickets.asked_about
+        self._kept = tickets.kept
+        self._ticket_keys = tickets.ticket_keys
         self._ticket_id = ""
         self._ticket_kms: str | None = None
         self._timestamp: Timestamp | None = None
@@ -355,3 +302,29 @@ def _stream(media: MediaKeys) -> StreamKeys:
         sends=media.direction.sends,
         receives=media.direction.receives,
     )
+
+
+def _recognises(offer: str | None) -> bool:
+    """An INVITE without an offer is taken for one of a ticket, whose keying says what is missing."""
+    return offer is None or "a=key-mgmt:" in offer.lower()
+
+
+def _unfit(offer: str, means: Means) -> PeerError | None:
+    """Return why a plain RTP offer is refused: the stack's own refusal has no reason."""
+    return None if "/SAVP" in offer else MediaNotSecured("an m-line is not SRTP", field="m=")
+
+
+TICKET = KeyingKind(
+    name="mikey-ticket",
+    lane=Lane.SECURED,
+    place=0,
+    words=Words(short="MIKEY-TICKET", label="MIKEY-TICKET (RFC 6043)"),
+    recognises=_recognises,
+    unfit=_unfit,
+    calling=TicketKeying.calling,
+    called=TicketKeying.called,
+    needs_ticket=True,
+    vouches=True,
+    renews=True,
+    may_transfer=True,
+)

@@ -36,7 +36,7 @@ class _Change:
 
 def renews_keys(kind: Kind, keying: Keying) -> bool:
     """Return whether a change gives new keys: after a restart media begins at packet 0 again."""
-    return kind is Kind.REKEY or (kind is Kind.RESTART and keying.gives_keys)
+    return kind is Kind.REKEY or (kind is Kind.RESTART and keying.kind.gives_keys)
 
 
 class Renegotiation:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sipmikey.call.keying.known import exposed, kind_named
 from sipmikey.cli.output import Paint, timestamp
 
 Document = Mapping[str, Any]
@@ -39,11 +40,14 @@ def state_line(peer: str, state: str, security: Document, paint: Paint, *, calle
 
     There is no padlock: no single sign says that all three are good.
     """
-    by_sdes = security.get("keying") == "sdes"
-    suite = f"{security['suite']} by SDES (keys readable by every proxy)" if by_sdes else security["suite"]
+    others = exposed(security.get("keying"))
+    kind = kind_named(security.get("keying"))
+    suite = security["suite"]
+    if others and kind is not None:
+        suite = f"{suite} by {kind.words.short} ({kind.words.exposed})"
     media = MEDIA_WORDS[security["media"]].format(suite=suite or "")
-    good = security["media"] == "proven" and not by_sdes
-    clear = security["media"] == "off" or by_sdes
+    good = security["media"] == "proven" and not others
+    clear = security["media"] == "off" or others
     signalling = security["signalling"].upper()
     if security["peer"] is None:
         who = paint.bad("UNAUTHENTICATED")
@@ -179,10 +183,15 @@ def _fallback(event: Document, paint: Paint) -> str:
 
 
 def _alternative(event: Document, paint: Paint) -> str:
-    return paint.bad(
-        f"NOT END TO END: policy lets {event['keying'].upper()} key the call; every proxy can read the keys,"
-        f" nobody vouches for the peer: {_why(event)}"
-    )
+    kind = kind_named(event["keying"])
+    name = event["keying"] if kind is None else kind.words.short
+    told = f"policy lets {name} key the call"
+    if exposed(event["keying"]):
+        who = "others may know the keys" if kind is None else kind.words.exposed
+        told = f"NOT END TO END: {told}; {who}"
+    if kind is None or not kind.vouches:
+        told = f"{told}, nobody vouches for the peer"
+    return paint.bad(f"{told}: {_why(event)}")
 
 
 def _switched(event: Document, paint: Paint) -> str:
@@ -229,7 +238,7 @@ def _conference_changed(event: Document, paint: Paint) -> str:
     away = "" if event["present"] else ", without you"
     weakest = f"weakest is call {event['weakest']}: media {facts.get('media')}"
     told = f"conference {event['conference']} of calls {', '.join(event['legs'])}{away}; {weakest}"
-    return paint.bad(told) if facts.get("media") == "off" or facts.get("keying") == "sdes" else told
+    return paint.bad(told) if facts.get("media") == "off" or exposed(facts.get("keying")) else told
 
 
 def _network(event: Document, paint: Paint) -> str:

@@ -19,7 +19,7 @@ from sipmikey.agent import (
     Transport,
 )
 from sipmikey.agent.tickets.file import TicketFile
-from sipmikey.call.policy import Alternative, ForkRule
+from sipmikey.call.policy import ForkRule
 from sipmikey.cli.calls.credentials import (
     certificate_credential,
     from_keyring,
@@ -133,7 +133,7 @@ def _policy(configuration: Configuration) -> CallPolicy:
     return CallPolicy(
         security=SecurityMode(security.policy),
         fallback=Fallback(security.fallback),
-        alternative=Alternative(security.alternative),
+        alternative=security.alternative,
         transfer=security.transfer,
         unprotected_in_conference=security.unprotected_in_conference,
         contacts={uri: SecurityMode(word) for uri, word in security.contacts.items()},

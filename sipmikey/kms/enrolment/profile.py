@@ -51,13 +51,13 @@ _LOOSENED: Final[Mapping[str, tuple[object, ...]]] = MappingProxyType(
     {
         "policy": ("required", "preferred", "off"),
         "fallback": ("never", "incoming", "both"),
-        "alternative": ("none", "sdes", "sdes-without-tls"),
+        "alternative": ("none",),
         "retarget": ("refuse", "ask", "accept"),
         "forked": ("refuse", "bind"),
         "transfer": (False, True),
     }
 )
-"""Settings of `[security]` and their values from the strictest on."""
+"""Settings of `[security]` and their values from the strictest on; one not named is laxer than those."""
 
 _DEFAULTS: Final[Mapping[str, object]] = MappingProxyType(
     {"policy": "required", "fallback": "never", "alternative": "none", "retarget": "accept", "forked": "bind",
@@ -120,9 +120,7 @@ def loosened(old: Profile, new: Profile) -> tuple[str, ...]:
     found = []
     for key, strict_first in _LOOSENED.items():
         was, now = before.get(key, _DEFAULTS[key]), after.get(key, _DEFAULTS[key])
-        if now != was and (
-            now not in strict_first or was not in strict_first or _laxer(strict_first, was, now)
-        ):
+        if now != was and _laxer(strict_first, was, now):
             found.append(f"security.{key}: {was} becomes {now}")
     was_contacts, contacts = before.get("contacts", {}), after.get("contacts", {})
     for contact in sorted({*was_contacts, *contacts}):
@@ -134,9 +132,9 @@ def loosened(old: Profile, new: Profile) -> tuple[str, ...]:
 
 
 def _laxer(strict_first: tuple[object, ...], was: object, now: object) -> bool:
-    if was not in strict_first or now not in strict_first:
+    if now not in strict_first:
         return True
-    return strict_first.index(now) > strict_first.index(was)
+    return was in strict_first and strict_first.index(now) > strict_first.index(was)
 
 
 def _check(name: str, value: object) -> None:

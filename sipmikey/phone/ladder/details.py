@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sipmikey.call.keying.known import kind_named
 from sipmikey.phone.calls import ShownCall
 from sipmikey.phone.documents import text
 from sipmikey.phone.ladder.call import call_ladder
 from sipmikey.phone.state import Phone
 from sipmikey.phone.text import Text, Translate, clean
 
-_KEYING = {
-    "mikey-ticket": Text("MIKEY-TICKET (RFC 6043)"),
-    "sdes": Text("SDES: the servers on the way know the keys"),
-    "": Text("none"),
-}
 _WAYS = {
     "direct": Text("direct"),
     "reflexive": Text("through a NAT"),
@@ -31,6 +27,12 @@ def call_details(call: ShownCall, phone: Phone, tr: Translate, *, width: int = 1
     return "\n".join((*lines, "", call_ladder(call, phone, width=width)))
 
 
+def _keys_by(keying: str) -> Text:
+    """Return the keying of that name in words; a name that is not known here as it is."""
+    kind = kind_named(keying)
+    return Text(kind.words.label if kind is not None else keying or "none")
+
+
 def _rows(call: ShownCall, phone: Phone, tr: Translate) -> Iterator[tuple[Text, str]]:
     facts, untold = call.security, NOT_TOLD.render(tr)
     account = phone.accounts.get(call.account)
@@ -40,7 +42,7 @@ def _rows(call: ShownCall, phone: Phone, tr: Translate) -> Iterator[tuple[Text, 
     yield Text("KMS"), text(facts, "kms") or untold
     yield Text("Ticket"), text(facts, "ticket") or untold
     keying = text(facts, "keying")
-    yield Text("Keys by"), _KEYING[keying].render(tr) if keying in _KEYING else keying
+    yield Text("Keys by"), _keys_by(keying).render(tr)
     yield Text("Cipher suite"), text(facts, "suite") or untold
     yield Text("Signalling"), text(facts, "signalling").upper() or untold
     way = call.path

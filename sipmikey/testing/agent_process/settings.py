@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sipmikey.agent import (
     AgentConfig,
-    Alternative,
     Audio,
     CallPolicy,
     DigestCredentials,
@@ -100,7 +99,7 @@ def _policy(section: Fields) -> CallPolicy:
     return CallPolicy(
         security=SecurityMode(section.get("security", "required")),
         fallback=Fallback(section.get("fallback", "never")),
-        alternative=Alternative(section.get("alternative", "none")),
+        alternative=section.get("alternative", "none"),
         contacts={uri: SecurityMode(word) for uri, word in section.get("contacts", {}).items()},
         retarget=Retarget(section.get("retarget", "accept")),
         forked=ForkRule(section.get("forked", ForkRule.BIND)),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sipmikey.call.policy import Alternative, Fallback, Retarget, SecurityMode
+from sipmikey.call.keying.known import alternatives
+from sipmikey.call.policy import Fallback, Retarget, SecurityMode
 from sipmikey.settings import nearest
 from sipmikey.testing.agent_driver import Fields
 from sipmikey.testing.stacks import STACKS, stack_of
@@ -16,7 +17,7 @@ from sipmikey.ticket.mode import Mode
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "security": tuple(SecurityMode),
     "fallback": tuple(Fallback),
-    "alternative": tuple(Alternative),
+    "alternative": alternatives(),
     "retarget": tuple(Retarget),
     "mode": tuple(Mode),
     "suites": ("256", "128"),

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from sipmikey.agent.driver.call_driver import message_of
 from sipmikey.call.inputs import Message
 from sipmikey.call.inviting.redirection import Course, first_course, onward
-from sipmikey.call.policy import Alternative, CallPolicy, Fallback, Retarget, SecurityMode
+from sipmikey.call.keying.clear import CLEAR
+from sipmikey.call.keying.permission import permits_again
+from sipmikey.call.keying.sdes import SDES
+from sipmikey.call.policy import CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.sip import SipMessage
 
@@ -166,15 +169,15 @@ def test_a_detour_by_sips_does_not_lead_back_to_sip() -> None:
 def test_the_stricter_policy_holds(dialled: SecurityMode, contact: SecurityMode) -> None:
     policy = CallPolicy(
         fallback=Fallback.BOTH,
-        alternative=Alternative.SDES_WITHOUT_TLS,
+        alternative="sdes-without-tls",
         contacts={BOB: dialled, CAROL: contact, DAVE: SecurityMode.OFF},
     )
     target = redirect(start(policy=policy), f"<{CAROL}>", policy=policy).target
     order = [SecurityMode.OFF, SecurityMode.PREFERRED, SecurityMode.REQUIRED]
     assert target.mode is max(dialled, contact, key=order.index)
     lesser = target.mode is SecurityMode.PREFERRED
-    assert policy.retries_in_clear(target.called, least=target.mode) is lesser
-    assert policy.allows_sdes(target.called, least=target.mode) is lesser
+    assert permits_again(policy, CLEAR, target.called, least=target.mode) is lesser
+    assert permits_again(policy, SDES, target.called, least=target.mode) is lesser
     further = redirect(
         redirect(start(policy=policy), f"<{CAROL}>", policy=policy), f"<{DAVE}>", policy=policy
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipmikey.agent.driver.started_keys import StartedKeys
-from sipmikey.call.keying.keying import SrtpKeys
+from sipmikey.call.keying.lanes import SrtpKeys
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.secret import Secret
 

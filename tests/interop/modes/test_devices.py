@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from sipmikey.call.keying.ticket import TicketKeying, srtp_suites
+from sipmikey.call.keying.means import Incoming, Means, TicketMeans
+from sipmikey.call.keying.ticket import TicketKeying
+from sipmikey.call.policy import CallPolicy
 from sipmikey.mikey.secret import Secret
 from sipmikey.system import environment
 from sipmikey.ticket.credentials import TicketProtectionKey
@@ -37,11 +39,10 @@ class Device:
     def answer(self, invite: SipMessage) -> str:
         """Return the SDP that answers *invite*."""
         keys = tuple(map(_shared, self._settings["keys"].get("ticket_keys", ())))
-        keying = TicketKeying.called(
-            environment(), identity=uri("bob"), caller=self._caller, suites=srtp_suites(("256", "128")),
-            replay=ReplayCache(clock_skew_s=300), credential=self._credential, kms=IDENTITY,
-            asked_about=lambda kms: None, ticket_keys=keys,
-        )  # fmt: skip
+        replay = ReplayCache(clock_skew_s=300)
+        tickets = TicketMeans(credential=self._credential, kms=IDENTITY, ticket_keys=keys, replay=replay)
+        means = Means(env=environment(), policy=CallPolicy(), identity=uri("bob"), tickets=tickets)
+        keying = TicketKeying.called(means, Incoming(caller=self._caller, offer=invite.sdp))
         keying.receive_offer(invite.sdp)
         if (question := keying.question()) is not None:
             keying.receive_kms(ask_kms(self._grounds.kms, question.message, "ticketresolve"))

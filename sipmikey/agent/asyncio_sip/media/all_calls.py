@@ -9,23 +9,23 @@ from sipmikey.agent.asyncio_sip.media.ice import ice_ways
 from sipmikey.agent.config import AgentConfig
 from sipmikey.agent.python_media.devices import PythonDevices
 from sipmikey.agent.python_media.engine import CallMedia, PythonMedia
-from sipmikey.agent.stack import HelpingServers
-from sipmikey.call.keying.sdes_exchange import crypto_suites
+from sipmikey.agent.stack import HelpingServers, StackKeys
 from sipmikey.sound.commands import Command
 from sipmikey.sound.settings import News
 
 
 class Media:
-    """The media of all calls. *address*: of ours, that descriptions name. ``suites``: of SDES, best first.
+    """The media of all calls. *address*: of ours, that descriptions name. ``stack_keys``: which may go into
+    descriptions, None for none.
 
     ``shares_port``: RTCP may go on the port of RTP (RFC 5761). Raises ``StackError`` where ICE is wanted and
     the package for it is missing.
     """
 
-    def __init__(self, config: AgentConfig, address: str) -> None:
+    def __init__(self, config: AgentConfig, address: str, keys: StackKeys | None = None) -> None:
         self._ways = ice_ways(config) if config.nat.uses_ice else None
         self.shares_port = config.nat.rtcp_mux
-        self.suites = crypto_suites(config.keys.suites if config.keys else ("256", "128"))
+        self.stack_keys = keys
         # A socket of all addresses stays in use when one of them changes.
         bind = config.sip.bind or "0.0.0.0"
         here = replace(config, sip=replace(config.sip, bind=bind, public_address=address))

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable
 
 from sipmikey.agent.asyncio_sip.media.all_calls import Media
+from sipmikey.agent.asyncio_sip.media.described_keys import DescribedKeys
 from sipmikey.agent.asyncio_sip.media.description import agreed, answer, offer, plain_profile, read
-from sipmikey.agent.asyncio_sip.media.sdes import DescribedKeys
 from sipmikey.agent.python_media.engine import CallMedia
 from sipmikey.agent.stack import Lane, Seat, SrtpKeys, StackError, StreamCount
 from sipmikey.nat.path import MediaPath
@@ -34,7 +34,8 @@ class SessionStreams:
         self._codecs = codecs
         self._on_digit = on_digit
         self._lane = lane
-        self._crypto = DescribedKeys(media.suites, secrets.token_bytes) if lane is Lane.SDES else None
+        keys = media.stack_keys if lane is Lane.BY_STACK else None
+        self._crypto = None if keys is None else DescribedKeys(keys.suites, secrets.token_bytes)
         self._media: CallMedia | None = None
         self._session_id = secrets.randbelow(1 << 62)
         self._default_lines = [_PROFILE] * lines
@@ -60,7 +61,7 @@ class SessionStreams:
         return self._opened().gather(sorted(wanted), then, again=again)
 
     def own_offer(self, *, held: bool) -> str:
-        """Return an offer of ours, without keys but those of SDES."""
+        """Return an offer of ours, without keys but those this stack makes."""
         lines = self._lines or self._default_lines
         text = offer(
             self._engine.address,
@@ -74,7 +75,7 @@ class SessionStreams:
         return sdp if self._crypto is None else self._crypto.offer(sdp)
 
     def own_answer(self, theirs: str, *, held: bool) -> str:
-        """Return our answer to *theirs*, without keys but those of SDES. Raises ``PeerError``."""
+        """Return our answer to *theirs*, without keys but those this stack makes. Raises ``PeerError``."""
         text = answer(
             read(theirs),
             self._engine.address,
@@ -92,16 +93,16 @@ class SessionStreams:
         Raises ``PeerError`` for keys in them that cannot be used.
         """
         media = self._opened()
-        crypto = () if self._crypto is None else self._crypto.agreed(ours, theirs, ours_offered=ours_offered)
+        crypto = {} if self._crypto is None else self._crypto.agreed(ours, theirs, ours_offered=ours_offered)
         streams = agreed(ours, theirs, ours_offered=ours_offered)
         self._lines = [plain_profile(stream.protocol) if stream.port else "" for stream in read(ours)]
         for index, stream in streams.items():
             if self._lane is Lane.CLEAR:
                 media.run_in_clear(index)
             media.connect(index, stream)
-        for keys in crypto:
-            if keys.index in streams:
-                media.key_from_description(keys.index, keys)
+        for index, keys in crypto.items():
+            if index in streams:
+                media.key_from_description(index, keys)
         for index in self.existing.difference(streams):
             media.disconnect(index)
         self.existing = frozenset(streams)

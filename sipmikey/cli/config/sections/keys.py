@@ -141,7 +141,7 @@ class Security:
     )  # fmt: skip
     transfer: bool = setting(False, "let calls be transferred, to whom the other side says", read.boolean)
     unprotected_in_conference: bool = setting(
-        False, "mix calls in clear, or keyed by SDES, with calls that policy demands protection for",
+        False, "mix calls in clear, or with keys that others can know, with calls that must be protected",
         read.boolean,
     )  # fmt: skip
     suites: tuple[str, ...] = setting(

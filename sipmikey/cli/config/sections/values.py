@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from sipmikey.call.keying.known import alternatives
 from sipmikey.settings import readers as read
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 POLICIES = ("required", "preferred", "off")
 FALLBACKS = ("never", "incoming", "both")
-ALTERNATIVES = ("none", "sdes", "sdes-without-tls")
+ALTERNATIVES = alternatives()
 FORKED = ("bind", "refuse")
 RETARGETS = ("accept", "ask", "refuse")
 ENGINES = ("native", "python")

@@ -6,7 +6,8 @@ import base64
 import re
 from collections.abc import Callable
 
-from sipmikey.call.keying.sdes_exchange import AgreedCrypto, agreed_crypto, usable_lines
+from sipmikey.call.keying.lanes import SrtpKeys
+from sipmikey.call.keying.sdes_exchange import agreed_crypto, usable_lines
 from sipmikey.media.profile import profile_by_name
 from sipmikey.mikey.secret import Secret
 
@@ -37,10 +38,13 @@ class DescribedKeys:
             sdp, lambda index: tuple((line.tag, line.suite) for line in offered[index].values())[:1]
         )
 
-    def agreed(self, ours: str, theirs: str, *, ours_offered: bool) -> tuple[AgreedCrypto, ...]:
-        """Return what offer and answer agree on. Raises ``PeerError``."""
+    def agreed(self, ours: str, theirs: str, *, ours_offered: bool) -> dict[int, SrtpKeys]:
+        """Return what offer and answer agree on, by m-line. Raises ``PeerError``."""
         first, second = (ours, theirs) if ours_offered else (theirs, ours)
-        return agreed_crypto(first, second, self._suites, ours_offered=ours_offered)
+        return {
+            one.index: SrtpKeys(suite=one.suite, send=one.send, receive=one.receive)
+            for one in agreed_crypto(first, second, self._suites, ours_offered=ours_offered)
+        }
 
     def _keyed(self, sdp: str, lines: Callable[[int], tuple[tuple[int, str], ...]]) -> str:
         head, *sections = _SECTION.split(sdp)
