@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from sipmikey.call.keying.known import kinds
 
 ROOT = Path(__file__).parents[1]
 LOCALE = ROOT / "sipmikey" / "locale"
 ROOMS = ("phone", "tui", "gui", "cli/phone")
+
+
+def words_of_keyings() -> str:
+    """Return what the declarations of the keyings say to people, as xgettext reads it."""
+    texts = (text for kind in kinds() for text in (kind.words.label, kind.words.warning) if text)
+    return "".join(f"Text({text!r})\n" for text in texts)
 
 
 def collect(template: Path) -> None:
@@ -40,7 +49,10 @@ def collect(template: Path) -> None:
         "-o",
         str(template),
     ]
-    subprocess.run([*words, *files], cwd=ROOT, check=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".py", encoding="utf-8") as declared:
+        declared.write(words_of_keyings())
+        declared.flush()
+        subprocess.run([*words, *files, declared.name], cwd=ROOT, check=True)
     lines = template.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if not line.startswith('"POT-Creation-Date')]
     text = "\n".join(kept).replace("charset=CHARSET", "charset=UTF-8") + "\n"

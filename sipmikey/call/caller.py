@@ -133,10 +133,13 @@ class CallerMachine(CallMachine):
     def _attached(self) -> Outcome:
         uri = self._course.target.uri if self._course.followed else self._uri
         self._out.tell(e.CallOut, uri=uri)
-        if o.Timer.SETUP not in self._out.timers:
-            # Of several INVITEs the first sets the time for all.
-            self._out.start(o.Timer.SETUP, self._settings.patience.setup)
+        self._limit_setup()
         return super()._attached()
+
+    def _limit_setup(self) -> None:
+        """Of several INVITEs the first sets the time for all, unless that is over."""
+        if o.Timer.SETUP not in self._out.timers:
+            self._out.start(o.Timer.SETUP, self._settings.patience.setup)
 
     def _rang(self, timer: o.Timer) -> Outcome:
         if timer is o.Timer.SETUP:
@@ -425,6 +428,7 @@ class CallerMachine(CallMachine):
         """Send the next INVITE, once it has the ticket that it may need."""
         if self._attempt.keying.kind is not REFUSED:
             return self._invite()
+        self._limit_setup()
         self._out.put(o.AskTicket(identities=self._course.target.identities))
         return Outcome.FETCHES
 

@@ -8,6 +8,7 @@ from sipmikey.call import events as e
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.caller import CallerMachine
+from sipmikey.call.keying.keying import KeyingKind
 from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.policy import CallPolicy, Retarget
 from sipmikey.call.settings import CallSettings
@@ -19,7 +20,8 @@ from tests.call.worlds import ALICE, KMS_FAILED, PATIENCE, STACK_FAILED, Moves, 
 class CallerWorld(World):
     """A caller and its branches, named by their To-tags. *answers*: the descriptions they may send.
 
-    *updates*: what they may offer before their 200, once they have answered in a reliable 183.
+    *kind*: the keying of the first INVITE, None for a ticket. *updates*: what they may offer before their
+    200, once they have answered in a reliable 183.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class CallerWorld(World):
         contacts: tuple[str, ...] = (),
         redirects: int = 2,
         clear: bool = False,
+        kind: KeyingKind | None = None,
         updates: tuple[str, ...] = (),
     ) -> None:
         settings = CallSettings(
@@ -43,7 +46,8 @@ class CallerWorld(World):
             redirects=redirects,
         )
         grant = None if clear else GRANT
-        machine = CallerMachine("1", settings, ENV, FakeKeyings(), uri=BOB, called=BOB, grant=grant)
+        keyings = FakeKeyings()
+        machine = CallerMachine("1", settings, ENV, keyings, uri=BOB, called=BOB, grant=grant, kind=kind)
         super().__init__(machine, settings)
         self.tags, self.answers_sent = tags, answers
         self.failures, self.contacts = failures, contacts

@@ -201,6 +201,10 @@ class FakeKeyings:
     def calling(
         self, kind: KeyingKind, *, called: str, consent: Consent, grant: TicketGrant | None = None
     ) -> Keying:
-        if kind is TICKET:
-            return FakeTicket(calls=True, rekey_s=self.rekey_s)
-        return FakeSdes(calls=True) if kind is SDES else ClearKeying()
+        if kind.in_clear:
+            return ClearKeying()
+        if kind is SDES:
+            return FakeSdes(calls=True)
+        keying = FakeTicket(calls=True, rekey_s=self.rekey_s)
+        keying.kind = kind
+        return keying

@@ -6,14 +6,17 @@ import itertools
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from sipmikey.call.keying.known import known
 from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.policy import CallPolicy, Fallback, Retarget, SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState
 from sipmikey.ticket.environment import Environment
+from tests.agent.keyings.prearranged import PREARRANGED
 from tests.call.called import CalleeWorld
-from tests.call.calling import CallerWorld, known
+from tests.call.calling import CallerWorld
+from tests.call.calling import known as known_of
 from tests.call.explore import Report, explore
 from tests.call.fakes import CAROL, FakeKeyings
 from tests.call.pair import Pair
@@ -24,6 +27,8 @@ from tests.call.worlds import World
 PREFERRED = CallPolicy(
     security=SecurityMode.PREFERRED, fallback=Fallback.BOTH, alternative="sdes-without-tls"
 )
+
+FIRST = CallPolicy(security=SecurityMode.PREFERRED, fallback=Fallback.BOTH, alternative="prearranged")
 
 TRIES = 2
 """Of a change that meets glare: the third try differs from the second in nothing but its number."""
@@ -56,6 +61,9 @@ SCENARIOS: dict[str, Callable[[], World | Pair]] = {
     ),
     "caller, preferred": lambda: CallerWorld(
         tags="ac", answers=("good", "none"), policy=PREFERRED, failures=(488, 486)
+    ),
+    "caller, a keying before the ticket": lambda: CallerWorld(
+        tags="ac", answers=("good", "none"), policy=FIRST, kind=PREARRANGED, failures=(488, 486)
     ),
     "caller, in clear": lambda: CallerWorld(tags="ac", answers=("good",), clear=True),
     "callee": CalleeWorld,
@@ -111,7 +119,7 @@ def comparer(world: World | Pair) -> Callable[[Any], Hashable]:
     }
 
     def key(world: CallerWorld) -> Hashable:
-        order = tuple(sorted(names, key=lambda tag: known(world, tag)))
+        order = tuple(sorted(names, key=lambda tag: known_of(world, tag)))
         return comparers[order].value(world.parts())
 
     return key
@@ -119,5 +127,6 @@ def comparer(world: World | Pair) -> Callable[[Any], Hashable]:
 
 def run(name: str) -> Report:
     """Explore the scenario of that name. Raises ``Violation``."""
-    world = (SCENARIOS | DEEP_SCENARIOS)[name]()
-    return explore(world, comparer(world), is_over=is_over)
+    with known(PREARRANGED):
+        world = (SCENARIOS | DEEP_SCENARIOS)[name]()
+        return explore(world, comparer(world), is_over=is_over)

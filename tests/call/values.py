@@ -10,7 +10,9 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-_SIMPLE = (str, int, float, bytes, bool, type(None), Enum, BaseException, type)
+from sipmikey.call.keying.keying import KeyingKind
+
+_SIMPLE = (str, int, float, bytes, bool, type(None), Enum, BaseException, type, KeyingKind)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, functools.partial)
 
 Memo = dict[int, Any]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sipmikey.call.keying.clear import CLEAR
 from sipmikey.call.keying.keying import KeyingKind
 from sipmikey.call.keying.sdes import SDES
@@ -66,6 +69,11 @@ def add_keying(kind: KeyingKind) -> None:
     _kinds.append(kind)
 
 
-def remove_keying(kind: KeyingKind) -> None:
-    """Know a keying that was added no longer."""
-    _kinds.remove(kind)
+@contextmanager
+def known(kind: KeyingKind) -> Iterator[None]:
+    """Know another keying for as long as the context lasts. Raises as ``add_keying`` does."""
+    add_keying(kind)
+    try:
+        yield
+    finally:
+        _kinds.remove(kind)
