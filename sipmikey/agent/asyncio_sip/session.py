@@ -279,8 +279,10 @@ class Session(ABC):
         return "" if target is None else self._fault_over(target.transport)
 
     def _fault_over(self, transport: Transport) -> str:
+        if self.lane is not Lane.BY_STACK:
+            return ""
         keys = self.house.media.stack_keys
-        if self.lane is Lane.BY_STACK and (keys is None or not keys.may_go_over(str(transport))):
+        if keys is None or not keys.may_go_over(str(transport)):
             return f"keys in a description do not go over {transport}: policy wants TLS for them"
         return ""
 
