@@ -53,7 +53,9 @@ class LdapServer:
             if count >= MAX_ENTRIES:
                 raise LdapFailure(f"{self._url}: more than {MAX_ENTRIES} entries")
             if entry.get("type") != "searchResEntry":
-                raise LdapFailure(f"{self._url}: it refers to another server: set another base")
+                raise LdapFailure(
+                    f"{self._url}: the directory refers to another server for {base}: set another base"
+                )
             raw: Mapping[str, list[bytes]] = entry["raw_attributes"]
             yield entry["dn"], {name.lower(): values for name, values in raw.items()}
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
-from sipmikey.mikey.errors import LocalError
+from sipmikey.mikey.errors import SipmikeyError
 
 Work: TypeAlias = Callable[[], Any]
 
@@ -27,10 +27,10 @@ class Worker(QObject):
     def _run(self, work: Work) -> None:
         try:
             result = work()
-        except LocalError as error:
+        except SipmikeyError as error:
             self.failed.emit(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the person at the window must be told
-            self.failed.emit(f"{type(error).__name__}: {error}")
+            self.failed.emit(f"sipmikey failed at this: {type(error).__name__}: {error}")
         else:
             self.done.emit(result)
 

@@ -8,6 +8,7 @@ import hmac
 from dataclasses import dataclass
 from pathlib import Path
 
+from sipmikey.key_file import read_secret_file
 from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 
@@ -120,12 +121,7 @@ class NatSettings:
         return self.turn_username, self.turn_password or Secret(b"")
 
     def _from_file(self, path: Path) -> tuple[str, Secret]:
-        try:
-            line = path.read_bytes().splitlines()[0].strip()
-        except OSError as error:
-            raise LocalError(f"nat.turn_password_file: {path}: {error.strerror}") from None
-        except IndexError:
-            raise LocalError(f"nat.turn_password_file: {path} is empty") from None
+        line = read_secret_file(path, "nat.turn_password_file").reveal()
         if self.turn_username:
             return self.turn_username, Secret(line)
         # The user name of a time-limited credential has a colon itself; base64 and hexadecimal have none.

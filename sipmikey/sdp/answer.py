@@ -187,10 +187,12 @@ class Answerer:
         `PeerError` when a key that the offer names does not fit its policy.
         """
         offer = self._offer
-        if offer is None or self.unresolved:
-            raise LocalError("the offer is not received, or its ticket not resolved")
+        if offer is None:
+            raise LocalError("make_answer: no offer of the caller was received")
+        if self.unresolved:
+            raise LocalError("make_answer: the ticket in the caller's offer is not resolved")
         if self._answered is not None:
-            raise LocalError("the offer has been answered: send the same answer again")
+            raise LocalError("make_answer: the caller's offer has been answered: send the same answer again")
         own = local_answer(
             sdp,
             offer.document,

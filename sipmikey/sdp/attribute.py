@@ -16,6 +16,7 @@ MIKEY = "mikey"
 
 _SECTION = "RFC 4567 section 3.1"
 _VALUE = re.compile(r" ?([A-Za-z0-9]+) (.*)", re.DOTALL)
+_LINE = re.compile(rf"^a={ATTRIBUTE}:([^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
@@ -72,6 +73,17 @@ def decode(data: str, *, max_bytes: int) -> bytes:
     if len(message) > max_bytes:
         raise KeyMgmtMalformed(f"{len(message)} octets, at most {max_bytes} are read", field=ATTRIBUTE)
     return message
+
+
+def mentions(sdp: str) -> bool:
+    """Return whether a description has an a=key-mgmt attribute, of any protocol, well-formed or not."""
+    return _LINE.search(sdp) is not None
+
+
+def first_data(sdp: str) -> str | None:
+    """Return the keymgmt-data of the first MIKEY attribute in a description as it stands, None without."""
+    values = (_VALUE.fullmatch(found[1]) for found in _LINE.finditer(sdp))
+    return next((value[2] for value in values if value is not None and value[1] == MIKEY), None)
 
 
 def format_value(message: bytes) -> str:

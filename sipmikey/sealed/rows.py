@@ -33,7 +33,7 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
         database.executescript(schema)
     except sqlite3.DatabaseError as error:
         database.close()
-        raise LocalError(f"{path}: {error}") from None
+        raise LocalError(f"{path}: SQLite cannot use this file: {error}") from None
     return database
 
 
@@ -60,7 +60,7 @@ class Seal:
             opened = AESGCM(self._key.reveal()).decrypt(sealed[:_NONCE], sealed[_NONCE:], context)
         except (InvalidTag, ValueError):
             raise LocalError(
-                f"{self._path}: a row does not open: the key is another one, or the file was altered"
+                f"{self._path}: a sealed row does not open: the key is another one, or the file was altered"
             ) from None
         found: dict[str, Any] = json.loads(opened)
         return found

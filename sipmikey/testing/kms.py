@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sipmikey.keys.key_text import parse_key
+from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.testing.door import Door
 from sipmikey.testing.program import COMMAND, Program, run
@@ -131,7 +132,8 @@ class KmsDirectory:
     @property
     def url(self) -> str:
         """The base URL for agents."""
-        assert self._running is not None, "the KMS is not started"
+        if self._running is None:
+            raise LocalError(f"{self.directory}: this KMS has no URL before start()")
         return self._running.url
 
     def start(self, port: int = 0) -> None:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from sipmikey.sip import SipMalformed, SipMessage
+from sipmikey.sip.framing import FramingError, StreamFramer
 
-MAX_OCTETS = 65_536
+_PIECE = 65_536
 
 
-async def read_message(reader: asyncio.StreamReader) -> SipMessage | None:
-    """Return the next message of a TCP connection, None at its end. Keep-alives are skipped."""
+async def read_messages(reader: asyncio.StreamReader) -> AsyncIterator[SipMessage]:
+    """Yield the messages of a TCP connection until it ends, or cannot be read. Keep-alives are skipped."""
+    framer = StreamFramer()
     while True:
         try:
-            line = await reader.readuntil(b"\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            return None
-        if line != b"\r\n":
-            break
-    try:
-        head = line + await reader.readuntil(b"\r\n\r\n")
-        message = SipMessage.parse(head)
-        length = int(message.first("content-length") or 0)
-        if not 0 <= length <= MAX_OCTETS:
-            return None
-        return message.with_content(await reader.readexactly(length))
-    except (
-        asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, SipMalformed, ValueError,
-    ):  # fmt: skip
-        return None
+            octets = await reader.read(_PIECE)
+            if not octets:
+                return
+            for message in framer.messages(octets):
+                yield SipMessage.parse(message)
+        except (ConnectionError, FramingError, SipMalformed):
+            return

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from sipmikey.sip import SipMessage, long_name
 from sipmikey.testing.faults import Fault
-from sipmikey.testing.sip_message import read_message
+from sipmikey.testing.sip_message import read_messages
 
 T = TypeVar("T")
 Kind = Literal["request", "response"]
@@ -165,7 +165,7 @@ class Switchboard:
         """Pass on the requests of one caller."""
         line = _Line(caller)
         try:
-            while (message := await read_message(reader)) is not None:
+            async for message in read_messages(reader):
                 if not message.status:
                     await self._request(message, line)
                 elif (callee := line.asked.get(_branch(message))) is not None:
@@ -204,7 +204,7 @@ class Switchboard:
 
     async def _answers(self, reader: asyncio.StreamReader, target: tuple[str, int], line: _Line) -> None:
         """Pass on the responses of one callee, and its requests (it may use the same connection for them)."""
-        while (message := await read_message(reader)) is not None:
+        async for message in read_messages(reader):
             fork = line.forks.get(message.first("call-id") or "")
             if not message.status:
                 line.asked[_branch(message)] = line.onward[target]

@@ -12,7 +12,6 @@ from sipmikey.agent.asyncio_sip.referral import replace_call
 from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.session_timer import TOO_SMALL, interval_too_small
 from sipmikey.agent.asyncio_sip.wire.flows import Flows
-from sipmikey.agent.asyncio_sip.wire.framing import trimmed
 from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.wire.target import shown
 from sipmikey.agent.asyncio_sip.wire.transactions import ServerTransaction, Transactions
@@ -33,6 +32,7 @@ from sipmikey.agent.screening.arrivals import Arrivals, Verdict
 from sipmikey.agent.screening.screen import Fault, examine
 from sipmikey.agent.stack import Headers, Lane, Placement
 from sipmikey.sip import SipMalformed, SipMessage
+from sipmikey.sip.framing import trimmed
 from sipmikey.sip.message_summary import EVENT
 from sipmikey.sip.pidf import EVENT as PRESENCE
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-
 from sipmikey.call.events import Event
 from sipmikey.call.outbox import Outbox
 from sipmikey.mikey.registry import DataType
+from sipmikey.sdp.attribute import decode, first_data
+from sipmikey.sdp.errors import KeyMgmtMalformed
 
-_KEY_MGMT = re.compile(r"^a=key-mgmt:\s*mikey\s+(\S+)", re.MULTILINE | re.IGNORECASE)
+_LONGEST = 65_535
 
 
 def describe_mikey(sdp: str) -> tuple[str, int] | None:
     """Return name and size in octets of the first MIKEY message in *sdp*, None when there is none."""
-    found = _KEY_MGMT.search(sdp)
-    if found is None:
+    data = first_data(sdp)
+    if data is None:
         return None
     try:
-        octets = base64.b64decode(found.group(1), validate=True)
-    except (binascii.Error, ValueError):  # letters that are not ASCII are a plain ValueError
-        return "unreadable", len(found.group(1))
+        octets = decode(data, max_bytes=_LONGEST)
+    except KeyMgmtMalformed:
+        return "unreadable", len(data)
     if len(octets) < 2:
         return "unreadable", len(octets)
     try:

@@ -15,6 +15,7 @@ from sipmikey.media.profile import profile_by_name
 from sipmikey.mikey.errors import PeerError
 from sipmikey.mikey.secret import Secret
 from sipmikey.sdp import BiddingDown, KeyMgmtMissing, MediaMismatch, MediaNotSecured, SentSdpAltered
+from sipmikey.sdp.attribute import ATTRIBUTE
 from sipmikey.sdp.document import Document
 
 _FIELD = "a=crypto"
@@ -125,7 +126,7 @@ def usable_lines(sdp: str, suites: tuple[str, ...]) -> dict[int, dict[int, Crypt
     """
     document = Document.parse(sdp)
     for level in document.levels():
-        if any(name.lower() == "key-mgmt" for _, name, _ in document.attributes(level)):
+        if any(name.lower() == ATTRIBUTE for _, name, _ in document.attributes(level)):
             raise BiddingDown("the description has both key-mgmt and keys of SDES", field=_FIELD)
     live = [index for index in range(len(document.media)) if document.media_line(index).port]
     if not live:
@@ -223,7 +224,7 @@ def _crypto_lines(sdp: str) -> list[tuple[str, str, tuple[str, ...]]]:
             f"{name}:{value}"
             for level in (None, index)
             for _, name, value in document.attributes(level)
-            if name.lower() in ("crypto", "key-mgmt", "fingerprint")
+            if name.lower() in ("crypto", ATTRIBUTE, "fingerprint")
         ]
         found.append((line.media, line.protocol, tuple(keying)))
     return found

@@ -10,6 +10,7 @@ from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.errors import LocalError, PeerError, UnknownKey
 from sipmikey.mikey.timestamp import Timestamp
 from sipmikey.sdp import Answerer, MediaKeys, MediaNotSecured, Offerer, Session, SessionKeys
+from sipmikey.sdp.attribute import mentions
 from sipmikey.ticket.resolve import answerer_text
 
 
@@ -306,7 +307,7 @@ def _stream(media: MediaKeys) -> StreamKeys:
 
 def _recognises(offer: str | None) -> bool:
     """An INVITE without an offer is taken for one of a ticket, whose keying says what is missing."""
-    return offer is None or "a=key-mgmt:" in offer.lower()
+    return offer is None or mentions(offer)
 
 
 def _unfit(offer: str, means: Means) -> PeerError | None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from sipmikey import key_file
 from sipmikey.cli.config.place import default_path
 from sipmikey.cli.config.schema import SECTIONS, Configuration
+from sipmikey.mikey.errors import LocalError
 from sipmikey.mikey.secret import Secret
 from sipmikey.settings import ConfigurationError, MergedSettings, Value, merge, nearest, settings
 
@@ -125,11 +127,8 @@ def _too_open(path: Path) -> str:
 
 
 def read_secret_file(path: Path, name: str) -> Secret:
-    """Return the secret in the first line of *path*, without the line end. *name* is for the error text."""
+    """Return the secret in the first line of *path*. *name* is for the text of a ``ConfigurationError``."""
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"{name}: {path}: {error.strerror}") from None
-    if not lines or not lines[0].strip():
-        raise ConfigurationError(f"{name}: {path} is empty")
-    return Secret(lines[0].strip())
+        return key_file.read_secret_file(path, name)
+    except LocalError as error:
+        raise ConfigurationError(str(error)) from None

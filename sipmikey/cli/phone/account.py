@@ -15,6 +15,7 @@ from sipmikey.cli.calls.setup import agent_config, kms_client
 from sipmikey.cli.config.load import load
 from sipmikey.cli.config.schema import Configuration
 from sipmikey.cli.exit_codes import CommandFailed, ExitCode
+from sipmikey.key_file import read_key_text
 from sipmikey.keys.key_text import parse_key
 from sipmikey.mikey.errors import LocalError, SipmikeyError
 from sipmikey.mikey.secret import Secret
@@ -25,6 +26,8 @@ from sipmikey.ticket.identity import canonical
 from sipmikey.whole_file import write_whole
 
 CALL_S = 10.0
+
+_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +82,10 @@ def read_url(usual: str) -> Callable[[str], str]:
 def read_key(typed: str) -> Secret:
     """Return the key as it was typed, or as it is in a file; both are checked."""
     path = Path(typed).expanduser()
-    text = typed.encode()
-    if typed and len(typed) < 4096 and path.is_file():
-        text = path.read_bytes().strip()
-    parse_key(text, "the key")
-    return Secret(text)
+    is_file = bool(typed) and len(typed) < _LONGEST_PATH and path.is_file()
+    text = read_key_text(path, "the key") if is_file else Secret(typed.encode())
+    parse_key(text.reveal(), "the key")
+    return text
 
 
 def read_server(typed: str) -> str:

@@ -10,12 +10,12 @@ import pytest
 from sipmikey.agent.asyncio_sip.binding import Binding
 from sipmikey.agent.asyncio_sip.exchange import Means
 from sipmikey.agent.asyncio_sip.registration import Registration
-from sipmikey.agent.asyncio_sip.wire.framing import StreamFramer
 from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
 from sipmikey.agent.asyncio_sip.writing import response
 from sipmikey.agent.config import AgentConfig, Sip, Transport
 from sipmikey.mikey.errors import LocalError
 from sipmikey.sip import SipMessage
+from sipmikey.sip.framing import StreamFramer
 from tests.agent.asyncio_sip.clock import Clock, Wire
 
 INSTANCE = "urn:uuid:00000000-0000-1000-8000-000a95a0e128"

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sipmikey.agent.asyncio_sip.wire.framing import PING, PONG, FramingError, StreamFramer
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, shown
 from sipmikey.agent.config import Transport
+from sipmikey.sip.framing import PING, PONG, FramingError, StreamFramer
 
 _log = logging.getLogger("sipmikey.agent.asyncio_sip")
 

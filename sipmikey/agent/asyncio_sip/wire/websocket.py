@@ -8,9 +8,9 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sipmikey.agent.asyncio_sip.wire.framing import LONGEST_MESSAGE
 from sipmikey.agent.asyncio_sip.wire.target import Endpoint, Target, shown
 from sipmikey.agent.config import Transport
+from sipmikey.sip.framing import LONGEST_MESSAGE
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
