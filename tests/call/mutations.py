@@ -272,6 +272,14 @@ def _replaced(self: Any, kind: i.Kind, token: int | None, *, update: bool = Fals
         self.send()
 
 
+def _without_a_word(self: Any, ending: object) -> None:
+    """Forget the changes of a call that ends, which are not told to be over."""
+    self._change = self._waiting = None
+    _FORGET(self, ending)
+
+
+_FORGET = Renegotiation.forget
+
 CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
     ("a 2xx gets no ACK", CALLER, _method(Outbox, "put", _without_output(o.Acknowledge))),
     ("a surplus 2xx gets no BYE", CALLER, _method(Outbox, "put", _without_output(o.EndBranch))),
@@ -323,6 +331,7 @@ CODE: tuple[tuple[str, tuple[str, ...], Callable[[Any], None]], ...] = (
     ("a change that waits is never sent", WAITS, _method(Renegotiation, "go_on", _nothing)),
     ("a change does not wait", WAITS, _method(Renegotiation, "propose", _proposed_at_once)),
     ("a third change takes the place of the second", WAITS, _method(Renegotiation, "propose", _replaced)),
+    ("a change has no end with the call", WAITS, _method(Renegotiation, "forget", _without_a_word)),
     ("a packet proves nothing", WITHIN[:1], _method(streams.Streams, "counted", _nothing)),
 )
 

@@ -126,6 +126,7 @@ class _Talk:
         super().check()  # type: ignore[misc]
         machine = self.machine
         if machine.state is not CallState.TALKING:
+            assert not self.proposed, "the call ended, and a change that was proposed did not"
             return
         if o.Timer.GLARE not in self.timers and self.ours == "challenged":
             self.ours = ""

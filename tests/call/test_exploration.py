@@ -14,7 +14,7 @@ _LEAST = {
     "within a call, the caller": 3000,
     "within a call, the callee": 3000,
     "within a call, both sides": 300,
-    "within a call, a change that waits": 1500,
+    "within a call, a change that waits": 1000,
 }
 """States below which a scenario has lost what it explores."""
 
