@@ -272,7 +272,7 @@ def _replaced(self: Any, kind: i.Kind, token: int | None, *, update: bool = Fals
         self.send()
 
 
-def _without_a_word(self: Any, ending: object) -> None:
+def _without_a_word(self: Any, ending: Any) -> None:
     """Forget the changes of a call that ends, which are not told to be over."""
     self._change = self._waiting = None
     _FORGET(self, ending)
