@@ -11,6 +11,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ SIPMIKEY = (sys.executable, "-m", "sipmikey.cli")
 
 OF_REAL_AGENT = (
     "answer-*", "offer-*", "resolve-*", "rejected-*", "plain-accepted", "otway-rees-accepted",
-    "update-accepted", "update-again",
+    "kerberos-*", "preshared-*", "update-accepted", "update-again",
 )  # fmt: skip
 """What the real user agent is tested for; the one of the suite is tested for everything, without SIP."""
 
@@ -148,25 +149,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def answering(tmp_path: Path) -> Iterator[tuple[str, str, list[str]]]:
-    """A user agent that shares keys with its KMS and with alice: its address, its KMS's, and the options."""
-    url = f"{LOCAL}:{_free_port()}"
-    keys = {"bob.tpk": b"bob-kms", "alice.tpk": b"alice-bob", "bob.key": b"bob"}
-    for name, word in keys.items():
-        (tmp_path / name).write_text(hashlib.sha256(word).hexdigest())
-        (tmp_path / name).chmod(0o600)
-    settings = tmp_path / "bob.toml"
-    settings.write_text(f"""
-[identity]
-uri = "sip:bob@{LOCAL}"
-[kms]
-url = "http://{url}"
-identity = "sip:kms@{LOCAL}"
-psk_file = "{tmp_path}/bob.key"
-psk_id = "bob"
-ticket_keys = {{ "sip:kms@{LOCAL}" = "{tmp_path}/bob.tpk", "sip:alice@{LOCAL}" = "{tmp_path}/alice.tpk" }}
-""")
+@contextmanager
+def _answering(folder: Path, kms_section: str) -> Iterator[str]:
+    """Run `sipmikey answer` as bob with these lines in ``[kms]``; yield where it is reached."""
+    settings = folder / "bob.toml"
+    settings.write_text(f'[identity]\nuri = "sip:bob@{LOCAL}"\n[kms]\n{kms_section}')
     answer = subprocess.Popen(
         [
             *SIPMIKEY, "answer", "--config", str(settings), "--auto", "--json", "--listen", f"{LOCAL}:0",
@@ -180,13 +167,32 @@ ticket_keys = {{ "sip:kms@{LOCAL}" = "{tmp_path}/bob.tpk", "sip:alice@{LOCAL}" =
         ready = next(one for one in map(json.loads, lines) if one["type"] == "agent.ready")
         rest = threading.Thread(target=lambda: list(lines))  # a full pipe would stop the user agent
         rest.start()
-        tickets = ["--ticket-key", f"@{tmp_path}/bob.tpk", "--initiator-ticket-key", f"@{tmp_path}/alice.tpk"]
-        yield ready["contact"], url, tickets
+        yield ready["contact"]
     finally:
         answer.terminate()
         answer.wait(60)
         rest.join()
         answer.stdout.close()
+
+
+@pytest.fixture
+def answering(tmp_path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """A user agent that shares keys with its KMS and with alice: its address, its KMS's, and the options."""
+    url = f"{LOCAL}:{_free_port()}"
+    keys = {"bob.tpk": b"bob-kms", "alice.tpk": b"alice-bob", "bob.key": b"bob"}
+    for name, word in keys.items():
+        (tmp_path / name).write_text(hashlib.sha256(word).hexdigest())
+        (tmp_path / name).chmod(0o600)
+    section = f"""
+url = "http://{url}"
+identity = "sip:kms@{LOCAL}"
+psk_file = "{tmp_path}/bob.key"
+psk_id = "bob"
+ticket_keys = {{ "sip:kms@{LOCAL}" = "{tmp_path}/bob.tpk", "sip:alice@{LOCAL}" = "{tmp_path}/alice.tpk" }}
+"""
+    tickets = ["--ticket-key", f"@{tmp_path}/bob.tpk", "--initiator-ticket-key", f"@{tmp_path}/alice.tpk"]
+    with _answering(tmp_path, section) as contact:
+        yield contact, url, tickets
 
 
 def test_the_real_user_agent_meets_every_requirement(
@@ -236,3 +242,24 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert len(out.splitlines()) == len(broken_kms.BREAKS) + len(broken_agent.BREAKS)
     assert main(["vectors", "serve", "--break", "none-such"]) == 2
+
+
+def test_the_real_user_agent_asks_its_kms_by_certificate(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The first run makes the certificates, and finds that nobody takes its calls yet."""
+    url, made = f"{LOCAL}:{_free_port()}", tmp_path / "certificates"
+    options = [*words("responder"), "--kms-listen", url, "--certificates", str(made)]
+    options += ["--only", "resolve-init-pk-*"]
+    run(capsys, "--agent", f"sip:bob@{LOCAL}:{_free_port()}", *options)
+    section = f"""
+url = "http://{url}"
+identity = "sip:kms@{LOCAL}"
+certificate = "{made}/agent.pem"
+private_key = "{made}/agent.pem"
+kms_certificates = "{made}/kms.pem"
+"""
+    with _answering(tmp_path, section) as contact:
+        code, documents = run(capsys, "--agent", contact, *options)
+    assert [item for item in documents[:-1] if item["outcome"] != "met"] == []
+    assert (code, documents[-1]["met"]) == (0, 4)
