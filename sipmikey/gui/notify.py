@@ -11,6 +11,9 @@ from sipmikey.phone.palette import COLOURS
 from sipmikey.phone.shown import call_text
 from sipmikey.phone.text import Translate
 
+# What shows notifications may take these for markup, and the text has names that others chose.
+_NO_MARKUP = str.maketrans("<>&", "‹›＆")
+
 
 def icon(mood: Mood) -> QIcon:
     """Return the icon of the phone, on the ground of *mood*, with a shape that differs too."""
@@ -74,7 +77,7 @@ class Notifier:
     def _tell(self, title: str, text: str) -> None:
         self.told.append(f"{title}: {text}")
         if self._tray is not None:
-            self._tray.showMessage(title, text, self._tray.icon(), 10_000)
+            self._tray.showMessage(title, text.translate(_NO_MARKUP), self._tray.icon(), 10_000)
         QApplication.alert(self._window)
 
     def _come_up(self) -> None:

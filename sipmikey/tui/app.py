@@ -42,8 +42,8 @@ from sipmikey.tui.contacts import ContactList
 from sipmikey.tui.dialogs import Ask, AskText, AskToSend, AskWhich
 from sipmikey.tui.keys import ACTIONS, bindings
 from sipmikey.tui.lists import Names, fill
-from sipmikey.tui.markup import call_markup
 from sipmikey.tui.messages import MessageList
+from sipmikey.tui.styled import call_content
 
 SAID = 200
 """Lines of the log that are kept."""
@@ -201,12 +201,12 @@ class PhoneApp(App[None]):
         """Show the phone as it is."""
         phone, tr, root = self.phone, self.tr, self.screen_stack[0]
         accounts = account_lines(phone, self.controller.account, tr)
-        root.query_one("#accounts", Static).update(_plain(accounts))
+        root.query_one("#accounts", Static).update(Content(accounts))
         fill(root.query_one("#calls", OptionList), _titles(phone, tr))
         root.query_one("#calls", OptionList).display = len(phone.live) > 1
         call = self.current
         root.query_one("#call", Static).update(
-            call_markup(call, phone, tr) if call else _plain(tr("No call."))
+            call_content(call, phone, tr) if call else Content(tr("No call."))
         )
         ladder = call_details(call, phone, tr, width=78) if call is not None and self._details else ""
         root.query_one("#ladder", Static).update(ladder)
@@ -477,7 +477,3 @@ class PhoneApp(App[None]):
 
 def _titles(phone: Phone, tr: Translate) -> Iterable[tuple[str, str]]:
     return (("|".join(call.key), call_line(call, phone, tr)) for call in phone.live)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

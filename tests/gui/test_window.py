@@ -337,6 +337,9 @@ def test_a_call_raises_the_window_and_stands_in_the_tray(
     assert not window.isMinimized()
     assert window.isVisible()
     assert shown == [("Call", f"{BOB}\nVOUCHED FOR. {KMS} vouches that this is {BOB}.")]
+    odd = json.dumps(incoming("2")).replace(BOB, "sip:<b>&@example.com")
+    feed(window, *json.loads(odd))
+    assert shown[-1][1].startswith("sip:‹b›＆@example.com\n")  # no markup for what shows notifications
     (tray,) = window.findChildren(QSystemTrayIcon)
     assert [entry.text() for entry in tray.contextMenu().actions()] == ["Show", "Quit"]
     window.close()
