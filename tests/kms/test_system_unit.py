@@ -6,11 +6,12 @@ import json
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from sipmikey.cli.kms.system.unit import account_text, unit_text
+from sipmikey.cli.kms.system.unit import account_text, closed_to_others, unit_text
 from sipmikey.cli.main import main
 from sipmikey.testing.program import COMMAND, Program
 
@@ -44,6 +45,23 @@ def test_init_makes_a_kms_an_account_and_a_unit(tmp_path: Path, capsys: pytest.C
 def test_the_directory_of_a_service_is_not_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*INIT, "--root", str(tmp_path), "--dir", str(tmp_path / "kms")]) == 2
     assert "leave --dir out" in capsys.readouterr().err
+
+
+def test_a_python_that_the_account_cannot_run_is_named() -> None:
+    with tempfile.TemporaryDirectory() as name:  # whose directory, unlike pytest's own, is below an open one
+        folder = Path(name)
+        folder.chmod(0o755)
+        home, pointer = folder / "home", folder / "python"
+        home.mkdir(0o755)
+        program = home / "python"
+        program.touch(0o755)
+        pointer.symlink_to(program)
+        assert closed_to_others(pointer) is None
+        program.chmod(0o750)
+        assert closed_to_others(pointer) == program
+        program.chmod(0o755)
+        home.chmod(0o700)
+        assert closed_to_others(pointer) == home
 
 
 def test_systemd_takes_the_unit(analyze: list[str], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
 from pathlib import Path
 
 from sipmikey.cli.exit_codes import ExitCode
@@ -30,6 +31,7 @@ from sipmikey.cli.kms.system.unit import (
     SYSUSERS,
     UNIT,
     account_text,
+    closed_to_others,
     unit_text,
 )
 from sipmikey.cli.output import Output
@@ -166,6 +168,11 @@ def _check_system(args: argparse.Namespace) -> None:
     for file in (UNIT, SYSUSERS):
         if (args.root / file).exists():
             raise ConfigurationError(f"{args.root / file} exists already and is left alone")
+    if args.root == Path("/") and (closed := closed_to_others(Path(sys.executable), Path(__file__))):
+        raise ConfigurationError(
+            f"the account of the service cannot run this Python: {closed} is closed to it;"
+            " install sipmikey where every account may read it, e.g. in /opt/sipmikey"
+        )
 
 
 def _write_system(root: Path, configuration: KmsConfiguration, out: Output) -> None:

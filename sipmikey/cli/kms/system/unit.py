@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,6 +85,17 @@ LimitNOFILE=65536
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def closed_to_others(*files: Path) -> Path | None:
+    """Return the first step to any of *files*, or to what it points to, that other accounts cannot take."""
+    for file in files:
+        target = file.resolve()
+        for step in (*reversed(file.absolute().parents), *reversed(target.parents), target):
+            needed = stat.S_IXOTH if step.is_dir() else stat.S_IROTH
+            if not step.stat().st_mode & needed:
+                return step
+    return None
 
 
 def account_text(directory: Path) -> str:
