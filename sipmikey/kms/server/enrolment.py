@@ -105,7 +105,12 @@ class EnrolmentPages:
                 return await self._desk.handle(body, source=head.source)
         except TimeoutError:
             log.error("timed-out", extra={"fields": {"exchange": EXCHANGE, "source": head.source}})
-            return Reply(status=503, reason="unavailable", detail="a store did not answer", retry_after_s=1.0)
+            return Reply(
+                status=503,
+                reason="unavailable",
+                detail="a store or the provider did not answer",
+                retry_after_s=1.0,
+            )
         except Exception:  # noqa: BLE001 - the last resort of a request: a bug of ours must not end the worker
             log.exception("internal", extra={"fields": {"exchange": EXCHANGE, "source": head.source}})
             return Reply(status=500, reason="internal", detail="internal error")
