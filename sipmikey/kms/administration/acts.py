@@ -66,6 +66,8 @@ class Administration:
             raise LocalError("an invitation lives more than 0 minutes, and a year at most")
         identity = normal_identity(identity)
         owner = await self.store.subscribers.principal_of(identity)
+        if owner is not None and owner.is_kms:
+            raise LocalError(f"{identity} is another KMS: it has no devices")
         if owner is None and not add_missing:
             raise LocalError(f"there is no user with the identity {identity}")
         if owner is None:

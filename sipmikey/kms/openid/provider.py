@@ -113,6 +113,8 @@ class OpenIdProvider:
             check_address(url, name)
         except LocalError as error:
             raise ProviderUnavailable(str(error)) from None
+        if self.client.issuer.startswith("https:") and not url.startswith("https:"):
+            raise ProviderUnavailable(f"{name}: a provider elsewhere names an address on this machine")
         return url
 
     async def post(self, endpoint: str, fields: Mapping[str, str]) -> tuple[int, Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ from joserfc.jwk import OctKey
 
 from sipmikey.kms.console.sessions import LOGIN_COOKIE, SESSION_COOKIE
 from sipmikey.kms.console.settings import OidcSettings
-from sipmikey.kms.openid.provider import OpenIdClient
+from sipmikey.kms.enrolment.sign_on import ProviderUnavailable
+from sipmikey.kms.openid.provider import OpenIdClient, OpenIdProvider
 from sipmikey.mikey.secret import Secret
 from tests.kms.console.desk import Answer, Desk, Person
 from tests.kms.console.provider import CLIENT, SECRET, Provider, providing
@@ -150,3 +152,23 @@ def test_a_provider_that_is_away(tmp_path: Path) -> None:
         assert "cannot be reached" in answer.text
     finally:
         desk.close()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9200/token", "http://sso.example.com/token", "file:///x"]
+)
+def test_a_provider_cannot_send_the_kms_to_other_addresses(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    issuer = "https://sso.example.com"
+    asked = []
+
+    async def ask(self: OpenIdProvider, method: str, url: str, *more: object) -> tuple[int, dict[str, str]]:
+        asked.append(url)
+        return 200, {"issuer": issuer, "token_endpoint": address}
+
+    monkeypatch.setattr(OpenIdProvider, "_ask", ask)
+    provider = OpenIdProvider(OpenIdClient(issuer=issuer, client_id=CLIENT))
+    with pytest.raises(ProviderUnavailable, match="token_endpoint: "):
+        asyncio.run(provider.post("token_endpoint", {}))
+    assert asked == [f"{issuer}/.well-known/openid-configuration"]

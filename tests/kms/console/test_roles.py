@@ -10,6 +10,7 @@ import pytest
 from sipmikey.kms.audit import Exchange
 from sipmikey.kms.console.app import PLACES, Place, console
 from sipmikey.kms.console.roles import ALLOWED, Permission, Role
+from sipmikey.kms.subscribers import SubscriberRecord
 from tests.kms.console.desk import NAMES, POLICY, Desk, Person
 
 SEES = {"/", "/users", "/user", "/devices", "/groups", "/invitations", "/policy"}
@@ -136,6 +137,16 @@ def test_the_help_desk_invites_users_there_are_and_adds_none(desk: Desk) -> None
     invited = helper.post("/invitations", {"identity": "sip:alice@example.com"})
     assert invited.status == 200
     assert "<svg" in invited.text
+
+
+def test_nobody_is_invited_to_be_another_kms(desk: Desk) -> None:
+    peer = SubscriberRecord(
+        name="peer", identities=("sip:kms@example.org",), vouches_for=("sip:*@example.org",)
+    )
+    desk.runner.run(desk.acts().add(peer))
+    for role in (Role.HELP_DESK, Role.ADMINISTRATOR):
+        answer = desk.by(role).post("/invitations", {"identity": "sip:kms@example.org"})
+        assert (answer.status, "is another KMS" in answer.text) == (400, True)
 
 
 def test_links_to_pages_that_a_role_may_not_see_are_not_shown(desk: Desk) -> None:
