@@ -207,7 +207,7 @@ class Audio:
     ``codecs``: names in order of preference (``G722``, ``opus``, ``PCMA``, ``PCMU``, ...), empty for the
     engine's own order. ``rtp_port``: first RTP port, 0 for any. ``engine``: ``native`` runs media in pjmedia,
     ``python`` in `sipmikey.media` (suite ``128``), which has Opus. ``tones``: ring, ring-back and
-    call-waiting tones on the sound devices. ``echo``: send back what is heard (``native`` only). ``jitter``:
+    call-waiting tones on the sound devices. ``echo``: send back what is heard. ``jitter``:
     how long packets may wait before they are heard."""
 
     device: str = "null"

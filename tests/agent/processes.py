@@ -42,7 +42,7 @@ SECTIONS = {
         "preconditions",
         "calls_per_second",
     },
-    "audio": {"play", "record", "streams", "rtp_port", "engine", "codecs"},
+    "audio": {"play", "record", "streams", "rtp_port", "engine", "codecs", "echo"},
 }
 
 Fields = dict[str, Any]

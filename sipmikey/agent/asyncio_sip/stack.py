@@ -19,7 +19,6 @@ from sipmikey.agent.asyncio_sip.referral import CallTransfers
 from sipmikey.agent.asyncio_sip.registration import Registration
 from sipmikey.agent.asyncio_sip.session import House, Session
 from sipmikey.agent.asyncio_sip.session_table import SessionTable
-from sipmikey.agent.asyncio_sip.unready import check_ready
 from sipmikey.agent.asyncio_sip.wire.flows import Flows
 from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.wire.transactions import Transactions
@@ -48,8 +47,8 @@ _NOWHERE = {False: "192.0.2.1", True: "2001:db8::1"}
 class AsyncioStack:
     """Implements the engine's ``Stack``. Raises ``StackError`` where a transport cannot be opened.
 
-    *later* runs a callable in the engine's thread after a delay in seconds. Raises ``LocalError`` that names
-    the setting for what this stack does not do yet.
+    *later* runs a callable in the engine's thread after a delay in seconds. Raises ``LocalError`` for a codec
+    that is not here.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class AsyncioStack:
         observer: StackObserver,
         later: Callable[[float, Callable[[], None]], None],
     ) -> None:
-        check_ready(config)
         self.config = config
         self._observer = observer
         self._loop = asyncio.new_event_loop()

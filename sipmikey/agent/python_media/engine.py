@@ -160,6 +160,11 @@ class PythonMedia:
         return self._quiet
 
     @property
+    def echoes(self) -> bool:
+        """True where what is heard is sent back, and nothing else."""
+        return self._audio.echo
+
+    @property
     def plays(self) -> bool:
         """True where a file is played."""
         return self._audio.play is not None

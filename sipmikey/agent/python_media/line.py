@@ -15,6 +15,7 @@ from sipmikey.media.endpoint import MediaPort
 from sipmikey.media.errors import SrtpError
 from sipmikey.media.keying import StreamKey
 from sipmikey.media.stream import RtpStream, Sink, Source
+from sipmikey.media.voice.echo import Echo
 from sipmikey.media.wav import WavRecorder
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 class Means(Protocol):
     """The sources and sinks of sound for lines."""
+
+    @property
+    def echoes(self) -> bool:
+        """True where what is heard is sent back, and nothing else."""
 
     def speech(self, codec: Codec) -> Source:
         """Return a source that plays the file configured from its beginning, then silence."""
@@ -45,6 +50,10 @@ class _Both:
     def put(self, timestamp: int, payload: bytes) -> None:
         self._one.put(timestamp, payload)
         self._other.put(timestamp, payload)
+
+
+def _joined(one: Sink | None, other: Sink | None) -> Sink | None:
+    return one or other if one is None or other is None else _Both(one, other)
 
 
 class PythonLine:
@@ -71,6 +80,7 @@ class PythonLine:
         self._recorder: WavRecorder | None = None
         self._party: StreamParty | None = None
         self._room: Room | None = None
+        self._echo: Echo | None = None
         self._agreed = self._both_ways = False
 
     @property
@@ -134,6 +144,12 @@ class PythonLine:
             self._recorder = means.recorder(codec)
         elif changed:
             self._recorder.change(codec)
+        if means.echoes:
+            if self._agreed and (changed or self._echo is None):
+                self._echo = Echo(codec)
+            stream.source = self._echo
+            stream.sink = _joined(self._echo, self._recorder)
+            return
         if room is not None and (self._party is None or changed):
             self._leave()
             self._party = means.party(self.port)
@@ -146,8 +162,7 @@ class PythonLine:
             stream.sink = self._recorder
             return
         self._party.muted = from_file
-        ear = self._party.ear
-        stream.sink = ear if self._recorder is None else _Both(ear, self._recorder)
+        stream.sink = _joined(self._party.ear, self._recorder)
         self._room = room
         room.enter(self._party, table=seat.room if self._both_ways else "", with_user=seat.present)
 

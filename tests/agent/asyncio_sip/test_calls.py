@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sipmikey.testing.kms import TestKms
 from tests.agent.calls.test_caller import Pair, pair
+from tests.agent.hearing import until_heard, write_voice
 from tests.agent.processes import Process
 
 PYTHON, PJSUA2 = {"stack": "python"}, {"stack": "pjsua2"}
@@ -100,3 +102,21 @@ def test_twelve_calls_of_two_agents_each_in_one_process(kms: TestKms, speech: st
             return [await two.alice.until(type="call.end") for _ in range(calls)]
 
     assert {end["reason"] for end in asyncio.run(scenario())} == {"hangup"}
+
+
+@pytest.mark.parametrize("theirs", [PYTHON, PJSUA2], ids=["python", "pjsua2"])
+def test_an_echo_service_sends_back_what_it_hears(
+    theirs: dict[str, Any], kms: TestKms, tmp_path: Path
+) -> None:
+    heard = tmp_path / "heard.wav"
+
+    async def scenario() -> None:
+        mine = {**PYTHON, "record": str(heard), "repeat": True}
+        async with pair(
+            kms, write_voice(tmp_path, "alice"), mine, {**theirs, "play": None, "echo": True}
+        ) as call:
+            await call.talk()
+            await until_heard(heard, {"alice"})
+            await call.hang_up()
+
+    asyncio.run(scenario())

@@ -246,11 +246,10 @@ def test_a_flood_is_told_to_come_back() -> None:
         one.close()
 
 
-def test_what_is_not_done_yet_is_refused_with_the_name_of_its_setting() -> None:
-    config = AgentConfig(
-        identity="sip:b@example.com", sip=Sip(bind="127.0.0.1", stack="python"), audio=Audio(echo=True)
-    )
-    with pytest.raises(LocalError, match=r"media\.echo"):
+def test_a_codec_that_is_not_here_is_refused_with_the_name_of_its_setting() -> None:
+    config = AgentConfig(identity="sip:b@example.com", sip=Sip(bind="127.0.0.1", stack="python"))
+    object.__setattr__(config, "audio", Audio(codecs=("GSM",)))
+    with pytest.raises(LocalError, match=r"media\.codecs"):
         AsyncioStack(config, Watcher(), lambda delay_s, work: None)
 
 
