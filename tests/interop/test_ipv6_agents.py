@@ -48,8 +48,14 @@ def over_ipv6(test: Callable[..., None]) -> Callable[..., None]:
         if SPEAK_IPV6:
             test(**given)
             return
-        with pytest.raises(PeerFailed, match="this build of pjsua2 has no IPv6: bind to an IPv4 address"):
+        try:
             test(**given)
+        except PeerFailed as refused:
+            if "this build of pjsua2 has no IPv6: bind to an IPv4 address" not in str(refused):
+                raise
+        else:
+            # The agents on ::1 were all on the other stack.
+            assert "python" in chosen_stacks().values()
 
     return run
 
