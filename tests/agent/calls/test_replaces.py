@@ -36,6 +36,8 @@ async def replace(callee: Callee, sdp: str, replaces: str, *, caller: str = THIR
     """Send an INVITE that wants the call's place; return the final response, acknowledged."""
     callee.invited(sdp, caller=caller, call_id="second", headers=(("Replaces", replaces),))
     final = await callee.peer.response()
+    while final.first("call-id") != "second":
+        final = await callee.peer.response()  # the 200 of the first call, repeated before its ACK came
     callee.peer.acknowledge(final, callee.address, branch="second")
     return final
 
