@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sipmikey.testing.stacks import chosen_stacks
+from sipmikey.testing.stacks import stack_of
 from tests.interop.lab.agents import Agent, Failed, settings, wait_until
 from tests.interop.lab.kamailio import Kamailio
 from tests.interop.lab.kms import Kms, uri
@@ -109,11 +110,14 @@ def test_an_invite_that_does_not_fit_is_a_reason(
 
 def test_many_codecs_in_many_streams(capture: Capture, kamailio: Kamailio, kms: Kms) -> None:
     """Nearly all there is: a description over the 1 kB that pjsua2 hands out, an INVITE that fits."""
-    more = ["opus"] if "python" in chosen_stacks().values() else ["GSM", "SPEEX"]
-    audio = {"streams": 4, "codecs": ["PCMA", "PCMU", "G722", *more]}
+
+    def audio(user: str) -> dict[str, Any]:
+        more = ["opus"] if stack_of(uri(user)) == "python" else ["GSM", "SPEEX"]
+        return {"streams": 4, "codecs": ["PCMA", "PCMU", "G722", *more]}
+
     with (
-        Agent("bob", settings("bob", kms, proxy=kamailio, audio=audio)) as bob,
-        Agent("alice", settings("alice", kms, proxy=kamailio, audio=audio)) as alice,
+        Agent("bob", settings("bob", kms, proxy=kamailio, audio=audio("bob"))) as bob,
+        Agent("alice", settings("alice", kms, proxy=kamailio, audio=audio("alice"))) as alice,
     ):
         bob.do("register")
         number = alice.call(uri("bob"))
