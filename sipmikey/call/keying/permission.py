@@ -25,7 +25,10 @@ def permits(
     An alternative is for ``preferred`` only, where ``security.alternative`` names it; media in clear for
     ``off``, and for ``preferred`` as far as ``security.fallback`` goes.
     """
-    mode = policy.security_for(uri, least=least)
+    return _permits(policy, kind, policy.security_for(uri, least=least), calls=calls)
+
+
+def _permits(policy: CallPolicy, kind: KeyingKind, mode: SecurityMode, *, calls: bool) -> bool:
     if kind.in_clear:
         willing = (Fallback.BOTH,) if calls else (Fallback.INCOMING, Fallback.BOTH)
         return mode is SecurityMode.OFF or (mode is SecurityMode.PREFERRED and policy.fallback in willing)
@@ -39,14 +42,15 @@ def permits_again(
 ) -> bool:
     """Return whether a call to *uri* that failed under another keying may be made again with *kind*."""
     mode = policy.security_for(uri, least=least)
-    return mode is SecurityMode.PREFERRED and permits(policy, kind, uri, calls=True, least=least)
+    return mode is SecurityMode.PREFERRED and _permits(policy, kind, mode, calls=True)
 
 
 def permitted(
     policy: CallPolicy, uri: str, *, calls: bool, least: SecurityMode = SecurityMode.OFF
 ) -> Iterator[KeyingKind]:
     """Yield the keyings that policy permits for calls with *uri*, in the order of attempts."""
-    return (kind for kind in kinds() if permits(policy, kind, uri, calls=calls, least=least))
+    mode = policy.security_for(uri, least=least)
+    return (kind for kind in kinds() if _permits(policy, kind, mode, calls=calls))
 
 
 def first_kind(policy: CallPolicy, uri: str, *, least: SecurityMode = SecurityMode.OFF) -> KeyingKind:
