@@ -21,7 +21,8 @@ ROOMS = ("phone", "tui", "gui", "cli/phone")
 
 def words_of_keyings() -> str:
     """Return what the declarations of the keyings say to people, as xgettext reads it."""
-    texts = (text for kind in kinds() for text in (kind.words.label, kind.words.warning) if text)
+    labels = [kind.words.label for kind in kinds()]
+    texts = labels + [kind.words.warning for kind in kinds() if kind.name and not kind.end_to_end]
     return "".join(f"Text({text!r})\n" for text in texts)
 
 

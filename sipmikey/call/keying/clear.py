@@ -48,6 +48,5 @@ CLEAR = KeyingKind(
     recognises=_recognises,
     calling=_calling,
     called=_called,
-    end_to_end=False,
     may_transfer=True,
 )

@@ -138,14 +138,14 @@ class Words:
     """What a face says of a keying, in English, which its catalogue may have translated.
 
     ``short``: its name within a sentence. ``label``: in full. ``exposed``: who else learns the keys, as a
-    phrase after ``short``, ``""`` where nobody does; ``warning``: the same as a sentence of its own for
-    somebody who knows no SIP. ``offered``: how an offer of it is known, for an alternative.
+    phrase after ``short``, and ``warning`` as a sentence of its own for somebody who knows no SIP; both are
+    said of a keying that is not ``end_to_end``. ``offered``: how an offer of an alternative is known.
     """
 
     short: str
     label: str
-    exposed: str = ""
-    warning: str = ""
+    exposed: str = "others may know the keys"
+    warning: str = "Others may know the keys of this call."
     offered: str = ""
 
 
@@ -164,7 +164,8 @@ class KeyingKind:
     When policy permits a keying is decided in `permission`, not here.
 
     ``needs_ticket``: a call is made with a ticket of the KMS. ``vouches``: a KMS, or a key shared with the
-    peer, names who answers. ``end_to_end``: nobody but the parties and their KMS can know the keys.
+    peer, names who answers. ``end_to_end``: nobody but the parties and their KMS can know the keys;
+    what does not say so is never shown as good.
     ``renews``: new keys may be asked for within a call. ``may_transfer``: the peer of such a call may
     transfer it: the stack makes the new call on the same lane.
 
@@ -183,7 +184,7 @@ class KeyingKind:
     alternatives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs_ticket: bool = False
     vouches: bool = False
-    end_to_end: bool = True
+    end_to_end: bool = False
     renews: bool = False
     may_transfer: bool = False
 

@@ -126,6 +126,4 @@ SDES = KeyingKind(
     calling=_calling,
     called=_called,
     alternatives=_ALTERNATIVES,
-    end_to_end=False,
-    may_transfer=False,
 )

@@ -326,6 +326,7 @@ TICKET = KeyingKind(
     called=TicketKeying.called,
     needs_ticket=True,
     vouches=True,
+    end_to_end=True,
     renews=True,
     may_transfer=True,
 )

@@ -155,4 +155,5 @@ PREARRANGED = KeyingKind(
     called=_called,
     alternatives={"prearranged": ()},
     vouches=True,
+    end_to_end=True,
 )

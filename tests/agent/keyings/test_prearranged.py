@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sipmikey.agent import Agent, AgentConfig, Audio, Call, CallFailed, CallPolicy, Sip
 from sipmikey.agent.config import Transport
+from sipmikey.call import KeyingKind, Lane, Words
+from sipmikey.call.conference import exposed
+from sipmikey.call.events import MediaProtection, Security
 from sipmikey.call.keying.known import add_keying, known
 from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import Reason
 from sipmikey.mikey.errors import LocalError
+from sipmikey.phone.facts import Mood, media_fact
 from tests.agent.hearing import write_voice
 from tests.agent.keyings.prearranged import PREARRANGED, SUITE
 
@@ -96,3 +101,20 @@ def test_without_the_file_its_word_is_refused(tmp_path: Path) -> None:
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(LocalError, match="a keying named 'prearranged' is known already"):
         add_keying(PREARRANGED)
+
+
+def test_what_does_not_say_who_can_know_its_keys_is_never_shown_as_good() -> None:
+    careless = KeyingKind(
+        name="careless", lane=Lane.SECURED, place=5, words=Words(short="careless", label="careless"),
+        recognises=PREARRANGED.recognises, calling=PREARRANGED.calling, called=PREARRANGED.called,
+        alternatives={"careless": ()},
+    )  # fmt: skip
+    facts = {"media": "proven", "suite": SUITE}
+    with known(careless), known(PREARRANGED):
+        shown = {name: media_fact({**facts, "keying": name}) for name in ("careless", "prearranged", "other")}
+        leg = Security(signalling="tls", media=MediaProtection.PROVEN, keying="careless")
+        assert exposed({"1": leg, "2": replace(leg, keying="prearranged")}) == ["1"]
+    assert {name: fact.mood for name, fact in shown.items()} == {
+        "careless": Mood.BAD, "prearranged": Mood.GOOD, "other": Mood.OPEN,
+    }  # fmt: skip
+    assert shown["careless"].sentence.message == "Others may know the keys of this call."
