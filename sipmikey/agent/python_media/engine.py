@@ -266,7 +266,7 @@ class CallMedia:
         """Return the stack's description with our addresses and SSRCs, opening sockets for new m-lines."""
         address = f"IN IP{6 if ':' in self._media.address else 4} {self._media.address}"
         head, *sections = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)
-        described = [re.sub(r"^c=.*$", f"c={address}", head, flags=re.MULTILINE)]
+        described = [re.sub(r"^c=[^\r\n]*", f"c={address}", head, flags=re.MULTILINE)]
         for index, section in enumerate(sections):
             found = _MEDIA_LINE.match(section)
             if found is None or found.group(1) == "0":
