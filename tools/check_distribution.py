@@ -35,6 +35,13 @@ PACKAGES = (
     "mikey", "keys", "ticket", "sdp", "call", "media", "settings", "deferred", "kms.client", "mailbox",
     "testing", "phone",
 )  # fmt: skip
+IN_SDIST = (
+    "CHANGELOG.md", "Makefile", "contrib/wireshark/mikey_ticket/message.lua", "docs/index.md",
+    "examples/deployment/sipmikey-kms.service", "native/Cargo.lock", "tests/README.md",
+    "tools/check_layers.py",
+)  # fmt: skip
+"""Of each folder that a packager needs, one file."""
+
 EPOCH = "1700000000"
 LONGEST_S = 600
 
@@ -135,10 +142,14 @@ def build_twice() -> bool:
         first, second = build(DIST), build(Path(scratch) / "again")
     for name, digest in first.items():
         print(f"{name}  sha256 {digest}")
+    with tarfile.open(next(DIST.glob("*.tar.gz"))) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    absent = [name for name in IN_SDIST if name not in names]
+    print(f"{'FAILED' if absent else 'ok'}  sdist: {', '.join(absent) or 'whole'}", flush=True)
     same = first == second
     told = "the same octets" if same else "different octets"
     print(f"{'ok' if same else 'FAILED'}  built twice: {told}", flush=True)
-    return same
+    return same and not absent
 
 
 def main(arguments: list[str]) -> int:
