@@ -187,7 +187,6 @@ def call_stage(
     kms: TestKms | OwnKms,
     agent_pool: AgentPool | None,
     own: Own,
-    mailbox: TestMailbox,
     tmp_path: Path,
 ) -> Iterator[Stage]:
     """What the calls of a test run on. At its end agents are stopped, and what failed is kept.
@@ -195,6 +194,10 @@ def call_stage(
     An agent whose process died fails the test with the reason.
     """
     capture = not request.config.getoption("--no-call-capture", default=False)
+    try:
+        mailbox = request.getfixturevalue("mailbox")
+    except pytest.FixtureLookupError:  # fixtures are imported one by one, and this one is not
+        mailbox = None
     stage = Stage(tmp_path, kms, capture=capture, pool=agent_pool, own=own, mailbox=mailbox)
     stage.start()
     try:
