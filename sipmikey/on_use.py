@@ -1,10 +1,12 @@
-"""Packages whose names are imported on first use, so that who wants one of them does not load all."""
+"""Names that are imported on first use, so that a program that wants one of them does not load all."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
+from typing import Any
 
 
 def on_use(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
@@ -18,3 +20,14 @@ def on_use(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
         return found
 
     return find
+
+
+def on_call(home: str, name: str) -> Callable[..., Any]:
+    """Return a function that is *name* of the module *home*, which is imported by the first call."""
+
+    @cache
+    def find() -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(import_module(home), name)
+        return found
+
+    return lambda *args, **kwargs: find()(*args, **kwargs)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sipmikey.call.caller import CallerMachine, Keyings
     from sipmikey.call.ending import Ending
     from sipmikey.call.inviting.consent import Question
-    from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind, StreamKeys, Words
+    from sipmikey.call.keying.agreement import Agreement, StreamKeys
+    from sipmikey.call.keying.keying import Keying, KeyingKind, Words
     from sipmikey.call.keying.known import add_keying
     from sipmikey.call.keying.lanes import Lane, SrtpKeys
     from sipmikey.call.keying.means import Incoming, Means, Outgoing
@@ -76,9 +77,9 @@ _find = on_use(
         "Keyings": "sipmikey.call.caller",
         "Question": "sipmikey.call.inviting.consent",
         "Ending": "sipmikey.call.ending",
-        "Agreement": "sipmikey.call.keying.keying",
+        "Agreement": "sipmikey.call.keying.agreement",
         "Keying": "sipmikey.call.keying.keying",
-        "StreamKeys": "sipmikey.call.keying.keying",
+        "StreamKeys": "sipmikey.call.keying.agreement",
         "WithoutKms": "sipmikey.call.keying.without_kms",
         "Incoming": "sipmikey.call.keying.means",
         "KeyingKind": "sipmikey.call.keying.keying",

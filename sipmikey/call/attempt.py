@@ -8,7 +8,8 @@ from sipmikey.call.ending import Ending
 from sipmikey.call.inputs import Message
 from sipmikey.call.inviting.branches import Branches
 from sipmikey.call.inviting.redirection import Course, onward
-from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind
+from sipmikey.call.keying.agreement import Agreement
+from sipmikey.call.keying.keying import Keying, KeyingKind
 from sipmikey.call.keying.known import kinds
 from sipmikey.call.keying.no_keying import NoKeying
 from sipmikey.call.keying.permission import first_kind, goes_over, only_over, permits_again

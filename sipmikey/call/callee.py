@@ -10,7 +10,8 @@ from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt
 from sipmikey.call.ending import Ending
 from sipmikey.call.events import Security
-from sipmikey.call.keying.keying import Agreement, Keying, KmsQuestion
+from sipmikey.call.keying.agreement import Agreement, KmsQuestion
+from sipmikey.call.keying.keying import Keying
 from sipmikey.call.keying.mikey_description import tell_mikey
 from sipmikey.call.keying.no_keying import NoKeying
 from sipmikey.call.machine import CallMachine

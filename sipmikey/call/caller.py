@@ -15,7 +15,8 @@ from sipmikey.call.inviting.answers import BranchAnswers, early_agreement
 from sipmikey.call.inviting.consent import Consent, Question
 from sipmikey.call.inviting.early_offer import EarlyOffer
 from sipmikey.call.inviting.redirection import Course, first_course
-from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind
+from sipmikey.call.keying.agreement import Agreement
+from sipmikey.call.keying.keying import Keying, KeyingKind
 from sipmikey.call.keying.known import kinds
 from sipmikey.call.keying.mikey_description import tell_mikey
 from sipmikey.call.keying.no_keying import REFUSED

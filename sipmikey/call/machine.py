@@ -8,7 +8,7 @@ from sipmikey.call import outputs as o
 from sipmikey.call.attempt import Attempt
 from sipmikey.call.ending import TRANSFERRED, Ending, tell_refused
 from sipmikey.call.events import MediaProtection, Security
-from sipmikey.call.keying.keying import Agreement
+from sipmikey.call.keying.agreement import Agreement
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.protection import Protection
 from sipmikey.call.reasons import AgentError, Reason, status_of

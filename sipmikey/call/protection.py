@@ -8,7 +8,8 @@ from sipmikey.call import events as e
 from sipmikey.call.attempt import Attempt
 from sipmikey.call.events import Security
 from sipmikey.call.inputs import StreamCount
-from sipmikey.call.keying.keying import Agreement, Keying
+from sipmikey.call.keying.agreement import Agreement
+from sipmikey.call.keying.keying import Keying
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import OpenAudio
 from sipmikey.call.settings import Patience

@@ -17,7 +17,7 @@ from sipmikey.call.events import (
     StreamStats,
 )
 from sipmikey.call.inputs import StreamCount
-from sipmikey.call.keying.keying import Agreement, StreamKeys
+from sipmikey.call.keying.agreement import Agreement, StreamKeys
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import Count, Key, Timer, Unkey
 from sipmikey.call.reasons import Reason

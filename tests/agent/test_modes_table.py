@@ -16,9 +16,9 @@ import pytest
 from sipmikey.agent.config import KeyManagement
 from sipmikey.agent.tickets.resolved_tickets import ResolvedTickets
 from sipmikey.agent.tickets.store import TicketStore
-from sipmikey.call.keying.keying import Agreement
+from sipmikey.call.keying.agreement import Agreement
 from sipmikey.call.keying.means import Incoming, Means, Outgoing, TicketMeans, srtp_suites
-from sipmikey.call.keying.ticket import TicketKeying
+from sipmikey.call.keying.ticket_keying import TicketKeying
 from sipmikey.call.policy import CallPolicy
 from sipmikey.call.reasons import AgentError, Reason, reason_of
 from sipmikey.mikey.errors import LocalError, PeerError

@@ -7,7 +7,7 @@ import functools
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.callee import CalleeMachine, Invitation
-from sipmikey.call.keying.clear import ClearKeying
+from sipmikey.call.keying.clear_keying import ClearKeying
 from sipmikey.call.keying.keying import Keying
 from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.policy import CallPolicy

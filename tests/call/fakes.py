@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import cast
 
 from sipmikey.call.inviting.consent import Consent
-from sipmikey.call.keying.clear import ClearKeying
-from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind, KmsQuestion, StreamKeys
+from sipmikey.call.keying.agreement import Agreement, KmsQuestion, StreamKeys
+from sipmikey.call.keying.clear_keying import ClearKeying
+from sipmikey.call.keying.keying import Keying, KeyingKind
 from sipmikey.call.keying.lanes import SrtpKeys
 from sipmikey.call.keying.sdes import SDES
 from sipmikey.call.keying.ticket import TICKET

@@ -8,7 +8,8 @@ from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.caller import CallerMachine
 from sipmikey.call.inviting.consent import Consent
-from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind
+from sipmikey.call.keying.agreement import Agreement
+from sipmikey.call.keying.keying import Keying, KeyingKind
 from sipmikey.call.policy import CallPolicy, Retarget
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState

@@ -15,7 +15,8 @@ from sipmikey.call.keying.keying import Keying, KeyingKind
 from sipmikey.call.keying.no_keying import REFUSED, NoKeying
 from sipmikey.call.keying.permission import stack_keys
 from sipmikey.call.keying.sdes import SDES
-from sipmikey.call.keying.ticket import TICKET, TicketKeying
+from sipmikey.call.keying.ticket import TICKET
+from sipmikey.call.keying.ticket_keying import TicketKeying
 from sipmikey.call.policy import SecurityMode
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.keys.suite import SUITE_128

@@ -7,8 +7,9 @@ import pytest
 from sipmikey.call import inputs as i
 from sipmikey.call import outputs as o
 from sipmikey.call.callee import CalleeMachine, Invitation
-from sipmikey.call.keying.clear import ClearKeying
-from sipmikey.call.keying.keying import Agreement, Keying
+from sipmikey.call.keying.agreement import Agreement
+from sipmikey.call.keying.clear_keying import ClearKeying
+from sipmikey.call.keying.keying import Keying
 from sipmikey.call.reasons import Reason
 from sipmikey.call.settings import CallSettings
 from sipmikey.call.state import CallState

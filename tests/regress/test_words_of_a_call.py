@@ -9,7 +9,7 @@ from sipmikey.call import outputs as o
 from sipmikey.call.callee import CalleeMachine, Invitation
 from sipmikey.call.caller import CallerMachine
 from sipmikey.call.events import CallEnded, document
-from sipmikey.call.keying.clear import ClearKeying
+from sipmikey.call.keying.clear_keying import ClearKeying
 from sipmikey.call.settings import CallSettings
 from sipmikey.cli.calls.narrate import narrate
 from sipmikey.cli.output import Paint

@@ -8,7 +8,7 @@ from sipmikey.call.ending import tell_refused
 from sipmikey.call.events import MediaProtection
 from sipmikey.call.inputs import Message
 from sipmikey.call.inviting.consent import Consent
-from sipmikey.call.keying.keying import Agreement
+from sipmikey.call.keying.agreement import Agreement
 from sipmikey.call.keying.mikey_description import tell_mikey
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.protection import Protection

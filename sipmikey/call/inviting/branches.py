@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sipmikey.call.keying.keying import Agreement
+from sipmikey.call.keying.agreement import Agreement
 
 
 class Branch(StrEnum):

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from sipmikey.call.keying.lane import Lane as Lane
 from sipmikey.media.keying import StreamKey
 from sipmikey.mikey.secret import Secret
-
-
-class Lane(StrEnum):
-    """Which of the stack's accounts takes a call, by who gives the keys.
-
-    ``SECURED``: this side; SRTP that drops everything until then. ``BY_STACK``: the stack, in the
-    descriptions (``StackKeys``). ``CLEAR``: nobody; plain RTP. ``REFUSED``: no media at all; such a call is
-    answered with a failure.
-    """
-
-    SECURED = "secured"
-    BY_STACK = "by-stack"
-    CLEAR = "clear"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

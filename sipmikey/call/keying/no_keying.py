@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sipmikey.call.keying.keying import Agreement, Keying, KeyingKind, Words
+from sipmikey.call.keying.agreement import Agreement
+from sipmikey.call.keying.keying import Keying, KeyingKind, Words
 from sipmikey.call.keying.lanes import Lane
 from sipmikey.call.keying.means import Incoming, Means, Outgoing
 from sipmikey.call.keying.without_kms import WithoutKms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipmikey.call.keying.keying import KmsQuestion
+from sipmikey.call.keying.agreement import KmsQuestion
 from sipmikey.call.reasons import AgentError, Reason
 from sipmikey.mikey.errors import PeerError
 

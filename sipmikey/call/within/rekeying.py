@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipmikey.call.keying.keying import Agreement
+from sipmikey.call.keying.agreement import Agreement
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import Timer
 

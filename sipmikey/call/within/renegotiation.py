@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from sipmikey.call.ending import Ending
 from sipmikey.call.inputs import Kind, Message
-from sipmikey.call.keying.keying import Agreement, Keying
+from sipmikey.call.keying.agreement import Agreement
+from sipmikey.call.keying.keying import Keying
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import ChangeDone, Reinvite, Timer, Update
 from sipmikey.call.reasons import AgentError, Reason, reason_of_status

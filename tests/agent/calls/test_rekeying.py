@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipmikey.call.keying.keying import Agreement, StreamKeys
+from sipmikey.call.keying.agreement import Agreement, StreamKeys
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import StartTimer, StopTimer, Timer
 from sipmikey.call.reasons import AgentError, Reason

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from sipmikey.call.keying.known import NONE, alternatives, kinds
 ROOM = Path(known.__file__).parent
 PACKAGE = ROOM.parents[1]
 
-OWN = {"clear.py", "sdes.py", "sdes_exchange.py", "ticket.py"}
+OWN = {"sdes_exchange.py"} | {
+    f"{name}{part}.py" for name in ("clear", "sdes", "ticket") for part in ("", "_keying")
+}
 """Files of `call/keying` that are about one keying."""
 
 MAY_IMPORT = {
@@ -76,3 +80,11 @@ def test_only_the_list_imports_the_file_of_a_keying() -> None:
 def test_no_other_file_names_a_keying() -> None:
     found = {path for path, tree in sources() if names_one(tree)}
     assert found - set(MAY_IMPORT) == set(MAY_NAME), "ask the declaration instead"
+
+
+def test_declarations_load_neither_tickets_nor_events() -> None:
+    """Faces and the reader of the configuration ask the declarations, and start without the rest."""
+    program = "import sys, sipmikey.call.keying.known; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = ("sipmikey.ticket.", "sipmikey.call.events", "cryptography")
+    assert not [name for name in done.stdout.split() if name.startswith(heavy)]

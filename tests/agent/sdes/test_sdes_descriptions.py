@@ -7,8 +7,8 @@ import base64
 import pytest
 
 from sipmikey.agent.config import AgentConfig, Sip
-from sipmikey.call.keying.sdes import SdesKeying
 from sipmikey.call.keying.sdes_exchange import SdesExchange, why_unfit
+from sipmikey.call.keying.sdes_keying import SdesKeying
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import Tell
 from sipmikey.call.policy import CallPolicy

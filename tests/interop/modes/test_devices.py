@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sipmikey.call.keying.means import Incoming, Means, TicketMeans
-from sipmikey.call.keying.ticket import TicketKeying
+from sipmikey.call.keying.ticket_keying import TicketKeying
 from sipmikey.call.policy import CallPolicy
 from sipmikey.mikey.secret import Secret
 from sipmikey.system import environment

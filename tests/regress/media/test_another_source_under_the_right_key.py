@@ -10,7 +10,7 @@ from sipmikey.agent.pjsua.library import LIBRARY
 from sipmikey.agent.pjsua.native.source import PeerSource
 from sipmikey.call.events import document
 from sipmikey.call.inputs import StreamCount
-from sipmikey.call.keying.keying import Agreement, StreamKeys
+from sipmikey.call.keying.agreement import Agreement, StreamKeys
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.settings import Patience
 from sipmikey.call.streams import Streams

@@ -6,7 +6,7 @@ import pytest
 
 from sipmikey.call.events import Event, document
 from sipmikey.call.inputs import StreamCount
-from sipmikey.call.keying.keying import Agreement, StreamKeys
+from sipmikey.call.keying.agreement import Agreement, StreamKeys
 from sipmikey.call.outbox import Outbox
 from sipmikey.call.outputs import Tell
 from sipmikey.call.settings import Patience
