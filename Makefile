@@ -96,7 +96,7 @@ COVER := SIPMIKEY_PURE=1 $(BIN)/python -m coverage run -m pytest -q -m 'not inte
 
 # Every figure of the documentation: PARTS="start codec" makes some of them.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.bench $(PARTS)
+	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(LABEL),--label $(LABEL))
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,10 +1,12 @@
 """The figures of the documentation, made again: a table of each part, and its JSON in benchmarks/results.
 
-    make bench [PARTS="start codec"]
+    make bench [PARTS="start codec"] [LABEL=pure]
 
 Each part is a script of its own, which compares what it measures with a yardstick in the same run. A part
 without what it needs (krb5, rtpengine, the native core) is named at the end, and the others run all the same.
-Run this on a machine that does nothing else: the load before and after each part is kept beside its figures.
+Run this on a machine that does nothing else: the load before and after each part is kept beside its figures,
+and so is which core ran. A label goes into the names of the files, so that runs on several Pythons, and with
+`SIPMIKEY_PURE=1`, are kept side by side.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import build, load
+from sipmikey.native import description
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -81,6 +84,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--label", default="", metavar="WORD", help="results/PART.WORD.json [PART.json]")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - PARTS.keys():
         parser.error(f"not a part: {', '.join(sorted(unknown))}")
@@ -97,12 +101,14 @@ def main() -> int:
         document = {
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": build(),
+            "core": description(),
             "load": [before, load()],
             "command": ["python", *PARTS[part]],
             "figures": found,
         }
-        (RESULTS / f"{part}.json").write_text(json.dumps(document, indent=2) + "\n")
-        print(f"Python {document['python']}, load {before} before and {load()} after")
+        name = f"{part}.{arguments.label}.json" if arguments.label else f"{part}.json"
+        (RESULTS / name).write_text(json.dumps(document, indent=2) + "\n")
+        print(f"Python {document['python']}, {document['core']}, load {before} before and {load()} after")
         for name, figure in rows(found):
             print(f"  {name:70} {figure:>12}")
     for line in failed:
