@@ -99,20 +99,10 @@ def _become(request: Request, descriptors: list[int]) -> Callable[[], int | None
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    _copy_loaders()
     module, _, function = request["entry"].partition(":")
     sys.argv = [module, *request["words"]]
     run: Callable[[], int | None] = getattr(import_module(module), function)
     return run
-
-
-def _copy_loaders() -> None:
-    """Have this program's agents, where it has any, copy what they would load once more."""
-    with suppress(ImportError):
-        from sipmikey.agent.isolation import ahead
-        from sipmikey.agent.isolation.copied import copy_loader
-
-        ahead.start_loader = copy_loader
 
 
 if __name__ == "__main__":

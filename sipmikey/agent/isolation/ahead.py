@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
@@ -39,19 +38,25 @@ class Loading(NamedTuple):
 
 
 def start_loader(descriptor: int) -> Loader:
-    """Start the process that makes stack processes; *descriptor* is its end of a socket."""
+    """Start the process that makes stack processes; *descriptor* is its end of a socket.
+
+    On Linux it is a copy of this process while that has one thread: a lock that another thread held, of
+    OpenSSL for one, would stay locked in the copy.
+    """
+    if sys.platform == "linux" and threading.active_count() == 1:
+        return copy_loader(descriptor)
     return subprocess.Popen(
         [sys.executable, "-m", "sipmikey.agent.isolation.loader", str(descriptor), str(os.getpid())],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(descriptor,),
     )  # fmt: skip
 
 
-def load(start: Callable[[int], Loader] | None = None) -> Loading:
-    """Start a process that loads pjsua2, by *start* or `start_loader`. Raises ``OSError``."""
+def load() -> Loading:
+    """Start a process that loads pjsua2. Raises ``OSError``."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs:
-            return Loading((start or start_loader)(theirs.fileno()), ours)
+            return Loading(start_loader(theirs.fileno()), ours)
     except BaseException:
         ours.close()
         raise
@@ -65,11 +70,9 @@ def load_ahead() -> None:
 
     Called before the process knows a key. What it has loaded by then is not loaded once more on Linux.
     """
-    if find_spec("pjsua2") is None:
-        return
-    alone = sys.platform == "linux" and threading.active_count() == 1
-    with contextlib.suppress(OSError):  # the agent tries again, and tells
-        _ahead.append(load(copy_loader if alone else None))
+    if find_spec("pjsua2") is not None:
+        with contextlib.suppress(OSError):  # the agent tries again, and tells
+            _ahead.append(load())
 
 
 def take_ahead() -> Loading | None:

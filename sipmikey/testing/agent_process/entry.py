@@ -8,6 +8,7 @@ import json
 import sys
 
 from sipmikey.agent import Agent, document
+from sipmikey.agent.isolation.ahead import load_ahead
 from sipmikey.kms.client import HttpKmsClient
 from sipmikey.testing.agent_process.faults import judge_late, reveal_keys, shift_clock
 from sipmikey.testing.agent_process.lines import LONGEST_LINE, say
@@ -65,4 +66,5 @@ async def main() -> None:
 
 def run() -> None:
     """Run the agent until stdin ends."""
+    load_ahead()
     asyncio.run(main())
