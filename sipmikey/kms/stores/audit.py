@@ -145,10 +145,8 @@ class AuditStore:
 
 
 def _row(event: AuditEvent) -> Sequence[object]:
-    return (
-        event.time_ns,
-        event.exchange.value,
-        event.decision.value,
+    """Return the row of *event*. The words of peers are in most of its texts."""
+    texts = (
         event.reason,
         event.subscriber,
         event.identity,
@@ -158,9 +156,10 @@ def _row(event: AuditEvent) -> Sequence[object]:
         event.rule,
         event.kms,
         event.source,
-        _UNFIT.sub(lambda found: printable(found[0]), event.detail),  # the words of peers are in it
-        int(len(event.peers) > 1),
+        event.detail,
     )
+    kept = (_UNFIT.sub(lambda found: printable(found[0]), text) for text in texts)
+    return event.time_ns, event.exchange.value, event.decision.value, *kept, int(len(event.peers) > 1)
 
 
 def _literal(text: str) -> str:
