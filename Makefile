@@ -50,11 +50,12 @@ test-stacks: $(STAMP)
 	        $(or $(TESTS),$(STACK_TESTS)) || failed="$$failed $$stacks"; done; \
 	    test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
-# The tests that failed in the last run, one at a time. Many failures are a fault: only a few are tried again.
+# The tests that failed in the last run, one at a time. Failures in many files are a fault: only a few are tried again.
 AGAIN_AT_MOST ?= 4
 FAILED = $(BIN)/pytest --last-failed --last-failed-no-failures none
 test-again: $(STAMP)
-	@failed=$$($(FAILED) --collect-only -q | grep -c '::'); echo "$$failed failed beside other tests"; \
+	@failed=$$($(FAILED) --collect-only -q | grep '::' | sed 's/::.*//' | sort -u | wc -l); \
+	    echo "tests of $$failed files failed beside other tests"; \
 	    test "$$failed" -ge 1 && test "$$failed" -le $(AGAIN_AT_MOST)
 	SIPMIKEY_PURE=1 $(FAILED) -v
 
