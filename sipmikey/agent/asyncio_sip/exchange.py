@@ -43,7 +43,7 @@ class Listener(Protocol):
 
 
 class Silent:
-    """A listener for requests whose response does not matter."""
+    """A listener that tells nothing: for requests whose response does not matter, or a part to build on."""
 
     def on_sent(self, message: SipMessage) -> None:
         """Nothing to tell."""

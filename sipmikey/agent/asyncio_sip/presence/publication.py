@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 
-from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
+from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
 from sipmikey.agent.asyncio_sip.wire.transactions import Later, Timer
 from sipmikey.agent.asyncio_sip.writing import new_call_id, new_tag, own_address, route_through
 from sipmikey.agent.config import AgentConfig
@@ -22,7 +22,7 @@ _REFUSED = frozenset({403, 404, 405, 489, 501, 603, 604})
 """Answers to a PUBLISH that is not sent again."""
 
 
-class Publication:
+class Publication(Silent):
     """What we say of ourselves, kept at the server until it is withdrawn.
 
     One request at a time (RFC 3903 section 4): what is said meanwhile follows.
@@ -82,12 +82,6 @@ class Publication:
         )  # fmt: skip
         self._exchange = Exchange(self._means, draft, self)
         self._exchange.begin()
-
-    def on_sent(self, message: SipMessage) -> None:
-        """Nothing to tell."""
-
-    def on_challenged(self, message: SipMessage) -> None:
-        """Nothing to tell: the password is sent."""
 
     def on_response(self, message: SipMessage) -> None:
         """The server answered."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from sipmikey.agent.asyncio_sip.dialog import Dialog
-from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means
+from sipmikey.agent.asyncio_sip.exchange import Draft, Exchange, Means, Silent
 from sipmikey.agent.asyncio_sip.requests_within import draft_within
 from sipmikey.agent.asyncio_sip.wire.sockets import Flow
 from sipmikey.agent.asyncio_sip.wire.target import shown
@@ -55,7 +55,7 @@ _BURST, _PER_SECOND = 20, 2.0
 Watch = Literal["active", "pending", "ended"]
 
 
-class Subscription:
+class Subscription(Silent):
     """We watch *identity*, from `begin` until `end`. *tell* hears what changed, *over* that no more comes.
 
     A NOTIFY counts only within the dialog of our SUBSCRIBE, whose Call-ID and tag only its path knows.
@@ -151,12 +151,6 @@ class Subscription:
         self._exchange.begin()
 
     # The response to our SUBSCRIBE
-
-    def on_sent(self, message: SipMessage) -> None:
-        """Nothing to tell."""
-
-    def on_challenged(self, message: SipMessage) -> None:
-        """Nothing to tell: the password is sent."""
 
     def on_response(self, message: SipMessage) -> None:
         """The server answered."""
